@@ -1,0 +1,80 @@
+"""One root, a subclass per boundary, a stable `code`. `str(error)` is one sentence for a person."""
+
+from __future__ import annotations
+
+
+class LockgateError(Exception):
+    code = "internal"
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(LockgateError):
+    """The configuration cannot be used. `faults` are `file:line: sentence` strings, at least one."""
+
+    code = "config_invalid"
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class RefusedError(LockgateError):
+    """A request that is refused before it is classified; `status` is the HTTP status that tells the caller."""
+
+    code = "refused"
+
+    def __init__(self, message: str, code: str, status: int, retry_after: int | None = None) -> None:
+        super().__init__(message, code)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class IdentityError(RefusedError):
+    """The caller could not be authenticated."""
+
+    def __init__(self, message: str, code: str = "unauthenticated", status: int = 401) -> None:
+        super().__init__(message, code, status)
+
+
+class ClassifierError(LockgateError):
+    code = "classifier_unavailable"
+
+
+class PolicyError(LockgateError):
+    """Policy gave no usable answer; the pipeline turns it into a deny with this code."""
+
+    code = "policy_error"
+
+
+class AuditError(LockgateError):
+    """A record could not be made durable; nothing may be dispatched."""
+
+    code = "audit_unavailable"
+
+
+class ReviewError(LockgateError):
+    code = "review_store_unavailable"
+
+
+class DestinationError(LockgateError):
+    """An upstream gave no usable response. `status` is what the caller is told (502, 503, 504); `sent` says whether any byte of
+    the request may have reached it; `attempts` how often it was tried."""
+
+    code = "upstream_error"
+
+    def __init__(self, message: str, code: str, status: int = 502, *, sent: bool = False, attempts: int = 1, upstream: str = "") -> None:
+        super().__init__(message, code)
+        self.status = status
+        self.sent = sent
+        self.attempts = attempts
+        self.upstream = upstream
+
+
+class StateError(LockgateError):
+    """Shared state (limits, keys, cache) did not answer."""
+
+    code = "state_unavailable"

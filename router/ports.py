@@ -1,0 +1,160 @@
+"""What the centre needs from the outside. Adapters implement these; the in-memory twins pass the same contract suites."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from router.decision import Classification, Verdict
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Clock(Protocol):
+    def now_ns(self) -> int:
+        """Wall-clock Unix time in nanoseconds."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never go backwards; for durations only."""
+
+
+class Ids(Protocol):
+    def new(self) -> str:
+        """A fresh, time-ordered, unguessable id (UUIDv7)."""
+
+
+class Random(Protocol):
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+
+
+class Tier(Protocol):
+    """One step of the classification cascade. Raises ClassifierError; never blocks the event loop for long."""
+
+    name: str
+
+    async def classify(self, text: str) -> Classification:
+        """`status` CLASSIFIED only if this tier itself stands by its answer; thresholds are applied by the classification stage."""
+
+
+class PolicyEngine(Protocol):
+    """Evaluates `data.lockgate.<entry>`. Raises PolicyError with a code for undefined, malformed, erroring or late results."""
+
+    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        """`entry` is `admission` or `decision`; for `decision` the matched intent's package is asked too, by literal path."""
+
+    @property
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record for the ledger. `leaf` is canonical JSON (RFC 8785), at most 65,535 bytes, nothing personal. `sealed` is the
+    personal part, encrypted under the subject's key `key_id`; it can be erased, the leaf cannot."""
+
+    leaf: bytes
+    sealed: bytes = b""
+    key_id: str = ""
+
+
+class Ledger(Protocol):
+    async def append(self, entry: Entry) -> int:
+        """Returns the leaf index once the record is fsynced. Raises AuditError, after which it may or may not be in the ledger.
+        Safe to call concurrently; concurrent calls share a commit. Order of indexes is order of arrival at the writer."""
+
+    async def ping(self) -> None:
+        """Raises AuditError when a record could not be written now."""
+
+
+class SubjectKeys(Protocol):
+    async def key_for(self, subject: str) -> tuple[str, bytes]:
+        """(key id, 32-byte key) of a subject; made durable before it is first returned. Raises AuditError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A request held for a human. `content_digest` binds an approval to what is dispatched; `sealed` holds the outbound request
+    (method, path, headers, body), encrypted under the subject's key."""
+
+    decision_id: str
+    content_digest: str
+    created_ns: int
+    expires_ns: int
+    intent: str | None
+    route: str
+    destination: str
+    risk: str
+    tenant: str | None
+    subject_key_id: str
+    sealed: bytes
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ReviewStore(Protocol):
+    async def hold(self, held: Held) -> None:
+        """Durable when it returns; raises ReviewError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A request to an upstream. `target` is path plus query, percent-encoded. `body` is bytes when it was buffered (and so can be
+    replayed), or an iterator that can be read once. `idempotent` permits retries after bytes were sent."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes | AsyncIterator[bytes] = b""
+    idempotent: bool = False
+    idempotency_key: str | None = None
+
+
+class Reply(Protocol):
+    """An upstream's response, headers first. The body must be read to the end or `close`d."""
+
+    status: int
+    headers: Headers
+    upstream: str
+    attempts: int
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Body bytes as they arrive, undecoded. Raises DestinationError when the upstream vanishes or idles too long."""
+
+    async def close(self) -> None: ...
+
+
+class Socket(Protocol):
+    """A WebSocket to an upstream."""
+
+    subprotocol: str | None
+
+    async def send(self, message: str | bytes) -> None: ...
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None when the upstream closed (see `close_code`)."""
+
+    @property
+    def close_code(self) -> int: ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class Destination(Protocol):
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        """Also after a failed `open`; twice is harmless."""
+
+    async def ping(self) -> None:
+        """Raises DestinationError when no upstream is usable."""
+
+    async def send(self, outbound: Outbound) -> Reply:
+        """Retries, balancing, circuit and time-outs happen inside. Raises DestinationError."""
+
+    async def connect(self, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
+        """Opens a WebSocket. Raises DestinationError; code `websocket_unsupported` where the kind of destination has none."""
+
+
+class Limits(Protocol):
+    async def admit(self, key: str, cost: float = 1.0) -> float | None:
+        """None when admitted, else seconds until it would be. Raises StateError."""
