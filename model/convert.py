@@ -1,0 +1,75 @@
+"""From weights to an int8 ONNX file, and the check that quantising did not change what sentences mean."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.numpy import load
+from tokenizers import Tokenizer
+
+from model.errors import BuildError
+from model.graph import BertShape, bert_model
+from model.source import Source
+
+MINIMUM_COSINE = 0.985
+CHECK_SENTENCES = (
+    "please cancel the payment of 40 euros I made yesterday",
+    "how do I reset my password for the vpn client",
+    "what is the weather like in Lisbon",
+    "My laptop's screen stays black after the last update, could the service desk have a look at it today?",
+    "book five days of annual leave from the 3rd of March",
+)
+
+
+def plain_tokenizer(original: bytes) -> bytes:
+    """The same tokenizer without its fixed padding to 128 (ten times the cost for a short text) and its truncation."""
+    settings = json.loads(original)
+    settings["padding"] = None
+    settings["truncation"] = None
+    return json.dumps(settings, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def write_float_model(source: Source, path: Path) -> None:
+    onnx.save(bert_model(load(source.weights), bert_shape(source.config)), str(path))
+
+
+def bert_shape(config: dict[str, object]) -> BertShape:
+    expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for key, value in expected.items():
+        if config.get(key) != value:
+            raise BuildError(f"config.json: {key} is {config.get(key)!r}, the graph is written for {value!r}.")
+    return BertShape(
+        layers=int(str(config["num_hidden_layers"])),
+        hidden=int(str(config["hidden_size"])),
+        heads=int(str(config["num_attention_heads"])),
+        layer_norm_epsilon=float(str(config["layer_norm_eps"])),
+    )
+
+
+def quantise(float_model: Path, int8_model: Path) -> None:
+    # The quantiser advises a pre-processing step through the root logger; the graph written here has no need of it.
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_dynamic(float_model, int8_model, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def verify(float_model: Path, int8_model: Path, tokenizer: bytes) -> float:
+    """The lowest cosine between float and int8 vectors of the check sentences; refuses below MINIMUM_COSINE."""
+    parser = Tokenizer.from_str(tokenizer.decode())
+    inputs = [np.asarray([parser.encode(text).ids], dtype=np.int64) for text in CHECK_SENTENCES]
+    expected, found = _vectors(float_model, inputs), _vectors(int8_model, inputs)
+    lowest = float(np.min(np.sum(expected * found, axis=1)))
+    if lowest < MINIMUM_COSINE:
+        raise BuildError(f"int8 vectors differ from float ones: cosine {lowest:.4f}, at least {MINIMUM_COSINE} needed.")
+    return lowest
+
+
+def _vectors(model: Path, inputs: list[NDArray[np.int64]]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"input_ids": ids})[0] for ids in inputs])
