@@ -1,8 +1,8 @@
 """The BERT encoder as an ONNX graph, written with onnx helpers from the weights alone (no PyTorch).
 
 Input `input_ids` int64 (batch, tokens) without padding; output `sentence_embedding` float32 (batch, hidden),
-L2-normalised. There is no attention mask: texts are encoded one at a time, because dynamic quantisation takes its scale from the whole
-tensor and a text's vector must not depend on what it was batched with.
+L2-normalised. There is no attention mask: texts are encoded one at a time, because dynamic quantisation takes its
+scale from the whole tensor and a text's vector must not depend on what it was batched with.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def _attention(graph: _Graph, weights: Weights, shape: BertShape, prefix: str, h
     return graph.add("Reshape", f"{name}.merged", f"{name}.context.t", "merged_shape")
 
 
-def _query_key_value(
-    weights: Weights, shape: BertShape, prefix: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _query_key_value(weights: Weights, shape: BertShape, prefix: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     # The 1/sqrt(head size) of scaled dot-product attention is folded into the query projection.
     scale = np.float32(1.0 / np.sqrt(shape.hidden // shape.heads))
     parts = [(f"{prefix}.query", scale), (f"{prefix}.key", np.float32(1)), (f"{prefix}.value", np.float32(1))]

@@ -1,0 +1,1 @@
+"""Encoders, heads, calibration and their training; knows nothing of the router."""

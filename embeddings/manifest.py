@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embeddings.digests import digest_of, sha256_hex
+from embeddings.errors import EmbeddingsError
+
+REQUIRED_FILES = ("model.onnx", "tokenizer.json")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an encoder directory holds: `files` maps each name to its sha256 in hex."""
+
+    name: str
+    dimensions: int
+    max_tokens: int
+    files: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        decisive = {name: self.files[name] for name in REQUIRED_FILES}
+        return digest_of({"files": decisive, "dimensions": self.dimensions, "max_tokens": self.max_tokens})
+
+
+def read_manifest(directory: Path) -> Manifest:
+    path = directory / "manifest.json"
+    try:
+        return _parse(json.loads(_read(path)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EmbeddingsError("encoder_manifest", f"{path} is not an encoder manifest: {error!r}.") from error
+
+
+def read_verified(directory: Path, manifest: Manifest) -> dict[str, bytes]:
+    """Every file's bytes, each with the digest the manifest says; what is used is what was checked."""
+    return {name: _read_verified(directory / name, expected) for name, expected in manifest.files.items()}
+
+
+def _read_verified(path: Path, expected: str) -> bytes:
+    content = _read(path)
+    found = sha256_hex(content)
+    if found != expected:
+        raise EmbeddingsError("encoder_altered", f"{path} has sha256 {found}, the manifest says {expected}; refusing to load it.")
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EmbeddingsError("encoder_missing", f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _parse(content: dict[str, Any]) -> Manifest:
+    if content["schema"] != 1:
+        raise ValueError(f"schema {content['schema']!r} is unknown")
+    files = {str(name): str(digest) for name, digest in content["files"].items()}
+    for name in files:
+        if not FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a file name")
+    missing = [name for name in REQUIRED_FILES if name not in files]
+    if missing:
+        raise ValueError(f"no digest for {', '.join(missing)}")
+    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files)

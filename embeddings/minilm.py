@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from embeddings.errors import EmbeddingsError
+from embeddings.onnx_encoder import OnnxEncoder
+
+PACKAGE = "lockgate_minilm"
+
+
+def minilm_directory() -> Path:
+    """The installed `lockgate-minilm` wheel; found without importing it."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise EmbeddingsError("encoder_missing", "The encoder model is not installed: run `make model`, which builds and installs it.")
+    return Path(spec.origin).parent
+
+
+def load_minilm(*, threads: int = 1, expected_digest: str | None = None) -> OnnxEncoder:
+    return OnnxEncoder(minilm_directory(), threads=threads, expected_digest=expected_digest)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Text to vectors. Every vector has length one and does not depend on which other texts it was encoded with.
+
+    Any `str` is accepted: what lies beyond the encoder's bound is not seen, lone surrogates count as U+FFFD.
+    Safe to call from several threads.
+    """
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` over everything that decides the vectors; heads are trained for one digest."""
+        ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Shape (len(texts), dimensions)."""
+        ...
+
+    def encode_one(self, text: str) -> Vector:
+        """Shape (dimensions,); the hot path."""
+        ...
