@@ -1,0 +1,103 @@
+"""Sends a decided request to its destination, with the obligations that policy put on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import orjson
+
+from router.decision import Decision, Obligation, Outcome, Result
+from router.errors import DestinationError, PolicyError
+from router.ports import Destination, Headers, Outbound, Reply
+
+KNOWN_OBLIGATIONS = frozenset(("mask_body", "add_headers", "require_review", "log"))
+Masker = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """`destinations` by route name, since a route may override its destination's time-outs."""
+
+    destinations: Mapping[str, Destination]
+    mask: Masker
+
+    async def send(self, decision: Decision, outbound: Outbound) -> Reply:
+        """Raises DestinationError, PolicyError (`obligation_failed`)."""
+        return await self.destination(decision).send(self.oblige(decision, outbound))
+
+    def destination(self, decision: Decision) -> Destination:
+        if decision.route is None or decision.route.name not in self.destinations:
+            raise DestinationError("The decision names no destination that is configured.", "destination_unknown", 502)
+        return self.destinations[decision.route.name]
+
+    def oblige(self, decision: Decision, outbound: Outbound) -> Outbound:
+        for obligation in decision.verdict.obligations:
+            if obligation.name == "add_headers":
+                outbound = replace(outbound, headers=outbound.headers + _added(obligation))
+            elif obligation.name == "mask_body":
+                outbound = _masked(outbound, decision.request.content_type, self.mask)
+            elif obligation.name not in KNOWN_OBLIGATIONS:
+                raise PolicyError(f"Policy asks for '{obligation.name}', which this version cannot do.", "obligation_unknown")
+        return outbound
+
+
+def failure(error: DestinationError, total_ns: int) -> Outcome:
+    return Outcome(
+        Result.FAILED, error.status, error.code, upstream=error.upstream, attempts=error.attempts, total_ns=total_ns, complete=False
+    )
+
+
+def content_digest(outbound: Outbound) -> str:
+    """SHA-256 over everything of a held request that reaches the upstream; an approval is bound to it."""
+    if not isinstance(outbound.body, bytes):
+        raise PolicyError("Only a request whose body was read whole can be held.", "body_truncated")
+    digest = hashlib.sha256()
+    head = [outbound.method.encode(), outbound.target.encode(), *(name + b":" + value for name, value in outbound.headers)]
+    for part in (*head, outbound.body):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _added(obligation: Obligation) -> Headers:
+    """Names of ours, framing and hop-by-hop fields are not policy's to set."""
+    added: Headers = []
+    for name, value in obligation.params.get("headers", {}).items():
+        lowered = str(name).lower()
+        if not lowered.replace("-", "").isalnum() or lowered.startswith("x-lockgate-") or lowered in _RESERVED:
+            raise PolicyError(f"Policy may not set the header field '{name}'.", "obligation_failed")
+        if not str(value).isprintable() or not str(value).isascii():
+            raise PolicyError(f"Policy gave the header field '{name}' a value that is not printable ASCII.", "obligation_failed")
+        added.append((lowered.encode(), str(value).encode()))
+    return added
+
+
+_RESERVED = frozenset(("connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"))
+
+
+def _masked(outbound: Outbound, content_type: str, mask: Masker) -> Outbound:
+    if not isinstance(outbound.body, bytes):
+        raise PolicyError("A body that was not read whole cannot be masked.", "obligation_failed")
+    if not outbound.body:
+        return outbound
+    media = content_type.partition(";")[0].strip().lower()
+    try:
+        if media == "application/json" or media.endswith("+json"):
+            return replace(outbound, body=orjson.dumps(_mask_strings(orjson.loads(outbound.body), mask)))
+        if media.startswith("text/"):
+            return replace(outbound, body=mask(outbound.body.decode("utf-8")).encode("utf-8"))
+    except ValueError:
+        raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed") from None
+    raise PolicyError(f"A body of type '{media}' cannot be masked.", "obligation_failed")
+
+
+def _mask_strings(value: object, mask: Masker) -> object:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [_mask_strings(item, mask) for item in value]
+    if isinstance(value, dict):
+        return {mask(key): _mask_strings(item, mask) for key, item in value.items()}
+    return value

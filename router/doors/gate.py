@@ -1,0 +1,86 @@
+"""The ASGI application of the gateway listener: sheds what is too much, drains on the way out, and hands the rest to the doors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from router.doors.body import Receive
+from router.doors.gateway import Gateway
+from router.doors.responses import Send, respond_problem
+from router.doors.runtime import Observer, Runtime
+from router.doors.websocket import WebSocketDoor
+
+log = logging.getLogger("lockgate.gateway")
+
+
+class Gate:
+    """`runtime` may be replaced at any time; requests under way keep the one that they began with (see `idle`)."""
+
+    def __init__(self, gateway: Gateway, sockets: WebSocketDoor, observer: Observer, concurrency: int, queue: int) -> None:
+        self.runtime: Runtime | None = None
+        self._gateway = gateway
+        self._sockets = sockets
+        self._observer = observer
+        self._slots = asyncio.Semaphore(concurrency)
+        self._most = concurrency + queue
+        self._inside = 0
+        self._users: dict[int, int] = {}
+        self._left: dict[int, asyncio.Event] = {}
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        runtime = self.runtime
+        if scope["type"] == "lifespan":
+            raise RuntimeError("the gateway is started by its worker and has no lifespan")
+        if runtime is None or self._inside >= self._most:
+            await self._shed(scope, receive, send, "starting" if runtime is None else "overloaded")
+            return
+        self._inside += 1
+        self._users[id(runtime)] = self._users.get(id(runtime), 0) + 1
+        try:
+            async with self._slots:
+                await self._serve(runtime, scope, receive, send)
+        finally:
+            self._inside -= 1
+            self._leave(runtime)
+
+    async def _serve(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        door = self._sockets if scope["type"] == "websocket" else self._gateway
+        try:
+            await door.handle(runtime, scope, receive, send if scope["type"] == "websocket" else noting)
+        except Exception:
+            log.exception("a request failed in a way that nobody foresaw")
+            self._observer.refused("internal", 500)
+            if started or scope["type"] == "websocket":
+                raise
+            await respond_problem(send, 500, "internal", "The request failed inside Lockgate; the log has the details.")
+
+    async def _shed(self, scope: dict[str, Any], receive: Receive, send: Send, code: str) -> None:
+        self._observer.refused(code, 503)
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        detail = "Lockgate is at its limit; please try again." if code == "overloaded" else "Lockgate is starting."
+        await respond_problem(send, 503, code, detail, headers=[(b"retry-after", b"1")])
+
+    def _leave(self, runtime: Runtime) -> None:
+        key = id(runtime)
+        self._users[key] -= 1
+        if self._users[key] == 0:
+            del self._users[key]
+            if key in self._left:
+                self._left.pop(key).set()
+
+    async def idle(self, runtime: Runtime) -> None:
+        """Returns when no request uses `runtime` any more. Call it after another one has taken its place."""
+        if id(runtime) in self._users:
+            await self._left.setdefault(id(runtime), asyncio.Event()).wait()

@@ -1,0 +1,118 @@
+"""The gateway door: a raw ASGI reverse proxy. It speaks HTTP; what happens to a request is decided in the pipeline.
+
+1 header   2 identity   3 rate limit   4 body   5 decide (durable)   6 answer, hold or relay   7 outcome
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from router.decision import BodyView, Outcome, Request, Result, Subject
+from router.dispatch import content_digest
+from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
+from router.doors.head import Head, read_head
+from router.doors.relay import Exchange, Relay, outbound
+from router.doors.responses import Send, ended, refuse, respond_problem
+from router.doors.runtime import Observer, Runtime
+from router.errors import AuditError, LockgateError, RefusedError
+from router.ports import Clock, Ids, Random
+from router.stages.rules import Looked
+
+log = logging.getLogger("lockgate.gateway")
+
+
+class Gateway:
+    def __init__(self, clock: Clock, ids: Ids, random: Random, observer: Observer) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._random = random
+        self._observer = observer
+        self._relay = Relay(clock, observer)
+
+    async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """One HTTP request. Every failure is answered in one sentence; none with a stack trace."""
+        started_ns = self._clock.monotonic_ns()
+        try:
+            head = self.read_head(runtime, scope)
+            reader = BodyReader(receive, runtime.options.limits, head.content_length)
+            request, looked = await self._request(runtime, head, reader)
+            decision = await runtime.pipeline.decide(request, looked)  # 5
+        except RefusedError as error:
+            self._observer.refused(error.code, error.status)
+            await refuse(send, error)
+        except ClientGoneError:
+            self._observer.refused("client_gone", 499)
+        except AuditError as error:
+            self._observer.refused(error.code, 503)
+            await respond_problem(send, 503, error.code, "The decision could not be recorded, so nothing was done.")
+        else:
+            await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
+
+    async def _act(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        outcome = exchange.decision.outcome  # 6
+        if outcome is None:
+            await self._relay.relay(exchange, receive, send)
+        elif outcome.result is Result.HELD:
+            await self._hold(exchange, outcome, send)
+        else:
+            self._observer.ended(exchange.decision, outcome)
+            await ended(send, exchange.decision, exchange.runtime.descriptions)
+
+    async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> None:
+        """The decision says `held`; the caller hears 202 only when the request itself is durable too."""
+        decision, runtime = exchange.decision, exchange.runtime
+        try:
+            held = runtime.dispatcher.oblige(decision, outbound(exchange))
+            content_digest(held)
+            await runtime.holder.hold(decision, held)
+        except LockgateError as error:
+            await self._relay.fail(exchange, Outcome(Result.DENIED, 503, error.code), str(error), send)
+            return
+        self._observer.ended(decision, outcome)
+        await ended(send, decision, runtime.descriptions)
+
+    def read_head(self, runtime: Runtime, scope: dict[str, Any]) -> Head:
+        return read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1
+
+    async def identify(self, runtime: Runtime, head: Head) -> Subject:
+        """Raises IdentityError, and RefusedError 429."""
+        subject = await runtime.authenticator.authenticate(head.headers, "gateway")  # 2
+        wait = await runtime.limiter.admit(subject, head.client)  # 3
+        if wait is not None:
+            raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
+        return subject
+
+    async def _request(self, runtime: Runtime, head: Head, reader: BodyReader) -> tuple[Request, Looked]:
+        received_ns = self._clock.now_ns()
+        options = runtime.options
+        subject = await self.identify(runtime, head)
+        visible = head.visible(options.visible)
+        looked = runtime.pipeline.stages.rules.look(head.method, head.path, visible, None)
+        content_type = head.text(b"content-type") or ""
+        if looked.match is not None and looked.match.route in options.streams:
+            view = BodyView(truncated=head.has_body)
+        else:
+            await reader.read_view()  # 4
+            encoding = (head.text(b"content-encoding") or "").lower()
+            view = body_view(reader, content_type, encoding, options.text_paths, options.limits.text_chars)
+        return self.build(head, subject, received_ns, visible, view), looked
+
+    def build(self, head: Head, subject: Subject, received_ns: int, visible: tuple[tuple[str, str], ...], body: BodyView) -> Request:
+        return Request(
+            id=self._ids.new(),
+            received_ns=received_ns,
+            door="gateway",
+            subject=subject,
+            method=head.method,
+            host=head.host,
+            path=head.path,
+            query=head.query,
+            headers=visible,
+            content_type=head.text(b"content-type") or "",
+            body=body,
+            client=head.client,
+            trace=head.trace,
+            idempotency_key=head.text(b"idempotency-key"),
+        )

@@ -1,0 +1,159 @@
+"""A request's header as every HTTP front door reads it: one meaning or none.
+
+Whatever two servers could read differently (a second Host, an encoded slash, dot segments, repeated single-valued fields) is refused here,
+so that the path and headers that policy judged are the ones that the upstream sees. `x-lockgate-*` from outside never survives.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from router.decision import TraceContext
+from router.errors import RefusedError
+from router.ports import Headers
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+OWN_PREFIX = b"x-lockgate-"
+SINGLE = frozenset(
+    (b"host", b"content-type", b"content-length", b"authorization", b"x-api-key", b"idempotency-key", b"traceparent", b"transfer-encoding")
+)
+_FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`target` is the path and query as they arrived, `path` is decoded. `headers` lacks `x-lockgate-*`; `fields` maps single ones."""
+
+    method: str
+    host: str
+    path: str
+    query: str
+    target: str
+    headers: Headers
+    fields: Mapping[bytes, bytes]
+    peer: str
+    client: str
+    scheme: str
+    trace: TraceContext
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.fields.get(b"content-length")
+        return int(value) if value is not None else None
+
+    @property
+    def has_body(self) -> bool:
+        return b"transfer-encoding" in self.fields or bool(self.content_length)
+
+    def text(self, name: bytes) -> str | None:
+        value = self.fields.get(name)
+        return value.decode("latin-1") if value is not None else None
+
+    def visible(self, names: frozenset[bytes]) -> tuple[tuple[str, str], ...]:
+        """The header fields that policy and records may see."""
+        return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers if name in names)
+
+
+def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bool) -> Head:
+    """Raises RefusedError with status 400. `sample` decides about requests whose caller brought no trace."""
+    headers, fields = _fields(scope["headers"])
+    raw_path = scope["raw_path"].decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    peer = scope["client"][0] if scope.get("client") else ""
+    host = fields.get(b"host")
+    if host is None and scope.get("http_version") != "1.0":
+        raise RefusedError("The request has no Host header.", "host_missing", 400)
+    return Head(
+        method=scope.get("method", "GET"),
+        host=(host or b"").decode("latin-1").lower(),
+        path=decode_path(raw_path),
+        query=query,
+        target=f"{raw_path}?{query}" if query else raw_path,
+        headers=headers,
+        fields=fields,
+        peer=peer,
+        client=_client(peer, headers, trusted),
+        scheme=scope.get("scheme", "http"),
+        trace=trace_context(fields.get(b"traceparent"), headers, sample),
+    )
+
+
+def _fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, bytes]]:
+    headers: Headers = []
+    fields: dict[bytes, bytes] = {}
+    for name, value in raw:
+        if name.startswith(b"x") and name.replace(b"_", b"-").startswith(OWN_PREFIX):
+            continue
+        if name in SINGLE:
+            if name in fields:
+                raise RefusedError(f"The header field {name.decode()} stands twice.", "duplicate_header", 400)
+            fields[name] = value
+        headers.append((name, value))
+    return headers, fields
+
+
+@lru_cache(maxsize=4096)
+def decode_path(raw: str) -> str:
+    """The path percent-decoded once. Raises RefusedError where an upstream might read it in another way."""
+    if "%" not in raw:
+        decoded = raw
+    else:
+        if "%2f" in raw.lower() or "%5c" in raw.lower():
+            raise RefusedError("The path has an encoded slash.", "ambiguous_path", 400)
+        try:
+            decoded = unquote_to_bytes(raw).decode("utf-8")
+        except UnicodeDecodeError:
+            raise RefusedError("The path is not UTF-8.", "ambiguous_path", 400) from None
+    if not decoded.startswith("/") or decoded.endswith(("/..", "/.")) or any(part in decoded for part in _FORBIDDEN_IN_PATH):
+        raise RefusedError("The path has empty, dot or otherwise ambiguous segments.", "ambiguous_path", 400)
+    return decoded
+
+
+def _client(peer: str, headers: Headers, trusted: tuple[Network, ...]) -> str:
+    """The right-most address that no trusted proxy vouches for; the peer itself unless it is trusted."""
+    if not trusts(peer, trusted):
+        return peer
+    hops = [hop.strip() for name, value in headers if name == b"x-forwarded-for" for hop in value.decode("latin-1").split(",")]
+    for hop in reversed(hops):
+        if not trusts(hop, trusted):
+            return hop if _is_address(hop) else peer
+    return hops[0] if hops and _is_address(hops[0]) else peer
+
+
+@lru_cache(maxsize=4096)
+def trusts(address: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def trace_context(traceparent: bytes | None, headers: Headers, sample: bool) -> TraceContext:
+    """W3C trace context: the caller's when it is well-formed, else a new one. Never an error."""
+    span_id = secrets.token_hex(8)
+    parts = (traceparent or b"").decode("latin-1").split("-")
+    if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4) or not _ids_valid(parts):
+        return TraceContext(secrets.token_hex(16), span_id, sample)
+    state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
+    return TraceContext(parts[1], span_id, bool(int(parts[3][:2], 16) & 1), state[:512], parts[2])
+
+
+def _ids_valid(parts: Sequence[str]) -> bool:
+    lengths = (2, 32, 16, 2)
+    shapes = all(len(part) == length and not part.strip("0123456789abcdef") for part, length in zip(parts, lengths, strict=False))
+    return shapes and parts[1].strip("0") != "" and parts[2].strip("0") != ""

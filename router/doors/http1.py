@@ -1,0 +1,115 @@
+"""uvicorn's HTTP/1.1 protocol with the defences a front door needs: a deadline for the header, limits on its size, strict framing.
+
+llhttp (inside httptools) already refuses Content-Length beside Transfer-Encoding, repeated Content-Length, bad chunk sizes and bare LF in
+headers. What it does not bound is how long and how large a header may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from router.problems import problem
+
+HEADER_TIMEOUT_S = 10.0
+MAX_HEADER_COUNT = 100
+MAX_HEADER_BYTES = 32 * 1024
+
+
+class GuardedHttp(HttpToolsProtocol):
+    """Limits are class attributes so that `guarded` can make a class for a configuration; uvicorn constructs it itself."""
+
+    header_timeout = HEADER_TIMEOUT_S
+    max_header_count = MAX_HEADER_COUNT
+    max_header_bytes = MAX_HEADER_BYTES
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._header_bytes = 0
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+        if self._deadline is None:
+            self._arm()
+
+    def on_url(self, url: bytes) -> None:
+        if self._fits(len(url)):
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= self.max_header_count:
+            self._refuse(431, "too_many_headers", f"More than {self.max_header_count} header fields.")
+        elif self._fits(len(name) + len(value) + 4):
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused and self.parser is not None:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
+
+    def _fits(self, size: int) -> bool:
+        self._header_bytes += size
+        if self._header_bytes > self.max_header_bytes:
+            self._refuse(431, "header_too_large", f"The header is larger than {self.max_header_bytes} bytes.")
+        return not self._refused
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self._header_bytes == 0:  # a connection on which nothing was ever sent deserves no answer
+            self.transport.close()
+            return
+        self._refuse(408, "header_timeout", f"The header did not arrive within {self.header_timeout:g} seconds.")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._disarm()
+        if self.cycle is None or self.cycle.response_complete:
+            body = problem(status, code, detail=detail)
+            head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        logging.getLogger("lockgate.gateway").debug("refused a connection: %s", code)
+        self.transport.close()
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.header_timeout, self._late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def guarded(header_timeout: float, max_header_count: int, max_header_bytes: int) -> type[GuardedHttp]:
+    limits = {"header_timeout": header_timeout, "max_header_count": max_header_count, "max_header_bytes": max_header_bytes}
+    return type("GuardedHttp", (GuardedHttp,), limits)

@@ -1,0 +1,162 @@
+"""Dispatching a decided request and streaming the upstream's response back, ending in exactly one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from router.decision import Decision, Outcome, Result
+from router.dispatch import failure
+from router.doors.body import BodyReader, ClientGoneError, Receive
+from router.doors.forwarding import request_headers, response_headers
+from router.doors.head import Head, trusts
+from router.doors.responses import Send, respond_problem
+from router.doors.runtime import Observer, Runtime
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError
+from router.ports import Clock, Outbound, Reply
+
+log = logging.getLogger("lockgate.gateway")
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))  # RFC 9110 §9.2.2
+WATCHED_BYTES = 64 * 1024  # a longer or endless response is watched for a caller that leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One decided request on its way through the door."""
+
+    runtime: Runtime
+    head: Head
+    decision: Decision
+    started_ns: int
+    reader: BodyReader
+
+
+class Relay:
+    def __init__(self, clock: Clock, observer: Observer) -> None:
+        self._clock = clock
+        self._observer = observer
+
+    async def relay(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """From here the request is always dispatched at most once by us, and its outcome is always recorded."""
+        try:
+            reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
+        except DestinationError as error:
+            await self.fail(exchange, failure(error, self._elapsed(exchange)), str(error), send)
+        except RefusedError as error:  # the rest of the body broke a limit while it streamed
+            await self.fail(exchange, Outcome(Result.FAILED, error.status, error.code, complete=False), str(error), send)
+        except ClientGoneError:
+            await self.end(exchange, Outcome(Result.FAILED, 499, "client_gone", complete=False))
+        except LockgateError as error:  # an obligation that cannot be met: nothing was sent
+            await self.fail(exchange, Outcome(Result.DENIED, 403, error.code), str(error), send)
+        else:
+            await self.end(exchange, await self._stream(exchange, reply, receive, send))
+
+    async def fail(self, exchange: Exchange, outcome: Outcome, detail: str, send: Send) -> None:
+        await respond_problem(send, outcome.status, outcome.reason, detail, exchange.decision.id)
+        await self.end(exchange, outcome)
+
+    async def end(self, exchange: Exchange, outcome: Outcome) -> None:
+        self._observer.ended(exchange.decision, outcome)
+        try:
+            await exchange.runtime.pipeline.ended(exchange.decision, outcome)  # 7
+        except AuditError as error:
+            # The effect has happened and cannot be taken back; the decision without an outcome stays visible in the ledger.
+            log.error("no outcome recorded for decision %s: %s", exchange.decision.id, error)
+
+    async def _stream(self, exchange: Exchange, reply: Reply, receive: Receive, send: Send) -> Outcome:
+        sent, reason = 0, ""
+        try:
+            headers = response_headers(reply.headers, exchange.decision)
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            async for chunk in _chunks(exchange, reply, receive):
+                sent += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except DestinationError as error:
+            reason = error.code  # too late for another status: the response stays unfinished and the server cuts the connection
+        except ClientGoneError:
+            reason = "client_gone"
+        except RuntimeError:  # the server refuses what the upstream sent: control characters, more bytes than it announced
+            reason = "upstream_protocol"
+        finally:
+            await reply.close()
+        return self._outcome(exchange, reply, sent, reason)
+
+    def _outcome(self, exchange: Exchange, reply: Reply, sent: int, reason: str) -> Outcome:
+        return Outcome(
+            Result.FAILED if reason else Result.ROUTED,
+            reply.status,
+            reason,
+            upstream=reply.upstream,
+            attempts=reply.attempts,
+            total_ns=self._elapsed(exchange),
+            request_digest=exchange.reader.digest,
+            response_bytes=sent,
+            complete=not reason,
+        )
+
+    def _elapsed(self, exchange: Exchange) -> int:
+        return self._clock.monotonic_ns() - exchange.started_ns
+
+
+def outbound(exchange: Exchange) -> Outbound:
+    """The caller's request as the route's upstream gets it."""
+    head, decision, options = exchange.head, exchange.decision, exchange.runtime.options
+    route = decision.route
+    if route is None:
+        raise DestinationError("The decision names no route.", "route_missing")
+    own_key = decision.id if route.name in options.deduplicating else None
+    method = route.method or head.method
+    trusted = trusts(head.peer, options.trusted)
+    headers = request_headers(head, decision, trusted_peer=trusted, idempotency_key=own_key)
+    reader = exchange.reader
+    if not reader.complete and head.content_length is not None:
+        headers.append((b"content-length", b"%d" % head.content_length))
+    key = decision.request.idempotency_key or own_key
+    return Outbound(
+        method=method,
+        target=_target(route.path, head),
+        headers=headers,
+        body=reader.data if reader.complete else reader.rest(),
+        idempotent=method in IDEMPOTENT or key is not None,
+        idempotency_key=key,
+    )
+
+
+def _target(rewritten: str | None, head: Head) -> str:
+    if rewritten is None:
+        return head.target
+    return f"{rewritten}?{head.query}" if head.query else rewritten
+
+
+async def _chunks(exchange: Exchange, reply: Reply, receive: Receive) -> AsyncIterator[bytes]:
+    """The response's bytes; a long or endless one also watches for the caller, who may leave while nothing arrives."""
+    if not exchange.reader.complete or not _is_long(reply):
+        async for chunk in reply.chunks():
+            yield chunk
+        return
+    gone = asyncio.ensure_future(receive())
+    chunks = reply.chunks().__aiter__()
+    arriving: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            arriving = asyncio.ensure_future(anext(chunks))
+            await asyncio.wait((gone, arriving), return_when=asyncio.FIRST_COMPLETED)
+            if not arriving.done():
+                raise ClientGoneError
+            yield arriving.result()
+    except StopAsyncIteration:
+        return
+    finally:
+        gone.cancel()
+        if arriving is not None:
+            arriving.cancel()
+
+
+def _is_long(reply: Reply) -> bool:
+    for name, value in reply.headers:
+        if name.lower() == b"content-length":
+            return not value.isdigit() or int(value) > WATCHED_BYTES
+    return reply.status not in (204, 304)

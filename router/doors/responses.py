@@ -1,0 +1,60 @@
+"""What a caller is told when nothing was dispatched: RFC 9457 problems that carry the decision id."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from router.decision import Decision, Result
+from router.errors import LockgateError, RefusedError
+from router.ports import Headers
+from router.problems import problem
+
+Send = Callable[[Any], Awaitable[None]]
+_CLARIFICATIONS = 5
+
+
+async def respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_problem(
+    send: Send, status: int, code: str, detail: str, decision_id: str | None = None, headers: Headers | None = None, **extra: Any
+) -> None:
+    named = [(b"x-lockgate-decision-id", decision_id.encode())] if decision_id else []
+    body = problem(status, code, detail=detail, decision_id=decision_id, **extra)
+    await respond(send, status, body, [(b"content-type", b"application/problem+json"), *named, *(headers or [])])
+
+
+async def refuse(send: Send, error: RefusedError) -> None:
+    headers: Headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="lockgate"'))
+    if error.status in (408, 413):
+        headers.append((b"connection", b"close"))
+    await respond_problem(send, error.status, error.code, str(error), headers=headers)
+
+
+async def fail(send: Send, error: LockgateError, status: int, decision_id: str | None = None) -> None:
+    await respond_problem(send, status, error.code, str(error), decision_id)
+
+
+async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str]) -> None:
+    """The answer for a decision that ended the request by itself."""
+    outcome = decision.outcome
+    if outcome is None:
+        raise ValueError("the decision is to be dispatched")
+    extra: dict[str, Any] = {"reasons": [{"code": r.code, "message": r.message} for r in decision.verdict.reasons]}
+    if outcome.result is Result.ABSTAINED:
+        candidates = decision.classification.candidates[:_CLARIFICATIONS]
+        extra["status_of_classification"] = decision.classification.status.value
+        extra["candidates"] = [{"intent": c.intent, "description": descriptions.get(c.intent, "")} for c in candidates]
+        detail = "It is not clear enough what is asked for. Please say it in other words, or choose one of the candidates."
+    elif outcome.result is Result.HELD:
+        detail = "The request waits for a reviewer."
+    else:
+        detail = decision.verdict.reasons[0].message if decision.verdict.reasons else "Policy does not allow this request."
+    await respond_problem(send, outcome.status, outcome.reason, detail, decision.id, **extra)

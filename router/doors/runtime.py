@@ -1,0 +1,65 @@
+"""What a front door needs of one configuration, and the ports that it calls itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from router.decision import Decision, Outcome, Subject
+from router.dispatch import Dispatcher
+from router.doors.body import BodyLimits
+from router.doors.head import Network
+from router.pipeline import Pipeline
+from router.ports import Outbound
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]], scope: str) -> Subject:
+        """Raises IdentityError. `scope` is what the credential must be good for: `gateway` or `decide`."""
+
+
+class RateLimiter(Protocol):
+    async def admit(self, subject: Subject, client: str) -> float | None:
+        """None, or seconds until the request would be admitted."""
+
+
+class Holder(Protocol):
+    async def hold(self, decision: Decision, outbound: Outbound) -> None:
+        """Makes a held request durable. Raises ReviewError."""
+
+
+class Observer(Protocol):
+    """Telemetry and counted refusals; quick, and never raises."""
+
+    def refused(self, code: str, status: int) -> None: ...
+
+    def ended(self, decision: Decision, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DoorOptions:
+    """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
+    read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key."""
+
+    trusted: tuple[Network, ...] = ()
+    limits: BodyLimits = field(default_factory=BodyLimits)
+    visible: frozenset[bytes] = frozenset()
+    text_paths: tuple[tuple[str, ...], ...] = ()
+    sample: float = 0.01
+    streams: frozenset[str] = frozenset()
+    websockets: frozenset[str] = frozenset()
+    deduplicating: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything of one configuration that serves requests. A reload swaps it whole; a request keeps the one it began with."""
+
+    pipeline: Pipeline
+    dispatcher: Dispatcher
+    authenticator: Authenticator
+    limiter: RateLimiter
+    holder: Holder
+    options: DoorOptions
+    descriptions: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,126 @@
+"""WebSocket pass-through for routes that are decided by a rule on the handshake alone: there is no body to classify."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from router.decision import NO_BODY, Outcome, Result
+from router.dispatch import failure
+from router.doors.body import BodyReader, Receive
+from router.doors.forwarding import request_headers
+from router.doors.gateway import Gateway
+from router.doors.head import trusts
+from router.doors.relay import Exchange, Relay
+from router.doors.responses import Send
+from router.doors.runtime import Observer, Runtime
+from router.errors import AuditError, DestinationError, RefusedError
+from router.ports import Clock, Socket
+
+HTTP_TO_CLOSE = {401: 3000, 403: 3003, 429: 1013, 503: 1013}
+
+
+class WebSocketDoor:
+    def __init__(self, gateway: Gateway, clock: Clock, observer: Observer) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._observer = observer
+        self._relay = Relay(clock, observer)
+
+    async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        started_ns = self._clock.monotonic_ns()
+        await receive()  # websocket.connect
+        try:
+            exchange = await self._decided(runtime, scope, receive, started_ns)
+        except RefusedError as error:
+            self._observer.refused(error.code, error.status)
+            await _reject(send, error.status)
+        except AuditError as error:
+            self._observer.refused(error.code, 503)
+            await _reject(send, 503)
+        else:
+            outcome = exchange.decision.outcome
+            if outcome is not None:
+                self._observer.ended(exchange.decision, outcome)
+                await _reject(send, outcome.status if outcome.status != 202 else 403)
+            else:
+                await self._connect(exchange, scope, receive, send)
+
+    async def _decided(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, started_ns: int) -> Exchange:
+        received_ns = self._clock.now_ns()
+        head = self._gateway.read_head(runtime, scope | {"method": "GET"})
+        subject = await self._gateway.identify(runtime, head)
+        visible = head.visible(runtime.options.visible)
+        looked = runtime.pipeline.stages.rules.look(head.method, head.path, visible, NO_BODY)
+        if looked.match is None or looked.match.route not in runtime.options.websockets:
+            raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
+        request = self._gateway.build(head, subject, received_ns, visible, NO_BODY)
+        decision = await runtime.pipeline.decide(request, looked)
+        return Exchange(runtime, head, decision, started_ns, BodyReader(receive, runtime.options.limits, None))
+
+    async def _connect(self, exchange: Exchange, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        decision, head = exchange.decision, exchange.head
+        trusted = trusts(head.peer, exchange.runtime.options.trusted)
+        headers = request_headers(head, decision, trusted_peer=trusted, idempotency_key=None, websocket=True)
+        try:
+            destination = exchange.runtime.dispatcher.destination(decision)
+            socket = await destination.connect(_target(exchange), headers, scope.get("subprotocols", []))
+        except DestinationError as error:
+            await _reject(send, error.status)
+            await self._relay.end(exchange, failure(error, self._clock.monotonic_ns() - exchange.started_ns))
+            return
+        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol})
+        reason = await _pump(socket, receive, send)
+        elapsed = self._clock.monotonic_ns() - exchange.started_ns
+        result = Result.FAILED if reason else Result.ROUTED
+        await self._relay.end(exchange, Outcome(result, 101, reason, attempts=1, total_ns=elapsed, complete=not reason))
+
+
+def _target(exchange: Exchange) -> str:
+    route, head = exchange.decision.route, exchange.head
+    if route is None or route.path is None:
+        return head.target
+    return f"{route.path}?{head.query}" if head.query else route.path
+
+
+async def _reject(send: Send, status: int) -> None:
+    """Before the handshake is accepted a close is an HTTP 403 on the wire; the code tells those who can read it why."""
+    await send({"type": "websocket.close", "code": HTTP_TO_CLOSE.get(status, 1011)})
+
+
+async def _pump(socket: Socket, receive: Receive, send: Send) -> str:
+    """Both directions until one side ends. Returns a reason code where it ended badly, else an empty string."""
+    up = asyncio.ensure_future(_upwards(socket, receive))
+    down = asyncio.ensure_future(_downwards(socket, send))
+    try:
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        for done in (up, down):
+            if done.done():
+                return done.result()
+        return ""
+    except DestinationError as error:
+        await send({"type": "websocket.close", "code": 1011})
+        return error.code
+    finally:
+        for task in (up, down):
+            task.cancel()
+        await asyncio.gather(up, down, return_exceptions=True)
+        await socket.close()
+
+
+async def _upwards(socket: Socket, receive: Receive) -> str:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            await socket.close(message.get("code") or 1000, message.get("reason") or "")
+            return ""
+        content = message.get("text")
+        await socket.send(content if content is not None else message["bytes"])
+
+
+async def _downwards(socket: Socket, send: Send) -> str:
+    while (message := await socket.receive()) is not None:
+        await send({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
+    await send({"type": "websocket.close", "code": socket.close_code})
+    return ""

@@ -1,0 +1,190 @@
+"""The one way through: every front door builds a `Request` and gets back a `Decision` whose record is durable.
+
+    1 admission policy   2 signals   3 classification   4 risk   5 decision policy   6 route   7 audit
+
+Nothing may be dispatched before `decide` has returned, and it returns only after step 7. A failure of any step becomes part of the decision
+(abstain or deny, with a reason code); a failure of step 7 is an AuditError and there is no decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from router.decision import (
+    Classification,
+    Decision,
+    Effect,
+    Level,
+    Outcome,
+    Reason,
+    Request,
+    Result,
+    Risk,
+    Route,
+    Signals,
+    Status,
+    Verdict,
+)
+from router.ports import Clock, Ids, PolicyEngine
+from router.stages.classification import Cascade
+from router.stages.policy import admission_input, judge, policy_input
+from router.stages.risk import RiskModel
+from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
+from router.stages.rules import Looked, RuleIndex
+from router.stages.signals import SignalDetector
+
+
+class Recorder(Protocol):
+    """Makes records durable. Raises AuditError."""
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None: ...
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The parts of one configuration. A reload makes a new one; requests under way keep theirs."""
+
+    rules: RuleIndex
+    signals: SignalDetector
+    cascade: Cascade
+    risk: RiskModel
+    policy: PolicyEngine
+    policy_deadline_s: float
+    routing: RoutingTable
+    config_digest: str
+    catalog_digest: str
+
+
+class _Timings:
+    """Nanoseconds of each stage, in order."""
+
+    __slots__ = ("_clock", "_last", "laps")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock.monotonic_ns()
+        self.laps: list[tuple[str, int]] = []
+
+    def lap(self, name: str) -> None:
+        now = self._clock.monotonic_ns()
+        self.laps.append((name, now - self._last))
+        self._last = now
+
+
+NOT_ADMITTED = Classification(Status.UNDETERMINED, reason="not_admitted")
+NO_RISK = Risk(Level.LOW, 0.0)
+
+
+class Pipeline:
+    def __init__(self, stages: Stages, recorder: Recorder, clock: Clock, ids: Ids) -> None:
+        self.stages = stages
+        self._recorder = recorder
+        self._clock = clock
+        self._ids = ids
+
+    async def decide(self, request: Request, looked: Looked | None = None) -> Decision:
+        """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError."""
+        timings = _Timings(self._clock)
+        document = admission_input(request)
+        admission = await self._judge("admission", None, document)  # 1
+        timings.lap("admission")
+        if admission.effect is not Effect.ALLOW:
+            decision = self._refused_at_admission(request, admission, timings)
+        else:
+            decision, document = await self._weigh(request, looked, admission, timings)
+        await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
+        return decision
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+        """The second record. Raises AuditError; the request has then happened and its outcome is missing, which reconciliation shows."""
+        await self._recorder.ended(decision, outcome)
+
+    async def _weigh(
+        self, request: Request, looked: Looked | None, admission: Verdict, timings: _Timings
+    ) -> tuple[Decision, Mapping[str, Any]]:
+        stages = self.stages
+        signals = stages.signals.inspect(request)  # 2
+        timings.lap("signals")
+        if looked is None or looked.match is None:
+            looked = stages.rules.look(request.method, request.path, request.headers, request.body)
+        classification = await stages.cascade.classify(request, looked.match, looked.undecided)  # 3
+        timings.lap("classification")
+        intent = stages.routing.intents.get(classification.intent) if classification.intent is not None else None
+        risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4
+        timings.lap("risk")
+        provisional = stages.routing.provisional(classification)
+        document = policy_input(request, signals, classification, risk, intent, provisional)
+        verdict = await self._judge("decision", classification.intent, document)  # 5
+        timings.lap("policy")
+        route, verdict = stages.routing.final(provisional, verdict)  # 6
+        verdict = _needs_whole_body(request, verdict)
+        outcome = self._ending(classification, verdict, route)
+        timings.lap("route")
+        decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
+        return decision, document
+
+    async def _judge(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        return await judge(self.stages.policy, entry, intent, document)
+
+    def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
+        """Admission only lets in or refuses: a review or reroute needs an intent that is not known yet."""
+        outcome = Outcome(Result.DENIED, 403, _code(admission))
+        return self._decision(request, Signals(), NOT_ADMITTED, NO_RISK, admission, admission, None, outcome, timings)
+
+    def _ending(self, classification: Classification, verdict: Verdict, route: Route | None) -> Outcome | None:
+        """How the request ends without a dispatch; None where one follows."""
+        if verdict.effect is Effect.DENY:
+            return Outcome(Result.DENIED, 403, _code(verdict))
+        if route is None:
+            clarify = self.stages.routing.abstention(classification) == ABSTAIN_CLARIFY
+            return Outcome(Result.ABSTAINED, 422 if clarify else 403, classification.reason or classification.status)
+        if verdict.effect is Effect.REVIEW:
+            return Outcome(Result.HELD, 202, _code(verdict))
+        return None
+
+    def _decision(
+        self,
+        request: Request,
+        signals: Signals,
+        classification: Classification,
+        risk: Risk,
+        admission: Verdict,
+        verdict: Verdict,
+        route: Route | None,
+        outcome: Outcome | None,
+        timings: _Timings,
+    ) -> Decision:
+        return Decision(
+            id=self._ids.new(),
+            request=request,
+            signals=signals,
+            classification=classification,
+            risk=risk,
+            admission=admission,
+            verdict=verdict,
+            route=route,
+            outcome=outcome,
+            decided_ns=self._clock.now_ns(),
+            config_digest=self.stages.config_digest,
+            catalog_digest=self.stages.catalog_digest,
+            stages_ns=tuple(timings.laps),
+        )
+
+
+def _code(verdict: Verdict) -> str:
+    return verdict.reasons[0].code if verdict.reasons else verdict.effect.value
+
+
+def _needs_whole_body(request: Request, verdict: Verdict) -> Verdict:
+    """A body that was only seen in part cannot be held, masked or deduplicated by its content."""
+    if not request.body.truncated or verdict.effect is Effect.DENY:
+        return verdict
+    masks = any(obligation.name == "mask_body" for obligation in verdict.obligations)
+    if verdict.effect is not Effect.REVIEW and not masks and request.idempotency_key is None:
+        return verdict
+    reason = Reason("body_truncated", "the body is larger than the part that was seen, and what policy asks for needs all of it")
+    return Verdict(Effect.DENY, (reason, *verdict.reasons), revision=verdict.revision, digest=verdict.digest, engine=verdict.engine)

@@ -1,0 +1,24 @@
+"""Listening sockets. The control process opens them once; workers inherit them, so a worker that dies loses no queued connection."""
+
+from __future__ import annotations
+
+import socket
+
+from router.errors import ConfigError
+
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises ConfigError in one sentence where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from None
+    sock.setblocking(False)
+    return sock

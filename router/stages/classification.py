@@ -1,0 +1,140 @@
+"""From text to intent: the cascade of tiers, and the thresholds that turn a tier's scores into an answer or an abstention."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from router.decision import Candidate, Classification, Request, RuleMatch, Status
+from router.errors import ClassifierError
+from router.ports import Clock, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1."""
+
+    confidence: float
+    margin: float
+    scope: float
+
+    def judge(self, scored: Classification) -> Classification:
+        """A tier's scores as an answer. A missing number never passes."""
+        if scored.status is not Status.CLASSIFIED:
+            return replace(scored, threshold=self.confidence)
+        if scored.scope is None or not scored.scope >= self.scope:
+            return replace(scored, status=Status.OUT_OF_SCOPE, intent=None, threshold=self.confidence, reason="out_of_scope")
+        if scored.margin is None or not scored.margin >= self.margin:
+            pair = tuple(candidate.intent for candidate in scored.candidates[:2])
+            return replace(
+                scored, status=Status.AMBIGUOUS, intent=None, threshold=self.confidence, prediction_set=pair, reason="margin_too_small"
+            )
+        if scored.confidence is None or not scored.confidence >= self.confidence:
+            return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
+        return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
+
+
+class Cascade:
+    """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
+    thresholds apply afresh. Everything that goes wrong is `unavailable`."""
+
+    def __init__(
+        self,
+        tiers: Sequence[Tier],
+        default: Thresholds,
+        by_intent: Mapping[str, Thresholds],
+        *,
+        catalog_digest: str,
+        deadline_s: float,
+        cache_size: int,
+        clock: Clock,
+    ) -> None:
+        self._tiers = tuple(tiers)
+        self._default = default
+        self._by_intent = by_intent
+        self._catalog_digest = catalog_digest
+        self._deadline = deadline_s
+        self._clock = clock
+        self._cache: OrderedDict[str, Classification] = OrderedDict()
+        self._cache_size = cache_size
+
+    async def classify(self, request: Request, rule: RuleMatch | None, undecided: bool) -> Classification:
+        """`rule` is the deterministic answer if there was one; `undecided` says that a rule could not be judged."""
+        body = request.body
+        if rule is not None:
+            return self._by_rule(rule)
+        if body.problem is not None:
+            return self._none(Status.UNDETERMINED, body.problem)
+        if body.truncated:
+            return self._none(Status.UNDETERMINED, "body_truncated")
+        if undecided:
+            return self._none(Status.UNDETERMINED, "rule_undecided")
+        text = normalise(body.text or "")
+        if not text:
+            return self._none(Status.UNDETERMINED, "no_text")
+        return self._judge(await self._scored(text))
+
+    async def _scored(self, text: str) -> Classification:
+        cached = self._cache.get(text)
+        if cached is not None:
+            self._cache.move_to_end(text)
+            return replace(cached, cached=True, stages_ns=())
+        try:
+            async with asyncio.timeout(self._deadline):
+                scored = await self._ask(text)
+        except ClassifierError as error:
+            return self._none(Status.UNAVAILABLE, error.code)
+        except TimeoutError:
+            return self._none(Status.UNAVAILABLE, "classifier_late")
+        except Exception:  # noqa: BLE001  # any failure of a tier is `unavailable`, never an answer
+            return self._none(Status.UNAVAILABLE, "classifier_failed")
+        self._remember(text, scored)
+        return scored
+
+    async def _ask(self, text: str) -> Classification:
+        for tier in self._tiers[:-1]:
+            scored = await tier.classify(text)
+            if self._judge(scored).status is Status.CLASSIFIED:
+                return scored
+        if not self._tiers:
+            raise ClassifierError("no classification tier is configured", "classifier_missing")
+        return await self._tiers[-1].classify(text)
+
+    def _judge(self, scored: Classification) -> Classification:
+        if scored.intent is not None and scored.intent not in self._by_intent:
+            return self._none(Status.UNAVAILABLE, "intent_unknown")
+        thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
+        return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
+
+    def _remember(self, text: str, scored: Classification) -> None:
+        if self._cache_size <= 0:
+            return
+        self._cache[text] = scored
+        if len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+    def _by_rule(self, rule: RuleMatch) -> Classification:
+        digest = self._catalog_digest
+        if rule.intent is None:
+            return Classification(Status.SKIPPED, tier="rule", rule=rule, reason="rule", catalog_digest=digest)
+        only = (Candidate(rule.intent, 1.0, 1.0),)
+        return Classification(
+            Status.CLASSIFIED, rule.intent, 1.0, 1.0, 1.0, 0.0, only, (rule.intent,), "rule", "rule", rule, catalog_digest=digest
+        )
+
+    def _none(self, status: Status, reason: str) -> Classification:
+        return Classification(status, reason=reason, catalog_digest=self._catalog_digest)
+
+
+_INVISIBLE = {"Cf", "Cc", "Cs", "Co", "Cn"}
+
+
+def normalise(text: str) -> str:
+    """NFKC, without control, bidirectional and zero-width characters, white space folded: what cannot be seen cannot sway the answer."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    folded = unicodedata.normalize("NFKC", text)
+    return " ".join("".join(" " if c.isspace() else c for c in folded if c.isspace() or unicodedata.category(c) not in _INVISIBLE).split())

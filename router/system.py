@@ -1,0 +1,31 @@
+"""The real clock, ids and randomness behind the ports."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+
+
+class SystemClock:
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+class SystemRandom:
+    def random(self) -> float:
+        return random.random()  # noqa: S311  # load balancing and jitter, nothing secret
+
+
+class UuidV7:
+    """RFC 9562 version 7 in its canonical text form: 48 bits of milliseconds, 74 random bits."""
+
+    def new(self) -> str:
+        millis = time.time_ns() // 1_000_000
+        bits = secrets.randbits(74)
+        value = (millis << 80) | (0x7 << 76) | ((bits >> 62) << 64) | (0b10 << 62) | (bits & ((1 << 62) - 1))
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
