@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from router.decision import Classification, Verdict
+from router.decision import Classification, Subject, Verdict
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -158,3 +158,34 @@ class Destination(Protocol):
 class Limits(Protocol):
     async def admit(self, key: str, cost: float = 1.0) -> float | None:
         """None when admitted, else seconds until it would be. Raises StateError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored: `id` is its public part, `digest` the SHA-256 of its secret part. `subject` is whom it speaks for."""
+
+    id: str
+    digest: bytes
+    name: str
+    subject: Subject
+    scopes: frozenset[str]
+    created_ns: int
+    created_by: str = ""
+    expires_ns: int | None = None
+    revoked_ns: int | None = None
+
+
+class ApiKeys(Protocol):
+    """Every method raises StateError when the store does not answer."""
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """Microseconds when the key was seen before; a change made by another process shows within a second."""
+
+    def add(self, key: ApiKey) -> bool:
+        """Durable when it returns True; False when the id is taken."""
+
+    def revoke(self, key_id: str, now_ns: int) -> bool:
+        """Durable when it returns True; False when there is no such key. The time of the first revocation stays."""
+
+    def all(self) -> Sequence[ApiKey]:
+        """Oldest first, revoked and expired ones included."""
