@@ -1,0 +1,197 @@
+"""`catalog.yaml` as frozen models: what may be asked for, where it goes, and what decides it without a classifier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import re2
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from router.config.blocks import AdapterBlock, OnAbstain
+from router.config.listeners import JsonPath, visible_header
+from router.decision import Level
+from router.settings import Bool, Duration, Fraction, Name, Strict, Text, listed
+
+METHOD = re.compile(r"[A-Z][A-Z-]{0,19}")
+SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+|\{[a-z][a-z0-9_]*\}")
+REST = re.compile(r"\{[a-z][a-z0-9_]*\.\.\.\}")
+
+
+def method(value: str) -> str:
+    if not METHOD.fullmatch(value.upper()):
+        raise ValueError("must be an HTTP method such as GET or POST")
+    return value.upper()
+
+
+def path_template(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("must begin with '/'")
+    *inner, last = value[1:].split("/")
+    if not all(SEGMENT.fullmatch(part) for part in inner) or not (last == "" or SEGMENT.fullmatch(last) or REST.fullmatch(last)):
+        raise ValueError("must be made of plain segments, {name} for one segment and, at the end only, {name...} for all the rest")
+    names = re.findall(r"\{([a-z0-9_]+)", value)
+    if len(names) != len(set(names)):
+        raise ValueError("has the same {name} twice")
+    return value
+
+
+def literal_path(value: str) -> str:
+    if "{" in path_template(value):
+        raise ValueError("must be a plain path; a route takes no {name}")
+    return value
+
+
+def linear_regex(value: str) -> str:
+    """RE2: linear in the length of the text, whoever wrote the text."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(value, options)
+    except re2.error as error:
+        detail = error.args[0] if error.args else ""
+        raise ValueError(f"is not a regular expression of RE2: {detail.decode() if isinstance(detail, bytes) else detail}") from None
+    return value
+
+
+Method = Annotated[str, AfterValidator(method)]
+
+
+class Destination(AdapterBlock):
+    """A service or workflow that requests can be sent to."""
+
+
+class Timeouts(Strict):
+    """Time-outs of one route, instead of its destination's."""
+
+    connect: Duration | None = Field(default=None, gt=0, description="Longest time to connect.")
+    idle: Duration | None = Field(default=None, gt=0, description="Longest pause while the answer is read.")
+    total: Duration | None = Field(default=None, gt=0, description="Longest time for the whole exchange.")
+
+
+class Route(Strict):
+    """A way to a destination."""
+
+    destination: Name = Field(description="Name of the destination.")
+    path: Annotated[Text, AfterValidator(literal_path)] | None = Field(default=None, description="Path sent instead of the caller's.")
+    method: Method | None = Field(default=None, description="Method sent instead of the caller's.")
+    on_abstain: OnAbstain | None = Field(default=None, description="What happens to a request for this route without an accepted intent.")
+    timeouts: Timeouts | None = Field(default=None, description="Time-outs of this route.")
+    websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
+    stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
+    deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")
+
+
+class Intent(Strict):
+    """Something that people ask for."""
+
+    description: Text = Field(description="What is meant, in a sentence, for people and for models.")
+    owner: Text = Field(default="", description="Team that answers for the intent.")
+    risk: Level = Field(default=Level.LOW, description="How much harm a wrong or malicious request can do.")
+    route: Name = Field(description="Where requests with this intent go.")
+    boundaries: tuple[Text, ...] = Field(default=(), description="What the intent is not, and what that is instead.")
+    examples: tuple[Text, ...] = Field(default=(), description="Example utterances; at least five different ones, better twenty.")
+    examples_file: Text | None = Field(default=None, description="File with one utterance a line, relative to the catalog.")
+    min_confidence: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.min_confidence`.")
+    min_margin: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.min_margin`.")
+    max_error: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.max_error`.")
+    on_abstain: OnAbstain | None = Field(default=None, description="What happens when this intent is likely and not accepted.")
+    tags: tuple[Name, ...] = Field(default=(), description="Words that policies may use.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.examples and self.examples_file:
+            raise ValueError("has both 'examples' and 'examples_file'; keep one")
+        return self
+
+
+class OutOfScope(Strict):
+    """Utterances that are about no intent at all."""
+
+    examples: tuple[Text, ...] = Field(default=(), description="Example utterances.")
+    examples_file: Text | None = Field(default=None, description="File with one utterance a line, relative to the catalog.")
+
+
+class Match(Strict):
+    """Conditions of a rule; all of them must hold."""
+
+    method: Annotated[tuple[Method, ...], BeforeValidator(listed)] = Field(default=(), description="HTTP methods.")
+    path: Annotated[Text, AfterValidator(path_template)] | None = Field(
+        default=None, description="Path template: `{name}` is one segment, a final `{name...}` all the rest."
+    )
+    header: Mapping[Annotated[str, AfterValidator(visible_header)], str] = Field(
+        default_factory=dict, description="Header fields and their exact values."
+    )
+    values: Mapping[JsonPath, str | int | float | bool | None] = Field(
+        default_factory=dict, alias="json", description="JSON paths into the body and the exact values there."
+    )
+    regex: Annotated[Text, AfterValidator(linear_regex)] | None = Field(
+        default=None, description="RE2 expression searched in the request text."
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not (self.method or self.path or self.header or self.values or self.regex):
+            raise ValueError("has no condition, so that the rule would match every request")
+        return self
+
+
+class Rule(Strict):
+    """Decides without a classifier: the first rule that matches names an intent, or says that none is needed."""
+
+    name: Name = Field(description="Name of the rule, as records give it.")
+    match: Match = Field(description="The conditions.")
+    intent: Name | None = Field(default=None, description="The intent that the request then has.")
+    no_intent: Literal[True] | None = Field(default=None, description="`true`: the request needs no intent; policy still judges it.")
+    route: Name | None = Field(default=None, description="Where the request goes, instead of the intent's route.")
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if (self.intent is None) == (self.no_intent is None):
+            raise ValueError("must have either 'intent' or 'no_intent: true'")
+        if self.no_intent and self.route is None:
+            raise ValueError("has 'no_intent' and therefore needs a 'route'")
+        return self
+
+
+class RiskLevels(Strict):
+    """Least score of each level; below `medium` a request is low."""
+
+    medium: Fraction = Field(default=0.3, description="From here on the risk is medium.")
+    high: Fraction = Field(default=0.6, description="From here on the risk is high.")
+    critical: Fraction = Field(default=0.85, description="From here on the risk is critical.")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not 0 < self.medium < self.high < self.critical:
+            raise ValueError("must rise: medium, then high, then critical")
+        return self
+
+
+class RiskSettings(Strict):
+    """How signals become a risk level."""
+
+    levels: RiskLevels = Field(default=RiskLevels(), description="Where the levels begin.")
+    weights: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description="Contribution of a signal or of an intent's risk, by name, instead of the built-in one."
+    )
+
+
+class Catalog(Strict):
+    """The catalog: the domain that requests are about. Paths in it are relative to it."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    name: Name = Field(default="catalog", description="Name of the catalog.")
+    destinations: Mapping[Name, Destination] = Field(description="Services and workflows, by name.", min_length=1)
+    routes: Mapping[Name, Route] = Field(description="Ways to destinations, by name.", min_length=1)
+    intents: Mapping[Name, Intent] = Field(default_factory=dict, description="What people ask for, by name.")
+    rules: tuple[Rule, ...] = Field(default=(), description="Deterministic rules, in the order in which they are tried.")
+    out_of_scope: OutOfScope = Field(default=OutOfScope(), description="What is about no intent.")
+    risk: RiskSettings = Field(default=RiskSettings(), description="How signals become a risk level.")
+
+
+def utterances(text: str) -> list[tuple[int, str]]:
+    """Line number and text of each utterance; blank lines and lines that begin with '#' are left out."""
+    stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line) for number, line in stripped if line and not line.startswith("#")]

@@ -1,0 +1,136 @@
+"""What one model alone cannot see: whether the parts of a catalog fit each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.catalog import Destination, Intent, Match, Route, Rule
+from router.config.blocks import OnAbstain
+from router.faults import Document, Fault, Loc, suggestion
+from router.validation import Model, validate
+
+# The words of `on_abstain`, which a route's name must not look like.
+RESERVED = ("clarify", "deny")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The entries of a catalog that are valid by themselves, so that one faulty entry does not hide what is wrong with the others."""
+
+    document: Document
+    routes: Mapping[str, Route]
+    intents: Mapping[str, Intent]
+    rules: Mapping[int, Rule]
+    destinations: Mapping[str, Destination]
+
+    def names(self, section: str) -> list[str]:
+        """All names in a section, those of faulty entries included."""
+        return [str(name) for name, _ in _entries(self.document, section)]
+
+
+def parts(document: Document) -> Parts:
+    return Parts(
+        document,
+        routes=dict(_valid(document, "routes", Route)),
+        intents=dict(_valid(document, "intents", Intent)),
+        rules=dict(_valid(document, "rules", Rule)),
+        destinations=dict(_valid(document, "destinations", Destination)),
+    )
+
+
+def check_references(catalog: Parts) -> Iterator[Fault]:
+    fault = catalog.document.fault
+    for name, route in catalog.routes.items():
+        if name in RESERVED:
+            yield fault(("routes", name), f"A route cannot be named '{name}'; that word means something else in 'on_abstain'.")
+        yield from _known(catalog, "destination", route.destination, ("routes", name, "destination"))
+        yield from _abstain_route(catalog, route.on_abstain, ("routes", name, "on_abstain"))
+    for name, intent in catalog.intents.items():
+        yield from _known(catalog, "route", intent.route, ("intents", name, "route"))
+        yield from _abstain_route(catalog, intent.on_abstain, ("intents", name, "on_abstain"))
+    for index, rule in catalog.rules.items():
+        if rule.intent is not None:
+            yield from _known(catalog, "intent", rule.intent, ("rules", index, "intent"))
+        if rule.route is not None:
+            yield from _known(catalog, "route", rule.route, ("rules", index, "route"))
+
+
+def check_names(catalog: Parts) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for index, rule in catalog.rules.items():
+        line = catalog.document.line(("rules", index, "name"))
+        if rule.name in seen:
+            yield catalog.document.fault(
+                ("rules", index, "name"), f"A rule named '{rule.name}' is already there on line {seen[rule.name]}."
+            )
+        seen.setdefault(rule.name, line)
+    packages: dict[str, str] = {}
+    for name in catalog.names("intents"):
+        package = re.sub(r"\W", "_", name)
+        if package in packages:
+            sentence = f"The intents '{packages[package]}' and '{name}' would share the policy package 'lockgate.intents.{package}'."
+            yield catalog.document.fault(("intents", name), sentence)
+        packages.setdefault(package, name)
+
+
+def check_reachable(catalog: Parts) -> Iterator[Fault]:
+    """A rule all of whose requests an earlier rule takes is a mistake: it looks as if it did something."""
+    earlier: list[tuple[int, Rule]] = []
+    for index, rule in catalog.rules.items():
+        taker = next(((place, other) for place, other in earlier if covers(other.match, rule.match)), None)
+        if taker is not None:
+            line = catalog.document.line(("rules", taker[0]))
+            sentence = f"The rule '{rule.name}' can never match: '{taker[1].name}' on line {line} takes every request that it would."
+            yield catalog.document.fault(("rules", index), sentence)
+        earlier.append((index, rule))
+
+
+def covers(first: Match, second: Match) -> bool:
+    """Whether every request that `second` matches is matched by `first` too, as far as their conditions tell."""
+    if first.method and not (second.method and set(second.method) <= set(first.method)):
+        return False
+    if first.path is not None and not (second.path is not None and _path_covers(first.path, second.path)):
+        return False
+    if first.regex is not None and first.regex != second.regex:
+        return False
+    return first.header.items() <= second.header.items() and first.values.items() <= second.values.items()
+
+
+def _path_covers(first: str, second: str) -> bool:
+    ours, theirs = first.strip("/").split("/"), second.strip("/").split("/")
+    for place, part in enumerate(ours):
+        if part.endswith("...}"):
+            return True
+        if place >= len(theirs) or theirs[place].endswith("...}"):
+            return False
+        if not part.startswith("{") and part != theirs[place]:
+            return False
+    return len(ours) == len(theirs)
+
+
+def _known(catalog: Parts, kind: str, name: str, loc: Loc) -> Iterator[Fault]:
+    names = catalog.names(kind + "s")
+    if name not in names:
+        yield catalog.document.fault(loc, f"There is no {kind} '{name}'.{suggestion(name, names)}")
+
+
+def _abstain_route(catalog: Parts, choice: OnAbstain | None, loc: Loc) -> Iterator[Fault]:
+    if choice is not None and choice.route is not None:
+        yield from _known(catalog, "route", choice.route, loc)
+
+
+def _valid(document: Document, section: str, model: type[Model]) -> Iterator[tuple[Any, Model]]:
+    for key, value in _entries(document, section):
+        part, _ = validate(model, document, (section, key), value)
+        if part is not None:
+            yield key, part
+
+
+def _entries(document: Document, section: str) -> list[tuple[Any, Any]]:
+    value = document.value.get(section) if isinstance(document.value, dict) else None
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []

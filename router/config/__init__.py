@@ -1,0 +1,59 @@
+"""`lockgate.yaml` as frozen models. Every block may be left out; every key that is not known is a fault."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from router.config.blocks import AdapterBlock, FileReference, OnAbstain
+from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
+from router.config.identity import Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
+from router.config.judgement import ClassifierConfig, MinilmEncoder, OnnxEncoderSettings, PolicyConfig, SentenceTransformersEncoder
+from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits, Tls
+from router.settings import Strict, Text
+
+__all__ = [
+    "AdapterBlock",
+    "AuditConfig",
+    "CheckpointConfig",
+    "Claims",
+    "ClassifierConfig",
+    "Config",
+    "ControlConfig",
+    "DecideConfig",
+    "FileReference",
+    "GatewayConfig",
+    "GatewayLimits",
+    "IdentityConfig",
+    "Jwks",
+    "JwtIssuer",
+    "MinilmEncoder",
+    "OnAbstain",
+    "OnnxEncoderSettings",
+    "PolicyConfig",
+    "RateLimit",
+    "ReviewConfig",
+    "SentenceTransformersEncoder",
+    "TelemetryConfig",
+    "Tls",
+]
+
+
+class Config(Strict):
+    """The configuration file. Paths are relative to it."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    catalog: Text = Field(default="catalog.yaml", description="The catalog of intents, routes and destinations.")
+    state: Text = Field(default="state", description="Directory for the ledger, keys and caches. Nothing in it belongs in version control.")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="The reverse proxy.")
+    decide: DecideConfig | None = Field(default=DecideConfig(), description="The decide API; `null` switches it off.")
+    control: ControlConfig = Field(default=ControlConfig(), description="The control API.")
+    identity: IdentityConfig = Field(default=IdentityConfig(), description="Who may call.")
+    limits: tuple[RateLimit, ...] = Field(default=(), description="Rate limits at admission.")
+    classifier: ClassifierConfig = Field(default=ClassifierConfig(), description="How texts become intents.")
+    policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
+    audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")
+    review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
+    telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
+    workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")

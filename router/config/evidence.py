@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from router.config.blocks import FileReference
+from router.config.identity import SecureUrl
+from router.settings import Bool, Count, Duration, Fraction, Strict, Text
+
+ORIGIN = re.compile(r"[!-*,-~]{1,200}")
+
+
+def origin(value: str) -> str:
+    # C2SP signed-note: a key name is not empty and has no space and no plus sign.
+    if not ORIGIN.fullmatch(value):
+        raise ValueError("must be a name such as ledger.example.com/lockgate, without spaces or '+'")
+    return value
+
+
+class CheckpointConfig(Strict):
+    """Signed statements of how long the ledger was and what was in it."""
+
+    every: Duration = Field(default=60.0, gt=0, description="Longest time between two checkpoints while records are written.")
+    records: Count = Field(default=1000, description="Most records between two checkpoints.")
+    directory: Text = Field(
+        default="state/checkpoints",
+        description="Where checkpoints are written. Copy them off the machine: only then do they prove anything.",
+    )
+
+
+class AuditConfig(Strict):
+    """The append-only ledger of decisions."""
+
+    origin: Annotated[Text, AfterValidator(origin)] = Field(
+        default="lockgate.example/ledger", description="Name of this ledger on its checkpoints; one ledger, one name."
+    )
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
+    key: FileReference = Field(
+        default=FileReference(file="state/keys/ledger.key"),
+        description="Ed25519 key that signs checkpoints; made at first start where there is none.",
+    )
+    sealing_key: FileReference = Field(
+        default=FileReference(file="state/keys/sealing.key"),
+        description="Key that wraps the keys under which personal data is encrypted. Keep it out of the ledger's backups.",
+    )
+
+
+class ReviewConfig(Strict):
+    """Requests that policy holds for a person."""
+
+    expires: Duration = Field(default=86400.0, gt=0, description="How long a held request waits before it expires undispatched.")
+
+
+class TelemetryConfig(Strict):
+    """Traces, metrics and logs. None of this touches the audit trail, which is always complete."""
+
+    otlp: SecureUrl | None = Field(default=None, description="OTLP/HTTP endpoint for traces and metrics.")
+    sample: Fraction = Field(default=0.01, description="Share of requests that are traced in full, unless the caller's trace says.")
+    prometheus: Bool = Field(default=True, description="Serve `/metrics` on the control listener.")
+    log: Literal["text", "json"] = Field(default="text", description="Form of log lines on standard error.")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from router.settings import Bool, Count, Duration, Name, Rate, Strict, Text, Texts
+
+# Asymmetric signatures only: with `none` or HS* whoever can read a public key could forge a token.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def secure_url(value: str) -> str:
+    """https, or http to this machine."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOCAL)):
+        raise ValueError("must be an https:// URL; http:// is for this machine only")
+    return value
+
+
+SecureUrl = Annotated[str, AfterValidator(secure_url)]
+
+
+class Jwks(Strict):
+    """Where the keys that sign tokens are: a file or a URL."""
+
+    file: Text | None = Field(default=None, description="JWKS file, relative to the configuration file.")
+    url: SecureUrl | None = Field(default=None, description="JWKS URL; fetched again when a token names a key that is not known.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("must have either 'file' or 'url'")
+        return self
+
+
+class Claims(Strict):
+    """Which claim gives which part of the subject. A dot goes into an object: `realm_access.roles`."""
+
+    id: Text = Field(default="sub", description="Claim with the subject's id.")
+    roles: Text = Field(default="roles", description="Claim with the roles, a list or words in one text.")
+    groups: Text = Field(default="groups", description="Claim with the groups, a list or words in one text.")
+    tenant: Text = Field(default="tenant", description="Claim with the tenant.")
+    type: Text = Field(default="type", description="Claim with the kind of subject; `user` where a token has none.")
+
+
+class JwtIssuer(Strict):
+    """One issuer whose tokens are accepted."""
+
+    issuer: Text = Field(description="The exact `iss`.")
+    audience: Texts = Field(description="A token must have one of these as `aud`.", min_length=1)
+    jwks: Jwks = Field(description="The issuer's public keys.")
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1, description="Accepted signature algorithms.")
+    leeway: Duration = Field(default=30.0, le=600, description="How far clocks may differ for `exp` and `nbf`.")
+    claims: Claims = Field(default=Claims(), description="Where the subject's attributes are.")
+
+
+class IdentityConfig(Strict):
+    """Who may call."""
+
+    anonymous: Literal["deny", "allow"] = Field(
+        default="deny", description="Whether a request without credentials is let in, as `anonymous`."
+    )
+    api_keys: Bool = Field(default=True, description="Accept API keys made with `lockgate keys create`.")
+    jwt: tuple[JwtIssuer, ...] = Field(default=(), description="Issuers whose JSON Web Tokens are accepted.")
+
+
+class RateLimit(Strict):
+    """One admission rate limit. A request must be within all of them."""
+
+    name: Name = Field(description="Name of the limit, as refusals give it.")
+    by: Literal["subject", "tenant", "client", "all"] = Field(description="What is counted separately; `client` is the address.")
+    rate: Rate = Field(description="Sustained rate, such as `50/s` or `600/m`.")
+    burst: Count = Field(default=1, description="How many may come at once.")

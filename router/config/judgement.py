@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from router.config.blocks import AdapterBlock
+from router.settings import Count, Duration, Fraction, Strict, Text
+
+
+class MinilmEncoder(Strict):
+    """Encoder adapter `minilm`: the `lockgate-minilm` package (all-MiniLM-L6-v2 as int8 ONNX)."""
+
+    threads: Count = Field(default=1, description="Threads for one text. More help only long texts on idle cores.")
+    digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
+
+
+class OnnxEncoderSettings(MinilmEncoder):
+    """Encoder adapter `onnx`: a directory with `manifest.json`, `model.onnx` and `tokenizer.json`."""
+
+    directory: Text = Field(description="The directory, relative to the configuration file.")
+
+
+class SentenceTransformersEncoder(Strict):
+    """Encoder adapter `sentence-transformers`: any model of that library; needs `pip install 'lockgate[sentence-transformers]'`."""
+
+    model: Text = Field(description="A directory or a hub name.")
+    device: Text = Field(default="cpu", description="Device that the library computes on.")
+
+
+class EmbeddedEngine(Strict):
+    """Policy engine adapter `embedded`: Rego in this process. It has no settings."""
+
+
+class ClassifierConfig(Strict):
+    """How request texts become intents, and how sure an answer must be. Intents may set their own thresholds."""
+
+    encoder: AdapterBlock = Field(
+        default=AdapterBlock(adapter="minilm"),
+        description="The text encoder: `minilm`, `onnx` or `sentence-transformers`, with that adapter's settings.",
+    )
+    min_confidence: Fraction = Field(default=0.7, description="Least calibrated confidence at which an intent is accepted.")
+    max_error: Fraction | None = Field(
+        default=None, description="Instead of `min_confidence`: the share of accepted decisions that may be wrong, such as `1%`."
+    )
+    min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
+    min_scope: Fraction = Field(
+        default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."
+    )
+    deadline: Duration = Field(default=0.5, gt=0, description="Longest time for a classification; then it is `unavailable`.")
+    cache: int = Field(default=10_000, ge=0, description="Classifications that each worker remembers by their text.")
+
+
+class PolicyConfig(Strict):
+    """Which Rego decides, and in which engine."""
+
+    engine: AdapterBlock = Field(
+        default=AdapterBlock(adapter="embedded"),
+        description="The policy engine: `embedded` evaluates Rego in this process.",
+    )
+    path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
+    deadline: Duration = Field(default=0.05, gt=0, description="Longest time for one evaluation; a late answer is a deny.")

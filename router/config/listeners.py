@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from router.config.blocks import OnAbstain
+from router.settings import Address, Bool, Count, Duration, Listen, Network, Size, Strict, Text
+
+JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
+HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+NEVER_VISIBLE = ("authorization", "cookie", "proxy-authorization", "set-cookie")
+
+
+def json_path(value: str) -> str:
+    if not JSON_PATH.fullmatch(value):
+        raise ValueError("must be a dotted JSON path such as $.message or $.items.0.text")
+    return value
+
+
+def visible_header(value: str) -> str:
+    name = value.lower()
+    if not HEADER_NAME.fullmatch(name):
+        raise ValueError("must be a header name")
+    if name in NEVER_VISIBLE or name.startswith("x-lockgate-"):
+        raise ValueError("may not be a header that carries credentials or Lockgate's own values")
+    return name
+
+
+JsonPath = Annotated[str, AfterValidator(json_path)]
+VisibleHeader = Annotated[str, AfterValidator(visible_header)]
+
+
+class GatewayLimits(Strict):
+    """What one request, and all of them together, may take."""
+
+    body: Size = Field(default=10 << 20, description="Largest request body that is passed on.")
+    view: Size = Field(
+        default=64 << 10, description="How much of a body is read before the decision; a longer body is decided on its start."
+    )
+    text_chars: Count = Field(default=8000, description="Longest request text that is classified; a longer one is `undetermined`.")
+    header_count: Count = Field(default=100, description="Most request headers.")
+    header_bytes: Size = Field(default=32 << 10, description="Most bytes of request headers together.")
+    header_timeout: Duration = Field(default=10.0, gt=0, description="How long a client may take to send its headers.")
+    body_timeout: Duration = Field(default=30.0, gt=0, description="How long a client may pause while it sends its body.")
+    concurrency: Count = Field(default=512, description="Requests in progress in one worker; beyond it they wait.")
+    queue: int = Field(default=256, ge=0, description="Requests that may wait in one worker; beyond it they are shed with 503.")
+
+    @model_validator(mode="after")
+    def _view_fits(self) -> Self:
+        if self.view > self.body:
+            raise ValueError("has a 'view' that is larger than 'body'")
+        return self
+
+
+class GatewayConfig(Strict):
+    """The reverse proxy: the front door that requests come through."""
+
+    listen: Listen = Field(default=Address("127.0.0.1", 8080), description="Where requests come in.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed."
+    )
+    client: Literal["pyreqwest", "aiohttp"] = Field(
+        default="pyreqwest", description="The HTTP client towards services; `aiohttp` needs `pip install 'lockgate[aiohttp]'`."
+    )
+    text: tuple[JsonPath, ...] = Field(
+        default=("$.message", "$.text", "$.query"),
+        description="JSON paths tried in order for the request text. A `text/plain` body is itself the text.",
+    )
+    limits: GatewayLimits = Field(default=GatewayLimits(), description="Limits on requests.")
+    on_abstain: OnAbstain = Field(
+        default=OnAbstain(),
+        description="What happens without an accepted intent: `clarify` (422 with the candidates), `deny` (403) or `{route: NAME}`.",
+    )
+    forward_headers: tuple[VisibleHeader, ...] = Field(
+        default=("accept-language", "content-type", "user-agent"),
+        description="Request headers that rules, policy and records may see. Services get all headers, less hop-by-hop and `x-lockgate-*`.",
+    )
+
+
+class DecideConfig(Strict):
+    """The decide API, for services that enforce decisions themselves."""
+
+    listen: Listen = Field(default=Address("127.0.0.1", 8082), description="Where `POST /v1/decide` is served.")
+
+
+class Tls(Strict):
+    certificate: Text = Field(description="PEM file with the certificate chain, relative to the configuration file.")
+    key: Text = Field(description="PEM file with the private key, relative to the configuration file.")
+
+
+class ControlConfig(Strict):
+    """The control API: health, reviews, audit queries, keys."""
+
+    listen: Listen = Field(default=Address("127.0.0.1", 8081), description="Where the control API is served.")
+    tls: Tls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
+    insecure: Bool = Field(default=False, description="Serve the control API unencrypted on an address that is not loopback.")
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        if not (self.listen.loopback or self.tls or self.insecure):
+            raise ValueError(f"would be served unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        return self

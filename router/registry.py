@@ -1,0 +1,74 @@
+"""Which adapter is behind which name. An explicit table: only what is configured is imported, so a missing extra breaks nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel
+
+from router.errors import ConfigError
+from router.faults import suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """`module` has what the kind asks of it; `config` is the strict model of its settings (`module:Class`, or `Class` in `module`);
+    `extra` is what to install beside the base."""
+
+    module: str
+    extra: str | None = None
+    config: str = "Config"
+
+
+class Registry:
+    def __init__(self, adapters: Mapping[tuple[str, str], Adapter]) -> None:
+        self._adapters = dict(adapters)
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        return tuple(name for of, name in self._adapters if of == kind)
+
+    def load(self, kind: str, name: str) -> Any:
+        """The adapter's module. Raises ConfigError with one sentence."""
+        adapter = self._adapter(kind, name)
+        return self._import(kind, name, adapter, adapter.module)
+
+    def settings(self, kind: str, name: str) -> type[BaseModel]:
+        """The strict model of the adapter's own settings. Raises ConfigError with one sentence."""
+        adapter = self._adapter(kind, name)
+        module, _, attribute = adapter.config.rpartition(":")
+        model: type[BaseModel] = getattr(self._import(kind, name, adapter, module or adapter.module), attribute)
+        return model
+
+    def _adapter(self, kind: str, name: str) -> Adapter:
+        adapter = self._adapters.get((kind, name))
+        if adapter is None:
+            raise ConfigError(f"There is no {kind} adapter '{name}'.{suggestion(name, self.names(kind))}")
+        return adapter
+
+    def _import(self, kind: str, name: str, adapter: Adapter, module: str) -> Any:
+        try:
+            return import_module(module)
+        except ModuleNotFoundError as error:
+            if adapter.extra is not None:
+                raise ConfigError(f"The {kind} adapter '{name}' needs more packages: pip install 'lockgate[{adapter.extra}]'.") from error
+            raise ConfigError(f"The {kind} adapter '{name}' cannot be loaded: the module {error.name} is not installed.") from error
+
+
+ADAPTERS = Registry(
+    {
+        ("destination", "http"): Adapter("adapters.http_destination"),
+        ("client", "pyreqwest"): Adapter("adapters.pyreqwest_client"),
+        ("client", "aiohttp"): Adapter("adapters.aiohttp_client", extra="aiohttp"),
+        ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
+        ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
+        ("encoder", "sentence-transformers"): Adapter(
+            "embeddings.sentence_transformers_encoder",
+            extra="sentence-transformers",
+            config="router.config.judgement:SentenceTransformersEncoder",
+        ),
+    }
+)

@@ -1,0 +1,129 @@
+"""The exact bytes that decisions depend on, as one value that can be handed to another process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from router.config import Config
+from router.errors import ConfigError
+from router.utterances import beside
+from router.yaml_source import read_yaml
+
+CONFIG_FILE = "lockgate.yaml"
+MAX_BYTES = 10 << 20
+MAX_FILES = 10_000
+TEST_SUFFIX = "_test.rego"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`files` maps paths relative to `root` to bytes; `config` is the name of the configuration file in it. `root` is where secrets, keys
+    and state are; it is no part of the digest, and neither are values from the environment."""
+
+    root: Path
+    config: str
+    files: Mapping[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.files)
+
+    def to_bytes(self) -> bytes:
+        packed: bytes = msgpack.packb([str(self.root), self.config, dict(self.files)])
+        return packed
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Snapshot:
+        root, config, files = msgpack.unpackb(data)
+        return Snapshot(Path(root), config, files)
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over the sorted paths and contents, each preceded by its length, so that nothing can move between them."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        for part in (path.encode("utf-8", "surrogateescape"), files[path]):
+            total.update(len(part).to_bytes(8, "big"))
+            total.update(part)
+    return total.hexdigest()
+
+
+def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
+    """Reads the workspace that `path` (its folder or its configuration file) names. A file that is referred to and does not exist is left
+    out: `parse` says where. Raises ConfigError for what cannot be read at all."""
+    file = path / CONFIG_FILE if path.is_dir() else path
+    root, name = file.parent.absolute(), file.name
+    if not file.exists():
+        raise ConfigError(f"{file}:1: The file does not exist; `lockgate init` makes a workspace to start from.")
+    files = {name: _read(root, name)}
+    config = _mapping(name, files[name], environment)
+    catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
+    for relative in [catalog_file, *policy_files(root, _policy_path(config))]:
+        _add(files, root, relative)
+    catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
+    for reference in _example_files(catalog):
+        _add(files, root, beside(catalog_file, reference))
+    return Snapshot(root, name, files)
+
+
+def policy_files(root: Path, folder: str) -> list[str]:
+    """The policies in a folder, tests left out: they decide nothing."""
+    found: list[str] = []
+    for directory, folders, names in os.walk(root / folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        rego = (name for name in names if name.endswith(".rego") and not name.endswith(TEST_SUFFIX) and not name.startswith("."))
+        found += [os.path.relpath(os.path.join(directory, name), root) for name in rego]
+        if len(found) > MAX_FILES:
+            raise ConfigError(f"{folder}:1: The folder has more than {MAX_FILES} policies.")
+    return sorted(found)
+
+
+def watched(snapshot: Snapshot) -> frozenset[Path]:
+    """The files whose change calls for another look, and the folders in which one may appear."""
+    files = {snapshot.root / name for name in snapshot.files}
+    return frozenset(files | {file.parent for file in files})
+
+
+def _add(files: dict[str, bytes], root: Path, relative: str) -> None:
+    if (root / relative).is_file():
+        files[relative] = _read(root, relative)
+
+
+def _read(root: Path, relative: str) -> bytes:
+    try:
+        with (root / relative).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{relative}:1: The file cannot be read: {error.strerror}.") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{relative}:1: The file is larger than {MAX_BYTES >> 20} MiB.")
+    return data
+
+
+def _mapping(name: str, data: bytes, environment: Mapping[str, str]) -> Mapping[str, Any]:
+    document, _ = read_yaml(name, data, environment)
+    return document.value if document is not None and isinstance(document.value, dict) else {}
+
+
+def _text(value: Any, default: str) -> str:
+    return value if isinstance(value, str) and value else default
+
+
+def _policy_path(config: Mapping[str, Any]) -> str:
+    policy = config.get("policy")
+    return _text(policy.get("path") if isinstance(policy, dict) else None, "policies")
+
+
+def _example_files(catalog: Mapping[str, Any]) -> Iterator[str]:
+    intents = catalog.get("intents")
+    holders: Iterable[Any] = [*(intents.values() if isinstance(intents, dict) else ()), catalog.get("out_of_scope")]
+    for holder in holders:
+        if isinstance(holder, dict) and isinstance(holder.get("examples_file"), str):
+            yield holder["examples_file"]

@@ -1,0 +1,175 @@
+"""From the bytes of a workspace to validated, frozen models; or to every fault in them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from router.catalog import Catalog, OutOfScope
+from router.catalog_checks import Parts, check_names, check_reachable, check_references, parts
+from router.config import AdapterBlock, Config
+from router.errors import ConfigError
+from router.faults import Document, Fault, Loc, suggestion
+from router.registry import ADAPTERS, Registry
+from router.settings import Address
+from router.snapshot import Snapshot, digest, policy_files, read, watched
+from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_utterances, read_sources
+from router.validation import Model, validate
+from router.yaml_source import decode, read_yaml
+
+__all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", "watched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """`config` covers every file of the snapshot; `catalog` the catalog and its utterances; `policy` the Rego."""
+
+    config: str
+    catalog: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`catalog` has all examples in place, those from files too. `destinations`, `encoder` and `engine` are the validated settings of the
+    adapters, each an instance of that adapter's own model."""
+
+    root: Path
+    config: Config
+    catalog: Catalog
+    policies: Mapping[str, str]
+    destinations: Mapping[str, BaseModel]
+    encoder: BaseModel
+    engine: BaseModel
+    digests: Digests
+
+    def path(self, relative: str) -> Path:
+        """A path as the configuration writes it."""
+        return self.root / relative
+
+
+def parse(snapshot: Snapshot, environment: Mapping[str, str], registry: Registry = ADAPTERS) -> Workspace:
+    """Raises ConfigError with every fault, by file and line."""
+    return _Parser(snapshot, environment, registry).workspace()
+
+
+class _Parser:
+    def __init__(self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry) -> None:
+        self._snapshot = snapshot
+        self._environment = environment
+        self._registry = registry
+        self._faults: list[Fault] = []
+
+    def workspace(self) -> Workspace:
+        config_document, config = self._document(snapshot_file := self._snapshot.config, Config)
+        name = config.catalog if config is not None else "catalog.yaml"
+        catalog_file = beside(snapshot_file, name)
+        if catalog_file not in self._snapshot.files:
+            self._faults.append(config_document.fault(("catalog",), f"The file '{catalog_file}' does not exist."))
+            raise self._error()
+        catalog_document, catalog = self._document(catalog_file, Catalog)
+        pieces = parts(catalog_document)
+        utterances = self._utterances(catalog_file, pieces)
+        destinations = self._destinations(pieces)
+        self._faults += [*check_references(pieces), *check_names(pieces), *check_reachable(pieces), *check_utterances(pieces, utterances)]
+        if config is None:
+            raise self._error()
+        self._faults += check_config(config, config_document, pieces)
+        encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
+        engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
+        policies = self._policies(config, config_document)
+        if self._faults or catalog is None or encoder is None or engine is None:
+            raise self._error()
+        full = with_examples(catalog, utterances)
+        return Workspace(self._snapshot.root, config, full, policies, destinations, encoder, engine, self._digests(policies))
+
+    def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
+        document, faults = read_yaml(file, self._snapshot.files[file], self._environment)
+        self._faults += faults
+        if document is None:
+            return Document(file, {}), None
+        value, faults = validate(model, document, value={} if document.value is None else document.value)
+        self._faults += faults
+        return document, value
+
+    def _utterances(self, catalog_file: str, pieces: Parts) -> dict[str, list[Utterance]]:
+        sources = [
+            Source(name, ("intents", name), intent.examples, intent.examples_file and beside(catalog_file, intent.examples_file))
+            for name, intent in pieces.intents.items()
+        ]
+        outside, _ = validate(OutOfScope, pieces.document, (OUT_OF_SCOPE,), pieces.document.value.get(OUT_OF_SCOPE) or {})
+        if outside is not None:
+            file = outside.examples_file and beside(catalog_file, outside.examples_file)
+            sources.append(Source("(out of scope)", (OUT_OF_SCOPE,), outside.examples, file))
+        found, faults = read_sources(pieces.document, sources, self._snapshot.files)
+        self._faults += faults
+        return found
+
+    def _destinations(self, pieces: Parts) -> dict[str, BaseModel]:
+        found = (
+            (name, self._adapter("destination", block, pieces.document, ("destinations", name)))
+            for name, block in pieces.destinations.items()
+        )
+        return {name: settings for name, settings in found if settings is not None}
+
+    def _adapter(self, kind: str, block: AdapterBlock, document: Document, loc: Loc) -> BaseModel | None:
+        try:
+            model = self._registry.settings(kind, block.adapter)
+        except ConfigError as error:
+            self._faults.append(document.fault((*loc, "adapter"), str(error)))
+            return None
+        settings, faults = validate(model, document, loc, dict(block.settings))
+        self._faults += faults
+        return settings
+
+    def _policies(self, config: Config, document: Document) -> dict[str, str]:
+        policies: dict[str, str] = {}
+        for file, data in self._snapshot.files.items():
+            if file.endswith(".rego"):
+                policies[file], faults = decode(file, data)
+                self._faults += faults
+        if not policies:
+            loc: Loc = ("policy", "path")
+            self._faults.append(
+                document.fault(loc, f"The folder '{config.policy.path}' has no policy in it; without one nothing is allowed.")
+            )
+        return policies
+
+    def _digests(self, policies: Mapping[str, str]) -> Digests:
+        files = self._snapshot.files
+        rest = {path: data for path, data in files.items() if path not in policies and path != self._snapshot.config}
+        return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in policies}))
+
+    def _error(self) -> ConfigError:
+        return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def check_config(config: Config, document: Document, catalog: Parts) -> Iterator[Fault]:
+    abstain = config.gateway.on_abstain.route
+    if abstain is not None and abstain not in (routes := catalog.names("routes")):
+        yield document.fault(("gateway", "on_abstain"), f"There is no route '{abstain}'.{suggestion(abstain, routes)}")
+    yield from _distinct(document, [(("limits", place, "name"), limit.name) for place, limit in enumerate(config.limits)], "limit")
+    issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
+    yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
+    listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
+    if config.decide is not None:
+        listeners.append((("decide", "listen"), config.decide.listen))
+    yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
+
+
+def with_examples(catalog: Catalog, utterances: Mapping[str, list[Utterance]]) -> Catalog:
+    texts = {owner: tuple(utterance.text for utterance in found) for owner, found in utterances.items()}
+    intents = {name: intent.model_copy(update={"examples": texts[name]}) for name, intent in catalog.intents.items()}
+    outside = catalog.out_of_scope.model_copy(update={"examples": texts["(out of scope)"]})
+    return catalog.model_copy(update={"intents": intents, "out_of_scope": outside})
+
+
+def _distinct(document: Document, named: list[tuple[Loc, str]], kind: str) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for loc, name in named:
+        if name in seen:
+            yield document.fault(loc, f"There is already a {kind} '{name}'.")
+        seen.add(name)
