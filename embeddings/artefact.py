@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.digests import digest_of
+from embeddings.head import LinearHead
+from embeddings.index import ExampleIndex
+from embeddings.numeric import Floats
+from embeddings.scope import ScopeGate
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right.
+
+    `in_scope` (m,): the gate's probabilities for held-out examples.
+    """
+
+    temperature: float
+    gate: ScopeGate
+    confidences: Floats
+    correct: NDArray[np.bool_]
+    in_scope: Floats
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What training made, without the encoder it was made for.
+
+    `report`: figures on held-out examples, for people; no prediction depends on them.
+    """
+
+    head: LinearHead
+    index: ExampleIndex
+    calibration: Calibration
+    encoder_digest: str
+    examples_digest: str
+    report: dict[str, float]
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:<hex>` over everything here."""
+        return digest_of(self.description())
+
+    @cached_property
+    def calibration_digest(self) -> str:
+        return digest_of({**self._calibration_settings(), **self._digests("held_out.")})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "head.weights": self.head.weights,
+            "head.bias": self.head.bias,
+            "index.vectors": self.index.vectors,
+            "index.offsets": self.index.offsets.astype(np.int64),
+            "held_out.confidences": self.calibration.confidences,
+            "held_out.correct": self.calibration.correct,
+            "held_out.in_scope": self.calibration.in_scope,
+        }
+
+    def description(self) -> dict[str, Any]:
+        """The JSON beside the arrays, their digests included."""
+        return {
+            "schema": SCHEMA,
+            "encoder_digest": self.encoder_digest,
+            "examples_digest": self.examples_digest,
+            "intents": list(self.head.intents),
+            "calibration": self._calibration_settings(),
+            "report": self.report,
+            "arrays": self._digests(""),
+        }
+
+    def _calibration_settings(self) -> dict[str, Any]:
+        gate = self.calibration.gate
+        return {
+            "temperature": self.calibration.temperature,
+            "gate": {"coefficients": list(gate.coefficients), "intercept": gate.intercept},
+        }
+
+    def _digests(self, prefix: str) -> dict[str, str]:
+        return {name: _array_digest(array) for name, array in self.arrays().items() if name.startswith(prefix)}
+
+
+def _array_digest(array: NDArray[Any]) -> str:
+    shape = f"{array.dtype.str}{array.shape}".encode()
+    return "sha256:" + hashlib.sha256(shape + np.ascontiguousarray(array).tobytes()).hexdigest()

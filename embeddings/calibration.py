@@ -1,0 +1,73 @@
+"""From scores to probabilities: temperature scaling, its error, and thresholds by stated risk."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from embeddings.numeric import Floats, Labels, log_sum_exp, softmax
+
+LOG_TEMPERATURE_BOUNDS = (-5.0, 3.0)
+BINS = 15
+
+
+def fit_temperature(logits: Floats, labels: Labels) -> float:
+    """The temperature that makes held-out logits (n, k) most likely.
+
+    Targets are smoothed as Platt does, by 1 / (n + 2): a few examples that all happen to be right must not become
+    certainty.
+    """
+    smoothing = 1.0 / (len(labels) + 2)
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(logits / np.exp(log_temperature), labels, smoothing)
+
+    found = minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def negative_log_likelihood(logits: Floats, labels: Labels, smoothing: float = 0.0) -> float:
+    """Mean over the rows; `smoothing` is the share of the target spread evenly over the other classes."""
+    classes = logits.shape[1]
+    log_norm = log_sum_exp(logits)
+    right = logits[np.arange(len(labels)), labels]
+    others = (logits.sum(axis=1) - right) / max(1, classes - 1)
+    return float(np.mean(log_norm - (1.0 - smoothing) * right - smoothing * others))
+
+
+def top_confidences(logits: Floats, labels: Labels, temperature: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """The probability of each row's top class, and whether that class is right."""
+    probabilities = softmax(logits / temperature)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+
+
+def expected_calibration_error(confidences: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:
+    """Mean gap between confidence and accuracy over equally wide bins, weighted by their size."""
+    if len(confidences) == 0:
+        return 0.0
+    numbers = np.minimum((confidences * bins).astype(np.intp), bins - 1)
+    gaps = np.bincount(numbers, weights=confidences - correct, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidences))
+
+
+def threshold_for(confidences: Floats, correct: NDArray[np.bool_], max_error: float) -> float | None:
+    """The lowest threshold at which at most `max_error` of what is accepted is wrong; None when there is none.
+
+    Counted as (wrong + 1) / (accepted + 1), so that a handful of right answers proves nothing: a stated risk of 1 %
+    needs at least 99 held-out examples above the threshold.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    ranked = confidences[order]
+    accepted = np.arange(1, len(ranked) + 1)
+    risk = (np.cumsum(~correct[order]) + 1) / (accepted + 1)
+    # Equal confidences stand or fall together: only the last of a run can be the threshold.
+    last_of_run = np.append(ranked[1:] < ranked[:-1], True)[: len(ranked)]
+    allowed = np.flatnonzero((risk <= max_error) & last_of_run)
+    return float(ranked[allowed[-1]]) if len(allowed) else None
+
+
+def scope_threshold_for(in_scope: Floats, max_rejected: float) -> float:
+    """The highest threshold that rejects at most `max_rejected` of held-out in-scope probabilities (n,)."""
+    ranked = np.sort(in_scope)
+    return float(ranked[int(np.floor(max_rejected * (len(ranked) - 1)))])

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embeddings.ports import Matrix, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """Intent scores of a vector: weights (intents, dimensions), bias (intents,), intents in the order of the rows."""
+
+    weights: Matrix
+    bias: Vector
+    intents: tuple[str, ...]
+
+    def logits(self, vector: Vector) -> Vector:
+        """Shape (intents,)."""
+        scores: Vector = self.weights.dot(vector)
+        scores += self.bias
+        return scores
+
+    def logits_of(self, vectors: Matrix) -> Matrix:
+        """Shape (n, intents)."""
+        scores: Matrix = vectors @ self.weights.T + self.bias
+        return scores.astype(np.float32, copy=False)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter_ns
+
+from embeddings import calibration, storage
+from embeddings.artefact import Artefact
+from embeddings.errors import EmbeddingsError
+from embeddings.ports import Encoder, Vector
+from embeddings.prediction import Candidate, Prediction
+from embeddings.scoring import score
+
+
+class IntentModel:
+    """An encoder, a head over its vectors, and what the head's scores mean. Immutable; safe to share between threads."""
+
+    def __init__(self, encoder: Encoder, artefact: Artefact) -> None:
+        if artefact.encoder_digest != encoder.digest:
+            raise EmbeddingsError(
+                "encoder_digest",
+                f"The model was trained for encoder {artefact.encoder_digest}, this one is {encoder.digest}.",
+            )
+        self.encoder = encoder
+        self.artefact = artefact
+        self.intents = artefact.head.intents
+        self.digest = artefact.digest
+        self.encoder_digest = artefact.encoder_digest
+        self.calibration_digest = artefact.calibration_digest
+        self.examples_digest = artefact.examples_digest
+        self.report = artefact.report
+
+    def __repr__(self) -> str:
+        return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
+
+    def predict(self, text: str) -> Prediction:
+        started = perf_counter_ns()
+        vector = self.encoder.encode_one(text)
+        embedded = perf_counter_ns()
+        return self._predict(vector, (embedded - started) / 1000.0, embedded)
+
+    def predict_vector(self, vector: Vector) -> Prediction:
+        """The same from a vector of shape (dimensions,) the encoder gave."""
+        wanted = (self.encoder.dimensions,)
+        if vector.shape != wanted:
+            raise EmbeddingsError("vector_shape", f"A vector of shape {vector.shape} was given, {wanted} is wanted.")
+        return self._predict(vector, 0.0, perf_counter_ns())
+
+    def threshold_for(self, max_error: float) -> float | None:
+        """The lowest confidence at which at most `max_error` of accepted in-scope texts are wrong; None if none is."""
+        held_out = self.artefact.calibration
+        return calibration.threshold_for(held_out.confidences, held_out.correct, max_error)
+
+    def scope_threshold_for(self, max_rejected: float) -> float:
+        """The scope below which at most `max_rejected` of in-scope texts fall."""
+        return calibration.scope_threshold_for(self.artefact.calibration.in_scope, max_rejected)
+
+    def save(self, directory: Path) -> Path:
+        """Writes `directory`/<digest>, all or nothing; the path written. Raises EmbeddingsError."""
+        return storage.save(self.artefact, directory)
+
+    @classmethod
+    def load(cls, path: Path, encoder: Encoder) -> IntentModel:
+        """Refuses a model that was altered or trained for another encoder. Raises EmbeddingsError."""
+        return cls(encoder, storage.load(path))
+
+    def _predict(self, vector: Vector, embed_us: float, embedded: int) -> Prediction:
+        artefact = self.artefact
+        scores = score(artefact.head, artefact.index, artefact.calibration.temperature, vector)
+        candidates = tuple(
+            Candidate(self.intents[row], raw, calibrated)
+            for row, raw, calibrated in zip(scores.order, scores.raw, scores.calibrated, strict=True)
+        )
+        return Prediction(
+            candidates=candidates,
+            confidence=scores.calibrated[0],
+            margin=scores.calibrated[0] - scores.calibrated[1],
+            scope=artefact.calibration.gate.probability(scores.features),
+            embed_us=embed_us,
+            head_us=(perf_counter_ns() - embedded) / 1000.0,
+        )

@@ -1,0 +1,112 @@
+"""Multinomial logistic regression on frozen vectors, and its out-of-fold scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from embeddings.calibration import fit_temperature, negative_log_likelihood
+from embeddings.numeric import Floats, Labels, log_sum_exp
+from embeddings.ports import Matrix
+
+# Run to convergence: scikit-learn's default tolerance stops two points short on CLINC150, below 1e-5 nothing is gained.
+GRADIENT_TOLERANCE = 1e-5
+MAX_ITERATIONS = 2000
+# Inverse strength of the ridge, in the units of a summed loss.
+STRENGTHS = (3.0, 10.0, 30.0, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """weights (classes, dimensions), bias (classes,)."""
+
+    weights: Matrix
+    bias: Floats
+
+    def logits(self, vectors: Matrix) -> Floats:
+        scores: Floats = vectors @ self.weights.T + self.bias
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Logits (n, classes) of examples by heads that did not see them; `rows` says which examples these are."""
+
+    strength: float
+    rows: Labels
+    logits: Floats
+
+
+def fit_softmax(vectors: Matrix, labels: Labels, classes: int, strength: float) -> Coefficients:
+    """Minimises mean cross-entropy + |weights|^2 / (2 strength n), the bias free. Deterministic: it starts at zero."""
+    dimensions = vectors.shape[1]
+    found = minimize(
+        _objective(vectors, labels, classes, strength),
+        np.zeros(classes * (dimensions + 1)),
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": MAX_ITERATIONS,
+            "maxfun": 2 * MAX_ITERATIONS,
+            "gtol": GRADIENT_TOLERANCE,
+            "ftol": 0.0,
+            "maxcor": 20,
+        },
+    )
+    table = found.x.reshape(classes, dimensions + 1)
+    return Coefficients(table[:, :-1].astype(np.float32), table[:, -1])
+
+
+def _objective(vectors: Matrix, labels: Labels, classes: int, strength: float) -> Callable[[Floats], tuple[float, Floats]]:
+    count, dimensions = vectors.shape
+    ridge = 1.0 / (strength * count)
+    rows = np.arange(count)
+
+    def loss_and_gradient(flat: Floats) -> tuple[float, Floats]:
+        table = flat.reshape(classes, dimensions + 1)
+        weights, bias = table[:, :-1], table[:, -1]
+        logits = vectors @ weights.T.astype(np.float32) + bias
+        log_norm = log_sum_exp(logits)
+        loss = np.mean(log_norm - logits[rows, labels]) + 0.5 * ridge * np.sum(weights**2)
+        residual = np.exp(logits - log_norm[:, None])
+        residual[rows, labels] -= 1.0
+        gradient = np.empty_like(table)
+        gradient[:, :-1] = residual.T.astype(np.float32) @ vectors / count + ridge * weights
+        gradient[:, -1] = residual.mean(axis=0)
+        return float(loss), gradient.ravel()
+
+    return loss_and_gradient
+
+
+def cross_validate(
+    vectors: Matrix,
+    labels: Labels,
+    classes: int,
+    folds: NDArray[np.intp],
+    strengths: Sequence[float],
+    progress: Callable[[int, int], None],
+) -> OutOfFold:
+    """The strength whose calibrated out-of-fold likelihood is best. `folds`: fold of each example, -1 for never held out."""
+    numbers = sorted(set(folds[folds >= 0].tolist()))
+    rows = np.flatnonzero(folds >= 0)
+    best: tuple[float, OutOfFold] | None = None
+    for step, strength in enumerate(strengths):
+        logits = np.empty((len(vectors), classes))
+        for index, fold in enumerate(numbers):
+            held = folds == fold
+            logits[held] = fit_softmax(vectors[~held], labels[~held], classes, strength).logits(vectors[held])
+            progress(step * len(numbers) + index + 1, len(strengths) * len(numbers))
+        loss = _calibrated_loss(logits[rows], labels[rows])
+        if best is None or loss < best[0]:
+            best = (loss, OutOfFold(strength, rows, logits[rows]))
+    if best is None:
+        raise ValueError("cross-validation needs at least one strength")
+    return best[1]
+
+
+def _calibrated_loss(logits: Floats, labels: Labels) -> float:
+    return negative_log_likelihood(logits / fit_temperature(logits, labels), labels)
