@@ -1,0 +1,81 @@
+"""The ledger and the subjects' keys without a disk: nothing is durable. For tests of everything that needs them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from hashlib import sha256
+
+from router.errors import AuditError
+from router.ports import Entry
+
+MAX_LEAF_BYTES = 65_535
+
+
+class MemoryLedger:
+    """`entries` are what was appended; `failing`, when set, is what every append and ping raises."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.failing: AuditError | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        self._open = True
+
+    async def append(self, entry: Entry) -> int:
+        return (await self.append_many([entry]))[0]
+
+    async def append_many(self, entries: Sequence[Entry]) -> list[int]:
+        await self.ping()
+        for entry in entries:
+            if not (2 <= len(entry.leaf) <= MAX_LEAF_BYTES and entry.leaf.startswith(b"{") and entry.leaf.endswith(b"}")):
+                raise AuditError("A record is not a JSON object of at most 65,535 bytes.", "audit_record_invalid")
+        first = len(self.entries)
+        self.entries.extend(entries)
+        return list(range(first, len(self.entries)))
+
+    async def ping(self) -> None:
+        if self.failing is not None:
+            raise AuditError(str(self.failing), self.failing.code)
+        if not self._open:
+            raise AuditError("The audit ledger is not open.", "audit_closed")
+
+    @property
+    def size(self) -> int:
+        return len(self.entries)
+
+    def root(self) -> bytes:
+        """MTH of RFC 6962 section 2.1, as it stands there."""
+        return _tree_hash([entry.leaf for entry in self.entries])
+
+    async def close(self) -> None:
+        self._open = False
+
+
+class MemorySubjectKeys:
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[str, bytes]] = {}
+
+    async def open(self) -> None: ...
+
+    async def key_for(self, subject: str) -> tuple[str, bytes]:
+        return self._keys.setdefault(subject, (secrets.token_hex(16), secrets.token_bytes(32)))
+
+    async def find(self, subject: str) -> str | None:
+        """The key id of a subject that has one."""
+        found = self._keys.get(subject)
+        return None if found is None else found[0]
+
+    async def key(self, key_id: str) -> bytes | None:
+        """The key of an id; None once it was destroyed."""
+        return next((key for known, key in self._keys.values() if known == key_id), None)
+
+    async def close(self) -> None: ...
+
+
+def _tree_hash(leaves: Sequence[bytes]) -> bytes:
+    if len(leaves) <= 1:
+        return sha256(b"\x00" + leaves[0]).digest() if leaves else sha256().digest()
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return sha256(b"\x01" + _tree_hash(leaves[:split]) + _tree_hash(leaves[split:])).digest()

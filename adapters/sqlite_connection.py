@@ -1,0 +1,86 @@
+"""The little of a SQLite connection that the ledger, the subjects' keys and the index need, with errors in our words.
+
+Behind this facade lies the standard library; tests put another driver there, whose file system loses what was not synced.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from router.errors import AuditError
+
+DISK_FULL = "audit_disk_full"
+IO_FAILED = "audit_io_failed"
+
+_FULL = 13  # SQLITE_FULL
+
+
+class Connection(Protocol):
+    """Autocommit; transactions are opened in SQL. Raises AuditError, `audit_disk_full` where room may come back."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows, as tuples."""
+
+    def close(self) -> None: ...
+
+
+Connect = Callable[[Path], Connection]
+
+
+class StandardConnection:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        try:
+            target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._raw = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64)
+        except sqlite3.Error as error:
+            raise translated(path, error) from error
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._raw.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise translated(self._path, error) from error
+
+    def cursor(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """For reading many rows one by one."""
+        try:
+            return self._raw.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise translated(self._path, error) from error
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def translated(path: Path, error: sqlite3.Error) -> AuditError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return failure(path, full=code == _FULL, detail=str(error))
+
+
+def failure(path: Path, *, full: bool, detail: str) -> AuditError:
+    if full:
+        return AuditError(f"The disk under {path} is full; nothing was written.", DISK_FULL)
+    return AuditError(f"{path} cannot be used: {detail}.", IO_FAILED)
+
+
+def connect(path: Path) -> Connection:
+    return StandardConnection(path)
+
+
+def private_file(path: Path) -> None:
+    """Makes the file, unreadable for others, and its directory entry durable: SQLite syncs directories for journals only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        parent = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise AuditError(f"{path} cannot be written: {error.strerror}.", IO_FAILED) from error

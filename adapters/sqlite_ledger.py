@@ -1,0 +1,164 @@
+"""A ledger's bytes in one SQLite file: WAL, `synchronous=FULL`, one writer. Readers may come at any time and never stand in its way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from adapters.sqlite_connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
+from router.errors import AuditError
+
+FORMAT = 1
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL,"
+    " sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
+)
+PRAGMAS = (
+    "PRAGMA page_size=4096",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=2048",
+    "PRAGMA cache_size=-16384",
+)
+_CHUNKS = (256, 64, 16, 4, 1)
+_INSERT = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
+
+
+class SqliteStore:
+    """Implements the store that `router.audit.journal` describes. Blocking; used from one thread at a time."""
+
+    def __init__(self, path: Path, connect: Connect = connect) -> None:
+        self._path = path
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._lock: int | None = None
+
+    def open(self, origin: str) -> tuple[int, bytes]:
+        self._lock = _locked(self._path)
+        try:
+            private_file(self._path)
+            self._connection = self._connect(self._path)
+            for statement in (*PRAGMAS, *SCHEMA):
+                self._connection.execute(statement)
+            # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._check_meta(origin)
+            return self._committed()
+        except AuditError:
+            self.close()
+            raise
+
+    def write(
+        self, first: int, rows: Sequence[tuple[bytes, bytes, bytes, str]], nodes: Sequence[tuple[int, int, bytes]], root: bytes
+    ) -> None:
+        with self._transaction() as run:
+            for start, count in _chunked(len(rows)):
+                run(_INSERT[count], [*chain.from_iterable((first + at, *rows[at]) for at in range(start, start + count))])
+            for node in nodes:
+                run("INSERT INTO nodes VALUES (?,?,?)", node)
+            run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+
+    def hashes(self, start: int, end: int) -> list[bytes]:
+        found = self._open.execute("SELECT leaf_hash FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
+        return [row[0] for row in found]
+
+    def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        found = self._open.execute("SELECT hash FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end))
+        return [row[0] for row in found]
+
+    def latest_checkpoint(self) -> str | None:
+        found = self._open.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return found[0][0] if found else None
+
+    def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
+        with self._transaction() as run:
+            run("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (size, note, at_ns))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise AuditError(f"The ledger {self._path} is not open.", "audit_closed")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A full disk rolls back and may be tried again; after anything else, a failed rollback included, the file is not trusted."""
+        run = self._open.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            yield run
+            run("COMMIT")
+        except AuditError as error:
+            if error.code == DISK_FULL:
+                self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """SQLite may already have rolled back by itself; then this says so with an error that means nothing."""
+        try:
+            self._open.execute("ROLLBACK")
+        except AuditError as error:
+            if "no transaction" not in str(error):
+                raise AuditError(str(error), IO_FAILED) from error
+
+    def _check_meta(self, origin: str) -> None:
+        run = self._open.execute
+        run("INSERT OR IGNORE INTO meta VALUES ('format', ?), ('origin', ?)", (str(FORMAT), origin))
+        meta = dict(run("SELECT name, value FROM meta"))
+        if meta["format"] != str(FORMAT):
+            raise AuditError(f"{self._path} has format {meta['format']}, this release knows {FORMAT}.", "audit_format_unknown")
+        if meta["origin"] != origin:
+            raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
+
+    def _committed(self) -> tuple[int, bytes]:
+        found = self._open.execute("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
+        size, root = found[0] if found else (0, _EMPTY_ROOT)
+        last = self._open.execute("SELECT coalesce(max(idx) + 1, 0) FROM records")[0][0]
+        if size != last:
+            raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
+        return size, root
+
+
+_EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+def _chunked(count: int) -> Iterator[tuple[int, int]]:
+    """(start, rows) of statements that together insert `count` rows. Each is one step into SQLite, and so gives up the interpreter
+    lock once instead of once a row; a busy event loop would make us wait for it every time."""
+    start = 0
+    for rows in _CHUNKS:
+        while count - start >= rows:
+            yield start, rows
+            start += rows
+
+
+def _locked(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise AuditError(f"{lock} cannot be made: {error.strerror}.", IO_FAILED) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise AuditError(f"The ledger {path} is already open in another process.", "audit_locked") from error
+    return handle

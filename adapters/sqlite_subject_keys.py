@@ -1,0 +1,201 @@
+"""Every subject's own key, wrapped under the sealing key, in a file that is not part of a ledger backup and lists no names.
+
+A row is found by HMAC-SHA256 of the subject's id under a key derived (HKDF) from the sealing key. Who lacks the sealing key can neither
+open a key nor tell whose it is. Removing a row makes everything ever sealed for that subject unreadable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from adapters.sqlite_connection import Connect, Connection, connect, private_file
+from router.errors import AuditError
+
+SCHEMA = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA busy_timeout=10000",
+    "CREATE TABLE IF NOT EXISTS keys (subject BLOB PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL,"
+    " created_ns INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+)
+_NONCE = 12
+
+SubjectKey = tuple[str, bytes]
+
+
+class KeyFile:
+    """The blocking core. `read_only` neither makes the file nor a key."""
+
+    def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect) -> None:
+        self._path = path
+        self._connect = connect
+        self._wrapping = AESGCM(_derived(sealing_key, b"lockgate subject key wrapping v1"))
+        self._index = _derived(sealing_key, b"lockgate subject key index v1")
+        self._connection: Connection | None = None
+
+    def open(self) -> None:
+        private_file(self._path)
+        self._connection = self._connect(self._path)
+        for statement in SCHEMA:
+            self._connection.execute(statement)
+        self._check_sealing_key()
+
+    def find(self, subject: str) -> str | None:
+        found = self._open.execute("SELECT key_id FROM keys WHERE subject = ?", (self._place(subject),))
+        return found[0][0] if found else None
+
+    def key(self, key_id: str) -> bytes | None:
+        found = self._open.execute("SELECT subject, wrapped FROM keys WHERE key_id = ?", (key_id,))
+        return self._unwrapped(key_id, *found[0]) if found else None
+
+    def ensure(self, subjects: Sequence[str]) -> dict[str, SubjectKey]:
+        """One transaction for all that are missing, on stable storage when it returns."""
+        known = {subject: self._read(subject) for subject in subjects}
+        missing = [subject for subject, key in known.items() if key is None]
+        if missing:
+            self._open.execute("BEGIN IMMEDIATE")
+            try:
+                for subject in missing:
+                    self._create(subject)
+                self._open.execute("COMMIT")
+            except AuditError:
+                self._abandon()
+                raise
+        return {subject: key or self._present(subject) for subject, key in known.items()}
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise AuditError(f"The subjects' keys {self._path} are not open.", "audit_closed")
+        return self._connection
+
+    def _place(self, subject: str) -> bytes:
+        return hmac.digest(self._index, subject.encode("utf-8", "surrogatepass"), "sha256")
+
+    def _read(self, subject: str) -> SubjectKey | None:
+        place = self._place(subject)
+        found = self._open.execute("SELECT key_id, wrapped FROM keys WHERE subject = ?", (place,))
+        return (found[0][0], self._unwrapped(found[0][0], place, found[0][1])) if found else None
+
+    def _present(self, subject: str) -> SubjectKey:
+        key = self._read(subject)
+        if key is None:
+            raise AuditError("A subject's key vanished while it was made.")
+        return key
+
+    def _create(self, subject: str) -> None:
+        place, key_id, nonce = self._place(subject), secrets.token_hex(16), os.urandom(_NONCE)
+        wrapped = nonce + self._wrapping.encrypt(nonce, secrets.token_bytes(32), key_id.encode() + place)
+        self._open.execute("INSERT OR IGNORE INTO keys VALUES (?,?,?,?)", (place, key_id, wrapped, time.time_ns()))
+
+    def _unwrapped(self, key_id: str, place: bytes, wrapped: bytes) -> bytes:
+        try:
+            return self._wrapping.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], key_id.encode() + place)
+        except (InvalidTag, ValueError) as error:
+            raise AuditError(f"The sealing key does not open a key in {self._path}.", "audit_sealing_key_wrong") from error
+
+    def _abandon(self) -> None:
+        """A transaction that could not be finished must not swallow the next one; the connection is made anew."""
+        self.close()
+        self._connection = self._connect(self._path)
+        for statement in SCHEMA:
+            self._connection.execute(statement)
+
+    def _check_sealing_key(self) -> None:
+        """With another sealing key every subject would silently get a second key, and the first would never be found again."""
+        nonce = os.urandom(_NONCE)
+        mark = nonce + self._wrapping.encrypt(nonce, b"lockgate", None)
+        self._open.execute("INSERT OR IGNORE INTO meta VALUES ('check', ?)", (mark,))
+        kept = self._open.execute("SELECT value FROM meta WHERE name = 'check'")[0][0]
+        try:
+            self._wrapping.decrypt(kept[:_NONCE], kept[_NONCE:], None)
+        except InvalidTag as error:
+            raise AuditError(f"The sealing key is not the one that {self._path} was made with.", "audit_sealing_key_wrong") from error
+
+
+class SqliteSubjectKeys:
+    """Implements `router.ports.SubjectKeys`: a cache over the file. Misses that come together share one transaction."""
+
+    def __init__(self, file: KeyFile, cache: int = 10_000) -> None:
+        self._file = file
+        self._limit = cache
+        self._cache: OrderedDict[str, SubjectKey] = OrderedDict()
+        self._wanted: dict[str, asyncio.Future[SubjectKey]] = {}
+        self._busy: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._file.open)
+
+    async def key_for(self, subject: str) -> SubjectKey:
+        cached = self._cache.get(subject)
+        if cached is not None:
+            self._cache.move_to_end(subject)
+            return cached
+        future = self._wanted.get(subject)
+        if future is None:
+            future = self._wanted[subject] = asyncio.get_running_loop().create_future()
+        if self._busy is None:
+            self._busy = asyncio.create_task(self._fetch_wanted())
+        return await asyncio.shield(future)
+
+    async def find(self, subject: str) -> str | None:
+        """The key id of a subject that has one."""
+        return await asyncio.to_thread(self._file.find, subject)
+
+    async def key(self, key_id: str) -> bytes | None:
+        """The key of an id; None once it was destroyed."""
+        return await asyncio.to_thread(self._file.key, key_id)
+
+    async def close(self) -> None:
+        if self._busy is not None:
+            await self._busy
+        self._cache.clear()
+        await asyncio.to_thread(self._file.close)
+
+    async def _fetch_wanted(self) -> None:
+        try:
+            while self._wanted:
+                wanted, self._wanted = self._wanted, {}
+                await self._fetch(wanted)
+        finally:
+            self._busy = None
+
+    async def _fetch(self, wanted: dict[str, asyncio.Future[SubjectKey]]) -> None:
+        try:
+            keys = await asyncio.to_thread(self._file.ensure, list(wanted))
+        except AuditError as error:
+            for future in wanted.values():
+                future.set_exception(AuditError(str(error), error.code))
+                future.exception()  # seen, should its caller have gone
+            return
+        for subject, future in wanted.items():
+            self._keep(subject, keys[subject])
+            future.set_result(keys[subject])
+
+    def _keep(self, subject: str, key: SubjectKey) -> None:
+        self._cache[subject] = key
+        if len(self._cache) > self._limit:
+            self._cache.popitem(last=False)
+
+
+def _derived(sealing_key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(sealing_key)

@@ -1,0 +1,162 @@
+"""The ledger that a process shares: many wait, one thread commits, and everything that waits shares the next commit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+
+from router.audit.journal import DISK_FULL, Journal, check_entry
+from router.errors import AuditError
+from router.ports import Entry
+
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[int]"]
+_Job = tuple[Sequence[Entry], _Waiter]
+
+BATCH_RECORDS = 1024
+BATCH_BYTES = 8 * 2**20
+
+
+class AuditLedger:
+    """Implements `router.ports.Ledger` over a Journal. `waiting` bounds the records that may wait for their commit."""
+
+    def __init__(self, journal: Journal, waiting: int = 8192) -> None:
+        self._journal = journal
+        self._limit = waiting
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._accepting = False
+        self._full: AuditError | None = None
+
+    async def open(self) -> None:
+        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it."""
+        await asyncio.to_thread(self._journal.open)
+        self._accepting, self._full = True, None
+        self._thread = threading.Thread(target=self._run, name="audit-ledger", daemon=True)
+        self._thread.start()
+
+    async def append(self, entry: Entry) -> int:
+        return await self._submit((entry,))
+
+    async def append_many(self, entries: Sequence[Entry]) -> list[int]:
+        """One future, and one commit for all of them."""
+        if not entries:
+            return []
+        first = await self._submit(entries)
+        return list(range(first, first + len(entries)))
+
+    async def ping(self) -> None:
+        """After a full disk an empty commit tries whether there is room again: nobody else may, while readiness keeps traffic away."""
+        self._usable(0)
+        if self._full is not None:
+            await self._submit(())
+
+    @property
+    def size(self) -> int:
+        return self._journal.size
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    @property
+    def fault(self) -> AuditError | None:
+        """Why records are refused now, if they are."""
+        return self._journal.fault or self._full
+
+    def root(self) -> bytes:
+        return self._journal.root()
+
+    async def close(self) -> None:
+        """What waits is still committed. Twice is harmless."""
+        thread, self._thread, self._accepting = self._thread, None, False
+        if thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
+
+    def _submit(self, entries: Sequence[Entry]) -> asyncio.Future[int]:
+        for entry in entries:
+            check_entry(entry)
+        self._usable(len(entries))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        with self._lock:
+            self._waiting += len(entries)
+        self._jobs.put((entries, (loop, future)))
+        return future
+
+    def _usable(self, more: int) -> None:
+        if not self._accepting:
+            raise AuditError("The audit ledger is not open.", "audit_closed")
+        if self._journal.fault is not None:
+            raise _fresh(self._journal.fault)
+        if self._waiting and self._waiting + more > self._limit:
+            raise AuditError(f"{self._waiting} records already wait for the audit ledger.", "audit_overloaded")
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            jobs, running = self._take()
+            if jobs:
+                self._commit(jobs)
+            if self._journal.until_checkpoint() == 0.0:
+                self._journal.sign_checkpoint()
+        self._journal.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Everything that waits, up to a bound; waits for the first until a checkpoint is due. False once the ledger closes."""
+        jobs: list[_Job] = []
+        records = size = 0
+        try:
+            job = self._jobs.get(timeout=self._journal.until_checkpoint())
+            while job is not None:
+                jobs.append(job)
+                records += len(job[0])
+                size += sum(len(entry.leaf) + len(entry.sealed) for entry in job[0])
+                if records >= BATCH_RECORDS or size >= BATCH_BYTES:
+                    return jobs, True
+                job = self._jobs.get_nowait()
+        except Empty:
+            return jobs, True
+        return jobs, False
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        entries = [entry for job in jobs for entry in job[0]]
+        with self._lock:
+            self._waiting -= len(entries)
+        try:
+            result: int | AuditError = self._journal.append(entries)
+        except AuditError as error:
+            result = error
+        self._full = result if isinstance(result, AuditError) and result.code == DISK_FULL else None
+        _answer(jobs, result)
+
+
+def _answer(jobs: list[_Job], result: int | AuditError) -> None:
+    """One wake-up per event loop and commit, not per record."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | AuditError]]] = {}
+    for entries, (loop, future) in jobs:
+        loops.setdefault(loop, []).append((future, result))
+        if not isinstance(result, AuditError):
+            result += len(entries)
+    for loop, answers in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: list[tuple[asyncio.Future[int], int | AuditError]]) -> None:
+    for future, result in answers:
+        if future.done():  # its caller stopped waiting
+            continue
+        if isinstance(result, AuditError):
+            future.set_exception(_fresh(result))
+        else:
+            future.set_result(result)
+
+
+def _fresh(error: AuditError) -> AuditError:
+    """An exception collects the traceback of everybody who raises it, so each gets one of its own."""
+    return AuditError(str(error), error.code)

@@ -1,0 +1,41 @@
+"""From values to durable records: builds the entry, seals what is personal, and waits for the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from router.audit.record import decision_entry, outcome_entry
+from router.decision import Decision, Outcome
+from router.errors import AuditError
+from router.ports import Clock, Ledger, SubjectKeys
+
+
+class LedgerRecorder:
+    def __init__(self, ledger: Ledger, keys: SubjectKeys, clock: Clock) -> None:
+        self._ledger = ledger
+        self._keys = keys
+        self._clock = clock
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
+        """Returns when the record is fsynced. Raises AuditError, whatever the cause: no record, no dispatch."""
+        key_id, key = await self._keys.key_for(decision.request.subject.id)
+        try:
+            entry = decision_entry(decision, policy_input, key_id, key)
+        except (ValueError, TypeError) as error:
+            raise AuditError(f"the decision cannot be written as a record: {error}", "audit_unwritable") from error
+        await self._ledger.append(entry)
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+        key_id, key = await self._keys.key_for(decision.request.subject.id)
+        await self._ledger.append(outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key))
+
+
+class NoRecorder:
+    """For `explain`, which decides about nothing: no record, and no dispatch either."""
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
+        return None
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+        return None
