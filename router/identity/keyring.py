@@ -9,11 +9,12 @@ from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
+from joserfc.util import base64_to_int
 
 from router.errors import IdentityError
 
 MAX_KEYS = 100
-MIN_RSA_BITS = 2048
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192  # verifying gets slow with size, and the size is the publisher's choice
 # Algorithm -> key type and curve it needs (RFC 7518, 8037, 9864). No symmetric algorithm and no `none` is in this table, so neither
 # can be configured, and a public key can never be used as a shared secret: the key's own type must fit before it is used.
 ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
@@ -85,9 +86,9 @@ def _key(told: Any) -> VerificationKey | None:
     if not isinstance(kid, str | None) or not (alg is None or alg in ALGORITHMS):
         return None
     try:
-        key = JWKRegistry.import_key(_public(told))
-        if kind[0] == "RSA" and key.public_key.key_size < MIN_RSA_BITS:  # type: ignore[union-attr]  # an RSA key by its kty
+        if kind[0] == "RSA" and not MIN_RSA_BITS <= base64_to_int(told["n"]).bit_length() <= MAX_RSA_BITS:
             return None
+        key = JWKRegistry.import_key(_public(told))
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     return VerificationKey(key, kid, kind, alg)
