@@ -10,7 +10,7 @@ from router.identity import api_keys
 
 SECOND = 1_000_000_000
 NOW = 1_790_000_000 * SECOND
-ALICE = Subject("alice", "user", ("payments_clerk",), ("finance",), "halden")
+ALICE = Subject("alice", "user", ("payments_clerk",), ("finance",), "halden", authenticated_by="api_key")
 
 
 class HandClock:
