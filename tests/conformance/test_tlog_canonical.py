@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import rfc8785
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.audit.canonical import MAX_INTEGER, canonical, is_canonical
@@ -16,7 +16,6 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=5) | st.di
 LEAVES = st.dictionaries(ASCII, VALUES, max_size=8)
 
 
-@settings(max_examples=500)
 @given(LEAVES)
 def test_leaves_are_canonical_json(leaf: dict[str, Any]) -> None:
     """Under the leaf's restrictions sorted orjson output is RFC 8785, byte for byte."""
