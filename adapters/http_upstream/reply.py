@@ -1,0 +1,81 @@
+"""A response on its way through: pieces as they arrive, bounded in time, and the accounts settled exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+
+from adapters.http_upstream.client import Exchange
+from adapters.http_upstream.failures import failure
+from router.errors import DestinationError
+from router.ports import Headers
+
+Settle = Callable[[bool | None], None]
+
+
+class HttpReply:
+    """`settle` is called once: True when the body came to its end, False when the upstream failed, None when the caller left."""
+
+    __slots__ = ("_deadline", "_exchange", "_idle", "_settle", "attempts", "headers", "status", "upstream")
+
+    def __init__(self, exchange: Exchange, upstream: str, attempts: int, idle: float, deadline: float, settle: Settle) -> None:
+        self.status: int = exchange.status
+        self.headers: Headers = exchange.headers
+        self.upstream = upstream
+        self.attempts = attempts
+        self._exchange = exchange
+        self._idle = idle
+        self._deadline = math.inf if is_stream(exchange.headers) else deadline
+        self._settle: Settle | None = settle
+
+    def __repr__(self) -> str:
+        return f"HttpReply({self.status}, upstream={self.upstream}, attempts={self.attempts})"
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await self._next():
+            yield chunk
+
+    async def close(self) -> None:
+        self._done(True if self._exchange.done else None)
+        await self._exchange.close()
+
+    async def _next(self) -> bytes:
+        try:
+            chunk = await self._piece()
+        except DestinationError as error:
+            error.upstream, error.attempts = self.upstream, self.attempts
+            self._done(False)
+            await self._exchange.close()
+            raise
+        if self._exchange.done:
+            self._done(True)
+        return chunk
+
+    async def _piece(self) -> bytes:
+        if self._exchange.done:
+            return b""
+        now = asyncio.get_running_loop().time()
+        until = min(now + self._idle, self._deadline)
+        try:
+            async with asyncio.timeout_at(None if until == math.inf else until) as bound:
+                return await self._exchange.read()
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise late(until >= self._deadline) from None
+
+    def _done(self, ended: bool | None) -> None:
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(ended)
+
+
+def late(total: bool) -> DestinationError:
+    if total:
+        return failure("upstream_timeout", "the upstream was not done within the total time allowed", sent=True)
+    return failure("upstream_idle", "the upstream sent nothing for longer than allowed", sent=True)
+
+
+def is_stream(headers: Headers) -> bool:
+    return any(name == b"content-type" and value[:17].lower() == b"text/event-stream" for name, value in headers)

@@ -1,0 +1,69 @@
+"""The upstreams of one destination: who may be asked now, and which of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adapters.http_upstream.balancer import Balancer
+from adapters.http_upstream.circuit import Circuit
+from adapters.http_upstream.client import HttpClient
+from adapters.http_upstream.failures import failure
+from router.errors import DestinationError
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds; infinity where there is no bound."""
+
+    connect: float
+    idle: float
+    total: float
+
+
+MakeClient = Callable[[str, Bounds], HttpClient]
+
+
+class Upstream:
+    """One origin with its circuit, its health and its clients (one for each set of time-outs in use)."""
+
+    __slots__ = ("_clients", "_make", "circuit", "healthy", "origin")
+
+    def __init__(self, origin: str, circuit: Circuit, make: MakeClient) -> None:
+        self.origin = origin
+        self.circuit = circuit
+        self.healthy = True
+        self._make = make
+        self._clients: dict[Bounds, HttpClient] = {}
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.origin}, healthy={self.healthy}, {self.circuit})"
+
+    def client(self, bounds: Bounds) -> HttpClient:
+        client = self._clients.get(bounds)
+        if client is None:
+            client = self._clients[bounds] = self._make(self.origin, bounds)
+        return client
+
+    async def close(self) -> None:
+        while self._clients:
+            await self._clients.popitem()[1].close()
+
+
+class Upstreams:
+    def __init__(self, upstreams: Sequence[Upstream], weights: Sequence[int]) -> None:
+        self.all = tuple(upstreams)
+        self._balancer = Balancer(weights)
+
+    def pick(self, now: float, tried: frozenset[Upstream] = frozenset()) -> Upstream:
+        """Prefers upstreams this request has not tried. Raises DestinationError when none may be asked."""
+        usable = [index for index, upstream in enumerate(self.all) if upstream.healthy and upstream.circuit.allows(now)]
+        if not usable:
+            raise self.unusable()
+        fresh = [index for index in usable if self.all[index] not in tried] if tried else usable
+        return self.all[self._balancer.pick(fresh or usable)]
+
+    def unusable(self) -> DestinationError:
+        if any(upstream.healthy for upstream in self.all):
+            return failure("circuit_open", "every healthy upstream failed too often just now")
+        return failure("no_healthy_upstream", "no upstream passes its health check")
