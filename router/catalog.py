@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from router.config.blocks import AdapterBlock, OnAbstain
 from router.config.listeners import JsonPath, visible_header
 from router.decision import Level
-from router.settings import Bool, Duration, Fraction, Name, Strict, Text, listed
+from router.settings import Bool, Fraction, Name, Span, Strict, Text, listed
 
 METHOD = re.compile(r"[A-Z][A-Z-]{0,19}")
 SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+|\{[a-z][a-z0-9_]*\}")
@@ -30,7 +30,7 @@ def path_template(value: str) -> str:
         raise ValueError("must begin with '/'")
     *inner, last = value[1:].split("/")
     if not all(SEGMENT.fullmatch(part) for part in inner) or not (last == "" or SEGMENT.fullmatch(last) or REST.fullmatch(last)):
-        raise ValueError("must be made of plain segments, {name} for one segment and, at the end only, {name...} for all the rest")
+        raise ValueError("must be a path of plain segments, {name} for one segment and a final {name...} for all the rest")
     names = re.findall(r"\{([a-z0-9_]+)", value)
     if len(names) != len(set(names)):
         raise ValueError("has the same {name} twice")
@@ -39,7 +39,7 @@ def path_template(value: str) -> str:
 
 def literal_path(value: str) -> str:
     if "{" in path_template(value):
-        raise ValueError("must be a plain path; a route takes no {name}")
+        raise ValueError("must be a plain path without any {name}")
     return value
 
 
@@ -65,9 +65,9 @@ class Destination(AdapterBlock):
 class Timeouts(Strict):
     """Time-outs of one route, instead of its destination's."""
 
-    connect: Duration | None = Field(default=None, gt=0, description="Longest time to connect.")
-    idle: Duration | None = Field(default=None, gt=0, description="Longest pause while the answer is read.")
-    total: Duration | None = Field(default=None, gt=0, description="Longest time for the whole exchange.")
+    connect: Span | None = Field(default=None, description="Longest time to connect.")
+    idle: Span | None = Field(default=None, description="Longest pause while the answer is read.")
+    total: Span | None = Field(default=None, description="Longest time for the whole exchange.")
 
 
 class Route(Strict):

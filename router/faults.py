@@ -22,12 +22,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed YAML file. `lines` gives the 1-based line of each node; `written` the text of scalars that held a `${NAME}`."""
+    """A parsed YAML file. `lines` gives the 1-based line of each node; `written` the text of scalars that held a `${NAME}`,
+    `unset` where such a scalar could not be filled in."""
 
     file: str
     value: Any
     lines: Mapping[Loc, int] = field(default_factory=dict)
     written: Mapping[Loc, str] = field(default_factory=dict)
+    unset: frozenset[Loc] = frozenset()
 
     def line(self, loc: Loc) -> int:
         """The line of the nearest node that is really there. Parts of `loc` that name no node (union members) are passed over."""

@@ -61,4 +61,4 @@ def _secret(value: object) -> Secret:
     if isinstance(value, dict) and list(value) == ["file"] and isinstance(value["file"], str) and value["file"]:
         return Secret(file=value["file"])
     # A custom error and not a ValueError: its report never repeats the value.
-    raise PydanticCustomError("secret", "must be text such as ${{NAME}}, or {{file: path}}")
+    raise PydanticCustomError("secret", "must be text such as ${NAME}, or {file: path}")

@@ -53,6 +53,13 @@ def duration(value: object) -> float:
     return float(found[1]) * SECONDS[found[2]]
 
 
+def span(value: object) -> float:
+    seconds = duration(value)
+    if seconds == 0:
+        raise ValueError("must be longer than 0")
+    return seconds
+
+
 def duration_text(seconds: float) -> str:
     millis = round(seconds * 1000)
     for unit in ("d", "h", "m", "s"):
@@ -147,6 +154,12 @@ def _text_schema(pattern: str, *examples: str) -> WithJsonSchema:
 Duration = Annotated[
     float,
     BeforeValidator(duration),
+    PlainSerializer(duration_text, return_type=str, when_used="json"),
+    _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
+]
+Span = Annotated[  # a duration that is not zero
+    float,
+    BeforeValidator(span),
     PlainSerializer(duration_text, return_type=str, when_used="json"),
     _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
 ]

@@ -30,10 +30,10 @@ SENTENCES = {
     "mapping_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt:g}",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "string_pattern_mismatch": "must be a name of lower-case letters, digits, '_', '.' and '-', at most 64 long",
@@ -45,8 +45,14 @@ def validate(model: type[Model], document: Document, loc: Loc = (), value: Any =
     try:
         return model.model_validate(document.at(loc) if value is None else value), []
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        return None, [document.fault((*loc, *e["loc"]), _sentence(model, document, loc, e)) for e in errors]
+        errors = _deepest(error.errors(include_url=False))
+        known = [e for e in errors if document.real((*loc, *e["loc"])) not in document.unset]
+        return None, [document.fault((*loc, *e["loc"]), _sentence(model, document, loc, e)) for e in known]
+
+
+def _deepest(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the complaint that a list is too short whose items were the trouble."""
+    return [e for e in errors if e["type"] != "too_short" or not any(o["loc"][: len(e["loc"])] == e["loc"] and o is not e for o in errors)]
 
 
 def _sentence(model: type[BaseModel], document: Document, prefix: Loc, error: ErrorDetails) -> str:
@@ -58,7 +64,9 @@ def _sentence(model: type[BaseModel], document: Document, prefix: Loc, error: Er
         return f"Unknown key '{inner[-1]}'{place}.{suggestion(str(inner[-1]), _fields(model, inner[:-1]))}"
     if inner and inner[-1] == "[key]":
         return f"The key '{inner[-2]}' in '{dotted((*prefix, *inner[:-2]))}' {_problem(error)}."
-    return f"{_quoted(name)} {_problem(error)}{_given(document, (*prefix, *inner), error)}."
+    problem = _problem(error)
+    given = _given(document, (*prefix, *inner), error) if problem.startswith("must be ") else ""
+    return f"{_quoted(name)} {problem}{given}."
 
 
 def _quoted(name: str) -> str:

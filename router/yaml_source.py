@@ -18,7 +18,7 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 40
 MAX_NODES = 500_000  # nodes after aliases are written out, so that nested aliases cannot grow without end
 INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
-NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+NUMBER = re.compile(r"[-+]?(?=[0-9]*[.eE])(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 VARIABLE = re.compile(r"\$(\$)?\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})?")
 # Bidirectional overrides and isolates make a file say something else than what a reviewer sees.
@@ -64,6 +64,7 @@ class _Reader:
         self._events: Iterator[Any] = iter(yaml.parse(text, Loader=LOADER))
         self._lines: dict[Loc, int] = {}
         self._written: dict[Loc, str] = {}
+        self._unset: set[Loc] = set()
         self._anchors: dict[str, tuple[Loc, Any]] = {}
 
     def document(self) -> Document:
@@ -76,7 +77,7 @@ class _Reader:
                     self._fault(event, "Only one YAML document belongs in a file.")
                     raise _StopError
                 value = self._node(next(self._events), ())
-        return Document(self.file, value, self._lines, self._written)
+        return Document(self.file, value, self._lines, self._written, frozenset(self._unset))
 
     def _node(self, event: Any, path: Loc) -> Any:
         if isinstance(event, yaml.AliasEvent):
@@ -138,21 +139,23 @@ class _Reader:
     def _scalar(self, event: Any, path: Loc) -> Any:
         if "${" in event.value:
             self._written[path] = event.value
-            return VARIABLE.sub(lambda found: self._variable(event, found), event.value)
+            return VARIABLE.sub(lambda found: self._variable(event, path, found), event.value)
         if event.style in (None, ""):
             return plain(event.value)
         return event.value
 
-    def _variable(self, event: Any, found: re.Match[str]) -> str:
+    def _variable(self, event: Any, path: Loc, found: re.Match[str]) -> str:
         escaped, name, default = found.groups()
         if escaped:
             return found[0][1:]
         if name is None:
+            self._unset.add(path)
             self._fault(event, "'${' must be followed by NAME} or NAME:-default}; write '$${' for the characters themselves.")
             return ""
         value = self._environment.get(name) or (default[2:] if default else "")
         if not value and default is None:
-            self._fault(event, f"The environment variable {name} is not set.")
+            self._unset.add(path)
+            self._fault(event, f"The environment variable {name} is not set, or empty.")
         return value
 
     def _fault(self, event: Any, sentence: str) -> None:

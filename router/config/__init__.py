@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from router.config.blocks import AdapterBlock, FileReference, OnAbstain
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
@@ -57,3 +57,17 @@ class Config(Strict):
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_state(cls, value: Any) -> Any:
+        """Keys and checkpoints are in the state directory, wherever that is, unless they say otherwise."""
+        state = value.get("state", "state") if isinstance(value, dict) else "state"
+        audit = value.get("audit", {}) if isinstance(value, dict) else None
+        if not isinstance(state, str) or not isinstance(audit, dict):
+            return value
+        checkpoint = audit.get("checkpoint", {})
+        if isinstance(checkpoint, dict):
+            checkpoint = {"directory": f"{state}/checkpoints", **checkpoint}
+        keys = {name: {"file": f"{state}/keys/{file}"} for name, file in (("key", "ledger.key"), ("sealing_key", "sealing.key"))}
+        return {**value, "audit": {**keys, **audit, "checkpoint": checkpoint}}

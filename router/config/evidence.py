@@ -7,12 +7,12 @@ from pydantic import AfterValidator, Field
 
 from router.config.blocks import FileReference
 from router.config.identity import SecureUrl
-from router.settings import Bool, Count, Duration, Fraction, Strict, Text
+from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
 
-def origin(value: str) -> str:
+def ledger_name(value: str) -> str:
     # C2SP signed-note: a key name is not empty and has no space and no plus sign.
     if not ORIGIN.fullmatch(value):
         raise ValueError("must be a name such as ledger.example.com/lockgate, without spaces or '+'")
@@ -22,35 +22,37 @@ def origin(value: str) -> str:
 class CheckpointConfig(Strict):
     """Signed statements of how long the ledger was and what was in it."""
 
-    every: Duration = Field(default=60.0, gt=0, description="Longest time between two checkpoints while records are written.")
+    every: Span = Field(default=60.0, description="Longest time between two checkpoints while records are written.")
     records: Count = Field(default=1000, description="Most records between two checkpoints.")
     directory: Text = Field(
         default="state/checkpoints",
-        description="Where checkpoints are written. Copy them off the machine: only then do they prove anything.",
+        description="Where checkpoints are written; without this, `checkpoints` in `state`. Copy them off the machine: only there "
+        "do they prove anything.",
     )
 
 
 class AuditConfig(Strict):
     """The append-only ledger of decisions."""
 
-    origin: Annotated[Text, AfterValidator(origin)] = Field(
+    origin: Annotated[Text, AfterValidator(ledger_name)] = Field(
         default="lockgate.example/ledger", description="Name of this ledger on its checkpoints; one ledger, one name."
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
     key: FileReference = Field(
         default=FileReference(file="state/keys/ledger.key"),
-        description="Ed25519 key that signs checkpoints; made at first start where there is none.",
+        description="Ed25519 key that signs checkpoints, made where there is none; without this, `keys/ledger.key` in `state`.",
     )
     sealing_key: FileReference = Field(
         default=FileReference(file="state/keys/sealing.key"),
-        description="Key that wraps the keys under which personal data is encrypted. Keep it out of the ledger's backups.",
+        description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
+        "Keep it out of the ledger's backups.",
     )
 
 
 class ReviewConfig(Strict):
     """Requests that policy holds for a person."""
 
-    expires: Duration = Field(default=86400.0, gt=0, description="How long a held request waits before it expires undispatched.")
+    expires: Span = Field(default=86400.0, description="How long a held request waits before it expires undispatched.")
 
 
 class TelemetryConfig(Strict):

@@ -20,8 +20,14 @@ def secure_url(value: str) -> str:
     except ValueError:
         raise ValueError("must be a URL") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOCAL)):
-        raise ValueError("must be an https:// URL; http:// is for this machine only")
+        raise ValueError("must be an https:// URL, or an http:// URL of this machine")
     return value
+
+
+def modest(seconds: float) -> float:
+    if seconds > 600:
+        raise ValueError("must be at most 10m")
+    return seconds
 
 
 SecureUrl = Annotated[str, AfterValidator(secure_url)]
@@ -57,7 +63,7 @@ class JwtIssuer(Strict):
     audience: Texts = Field(description="A token must have one of these as `aud`.", min_length=1)
     jwks: Jwks = Field(description="The issuer's public keys.")
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1, description="Accepted signature algorithms.")
-    leeway: Duration = Field(default=30.0, le=600, description="How far clocks may differ for `exp` and `nbf`.")
+    leeway: Annotated[Duration, AfterValidator(modest)] = Field(default=30.0, description="How far clocks may differ for `exp` and `nbf`.")
     claims: Claims = Field(default=Claims(), description="Where the subject's attributes are.")
 
 

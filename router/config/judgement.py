@@ -3,7 +3,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from router.config.blocks import AdapterBlock
-from router.settings import Count, Duration, Fraction, Strict, Text
+from router.settings import Count, Fraction, Span, Strict, Text
 
 
 class MinilmEncoder(Strict):
@@ -45,7 +45,7 @@ class ClassifierConfig(Strict):
     min_scope: Fraction = Field(
         default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."
     )
-    deadline: Duration = Field(default=0.5, gt=0, description="Longest time for a classification; then it is `unavailable`.")
+    deadline: Span = Field(default=0.5, description="Longest time for a classification; then it is `unavailable`.")
     cache: int = Field(default=10_000, ge=0, description="Classifications that each worker remembers by their text.")
 
 
@@ -57,4 +57,4 @@ class PolicyConfig(Strict):
         description="The policy engine: `embedded` evaluates Rego in this process.",
     )
     path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
-    deadline: Duration = Field(default=0.05, gt=0, description="Longest time for one evaluation; a late answer is a deny.")
+    deadline: Span = Field(default=0.05, description="Longest time for one evaluation; a late answer is a deny.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import OnAbstain
-from router.settings import Address, Bool, Count, Duration, Listen, Network, Size, Strict, Text
+from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict, Text
 
 JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
 HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -42,8 +42,8 @@ class GatewayLimits(Strict):
     text_chars: Count = Field(default=8000, description="Longest request text that is classified; a longer one is `undetermined`.")
     header_count: Count = Field(default=100, description="Most request headers.")
     header_bytes: Size = Field(default=32 << 10, description="Most bytes of request headers together.")
-    header_timeout: Duration = Field(default=10.0, gt=0, description="How long a client may take to send its headers.")
-    body_timeout: Duration = Field(default=30.0, gt=0, description="How long a client may pause while it sends its body.")
+    header_timeout: Span = Field(default=10.0, description="How long a client may take to send its headers.")
+    body_timeout: Span = Field(default=30.0, description="How long a client may pause while it sends its body.")
     concurrency: Count = Field(default=512, description="Requests in progress in one worker; beyond it they wait.")
     queue: int = Field(default=256, ge=0, description="Requests that may wait in one worker; beyond it they are shed with 503.")
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from router.errors import ConfigError
+from router.registry import Adapter, Registry
+from router.workspace import Workspace, parse, read
+
+REGISTRY = Registry(
+    {
+        ("destination", "tiny"): Adapter("tests.golden.config.tiny_destination"),
+        ("destination", "extra"): Adapter("tests.golden.config.no_such_module", extra="kafka"),
+        ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
+        ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
+    }
+)
+ENVIRONMENT = {"LEDGER_NAME": "ledger.test/main", "SECRET_PORT": "hunter2", "EMPTY": ""}
+GOOD = {
+    "lockgate.yaml": "version: 1\n",
+    "catalog.yaml": (
+        "version: 1\n"
+        "destinations: {desk: {adapter: tiny, url: 'http://127.0.0.1:9000'}}\n"
+        "routes: {ask: {destination: desk}}\n"
+        "intents: {status: {description: Where it is., route: ask, examples: [where is it]}}\n"
+    ),
+    "policies/decision.rego": "package lockgate.decision\n",
+}
+
+
+def normalised(workspace: Workspace) -> str:
+    """Everything that was configured, defaults included, as YAML."""
+    parts = {
+        "config": workspace.config.model_dump(mode="json", by_alias=True),
+        "catalog": workspace.catalog.model_dump(mode="json", by_alias=True),
+        "destinations": {name: settings.model_dump(mode="json", by_alias=True) for name, settings in workspace.destinations.items()},
+        "encoder": workspace.encoder.model_dump(mode="json", by_alias=True),
+        "policies": sorted(workspace.policies),
+    }
+    return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=120)
+
+
+def sections(case: str) -> dict[str, str]:
+    """`--- name` begins a section; a section that is only `(absent)` takes the file away."""
+    found: dict[str, str] = {}
+    for part in case.split("--- ")[1:]:
+        name, _, text = part.partition("\n")
+        found[name.strip()] = text
+    return found
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[dict[str, str]], Workspace]:
+    def load(files: dict[str, str]) -> Workspace:
+        for name, text in {**GOOD, **files}.items():
+            if text.strip() != "(absent)":
+                path = tmp_path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        return parse(read(tmp_path, ENVIRONMENT), ENVIRONMENT, REGISTRY)
+
+    return load
+
+
+@pytest.fixture
+def faults(load: Callable[[dict[str, str]], Workspace]) -> Callable[[dict[str, str]], str]:
+    def faults(files: dict[str, str]) -> str:
+        try:
+            load(files)
+        except ConfigError as error:
+            return "\n".join(error.faults) + "\n"
+        return "(none)\n"
+
+    return faults

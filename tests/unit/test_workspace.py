@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from router.errors import ConfigError
+from router.registry import Adapter, Registry
+from router.snapshot import MAX_BYTES, Snapshot, digest, policy_files
+from router.workspace import parse, read, watched
+
+REGISTRY = Registry(
+    {
+        ("destination", "tiny"): Adapter("tests.golden.config.tiny_destination"),
+        ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
+    }
+)
+CATALOG = """version: 1
+destinations: {desk: {adapter: tiny, url: '${DESK:-http://127.0.0.1:9000}'}}
+routes: {ask: {destination: desk}}
+intents: {status: {description: Where it is., route: ask, examples_file: utterances/status.txt}}
+"""
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make(**changed: str) -> Path:
+        files = {
+            "lockgate.yaml": "version: 1\n",
+            "catalog.yaml": CATALOG,
+            "utterances/status.txt": "where is it\n",
+            "policies/decision.rego": "package lockgate.decision\n",
+        }
+        for name, text in {**files, **changed}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+
+    return make
+
+
+def test_a_snapshot_is_the_same_after_a_journey(make: Make) -> None:
+    """What the control process hands over is byte for byte what workers parse, and means the same."""
+    snapshot = read(make(), {})
+    arrived = Snapshot.from_bytes(snapshot.to_bytes())
+    assert arrived == snapshot
+    assert parse(arrived, {}, REGISTRY) == parse(snapshot, {}, REGISTRY)
+
+
+def test_a_snapshot_needs_no_files(make: Make) -> None:
+    """Once read, a later change on disk changes nothing."""
+    root = make()
+    snapshot = read(root, {})
+    (root / "catalog.yaml").unlink()
+    assert parse(snapshot, {}, REGISTRY).catalog.intents["status"].examples == ("where is it",)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("lockgate.yaml", {"config"}),
+        ("catalog.yaml", {"config", "catalog"}),
+        ("utterances/status.txt", {"config", "catalog"}),
+        ("policies/decision.rego", {"config", "policy"}),
+    ],
+)
+def test_each_digest_covers_its_files(make: Make, file: str, changes: set[str]) -> None:
+    """A changed byte shows in the digest of the whole, and in that of its part alone."""
+    root = make()
+    before = parse(read(root, {}), {}, REGISTRY).digests
+    path = root / file
+    path.write_text(path.read_text() + "# more\n")
+    after = parse(read(root, {}), {}, REGISTRY).digests
+    assert {name for name in ("config", "catalog", "policy") if getattr(before, name) != getattr(after, name)} == changes
+
+
+def test_the_digest_knows_neither_place_nor_environment(make: Make) -> None:
+    """The same files have the same digest on another machine."""
+    root = make()
+    here, there = read(root, {}), replace(read(root, {"DESK": "http://127.0.0.1:1"}), root=Path("/elsewhere"))
+    assert here.digest == there.digest
+
+
+def test_the_digest_is_stable() -> None:
+    """Records refer to digests for years: this one may never change."""
+    assert digest({"b": b"2", "a": b"1"}) == "63662dceceaac3caee9e43ac15aa0c4c567225916cd9af28900e1dd71438b73e"
+
+
+def test_bytes_cannot_move_between_path_and_content() -> None:
+    """Lengths are part of the digest."""
+    assert digest({"ab": b"c"}) != digest({"a": b"bc"})
+
+
+def test_policy_tests_and_hidden_folders_decide_nothing(make: Make) -> None:
+    """Only policies that can decide are in the snapshot; a mounted ConfigMap's `..data` folder is not read twice."""
+    root = make(
+        **{"policies/rules/a/a.rego": "package a\n", "policies/rules/a/a_test.rego": "package a_test\n", "policies/..data/b.rego": "x"}
+    )
+    assert policy_files(root, "policies") == ["policies/decision.rego", "policies/rules/a/a.rego"]
+
+
+def test_what_to_watch_is_every_file_and_its_folder(make: Make) -> None:
+    """A new policy or a replaced file is noticed."""
+    root = make()
+    places = watched(read(root, {}))
+    assert {root / "policies", root / "policies/decision.rego", root, root / "utterances/status.txt"} <= places
+
+
+def test_no_workspace_is_one_sentence(tmp_path: Path) -> None:
+    """It says how to make one."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, {})
+    assert caught.value.faults == (
+        f"{tmp_path}/lockgate.yaml:1: The file does not exist; `lockgate init` makes a workspace to start from.",
+    )
+
+
+def test_a_huge_file_is_not_read(make: Make) -> None:
+    """Ten megabytes are enough for any catalog."""
+    root = make()
+    (root / "catalog.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
+    with pytest.raises(ConfigError, match="catalog.yaml:1: The file is larger than 10 MiB."):
+        read(root, {})
+
+
+def test_a_folder_in_place_of_a_file_is_a_fault(make: Make) -> None:
+    """Something that is no file counts as missing."""
+    root = make(**{"lockgate.yaml": "version: 1\ncatalog: policies\n"})
+    with pytest.raises(ConfigError, match="lockgate.yaml:2: The file 'policies' does not exist."):
+        parse(read(root, {}), {}, REGISTRY)
+
+
+def test_settings_are_the_adapters_own(make: Make) -> None:
+    """Each destination's settings are an instance of its adapter's strict model, with the environment filled in."""
+    workspace = parse(read(make(), {}), {"DESK": "http://127.0.0.1:1"}, REGISTRY)
+    assert workspace.destinations["desk"].model_dump() == {"url": "http://127.0.0.1:1", "idle": 15.0}
+    assert workspace.encoder.model_dump() == {"threads": 1, "digest": None}
+    assert workspace.path("state") == workspace.root / "state"
