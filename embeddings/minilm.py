@@ -9,9 +9,9 @@ from embeddings.onnx_encoder import OnnxEncoder
 PACKAGE = "lockgate_minilm"
 
 
-def minilm_directory() -> Path:
-    """The installed `lockgate-minilm` wheel; found without importing it."""
-    spec = find_spec(PACKAGE)
+def minilm_directory(package: str = PACKAGE) -> Path:
+    """Where the installed wheel has its files; found without importing it."""
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise EmbeddingsError("encoder_missing", "The encoder model is not installed: run `make model`, which builds and installs it.")
     return Path(spec.origin).parent

@@ -1,0 +1,68 @@
+"""Any sentence-transformers model, by hub name or directory; needs the extra, which brings PyTorch with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from embeddings.digests import digest_of
+from embeddings.errors import EmbeddingsError
+from embeddings.ports import Matrix, Vector
+from embeddings.text import bounded
+
+CHARACTERS_PER_TOKEN = 16
+# For models that state no bound of their own.
+DEFAULT_MAX_TOKENS = 512
+
+
+class SentenceTransformersEncoder:
+    """`model`: a directory, or a hub name that is downloaded at first use. Code that comes with a model is never run."""
+
+    def __init__(self, model: str, *, revision: str | None = None, offline: bool = False, expected_digest: str | None = None) -> None:
+        self.name = model
+        self._model = _load(model, revision, offline)
+        self.max_tokens = int(self._model.get_max_seq_length() or DEFAULT_MAX_TOKENS)
+        self.digest = _digest(self._model, self.max_tokens)
+        if expected_digest is not None and expected_digest != self.digest:
+            raise EmbeddingsError("encoder_digest", f"{model}: the encoder has digest {self.digest}, {expected_digest} is wanted.")
+        self.dimensions = len(self.encode_one("a"))
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        limit = self.max_tokens * CHARACTERS_PER_TOKEN
+        rows = self._model.encode([bounded(text, limit) for text in texts], normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(rows, dtype=np.float32)
+
+    def encode_one(self, text: str) -> Vector:
+        vector: Vector = self.encode([text])[0]
+        return vector
+
+
+def _load(model: str, revision: str | None, offline: bool) -> Any:
+    try:
+        library = import_module("sentence_transformers")
+    except ImportError as error:
+        raise EmbeddingsError(
+            "extra_missing",
+            f"Encoder {model!r} needs sentence-transformers: install the extra `lockgate[sentence-transformers]`.",
+        ) from error
+    try:
+        return library.SentenceTransformer(model, revision=revision, local_files_only=offline, device="cpu")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[:1]
+        raise EmbeddingsError("encoder_missing", f"Encoder {model!r} cannot be loaded: {' '.join(reason)}") from error
+
+
+def _digest(model: Any, max_tokens: int) -> str:
+    """Over the weights as float32 and the vocabulary: what was loaded, wherever it came from."""
+    weights = {name: _tensor_digest(tensor) for name, tensor in model.state_dict().items()}
+    vocabulary = digest_of(model.tokenizer.get_vocab())
+    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens})
+
+
+def _tensor_digest(tensor: Any) -> str:
+    array = tensor.float().cpu().contiguous().numpy()
+    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()

@@ -1,0 +1,103 @@
+"""What every encoder promises, over the real wheel and the in-memory twin."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embeddings.hashing_encoder import HashingEncoder
+from embeddings.minilm import load_minilm
+from embeddings.ports import Encoder
+
+ODD_TEXTS = [
+    "",
+    " \t\r\n",
+    "\x00\x00",
+    "pay\x00ment",
+    "\u202eevil\u202c \u2066text\u2069",
+    "\ud800",
+    "a\udfffb",
+    "\ud83d\ude00",
+    "\U0001f600" * 50,
+    "word" * 25_000,
+    "\u0301" * 1000,
+    "漢字かな交じり文",
+]
+
+
+@pytest.fixture(scope="module", params=["minilm", "hashing"])
+def encoder(request: pytest.FixtureRequest) -> Iterator[Encoder]:
+    yield load_minilm() if request.param == "minilm" else HashingEncoder()
+
+
+def test_shape_and_type(encoder: Encoder) -> None:
+    """n texts give an (n, dimensions) float32 matrix, no texts an empty one."""
+    assert encoder.encode(["a", "b c", "d"]).shape == (3, encoder.dimensions)
+    assert encoder.encode([]).shape == (0, encoder.dimensions)
+    assert encoder.encode(["a"]).dtype == np.float32
+    assert encoder.encode_one("a").shape == (encoder.dimensions,)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=[repr(text[:8]) for text in ODD_TEXTS])
+def test_odd_text_gives_a_unit_vector(encoder: Encoder, text: str) -> None:
+    """Empty, NUL, bidi, surrogates and huge texts give a finite vector of length one."""
+    vector = encoder.encode_one(text)
+    assert np.all(np.isfinite(vector))
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(alphabet=st.characters(exclude_categories=()), max_size=80))
+def test_any_string_is_accepted(text: str) -> None:
+    """Whatever Python can hold in a str, lone surrogates included, is encoded."""
+    for either in ENCODERS:
+        assert np.linalg.norm(either.encode_one(text)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_vector_does_not_depend_on_its_batch(encoder: Encoder) -> None:
+    """A text's vector is bit for bit the same alone, in a batch, and in another order."""
+    texts = ["reset my password", "a", "pay the invoice of the seventeenth of March to the usual supplier please"]
+    batch = encoder.encode(texts)
+    assert np.array_equal(batch[::-1], encoder.encode(texts[::-1]))
+    for row, text in enumerate(texts):
+        assert np.array_equal(batch[row], encoder.encode_one(text))
+
+
+def test_similar_texts_are_nearer_than_others(encoder: Encoder) -> None:
+    """A near paraphrase has the higher cosine."""
+    text, near, far = encoder.encode(["cancel my payment", "please cancel the payment", "how tall is the tower"])
+    assert text @ near > text @ far
+
+
+def test_text_beyond_the_bound_is_not_seen(encoder: Encoder) -> None:
+    """What follows max_tokens words has no influence, so cost is bounded."""
+    start = "payment " * (encoder.max_tokens + 10)
+    assert np.array_equal(encoder.encode_one(start + "holiday"), encoder.encode_one(start + "password"))
+
+
+def test_a_hundred_thousand_tokens_are_cut_before_tokenising(encoder: Encoder) -> None:
+    """A text's tail beyond sixteen characters a token changes nothing, however long."""
+    head = "payment " * (encoder.max_tokens * 2)
+    assert np.array_equal(encoder.encode_one(head + "x " * 100_000), encoder.encode_one(head))
+
+
+def test_digest_is_stable_and_prefixed(encoder: Encoder) -> None:
+    """The digest names its algorithm and is the same for the same encoder."""
+    again = load_minilm() if encoder.dimensions == 384 else HashingEncoder()
+    assert encoder.digest == again.digest
+    assert encoder.digest.startswith("sha256:")
+    assert len(encoder.digest) == 71
+
+
+def test_threads_share_an_encoder(encoder: Encoder) -> None:
+    """Concurrent calls give what calls one after the other give."""
+    texts = [f"cancel payment {number}" for number in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        found = np.stack(list(pool.map(encoder.encode_one, texts)))
+    assert np.array_equal(found, encoder.encode(texts))
+
+
+ENCODERS: tuple[Encoder, ...] = (load_minilm(), HashingEncoder())
