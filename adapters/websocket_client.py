@@ -13,7 +13,8 @@ from websockets.typing import Subprotocol
 
 from adapters.http_upstream.config import Tls, WebSocketConfig
 from adapters.http_upstream.failures import failure
-from router.errors import ConfigError, DestinationError
+from adapters.http_upstream.tls import context
+from router.errors import DestinationError
 from router.ports import Headers
 
 OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
@@ -52,7 +53,7 @@ class WebSocketClient:
         transport: dict[str, Any] = {"host": parts.hostname, "port": parts.port}
         if parts.scheme == "https":
             if self._context is None:
-                self._context = context(self._tls)
+                self._context = context(self._tls.ca, self._tls.certificate, self._tls.key)
             transport |= {"ssl": self._context, "server_hostname": self._tls.server_name or parts.hostname}
         return transport
 
@@ -110,16 +111,6 @@ def translated(error: Exception) -> DestinationError:
     if isinstance(error, ssl.SSLError):
         return failure("tls_failed", "no TLS connection with the upstream could be made")
     return failure("connect_failed", "no connection to the upstream could be made")
-
-
-def context(tls: Tls) -> ssl.SSLContext:
-    try:
-        made = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None:
-            made.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the TLS files of a destination cannot be used: {error}") from error
-    return made
 
 
 def _address(origin: str, target: str, headers: Headers) -> str:

@@ -39,6 +39,7 @@ class Body:
         self.bound: asyncio.Timeout | None = None
         self.touched = False
         self.abandoned = False
+        self.error: BaseException | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -46,11 +47,22 @@ class Body:
     async def __anext__(self) -> bytes:
         self.touched = True
         self._move(self._deadline)  # while we wait for the caller, the upstream owes us nothing
-        piece = await self._pieces.__anext__()
+        piece = b""
+        while not piece:  # an empty piece must not be sent: in chunked coding it would end the body
+            piece = await self._next()
         if self.abandoned:
             raise BodyAbandonedError
         self._move(min(asyncio.get_running_loop().time() + self._idle, self._deadline))
         return piece
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._pieces.__anext__()
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
 
     def _move(self, until: float) -> None:
         if self.bound is not None and not self.bound.expired():
@@ -203,6 +215,11 @@ class HttpDestination:
         body.bound = bound
         try:
             return await client.request(outbound.method, outbound.target, outbound.headers, body)
+        except DestinationError:
+            body.abandoned = True
+            if body.error is not None:
+                raise body.error from None
+            raise
         except BaseException:
             body.abandoned = True
             raise
