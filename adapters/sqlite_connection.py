@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,10 +32,10 @@ Connect = Callable[[Path], Connection]
 
 
 class StandardConnection:
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, mode: str = "rwc") -> None:
         self._path = path
         try:
-            target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            target = f"{path.absolute().as_uri()}?mode={mode}"
             self._raw = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64)
         except sqlite3.Error as error:
             raise translated(path, error) from error
@@ -46,10 +46,10 @@ class StandardConnection:
         except sqlite3.Error as error:
             raise translated(self._path, error) from error
 
-    def cursor(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """For reading many rows one by one."""
+    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows one by one, for more of them than memory should hold."""
         try:
-            return self._raw.execute(sql, parameters)
+            yield from self._raw.execute(sql, parameters)
         except sqlite3.Error as error:
             raise translated(self._path, error) from error
 

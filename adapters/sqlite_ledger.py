@@ -16,8 +16,9 @@ from router.errors import AuditError
 FORMAT = 1
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL,"
-    " sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+    # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
+    "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
@@ -30,7 +31,8 @@ PRAGMAS = (
     "PRAGMA cache_size=-16384",
 )
 _CHUNKS = (256, 64, 16, 4, 1)
-_INSERT = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
+_RECORDS = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
+_HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
 
 
 class SqliteStore:
@@ -58,22 +60,24 @@ class SqliteStore:
             raise
 
     def write(
-        self, first: int, rows: Sequence[tuple[bytes, bytes, bytes, str]], nodes: Sequence[tuple[int, int, bytes]], root: bytes
+        self,
+        first: int,
+        rows: Sequence[tuple[bytes, bytes, str]],
+        hashes: Sequence[bytes],
+        nodes: Sequence[tuple[int, int, bytes]],
+        root: bytes,
     ) -> None:
         with self._transaction() as run:
             for start, count in _chunked(len(rows)):
-                run(_INSERT[count], [*chain.from_iterable((first + at, *rows[at]) for at in range(start, start + count))])
+                places = range(start, start + count)
+                run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
+                run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
             for node in nodes:
                 run("INSERT INTO nodes VALUES (?,?,?)", node)
             run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
 
-    def hashes(self, start: int, end: int) -> list[bytes]:
-        found = self._open.execute("SELECT leaf_hash FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
-        return [row[0] for row in found]
-
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
-        found = self._open.execute("SELECT hash FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end))
-        return [row[0] for row in found]
+        return stored_nodes(self._open, level, start, end)
 
     def latest_checkpoint(self) -> str | None:
         found = self._open.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
@@ -134,6 +138,14 @@ class SqliteStore:
         if size != last:
             raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
         return size, root
+
+
+def stored_nodes(connection: Connection, level: int, start: int, end: int) -> list[bytes]:
+    if level == 0:
+        found = connection.execute("SELECT hash FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
+    else:
+        found = connection.execute("SELECT hash FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end))
+    return [row[0] for row in found]
 
 
 _EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

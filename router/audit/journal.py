@@ -18,10 +18,10 @@ from router.ports import Entry
 
 _LOG = logging.getLogger(__name__)
 
-Row = tuple[bytes, bytes, bytes, str]
-"""(leaf, leaf hash, sealed part, key id)"""
+Row = tuple[bytes, bytes, str]
+"""(leaf, sealed part, key id)"""
 Node = tuple[int, int, bytes]
-"""(level, index, hash) of a complete subtree; only levels that are multiples of 8 are kept."""
+"""(level, index, hash) of a complete subtree; above the leaves only every eighth level is kept."""
 
 DISK_FULL = "audit_disk_full"
 
@@ -33,7 +33,7 @@ class LedgerStore(NodeSource, Protocol):
     def open(self, origin: str) -> tuple[int, bytes]:
         """(size, root) after the last commit. Refuses a second writer, and a file that was made for another origin."""
 
-    def write(self, first: int, rows: Sequence[Row], nodes: Sequence[Node], root: bytes) -> None:
+    def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
         """One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
 
     def latest_checkpoint(self) -> str | None: ...
@@ -92,11 +92,12 @@ class Journal:
         if self._fault is not None:
             raise self._fault
         tree, nodes, first = self._tree.copy(), list[Node](), self._tree.size
-        rows = [(entry.leaf, leaf_hash(entry.leaf), entry.sealed, entry.key_id) for entry in entries]
-        for row in rows:
-            tree.append(row[1], lambda level, index, hashed: nodes.append((level, index, hashed)) if level % STRIDE == 0 else None)
+        rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
+        hashes = [leaf_hash(entry.leaf) for entry in entries]
+        for hashed in hashes:
+            tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
         try:
-            self._store.write(first, rows, nodes, tree.root())
+            self._store.write(first, rows, hashes, nodes, tree.root())
         except AuditError as error:
             self._failed(error)
             raise

@@ -12,11 +12,8 @@ STRIDE = 8
 
 
 class NodeSource(Protocol):
-    def hashes(self, start: int, end: int) -> list[bytes]:
-        """Leaf hashes of records [start, end), as stored."""
-
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
-        """Stored hashes at a level that is a positive multiple of 8, indexes [start, end)."""
+        """Stored hashes at a level that is a multiple of 8 (0: leaf hashes), indexes [start, end)."""
 
 
 def subtrees(source: NodeSource) -> Subtree:
@@ -51,7 +48,7 @@ def prove_consistency(source: NodeSource, old: int, new: int) -> list[bytes]:
 
 
 def _stored(source: NodeSource, level: int, start: int, end: int) -> list[bytes]:
-    found = source.hashes(start, end) if level == 0 else source.nodes(level, start, end)
+    found = source.nodes(level, start, end)
     if len(found) != end - start:
         raise AuditError(f"Stored hashes are missing at level {level} between {start} and {end}.", "audit_tree_broken")
     return found

@@ -143,7 +143,7 @@ def test_a_ledger_cut_at_a_commit_is_recognised_by_its_checkpoint(tmp_path: Path
 def test_an_edited_hash_is_noticed_when_opening(tmp_path: Path) -> None:
     """The tree's edge is recomputed and compared with what was committed."""
     filled(tmp_path, 300).close()
-    tamper(tmp_path, "UPDATE records SET leaf_hash = zeroblob(32) WHERE idx = 299")
+    tamper(tmp_path, "UPDATE leaf_hashes SET hash = zeroblob(32) WHERE idx = 299")
     assert code_of_opening(journal(tmp_path)) == "audit_tree_broken"
 
 

@@ -1,0 +1,68 @@
+"""Reads a ledger's SQLite file beside its writer, or a copy of it on storage that nobody can write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters.sqlite_connection import StandardConnection
+from adapters.sqlite_ledger import FORMAT, stored_nodes
+from router.errors import AuditError
+
+
+class SqliteReader:
+    """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
+
+    def __init__(self, path: Path, make: Callable[[int, bytes, bytes, str], Any]) -> None:
+        if not path.is_file():
+            raise AuditError(f"There is no ledger at {path}.", "audit_missing")
+        self._make = make
+        self._connection = _opened(path)
+        self._meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        if self._meta.get("format") != str(FORMAT):
+            self.close()
+            raise AuditError(f"{path} has format {self._meta.get('format')}, this release knows {FORMAT}.", "audit_format_unknown")
+
+    def origin(self) -> str:
+        return str(self._meta.get("origin", ""))
+
+    def size(self) -> int:
+        found: int = self._connection.execute("SELECT coalesce(max(size), 0) FROM commits")[0][0]
+        return found
+
+    def records(self, start: int, end: int) -> Iterator[Any]:
+        make = self._make
+        for row in self._connection.each(
+            "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end)
+        ):
+            yield make(*row)
+
+    def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        return stored_nodes(self._connection, level, start, end)
+
+    def commits(self) -> Iterator[tuple[int, bytes]]:
+        return self._connection.each("SELECT size, root FROM commits ORDER BY size")
+
+    def checkpoints(self) -> list[str]:
+        return [row[0] for row in self._connection.execute("SELECT note FROM checkpoints ORDER BY size")]
+
+    def latest_checkpoint(self) -> str | None:
+        found = self._connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return found[0][0] if found else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _opened(path: Path) -> StandardConnection:
+    """A file in WAL mode wants its shared memory beside it; where that cannot be made nobody writes either."""
+    first = StandardConnection(path, mode="ro")
+    try:
+        first.execute("SELECT 1 FROM meta")
+    except AuditError:
+        first.close()
+        second = StandardConnection(path, mode="ro&immutable=1")
+        second.execute("SELECT 1 FROM meta")
+        return second
+    return first

@@ -1,0 +1,152 @@
+"""Questions to the audit trail. Every answer is complete up to the last commit at the time of asking; there is no row cap, only pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+from router.audit.checkpoint import Checkpoint, note_checkpoint
+from router.audit.index import catch_up
+from router.audit.proof import prove_inclusion
+from router.audit.reader import Condition, IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.record import open_personal
+from router.errors import AuditError
+from router.ports import Entry
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Every field that is set must hold. Times are RFC 3339 with nine places (`canonical.timestamp`): `since` counts in, `until` out.
+    `kind` is decision, outcome, review or system; a decision's `result` is that of its latest outcome. `key_id` stands for a subject."""
+
+    since: str | None = None
+    until: str | None = None
+    key_id: str | None = None
+    intent: str | None = None
+    route: str | None = None
+    effect: str | None = None
+    reason: str | None = None
+    min_confidence: float | None = None
+    max_confidence: float | None = None
+    decision_id: str | None = None
+    trace_id: str | None = None
+    kind: str | None = None
+    result: str | None = None
+    risk: str | None = None
+    tenant: str | None = None
+
+    def conditions(self) -> list[Condition]:
+        ranges = {
+            "since": ("time", ">="),
+            "until": ("time", "<"),
+            "min_confidence": ("confidence", ">="),
+            "max_confidence": ("confidence", "<="),
+        }
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return [(*ranges.get(name, (name, "=")), value) for name, value in named.items() if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`columns` are the index's view (an outcome has its decision's intent and so on). `personal` are the opened fields; without a
+    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `unreadable`, or `none` where there are none."""
+
+    index: int
+    leaf: dict[str, Any]
+    columns: dict[str, Any]
+    sealed: str
+    personal: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`cursor` continues after the last row; None at the end. `complete` is how many records the answer took into account."""
+
+    rows: list[Found]
+    cursor: int | None
+    complete: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A record with its inclusion proof (leaf upwards) in the tree of `checkpoint`; None while no checkpoint covers it."""
+
+    found: Found
+    checkpoint: str | None
+    proof: list[bytes]
+
+
+class Trail:
+    """`keys` opens personal fields; without it they stay sealed."""
+
+    def __init__(self, reader: LedgerReader, index: IndexStore, keys: KeyLookup | None = None) -> None:
+        self._reader = reader
+        self._index = index
+        self._keys = keys
+
+    def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True) -> Page:
+        complete = catch_up(self._reader, self._index)
+        return self._page(query, cursor, limit, newest, complete)
+
+    def find(self, query: Query, newest: bool = True) -> Iterator[Found]:
+        """Everything that matches as of now."""
+        complete = catch_up(self._reader, self._index)
+        cursor: int | None = None
+        while True:
+            page = self._page(query, cursor, PAGE, newest, complete)
+            yield from page.rows
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def show(self, decision_id: str) -> list[Proven]:
+        """The whole story of a decision in the order it was written. Raises AuditError `decision_unknown`."""
+        story = list(self.find(Query(decision_id=decision_id), newest=False))
+        if not story:
+            raise AuditError(f"The ledger holds no decision {decision_id}.", "decision_unknown")
+        note = self._reader.latest_checkpoint()
+        return [self._proven(found, note) for found in story]
+
+    def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
+        rows = self._index.find(query.conditions(), cursor, newest, limit)
+        found = [self._found(row) for row in rows if row["idx"] < complete]
+        return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
+
+    def _found(self, row: dict[str, Any]) -> Found:
+        stored = next(self._reader.records(row["idx"], row["idx"] + 1), None)
+        if stored is None:
+            raise AuditError(f"Record {row['idx']} is missing from the ledger; run a verification.", "audit_record_missing")
+        state, personal = self._personal(stored)
+        return Found(stored.index, _parsed(stored), row, state, personal)
+
+    def _personal(self, stored: Stored) -> tuple[str, dict[str, str] | None]:
+        if not stored.sealed:
+            return "none", None
+        if self._keys is None:
+            return "sealed", None
+        key = self._keys(stored.key_id)
+        if key is None:
+            return "erased", None
+        try:
+            return "opened", open_personal(Entry(stored.leaf, stored.sealed, stored.key_id), key)
+        except AuditError:
+            return "unreadable", None
+
+    def _proven(self, found: Found, note: str | None) -> Proven:
+        checkpoint: Checkpoint | None = note_checkpoint(note) if note else None
+        if checkpoint is None or found.index >= checkpoint.size:
+            return Proven(found, None, [])
+        return Proven(found, note, prove_inclusion(self._reader, found.index, checkpoint.size))
+
+
+def _parsed(stored: Stored) -> dict[str, Any]:
+    try:
+        leaf = orjson.loads(stored.leaf)
+    except orjson.JSONDecodeError as error:
+        raise AuditError(f"Record {stored.index} is not JSON; run a verification.", "audit_record_damaged") from error
+    return leaf if isinstance(leaf, dict) else {}
