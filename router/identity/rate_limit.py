@@ -1,8 +1,7 @@
-"""Admission limits: which allowance a request draws on, and the refusal when it is used up."""
+"""Admission limits: which allowance a request draws on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,11 +9,10 @@ from ipaddress import IPv6Address, ip_network
 from typing import Literal
 
 from router.decision import Subject
-from router.errors import RefusedError
 from router.ports import Limits
 
 By = Literal["subject", "tenant", "client", "all"]
-LONGEST_WAIT = 3600
+LONGEST_WAIT = 3600.0
 IPV6_SITE = 64  # one caller commonly owns a /64
 
 
@@ -31,12 +29,13 @@ class RateLimiter:
     def __init__(self, rules: Sequence[LimitRule]) -> None:
         self._rules = tuple(rules)
 
-    async def check(self, subject: Subject, client: str) -> None:
-        """`client` is the caller's address. Raises RefusedError `rate_limited` (429), StateError when a store is down."""
+    async def admit(self, subject: Subject, client: str) -> float | None:
+        """None, or seconds until it would be, at most an hour. `client` is the caller's address. Raises StateError."""
         for rule in self._rules:
             wait = await rule.limits.admit(_key(rule.by, subject, client))
             if wait is not None:
-                raise RefusedError(f"The limit '{rule.name}' is used up.", "rate_limited", 429, _whole_seconds(wait))
+                return min(wait, LONGEST_WAIT)
+        return None
 
 
 def _key(by: By, subject: Subject, client: str) -> str:
@@ -57,7 +56,3 @@ def _site(client: str) -> str:
     except ValueError:
         return client
     return str(address.ipv4_mapped or ip_network((address, IPV6_SITE), strict=False))
-
-
-def _whole_seconds(wait: float) -> int:
-    return LONGEST_WAIT if wait >= LONGEST_WAIT else max(1, math.ceil(wait))

@@ -4,7 +4,6 @@ import pytest
 
 from adapters.local_limits import LocalLimits
 from router.decision import ANONYMOUS, Subject
-from router.errors import RefusedError
 from router.identity.rate_limit import By, LimitRule, RateLimiter
 from tests.unit.identity.parts import ALICE, HandClock
 
@@ -17,12 +16,8 @@ def limiter(by: By, clock: HandClock, rate: float = 0.1) -> RateLimiter:
 
 async def shares(by: By, first: tuple[Subject, str], second: tuple[Subject, str]) -> bool:
     checker = limiter(by, HandClock())
-    await checker.check(*first)
-    try:
-        await checker.check(*second)
-    except RefusedError:
-        return True
-    return False
+    assert await checker.admit(*first) is None
+    return await checker.admit(*second) is not None
 
 
 @pytest.mark.parametrize(
@@ -47,25 +42,18 @@ async def test_who_shares_an_allowance(by: By, first: tuple[Subject, str], secon
 
 
 async def test_a_refusal_says_when_to_come_back() -> None:
-    """429 with whole seconds, rounded up."""
+    """The wait is what the rule that refused says."""
     checker = limiter("all", HandClock())
-    await checker.check(ALICE, "")
-    with pytest.raises(RefusedError) as caught:
-        await checker.check(ALICE, "")
-    assert (caught.value.code, caught.value.status, caught.value.retry_after) == ("rate_limited", 429, 10)
+    assert [await checker.admit(ALICE, "") for _ in range(2)] == [None, 10.0]
 
 
 async def test_no_rules_admit_everybody() -> None:
     """Without configured limits nothing is counted."""
     checker = RateLimiter([])
-    for _ in range(100):
-        await checker.check(ALICE, "")
+    assert {await checker.admit(ALICE, "") for _ in range(100)} == {None}
 
 
 async def test_a_long_wait_is_capped() -> None:
     """Nobody is told to come back after more than an hour."""
     checker = limiter("all", HandClock(), rate=1e-9)
-    await checker.check(ALICE, "")
-    with pytest.raises(RefusedError) as caught:
-        await checker.check(ALICE, "")
-    assert caught.value.retry_after == 3600
+    assert [await checker.admit(ALICE, "") for _ in range(2)] == [None, 3600.0]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.models import Records
+from router.control.parameters import Cursor, Identifier, Limit, nanoseconds
+from router.control.permissions import Permission
+from router.control.services import AuditFilters
+from router.decision import Effect, Result
+from router.errors import RefusedError
+
+router = guarded_router()
+Word = Annotated[str | None, Query(max_length=256)]
+Confidence = Annotated[float | None, Query(ge=0, le=1)]
+
+
+@router.get("/v1/audit/records", **needs(Permission.AUDIT_READ))
+async def records(
+    services: Services,
+    caller: Caller,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    subject: Word = None,
+    intent: Word = None,
+    route: Word = None,
+    effect: Effect | None = None,
+    result: Result | None = None,
+    min_confidence: Confidence = None,
+    max_confidence: Confidence = None,
+    decision_id: Word = None,
+    trace_id: Word = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Records:
+    """Records that match every filter given, in ledger order. `since` is included, `until` is not."""
+    filters = AuditFilters(
+        since_ns=nanoseconds(since),
+        until_ns=nanoseconds(until),
+        subject=subject,
+        intent=intent,
+        route=route,
+        effect=effect,
+        result=result,
+        min_confidence=min_confidence,
+        max_confidence=max_confidence,
+        decision_id=decision_id,
+        trace_id=trace_id,
+    )
+    page = await services.audit.query(filters, cursor, limit, caller.id)
+    return Records(records=[dict(item) for item in page.items], next=page.next, complete_to=page.complete_to)
+
+
+@router.get("/v1/audit/decisions/{decision_id}", **needs(Permission.AUDIT_READ))
+async def decision(decision_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """Everything recorded about one decision."""
+    found = await services.audit.show(decision_id, caller.id)
+    if found is None:
+        raise RefusedError("There is no record of that decision.", "not_found", 404)
+    return dict(found)
+
+
+@router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))
+async def checkpoint(services: Services) -> dict[str, Any]:
+    """The latest signed checkpoint of the ledger."""
+    return dict(await services.audit.checkpoint())

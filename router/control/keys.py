@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.key_orders import check_escalation, key_order
+from router.control.models import CreatedKey, Key, Keys, NewKey
+from router.control.parameters import Identifier, moment, nanoseconds
+from router.control.permissions import Permission
+from router.errors import RefusedError
+from router.ports import ApiKey
+
+router = guarded_router()
+
+
+@router.get("/v1/keys", **needs(Permission.KEYS_READ))
+async def every(services: Services) -> Keys:
+    """All keys, oldest first, without their secrets, which nobody has."""
+    return Keys(keys=[Key(**shown(key)) for key in services.keys.all()])
+
+
+@router.post("/v1/keys", status_code=201, **needs(Permission.KEYS_WRITE))
+async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedKey:
+    """Makes a key. Its plain form is in this answer and nowhere else."""
+    expires_ns = nanoseconds(wanted.expires)
+    order = key_order(wanted.name, wanted.subject, wanted.type, wanted.roles, wanted.groups, wanted.tenant, wanted.scopes, expires_ns)
+    check_escalation(order, caller.permissions)
+    key, plain = services.keys.create(order, caller.id)
+    return CreatedKey(**shown(key), key=plain)
+
+
+@router.delete("/v1/keys/{key_id}", status_code=204, **needs(Permission.KEYS_WRITE))
+async def revoke(key_id: Identifier, services: Services) -> None:
+    """Revokes a key for good; every worker notices within a second or so."""
+    if not services.keys.revoke(key_id):
+        raise RefusedError("There is no such key.", "not_found", 404)
+
+
+def shown(key: ApiKey) -> dict[str, Any]:
+    subject = key.subject
+    return {
+        "id": key.id,
+        "name": key.name,
+        "subject": subject.id,
+        "type": subject.type,
+        "roles": list(subject.roles),
+        "groups": list(subject.groups),
+        "tenant": subject.tenant,
+        "scopes": sorted(key.scopes),
+        "created": moment(key.created_ns),
+        "created_by": key.created_by,
+        "expires": moment(key.expires_ns),
+        "revoked": moment(key.revoked_ns),
+    }

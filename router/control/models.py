@@ -1,0 +1,97 @@
+"""The control API's bodies, version 1."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    decision_id: str | None = None
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class ReadyCheck(BaseModel):
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Readiness(BaseModel):
+    ready: bool
+    checks: list[ReadyCheck]
+
+
+class Records(BaseModel):
+    """`next` is the cursor of the following page, null at the end; `complete_to` the leaf index up to which the index is complete."""
+
+    records: list[dict[str, Any]]
+    next: str | None
+    complete_to: int | None
+
+
+class Reviews(BaseModel):
+    reviews: list[dict[str, Any]]
+    next: str | None
+
+
+class Approval(Body):
+    """`content_digest` is the digest of the held request as the reviewer saw it."""
+
+    content_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Rejection(Body):
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+class NewKey(Body):
+    name: str
+    subject: str
+    type: Literal["user", "service"] = "user"
+    roles: list[str] = []
+    groups: list[str] = []
+    tenant: str | None = None
+    scopes: list[str]
+    expires: AwareDatetime | None = None
+
+
+class Key(BaseModel):
+    id: str
+    name: str
+    subject: str
+    type: str
+    roles: list[str]
+    groups: list[str]
+    tenant: str | None
+    scopes: list[str]
+    created: AwareDatetime
+    created_by: str
+    expires: AwareDatetime | None
+    revoked: AwareDatetime | None
+
+
+class CreatedKey(Key):
+    """`key` is shown this once."""
+
+    key: str
+
+
+class Keys(BaseModel):
+    keys: list[Key]

@@ -1,0 +1,48 @@
+"""Who may do what in the control API. A key needs the scope `control` and a role, or one permission as a scope of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from router.ports import ApiKey
+
+GATEWAY, DECIDE, CONTROL = "gateway", "decide", "control"
+SINGLE = "control:"
+
+
+class Permission(StrEnum):
+    PUBLIC = "public"  # said out loud on health and readiness; nobody is granted it
+    METRICS_READ = "metrics.read"
+    CONFIG_READ = "config.read"
+    CONFIG_RELOAD = "config.reload"
+    AUDIT_READ = "audit.read"
+    REVIEWS_READ = "reviews.read"
+    REVIEWS_DECIDE = "reviews.decide"
+    KEYS_READ = "keys.read"
+    KEYS_WRITE = "keys.write"
+
+
+P = Permission
+VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ})
+# Held requests and audit records show what people asked for, so operating Lockgate does not include reading them.
+ROLES: Mapping[str, frozenset[Permission]] = {
+    "viewer": VIEWER,
+    "operator": VIEWER | {P.CONFIG_RELOAD},
+    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ},
+    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
+    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
+    "admin": frozenset(P) - {P.PUBLIC},
+}
+SCOPES = frozenset({GATEWAY, DECIDE, CONTROL, *(SINGLE + permission for permission in ROLES["admin"])})
+
+
+def permissions(roles: tuple[str, ...], scopes: frozenset[str]) -> frozenset[Permission]:
+    """Unknown roles and scopes give nothing. Roles count only beside the scope `control`: a gateway key's `admin` is another's word."""
+    single = {permission for permission in ROLES["admin"] if SINGLE + permission in scopes}
+    by_role = [ROLES.get(role, frozenset()) for role in roles] if CONTROL in scopes else []
+    return frozenset(single).union(*by_role)
+
+
+def granted(key: ApiKey) -> frozenset[Permission]:
+    return permissions(key.subject.roles, key.scopes)

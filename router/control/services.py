@@ -1,0 +1,95 @@
+"""What the control API needs of the running process; wiring gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from router.identity.key_service import KeyService
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` goes on where this ends, None at the end. `complete_to`: up to which leaf index the audit index is complete."""
+
+    items: Sequence[Json]
+    next: str | None = None
+    complete_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilters:
+    """None means any. Times are Unix nanoseconds, `since_ns` included and `until_ns` excluded; confidences 0..1, both ends included."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    subject: str | None = None
+    intent: str | None = None
+    route: str | None = None
+    effect: str | None = None
+    result: str | None = None
+    min_confidence: float | None = None
+    max_confidence: float | None = None
+    decision_id: str | None = None
+    trace_id: str | None = None
+
+
+class Audit(Protocol):
+    """`reader` is the subject id of who asks: reading the trail is itself recorded. Raises AuditError; RefusedError for a bad cursor."""
+
+    async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page: ...
+
+    async def show(self, decision_id: str, reader: str) -> Json | None:
+        """Everything recorded about one decision; None when there is none."""
+
+    async def checkpoint(self) -> Json:
+        """The latest signed checkpoint: `origin`, `size`, `root`, `note`."""
+
+
+class Reviews(Protocol):
+    """Raises ReviewError: `review_not_found`, `self_approval`, `review_store_unavailable`, and other codes for a conflict of state."""
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+
+    async def get(self, review_id: str) -> Json | None: ...
+
+    async def approve(self, review_id: str, reviewer: str, comment: str, content_digest: str) -> Json:
+        """`content_digest` is what the reviewer saw; anything else is refused."""
+
+    async def reject(self, review_id: str, reviewer: str, comment: str) -> Json: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`detail` is public: a reason code or a short sentence without names or addresses."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Status(Protocol):
+    async def ready(self) -> Sequence[Check]: ...
+
+    def metrics(self) -> str:
+        """Prometheus text format."""
+
+    def describe(self) -> Json:
+        """Digests and versions of what runs; nothing secret."""
+
+    async def reload(self) -> Json:
+        """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlServices:
+    """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback."""
+
+    audit: Audit
+    reviews: Reviews
+    keys: KeyService
+    status: Status
+    hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))

@@ -1,0 +1,84 @@
+"""The services behind the control API: a real key store, and small stand-ins in memory for what other packages bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.control.services import AuditFilters, Check, Json, Page
+from router.errors import ConfigError, RefusedError, ReviewError
+
+DIGEST = "a" * 64
+DECISION = "0198c0de-0000-7000-8000-000000000001"
+
+
+@dataclass
+class Trail:
+    asked: list[tuple[AuditFilters, str | None, int, str]] = field(default_factory=list)
+
+    async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page:
+        self.asked.append((filters, cursor, limit, reader))
+        if cursor == "broken":
+            raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
+        return Page([{"id": DECISION}], "next-page", 7)
+
+    async def show(self, decision_id: str, reader: str) -> Json | None:
+        return {"id": decision_id, "records": []} if decision_id == DECISION else None
+
+    async def checkpoint(self) -> Json:
+        return {"origin": "halden/ledger", "size": 7}
+
+
+@dataclass
+class Desk:
+    """One held request of alice's, decided once."""
+
+    state: str = "pending"
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+        return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
+
+    async def get(self, review_id: str) -> Json | None:
+        return {"id": "r1", "content_digest": DIGEST} if review_id == "r1" else None
+
+    async def approve(self, review_id: str, reviewer: str, comment: str, content_digest: str) -> Json:
+        if reviewer == "alice":
+            raise ReviewError("Nobody may approve their own request.", "self_approval")
+        if content_digest != DIGEST:
+            raise ReviewError("The content is not what was reviewed.", "content_changed")
+        return self._decide(review_id, "approved")
+
+    async def reject(self, review_id: str, reviewer: str, comment: str) -> Json:
+        return self._decide(review_id, "rejected")
+
+    def _decide(self, review_id: str, state: str) -> dict[str, Any]:
+        if review_id != "r1":
+            raise ReviewError("There is no such held request.", "review_not_found")
+        if self.state != "pending":
+            raise ReviewError(f"It is {self.state} already.", "already_decided")
+        self.state = state
+        return {"id": review_id, "state": state}
+
+
+@dataclass
+class Process:
+    checks: Sequence[Check] = (Check("policy", True), Check("audit", True))
+    faults: tuple[str, ...] = ()
+    broken: bool = False
+
+    async def ready(self) -> Sequence[Check]:
+        return self.checks
+
+    def metrics(self) -> str:
+        if self.broken:
+            raise RuntimeError("secret detail of the inside")
+        return "lockgate_requests_total 1\n"
+
+    def describe(self) -> Json:
+        return {"config_digest": DIGEST}
+
+    async def reload(self) -> Json:
+        if self.faults:
+            raise ConfigError(*self.faults)
+        return self.describe()
