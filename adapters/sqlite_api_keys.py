@@ -81,7 +81,7 @@ class SqliteApiKeys:
 
     def all(self) -> Sequence[ApiKey]:
         with _translated():
-            rows = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys ORDER BY created_ns, id")  # noqa: S608  # a constant
+            rows = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys ORDER BY created_ns, rowid")  # noqa: S608  # a constant
             return [_key(row) for row in rows]
 
     def _notice(self, now: int) -> None:

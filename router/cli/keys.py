@@ -1,0 +1,140 @@
+"""`lockgate keys`: API keys in the file itself. Who can write the file is trusted; no running Lockgate is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from adapters.sqlite_api_keys import SqliteApiKeys
+from router.control.key_orders import key_order
+from router.control.keys import shown
+from router.control.permissions import ROLES, SCOPES
+from router.errors import LockgateError
+from router.identity.key_service import KeyService
+from router.settings import duration
+from router.system import SystemClock
+
+FILE = "identity.sqlite"
+SECOND = 1_000_000_000
+
+state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="state",
+    envvar="LOCKGATE_STATE",
+    show_default=True,
+    show_envvar=True,
+    help="Directory that holds the state; `state` in lockgate.yaml.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys. A running Lockgate notices changes within a second or two."""
+
+
+@keys.command()
+@state_option
+@click.option("--name", default="", help="What the key is for; the subject when left out.")
+@click.option("--subject", required=True, help="Id of whom the key speaks for.")
+@click.option("--type", "kind", type=click.Choice(["user", "service"]), default="user", show_default=True)
+@click.option("--role", "roles", multiple=True, help=f"May be repeated. In the control API: {', '.join(ROLES)}.")
+@click.option("--group", "groups", multiple=True, help="May be repeated.")
+@click.option("--tenant", default=None)
+@click.option(
+    "--scope", "scopes", multiple=True, default=("gateway",), show_default=True, help=f"May be repeated: {', '.join(sorted(SCOPES))}."
+)
+@click.option("--expires", default=None, help="How long it is good, such as 12h or 30d; for ever when left out.")
+@json_option
+def create(state: Path, name: str, expires: str | None, as_json: bool, **wanted: Any) -> None:
+    """Make a key. It is printed this once; only its digest is kept."""
+    clock = SystemClock()
+    with _service(state, clock, new=True) as service:
+        order = key_order(name or wanted["subject"], expires_ns=_expiry(expires, clock.now_ns()), **wanted)
+        key, plain = service.create(order, f"cli:uid{os.getuid()}")
+    if as_json:
+        _print_json({**shown(key), "key": plain})
+        return
+    click.echo(plain)
+    click.echo(f"Key {key.id} for {key.subject.id} ({', '.join(sorted(key.scopes))}). Keep it now: it cannot be shown again.", err=True)
+
+
+@keys.command("list")
+@state_option
+@json_option
+def list_keys(state: Path, as_json: bool) -> None:
+    """Show every key, without its secret."""
+    clock = SystemClock()
+    with _service(state, clock) as service:
+        rows = [shown(key) for key in service.all()]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("id", "name", "subject", "roles", "scopes", "created", "state", box=None)
+    for row in rows:
+        table.add_row(*_cells(row, clock.now_ns()))
+    Console(soft_wrap=True).print(table)
+
+
+@keys.command()
+@state_option
+@click.argument("key_id")
+def revoke(state: Path, key_id: str) -> None:
+    """Revoke a key for good, by its id (the 8 characters after `lgk_`)."""
+    with _service(state, SystemClock()) as service:
+        if not service.revoke(key_id):
+            raise click.ClickException(f"there is no key {key_id}; `lockgate keys list` shows them.")
+    click.echo(f"Key {key_id} is revoked.")
+
+
+@contextmanager
+def _service(state: Path, clock: SystemClock, new: bool = False) -> Iterator[KeyService]:
+    """Translates our failures into one sentence. Only `create` makes the file."""
+    path = state / FILE
+    if not new and not path.exists():
+        raise click.ClickException(f"there is no key store {path}; name its directory with --state, or make a key first.")
+    store = SqliteApiKeys(path, clock)
+    try:
+        store.open()
+        yield KeyService(store, clock)
+    except LockgateError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        store.close()
+
+
+def _expiry(expires: str | None, now_ns: int) -> int | None:
+    if expires is None:
+        return None
+    try:
+        return now_ns + int(duration(expires) * SECOND)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--expires") from None
+
+
+def _cells(row: dict[str, Any], now_ns: int) -> list[str]:
+    created = row["created"].strftime("%Y-%m-%d %H:%M")
+    return [row["id"], row["name"], row["subject"], ", ".join(row["roles"]), ", ".join(row["scopes"]), created, _state(row, now_ns)]
+
+
+def _state(row: dict[str, Any], now_ns: int) -> str:
+    if row["revoked"] is not None:
+        return "revoked"
+    expires: datetime | None = row["expires"]
+    if expires is None:
+        return "good"
+    return "expired" if expires.timestamp() * SECOND <= now_ns else f"good until {expires:%Y-%m-%d %H:%M}"
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=lambda moment: moment.isoformat()))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adapters.sqlite_api_keys import SqliteApiKeys
+from router.cli.keys import keys
+from router.identity import api_keys
+from router.system import SystemClock
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(keys, [str(argument) for argument in arguments])
+
+
+def test_a_key_made_on_the_command_line_works(state: Path) -> None:
+    """Standard output is the key alone, so that a script can take it; it verifies against the file."""
+    result = run("create", "--state", state, "--subject", "olga", "--role", "admin", "--scope", "control", "--expires", "30d")
+    assert result.exit_code == 0, result.output
+    store = SqliteApiKeys(state / "identity.sqlite", SystemClock())
+    store.open()
+    key = api_keys.verify(store, result.stdout.strip().encode(), time.time_ns())
+    store.close()
+    assert (key.subject.id, key.subject.roles, key.scopes) == ("olga", ("admin",), frozenset({"control"}))
+    assert key.expires_ns is not None
+    assert key.created_by.startswith("cli:")
+
+
+def test_the_directory_and_the_file_are_private(state: Path) -> None:
+    """Root of trust: nobody else may read or write."""
+    run("create", "--state", state, "--subject", "olga")
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "identity.sqlite").stat().st_mode) == 0o600
+
+
+def test_a_revoked_key_is_listed_as_such(state: Path) -> None:
+    """List, revoke, list."""
+    made = json.loads(run("create", "--state", state, "--subject", "olga", "--json").stdout)
+    assert "good" in run("list", "--state", state).output
+    assert run("revoke", "--state", state, made["id"]).exit_code == 0
+    listed = run("list", "--state", state)
+    assert "revoked" in listed.output
+    assert made["key"][13:] not in listed.output
+    assert json.loads(run("list", "--state", state, "--json").stdout)[0]["revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["create", "--subject", "olga", "--expires", "soon"], "must be a duration"),
+        (["create", "--subject", "olga", "--scope", "everything"], "not everything"),
+        (["create", "--subject", "olga", "--scope", "control"], "needs one of the roles"),
+        (["create"], "--subject"),
+        (["list"], "there is no key store"),
+        (["revoke", "abcdefgh"], "there is no key store"),
+    ],
+)
+def test_mistakes_get_one_sentence(state: Path, arguments: list[str], sentence: str) -> None:
+    """What is wrong and what to do; no traceback, and no file made by looking."""
+    result = run(*arguments, "--state", state)
+    assert result.exit_code != 0
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+    assert arguments[0] == "create" or not state.exists()
+
+
+def test_an_unknown_key_cannot_be_revoked(state: Path) -> None:
+    """A wrong id is told, not ignored."""
+    run("create", "--state", state, "--subject", "olga")
+    assert "there is no key nosuchid" in run("revoke", "--state", state, "nosuchid").output
+
+
+def test_an_open_directory_is_refused(state: Path) -> None:
+    """A state directory that everybody can write gets a sentence with the remedy."""
+    state.mkdir()
+    state.chmod(0o777)
+    assert "chmod o-w" in run("create", "--state", state, "--subject", "olga").output
