@@ -147,46 +147,50 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _text_schema(pattern: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+def _text_schema(kind: str, pattern: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples), "x-lockgate-kind": kind})
+
+
+def _number_schema(kind: str, number: dict[str, Any], pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}], "x-lockgate-kind": kind})
 
 
 Duration = Annotated[
     float,
     BeforeValidator(duration),
     PlainSerializer(duration_text, return_type=str, when_used="json"),
-    _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
+    _text_schema("duration", r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
 ]
 Span = Annotated[  # a duration that is not zero
     float,
     BeforeValidator(span),
     PlainSerializer(duration_text, return_type=str, when_used="json"),
-    _text_schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
+    _text_schema("duration", r"^\d+(\.\d+)?(ms|s|m|h|d)$", "250ms", "10s", "24h"),
 ]
 Size = Annotated[
     int,
     BeforeValidator(size),
     PlainSerializer(size_text, return_type=str, when_used="json"),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)?$"}]}),
+    _number_schema("size", {"type": "integer", "minimum": 0}, r"^\d+(B|KiB|MiB|GiB)?$"),
 ]
 Fraction = Annotated[
     float,
     BeforeValidator(fraction),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]}),
+    _number_schema("fraction", {"type": "number", "minimum": 0, "maximum": 1}, r"^\d+(\.\d+)?%$"),
 ]
 Rate = Annotated[
     float,
     BeforeValidator(rate),
     PlainSerializer(rate_text, return_type=str, when_used="json"),
-    _text_schema(r"^\d+(\.\d+)?/(s|m|h|d)$", "50/s", "600/m"),
+    _text_schema("rate", r"^\d+(\.\d+)?/(s|m|h|d)$", "50/s", "600/m"),
 ]
 Listen = Annotated[
     InstanceOf[Address],
     BeforeValidator(address),
     PlainSerializer(str, return_type=str, when_used="json"),
-    _text_schema(r"^.+:\d{1,5}$", "127.0.0.1:8080"),
+    _text_schema("host and port", r"^.+:\d{1,5}$", "127.0.0.1:8080"),
 ]
-Network = Annotated[str, BeforeValidator(network), _text_schema(r"^[0-9a-fA-F:.]+(/\d{1,3})?$", "10.0.0.0/8")]
+Network = Annotated[str, BeforeValidator(network), _text_schema("network", r"^[0-9a-fA-F:.]+(/\d{1,3})?$", "10.0.0.0/8")]
 Bool = Annotated[bool, BeforeValidator(boolean), WithJsonSchema({"type": "boolean"})]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME)]

@@ -37,7 +37,7 @@ def test_a_secret_file_loses_one_line_break(tmp_path: Path) -> None:
 
 def test_a_missing_secret_file_is_one_sentence(tmp_path: Path) -> None:
     """The path is named, with what is wrong."""
-    with pytest.raises(ConfigError, match="token:1: The secret cannot be read: No such file or directory."):
+    with pytest.raises(ConfigError, match=r"token:1: The secret cannot be read: No such file or directory."):
         Secret(file="token").reveal(tmp_path)
 
 

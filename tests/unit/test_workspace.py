@@ -124,14 +124,14 @@ def test_a_huge_file_is_not_read(make: Make) -> None:
     """Ten megabytes are enough for any catalog."""
     root = make()
     (root / "catalog.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
-    with pytest.raises(ConfigError, match="catalog.yaml:1: The file is larger than 10 MiB."):
+    with pytest.raises(ConfigError, match=r"catalog\.yaml:1: The file is larger than 10 MiB."):
         read(root, {})
 
 
 def test_a_folder_in_place_of_a_file_is_a_fault(make: Make) -> None:
     """Something that is no file counts as missing."""
     root = make(**{"lockgate.yaml": "version: 1\ncatalog: policies\n"})
-    with pytest.raises(ConfigError, match="lockgate.yaml:2: The file 'policies' does not exist."):
+    with pytest.raises(ConfigError, match=r"lockgate\.yaml:2: The file 'policies' does not exist."):
         parse(read(root, {}), {}, REGISTRY)
 
 

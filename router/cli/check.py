@@ -1,0 +1,108 @@
+"""`lockgate check`: everything that is wrong with a workspace, by file and line, or a summary of what is right."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from router.cli.common import config_option, console, json_option, print_json
+from router.errors import ConfigError
+from router.faults import Document, Loc
+from router.registry import ADAPTERS
+from router.snapshot import Snapshot
+from router.workspace import Workspace, parse, read
+from router.yaml_source import read_yaml
+
+FAULTY = 1
+
+
+@click.command()
+@config_option
+@json_option
+def check(config: Path, as_json: bool) -> int:
+    """Check configuration, catalog, utterances and policies. The exit status is 1 when there is a fault."""
+    try:
+        workspace = checked(read(config, os.environ))
+    except ConfigError as error:
+        _report(error.faults, as_json)
+        return FAULTY
+    if as_json:
+        print_json({"ok": True, "faults": [], **summary(workspace)})
+    else:
+        _show(workspace)
+    return 0
+
+
+def checked(snapshot: Snapshot) -> Workspace:
+    """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
+    workspace = parse(snapshot, os.environ)
+    faults = [*_missing(workspace, snapshot)]
+    try:
+        ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
+    return workspace
+
+
+def summary(workspace: Workspace) -> dict[str, Any]:
+    catalog = workspace.catalog
+    return {
+        "intents": len(catalog.intents),
+        "examples": sum(len(intent.examples) for intent in catalog.intents.values()),
+        "routes": len(catalog.routes),
+        "destinations": len(catalog.destinations),
+        "rules": len(catalog.rules),
+        "policies": len(workspace.policies),
+        "digests": asdict(workspace.digests),
+    }
+
+
+def _missing(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
+    """Files outside the snapshot that serving would need."""
+    document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
+    for loc, path in _named_files(workspace):
+        if not workspace.path(path).is_file():
+            where = document or Document(snapshot.config, None)
+            yield str(where.fault(loc, f"The file '{path}' does not exist."))
+
+
+def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
+    config = workspace.config
+    for place, issuer in enumerate(config.identity.jwt):
+        if issuer.jwks.file is not None:
+            yield ("identity", "jwt", place, "jwks", "file"), issuer.jwks.file
+    if config.control.tls is not None:
+        yield ("control", "tls", "certificate"), config.control.tls.certificate
+        yield ("control", "tls", "key"), config.control.tls.key
+
+
+def _report(faults: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": False, "faults": [_parted(fault) for fault in faults]})
+        return
+    for fault in faults:
+        click.echo(fault)
+    console(error=True).print(f"[red]{len(faults)} fault{'s' if len(faults) != 1 else ''}[/]")
+
+
+def _parted(fault: str) -> dict[str, Any]:
+    place, _, sentence = fault.partition(": ")
+    file, _, line = place.rpartition(":")
+    return {"file": file, "line": int(line), "sentence": sentence} if line.isdigit() else {"file": "", "line": 0, "sentence": fault}
+
+
+def _show(workspace: Workspace) -> None:
+    facts, out = summary(workspace), console()
+    out.print("[green]The workspace is in order.[/]")
+    out.print(f"  {facts['intents']} intents with {facts['examples']} examples, {facts['rules']} rules")
+    out.print(f"  {facts['routes']} routes to {facts['destinations']} destinations")
+    out.print(f"  {facts['policies']} policies")
+    for name, value in facts["digests"].items():
+        out.print(f"  {name} digest {value}")

@@ -1,0 +1,32 @@
+"""What the commands share: where the workspace is, and how things are said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    default=Path("lockgate.yaml"),
+    show_default=True,
+    envvar="LOCKGATE_CONFIG",
+    help="The configuration file, or the folder that has it.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def console(*, error: bool = False) -> Console:
+    """Colours only on a terminal and without NO_COLOR; lines are never broken when the output is read by a program."""
+    made = Console(stderr=error, highlight=False)
+    made.soft_wrap = not made.is_terminal
+    return made
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

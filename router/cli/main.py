@@ -1,0 +1,92 @@
+"""The `lockgate` command: a table of commands, imported only when called, and one place where errors become sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from router.errors import ConfigError, LockgateError
+
+COMMANDS = {
+    "init": ("router.cli.init:init", "Write a starter workspace that runs as it is."),
+    "check": ("router.cli.check:check", "Say everything that is wrong with a workspace."),
+    "serve": ("router.cli.serve:serve", "Serve the workspace: gateway, decide API and control API."),
+    "explain": ("router.cli.explain:explain", "Show every stage's values for one text, without dispatching it."),
+    "audit": ("router.cli.audit:audit", "Query, show and verify the audit trail."),
+    "review": ("router.cli.review:review", "List, approve and reject held requests."),
+    "keys": ("router.cli.keys:keys", "Create, list and revoke API keys."),
+    "schema": ("router.cli.schema:schema", "Print the JSON Schema of the configuration or the catalog."),
+    "model": ("router.cli.model:model", "Show and check the encoder."),
+    "train": ("router.cli.train:train", "Train and calibrate the classifier from the catalog."),
+}
+FAILED, INTERRUPTED, UNEXPECTED = 2, 130, 70
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: help needs no command's imports."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def installed_version() -> str:
+    try:
+        return version("lockgate")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(installed_version(), prog_name="lockgate")
+def lockgate() -> None:
+    """Lockgate classifies, judges, routes and records every request."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit status: 0 done, 1 a command's own negative answer, 2 a mistake or a failure that has a sentence, 130 interrupted."""
+    try:
+        result = lockgate.main(args=list(arguments), prog_name="lockgate", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as `| head` does; Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # a traceback at a user is a bug; LOCKGATE_DEBUG=1 shows it to who wants it
+        if os.environ.get("LOCKGATE_DEBUG") == "1":
+            raise
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, ConfigError):
+        click.echo("\n".join(error.faults), err=True)
+        return FAILED
+    if isinstance(error, LockgateError):
+        click.echo(f"lockgate: {error}", err=True)
+        return FAILED
+    click.echo(f"lockgate: something unexpected happened ({type(error).__name__}: {error}); LOCKGATE_DEBUG=1 shows where.", err=True)
+    return UNEXPECTED
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
