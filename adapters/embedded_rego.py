@@ -1,0 +1,175 @@
+"""Rego in this process: the interpreter of `gordon-to-regorus`, loaded only with policies that it is known to answer rightly.
+
+Never its compiled mode (`Rvm`): there a builtin's error becomes undefined, which turns a deny rule off. An interpreter belongs to the
+thread that made it and panics in any other, so each thread that evaluates gets its own. It cannot be interrupted: a late answer is
+noticed when it comes, and is a deny.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import regorus
+
+from adapters.rego_check import check
+from adapters.rego_result import package_name, parse_result, stricter
+from adapters.rego_syntax import Module, read_module
+from router.decision import Verdict
+from router.errors import ConfigError, PolicyError
+
+NAME = "embedded"
+UNDEFINED = '"<undefined>"'
+ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
+WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
+SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
+
+
+def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05) -> EmbeddedRego:
+    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. Raises ConfigError with every
+    fault that is found."""
+    document = dict(data or {})
+    _check_data(document)
+    modules = _compile(policies)
+    faults = check(modules)
+    if faults:
+        raise ConfigError(*faults)
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s)
+
+
+class EmbeddedRego:
+    """`digest` covers policies and data; `revision` is its beginning."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, str],
+        data: Mapping[str, Any],
+        intents: Mapping[str, str],
+        deadline_s: float,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._policies = dict(policies)
+        self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
+        self._intents = intents
+        self._deadline_ns = int(deadline_s * 1e9)
+        self._clock = clock
+        self._local = threading.local()
+        self.digest = _digest(self._policies, self._data)
+        self.revision = self.digest[:12]
+        self._engine()  # most often the thread that loads is the one that evaluates
+
+    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        rule = ENTRIES.get(entry)
+        if rule is None:
+            raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
+        engine = self._engine()
+        started = self._clock()
+        _set_input(engine, document)
+        verdict = self._ask(engine, entry, rule)
+        package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
+        if package is not None:
+            verdict = stricter(verdict, self._ask(engine, entry, package))
+        if self._clock() - started > self._deadline_ns:
+            raise PolicyError("Policy took longer than its deadline.", "policy_late")
+        return verdict
+
+    def _ask(self, engine: Any, entry: str, rule: str) -> Verdict:
+        try:
+            answer = engine.eval_rule_as_json(rule)
+        except RuntimeError as error:
+            self._renew()
+            raise PolicyError(f"Policy stopped with an error {_where(error)}.", "policy_error") from None
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a Rust panic is no Exception; whatever state it left is thrown away
+            self._discard()
+            raise PolicyError("The policy engine broke off; it is built anew.", "policy_error") from error
+        if answer == UNDEFINED:
+            raise PolicyError(f"Policy gave no answer: {rule} is undefined.", "policy_undefined")
+        return parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
+
+    def _engine(self) -> Any:
+        engine = getattr(self._local, "engine", None)
+        if engine is None:
+            self._local.pristine = _interpreter(self._policies, self._data)
+            engine = self._local.engine = self._local.pristine.clone()
+        return engine
+
+    def _renew(self) -> None:
+        """An evaluation that stopped half-way may have left something behind. A copy costs less than a microsecond."""
+        self._local.engine = self._local.pristine.clone()
+
+    def _discard(self) -> None:
+        self._local.engine = self._local.pristine = None
+
+
+def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
+    """As JSON text: quicker than converting objects, and every engine is given the same."""
+    try:
+        engine.set_input_json(orjson.dumps(document).decode())
+    except (TypeError, RuntimeError):
+        raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
+
+
+def _interpreter(policies: Mapping[str, str], data: str) -> Any:
+    engine = regorus.Engine()
+    for path, text in sorted(policies.items()):
+        engine.add_policy(path, text)
+    engine.add_data_json(data)
+    return engine
+
+
+def _compile(policies: Mapping[str, str]) -> list[Module]:
+    """Each file by itself, so that every file's fault is found; then all together, which finds unsafe variables."""
+    faults: list[str] = []
+    modules: list[Module] = []
+    for path, text in sorted(policies.items()):
+        engine = regorus.Engine()
+        try:
+            engine.add_policy(path, text)
+            engine.eval_query("true")
+            modules.append(read_module(orjson.loads(engine.get_ast_as_json())[0]))
+        except RuntimeError as error:
+            faults.append(_fault(path, error))
+    if faults:
+        raise ConfigError(*faults)
+    return modules
+
+
+def _intents(modules: list[Module]) -> dict[str, str]:
+    packages = {module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4}
+    return {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    """Data beside a rule of the same name would decide in its place."""
+    below = data.get("lockgate", {})
+    if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
+        raise ConfigError("data.yaml:1: Policy data must lie below 'lockgate.config'.")
+
+
+def _digest(policies: Mapping[str, str], data: str) -> str:
+    total = hashlib.sha256()
+    for part in (data, *(part for path in sorted(policies) for part in (path, policies[path]))):
+        encoded = part.encode("utf-8", "surrogateescape")
+        total.update(len(encoded).to_bytes(8, "big"))
+        total.update(encoded)
+    return total.hexdigest()
+
+
+def _fault(path: str, error: RuntimeError) -> str:
+    found, sentence = WHERE.search(str(error)), SENTENCE.search(str(error))
+    text = sentence["text"].strip() if sentence else "the file cannot be read"
+    return f"{path}:{found['line'] if found else 1}: The policy does not compile: {text.rstrip('.')}."
+
+
+def _where(error: RuntimeError) -> str:
+    """Place and kind; what the interpreter quotes may be what a person sent, and is left out."""
+    found, sentence = WHERE.search(str(error)), SENTENCE.search(str(error))
+    kind = re.sub(r"`[^`]*`", "…", sentence["text"])[:120] if sentence else "of no known kind"
+    return f"at {found['file']}:{found['line']}: {kind}" if found else f"({kind})"

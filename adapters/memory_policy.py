@@ -1,0 +1,40 @@
+"""The in-memory twin of a policy engine: answers that are written down beforehand, read as strictly as an engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adapters.rego_result import package_name, parse_result, stricter
+from router.decision import Verdict
+from router.errors import PolicyError
+
+ENTRIES = ("admission", "decision")
+
+
+class MemoryPolicy:
+    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`. An exception is raised."""
+
+    def __init__(self, answers: Mapping[str, Any], revision: str = "memory", digest: str = "0" * 64) -> None:
+        self._answers = dict(answers)
+        self.revision = revision
+        self.digest = digest
+        self.asked: list[tuple[str, str | None, Mapping[str, Any]]] = []
+
+    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        self.asked.append((entry, intent, document))
+        if entry not in ENTRIES or entry not in self._answers:
+            raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
+        verdict = self._read(entry, entry)
+        package = f"intents.{package_name(intent)}" if intent is not None else ""
+        if entry == "decision" and package in self._answers:
+            verdict = stricter(verdict, self._read(entry, package))
+        return verdict
+
+    def _read(self, entry: str, path: str) -> Verdict:
+        answer = self._answers[path]
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is None:
+            raise PolicyError(f"Policy gave no answer: {path} is undefined.", "policy_undefined")
+        return parse_result(answer, entry, "memory", self.revision, self.digest)

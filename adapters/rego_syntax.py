@@ -1,0 +1,171 @@
+"""What a Rego file says, read off the interpreter's own syntax tree: its package, imports, rules, calls, references and `with` targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Path = tuple[str, ...]
+Node = Mapping[str, Any]
+REFERENCES = ("RefDot", "RefBrack", "Var")
+COMPLETE, MULTI, FUNCTION = "complete", "multi", "function"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`path` is the leading part that is written out; `whole` says that there is no more."""
+
+    path: Path
+    line: int
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: Path
+    arguments: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    path: Path
+    alias: str
+    line: int
+
+
+@dataclass(slots=True)
+class Uses:
+    calls: list[Call] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    replaced: list[Reference] = field(default_factory=list)
+    local: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`path` is relative to the package. `kind`: complete, multi (sets and objects by key) or function."""
+
+    path: Path
+    kind: str
+    arity: int
+    line: int
+    uses: Uses
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """`package` begins with `data`."""
+
+    file: str
+    package: Path
+    line: int
+    imports: tuple[Import, ...]
+    rules: tuple[Rule, ...]
+
+
+def read_module(tree: Node) -> Module:
+    ast = tree["ast"]
+    return Module(
+        file=tree["source"]["file"],
+        package=("data", *reference(ast["package"]["refr"]).path),
+        line=ast["package"]["span"]["line"],
+        imports=tuple(_import(each, tree["source"]["contents"]) for each in ast["imports"]),
+        rules=tuple(_rule(each) for each in ast["rules"]),
+    )
+
+
+def reference(node: Node) -> Reference:
+    """`data.a["b"][x].c` is the path data, a, b and not whole."""
+    (kind, value), *_ = node.items()
+    line = value["span"]["line"]
+    if kind == "Var":
+        return Reference((value["value"],), line)
+    if kind not in REFERENCES:
+        return Reference((), line, whole=False)
+    inner = reference(value["refr"])
+    part = value["field"][1] if kind == "RefDot" else value["index"].get("String", {}).get("value")
+    if not inner.whole or part is None:
+        return Reference(inner.path, line, whole=False)
+    return Reference((*inner.path, part), line)
+
+
+def _import(node: Node, text: str) -> Import:
+    found = reference(node["refr"])
+    span = node.get("as")
+    alias = text.encode()[span["start"] : span["end"]].decode() if span else found.path[-1]
+    return Import(found.path, alias, node["span"]["line"])
+
+
+def _rule(node: Node) -> Rule:
+    (kind, value), *_ = node.items()
+    uses = Uses()
+    if kind == "Default":
+        _collect(value["value"], uses)
+        arity = len(value["args"])
+        return Rule(reference(value["refr"]).path, FUNCTION if arity else COMPLETE, arity, value["span"]["line"], uses)
+    (form, head), *_ = value["head"].items()
+    name = reference(head["refr"])
+    _collect(list(_indexes(head["refr"])), uses)
+    _collect([head.get("assign"), head.get("key"), value["bodies"]], uses)
+    for argument in head.get("args", ()):
+        uses.local.update(_variables(argument))
+    shape = {"Func": FUNCTION, "Set": MULTI}.get(form, COMPLETE if name.whole else MULTI)
+    return Rule(name.path, shape, len(head.get("args", ())), value["span"]["line"], uses)
+
+
+def _collect(node: Any, uses: Uses) -> None:
+    if isinstance(node, list):
+        for item in node:
+            _collect(item, uses)
+    elif isinstance(node, dict):
+        for kind, value in node.items():
+            _collect_one(kind, value, node, uses)
+
+
+def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
+    if kind in REFERENCES and isinstance(value, dict):
+        uses.references.append(reference(node))
+        _collect(list(_indexes(node)), uses)
+    elif kind == "Call":
+        uses.calls.append(Call(reference(value["fcn"]).path, len(value["params"]), value["span"]["line"]))
+        _collect([*_indexes(value["fcn"]), *value["params"]], uses)
+    elif kind == "with_mods":
+        for replacement in value:
+            uses.replaced.append(reference(replacement["refr"]))
+            _collect(replacement["as"], uses)
+    else:
+        uses.local.update(_declared(kind, value))
+        _collect(value, uses)
+
+
+def _declared(kind: str, value: Any) -> Iterator[str]:
+    """Names that a statement may bind, which then hide rules of the same name."""
+    if kind == "AssignExpr":
+        yield from _variables(value["lhs"])
+    elif kind == "SomeIn":
+        yield from _variables([value["key"], value["value"]])
+
+
+def _indexes(node: Any) -> Iterator[Any]:
+    """What stands in the brackets of a reference, and what it begins with where that is no name."""
+    (kind, value), *_ = node.items()
+    if kind == "RefBrack":
+        yield value["index"]
+    if kind in ("RefDot", "RefBrack"):
+        yield from _indexes(value["refr"])
+    elif kind != "Var":
+        yield node
+
+
+def _variables(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _variables(item)
+    elif isinstance(node, dict):
+        for kind, value in node.items():
+            if kind == "Var" and isinstance(value, dict):
+                yield value["value"]
+            elif kind != "span":
+                yield from _variables(value)

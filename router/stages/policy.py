@@ -1,0 +1,138 @@
+"""What policy is told, and what becomes of its answer. The documents are described by `policies/schemas/input.json`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from router.decision import Classification, Effect, Finding, Reason, Request, Risk, Route, Signals, Subject, Verdict
+from router.errors import PolicyError
+from router.ports import PolicyEngine
+from router.stages.routing import IntentEntry
+
+VERSION = 1
+TRUNCATED = "body_truncated"  # the cascade's reason where the text was not seen whole
+Document = dict[str, Any]
+
+
+def admission_input(request: Request) -> Document:
+    return {"version": VERSION, "entry": "admission", "request": _request(request), "subject": _subject(request.subject)}
+
+
+def policy_input(
+    request: Request,
+    signals: Signals,
+    classification: Classification,
+    risk: Risk,
+    intent: IntentEntry | None,
+    route: Route | None,
+) -> Document:
+    """`intent` is the catalog's entry of the classification's intent; `route` where the request would go."""
+    return {
+        "version": VERSION,
+        "entry": "decision",
+        "request": _request(request),
+        "subject": _subject(request.subject),
+        "signals": _signals(signals),
+        "classification": _classification(classification),
+        "risk": {"level": risk.level.value, "score": risk.score, "contributions": {each.name: each.score for each in risk.contributions}},
+        "intent": _intent(intent) if intent is not None else None,
+        "route": {"name": route.name, "destination": route.destination} if route is not None else None,
+    }
+
+
+async def judge(
+    engine: PolicyEngine, entry: str, intent: str | None, document: Mapping[str, Any], deadline_s: float | None = None
+) -> Verdict:
+    """Never raises for anything that goes wrong in the engine: whatever is no verdict is a deny with the reason's code."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            verdict: object = await engine.evaluate(entry, intent, document)
+    except PolicyError as error:
+        return refusal(engine, error.code, str(error))
+    except TimeoutError:
+        return refusal(engine, "policy_late", "Policy took longer than its deadline.")
+    except Exception as error:  # noqa: BLE001  # an engine that fails in a new way must not let anything through
+        return refusal(engine, "policy_error", f"The policy engine failed: {type(error).__name__}.")
+    if not isinstance(verdict, Verdict):
+        return refusal(engine, "policy_malformed", "The policy engine answered with something that is no verdict.")
+    return verdict
+
+
+def refusal(engine: PolicyEngine, code: str, message: str) -> Verdict:
+    return Verdict(Effect.DENY, (Reason(code, message),), digest=engine.digest)
+
+
+def _request(request: Request) -> Document:
+    path, body, seconds = request.path, request.body, request.received_ns // 1_000_000_000
+    return {
+        "id": request.id,
+        "door": request.door,
+        "method": request.method,
+        "host": request.host,
+        "path": path,
+        "path_parts": path.strip("/").split("/") if path != "/" else [],
+        "query": request.query,
+        "headers": _headers(request.headers),
+        "content_type": request.content_type,
+        "client": request.client,
+        "body": {"bytes": len(body.data), "truncated": body.truncated, "problem": body.problem},
+        "time": {"ns": request.received_ns, "iso": datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"},
+    }
+
+
+def _headers(fields: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Fields that come more than once are one list (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _subject(subject: Subject) -> Document:
+    return {
+        "id": subject.id,
+        "type": subject.type,
+        "roles": subject.roles,
+        "groups": subject.groups,
+        "tenant": subject.tenant,
+        "authenticated_by": subject.authenticated_by,
+        "claims": subject.claims,
+    }
+
+
+def _signals(signals: Signals) -> Document:
+    return {"findings": _findings(signals.findings), "unknown": signals.unknown, "text_chars": signals.text_chars}
+
+
+def _findings(findings: tuple[Finding, ...]) -> Document:
+    """By name; of several with one name the highest score and all their counts."""
+    found: Document = {}
+    for each in findings:
+        before = found.get(each.name)
+        if before is None:
+            found[each.name] = {"score": each.score, "count": each.count}
+        else:
+            found[each.name] = {"score": max(before["score"], each.score), "count": before["count"] + each.count}
+    return found
+
+
+def _classification(found: Classification) -> Document:
+    return {
+        "status": found.status.value,
+        "intent": found.intent,
+        "confidence": found.confidence,
+        "margin": found.margin,
+        "scope": found.scope,
+        "tier": found.tier,
+        "threshold": found.threshold,
+        "candidates": [{"intent": each.intent, "confidence": each.calibrated} for each in found.candidates],
+        "reason": found.reason,
+        "truncated": found.reason == TRUNCATED,
+    }
+
+
+def _intent(intent: IntentEntry) -> Document:
+    return {"name": intent.name, "owner": intent.owner, "risk": intent.risk, "tags": intent.tags}
