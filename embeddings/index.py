@@ -25,7 +25,7 @@ class ExampleIndex:
         start, end = self.offsets[intent], self.offsets[intent + 1]
         if start == end:
             return 0.0
-        return float(self.vectors[start:end].dot(vector).max())
+        return float(np.vecdot(self.vectors[start:end], vector).max())
 
 
 def build_index(vectors: Matrix, labels: Labels, classes: int) -> ExampleIndex:

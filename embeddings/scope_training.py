@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from embeddings.folds import intent_groups
 from embeddings.head import LinearHead
 from embeddings.index import build_index
 from embeddings.numeric import Floats, Labels
+from embeddings.parallel import in_order
 from embeddings.ports import Matrix
 from embeddings.scope import FEATURES, ScopeGate, fit_gate
 from embeddings.scoring import score
@@ -58,7 +59,9 @@ class TrainedGate:
 
 
 def train_gate(data: ScopeTraining, progress: Callable[[int, int], None]) -> TrainedGate:
-    observed = list(_observe(data, progress))
+    groups = intent_groups(data.intents)
+    total = int(groups.max()) + 1
+    observed = in_order(lambda fold: _observe_fold(data, groups, fold, total), range(total), progress)
     known = np.concatenate([fold.known for fold in observed])
     unknown = np.concatenate([fold.unknown for fold in observed])
     background = np.concatenate([fold.background for fold in observed])
@@ -74,14 +77,6 @@ def _weights(known: int, unknown: int, background: int) -> Floats:
     share = 0.5 * min(1.0, background / ENOUGH_BACKGROUND)
     groups = ((known, 1.0), (unknown, 1.0 - share), (background, share))
     return np.concatenate([np.full(count, weight / max(count, 1)) for count, weight in groups])
-
-
-def _observe(data: ScopeTraining, progress: Callable[[int, int], None]) -> Iterator[Observed]:
-    groups = intent_groups(data.intents)
-    total = int(groups.max()) + 1
-    for fold in range(total):
-        yield _observe_fold(data, groups, fold, total)
-        progress(fold + 1, total)
 
 
 def _observe_fold(data: ScopeTraining, groups: Labels, fold: int, total: int) -> Observed:

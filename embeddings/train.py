@@ -18,6 +18,7 @@ from embeddings.folds import FOLDS, stratified_folds
 from embeddings.head import LinearHead
 from embeddings.index import build_index
 from embeddings.model import IntentModel
+from embeddings.parallel import in_order, one_blas_thread
 from embeddings.ports import Encoder, Matrix
 from embeddings.scope_training import ScopeTraining, train_gate
 from embeddings.training import STRENGTHS, cross_validate, fit_softmax
@@ -41,7 +42,9 @@ def train(
     progress: Progress = silent,
 ) -> IntentModel:
     """`out_of_scope`: optional texts about no intent. Raises EmbeddingsError where no usable model can come of it."""
-    return _train(training_set(examples, out_of_scope), encoder, progress)
+    data = training_set(examples, out_of_scope)
+    with one_blas_thread():
+        return _train(data, encoder, progress)
 
 
 def load_or_train(
@@ -59,7 +62,8 @@ def load_or_train(
         raise EmbeddingsError("model_altered", f"{folder} holds several models for one training; delete it.")
     if found:
         return IntentModel(encoder, _for_inputs(storage.load(found[0]), data, found[0]))
-    model = _train(data, encoder, progress)
+    with one_blas_thread():
+        model = _train(data, encoder, progress)
     model.save(folder)
     return model
 
@@ -86,9 +90,9 @@ def _train(data: TrainingSet, encoder: Encoder, progress: Progress) -> IntentMod
     scope_folds = stratified_folds(data.texts, data.labels, min(FOLDS, classes))
     scope = ScopeTraining(data.intents, vectors, data.labels, scope_folds, background, held_out.strength, temperature)
     scope_gate = train_gate(scope, partial(progress, "scope"))
-    progress("head", 0, 1)
-    final = fit_softmax(vectors, data.labels, classes, held_out.strength)
-    progress("head", 1, 1)
+    (final,) = in_order(
+        lambda strength: fit_softmax(vectors, data.labels, classes, strength), [held_out.strength], partial(progress, "head")
+    )
     artefact = Artefact(
         head=LinearHead(np.ascontiguousarray(final.weights), final.bias.astype(np.float32), data.intents),
         index=build_index(vectors, data.labels, classes),

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from embeddings.calibration import fit_temperature, negative_log_likelihood
 from embeddings.numeric import Floats, Labels, log_sum_exp
+from embeddings.parallel import in_order
 from embeddings.ports import Matrix
 
 # Run to convergence: scikit-learn's default tolerance stops two points short on CLINC150, below 1e-5 nothing is gained.
@@ -93,13 +94,19 @@ def cross_validate(
     """The strength whose calibrated out-of-fold likelihood is best. `folds`: fold of each example, -1 for never held out."""
     numbers = sorted(set(folds[folds >= 0].tolist()))
     rows = np.flatnonzero(folds >= 0)
+    jobs = [(strength, fold) for strength in strengths for fold in numbers]
+
+    def held_out_logits(job: tuple[float, int]) -> Floats:
+        strength, fold = job
+        seen = folds != fold
+        return fit_softmax(vectors[seen], labels[seen], classes, strength).logits(vectors[~seen])
+
     best: tuple[float, OutOfFold] | None = None
-    for step, strength in enumerate(strengths):
+    scored = iter(in_order(held_out_logits, jobs, progress))
+    for strength in strengths:
         logits = np.empty((len(vectors), classes))
-        for index, fold in enumerate(numbers):
-            held = folds == fold
-            logits[held] = fit_softmax(vectors[~held], labels[~held], classes, strength).logits(vectors[held])
-            progress(step * len(numbers) + index + 1, len(strengths) * len(numbers))
+        for fold in numbers:
+            logits[folds == fold] = next(scored)
         loss = _calibrated_loss(logits[rows], labels[rows])
         if best is None or loss < best[0]:
             best = (loss, OutOfFold(strength, rows, logits[rows]))

@@ -1,6 +1,5 @@
 """What every encoder promises, over the real wheel and the in-memory twin."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,8 +28,8 @@ ODD_TEXTS = [
 
 
 @pytest.fixture(scope="module", params=["minilm", "hashing"])
-def encoder(request: pytest.FixtureRequest) -> Iterator[Encoder]:
-    yield load_minilm() if request.param == "minilm" else HashingEncoder()
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return load_minilm() if request.param == "minilm" else HashingEncoder()
 
 
 def test_shape_and_type(encoder: Encoder) -> None:
