@@ -1,0 +1,125 @@
+"""Deterministic signals of a request: personal data, credentials, injection, hidden characters, size.
+
+A signal that could not be computed is named in `Signals.unknown`; nothing is silently absent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from router.decision import BodyView, Finding, Request, Signals
+from router.stages.characters import character_findings
+from router.stages.folding import Folded
+from router.stages.injection import InjectionDetector
+from router.stages.leaves import beside_text
+from router.stages.masking import Mask, masked
+from router.stages.patterns import Patterns
+from router.stages.pii import pii
+from router.stages.secrets import secrets
+
+log = logging.getLogger("lockgate.signals")
+KINDS = ("pii", "secret", "injection")
+HIDDEN_TEXT = "[masked]"
+_CUT_TAIL = 128  # characters; a text that was cut may end inside of something that would have been masked
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was found so far: by name the highest score and the places in the request text."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    places: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    masks: list[Mask] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def add(self, name: str, score: float) -> None:
+        self.scores[name] = max(score, self.scores.get(name, 0.0))
+
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(Finding(name, score, tuple(sorted(self.places.get(name, ())))) for name, score in sorted(self.scores.items()))
+
+
+Look = Callable[[str, Folded, _Seen, bool], None]
+
+
+class SignalDetector:
+    """`most_chars` bounds what is inspected beside the request text; from `large_bytes` on a body counts as large."""
+
+    def __init__(self, most_chars: int = 64 * 1024, large_bytes: int = 48 * 1024) -> None:
+        self._most = most_chars
+        self._large = large_bytes
+        self._sensitive = {"pii": pii(), "secret": secrets()}
+        self._injection = InjectionDetector()
+        self._looks: dict[str, Look] = {kind: _finder(patterns) for kind, patterns in self._sensitive.items()}
+        self._looks |= {"injection": self._injected, "text": _drawn}
+
+    def inspect(self, request: Request) -> Signals:
+        body, seen = request.body, _Seen()
+        if body.truncated or body.problem is not None:
+            seen.unknown.update(KINDS)
+        if body.text:
+            self._look(body.text, seen, True)
+        rest, whole = beside_text(body, self._most)
+        if not whole:
+            seen.unknown.update(KINDS)
+        if rest:
+            self._look(rest, seen, False)
+        if body.truncated or len(body.data) >= self._large:
+            seen.add("size.large", 1.0 if body.truncated else 0.5)
+        unknown = tuple(kind for kind in (*KINDS, "text") if kind in seen.unknown or kind in seen.failed)
+        return Signals(seen.findings(), _masked_text(body, seen), len(body.text or ""), len(body.data), unknown)
+
+    def mask(self, text: str) -> str:
+        """The text with personal data and credentials replaced by their labels."""
+        folded = Folded(text)
+        hits = [hit for patterns in self._sensitive.values() for hit in patterns.find(folded.data)]
+        return masked(text, [(*folded.span(hit.start, hit.end), hit.label) for hit in hits]) if hits else text
+
+    def _look(self, text: str, seen: _Seen, placed: bool) -> None:
+        """`placed`: whether this is the request text, whose places are kept."""
+        folded = Folded(text)
+        for kind, look in self._looks.items():
+            try:
+                look(text, folded, seen, placed)
+            except Exception:  # whatever broke, the signal is unknown and the request goes on to be judged so
+                log.exception("the detector of '%s' failed", kind)
+                seen.failed.add(kind)
+
+    def _injected(self, _text: str, folded: Folded, seen: _Seen, placed: bool) -> None:
+        injection = self._injection.find(folded.data)
+        if injection is None:
+            return
+        seen.add("injection", injection.score)
+        if placed:
+            seen.places["injection"] = [folded.span(*place) for place in injection.places]
+
+
+def _finder(patterns: Patterns) -> Look:
+    def look(_text: str, folded: Folded, seen: _Seen, placed: bool) -> None:
+        for hit in patterns.find(folded.data):
+            seen.add(hit.name, 1.0)
+            if placed:
+                place = folded.span(hit.start, hit.end)
+                seen.places.setdefault(hit.name, []).append(place)
+                seen.masks.append((*place, hit.label))
+
+    return look
+
+
+def _drawn(text: str, _folded: Folded, seen: _Seen, placed: bool) -> None:
+    for finding in character_findings(text):
+        seen.add(finding.name, finding.score)
+        if placed:
+            seen.places[finding.name] = list(finding.spans)
+
+
+def _masked_text(body: BodyView, seen: _Seen) -> str | None:
+    if body.text is None:
+        return None
+    if seen.failed & {"pii", "secret"}:
+        return HIDDEN_TEXT
+    text = masked(body.text, seen.masks)
+    return text if body.problem is None else f"{text[:-_CUT_TAIL]}…"
