@@ -132,12 +132,16 @@ class SqliteStore:
             raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
 
     def _committed(self) -> tuple[int, bytes]:
-        found = self._open.execute("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
-        size, root = found[0] if found else (0, _EMPTY_ROOT)
+        size, root = last_commit(self._open)
         last = self._open.execute("SELECT coalesce(max(idx) + 1, 0) FROM records")[0][0]
         if size != last:
             raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
         return size, root
+
+
+def last_commit(connection: Connection) -> tuple[int, bytes]:
+    found = connection.execute("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
+    return found[0] if found else (0, _EMPTY_ROOT)
 
 
 def stored_nodes(connection: Connection, level: int, start: int, end: int) -> list[bytes]:

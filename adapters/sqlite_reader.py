@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite_connection import StandardConnection
-from adapters.sqlite_ledger import FORMAT, stored_nodes
+from adapters.sqlite_ledger import FORMAT, last_commit, stored_nodes
 from router.errors import AuditError
 
 
@@ -28,8 +28,10 @@ class SqliteReader:
         return str(self._meta.get("origin", ""))
 
     def size(self) -> int:
-        found: int = self._connection.execute("SELECT coalesce(max(size), 0) FROM commits")[0][0]
-        return found
+        return self.last_commit()[0]
+
+    def last_commit(self) -> tuple[int, bytes]:
+        return last_commit(self._connection)
 
     def records(self, start: int, end: int) -> Iterator[Any]:
         make = self._make

@@ -26,6 +26,9 @@ class LedgerReader(NodeSource, Protocol):
     def size(self) -> int:
         """Records up to the last commit."""
 
+    def last_commit(self) -> tuple[int, bytes]:
+        """(size, root)"""
+
     def records(self, start: int, end: int) -> Iterator[Stored]:
         """Records whose index lies in [start, end), in order. In a damaged ledger there may be holes, and some from `size` on."""
 

@@ -1,0 +1,113 @@
+"""What can be said of a run of records by looking at them alone, without the tree over them. Runs are checked side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from router.audit.canonical import canonical, has_unusual_numbers, is_plain
+from router.audit.reader import KeyLookup, LedgerReader, Stored
+from router.audit.record import SCHEMAS
+from router.audit.sealing import commit, sealed_digest, unseal
+from router.errors import AuditError
+
+OpenReader = Callable[[], LedgerReader]
+OpenKeys = Callable[[], KeyLookup]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`index` is the first bad record; where only a range can be named, it is the first of [index, until). `kind` is a stable slug."""
+
+    index: int
+    kind: str
+    message: str
+    until: int | None = None
+
+
+@dataclass(slots=True)
+class Chunk:
+    """`hashes` are the leaf hashes recomputed from the leaves, 32 bytes each; they end before the first missing record."""
+
+    start: int
+    hashes: bytes = b""
+    faults: list[Fault] = field(default_factory=list)
+    opened: int = 0
+    erased: int = 0
+
+
+def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
+    reader = open_reader()
+    try:
+        return _checked(reader, start, end, open_keys() if open_keys else None)
+    finally:
+        reader.close()
+
+
+def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None) -> Chunk:
+    chunk, hashes, expected = Chunk(start), list[bytes](), start
+    stored_hashes = reader.nodes(0, start, end)
+    for stored in reader.records(start, end):
+        if stored.index != expected:
+            break
+        hashed = sha256(b"\x00" + stored.leaf).digest()
+        hashes.append(hashed)
+        if stored_hashes[expected - start : expected - start + 1] != [hashed]:
+            chunk.faults.append(Fault(expected, "leaf_altered", f"Record {expected} is not the one that was written at this place."))
+        _check_record(chunk, stored, keys)
+        expected += 1
+    if expected != end:
+        chunk.faults.append(Fault(expected, "record_missing", f"Record {expected} is missing."))
+    chunk.hashes = b"".join(hashes)
+    return chunk
+
+
+def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
+    leaf, complaint = _leaf(stored.leaf)
+    if complaint:
+        chunk.faults.append(Fault(stored.index, "leaf_malformed", f"Record {stored.index} {complaint}."))
+    elif (digest := leaf.get("sealed")) is not None or stored.sealed:
+        _check_sealed(chunk, stored, leaf, digest, keys)
+
+
+def _leaf(raw: bytes) -> tuple[dict[str, Any], str]:
+    """(the leaf, what is wrong with it)"""
+    try:
+        leaf = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}, "is not JSON"
+    if not isinstance(leaf, dict) or canonical(leaf) != raw or (has_unusual_numbers(raw) and not is_plain(leaf)):
+        return {}, "is not in canonical form"
+    if leaf.get("schema") not in SCHEMAS:
+        return {}, f"has an unknown schema {str(leaf.get('schema'))[:64]!r}"
+    return leaf, ""
+
+
+def _check_sealed(chunk: Chunk, stored: Stored, leaf: dict[str, Any], digest: str | None, keys: KeyLookup | None) -> None:
+    if not stored.sealed:
+        chunk.faults.append(Fault(stored.index, "sealed_missing", f"The personal part of record {stored.index} is missing."))
+    elif sealed_digest(stored.key_id, stored.sealed) != digest:
+        chunk.faults.append(Fault(stored.index, "sealed_altered", f"The personal part of record {stored.index} was exchanged."))
+    elif keys is not None:
+        _check_commitments(chunk, stored, leaf, keys)
+
+
+def _check_commitments(chunk: Chunk, stored: Stored, leaf: dict[str, Any], keys: KeyLookup) -> None:
+    try:
+        key = keys(stored.key_id)
+        if key is None:
+            chunk.erased += 1
+            return
+        personal = unseal(key, leaf["schema"], leaf.get("id", ""), stored.sealed)
+    except AuditError as error:
+        chunk.faults.append(Fault(stored.index, "sealed_unreadable", f"Record {stored.index}: {error}"))
+        return
+    chunk.opened += 1
+    if commit(key, leaf.get("id", ""), personal) != leaf.get("commitments"):
+        chunk.faults.append(
+            Fault(stored.index, "commitment_wrong", f"The personal part of record {stored.index} is not what it commits to.")
+        )

@@ -1,0 +1,217 @@
+"""Verification of a whole ledger, from nothing but its bytes and, best, a checkpoint that was kept elsewhere.
+
+1. Every record: in place, canonical, of a known schema, as its stored leaf hash says, its sealed part as its leaf says (`chunk`).
+2. The tree over what the records really are: held against the last commit, every checkpoint in the file and the one from outside.
+3. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+
+Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
+relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
+from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
+from router.audit.merkle import CompactRange
+from router.audit.reader import LedgerReader
+from router.errors import AuditError
+
+CHUNK = 8192
+PARALLEL_FROM = 4 * CHUNK
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts."""
+
+    origin: str
+    size: int
+    root: bytes = b""
+    faults: list[Fault] = field(default_factory=list)
+    held_against: list[int] = field(default_factory=list)
+    outside: int | None = None
+    opened: int = 0
+    erased: int = 0
+    unproven: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    @property
+    def first_bad(self) -> Fault | None:
+        """A single record that gave itself away, if one lies before the end of the narrowest range that must hold a bad one."""
+        exact = min((fault for fault in self.faults if fault.until is None), key=lambda fault: fault.index, default=None)
+        within = min((fault for fault in self.faults if fault.until is not None), key=lambda fault: fault.until or 0, default=None)
+        if exact is None or within is None:
+            return exact or within
+        return exact if exact.index < (within.until or 0) else within
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too."""
+
+    open_reader: OpenReader
+    verifier: str | None = None
+    outside: str | None = None
+    open_keys: OpenKeys | None = None
+    processes: int | None = None
+    progress: Progress | None = None
+
+
+def verify(plan: Plan) -> Report:
+    """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
+    reader = plan.open_reader()
+    try:
+        report = Report(reader.origin(), reader.size())
+        outside = _outside(plan)
+        claims = _claims(report, reader.checkpoints(), plan.verifier)
+        if outside is not None:
+            claims.append(outside)
+        roots = _check_records(plan, report, {claim.size for claim in claims})
+        _check_commit(report, reader)
+        _check_claims(report, roots, claims)
+        if outside is not None:
+            _check_outside(report, outside, roots)
+        _narrow(report, reader, plan)
+        report.unproven = _unproven(report, plan)
+        return report
+    finally:
+        reader.close()
+
+
+def _outside(plan: Plan) -> Checkpoint | None:
+    if plan.outside is None:
+        return None
+    return NoteVerifier(plan.verifier).open_checkpoint(plan.outside) if plan.verifier else note_checkpoint(plan.outside)
+
+
+def _claims(report: Report, notes: Iterable[str], verifier: str | None) -> list[Checkpoint]:
+    """The checkpoints in the file. One that does not open was tampered with and is a fault of its own."""
+    key, claims = NoteVerifier(verifier) if verifier else None, list[Checkpoint]()
+    for note in notes:
+        try:
+            claims.append(key.open_checkpoint(note) if key else note_checkpoint(note))
+        except AuditError as error:
+            report.faults.append(Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger: {error}"))
+    return claims
+
+
+def _check_records(plan: Plan, report: Report, sizes: set[int]) -> dict[int, bytes]:
+    """Checks every record and returns the roots of the recomputed tree at the given sizes, as far as records go without a hole."""
+    tree, roots, whole = CompactRange(), dict[int, bytes](), True
+    for chunk in _chunks(plan, report.size):
+        report.faults.extend(chunk.faults)
+        report.opened += chunk.opened
+        report.erased += chunk.erased
+        if whole:
+            _grow(tree, chunk.hashes, sizes, roots)
+            whole = not any(fault.kind == "record_missing" for fault in chunk.faults)
+        if plan.progress is not None:
+            plan.progress(chunk.start, report.size)
+    report.root = roots[tree.size] = tree.root()
+    return roots
+
+
+def _grow(tree: CompactRange, hashes: bytes, sizes: set[int], roots: dict[int, bytes]) -> None:
+    for place in range(0, len(hashes), 32):
+        tree.append(hashes[place : place + 32])
+        if tree.size in sizes:
+            roots[tree.size] = tree.root()
+
+
+def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
+    spans = [(start, min(size, start + CHUNK)) for start in range(0, size, CHUNK)]
+    processes = plan.processes or os.cpu_count() or 1
+    if processes == 1 or size < PARALLEL_FROM:
+        yield from (check_chunk(plan.open_reader, start, end, plan.open_keys) for start, end in spans)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        readers, keys = [plan.open_reader] * len(spans), [plan.open_keys] * len(spans)
+        yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
+
+
+def _check_commit(report: Report, reader: LedgerReader) -> None:
+    size, root = reader.last_commit()
+    if size and root != report.root and not report.faults:
+        report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", size))
+    for stored in reader.records(size, size + 1):
+        message = f"Record {stored.index} and what follows were never committed."
+        report.faults.append(Fault(stored.index, "record_uncommitted", message))
+
+
+def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
+    good = 0
+    for claim in sorted(claims, key=lambda claim: claim.size):
+        if claim.origin != report.origin:
+            report.faults.append(
+                Fault(0, "origin_wrong", f"A checkpoint is of {claim.origin}, the ledger of {report.origin}.", report.size)
+            )
+        elif claim.size > report.size:
+            message = f"A checkpoint was signed for {claim.size} records; from record {report.size} on they are missing."
+            report.faults.append(Fault(report.size, "records_cut", message))
+            return
+        elif roots.get(claim.size) != claim.root:
+            message = f"The first {claim.size} records are not those that a checkpoint was signed for."
+            report.faults.append(Fault(good, "root_wrong", message, claim.size))
+            return  # every later one is wrong for the same reason
+        else:
+            report.held_against.append(claim.size)
+            good = max(good, claim.size)
+
+
+def _check_outside(report: Report, outside: Checkpoint, roots: dict[int, bytes]) -> None:
+    if roots.get(outside.size) == outside.root:
+        report.outside = outside.size
+
+
+def _narrow(report: Report, reader: LedgerReader, plan: Plan) -> None:
+    """Names the commit in which the first difference lies, where the file's own commits still tell."""
+    wrong = min((fault for fault in report.faults if fault.kind == "root_wrong"), key=lambda fault: fault.until or 0, default=None)
+    if wrong is None or wrong.until is None:
+        return
+    commits = {size: root for size, root in reader.commits() if wrong.index < size <= wrong.until}
+    found, before = _recomputed(plan, set(commits), wrong.until), wrong.index
+    for size, root in sorted(commits.items()):
+        if found.get(size) != root:
+            where = f"record {before}" if size == before + 1 else f"one of the records {before} to {size - 1}"
+            report.faults.append(Fault(before, "commit_wrong", f"The first difference from what was committed is {where}.", size))
+            return
+        before = size
+
+
+def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
+    tree, roots = CompactRange(), dict[int, bytes]()
+    for chunk in _chunks(plan, until):
+        _grow(tree, chunk.hashes, sizes, roots)
+    return roots
+
+
+def _unproven(report: Report, plan: Plan) -> list[str]:
+    said = []
+    if plan.outside is None:
+        said.append(
+            "Without a checkpoint kept outside this machine it cannot be excluded that whoever holds the ledger's signing key rewrote"
+            " everything, checkpoints included, or that the newest records and checkpoints were cut off together."
+        )
+    elif plan.verifier is None:
+        said.append("The signature of the outside checkpoint was not checked, for its public key was not given.")
+    if plan.verifier is None and report.held_against:
+        said.append("Signatures were not checked, for the ledger's public key was not given: anybody could have written these checkpoints.")
+    covered = max(report.held_against, default=0)
+    if report.ok and covered < report.size:
+        said.append(f"Records {covered} to {report.size - 1} are newer than every checkpoint: nothing signed speaks for them yet.")
+    elif report.outside is not None and report.outside < report.size:
+        said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
+    if plan.open_keys is None:
+        said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
+    return said
