@@ -112,10 +112,6 @@ def translated(error: Exception) -> DestinationError:
         return failure("tls_failed", "no TLS connection with the upstream could be made")
     if isinstance(error, aiohttp.ClientConnectorError):
         return failure("connect_failed", "no connection to the upstream could be made")
-    if isinstance(error, aiohttp.ClientPayloadError) and isinstance(
-        error.__cause__, aiohttp.http_exceptions.TransferEncodingError | ValueError
-    ):
-        return failure("upstream_protocol", "the upstream's response body is not valid HTTP/1.1", sent=True)
     if isinstance(error, aiohttp.ClientResponseError):
         return failure("upstream_protocol", "the upstream's response is not valid HTTP/1.1", sent=True)
     return failure("upstream_reset", "the upstream closed the connection before its response was complete", sent=True)

@@ -19,6 +19,7 @@ from router.ports import Headers
 
 OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
 NORMAL = 1000
+VANISHED = 1006
 
 
 class WebSocketClient:
@@ -62,6 +63,7 @@ class UpstreamSocket:
     def __init__(self, connection: ClientConnection, closed: Callable[[], None]) -> None:
         self.subprotocol: str | None = connection.subprotocol
         self._connection = connection
+        self._code = NORMAL
         self._closed: Callable[[], None] | None = closed
 
     async def send(self, message: str | bytes) -> None:
@@ -73,13 +75,15 @@ class UpstreamSocket:
     async def receive(self) -> str | bytes | None:
         try:
             return await self._connection.recv()
-        except ConnectionClosed:
+        except ConnectionClosed as closed:
+            said = closed.rcvd or closed.sent
+            self._code = said.code if said is not None else VANISHED
             return None
 
     @property
     def close_code(self) -> int:
-        """1000 while open; 1006 when the upstream vanished without a close frame."""
-        return self._connection.close_code or NORMAL
+        """After `receive` gave None: what the upstream said, else what we had to say (1009: its message was too large), else 1006."""
+        return self._code
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         closed, self._closed = self._closed, None

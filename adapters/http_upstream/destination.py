@@ -212,7 +212,7 @@ class HttpDestination:
             raise late(asyncio.get_running_loop().time() >= deadline) from None
 
     async def _upload(self, client: HttpClient, outbound: Outbound, body: Body, bound: asyncio.Timeout) -> Exchange:
-        body.bound = bound
+        body.bound, body.abandoned = bound, False
         try:
             return await client.request(outbound.method, outbound.target, outbound.headers, body)
         except DestinationError:
