@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from router.control.key_orders import key_order
-from router.control.keys import shown
+from router.control.key_views import shown
 from router.control.permissions import ROLES, SCOPES
 from router.errors import LockgateError
 from router.identity.key_service import KeyService

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import AwareDatetime
 
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import Records
-from router.control.parameters import Cursor, Identifier, Limit, nanoseconds
+from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import AuditFilters
-from router.decision import Effect, Result
+from router.control.times import nanoseconds
+from router.decision import Effect, Level, Result
 from router.errors import RefusedError
 
 router = guarded_router()
@@ -28,15 +29,20 @@ async def records(
     intent: Word = None,
     route: Word = None,
     effect: Effect | None = None,
+    reason: Word = None,
+    risk: Level | None = None,
+    tenant: Word = None,
+    kind: Literal["decision", "outcome", "review", "system"] | None = None,
     result: Result | None = None,
     min_confidence: Confidence = None,
     max_confidence: Confidence = None,
     decision_id: Word = None,
     trace_id: Word = None,
+    newest_first: bool = True,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Records:
-    """Records that match every filter given, in ledger order. `since` is included, `until` is not."""
+    """Records that match every filter given, in ledger order, newest first unless told otherwise. `since` is included, `until` is not."""
     filters = AuditFilters(
         since_ns=nanoseconds(since),
         until_ns=nanoseconds(until),
@@ -44,11 +50,16 @@ async def records(
         intent=intent,
         route=route,
         effect=effect,
+        reason=reason,
+        risk=risk,
+        tenant=tenant,
+        kind=kind,
         result=result,
         min_confidence=min_confidence,
         max_confidence=max_confidence,
         decision_id=decision_id,
         trace_id=trace_id,
+        newest_first=newest_first,
     )
     page = await services.audit.query(filters, cursor, limit, caller.id)
     return Records(records=[dict(item) for item in page.items], next=page.next, complete_to=page.complete_to)

@@ -38,7 +38,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ReviewError):
         return answer(REVIEW_STATUS.get(error.code, 409), error.code, str(error))
     if isinstance(error, AuditError | StateError):
-        return answer(503, error.code, str(error))
+        return answer(503, error.code, str(error)) if error.code != "decision_unknown" else answer(404, "not_found", str(error))
     return await _unforeseen(request, error)
 
 

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.key_orders import check_escalation, key_order
+from router.control.key_views import shown
 from router.control.models import CreatedKey, Key, Keys, NewKey
-from router.control.parameters import Identifier, moment, nanoseconds
+from router.control.parameters import Identifier
 from router.control.permissions import Permission
+from router.control.times import nanoseconds
 from router.errors import RefusedError
-from router.ports import ApiKey
 
 router = guarded_router()
 
@@ -34,21 +33,3 @@ async def revoke(key_id: Identifier, services: Services) -> None:
     """Revokes a key for good; every worker notices within a second or so."""
     if not services.keys.revoke(key_id):
         raise RefusedError("There is no such key.", "not_found", 404)
-
-
-def shown(key: ApiKey) -> dict[str, Any]:
-    subject = key.subject
-    return {
-        "id": key.id,
-        "name": key.name,
-        "subject": subject.id,
-        "type": subject.type,
-        "roles": list(subject.roles),
-        "groups": list(subject.groups),
-        "tenant": subject.tenant,
-        "scopes": sorted(key.scopes),
-        "created": moment(key.created_ns),
-        "created_by": key.created_by,
-        "expires": moment(key.expires_ns),
-        "revoked": moment(key.revoked_ns),
-    }

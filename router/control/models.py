@@ -38,7 +38,7 @@ class Readiness(BaseModel):
 
 
 class Records(BaseModel):
-    """`next` is the cursor of the following page, null at the end; `complete_to` the leaf index up to which the index is complete."""
+    """`next` is the cursor of the following page, null at the end; `complete_to` how many records of the ledger were taken into account."""
 
     records: list[dict[str, Any]]
     next: str | None

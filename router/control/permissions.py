@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from router.ports import ApiKey
 
-GATEWAY, DECIDE, CONTROL = "gateway", "decide", "control"
+GATEWAY, DECIDE, DELEGATE, CONTROL = "gateway", "decide", "delegate", "control"  # delegate: decide for somebody else
 SINGLE = "control:"
 
 
@@ -34,7 +34,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
     "admin": frozenset(P) - {P.PUBLIC},
 }
-SCOPES = frozenset({GATEWAY, DECIDE, CONTROL, *(SINGLE + permission for permission in ROLES["admin"])})
+SCOPES = frozenset({GATEWAY, DECIDE, DELEGATE, CONTROL, *(SINGLE + permission for permission in ROLES["admin"])})
 
 
 def permissions(roles: tuple[str, ...], scopes: frozenset[str]) -> frozenset[Permission]:

@@ -13,7 +13,8 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` goes on where this ends, None at the end. `complete_to`: up to which leaf index the audit index is complete."""
+    """`next` goes on where this ends, None at the end. `complete_to`: how many records of the ledger an audit answer
+    took into account."""
 
     items: Sequence[Json]
     next: str | None = None
@@ -30,11 +31,16 @@ class AuditFilters:
     intent: str | None = None
     route: str | None = None
     effect: str | None = None
+    reason: str | None = None
+    risk: str | None = None
+    tenant: str | None = None
+    kind: str | None = None
     result: str | None = None
     min_confidence: float | None = None
     max_confidence: float | None = None
     decision_id: str | None = None
     trace_id: str | None = None
+    newest_first: bool = True
 
 
 class Audit(Protocol):

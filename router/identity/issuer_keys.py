@@ -45,6 +45,8 @@ class KeyUrl(Protocol):
     async def fetch(self) -> bytes:
         """Raises StateError."""
 
+    async def close(self) -> None: ...
+
 
 class _Kept:
     """The last good ring, for at most `max_age` seconds after it was last confirmed."""
@@ -104,12 +106,15 @@ class WatchedKeys:
 
 class FetchedKeys:
     """A JWKS URL: fetched when opened and every `refresh` seconds in the background, and at once for an unknown key, but never
-    more often than every `pause` seconds. Failures leave the last good keys until `max_age`."""
+    more often than every `pause` seconds. Failures leave the last good keys until `max_age`. All in seconds."""
 
-    def __init__(self, url: KeyUrl, clock: Clock, refresh: float = 300, pause: float = 30, max_age: float = 86_400) -> None:
+    def __init__(
+        self, url: KeyUrl, clock: Clock, refresh: float = 300, pause: float = 30, max_age: float = 86_400, patience: float = 1
+    ) -> None:
         self._url = url
         self._clock = clock
         self._every = refresh
+        self._patience = patience
         self._pause_ns = int(pause * SECOND)
         self._kept = _Kept(clock, max_age)
         self._next_ns = 0
@@ -117,9 +122,10 @@ class FetchedKeys:
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Needs a running loop; an issuer that is down does not keep Lockgate from starting."""
-        await self.refresh()
+        """Needs a running loop; an issuer that is down or slow does not keep Lockgate from starting."""
+        first = self._begin()
         self._keeper = asyncio.create_task(self._keep_fresh())
+        await asyncio.wait([first], timeout=self._patience)
 
     async def close(self) -> None:
         tasks = [task for task in (self._keeper, self._fetching) if task is not None]
@@ -127,6 +133,7 @@ class FetchedKeys:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._keeper = self._fetching = None
+        await self._url.close()
 
     def ring(self) -> KeyRing:
         try:
@@ -141,11 +148,13 @@ class FetchedKeys:
 
     async def refresh(self) -> None:
         """Everybody who waits shares one fetch; within the pause after one it returns at once."""
+        if self._may_fetch():
+            await asyncio.shield(self._begin())
+
+    def _begin(self) -> asyncio.Task[None]:
         if self._fetching is None:
-            if self._clock.monotonic_ns() < self._next_ns:
-                return
             self._fetching = asyncio.create_task(self._fetch())
-        await asyncio.shield(self._fetching)
+        return self._fetching
 
     def _may_fetch(self) -> bool:
         return self._fetching is not None or self._clock.monotonic_ns() >= self._next_ns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.control.services import AuditFilters, Check, Json, Page
-from router.errors import ConfigError, RefusedError, ReviewError
+from router.errors import AuditError, ConfigError, RefusedError, ReviewError
 
 DIGEST = "a" * 64
 DECISION = "0198c0de-0000-7000-8000-000000000001"
@@ -24,6 +24,10 @@ class Trail:
         return Page([{"id": DECISION}], "next-page", 7)
 
     async def show(self, decision_id: str, reader: str) -> Json | None:
+        if decision_id == "lost":
+            raise AuditError("The ledger holds no decision lost.", "decision_unknown")
+        if decision_id == "down":
+            raise AuditError("The ledger does not answer.")
         return {"id": decision_id, "records": []} if decision_id == DECISION else None
 
     async def checkpoint(self) -> Json:

@@ -63,6 +63,11 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
         "intent": "pay",
         "route": "payments",
         "effect": "deny",
+        "reason": "role_missing",
+        "risk": "high",
+        "tenant": "halden",
+        "kind": "decision",
+        "newest_first": "false",
         "result": "denied",
         "min_confidence": 0.5,
         "max_confidence": 0.9,
@@ -73,7 +78,24 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
     }
     response = client.get("/v1/audit/records", params=params, headers=credential("auditor", subject="audrey"))
     assert response.json() == {"records": [{"id": DECISION}], "next": "next-page", "complete_to": 7}
-    expected = AuditFilters(1_000_002_000, 2_000_000_000, "alice", "pay", "payments", "deny", "denied", 0.5, 0.9, DECISION, "f" * 32)
+    expected = AuditFilters(
+        since_ns=1_000_002_000,
+        until_ns=2_000_000_000,
+        subject="alice",
+        intent="pay",
+        route="payments",
+        effect="deny",
+        reason="role_missing",
+        risk="high",
+        tenant="halden",
+        kind="decision",
+        result="denied",
+        min_confidence=0.5,
+        max_confidence=0.9,
+        decision_id=DECISION,
+        trace_id="f" * 32,
+        newest_first=False,
+    )
     assert isinstance(services.audit, Trail)
     assert services.audit.asked == [(expected, "c", 5, "audrey")]
 
@@ -91,6 +113,8 @@ def test_a_decision_is_found_or_not(client: TestClient, credential: Credential) 
     headers = credential("auditor")
     assert client.get(f"/v1/audit/decisions/{DECISION}", headers=headers).json()["id"] == DECISION
     assert refused(client.get("/v1/audit/decisions/none", headers=headers)) == (404, "not_found")
+    assert refused(client.get("/v1/audit/decisions/lost", headers=headers)) == (404, "not_found")
+    assert refused(client.get("/v1/audit/decisions/down", headers=headers)) == (503, "audit_unavailable")
 
 
 def test_an_approval_names_the_content(client: TestClient, credential: Credential) -> None:

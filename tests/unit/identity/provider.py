@@ -13,6 +13,8 @@ class Provider:
         self.status = 200
         self.location = ""
         self.asked = 0
+        self.go = asyncio.Event()
+        self.go.set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -29,6 +31,7 @@ class Provider:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.asked += 1
+        await self.go.wait()
         location = f"location: {self.location}\r\n" if self.location else ""
         head = f"HTTP/1.1 {self.status} X\r\n{location}content-length: {len(self.document)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + self.document)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,12 +29,10 @@ async def provider() -> AsyncIterator[Provider]:
 
 @pytest.fixture
 async def fetched(provider: Provider, clock: HandClock) -> AsyncIterator[FetchedKeys]:
-    url = JwksUrl(provider.url)
-    keys = FetchedKeys(url, clock, pause=30, max_age=3600)
+    keys = FetchedKeys(JwksUrl(provider.url), clock, pause=30, max_age=3600)
     await keys.open()
     yield keys
     await keys.close()
-    await url.close()
 
 
 async def test_keys_come_from_the_url(fetched: FetchedKeys) -> None:
@@ -81,8 +80,7 @@ async def test_an_issuer_that_is_down_leaves_the_last_good_keys(provider: Provid
 async def test_a_start_without_the_issuer_recovers(provider: Provider, clock: HandClock) -> None:
     """An issuer that is down at start is asked again by the first token after the pause."""
     provider.status = 503
-    url = JwksUrl(provider.url)
-    keys = FetchedKeys(url, clock)
+    keys = FetchedKeys(JwksUrl(provider.url), clock)
     await keys.open()
     door = Authenticator("gateway", tokens=verifier(keys))
     with pytest.raises(IdentityError) as caught:
@@ -92,7 +90,20 @@ async def test_a_start_without_the_issuer_recovers(provider: Provider, clock: Ha
     clock.forward(31)
     assert (await door.identify(bearer(token()), NOW)).id == "alice"
     await keys.close()
-    await url.close()
+
+
+async def test_a_slow_issuer_does_not_hold_up_the_start(provider: Provider, clock: HandClock) -> None:
+    """Opening gives up waiting; the first token waits for the same fetch, so the issuer is asked once."""
+    provider.go.clear()
+    keys = FetchedKeys(JwksUrl(provider.url), clock, patience=0.01)
+    await keys.open()
+    door = Authenticator("gateway", tokens=verifier(keys))
+    waiting = [asyncio.create_task(door.identify(bearer(token()), NOW)) for _ in range(3)]
+    await asyncio.sleep(0)
+    provider.go.set()
+    assert [subject.id for subject in await asyncio.gather(*waiting)] == ["alice"] * 3
+    assert provider.asked == 1
+    await keys.close()
 
 
 async def test_redirects_are_not_followed(provider: Provider) -> None:
