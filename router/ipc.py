@@ -112,7 +112,7 @@ class Peer(asyncio.Protocol):
             self._write(number, ANSWER, await handler(payload))
         except LockgateError as error:
             self._write(number, FAILURE, [error.code, str(error)])
-        except Exception:  # noqa: BLE001  # whatever went wrong, the caller must get an answer
+        except Exception:  # whatever went wrong, the caller must get an answer
             log.exception("the call %r failed", kind)
             self._write(number, FAILURE, ["internal", f"the call '{kind}' failed; see the log"])
 

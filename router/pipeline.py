@@ -89,7 +89,7 @@ class Pipeline:
     async def decide(self, request: Request, looked: Looked | None = None) -> Decision:
         """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError."""
         timings = _Timings(self._clock)
-        document = admission_input(request)
+        document: Mapping[str, Any] = admission_input(request)
         admission = await self._judge("admission", None, document)  # 1
         timings.lap("admission")
         if admission.effect is not Effect.ALLOW:
@@ -128,7 +128,7 @@ class Pipeline:
         return decision, document
 
     async def _judge(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
-        return await judge(self.stages.policy, entry, intent, document)
+        return await judge(self.stages.policy, entry, intent, document, self.stages.policy_deadline_s)
 
     def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
         """Admission only lets in or refuses: a review or reroute needs an intent that is not known yet."""

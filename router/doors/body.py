@@ -85,19 +85,27 @@ def too_large(limit: int) -> RefusedError:
     return RefusedError(f"The body is larger than {limit} bytes.", "body_too_large", 413)
 
 
-def body_view(reader: BodyReader, content_type: str, encoding: str, text_paths: Sequence[tuple[str, ...]], text_chars: int) -> BodyView:
-    """The judged view of what was read: parsed, and with the request text found in it, or with the reason why not."""
-    data = reader.data
-    if reader.complete and not data:
-        return NO_BODY
-    if not reader.complete:
+def body_view(
+    data: bytes, digest: str | None, content_type: str, encoding: str, text_paths: Sequence[tuple[str, ...]], text_chars: int
+) -> BodyView:
+    """The judged view of what was read: parsed, and with the request text found in it, or with the reason why not. Without a `digest`
+    it is not all of the body."""
+    if digest is None:
         return BodyView(data, None, truncated=True)
+    if not data:
+        return NO_BODY
     if encoding not in ("", "identity"):
-        return BodyView(data, reader.digest, problem="encoded_body")
+        return BodyView(data, digest, problem="encoded_body")
     document, text, problem = read_text(data, content_type, text_paths)
     if text is not None and len(text) > text_chars:
         text, problem = text[:text_chars], "text_too_long"
-    return BodyView(data, reader.digest, text=text, problem=problem, json=document)
+    return BodyView(data, digest, text=text, problem=problem, json=document)
+
+
+def whole_body_view(data: bytes, content_type: str, text_paths: Sequence[tuple[str, ...]], limits: BodyLimits) -> BodyView:
+    """The view of a body that did not come over a connection; longer than the view it is truncated like any other."""
+    digest = hashlib.sha256(data).hexdigest() if len(data) <= limits.view else None
+    return body_view(data[: limits.view], digest, content_type, "", text_paths, limits.text_chars)
 
 
 def read_text(data: bytes, content_type: str, text_paths: Sequence[tuple[str, ...]]) -> tuple[Any, str | None, str | None]:

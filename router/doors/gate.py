@@ -18,8 +18,10 @@ log = logging.getLogger("lockgate.gateway")
 class Gate:
     """`runtime` may be replaced at any time; requests under way keep the one that they began with (see `idle`)."""
 
+    runtime: Runtime | None
+
     def __init__(self, gateway: Gateway, sockets: WebSocketDoor, observer: Observer, concurrency: int, queue: int) -> None:
-        self.runtime: Runtime | None = None
+        self.runtime = None
         self._gateway = gateway
         self._sockets = sockets
         self._observer = observer

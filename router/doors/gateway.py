@@ -16,7 +16,7 @@ from router.doors.head import Head, read_head
 from router.doors.relay import Exchange, Relay, outbound
 from router.doors.responses import Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
-from router.errors import AuditError, LockgateError, RefusedError
+from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
 
@@ -47,6 +47,9 @@ class Gateway:
         except AuditError as error:
             self._observer.refused(error.code, 503)
             await respond_problem(send, 503, error.code, "The decision could not be recorded, so nothing was done.")
+        except StateError as error:
+            self._observer.refused(error.code, 503)
+            await respond_problem(send, 503, error.code, str(error))
         else:
             await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
 
@@ -77,8 +80,8 @@ class Gateway:
         return read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1
 
     async def identify(self, runtime: Runtime, head: Head) -> Subject:
-        """Raises IdentityError, and RefusedError 429."""
-        subject = await runtime.authenticator.authenticate(head.headers, "gateway")  # 2
+        """Raises RefusedError (401, 403, 429), StateError."""
+        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns())  # 2
         wait = await runtime.limiter.admit(subject, head.client)  # 3
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
@@ -96,7 +99,7 @@ class Gateway:
         else:
             await reader.read_view()  # 4
             encoding = (head.text(b"content-encoding") or "").lower()
-            view = body_view(reader, content_type, encoding, options.text_paths, options.limits.text_chars)
+            view = body_view(reader.data, reader.digest, content_type, encoding, options.text_paths, options.limits.text_chars)
         return self.build(head, subject, received_ns, visible, view), looked
 
     def build(self, head: Head, subject: Subject, received_ns: int, visible: tuple[tuple[str, str], ...], body: BodyView) -> Request:

@@ -15,8 +15,8 @@ from router.ports import Outbound
 
 
 class Authenticator(Protocol):
-    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]], scope: str) -> Subject:
-        """Raises IdentityError. `scope` is what the credential must be good for: `gateway` or `decide`."""
+    async def identify(self, headers: Sequence[tuple[bytes, bytes]], now_ns: int) -> Subject:
+        """`now_ns` is Unix time. Raises IdentityError, StateError."""
 
 
 class RateLimiter(Protocol):
@@ -54,11 +54,14 @@ class DoorOptions:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything of one configuration that serves requests. A reload swaps it whole; a request keeps the one it began with."""
+    """Everything of one configuration that serves requests. The authenticators are for callers of the gateway, of the decide API, and of
+    the decide API on somebody else's behalf. A reload swaps it whole; a request keeps the one it began with."""
 
     pipeline: Pipeline
     dispatcher: Dispatcher
     authenticator: Authenticator
+    decide_authenticator: Authenticator
+    delegate_authenticator: Authenticator
     limiter: RateLimiter
     holder: Holder
     options: DoorOptions

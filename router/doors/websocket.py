@@ -15,7 +15,7 @@ from router.doors.head import trusts
 from router.doors.relay import Exchange, Relay
 from router.doors.responses import Send
 from router.doors.runtime import Observer, Runtime
-from router.errors import AuditError, DestinationError, RefusedError
+from router.errors import AuditError, DestinationError, RefusedError, StateError
 from router.ports import Clock, Socket
 
 HTTP_TO_CLOSE = {401: 3000, 403: 3003, 429: 1013, 503: 1013}
@@ -36,14 +36,17 @@ class WebSocketDoor:
         except RefusedError as error:
             self._observer.refused(error.code, error.status)
             await _reject(send, error.status)
-        except AuditError as error:
+        except (AuditError, StateError) as error:
             self._observer.refused(error.code, 503)
             await _reject(send, 503)
         else:
             outcome = exchange.decision.outcome
-            if outcome is not None:
+            if outcome is not None and outcome.result is Result.HELD:
+                await _reject(send, 403)
+                await self._relay.end(exchange, Outcome(Result.DENIED, 403, "websocket_cannot_be_held"))
+            elif outcome is not None:
                 self._observer.ended(exchange.decision, outcome)
-                await _reject(send, outcome.status if outcome.status != 202 else 403)
+                await _reject(send, outcome.status)
             else:
                 await self._connect(exchange, scope, receive, send)
 

@@ -11,14 +11,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-import msgpack
-
 from router.errors import AuditError, ReviewError
 from router.ipc import Peer, RemoteError
 from router.ports import Entry, Held
+from router.processes.messages import APPEND, HOLD, PING_LEDGER, SUBJECT_KEY
+from router.review.packing import pack_held
 
 KEYS_CACHED = 10_000
-APPEND, KEY, HOLD, PING = "append", "key", "hold", "ping_ledger"
 
 
 class RemoteLedger:
@@ -44,7 +43,7 @@ class RemoteLedger:
 
     async def ping(self) -> None:
         try:
-            await self._peer.call(PING)
+            await self._peer.call(PING_LEDGER)
         except RemoteError as error:
             raise AuditError(str(error)) from None
 
@@ -78,7 +77,7 @@ class RemoteSubjectKeys:
             self._keys.move_to_end(subject)
             return found
         try:
-            key_id, key = await self._peer.call(KEY, subject)
+            key_id, key = await self._peer.call(SUBJECT_KEY, subject)
         except RemoteError as error:
             raise AuditError(f"no key to seal the record with: {error}") from None
         self._keys[subject] = (key_id, key)
@@ -100,15 +99,3 @@ class RemoteReviews:
         except RemoteError as error:
             code = error.code if error.code != "peer_gone" else ReviewError.code
             raise ReviewError(f"the request could not be held: {error}", code) from None
-
-
-_HELD_FIELDS = Held.__slots__
-
-
-def pack_held(held: Held) -> bytes:
-    packed: bytes = msgpack.packb([getattr(held, name) for name in _HELD_FIELDS])
-    return packed
-
-
-def unpack_held(packed: bytes) -> Held:
-    return Held(**dict(zip(_HELD_FIELDS, msgpack.unpackb(packed), strict=True)))

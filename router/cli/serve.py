@@ -1,0 +1,60 @@
+"""`lockgate serve`: runs the gateway, decide and control listeners until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+
+from router.processes.control import ControlProcess, Started
+from router.telemetry.logs import configure_logs
+
+
+@click.command()
+@click.option(
+    "--config", "-c", type=click.Path(path_type=Path), default=Path("lockgate.yaml"), show_default=True, help="The configuration."
+)
+@click.option("--workers", "-w", type=click.IntRange(1, 256), help="Worker processes, instead of the configuration's number.")
+@click.option(
+    "--log", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines before workers start."
+)
+def serve(config: Path, workers: int | None, log: str) -> None:
+    """Serve the workspace until SIGTERM or Ctrl-C. SIGHUP, or a change of its files, takes up the changed workspace."""
+    configure_logs(log)
+    console = Console(stderr=True)
+    uvloop.run(_serve(config, workers, console))
+
+
+async def _serve(config: Path, workers: int | None, console: Console) -> None:
+    process = ControlProcess(config, workers, _progress(console), lambda started: _announce(console, started))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop)
+    await process.run()
+
+
+def _progress(console: Console):  # type: ignore[no-untyped-def]  # a closure over the last step shown
+    shown: dict[str, int] = {}
+
+    def progress(step: str, done: int, total: int) -> None:
+        tenth = done * 10 // max(total, 1)
+        if shown.get(step) != tenth:
+            shown[step] = tenth
+            console.print(f"  {step}: {done}/{total}", highlight=False)
+
+    return progress
+
+
+def _announce(console: Console, started: Started) -> None:
+    console.print(
+        f"[bold green]Lockgate serves[/] with {started.workers} worker(s), configuration {started.config_digest[:12]}", highlight=False
+    )
+    console.print(f"  gateway  http://{started.gateway}", highlight=False)
+    if started.decide is not None:
+        console.print(f"  decide   http://{started.decide}/v1/decide", highlight=False)
+    console.print(f"  control  http://{started.control}", highlight=False)
+    console.print(f"  ledger   {started.records} records", highlight=False)

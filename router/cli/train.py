@@ -1,0 +1,42 @@
+"""`lockgate train`: prepares the intent model of a workspace ahead of time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from router.workspace import parse, read
+
+
+@click.command()
+@click.option(
+    "--config", "-c", type=click.Path(path_type=Path), default=Path("lockgate.yaml"), show_default=True, help="The configuration."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def train(config: Path, as_json: bool) -> None:
+    """Train the intent model from the catalog's examples, or say that it is there already."""
+    from router.wiring.encoder import ensure_model, load_model  # the encoder's libraries take a while to load
+
+    workspace = parse(read(config, os.environ), os.environ)
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, object] = {}
+
+        def progress(step: str, done: int, total: int) -> None:
+            task = tasks.setdefault(step, bars.add_task(step, total=total))
+            bars.update(task, completed=done, total=total)  # type: ignore[arg-type]  # what add_task gave
+
+        path = ensure_model(workspace, progress)
+    if path is None:
+        raise click.ClickException("The catalog has no intent with examples, so there is nothing to train.")
+    report = {"model": str(path), "intents": len(workspace.catalog.intents), **load_model(workspace, path).report}
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for name, value in report.items():
+        click.echo(f"{name:>24}  {value:.4f}" if isinstance(value, float) else f"{name:>24}  {value}")

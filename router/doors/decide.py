@@ -1,0 +1,129 @@
+"""The decide door: `POST /v1/decide` gives the whole recorded decision without a dispatch, for services that enforce themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+
+from router.decision import NO_BODY, BodyView, Decision, Subject
+from router.decision import Request as Asked
+from router.decision_json import decision_document
+from router.doors.body import whole_body_view
+from router.doors.decide_models import DecideRequest, DecisionOut, Problem, SubjectIn
+from router.doors.head import decode_path, trace_context
+from router.doors.runtime import Runtime
+from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.ports import Clock, Ids, Random
+from router.problems import problem
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": why}
+    for status, why in (
+        (400, "The request is malformed."),
+        (401, "No valid credential."),
+        (403, "The credential lacks the scope `decide`, or `delegate` where a subject is named."),
+        (429, "Too many requests."),
+        (503, "The decision could not be made durable; there is none."),
+    )
+}
+
+
+class DecideDoor:
+    """`runtime` gives the configuration that serves now."""
+
+    def __init__(self, runtime: Callable[[], Runtime], clock: Clock, ids: Ids, random: Random) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._ids = ids
+        self._random = random
+
+    async def decide(self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
+        """Raises RefusedError, StateError, AuditError."""
+        runtime = self._runtime()
+        received_ns = self._clock.now_ns()
+        authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
+        caller = await authenticator.identify(headers, received_ns)
+        wait = await runtime.limiter.admit(caller, client)
+        if wait is not None:
+            raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
+        subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
+        return await runtime.pipeline.decide(self._asked(runtime, subject, received_ns, client, wanted))
+
+    def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
+        options = runtime.options
+        fields = [(name.lower().encode("latin-1", "replace"), value) for name, value in wanted.headers.items()]
+        parent = (wanted.traceparent or "").encode("latin-1", "replace")
+        content_type = "text/plain" if wanted.text is not None else "application/json"
+        return Asked(
+            id=self._ids.new(),
+            received_ns=received_ns,
+            door="decide",
+            subject=subject,
+            method=wanted.method,
+            host=wanted.host.lower(),
+            path=decode_path(wanted.path),
+            query=wanted.query,
+            headers=tuple((name.decode("latin-1"), value) for name, value in fields if name in options.visible),
+            content_type=content_type,
+            body=_view(wanted, content_type, runtime),
+            client=wanted.client or client,
+            trace=trace_context(parent, [], self._random.random() < options.sample),
+            idempotency_key=wanted.idempotency_key,
+        )
+
+
+def _on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:
+    """Who asked stays visible in the claims of the one asked for."""
+    claims = {**wanted.claims, "act": {"sub": caller.id}}  # RFC 8693 §4.1
+    return Subject(wanted.id, wanted.type, tuple(wanted.roles), tuple(wanted.groups), wanted.tenant, claims, "delegated")
+
+
+def _view(wanted: DecideRequest, content_type: str, runtime: Runtime) -> BodyView:
+    if wanted.text is None and wanted.body is None:
+        return NO_BODY
+    data = wanted.text.encode("utf-8", "surrogatepass") if wanted.text is not None else orjson.dumps(wanted.body)
+    return whole_body_view(data, content_type, runtime.options.text_paths, runtime.options.limits)
+
+
+def create_app(door: DecideDoor, ready: Callable[[], bool]) -> FastAPI:
+    """Version 1 of the API. Errors are RFC 9457 problems."""
+    app = FastAPI(title="Lockgate decide API", version="1", docs_url=None, redoc_url=None)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return Response(status_code=200, content=b"ok\n", media_type="text/plain")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        return Response(status_code=200 if ready() else 503, content=b"ready\n" if ready() else b"not ready\n", media_type="text/plain")
+
+    @app.post("/v1/decide", response_model=DecisionOut, responses=PROBLEMS, summary="Decide about a request without dispatching it")
+    async def decide(wanted: DecideRequest, request: Request) -> Response:
+        client = request.client.host if request.client is not None else ""
+        decision = await door.decide(request.scope["headers"], client, wanted)
+        return Response(orjson.dumps(decision_document(decision)), media_type="application/json")
+
+    app.add_exception_handler(LockgateError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return app
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, RefusedError) else 503 if isinstance(error, AuditError | StateError) else 500
+    code = error.code if isinstance(error, LockgateError) else "internal"
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, RefusedError) and error.retry_after is not None else {}
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="lockgate"'
+    return Response(problem(status, code, detail=str(error)), status, headers, "application/problem+json")
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = "; ".join(f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in faults[:5])
+    return Response(problem(400, "invalid_request", detail=detail), 400, media_type="application/problem+json")

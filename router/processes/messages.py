@@ -1,0 +1,18 @@
+"""The calls between the control process and its workers, by name."""
+
+from __future__ import annotations
+
+# A worker asks the control process.
+APPEND = "append"
+SUBJECT_KEY = "subject_key"
+HOLD = "hold"
+PING_LEDGER = "ping_ledger"
+REFUSED = "refused"
+
+# The control process asks a worker.
+PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves
+ACTIVATE = "activate"  # let it serve
+METRICS = "metrics"
+FORGET_KEYS = "forget_keys"
+DRAIN = "drain"
+PING = "ping"

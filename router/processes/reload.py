@@ -1,0 +1,118 @@
+"""Taking up a changed workspace: checked beside the one that serves, swapped whole, the last good one kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+import watchfiles
+
+from router.config import Config
+from router.errors import ConfigError, LockgateError
+from router.processes.evidence import Evidence
+from router.processes.supervisor import Assignment, Supervisor
+from router.processes.training import Progress, prepare_model
+from router.workspace import Snapshot, Workspace, parse, read, watched
+
+log = logging.getLogger("lockgate.reload")
+SETTLE_MS = 200  # editors write a file in several steps
+
+
+class Follower(Protocol):
+    async def follow(self, workspace: Workspace) -> None:
+        """Takes up a configuration that the workers have taken up."""
+
+
+class Reloader:
+    """`problem` is why the last attempt failed, None after a success."""
+
+    def __init__(
+        self,
+        path: Path,
+        snapshot: Snapshot,
+        workspace: Workspace,
+        evidence: Evidence,
+        supervisor: Supervisor,
+        follower: Follower,
+        progress: Progress,
+    ) -> None:
+        self._path = path
+        self.workspace = workspace
+        self._evidence = evidence
+        self._supervisor = supervisor
+        self._follower = follower
+        self._progress = progress
+        self._one_at_a_time = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._files = watched(snapshot)
+        self.problem: str | None = None
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def reload(self) -> str:
+        """The digest that serves now. Raises ConfigError; what served goes on serving."""
+        async with self._one_at_a_time:
+            try:
+                await self._reload()
+            except LockgateError as error:
+                self.problem = str(error)
+                log.error("the changed workspace is not used; the last good one serves on:\n%s", error)
+                raise
+            self.problem = None
+            return self.workspace.digests.config
+
+    async def _reload(self) -> None:
+        snapshot = read(self._path, os.environ)
+        if snapshot.digest == self.workspace.digests.config:
+            return
+        workspace = parse(snapshot, os.environ)
+        refuse_what_needs_a_restart(self.workspace.config, workspace.config)
+        model = await prepare_model(self._path, self._progress)
+        digests = workspace.digests
+        await self._supervisor.change(Assignment(digests.config, snapshot.to_bytes(), model))
+        await self._follower.follow(workspace)
+        self.workspace, self._files = workspace, watched(snapshot)
+        told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
+        await self._evidence.system("config_changed", told)
+        log.info("configuration %s is live", digests.config[:12])
+
+    async def watch(self) -> None:
+        """Reloads when a file of the workspace changes, or when woken."""
+        while True:
+            changed = asyncio.ensure_future(self._changed())
+            woken = asyncio.ensure_future(self._woken.wait())
+            try:
+                await asyncio.wait((changed, woken), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+                woken.cancel()
+            self._woken.clear()
+            await self._quietly()
+
+    async def _quietly(self) -> None:
+        try:
+            await self.reload()
+        except LockgateError:
+            return  # said in the log and in `problem`
+        except Exception:  # the watch must go on
+            log.exception("reloading failed in a way that nobody foresaw; the last good configuration serves on")
+
+    async def _changed(self) -> None:
+        """Returns when something in the folders of the workspace's files changed."""
+        folders = sorted({file.parent for file in self._files if file.parent.is_dir()})
+        async for _ in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False, raise_interrupt=False):
+            return
+
+
+def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
+    """Listeners, state and evidence belong to the process and not to a configuration."""
+    names = ("state", "decide", "control", "audit", "workers")
+    changed = [name for name in names if getattr(before, name) != getattr(after, name)]
+    if before.gateway.listen != after.gateway.listen or before.gateway.limits != after.gateway.limits:
+        changed.append("gateway.listen and gateway.limits")
+    if changed:
+        raise ConfigError(f"A change of {', '.join(changed)} needs a restart; nothing of the changed workspace is used until then.")

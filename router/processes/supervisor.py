@@ -1,0 +1,146 @@
+"""Starts workers, keeps them running, and hands them configurations: all of them take a new one, or none does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.errors import ConfigError, LockgateError
+from router.ipc import Handler, Peer, RemoteError, connect
+from router.processes import messages
+
+log = logging.getLogger("lockgate.supervisor")
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
+HEALTHY_AFTER_S = 30.0
+KILL_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A configuration as workers get it."""
+
+    digest: str
+    snapshot: bytes
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    index: int
+    process: asyncio.subprocess.Process
+    peer: Peer
+
+    async def take(self, assignment: Assignment) -> None:
+        """Raises RemoteError with the worker's own fault."""
+        await self.peer.call(messages.PREPARE, [assignment.snapshot, assignment.model])
+        await self.peer.call(messages.ACTIVATE, assignment.digest)
+
+
+class Supervisor:
+    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls."""
+
+    def __init__(self, listening: Sequence[socket.socket], handlers: Callable[[], Mapping[str, Handler]]) -> None:
+        self._listening = listening
+        self._handlers = handlers
+        self._workers: dict[int, Worker] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._current: Assignment | None = None
+        self._changing = asyncio.Lock()
+        self._draining = False
+        self._count = 0
+
+    async def start(self, count: int, assignment: Assignment) -> None:
+        """Returns when every worker serves. Raises ConfigError where one cannot."""
+        self._current, self._count = assignment, count
+        starting = [self._spawn(index) for index in range(count)]
+        results = await asyncio.gather(*starting, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise ConfigError(str(result)) from result
+        self._keepers = [asyncio.create_task(self._keep(index)) for index in range(count)]
+
+    async def change(self, assignment: Assignment) -> None:
+        """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
+        async with self._changing:
+            workers = list(self._workers.values())
+            payload = [assignment.snapshot, assignment.model]
+            prepared = await asyncio.gather(*(each.peer.call(messages.PREPARE, payload) for each in workers), return_exceptions=True)
+            for fault in prepared:
+                if isinstance(fault, RemoteError) and fault.code != "peer_gone":
+                    raise ConfigError(str(fault))
+            self._current = assignment  # a worker that starts from here on gets the new one
+            await asyncio.gather(*(each.peer.call(messages.ACTIVATE, assignment.digest) for each in workers), return_exceptions=True)
+
+    async def ask(self, kind: str) -> list[tuple[int, object]]:
+        """(index, answer) of every worker that answers."""
+        workers = list(self._workers.values())
+        answers = await asyncio.gather(*(each.peer.call(kind) for each in workers), return_exceptions=True)
+        return [(each.index, answer) for each, answer in zip(workers, answers, strict=True) if not isinstance(answer, BaseException)]
+
+    @property
+    def alive(self) -> int:
+        return sum(1 for worker in self._workers.values() if worker.process.returncode is None)
+
+    async def drain(self) -> None:
+        """Workers finish what they are doing and end; one that takes too long is ended."""
+        self._draining = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await self.ask(messages.DRAIN)
+        await asyncio.gather(*(_end(worker) for worker in self._workers.values()))
+
+    async def _keep(self, index: int) -> None:
+        """Starts a worker again when it ends by itself, more slowly each time it ends soon."""
+        pause = FIRST_PAUSE_S
+        while True:
+            began = asyncio.get_running_loop().time()
+            status = await self._workers[index].process.wait()
+            if self._draining:
+                return
+            log.error("worker %d ended with status %s; starting another", index, status)
+            if asyncio.get_running_loop().time() - began > HEALTHY_AFTER_S:
+                pause = FIRST_PAUSE_S
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+            with contextlib.suppress(LockgateError):
+                await self._spawn(index)
+
+    async def _spawn(self, index: int) -> None:
+        ours, theirs = socket.socketpair()
+        descriptors = [theirs.fileno(), *(sock.fileno() for sock in self._listening)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "router.processes.worker",
+            *map(str, (index, self._count, *descriptors)),
+            pass_fds=descriptors,
+            env=_environment(),
+        )
+        theirs.close()
+        worker = Worker(index, process, await connect(ours, self._handlers()))
+        self._workers[index] = worker
+        async with self._changing:
+            if self._current is not None:
+                await worker.take(self._current)
+
+
+async def _end(worker: Worker) -> None:
+    try:
+        async with asyncio.timeout(KILL_AFTER_S):
+            await worker.process.wait()
+    except TimeoutError:
+        log.error("worker %d did not finish in time and is ended", worker.index)
+        worker.process.kill()
+        await worker.process.wait()
+    worker.peer.close()
+
+
+def _environment() -> dict[str, str]:
+    """One thread for numeric libraries: a worker is one core's worth of work."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

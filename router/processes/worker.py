@@ -1,0 +1,218 @@
+"""A worker: the gateway and decide doors on one core. It owns no durable state; the control process does.
+
+Started by the supervisor as `python -m router.processes.worker`, with the socket pair and the listening sockets inherited.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from router.doors.decide import create_app
+from router.doors.http1 import guarded
+from router.errors import LockgateError
+from router.ipc import Handler, Peer, connect
+from router.processes import messages
+from router.processes.refusals import Refusals
+from router.processes.remote import RemoteLedger, RemoteReviews, RemoteSubjectKeys
+from router.processes.server import Server, inherited, server
+from router.snapshot import Snapshot
+from router.system import SystemClock, SystemRandom, UuidV7
+from router.telemetry.logs import configure_logs
+from router.telemetry.setup import Telemetry, start_telemetry
+from router.wiring.doors import Doors, make_doors
+from router.wiring.runtime import Built, Services, build
+from router.workspace import parse
+
+log = logging.getLogger("lockgate.worker")
+GRACE_S = 25.0
+REFUSALS_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """File descriptors; `decide` is None where that door is switched off."""
+
+    ipc: int
+    gateway: int
+    decide: int | None
+
+
+class Worker:
+    def __init__(self, index: int, workers: int) -> None:
+        self._index = index
+        self._workers = workers
+        self._prepared: dict[str, Built] = {}
+        self._serving: Built | None = None
+        self._doors: Doors | None = None
+        self._services: Services | None = None
+        self._telemetry: Telemetry | None = None
+        self._refusals = Refusals()
+        self._servers: list[Server] = []
+        self._configured = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    async def run(self, given: Inherited) -> None:
+        peer = await connect(inherited(given.ipc), self._handlers())
+        self._services = _services(peer, self._workers)
+        watch = asyncio.create_task(self._stop_with(peer))
+        reporting = asyncio.create_task(self._report_refusals(peer))
+        try:
+            await self._first_of(self._configured, self._stopping)
+            if not self._stopping.is_set():
+                await self._serve(given)
+        finally:
+            reporting.cancel()
+            await self._tell_refusals(peer)
+            watch.cancel()
+            await self._close(peer)
+
+    def stop(self) -> None:
+        """Ends the servers once what they are serving is finished."""
+        self._stopping.set()
+        for running in self._servers:
+            running.stop()
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        return {
+            messages.PREPARE: self._prepare,
+            messages.ACTIVATE: self._activate,
+            messages.METRICS: self._metrics,
+            messages.FORGET_KEYS: self._forget_keys,
+            messages.DRAIN: self._drain,
+            messages.PING: self._ping,
+        }
+
+    async def _prepare(self, payload: Any) -> None:
+        """`[snapshot bytes, model directory or None]`. Raises ConfigError; what serves goes on serving."""
+        snapshot_bytes, model = payload
+        workspace = parse(Snapshot.from_bytes(snapshot_bytes), os.environ)
+        if self._telemetry is None:
+            configure_logs(workspace.config.telemetry.log)
+            self._telemetry = start_telemetry(workspace.config.telemetry.otlp, f"worker-{self._index}", self._refusals.add)
+        if self._services is None:
+            raise LockgateError("the worker has no connection yet", "not_connected")
+        self._prepared[workspace.digests.config] = await build(workspace, model, self._services, self._telemetry, self._serving)
+
+    async def _activate(self, digest: Any) -> None:
+        if self._telemetry is None or digest not in self._prepared:
+            raise LockgateError("that configuration was not prepared", "not_prepared")
+        built, before = self._prepared.pop(digest), self._serving
+        if self._doors is None:
+            self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
+        self._doors.serve(built.runtime)
+        self._serving = built
+        self._configured.set()
+        if before is not None:
+            self._retire(before, built)
+
+    def _retire(self, before: Built, after: Built) -> None:
+        """The former configuration is closed when the last request that began under it has ended."""
+
+        async def close() -> None:
+            if self._doors is not None:
+                await self._doors.gate.idle(before.runtime)
+            await before.close(keeping=after)
+
+        task = asyncio.create_task(close())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _serve(self, given: Inherited) -> None:
+        if self._serving is None or self._doors is None:
+            return
+        limits = self._serving.workspace.config.gateway.limits
+        http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes)
+        self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S)]
+        sockets = [inherited(given.gateway)]
+        if given.decide is not None:
+            app = create_app(self._doors.decide, lambda: not self._stopping.is_set())
+            self._servers.append(server(app, http=http, grace_s=GRACE_S))
+            sockets.append(inherited(given.decide))
+        await asyncio.gather(*(running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)))
+
+    async def _stop_with(self, peer: Peer) -> None:
+        """Without the control process nothing can be recorded, so nothing may be accepted."""
+        await peer.closed.wait()
+        self.stop()
+
+    async def _report_refusals(self, peer: Peer) -> None:
+        while True:
+            await asyncio.sleep(REFUSALS_EVERY_S)
+            await self._tell_refusals(peer)
+
+    async def _tell_refusals(self, peer: Peer) -> None:
+        counts = self._refusals.take()
+        if not counts:
+            return
+        try:
+            await peer.call(messages.REFUSED, counts)
+        except LockgateError:
+            self._refusals.put(counts)
+
+    async def _metrics(self, _: Any) -> str:
+        return self._telemetry.exposition() if self._telemetry is not None else ""
+
+    async def _forget_keys(self, _: Any) -> None:
+        if self._services is not None:
+            self._services.keys.forget()
+
+    async def _drain(self, _: Any) -> None:
+        self.stop()
+
+    async def _ping(self, _: Any) -> str:
+        return self._serving.workspace.digests.config if self._serving is not None else ""
+
+    async def _close(self, peer: Peer) -> None:
+        for built in (*self._prepared.values(), *((self._serving,) if self._serving is not None else ())):
+            await built.close()
+        if self._telemetry is not None:
+            self._telemetry.close()
+        peer.close()
+
+    @staticmethod
+    async def _first_of(*events: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
+
+def _services(peer: Peer, workers: int) -> Services:
+    return Services(
+        ledger=RemoteLedger(peer),
+        keys=RemoteSubjectKeys(peer),
+        reviews=RemoteReviews(peer),
+        clock=SystemClock(),
+        ids=UuidV7(),
+        random=SystemRandom(),
+        workers=workers,
+    )
+
+
+async def main(index: int, workers: int, given: Inherited) -> None:
+    worker = Worker(index, workers)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, worker.stop)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C goes to the whole group; the control process drains us
+    await worker.run(given)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("index", type=int)
+    parser.add_argument("workers", type=int)
+    parser.add_argument("ipc", type=int)
+    parser.add_argument("gateway", type=int)
+    parser.add_argument("decide", type=int, nargs="?")
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(main(options.index, options.workers, Inherited(options.ipc, options.gateway, options.decide)))

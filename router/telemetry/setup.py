@@ -1,0 +1,77 @@
+"""Telemetry of one process: metrics always, one span a request where it is sampled, logs that carry the trace id."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.decision import Decision, Outcome
+from router.errors import AuditError
+from router.pipeline import Recorder
+from router.telemetry.exporting import Exporters, make_exporters
+from router.telemetry.metrics import Metrics
+from router.telemetry.tracing import Tracing
+
+
+class Telemetry:
+    """Implements the doors' Observer. `count_refusal` takes refusals to where they are recorded."""
+
+    def __init__(self, exporters: Exporters | None, count_refusal: Callable[[str], None]) -> None:
+        self.metrics = Metrics()
+        self._count_refusal = count_refusal
+        self._exporters = exporters
+        self._tracing = Tracing(exporters.tracers) if exporters is not None else None
+        if exporters is not None:
+            exporters.start(self.metrics.registry)
+
+    def refused(self, code: str, status: int) -> None:
+        self.metrics.refused(code)
+        self._count_refusal(code)
+
+    def ended(self, decision: Decision, outcome: Outcome) -> None:
+        self.metrics.decided(decision)
+        self.metrics.ended(decision, outcome)
+        trace = decision.request.trace
+        if self._tracing is not None and trace is not None and trace.sampled:
+            self._tracing.request(decision, outcome, trace)
+
+    def timed(self, recorder: Recorder) -> Recorder:
+        return TimedRecorder(recorder, self.metrics)
+
+    def exposition(self) -> str:
+        return self.metrics.exposition()
+
+    def close(self) -> None:
+        if self._exporters is not None:
+            self._exporters.close()
+
+
+class TimedRecorder:
+    """Measures how long a request waits for its records."""
+
+    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
+        self._recorder = recorder
+        self._metrics = metrics
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
+        began, failed = time.perf_counter_ns(), False
+        try:
+            await self._recorder.decided(decision, policy_input)
+        except AuditError:
+            failed = True
+            raise
+        finally:
+            self._metrics.recorded(time.perf_counter_ns() - began, failed)
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+        try:
+            await self._recorder.ended(decision, outcome)
+        except AuditError:
+            self._metrics.recorded(0, failed=True)
+            raise
+
+
+def start_telemetry(otlp: str | None, instance: str, count_refusal: Callable[[str], None]) -> Telemetry:
+    """`otlp` is the base URL of an OTLP/HTTP collector, or None for no export."""
+    return Telemetry(make_exporters(otlp, instance) if otlp is not None else None, count_refusal)

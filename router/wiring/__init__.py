@@ -1,0 +1,1 @@
+"""From what is configured to the parts that run."""

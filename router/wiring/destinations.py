@@ -1,0 +1,78 @@
+"""Running destinations. Those whose settings a reload leaves alone go on, with their connections, circuits and health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from router.ports import Clock, Destination, Random
+from router.registry import ADAPTERS
+from router.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One destination and the settings that it was built from."""
+
+    settings: BaseModel
+    client: str
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    by_name: Mapping[str, Running]
+    by_route: Mapping[str, Destination]
+
+    async def close(self, keeping: Destinations | None = None) -> None:
+        kept = {id(running.destination) for running in keeping.by_name.values()} if keeping is not None else set()
+        for running in self.by_name.values():
+            if id(running.destination) not in kept:
+                await running.destination.close()
+
+
+async def make_destinations(workspace: Workspace, clock: Clock, random: Random, before: Destinations | None = None) -> Destinations:
+    """Opens what is new. Raises what a destination's `open` raises, after closing what was opened here."""
+    client = workspace.config.gateway.client
+    running: dict[str, Running] = {}
+    opened: list[Destination] = []
+    try:
+        for name, settings in workspace.destinations.items():
+            former = before.by_name.get(name) if before is not None else None
+            if former is not None and former.settings == settings and former.client == client:
+                running[name] = former
+                continue
+            made = _build(workspace, name, settings, client, clock, random)
+            opened.append(made)
+            await made.open()
+            running[name] = Running(settings, client, made)
+    except BaseException:
+        for destination in opened:
+            await destination.close()
+        raise
+    return Destinations(running, _by_route(workspace, running))
+
+
+def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:
+    module = ADAPTERS.load("destination", workspace.catalog.destinations[name].adapter)
+    made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random)
+    return made
+
+
+def _with_client(settings: BaseModel, client: str) -> BaseModel:
+    """The gateway's HTTP client, unless the destination names its own."""
+    fields = type(settings).model_fields
+    return settings.model_copy(update={"client": client}) if "client" in fields and "client" not in settings.model_fields_set else settings
+
+
+def _by_route(workspace: Workspace, running: Mapping[str, Running]) -> dict[str, Destination]:
+    found: dict[str, Destination] = {}
+    for name, route in workspace.catalog.routes.items():
+        destination: Any = running[route.destination].destination
+        if route.timeouts is not None:
+            destination = destination.with_timeouts(**route.timeouts.model_dump(exclude_none=True))
+        found[name] = destination
+    return found

@@ -1,0 +1,37 @@
+"""The front doors of a worker, which outlive configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.config import GatewayLimits
+from router.doors.decide import DecideDoor
+from router.doors.gate import Gate
+from router.doors.gateway import Gateway
+from router.doors.runtime import Observer, Runtime
+from router.doors.websocket import WebSocketDoor
+from router.errors import LockgateError
+from router.wiring.runtime import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    gate: Gate
+    decide: DecideDoor
+
+    def serve(self, runtime: Runtime) -> None:
+        """From now on; requests under way keep the configuration that they began with."""
+        self.gate.runtime = runtime
+
+
+def make_doors(limits: GatewayLimits, services: Services, observer: Observer) -> Doors:
+    gateway = Gateway(services.clock, services.ids, services.random, observer)
+    sockets = WebSocketDoor(gateway, services.clock, observer)
+    gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue)
+
+    def current() -> Runtime:
+        if gate.runtime is None:
+            raise LockgateError("Lockgate is starting.", "starting")
+        return gate.runtime
+
+    return Doors(gate, DecideDoor(current, services.clock, services.ids, services.random))

@@ -1,0 +1,53 @@
+"""The configured encoder, and the intent model trained for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embeddings.errors import EmbeddingsError
+from embeddings.model import IntentModel
+from embeddings.ports import Encoder
+from embeddings.train import Progress, load_or_train, silent
+from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
+from router.errors import ConfigError
+from router.registry import ADAPTERS
+from router.workspace import Workspace
+
+
+def load_encoder(workspace: Workspace) -> Encoder:
+    """Raises ConfigError in one sentence, which names what to install."""
+    settings = workspace.encoder
+    module = ADAPTERS.load("encoder", workspace.config.classifier.encoder.adapter)
+    encoder: Encoder
+    try:
+        if isinstance(settings, OnnxEncoderSettings):
+            encoder = module.OnnxEncoder(workspace.path(settings.directory), threads=settings.threads, expected_digest=settings.digest)
+        elif isinstance(settings, MinilmEncoder):
+            encoder = module.load_minilm(threads=settings.threads, expected_digest=settings.digest)
+        elif isinstance(settings, SentenceTransformersEncoder):
+            encoder = module.SentenceTransformersEncoder(settings.model, device=settings.device)
+        else:
+            raise ConfigError(f"There is no way to make an encoder from {type(settings).__name__}.")
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+    return encoder
+
+
+def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | None:
+    """Where the model trained from this catalog is; trained now if it is not there yet. None for a catalog without intents."""
+    if not any(intent.examples for intent in workspace.catalog.intents.values()):
+        return None
+    examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
+    cache = workspace.path(workspace.config.state) / "models"
+    try:
+        model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, load_encoder(workspace), progress)
+        return model.save(cache / "by-digest")
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def load_model(workspace: Workspace, path: Path) -> IntentModel:
+    try:
+        return IntentModel.load(path, load_encoder(workspace))
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error

@@ -1,0 +1,37 @@
+"""A pipeline without ledger and destinations: it decides, and that is all."""
+
+from __future__ import annotations
+
+from adapters.encoder_tier import EncoderTier
+from router.audit.recorder import NoRecorder
+from router.decision import BodyView, Decision, Request, Subject
+from router.doors.body import whole_body_view
+from router.doors.head import decode_path
+from router.pipeline import Pipeline
+from router.system import SystemClock, UuidV7
+from router.wiring.encoder import ensure_model, load_model
+from router.wiring.runtime import door_options, make_policy
+from router.wiring.stages import make_stages
+from router.workspace import Workspace
+
+
+async def decide_only(workspace: Workspace, subject: Subject, method: str, path: str, data: bytes, content_type: str) -> Decision:
+    """Trains the model first if the workspace has none yet. Raises ConfigError, PolicyError."""
+    found = ensure_model(workspace)
+    model = load_model(workspace, found) if found is not None else None
+    tiers = (EncoderTier(model),) if model is not None else ()
+    clock, ids = SystemClock(), UuidV7()
+    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock), NoRecorder(), clock, ids)
+    view = _view(workspace, data, content_type)
+    kind = content_type if data else ""
+    request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)
+    try:
+        return await pipeline.decide(request)
+    finally:
+        for tier in tiers:
+            tier.close()
+
+
+def _view(workspace: Workspace, data: bytes, content_type: str) -> BodyView:
+    options = door_options(workspace)
+    return whole_body_view(data, content_type, options.text_paths, options.limits)

@@ -1,0 +1,121 @@
+"""One configuration, built: everything that serves its requests, and how to let go of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Protocol
+
+from adapters.encoder_tier import EncoderTier
+from adapters.local_limits import LocalLimits
+from router.audit.recorder import LedgerRecorder
+from router.dispatch import Dispatcher
+from router.doors.body import BodyLimits
+from router.doors.runtime import DoorOptions, Runtime
+from router.identity.rate_limit import LimitRule, RateLimiter
+from router.pipeline import Pipeline, Recorder
+from router.ports import Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
+from router.registry import ADAPTERS
+from router.review.holding import Holding
+from router.stages.rules import json_path
+from router.wiring.destinations import Destinations, make_destinations
+from router.wiring.encoder import load_model
+from router.wiring.identity import Identity, make_identity
+from router.wiring.stages import make_stages
+from router.workspace import Workspace
+
+
+class ForgettingKeys(SubjectKeys, Protocol):
+    def forget(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What outlives every configuration."""
+
+    ledger: Ledger
+    keys: ForgettingKeys
+    reviews: ReviewStore
+    clock: Clock
+    ids: Ids
+    random: Random
+    workers: int = 1
+
+
+class RecorderWrapper(Protocol):
+    def timed(self, recorder: Recorder) -> Recorder: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    workspace: Workspace
+    runtime: Runtime
+    identity: Identity
+    destinations: Destinations
+    tiers: tuple[EncoderTier, ...]
+    services: Services
+
+    async def close(self, keeping: Built | None = None) -> None:
+        """`keeping` is the configuration that follows, which may go on using some parts."""
+        await self.destinations.close(keeping.destinations if keeping is not None else None)
+        await self.identity.close()
+        for tier in self.tiers:
+            tier.close()
+
+
+async def build(
+    workspace: Workspace, model_path: str | None, services: Services, telemetry: RecorderWrapper, before: Built | None = None
+) -> Built:
+    """Raises ConfigError, EmbeddingsError and whatever an adapter's `open` raises; nothing is left open then."""
+    model = await asyncio.to_thread(load_model, workspace, Path(model_path)) if model_path is not None else None
+    tiers = (EncoderTier(model),) if model is not None else ()
+    policy = make_policy(workspace)
+    destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before is not None else None)
+    identity = await make_identity(workspace, services.clock)
+    stages = make_stages(workspace, tiers, model, policy, services.clock)
+    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock))
+    holding = Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires)
+    runtime = Runtime(
+        pipeline=Pipeline(stages, recorder, services.clock, services.ids),
+        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask),
+        authenticator=identity.gateway,
+        decide_authenticator=identity.decide,
+        delegate_authenticator=identity.delegate,
+        limiter=rate_limiter(workspace, services),
+        holder=holding,
+        options=door_options(workspace),
+        descriptions={name: intent.description for name, intent in workspace.catalog.intents.items()},
+    )
+    return Built(workspace, runtime, identity, destinations, tiers, services)
+
+
+def make_policy(workspace: Workspace) -> PolicyEngine:
+    engine: PolicyEngine = ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies)
+    return engine
+
+
+def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:
+    """Each worker keeps its own counts, so each gets its share of the rate: together they never admit more than the whole."""
+    share = services.workers
+    rules = workspace.config.limits
+    return RateLimiter(
+        [LimitRule(each.name, each.by, LocalLimits(each.rate / share, max(1.0, each.burst / share), services.clock)) for each in rules]
+    )
+
+
+def door_options(workspace: Workspace) -> DoorOptions:
+    gateway, catalog = workspace.config.gateway, workspace.catalog
+    named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
+    limits = gateway.limits
+    return DoorOptions(
+        trusted=tuple(ip_network(network) for network in gateway.trusted_proxies),
+        limits=BodyLimits(limits.body, limits.view, limits.text_chars, limits.body_timeout),
+        visible=frozenset(name.encode() for name in named),
+        text_paths=tuple(json_path(path) for path in gateway.text),
+        sample=workspace.config.telemetry.sample,
+        streams=frozenset(name for name, route in catalog.routes.items() if route.stream),
+        websockets=frozenset(name for name, route in catalog.routes.items() if route.websocket),
+        deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
+    )

@@ -1,0 +1,106 @@
+"""The pipeline's stages from a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from embeddings.model import IntentModel
+from router.catalog import Catalog, Intent
+from router.catalog import Rule as RuleEntry
+from router.config import Config, OnAbstain
+from router.errors import ConfigError
+from router.pipeline import Stages
+from router.ports import Clock, PolicyEngine, Tier
+from router.stages.classification import Cascade, Thresholds
+from router.stages.risk import RiskModel
+from router.stages.risk import Thresholds as Levels
+from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
+from router.stages.rules import Rule, RuleIndex, json_path
+from router.stages.signals import SignalDetector
+from router.workspace import Workspace
+
+NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
+
+
+def make_stages(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock) -> Stages:
+    config, catalog = workspace.config, workspace.catalog
+    return Stages(
+        rules=rule_index(catalog.rules),
+        signals=SignalDetector(most_chars=config.gateway.limits.view),
+        cascade=_cascade(workspace, tiers, model, clock),
+        risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
+        policy=policy,
+        policy_deadline_s=config.policy.deadline,
+        routing=routing_table(catalog, config),
+        config_digest=workspace.digests.config,
+        catalog_digest=workspace.digests.catalog,
+    )
+
+
+def rule_index(rules: Sequence[RuleEntry]) -> RuleIndex:
+    return RuleIndex([_rule(entry) for entry in rules])
+
+
+def _rule(entry: RuleEntry) -> Rule:
+    match = entry.match
+    return Rule(
+        name=entry.name,
+        intent=entry.intent,
+        route=entry.route,
+        methods=frozenset(match.method),
+        path=match.path,
+        headers=tuple(match.header.items()),
+        json=tuple((json_path(path), value) for path, value in match.values.items()),
+        regex=match.regex,
+    )
+
+
+def routing_table(catalog: Catalog, config: Config) -> RoutingTable:
+    routes = {name: RouteEntry(name, route.destination, route.path, route.method) for name, route in catalog.routes.items()}
+    intents = {name: _intent(name, intent, catalog) for name, intent in catalog.intents.items()}
+    return RoutingTable(routes, intents, _abstain(config.gateway.on_abstain) or "clarify")
+
+
+def _intent(name: str, intent: Intent, catalog: Catalog) -> IntentEntry:
+    on_abstain = _abstain(intent.on_abstain) or _abstain(catalog.routes[intent.route].on_abstain)
+    return IntentEntry(name, intent.route, intent.risk.value, intent.owner, intent.tags, on_abstain)
+
+
+def _abstain(wanted: OnAbstain | None) -> str | None:
+    return None if wanted is None else wanted.route or wanted.action
+
+
+def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock) -> Cascade:
+    classifier = workspace.config.classifier
+    default = Thresholds(_confidence(classifier.max_error, classifier.min_confidence, model), classifier.min_margin, classifier.min_scope)
+    return Cascade(
+        tiers,
+        default,
+        by_intent_thresholds(workspace.catalog.intents, default, model),
+        catalog_digest=workspace.digests.catalog,
+        deadline_s=classifier.deadline,
+        cache_size=classifier.cache,
+        clock=clock,
+    )
+
+
+def by_intent_thresholds(intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None) -> dict[str, Thresholds]:
+    return {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+
+
+def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) -> Thresholds:
+    confidence = default.confidence
+    if intent.min_confidence is not None or intent.max_error is not None:
+        confidence = _confidence(intent.max_error, intent.min_confidence, model)
+    margin = intent.min_margin if intent.min_margin is not None else default.margin
+    return Thresholds(confidence, margin, default.scope)
+
+
+def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:
+    """The stated risk's threshold from calibration data, never under a stated floor; unreachable where no threshold keeps the risk."""
+    if max_error is None:
+        if floor is None:
+            raise ConfigError("A threshold needs 'min_confidence' or 'max_error'.")
+        return floor
+    learnt = model.threshold_for(max_error) if model is not None else None
+    return NEVER if learnt is None else learnt
