@@ -21,8 +21,3 @@ class LinearHead:
         scores: Vector = np.vecdot(self.weights, vector)
         scores += self.bias
         return scores
-
-    def logits_of(self, vectors: Matrix) -> Matrix:
-        """Shape (n, intents)."""
-        scores: Matrix = vectors @ self.weights.T + self.bias
-        return scores.astype(np.float32, copy=False)

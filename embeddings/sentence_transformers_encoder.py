@@ -22,9 +22,17 @@ DEFAULT_MAX_TOKENS = 512
 class SentenceTransformersEncoder:
     """`model`: a directory, or a hub name that is downloaded at first use. Code that comes with a model is never run."""
 
-    def __init__(self, model: str, *, revision: str | None = None, offline: bool = False, expected_digest: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        device: str = "cpu",
+        offline: bool = False,
+        expected_digest: str | None = None,
+    ) -> None:
         self.name = model
-        self._model = _load(model, revision, offline)
+        self._model = _load(model, revision, device, offline)
         self.max_tokens = int(self._model.get_max_seq_length() or DEFAULT_MAX_TOKENS)
         self.digest = _digest(self._model, self.max_tokens)
         if expected_digest is not None and expected_digest != self.digest:
@@ -41,7 +49,7 @@ class SentenceTransformersEncoder:
         return vector
 
 
-def _load(model: str, revision: str | None, offline: bool) -> Any:
+def _load(model: str, revision: str | None, device: str, offline: bool) -> Any:
     try:
         library = import_module("sentence_transformers")
     except ImportError as error:
@@ -50,7 +58,7 @@ def _load(model: str, revision: str | None, offline: bool) -> Any:
             f"Encoder {model!r} needs sentence-transformers: install the extra `lockgate[sentence-transformers]`.",
         ) from error
     try:
-        return library.SentenceTransformer(model, revision=revision, local_files_only=offline, device="cpu")
+        return library.SentenceTransformer(model, revision=revision, local_files_only=offline, device=device)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[:1]
         raise EmbeddingsError("encoder_missing", f"Encoder {model!r} cannot be loaded: {' '.join(reason)}") from error

@@ -18,7 +18,7 @@ from embeddings.ports import Matrix
 GRADIENT_TOLERANCE = 1e-5
 MAX_ITERATIONS = 2000
 # Inverse strength of the ridge, in the units of a summed loss.
-STRENGTHS = (3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def test_scores_are_the_softmax_of_the_head(classes: int, seed: int, temperature
     """The best five, best first, with the probabilities the plain formula gives."""
     head, vectors, labels, vector = random_parts(classes, seed)
     scores = score(head, build_index(vectors, labels, classes), temperature, vector)
-    logits = head.logits_of(vector[None]).astype(np.float64)
+    logits = (head.weights @ vector + head.bias)[None].astype(np.float64)
     expected = softmax(logits / temperature)[0]
     assert scores.order == np.argsort(-logits[0])[:5].tolist()
     assert scores.calibrated == pytest.approx(expected[scores.order].tolist(), rel=1e-3, abs=1e-9)
