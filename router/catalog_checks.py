@@ -30,6 +30,10 @@ class Parts:
         """All names in a section, those of faulty entries included."""
         return [str(name) for name, _ in _entries(self.document, section)]
 
+    def weights(self) -> list[str]:
+        risk = dict(_entries(self.document, "risk")).get("weights")
+        return list(risk) if isinstance(risk, dict) else []
+
 
 def parts(document: Document) -> Parts:
     return Parts(

@@ -20,6 +20,7 @@ CONFIG_FILE = "lockgate.yaml"
 MAX_BYTES = 10 << 20
 MAX_FILES = 10_000
 TEST_SUFFIX = "_test.rego"
+POLICY_DATA = "data.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,18 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     files = {name: _read(root, name)}
     config = _mapping(name, files[name], environment)
     catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
-    for relative in [catalog_file, *policy_files(root, _policy_path(config))]:
+    folder = _policy_path(config)
+    for relative in [catalog_file, policy_data_file(folder), *policy_files(root, folder)]:
         _add(files, root, relative)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
         _add(files, root, beside(catalog_file, reference))
     return Snapshot(root, name, files)
+
+
+def policy_data_file(folder: str) -> str:
+    """Where the policies' data is, as OPA has it: at the root of their folder."""
+    return os.path.normpath(os.path.join(folder, POLICY_DATA))
 
 
 def policy_files(root: Path, folder: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -15,7 +16,8 @@ from router.errors import ConfigError
 from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
-from router.snapshot import Snapshot, digest, policy_files, read, watched
+from router.snapshot import Snapshot, digest, policy_data_file, policy_files, read, watched
+from router.stages.risk import DEFAULT_WEIGHTS
 from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_utterances, read_sources
 from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
@@ -25,7 +27,7 @@ __all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", 
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """`config` covers every file of the snapshot; `catalog` the catalog and its utterances; `policy` the Rego."""
+    """`config` covers every file of the snapshot; `catalog` the catalog and its utterances; `policy` the Rego and its data."""
 
     config: str
     catalog: str
@@ -34,13 +36,14 @@ class Digests:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """`catalog` has all examples in place, those from files too. `destinations`, `encoder` and `engine` are the validated settings of the
-    adapters, each an instance of that adapter's own model."""
+    """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
+    them holds. `destinations`, `encoder` and `engine` are adapters' validated settings, each an instance of that adapter's own model."""
 
     root: Path
     config: Config
     catalog: Catalog
     policies: Mapping[str, str]
+    policy_data: Mapping[str, Any]
     destinations: Mapping[str, BaseModel]
     encoder: BaseModel
     engine: BaseModel
@@ -75,16 +78,17 @@ class _Parser:
         utterances = self._utterances(catalog_file, pieces)
         destinations = self._destinations(pieces)
         self._faults += [*check_references(pieces), *check_names(pieces), *check_reachable(pieces), *check_utterances(pieces, utterances)]
+        self._faults += check_weights(pieces)
         if config is None:
             raise self._error()
         self._faults += check_config(config, config_document, pieces)
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
-        policies = self._policies(config, config_document)
+        policies, data = self._policies(config, config_document), self._policy_data(config)
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
-        return Workspace(self._snapshot.root, config, full, policies, destinations, encoder, engine, self._digests(policies))
+        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, self._digests(config, policies))
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
         document, faults = read_yaml(file, self._snapshot.files[file], self._environment)
@@ -138,13 +142,30 @@ class _Parser:
             )
         return policies
 
-    def _digests(self, policies: Mapping[str, str]) -> Digests:
+    def _policy_data(self, config: Config) -> Mapping[str, Any]:
+        """As OPA would read it: nothing is filled in from the environment."""
+        file = policy_data_file(config.policy.path)
+        document, faults = read_yaml(file, self._snapshot.files.get(file, b""), None)
+        self._faults += faults
+        value = document.value if document is not None else None
+        if not isinstance(value, dict | None):
+            self._faults.append(Fault(file, 1, "The file must be a mapping of keys to values."))
+        return value if isinstance(value, dict) else {}
+
+    def _digests(self, config: Config, policies: Mapping[str, str]) -> Digests:
         files = self._snapshot.files
-        rest = {path: data for path, data in files.items() if path not in policies and path != self._snapshot.config}
-        return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in policies}))
+        judging = {path for path in (*policies, policy_data_file(config.policy.path)) if path in files}
+        rest = {path: data for path, data in files.items() if path not in judging and path != self._snapshot.config}
+        return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
 
     def _error(self) -> ConfigError:
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def check_weights(catalog: Parts) -> Iterator[Fault]:
+    for name in catalog.weights():
+        if name not in DEFAULT_WEIGHTS:
+            yield catalog.document.fault(("risk", "weights", name), f"There is no risk weight '{name}'.{suggestion(name, DEFAULT_WEIGHTS)}")
 
 
 def check_config(config: Config, document: Document, catalog: Parts) -> Iterator[Fault]:

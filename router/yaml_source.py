@@ -42,8 +42,9 @@ def decode(file: str, data: bytes) -> tuple[str, list[Fault]]:
     return text, []
 
 
-def read_yaml(file: str, data: bytes, environment: Mapping[str, str]) -> tuple[Document | None, list[Fault]]:
-    """The document, or None when the file is not readable as YAML at all; with every fault that was found."""
+def read_yaml(file: str, data: bytes, environment: Mapping[str, str] | None) -> tuple[Document | None, list[Fault]]:
+    """The document, or None when the file is not readable as YAML at all; with every fault that was found. Without an environment,
+    `${NAME}` is text like any other."""
     text, faults = decode(file, data)
     if faults:
         return None, faults
@@ -57,7 +58,7 @@ def read_yaml(file: str, data: bytes, environment: Mapping[str, str]) -> tuple[D
 
 
 class _Reader:
-    def __init__(self, file: str, text: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, file: str, text: str, environment: Mapping[str, str] | None) -> None:
         self.file = file
         self.faults: list[Fault] = []
         self._environment = environment
@@ -137,26 +138,31 @@ class _Reader:
         return value
 
     def _scalar(self, event: Any, path: Loc) -> Any:
-        if "${" in event.value:
+        if "${" in event.value and self._environment is not None:
             self._written[path] = event.value
-            return VARIABLE.sub(lambda found: self._variable(event, path, found), event.value)
+            return self._filled(event, path, self._environment)
         if event.style in (None, ""):
             return plain(event.value)
         return event.value
 
-    def _variable(self, event: Any, path: Loc, found: re.Match[str]) -> str:
-        escaped, name, default = found.groups()
-        if escaped:
-            return found[0][1:]
-        if name is None:
-            self._unset.add(path)
-            self._fault(event, "'${' must be followed by NAME} or NAME:-default}; write '$${' for the characters themselves.")
-            return ""
-        value = self._environment.get(name) or (default[2:] if default else "")
-        if not value and default is None:
-            self._unset.add(path)
-            self._fault(event, f"The environment variable {name} is not set, or empty.")
-        return value
+    def _filled(self, event: Any, path: Loc, environment: Mapping[str, str]) -> str:
+        def fill(found: re.Match[str]) -> str:
+            escaped, name, default = found.groups()
+            if escaped:
+                return found[0][1:]
+            if name is None:
+                self._unfilled(event, path, "'${' must be followed by NAME} or NAME:-default}; write '$${' for the characters themselves.")
+                return ""
+            value = environment.get(name) or (default[2:] if default else "")
+            if not value and default is None:
+                self._unfilled(event, path, f"The environment variable {name} is not set, or empty.")
+            return value
+
+        return VARIABLE.sub(fill, event.value)
+
+    def _unfilled(self, event: Any, path: Loc, sentence: str) -> None:
+        self._unset.add(path)
+        self._fault(event, sentence)
 
     def _fault(self, event: Any, sentence: str) -> None:
         self.faults.append(Fault(self.file, _line(event), sentence))

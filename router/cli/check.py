@@ -43,7 +43,7 @@ def checked(snapshot: Snapshot) -> Workspace:
     workspace = parse(snapshot, os.environ)
     faults = [*_missing(workspace, snapshot)]
     try:
-        ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies)
+        ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
     except ConfigError as error:
         faults += error.faults
     if faults:

@@ -34,6 +34,7 @@ def make(tmp_path: Path) -> Make:
             "catalog.yaml": CATALOG,
             "utterances/status.txt": "where is it\n",
             "policies/decision.rego": "package lockgate.decision\n",
+            "policies/data.yaml": "lockgate: {config: {price: '${PRICE}'}}\n",
         }
         for name, text in {**files, **changed}.items():
             path = tmp_path / name
@@ -67,6 +68,7 @@ def test_a_snapshot_needs_no_files(make: Make) -> None:
         ("catalog.yaml", {"config", "catalog"}),
         ("utterances/status.txt", {"config", "catalog"}),
         ("policies/decision.rego", {"config", "policy"}),
+        ("policies/data.yaml", {"config", "policy"}),
     ],
 )
 def test_each_digest_covers_its_files(make: Make, file: str, changes: set[str]) -> None:
@@ -102,6 +104,11 @@ def test_policy_tests_and_hidden_folders_decide_nothing(make: Make) -> None:
         **{"policies/rules/a/a.rego": "package a\n", "policies/rules/a/a_test.rego": "package a_test\n", "policies/..data/b.rego": "x"}
     )
     assert policy_files(root, "policies") == ["policies/decision.rego", "policies/rules/a/a.rego"]
+
+
+def test_policy_data_is_taken_as_it_is(make: Make) -> None:
+    """OPA reads the same file: nothing in it comes from the environment."""
+    assert parse(read(make(), {}), {"PRICE": "9"}, REGISTRY).policy_data == {"lockgate": {"config": {"price": "${PRICE}"}}}
 
 
 def test_what_to_watch_is_every_file_and_its_folder(make: Make) -> None:
