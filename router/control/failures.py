@@ -63,4 +63,5 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return answer(500, "internal", "The request failed; the log says more.")
+    # This answer is made outside of Guard, which adds the header to all others.
+    return answer(500, "internal", "The request failed; the log says more.", {"cache-control": "no-store"})

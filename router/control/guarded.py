@@ -23,6 +23,7 @@ class Principal:
     """Who calls the control API. `id` is the key's subject, `permissions` what the key may do."""
 
     id: str
+    key_id: str = ""
     permissions: frozenset[Permission] = frozenset()
 
 
@@ -61,7 +62,7 @@ def _allowed(request: Request, permission: Permission) -> Principal:
     may = granted(key)
     if permission not in may:
         raise IdentityError(f"The key lacks the permission '{permission}'.", "permission_missing", 403)
-    return Principal(key.subject.id, may)
+    return Principal(key.subject.id, key.id, may)
 
 
 def _services(request: Request) -> ControlServices:

@@ -25,11 +25,15 @@ async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedK
     order = key_order(wanted.name, wanted.subject, wanted.type, wanted.roles, wanted.groups, wanted.tenant, wanted.scopes, expires_ns)
     check_escalation(order, caller.permissions)
     key, plain = services.keys.create(order, caller.id)
+    # Should this fail, the key is stored but nobody has its secret.
+    await services.record("key_created", {"key": key.id, "scopes": sorted(key.scopes), "by_key": caller.key_id})
     return CreatedKey(**shown(key), key=plain)
 
 
 @router.delete("/v1/keys/{key_id}", status_code=204, **needs(Permission.KEYS_WRITE))
-async def revoke(key_id: Identifier, services: Services) -> None:
+async def revoke(key_id: Identifier, services: Services, caller: Caller) -> None:
     """Revokes a key for good; every worker notices within a second or so."""
     if not services.keys.revoke(key_id):
         raise RefusedError("There is no such key.", "not_found", 404)
+    # After the act: a ledger that is down must not keep a stolen key alive.
+    await services.record("key_revoked", {"key": key_id, "by_key": caller.key_id})

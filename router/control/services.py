@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,12 +90,21 @@ class Status(Protocol):
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 
 
+Record = Callable[[str, Json], Awaitable[None]]
+
+
+async def _unrecorded(event: str, details: Json) -> None:
+    """For a control API without a ledger, as in tests."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlServices:
-    """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback."""
+    """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
+    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal."""
 
     audit: Audit
     reviews: Reviews
     keys: KeyService
     status: Status
+    record: Record = _unrecorded
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))

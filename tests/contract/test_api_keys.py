@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,18 @@ from tests.unit.identity.parts import NOW, HandClock, new_key, open_keys
 
 
 def test_another_process_revocation_is_noticed_within_a_second(tmp_path: Path) -> None:
-    """A cached key stays good for at most one second after somebody else revoked it."""
+    """A cached key stays good for at most one second after another process revoked it."""
     clock = HandClock()
-    worker, control = open_keys(tmp_path, clock), open_keys(tmp_path, clock)
-    key_id, _ = new_key(control)
+    worker = open_keys(tmp_path, clock)
+    key_id, _ = new_key(worker)
     assert worker.find(key_id) is not None
-    control.revoke(key_id, NOW)
+    revoke = f"import sys; from router.cli.keys import keys; keys(['revoke', '--state', sys.argv[1], '{key_id}'])"
+    subprocess.run([sys.executable, "-c", revoke, tmp_path / "state"], check=True, capture_output=True, timeout=30)
     clock.forward(1)
     found = worker.find(key_id)
     assert found is not None
-    assert found.revoked_ns == NOW
+    assert found.revoked_ns is not None
     worker.close()
-    control.close()
 
 
 def test_a_key_made_elsewhere_is_found_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from router.control.app import create_app
-from router.control.services import AuditFilters, Check, ControlServices
+from router.control.services import AuditFilters, Check, ControlServices, Json
+from router.errors import AuditError
 from tests.unit.control.conftest import Credential
 from tests.unit.control.parts import DECISION, DIGEST, Process, Trail
 from tests.unit.identity.parts import NOW, SECOND, HandClock
@@ -163,6 +164,42 @@ def test_a_key_lives_from_creation_to_revocation(client: TestClient, credential:
     assert refused(client.delete("/v1/keys/abcdefgh", headers=admin)) == (404, "not_found")
 
 
+def recording(services: ControlServices, broken: bool = False) -> tuple[TestClient, list[tuple[str, Json]]]:
+    recorded: list[tuple[str, Json]] = []
+
+    async def record(event: str, details: Json) -> None:
+        if broken:
+            raise AuditError("The ledger does not answer.")
+        recorded.append((event, details))
+
+    return TestClient(create_app(replace(services, record=record)), base_url="http://127.0.0.1:8081"), recorded
+
+
+def test_what_happens_to_keys_is_recorded(services: ControlServices, credential: Credential) -> None:
+    """The ledger learns which key made or revoked which, and nothing personal."""
+    client, recorded = recording(services)
+    admin = credential("admin", subject="root")
+    made = client.post("/v1/keys", json={"name": "n", "subject": "s", "scopes": ["gateway"]}, headers=admin).json()
+    client.delete(f"/v1/keys/{made['id']}", headers=admin)
+    by = admin["authorization"][11:19]
+    assert recorded == [
+        ("key_created", {"key": made["id"], "scopes": ["gateway"], "by_key": by}),
+        ("key_revoked", {"key": made["id"], "by_key": by}),
+    ]
+
+
+def test_without_a_ledger_no_key_is_handed_out_and_any_can_be_revoked(services: ControlServices, credential: Credential) -> None:
+    """A failed record withholds the secret, and does not keep a stolen key alive."""
+    client, _ = recording(services, broken=True)
+    admin = credential("admin")
+    response = client.post("/v1/keys", json={"name": "n", "subject": "s", "scopes": ["gateway"]}, headers=admin)
+    assert refused(response) == (503, "audit_unavailable")
+    assert "lgk_" not in response.text
+    stored = services.keys.all()[-1]
+    assert client.delete(f"/v1/keys/{stored.id}", headers=admin).status_code == 503
+    assert services.keys.all()[-1].revoked_ns is not None
+
+
 def test_a_control_key_expires(client: TestClient, credential: Credential, clock: HandClock) -> None:
     """An expiry that was ordered is kept."""
     wanted = {"name": "n", "subject": "s", "scopes": ["control:metrics.read"], "expires": "2026-12-31T00:00:00Z"}
@@ -223,6 +260,7 @@ def test_the_unforeseen_is_a_problem_without_inside(services: ControlServices, c
     response = client.get("/metrics", headers=credential("viewer"))
     assert refused(response) == (500, "internal")
     assert "secret detail" not in response.text
+    assert response.headers["cache-control"] == "no-store"
 
 
 def test_a_key_store_that_is_down_is_a_503(services: ControlServices, client: TestClient, credential: Credential) -> None:
