@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
 from router.audit.canonical import canonical, has_unusual_numbers, is_plain
-from router.audit.reader import KeyLookup, LedgerReader, Stored
+from router.audit.reader import KeyLookup, Keys, LedgerReader, Stored
 from router.audit.record import SCHEMAS
 from router.audit.sealing import commit, sealed_digest, unseal
 from router.errors import AuditError
 
 OpenReader = Callable[[], LedgerReader]
-OpenKeys = Callable[[], KeyLookup]
+OpenKeys = Callable[[], Keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,14 @@ class Chunk:
 
 
 def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
-    reader = open_reader()
-    try:
-        return _checked(reader, start, end, open_keys() if open_keys else None)
-    finally:
-        reader.close()
+    with ExitStack() as stack:
+        reader = open_reader()
+        stack.callback(reader.close)
+        if open_keys is None:
+            return _checked(reader, start, end, None)
+        keys = open_keys()
+        stack.callback(keys.close)
+        return _checked(reader, start, end, lru_cache(maxsize=1024)(keys.key))
 
 
 def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None) -> Chunk:

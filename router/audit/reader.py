@@ -12,6 +12,13 @@ KeyLookup = Callable[[str], bytes | None]
 """The key of a key id; None once it was destroyed."""
 
 
+class Keys(Protocol):
+    def key(self, key_id: str) -> bytes | None:
+        """A KeyLookup."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     index: int
