@@ -92,7 +92,9 @@ async def build(
 
 
 def make_policy(workspace: Workspace) -> PolicyEngine:
-    engine: PolicyEngine = ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies)
+    policy = workspace.config.policy
+    adapter = ADAPTERS.load("policy engine", policy.engine.adapter)
+    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=policy.deadline)
     return engine
 
 
