@@ -10,8 +10,13 @@ from router.decision import BodyView
 _LONG_NUMBER = 10**8  # a card or account number may come as a JSON number
 
 
+def named(key: str, value: str) -> str:
+    """A JSON member as detectors read it: the key says what the value is, which begins its own line."""
+    return f'{key} =\n"{value}"'
+
+
 def beside_text(body: BodyView, most: int) -> tuple[str, bool]:
-    """Every other string of a JSON body, one on a line with its key, or a body of another kind; and whether that is all of it.
+    """Every other string of a JSON body, its keys, and its long numbers; or a body of another kind. And whether that is all of it.
     `most` is in characters."""
     if body.json is not None:
         return _leaves(body.json, body.text, most)
@@ -26,19 +31,23 @@ def beside_text(body: BodyView, most: int) -> tuple[str, bool]:
 
 def _leaves(document: Any, text: str | None, most: int) -> tuple[str, bool]:
     lines: list[str] = []
-    size = 0
-    waiting = [("", document)]
+    left = most
+    waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, dict):
             waiting.extend(value.items())
         elif isinstance(value, list):
             waiting.extend((key, item) for item in value)
-        elif (isinstance(value, str) and value is not text) or (isinstance(value, int) and abs(value) >= _LONG_NUMBER):
-            lines.append(f"{key} = {value}" if key else str(value))
-            size += len(lines[-1]) + 1
-            if size > most:
+        elif value != text:
+            lines.append(_line(key, value))
+            left -= len(lines[-1]) + 1
+            if left < 0:
                 return "\n".join(lines)[:most], False
-        elif key:
-            lines.append(key)
     return "\n".join(lines), True
+
+
+def _line(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return named(key, value)
+    return named(key, str(value)) if isinstance(value, int) and abs(value) >= _LONG_NUMBER else key

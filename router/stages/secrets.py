@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from router.stages.patterns import Pattern, Patterns, Place
 
 _WORDS = frozenset(
-    b"change changed expired expires forgot forgotten help invalid lost missing none null please required reset true false unknown wrong".split()
-)
+    b"change changed expired expires forgot forgotten help invalid lost missing none null please required reset true false unknown wrong"
+    .split()
+)  # fmt: skip
 _NAMED = (
     rb"(?i)(?:^|[^a-z0-9])(?:password|passwd|pwd|passphrase|passcode|passwort|kennwort|secret|api[_ -]?key|access[_ -]?key|secret[_ -]?key"
     rb"|private[_ -]?key|auth[_ -]?token|access[_ -]?token|refresh[_ -]?token|client[_ -]?secret|secret[_ -]?access[_ -]?key)"
@@ -48,14 +49,10 @@ SECRETS = (
     Pattern("secret.lockgate_key", "[lockgate_key]", rb"\blgk_[a-z0-9]{8}_[A-Za-z0-9_-]{20,}"),
     Pattern("secret.bearer_token", "[bearer_token]", rb"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{20,}=*)"),
     Pattern("secret.url_password", "[password]", rb"(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@"),
-    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?[ \t]*=[ \t]*[\"']?([^\s\"']{4,})", _telling),
-    Pattern(
-        "secret.password_assignment",
-        "[password]",
-        _NAMED + rb"[\"']?[ \t]*:[ \t]*[\"']?([^\s\"']{4,})[\"']?[ \t]*(?:$|[\r\n,;}])",
-        _telling,
-    ),
-    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?[ \t]*(?::|is|ist)[ \t]+[\"']?([^\s\"']{6,})", _unlike_a_word),
+    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?\s*[:=]\s*\"([^\"]{4,})\"", _telling),
+    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?[ \t]*=[ \t]*([^\s\"']{4,})", _telling),
+    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[ \t]*:[ \t]*([^\s\"']{4,})[ \t]*(?:$|[\r\n,;}])", _telling),
+    Pattern("secret.password_assignment", "[password]", _NAMED + rb"[ \t]*(?::|is|ist)[ \t]+[\"']?([^\s\"']{6,})", _unlike_a_word),
 )
 
 
