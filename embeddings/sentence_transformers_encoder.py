@@ -40,6 +40,8 @@ class SentenceTransformersEncoder:
         self.dimensions = len(self.encode_one("a"))
 
     def encode(self, texts: Sequence[str]) -> Matrix:
+        if not texts:
+            return np.empty((0, self.dimensions), dtype=np.float32)
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
         rows = self._model.encode([bounded(text, limit) for text in texts], normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(rows, dtype=np.float32)
