@@ -16,6 +16,7 @@ from router.problems import MEDIA_TYPE, problem
 log = logging.getLogger("lockgate.control")
 
 REVIEW_STATUS = {"review_not_found": 404, "self_approval": 403, "review_store_unavailable": 503}
+ABSENT = ("decision_unknown", "checkpoint_missing")
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -38,7 +39,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ReviewError):
         return answer(REVIEW_STATUS.get(error.code, 409), error.code, str(error))
     if isinstance(error, AuditError | StateError):
-        return answer(503, error.code, str(error)) if error.code != "decision_unknown" else answer(404, "not_found", str(error))
+        return answer(404 if error.code in ABSENT else 503, error.code, str(error))
     return await _unforeseen(request, error)
 
 

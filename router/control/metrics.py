@@ -12,4 +12,4 @@ TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, **needs(Permission.METRICS_READ))
 async def metrics(services: Services) -> Response:
     """Prometheus text format."""
-    return Response(services.status.metrics(), media_type=TEXT_FORMAT)
+    return Response(await services.status.metrics(), media_type=TEXT_FORMAT)

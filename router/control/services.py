@@ -80,7 +80,7 @@ class Check:
 class Status(Protocol):
     async def ready(self) -> Sequence[Check]: ...
 
-    def metrics(self) -> str:
+    async def metrics(self) -> str:
         """Prometheus text format."""
 
     def describe(self) -> Json:
@@ -106,5 +106,5 @@ class ControlServices:
     reviews: Reviews
     keys: KeyService
     status: Status
-    record: Record = _unrecorded
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
+    record: Record = _unrecorded

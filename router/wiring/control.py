@@ -59,7 +59,7 @@ class AuditQuestions:
         if filters.subject is not None and key_id is None:
             return Page([], None, None)
         query = _query(filters, key_id)
-        page = await self._run(lambda trail: trail.page(query, _cursor(cursor), limit))
+        page = await self._run(lambda trail: trail.page(query, _cursor(cursor), limit, filters.newest_first))
         await self._noted(reader, "records", len(page.rows))
         return Page([_row(found) for found in page.rows], None if page.cursor is None else str(page.cursor), page.complete)
 
@@ -116,6 +116,10 @@ def _query(filters: AuditFilters, key_id: str | None) -> Query:
         intent=filters.intent,
         route=filters.route,
         effect=filters.effect,
+        reason=filters.reason,
+        risk=filters.risk,
+        tenant=filters.tenant,
+        kind=filters.kind,
         result=filters.result,
         min_confidence=filters.min_confidence,
         max_confidence=filters.max_confidence,

@@ -74,7 +74,7 @@ class Process:
     async def ready(self) -> Sequence[Check]:
         return self.checks
 
-    def metrics(self) -> str:
+    async def metrics(self) -> str:
         if self.broken:
             raise RuntimeError("secret detail of the inside")
         return "lockgate_requests_total 1\n"

@@ -114,7 +114,7 @@ def test_a_decision_is_found_or_not(client: TestClient, credential: Credential) 
     headers = credential("auditor")
     assert client.get(f"/v1/audit/decisions/{DECISION}", headers=headers).json()["id"] == DECISION
     assert refused(client.get("/v1/audit/decisions/none", headers=headers)) == (404, "not_found")
-    assert refused(client.get("/v1/audit/decisions/lost", headers=headers)) == (404, "not_found")
+    assert refused(client.get("/v1/audit/decisions/lost", headers=headers)) == (404, "decision_unknown")
     assert refused(client.get("/v1/audit/decisions/down", headers=headers)) == (503, "audit_unavailable")
 
 
