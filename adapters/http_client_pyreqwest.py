@@ -32,6 +32,7 @@ from pyreqwest.response import Response, ResponseBodyReader
 
 from adapters.http_upstream.client import ClientOptions, bodyless, content_length
 from adapters.http_upstream.failures import failure
+from adapters.http_upstream.tls import context
 from router.errors import ConfigError, DestinationError
 from router.ports import Headers
 
@@ -43,9 +44,9 @@ class PyreqwestClient:
     """`upload` is for streamed request bodies: there the library's read time-out starts before the body is sent, so `idle` cannot be it."""
 
     def __init__(self, options: ClientOptions) -> None:
-        self._origin, builder_options = _named(options)
-        self._plain = _client(builder_options, options.idle)
-        self._upload = _client(builder_options, options.total)
+        self._origin = options.origin if options.server_name is None else _named(options.origin, options.server_name)
+        self._plain = _client(options, options.idle)
+        self._upload = _client(options, options.total)
 
     async def request(self, method: str, target: str, headers: Headers, body: bytes | AsyncIterator[bytes]) -> PyreqwestExchange:
         if UNTOUCHED.fullmatch(target) is None or target.startswith("/."):
@@ -170,10 +171,11 @@ def _client(options: ClientOptions, read_timeout: float | None) -> Client:
     )
     if read_timeout is not None:
         builder = builder.read_timeout(timedelta(seconds=read_timeout))
+    context(options.ca, options.certificate, options.key)  # finds files that are no certificates, which the library takes silently
     if options.ca is not None:
-        builder = builder.add_root_certificate_pem(_pem(options.ca))
+        builder = builder.add_root_certificate_pem(Path(options.ca).read_bytes())
     if options.certificate is not None and options.key is not None:
-        builder = builder.identity_pem(_pem(options.certificate) + b"\n" + _pem(options.key))
+        builder = builder.identity_pem(Path(options.certificate).read_bytes() + b"\n" + Path(options.key).read_bytes())
     if options.server_name is not None:
         parts = urlsplit(options.origin)
         builder = builder.resolve(options.server_name, str(parts.hostname), int(parts.port or 443))
@@ -183,22 +185,11 @@ def _client(options: ClientOptions, read_timeout: float | None) -> Client:
         raise ConfigError(f"the TLS files of {options.origin} cannot be used: {error}") from error
 
 
-def _named(options: ClientOptions) -> tuple[str, ClientOptions]:
-    """The library checks the certificate against the URL's host: the server name becomes the host and is resolved to the address."""
-    if options.server_name is None:
-        return options.origin, options
-    parts = urlsplit(options.origin)
+def _named(origin: str, server_name: str) -> str:
+    """The library checks the certificate against the URL's host, so the server name becomes the host and is resolved to the address."""
+    parts = urlsplit(origin)
     try:
         ip_address(str(parts.hostname))
     except ValueError:
-        raise ConfigError(
-            f"tls.server_name with client pyreqwest needs an IP address in {options.origin}; client: aiohttp takes names"
-        ) from None
-    return f"{parts.scheme}://{options.server_name}:{parts.port}", options
-
-
-def _pem(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"tls.server_name with client pyreqwest needs an IP address in {origin}; client: aiohttp takes names") from None
+    return f"{parts.scheme}://{server_name}:{parts.port}"

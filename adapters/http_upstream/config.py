@@ -71,7 +71,8 @@ class HealthConfig(Strict):
 
 
 class Tls(Strict):
-    """PEM files. `certificate` with `key` is what we show (mTLS); `server_name` is the name the upstream's certificate must carry."""
+    """PEM files. `ca` is trusted besides the system's authorities. `certificate` with `key` is what we show (mTLS); `server_name` is the
+    name the upstream's certificate must carry."""
 
     ca: Text | None = None
     certificate: Text | None = None

@@ -209,7 +209,7 @@ class HttpDestination:
         except TimeoutError:
             if not bound.expired():
                 raise
-            raise late(asyncio.get_running_loop().time() >= deadline) from None
+            raise late((bound.when() or 0.0) >= deadline) from None
 
     async def _upload(self, client: HttpClient, outbound: Outbound, body: Body, bound: asyncio.Timeout) -> Exchange:
         body.bound, body.abandoned = bound, False

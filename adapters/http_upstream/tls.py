@@ -8,9 +8,11 @@ from router.errors import ConfigError
 
 
 def context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    """PEM files; without `ca` the system's authorities are trusted."""
+    """PEM files. Authorities in `ca` are trusted besides the system's. Raises ConfigError when a file cannot be used."""
+    made = ssl.create_default_context()
     try:
-        made = ssl.create_default_context(cafile=ca)
+        if ca is not None:
+            made.load_verify_locations(ca)
         if certificate is not None:
             made.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
