@@ -79,43 +79,50 @@ def _money(text: str) -> str | None:
     return f"{found[0]} {found[1]}" if found else None
 
 
-def build() -> Starlette:
-    """Halden's payments service, with fresh state."""
-    payments = Payments()
+class Endpoints:
+    """REST calls that take more than a number from the path."""
 
-    async def create(request: Request) -> Response:
+    def __init__(self, payments: Payments) -> None:
+        self._payments = payments
+
+    async def create(self, request: Request) -> Response:
         body = await json_body(request)
         money = texts.amount(f"{body.get('amount', '')} {body.get('currency', 'EUR')}")
         if money is None or not body.get("party"):
             raise RefusedError(422, "a payment needs amount, currency (EUR, USD or GBP) and party")
-        made = payments.create(str(money[0]), money[1], str(body["party"]), request.headers.get("idempotency-key"))
-        return JSONResponse(made, 201)
+        key = request.headers.get("idempotency-key")
+        return JSONResponse(self._payments.create(str(money[0]), money[1], str(body["party"]), key), 201)
 
-    async def change_account(request: Request) -> Response:
+    async def change_account(self, request: Request) -> Response:
         account = texts.iban(str((await json_body(request)).get("iban", "")))
         if account is None:
             raise RefusedError(422, "a bank account needs an iban")
-        return JSONResponse(payments.change_account(request.path_params["supplier"], account))
+        return JSONResponse(self._payments.change_account(request.path_params["supplier"], account))
 
-    async def status(request: Request) -> Response:
-        states = [payment["status"] for payment in payments.payments.values()]
+    async def status(self, request: Request) -> Response:
+        states = [payment["status"] for payment in self._payments.payments.values()]
         return JSONResponse({"accepting": True, "payments": {state: states.count(state) for state in sorted(set(states))}})
 
-    async def flaky(request: Request) -> Response:
-        payments.faults.trip(request.url.path)
-        payments.tally.ran("flaky", changed=False)
+    async def flaky(self, request: Request) -> Response:
+        self._payments.faults.trip(request.url.path)
+        self._payments.tally.ran("flaky", changed=False)
         return JSONResponse({"recovered": True, "path": request.url.path})
 
+
+def build() -> Starlette:
+    """Halden's payments service, with fresh state."""
+    payments = Payments()
+    rest = Endpoints(payments)
     routes = [
-        Route("/payments", create, methods=["POST"]),
-        Route("/payments/status", status),
-        Route("/payments/flaky/{rest:path}", flaky, methods=["GET", "POST"]),
+        Route("/payments", rest.create, methods=["POST"]),
+        Route("/payments/status", rest.status),
+        Route("/payments/flaky/{rest:path}", rest.flaky, methods=["GET", "POST"]),
         Route("/payments/{number}", by_path(payments.show)),
         Route("/payments/{number}/cancel", by_path(payments.cancel), methods=["POST"]),
         Route("/payments/{number}/approve", by_path(payments.approve), methods=["POST"]),
         Route("/payments/{number}/refund", by_path(payments.refund), methods=["POST"]),
         Route("/invoices/{number}", by_path(payments.invoice)),
-        Route("/suppliers/{supplier}/bank-account", change_account, methods=["PUT"]),
+        Route("/suppliers/{supplier}/bank-account", rest.change_account, methods=["PUT"]),
     ]
     return application("payments", routes, Answers(payments).by_intent, payments.tally)
 

@@ -80,35 +80,41 @@ def _last_month() -> int:
     return (date.today().replace(day=1) - timedelta(days=1)).month  # noqa: DTZ011 - payroll months are local ones
 
 
-def build() -> Starlette:
-    """Halden's people service, with fresh state."""
-    people = People()
+class Endpoints:
+    def __init__(self, people: People) -> None:
+        self._people = people
 
-    async def balance(request: Request) -> Response:
-        return JSONResponse(people.balance(subject_of(request)))
+    async def balance(self, request: Request) -> Response:
+        return JSONResponse(self._people.balance(subject_of(request)))
 
-    async def book(request: Request) -> Response:
+    async def book(self, request: Request) -> Response:
         body = await json_body(request)
         dates = texts.dates(f"{body.get('from', '')} {body.get('to', '')}")
         if not dates:
             raise RefusedError(422, "leave needs from and to, as in 2027-03-01")
-        return JSONResponse(people.book_leave(subject_of(request), _working_days(dates[0], dates[-1]), dates[0]), 201)
+        booked = self._people.book_leave(subject_of(request), _working_days(dates[0], dates[-1]), dates[0])
+        return JSONResponse(booked, 201)
 
-    async def cancel(request: Request) -> Response:
-        return JSONResponse(people.cancel_leave(subject_of(request), request.path_params["number"]))
+    async def cancel(self, request: Request) -> Response:
+        return JSONResponse(self._people.cancel_leave(subject_of(request), request.path_params["number"]))
 
-    async def payslip(request: Request) -> Response:
+    async def payslip(self, request: Request) -> Response:
         month = request.path_params["month"]
         found = re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month)
         if found is None:
             raise RefusedError(404, f"there is no payslip {month}; months look like 2026-10")
-        return JSONResponse(people.payslip(subject_of(request), int(found[1])))
+        return JSONResponse(self._people.payslip(subject_of(request), int(found[1])))
 
+
+def build() -> Starlette:
+    """Halden's people service, with fresh state."""
+    people = People()
+    rest = Endpoints(people)
     routes = [
-        Route("/leave/balance", balance),
-        Route("/leave", book, methods=["POST"]),
-        Route("/leave/{number}", cancel, methods=["DELETE"]),
-        Route("/payslips/{month}", payslip),
+        Route("/leave/balance", rest.balance),
+        Route("/leave", rest.book, methods=["POST"]),
+        Route("/leave/{number}", rest.cancel, methods=["DELETE"]),
+        Route("/payslips/{month}", rest.payslip),
     ]
     return application("people", routes, Answers(people).by_intent, people.tally)
 
