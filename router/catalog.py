@@ -56,6 +56,7 @@ def linear_regex(value: str) -> str:
 
 
 Method = Annotated[str, AfterValidator(method)]
+Methods = Annotated[tuple[Method, ...], BeforeValidator(listed, json_schema_input_type=Method | tuple[Method, ...])]
 
 
 class Destination(AdapterBlock):
@@ -116,7 +117,7 @@ class OutOfScope(Strict):
 class Match(Strict):
     """Conditions of a rule; all of them must hold."""
 
-    method: Annotated[tuple[Method, ...], BeforeValidator(listed)] = Field(default=(), description="HTTP methods.")
+    method: Methods = Field(default=(), description="HTTP methods.")
     path: Annotated[Text, AfterValidator(path_template)] | None = Field(
         default=None, description="Path template: `{name}` is one segment, a final `{name...}` all the rest."
     )

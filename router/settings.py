@@ -195,5 +195,5 @@ Bool = Annotated[bool, BeforeValidator(boolean), WithJsonSchema({"type": "boolea
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 Count = Annotated[int, Field(ge=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(listed)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(listed, json_schema_input_type=Text | tuple[Text, ...])]
 Settings = Mapping[str, Any]

@@ -67,10 +67,6 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone, as `| head` does; Python's own flush at exit must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # a traceback at a user is a bug; LOCKGATE_DEBUG=1 shows it to who wants it
         if os.environ.get("LOCKGATE_DEBUG") == "1":
             raise

@@ -1,0 +1,22 @@
+"""Commands that fail in every way a command can."""
+
+from __future__ import annotations
+
+import click
+
+from router.errors import LockgateError
+
+
+@click.command()
+def sentence() -> None:
+    raise LockgateError("The ledger is full.")
+
+
+@click.command()
+def surprise() -> None:
+    raise KeyError("intent")
+
+
+@click.command()
+def interrupt() -> None:
+    raise KeyboardInterrupt

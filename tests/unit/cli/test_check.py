@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from router.cli.main import run
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, capsys: Out) -> Path:
+    assert run(["init", str(tmp_path / "demo")]) == 0
+    capsys.readouterr()
+    return tmp_path / "demo"
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_good_workspace_is_summed_up(workspace: Path, capsys: Out) -> None:
+    """Counts and digests are shown, and the exit status is 0."""
+    assert run(["check", "--config", str(workspace)]) == 0
+    shown = capsys.readouterr().out
+    assert "The workspace is in order." in shown
+    assert "6 intents" in shown
+    assert "config digest " in shown
+
+
+def test_machines_get_json(workspace: Path, capsys: Out) -> None:
+    """The same as JSON, with nothing else on standard output."""
+    assert run(["check", "--json", "--config", str(workspace / "lockgate.yaml")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert report["faults"] == []
+    assert report["intents"] == 6
+    assert len(report["digests"]["policy"]) == 64
+
+
+def test_faults_of_all_files_come_together(workspace: Path, capsys: Out) -> None:
+    """One run tells about configuration, catalog and utterances; the exit status is 1."""
+    change(workspace / "lockgate.yaml", "min_confidence: 0.7 ", "min_confidence: 70 ")
+    change(workspace / "catalog.yaml", "route: ask", "route: aks")
+    (workspace / "utterances" / "find_room.txt").write_text("")
+    assert run(["check", "--config", str(workspace)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "There is no route 'aks'. Did you mean 'ask'?",
+        "The file 'utterances/find_room.txt' has no utterance in it.",
+        "'classifier.min_confidence' must be a fraction between 0 and 1, or a percentage such as 1%, not 70.",
+    ]
+
+
+def test_a_faulty_policy_has_its_line(workspace: Path, capsys: Out) -> None:
+    """What the policy engine refuses is told in the same form."""
+    (workspace / "policies" / "broken.rego").write_text("package lockgate.broken\n\nallow if {\n")
+    assert run(["check", "--config", str(workspace)]) == 1
+    assert capsys.readouterr().out.startswith("policies/broken.rego:")
+
+
+def test_files_that_serving_needs_are_looked_for(workspace: Path, capsys: Out) -> None:
+    """Key sets and certificates that are not there are faults of the lines that name them."""
+    jwt = "identity:\n  jwt: [{issuer: a, audience: b, jwks: {file: keys.json}}]\ncontrol: {tls: {certificate: a.pem, key: b.pem}}\n"
+    (workspace / "lockgate.yaml").write_text("version: 1\n" + jwt)
+    assert run(["check", "--json", "--config", str(workspace)]) == 1
+    faults = json.loads(capsys.readouterr().out)["faults"]
+    assert [(fault["line"], fault["sentence"]) for fault in faults] == [
+        (3, "The file 'keys.json' does not exist."),
+        (4, "The file 'a.pem' does not exist."),
+        (4, "The file 'b.pem' does not exist."),
+    ]
+    assert {fault["file"] for fault in faults} == {"lockgate.yaml"}
