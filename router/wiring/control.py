@@ -73,6 +73,10 @@ class AuditQuestions:
         await self._noted(reader, "decision", len(story))
         return {"decision_id": decision_id, "records": [_proven(each) for each in story]}
 
+    async def record(self, event: str, details: Mapping[str, Any]) -> None:
+        """What administrators do. Raises AuditError."""
+        await self._records.system(event, details)
+
     async def checkpoint(self) -> Json:
         note = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
         if note is None:
@@ -238,7 +242,7 @@ def make_control(workspace: Workspace, audit: AuditQuestions, reviews: Reviews, 
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts), _tls(workspace), audit, keys)
+    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record), _tls(workspace), audit, keys)
 
 
 def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,25 +28,26 @@ class Identity:
     decide: Authenticator
     delegate: Authenticator
     keys: SqliteApiKeys | None
-    fetched: Sequence[FetchedKeys]
+    fetched: Mapping[str, FetchedKeys]
 
-    async def close(self) -> None:
-        for fetching in self.fetched:
-            await fetching.close()
+    async def close(self, keeping: Identity | None = None) -> None:
+        kept = set(map(id, keeping.fetched.values())) if keeping is not None else set()
+        for fetching in self.fetched.values():
+            if id(fetching) not in kept:
+                await fetching.close()
         if self.keys is not None:
             self.keys.close()
 
 
-async def make_identity(workspace: Workspace, clock: Clock) -> Identity:
+async def make_identity(workspace: Workspace, clock: Clock, before: Identity | None = None) -> Identity:
+    """Key sets that were fetched are kept across a reload: the issuer may be down just then."""
     config = workspace.config.identity
     keys = None
     if config.api_keys:
         keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
         keys.open()
-    rings = [(issuer, _ring(issuer, workspace.root, clock)) for issuer in config.jwt]
-    fetched = [ring for _, ring in rings if isinstance(ring, FetchedKeys)]
-    for ring in fetched:
-        await ring.open()
+    fetched = await _fetched(config, clock, before.fetched if before is not None else {})
+    rings = [(issuer, _ring(issuer, workspace.root, clock, fetched)) for issuer in config.jwt]
     tokens = TokenVerifier([_issuer(issuer, ring) for issuer, ring in rings]) if rings else None
     gateway, decide, delegate = (_authenticator(scope, config, keys, tokens) for scope in ("gateway", "decide", "delegate"))
     return Identity(gateway, decide, delegate, keys, fetched)
@@ -59,10 +60,20 @@ def _authenticator(scope: str, config: IdentityConfig, keys: SqliteApiKeys | Non
     return Authenticator(scope, keys, tokens, anonymous=config.anonymous == "allow")
 
 
-def _ring(issuer: JwtIssuer, root: Path, clock: Clock) -> IssuerKeys:
-    if issuer.jwks.file is not None:
-        return WatchedKeys(JwksFile(root / issuer.jwks.file), clock)
-    return FetchedKeys(JwksUrl(str(issuer.jwks.url)), clock)
+async def _fetched(config: IdentityConfig, clock: Clock, before: Mapping[str, FetchedKeys]) -> dict[str, FetchedKeys]:
+    """Key sets by URL; new ones are opened."""
+    found: dict[str, FetchedKeys] = {}
+    for url in {issuer.jwks.url for issuer in config.jwt if issuer.jwks.url is not None}:
+        found[url] = before.get(url) or FetchedKeys(JwksUrl(url), clock)
+        if url not in before:
+            await found[url].open()
+    return found
+
+
+def _ring(issuer: JwtIssuer, root: Path, clock: Clock, fetched: Mapping[str, FetchedKeys]) -> IssuerKeys:
+    if issuer.jwks.url is not None:
+        return fetched[issuer.jwks.url]
+    return WatchedKeys(JwksFile(root / str(issuer.jwks.file)), clock)
 
 
 def _issuer(issuer: JwtIssuer, ring: IssuerKeys) -> Issuer:

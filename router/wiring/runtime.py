@@ -60,7 +60,7 @@ class Built:
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
         await self.destinations.close(keeping.destinations if keeping is not None else None)
-        await self.identity.close()
+        await self.identity.close(keeping.identity if keeping is not None else None)
         for tier in self.tiers:
             tier.close()
 
@@ -73,7 +73,7 @@ async def build(
     tiers = (EncoderTier(model),) if model is not None else ()
     policy = make_policy(workspace)
     destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before is not None else None)
-    identity = await make_identity(workspace, services.clock)
+    identity = await make_identity(workspace, services.clock, before.identity if before is not None else None)
     stages = make_stages(workspace, tiers, model, policy, services.clock)
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock))
     holding = Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires)

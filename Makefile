@@ -1,0 +1,23 @@
+# One line a target; everything else is in what they call.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+BASE := $(VENV)/.base
+DEV := $(VENV)/.dev
+.PHONY: demo test check fmt bench docs model clean e2e faults bench-large lock
+.DEFAULT_GOAL := demo
+
+demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
+test: $(DEV) model ; @$(PY) -m pytest -m "not slow" $(ARGS)
+check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && lint-imports --no-cache && python -m router.cli.schema --check
+fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
+bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
+bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
+e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
+faults: $(DEV) model ; @$(PY) -m pytest tests/faults --long $(ARGS)
+docs: $(DEV) ; @$(PY) -m router.cli.schema --write
+model: $(BASE) ; @$(PY) -m model.install
+lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
+clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BASE): pyproject.toml requirements/base.lock ; @sh requirements/install.sh $(VENV) base && touch $@
+$(DEV): $(BASE) requirements/dev.lock ; @sh requirements/install.sh $(VENV) dev && touch $@

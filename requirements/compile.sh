@@ -1,0 +1,9 @@
+#!/bin/sh
+# Pins everything with hashes; names no index. PyTorch is not in any of these: it has builds that no hash list can hold.
+set -eu
+venv=$1
+"$venv/bin/python" -m pip install -q uv
+pin() { "$venv/bin/uv" pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 "$@"; }
+pin pyproject.toml -o requirements/base.lock
+pin pyproject.toml --group test --group check -c requirements/base.lock -o requirements/dev.lock
+pin model/requirements.in -o requirements/model.lock

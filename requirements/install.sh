@@ -1,0 +1,13 @@
+#!/bin/sh
+# Installs the pinned packages of a lock file into a virtual environment, and the project itself beside them, editable.
+set -eu
+venv=$1 what=$2
+if [ ! -x "$venv/bin/python" ]; then
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Lockgate needs Python 3.11 or newer; this is $(python3 -V)." >&2; exit 1; }
+  echo "making a virtual environment in $venv"
+  python3 -m venv "$venv" || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+fi
+echo "installing the pinned packages of requirements/$what.lock"
+pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+pip --require-hashes -r "requirements/$what.lock"
+pip --no-deps --editable .
