@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
+
+import router
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
@@ -47,12 +48,12 @@ def starter_files(starter: Path) -> dict[str, Path]:
 
 
 def policies_folder() -> Path:
-    """The policies that were installed with Lockgate: a folder of Rego beside the Python packages. Raises ConfigError."""
-    spec = find_spec(POLICIES)
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        if any(Path(place).rglob("*.rego")):
-            return Path(place)
-    raise ConfigError(f"{POLICIES}:1: The policies that belong to Lockgate are not installed; install Lockgate again.")
+    """The policies that were installed with Lockgate, beside its packages. Not looked for by import: the folder that one stands in may have
+    policies of its own. Raises ConfigError."""
+    place = Path(router.__file__).parents[1] / POLICIES
+    if not any(place.rglob("*.rego")):
+        raise ConfigError(f"{place}:1: The policies that belong to Lockgate are not there; install Lockgate again.")
+    return place
 
 
 def policy_sources(policies: Path) -> dict[str, Path]:

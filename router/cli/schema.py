@@ -92,14 +92,14 @@ def schema(which: str) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default="docs/reference")
-@click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what would be written.")
-def write(folder: Path, check: bool) -> None:
+@click.option("--write/--check", "writing", default=True, help="Write, or only fail when a file is not what would be written.")
+def write(folder: Path, writing: bool) -> None:
     """Write the reference files, or check that they are up to date."""
     for name, text in reference_files().items():
         path = folder / name
-        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+        if not writing and (not path.exists() or path.read_text(encoding="utf-8") != text):
             raise click.ClickException(f"{path} is out of date; run `python -m router.cli.schema`.")
-        if not check:
+        if writing:
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
 

@@ -3,16 +3,24 @@
 It stands for your own service. Lockgate tells it who asks (x-lockgate-subject) and for what (x-lockgate-intent).
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import uvicorn
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 ROOMS = {"blue": 4, "green": 8, "large": 20}
 bookings = {"4711": {"room": "blue", "at": "tomorrow 10:00"}, "20": {"room": "large", "at": "friday 14:00"}}
 
 
-async def app(scope, receive, send):
+async def app(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     status, answer = respond(scope["method"], scope["path"], dict(scope["headers"]), await body_of(receive))
@@ -20,7 +28,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-def respond(method, path, headers, body):
+def respond(method: str, path: str, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, object]:
     booking = path.removeprefix("/bookings/")
     if path == "/healthz":
         return 200, {"ok": True}
@@ -38,7 +46,7 @@ def respond(method, path, headers, body):
     return 404, {"error": "not found"}
 
 
-async def body_of(receive):
+async def body_of(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
