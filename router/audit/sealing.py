@@ -32,9 +32,13 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 def as_text(value: Any) -> str:
     """A structure as the string that is committed to and sealed. Never fails: what JSON cannot say is said as `str` does."""
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # an integer beyond 64 bits, or a lone surrogate
-        return json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+        return json.dumps(value, default=_plain, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def commit(key: bytes, record_id: str, fields: Mapping[str, str]) -> dict[str, str]:

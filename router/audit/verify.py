@@ -75,13 +75,11 @@ def verify(plan: Plan) -> Report:
         report = Report(reader.origin(), reader.size())
         outside = _outside(plan)
         claims = _claims(report, reader.checkpoints(), plan.verifier)
-        if outside is not None:
-            claims.append(outside)
-        roots = _check_records(plan, report, {claim.size for claim in claims})
+        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))})
         _check_commit(report, reader)
         _check_claims(report, roots, claims)
         if outside is not None:
-            _check_outside(report, outside, roots)
+            _check_outside(report, roots, outside)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
         return report
@@ -150,28 +148,38 @@ def _check_commit(report: Report, reader: LedgerReader) -> None:
 
 
 def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
-    good = 0
+    """The checkpoints in the file, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
     for claim in sorted(claims, key=lambda claim: claim.size):
-        if claim.origin != report.origin:
-            report.faults.append(
-                Fault(0, "origin_wrong", f"A checkpoint is of {claim.origin}, the ledger of {report.origin}.", report.size)
-            )
-        elif claim.size > report.size:
-            message = f"A checkpoint was signed for {claim.size} records; from record {report.size} on they are missing."
-            report.faults.append(Fault(report.size, "records_cut", message))
+        fault = _claim_fault(report, roots, claim, max(report.held_against, default=0))
+        if fault is not None:
+            report.faults.append(fault)
             return
-        elif roots.get(claim.size) != claim.root:
-            message = f"The first {claim.size} records are not those that a checkpoint was signed for."
-            report.faults.append(Fault(good, "root_wrong", message, claim.size))
-            return  # every later one is wrong for the same reason
-        else:
-            report.held_against.append(claim.size)
-            good = max(good, claim.size)
+        report.held_against.append(claim.size)
 
 
-def _check_outside(report: Report, outside: Checkpoint, roots: dict[int, bytes]) -> None:
-    if roots.get(outside.size) == outside.root:
+def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:
+    """When this one is wrong, those in the file that agree may have been signed anew by a thief of the key: they narrow nothing down."""
+    fault = _claim_fault(report, roots, outside, 0)
+    if fault is None:
         report.outside = outside.size
+        return
+    report.faults.append(fault)
+    if fault.kind == "root_wrong" and max(report.held_against, default=0) >= outside.size:
+        message = f"The ledger's key has signed two different histories of its first {outside.size} records."
+        report.faults.append(Fault(0, "history_forked", message, outside.size))
+
+
+def _claim_fault(report: Report, roots: dict[int, bytes], claim: Checkpoint, good: int) -> Fault | None:
+    """`good` records are known to be right."""
+    if claim.origin != report.origin:
+        return Fault(0, "origin_wrong", f"A checkpoint is of {claim.origin}, the ledger of {report.origin}.", report.size)
+    if claim.size > report.size:
+        message = f"A checkpoint was signed for {claim.size} records, but the ledger holds {report.size}: some were cut off or taken out."
+        return Fault(good, "records_cut", message, claim.size)
+    if roots.get(claim.size) != claim.root:
+        message = f"The first {claim.size} records are not those that a checkpoint was signed for."
+        return Fault(good, "root_wrong", message, claim.size)
+    return None
 
 
 def _narrow(report: Report, reader: LedgerReader, plan: Plan) -> None:

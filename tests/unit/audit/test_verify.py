@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import atexit
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.audit.checkpoint import NoteSigner
+from router.audit.verify import Plan, verify
+from router.errors import AuditError
+from tests.unit.audit.ledgers import (
+    SIGNER,
+    entries,
+    reader,
+    records_of,
+    rehash,
+    replace_records,
+    resign,
+    run,
+    verified,
+    written,
+)
+from tests.unit.audit.samples import KEY, KEY_ID
+
+COUNT = 60
+Record = tuple[bytes, bytes, str]
+Tampering = Callable[[list[Record], int, int], int]
+
+
+def edit(records: list[Record], at: int, _: int) -> int:
+    leaf, sealed, key_id = records[at]
+    records[at] = (leaf.replace(b'"time":"2025', b'"time":"2024'), sealed, key_id)
+    return at
+
+
+def delete(records: list[Record], at: int, _: int) -> int:
+    del records[at]
+    return at
+
+
+def insert(records: list[Record], at: int, other: int) -> int:
+    leaf, sealed, key_id = records[other]
+    records.insert(at, (leaf.replace(b'"time":"2025', b'"time":"2023'), sealed, key_id))
+    return at
+
+
+def swap(records: list[Record], at: int, other: int) -> int:
+    records[at], records[other] = records[other], records[at]
+    return min(at, other)
+
+
+def cut(records: list[Record], at: int, _: int) -> int:
+    del records[at:]
+    return at
+
+
+TAMPERINGS = st.sampled_from([edit, delete, insert, swap, cut])
+PLACES = st.integers(0, COUNT - 1)
+
+
+@cache
+def template() -> tuple[Path, str]:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder, written(folder, entries(COUNT))
+
+
+def copied(folder: Path) -> str:
+    """A whole ledger, and the checkpoint kept outside."""
+    source, outside = template()
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    return outside
+
+
+@settings(max_examples=40, deadline=None)
+@given(tampering=TAMPERINGS, at=PLACES, other=PLACES)
+def test_tampering_with_records_is_found_and_the_first_bad_one_named(tampering: Tampering, at: int, other: int) -> None:
+    """Edit, delete, insert, reorder, cut: stored leaf hashes give the very record away."""
+    with tempfile.TemporaryDirectory() as name:
+        outside = copied(Path(name))
+        records = records_of(Path(name))
+        before = list(records)
+        bad = tampering(records, at, other)
+        replace_records(Path(name), records)
+        report = verified(Path(name), outside)
+        assert report.ok is (records == before)
+        if records != before:
+            assert report.first_bad is not None
+            assert (report.first_bad.index, report.first_bad.until) == (bad, None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tampering=TAMPERINGS, at=PLACES, other=PLACES, resigned=st.booleans())
+def test_tampering_that_makes_the_whole_file_agree_is_found_by_the_outside_checkpoint(
+    tampering: Tampering, at: int, other: int, resigned: bool
+) -> None:
+    """Even the holder of the signing key cannot make another tree agree with a checkpoint that is elsewhere."""
+    with tempfile.TemporaryDirectory() as name:
+        outside = copied(Path(name))
+        records = records_of(Path(name))
+        before = list(records)
+        bad = tampering(records, at, other)
+        replace_records(Path(name), records)
+        rehash(Path(name))
+        if resigned:
+            resign(Path(name))
+        report = verified(Path(name), outside)
+        assert report.ok is (records == before)
+        if records != before:
+            assert report.first_bad is not None
+            assert report.first_bad.index <= bad
+            assert report.first_bad.until is None or bad < report.first_bad.until
+
+
+def test_a_whole_ledger_is_ok_and_says_what_it_was_held_against(tmp_path: Path) -> None:
+    """All checkpoints agree, the outside one too."""
+    report = verified(tmp_path, written(tmp_path, entries(COUNT)))
+    assert report.ok
+    assert (report.size, report.outside, report.held_against[:3]) == (COUNT, COUNT, [20, 40, 60])
+
+
+def test_without_an_outside_checkpoint_the_report_says_what_it_cannot_exclude(tmp_path: Path) -> None:
+    """A complete rewrite by the holder of the key looks fine, and the report says so in words."""
+    written(tmp_path, entries(COUNT))
+    replace_records(tmp_path, records_of(tmp_path)[:30])
+    rehash(tmp_path)
+    resign(tmp_path)
+    report = verified(tmp_path)
+    assert report.ok
+    assert any("signing key rewrote" in sentence for sentence in report.unproven)
+
+
+def test_records_after_the_last_checkpoint_are_called_unproven(tmp_path: Path) -> None:
+    """A signature speaks for no more than it covers."""
+    written(tmp_path, entries(COUNT))
+    run(tmp_path, "DELETE FROM checkpoints WHERE size > 40")
+    report = verified(tmp_path)
+    assert report.ok
+    assert any("Records 40 to 59 are newer" in sentence for sentence in report.unproven)
+
+
+def test_commits_narrow_a_difference_down(tmp_path: Path) -> None:
+    """Where a tamperer mends leaf hashes only, the commit that no longer fits names five records out of sixty."""
+    written(tmp_path, entries(COUNT))
+    records = records_of(tmp_path)
+    edit(records, 33, 0)
+    replace_records(tmp_path, records)
+    with_commits = _rows(tmp_path, "SELECT size, root FROM commits")
+    rehash(tmp_path)
+    run(tmp_path, "DELETE FROM commits", *(("INSERT INTO commits VALUES (?,?)", row) for row in with_commits))
+    first = verified(tmp_path).first_bad
+    assert first is not None
+    assert (first.index, first.until) == (30, 35)
+
+
+def _rows(folder: Path, sql: str) -> list[tuple[int, bytes]]:
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as file:
+        return file.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "index"),
+    [
+        ("UPDATE records SET sealed = zeroblob(40) WHERE idx = 8", "sealed_altered", 8),
+        ("UPDATE records SET key_id = 'other' WHERE idx = 8", "sealed_altered", 8),
+        ("UPDATE records SET sealed = x'' WHERE idx = 9", "sealed_missing", 9),
+        ("UPDATE leaf_hashes SET hash = zeroblob(32) WHERE idx = 4", "leaf_altered", 4),
+        ("UPDATE checkpoints SET note = replace(note, 'ledger.test', 'ledger.tent') WHERE size = 20", "checkpoint_invalid", 60),
+        ("INSERT INTO records SELECT 60, leaf, sealed, key_id FROM records WHERE idx = 3", "record_uncommitted", 60),
+        ("UPDATE commits SET root = zeroblob(32) WHERE size = 60", "root_wrong", 0),
+        ("DELETE FROM records WHERE idx = 11", "record_missing", 11),
+    ],
+)
+def test_each_kind_of_damage_has_a_name(tmp_path: Path, statement: str, kind: str, index: int) -> None:
+    """Sealed parts, hashes, checkpoints and commits are all held against something."""
+    written(tmp_path, entries(COUNT))
+    run(tmp_path, statement)
+    report = verified(tmp_path)
+    assert (kind, index) in {(fault.kind, fault.index) for fault in report.faults}
+
+
+@pytest.mark.parametrize(
+    "leaf", [b'{"schema": "lockgate.system.v1"}', b'{"schema":"other.v1"}', b'{"schema":"lockgate.system.v1","x":0.5}', b"{x}"]
+)
+def test_a_leaf_that_breaks_the_schema_is_named_even_when_its_hash_fits(tmp_path: Path, leaf: bytes) -> None:
+    """Form is checked apart from the hash."""
+    written(tmp_path, entries(10))
+    records = records_of(tmp_path)
+    records[6] = (leaf, b"", "")
+    replace_records(tmp_path, records)
+    rehash(tmp_path)
+    assert ("leaf_malformed", 6) in {(fault.kind, fault.index) for fault in verified(tmp_path).faults}
+
+
+class OneKey:
+    def __init__(self, key: bytes | None) -> None:
+        self._key = key
+
+    def key(self, key_id: str) -> bytes | None:
+        return self._key if key_id == KEY_ID else None
+
+    def close(self) -> None: ...
+
+
+def test_with_keys_every_commitment_is_checked(tmp_path: Path) -> None:
+    """Each personal part opens and is what its leaf commits to."""
+    report = verified(tmp_path, written(tmp_path, entries(COUNT)), open_keys=partial(OneKey, KEY))
+    assert (report.ok, report.opened, report.erased) == (True, COUNT, 0)
+
+
+def test_a_wrong_key_is_a_fault_and_a_destroyed_key_is_not(tmp_path: Path) -> None:
+    """Erasure leaves every proof standing."""
+    written(tmp_path, entries(COUNT))
+    erased = verified(tmp_path, open_keys=partial(OneKey, None))
+    assert (erased.ok, erased.erased) == (True, COUNT)
+    wrong = verified(tmp_path, open_keys=partial(OneKey, bytes(32)))
+    assert {fault.kind for fault in wrong.faults} == {"sealed_unreadable"}
+
+
+def test_an_outside_checkpoint_by_another_key_is_refused(tmp_path: Path) -> None:
+    """Evidence that does not hold is not used."""
+    outside = written(tmp_path, entries(10))
+    other = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
+    with pytest.raises(AuditError, match="no signature by"):
+        verify(Plan(partial(reader, tmp_path), other.verifier, outside))
+
+
+def test_a_checkpoint_of_another_log_does_not_verify(tmp_path: Path) -> None:
+    """One name, one log."""
+    written(tmp_path, entries(10))
+    other = NoteSigner("other.test", Ed25519PrivateKey.generate())
+    note = other.sign(f"other.test\n10\n{'A' * 43}=\n")
+    report = verify(Plan(partial(reader, tmp_path), other.verifier, note, processes=1))
+    assert "origin_wrong" in {fault.kind for fault in report.faults}
+
+
+def test_an_empty_ledger_verifies(tmp_path: Path) -> None:
+    """Nothing was written and nothing is wrong."""
+    written(tmp_path, [])
+    assert verified(tmp_path).ok
+
+
+def test_a_missing_ledger_is_said_in_one_sentence(tmp_path: Path) -> None:
+    """No traceback for a wrong directory."""
+    with pytest.raises(AuditError, match="There is no ledger at"):
+        verified(tmp_path)
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checking side by side changes nothing but the time it takes."""
+    monkeypatch.setattr("router.audit.verify.CHUNK", 16)
+    monkeypatch.setattr("router.audit.verify.PARALLEL_FROM", 16)
+    outside = written(tmp_path, entries(COUNT))
+    run(tmp_path, "UPDATE records SET sealed = x'00' WHERE idx IN (17, 50)")
+    report = verify(Plan(partial(reader, tmp_path), SIGNER.verifier, outside, processes=2))
+    assert [(fault.kind, fault.index) for fault in report.faults] == [("sealed_altered", 17), ("sealed_altered", 50)]
+    assert report.outside == COUNT
