@@ -60,8 +60,6 @@ class Registry:
 ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
-        ("client", "pyreqwest"): Adapter("adapters.http_client_pyreqwest"),
-        ("client", "aiohttp"): Adapter("adapters.http_client_aiohttp", extra="aiohttp"),
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
         ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),

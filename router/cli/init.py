@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 import router
-
 from adapters.sqlite_api_keys import SqliteApiKeys
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.cli.common import console

@@ -46,4 +46,3 @@ def test_every_kind_that_configuration_names_has_an_adapter() -> None:
     assert "http" in ADAPTERS.names("destination")
     assert "embedded" in ADAPTERS.names("policy engine")
     assert "minilm" in ADAPTERS.names("encoder")
-    assert set(ADAPTERS.names("client")) == {"pyreqwest", "aiohttp"}

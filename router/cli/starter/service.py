@@ -47,12 +47,12 @@ def respond(method: str, path: str, headers: Mapping[bytes, bytes], body: bytes)
 
 
 async def body_of(receive: Receive) -> bytes:
-    body = b""
+    parts: list[bytes] = []
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 if __name__ == "__main__":
