@@ -19,7 +19,8 @@ from router.ports import Headers
 
 OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
 NORMAL = 1000
-VANISHED = 1006
+BAD_GATEWAY = 1014  # registered with IANA for just this
+SENDABLE = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))  # RFC 6455 §7.4: the others are never on the wire
 
 
 class WebSocketClient:
@@ -77,19 +78,25 @@ class UpstreamSocket:
             return await self._connection.recv()
         except ConnectionClosed as closed:
             said = closed.rcvd or closed.sent
-            self._code = said.code if said is not None else VANISHED
+            self._code = sendable(said.code) if said is not None else BAD_GATEWAY
             return None
 
     @property
     def close_code(self) -> int:
-        """After `receive` gave None: what the upstream said, else what we had to say (1009: its message was too large), else 1006."""
+        """After `receive` gave None: what the upstream said, else what we had to say (1009: its message was too large), else 1014 (it
+        vanished). Always a code that may be sent on."""
         return self._code
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         closed, self._closed = self._closed, None
         if closed is not None:
             closed()
-        await self._connection.close(code, reason)
+        await self._connection.close(sendable(code), reason)
+
+
+def sendable(code: int) -> int:
+    """Codes that only say what was missing (1005, 1006, 1015) become a plain close."""
+    return code if code in SENDABLE else NORMAL
 
 
 class _Direct(connect):

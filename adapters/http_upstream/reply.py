@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 
+from adapters.http_upstream.call import Call
 from adapters.http_upstream.client import Exchange
 from adapters.http_upstream.failures import failure
 from router.errors import DestinationError
@@ -17,16 +18,16 @@ Settle = Callable[[bool | None], None]
 class HttpReply:
     """`settle` is called once: True when the body came to its end, False when the upstream failed, None when the caller left."""
 
-    __slots__ = ("_deadline", "_exchange", "_idle", "_settle", "attempts", "headers", "status", "upstream")
+    __slots__ = ("_call", "_deadline", "_exchange", "_settle", "attempts", "headers", "status", "upstream")
 
-    def __init__(self, exchange: Exchange, upstream: str, attempts: int, idle: float, deadline: float, settle: Settle) -> None:
+    def __init__(self, exchange: Exchange, upstream: str, call: Call, settle: Settle) -> None:
         self.status: int = exchange.status
         self.headers: Headers = exchange.headers
         self.upstream = upstream
-        self.attempts = attempts
+        self.attempts = call.attempt
         self._exchange = exchange
-        self._idle = idle
-        self._deadline = math.inf if is_stream(exchange.headers) else deadline
+        self._call = call
+        self._deadline = math.inf if is_stream(exchange.headers) else call.deadline
         self._settle: Settle | None = settle
 
     def __repr__(self) -> str:
@@ -55,8 +56,7 @@ class HttpReply:
     async def _piece(self) -> bytes:
         if self._exchange.done:
             return b""
-        now = asyncio.get_running_loop().time()
-        until = min(now + self._idle, self._deadline)
+        until = min(asyncio.get_running_loop().time() + self._call.idle, self._deadline)
         try:
             async with asyncio.timeout_at(None if until == math.inf else until) as bound:
                 return await self._exchange.read()
@@ -68,6 +68,7 @@ class HttpReply:
     def _done(self, ended: bool | None) -> None:
         settle, self._settle = self._settle, None
         if settle is not None:
+            self._call.over()
             settle(ended)
 
 

@@ -57,6 +57,9 @@ class Upstreams:
 
     def pick(self, now: float, tried: frozenset[Upstream] = frozenset()) -> Upstream:
         """Prefers upstreams this request has not tried. Raises DestinationError when none may be asked."""
+        first = self.all[0]
+        if len(self.all) == 1 and first.healthy and first.circuit.allows(now):
+            return first
         usable = [index for index, upstream in enumerate(self.all) if upstream.healthy and upstream.circuit.allows(now)]
         if not usable:
             raise self.unusable()

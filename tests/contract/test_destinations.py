@@ -261,6 +261,31 @@ async def test_closing_reaches_the_upstream(make: Make) -> None:
     await asyncio.wait_for(ended.wait(), 5)
 
 
+async def test_closing_while_a_read_is_being_cancelled(make: Make) -> None:
+    """The caller leaves while nothing arrives: the read is cancelled, the reply closed, and the upstream's work ends."""
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield b"more"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def handler(outbound: Outbound) -> Answer:
+        return Answer(body=endless())
+
+    reply = await (await make(handler)).send(Outbound("GET", "/", []))
+    chunks = reply.chunks()
+    assert await anext(chunks) == b"more"
+    waiting = asyncio.ensure_future(anext(chunks))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.wait_for(reply.close(), 5)
+    await asyncio.wait_for(ended.wait(), 5)
+
+
 async def test_head_and_no_content_have_no_body(make: Make) -> None:
     """A HEAD reply keeps its content-length and has no chunks; nor has a 204."""
 
@@ -293,6 +318,16 @@ async def test_ping_and_closing_twice(make: Make) -> None:
     await destination.ping()
     await destination.close()
     await destination.close()
+
+
+async def test_a_closed_destination_sends_nothing(make: Make) -> None:
+    """It says so with a code instead of opening connections again."""
+    destination = await make()
+    await destination.close()
+    for refused in (destination.ping(), destination.send(Outbound("GET", "/", [])), destination.connect("/", [], [])):
+        with pytest.raises(DestinationError) as caught:
+            await refused
+        assert (caught.value.code, caught.value.status, caught.value.sent) == ("destination_closed", 503, False)
 
 
 async def test_websocket_carries_messages_both_ways(make: Make) -> None:
@@ -339,5 +374,5 @@ async def test_websocket_closed_by_us_ends_the_upstreams_script(make: Make) -> N
         ended.set()
 
     socket = await (await make(talk=talk)).connect("/", [], [])
-    await socket.close(4002, "done")
+    await socket.close(1005, "no code was given")
     await asyncio.wait_for(ended.wait(), 5)

@@ -250,9 +250,10 @@ async def test_a_touched_body_iterator_is_never_retried(lab: Lab) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: minus one\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 1_000_000 + b"\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+        b"HTTP/1.1 101 Up\r\nupgrade: other\r\nconnection: upgrade\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 5000 + b"content-length: 0\r\n\r\n",
     ],
-    ids=["not http", "two lengths", "no number", "huge header", "no chunk size", "many headers"],
+    ids=["not http", "two lengths", "no number", "huge header", "no chunk size", "unasked upgrade", "many headers"],
 )
 async def test_responses_that_are_not_http(lab: Lab, text: bytes) -> None:
     """What cannot be understood is refused with a name, not retried and not passed on."""
@@ -636,6 +637,52 @@ async def test_a_slow_upload_is_not_idle(lab: Lab) -> None:
     assert (await whole(destination, Outbound("POST", "/", [], slow())))[0] == 200
 
 
+async def test_an_early_answer_ends_the_upload(lab: Lab) -> None:
+    """The upstream refuses before it has read the body: its answer is passed on, and the rest of the body is not asked for."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.say(b"HTTP/1.1 413 Large\r\ncontent-length: 2\r\n\r\nno")
+        await wire.left()
+
+    asked = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield b"x" * 10
+            await asyncio.sleep(0.01)
+
+    destination = await lab.destination(await lab.upstream(script))
+    assert (await whole(destination, Outbound("POST", "/", [], endless())))[:2] == (413, b"no")
+    await asyncio.sleep(0.05)
+    before = asked
+    await asyncio.sleep(0.1)
+    assert asked == before
+
+
+async def test_a_caller_that_vanishes_after_an_early_answer(lab: Lab) -> None:
+    """The body iterator's late exception disturbs nobody."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.say(OK)
+        await wire.left()
+
+    left = asyncio.Event()
+
+    async def leaving() -> AsyncIterator[bytes]:
+        yield b"x"
+        await left.wait()
+        raise ConnectionAbortedError
+
+    destination = await lab.destination(await lab.upstream(script))
+    assert (await whole(destination, Outbound("POST", "/", [], leaving())))[0] == 200
+    left.set()
+    await asyncio.sleep(0.05)
+
+
 # WebSockets (one client library, so no parameter)
 
 
@@ -685,9 +732,9 @@ async def test_websocket_handshake_that_never_ends(plain: Lab) -> None:
     assert (caught.value.code, caught.value.status) == ("connect_timeout", 504)
 
 
-@pytest.mark.parametrize(("message", "code"), [(None, 1006), ("x" * 2000, 1009)], ids=["vanishes", "too large"])
+@pytest.mark.parametrize(("message", "code"), [(None, 1014), ("x" * 2000, 1009)], ids=["vanishes", "too large"])
 async def test_websocket_that_breaks(plain: Lab, message: str | None, code: int) -> None:
-    """A vanished upstream is 1006; a message over the limit ends the socket with 1009."""
+    """A vanished upstream is 1014 (bad gateway); a message over the limit ends the socket with 1009."""
 
     async def run(connection: ServerConnection) -> None:
         if message is None:

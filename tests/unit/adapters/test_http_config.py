@@ -77,11 +77,13 @@ async def test_closing_without_opening_is_harmless() -> None:
 async def test_ping_asks_nobody() -> None:
     """A destination without checks is usable until a circuit opens."""
     destination = build(Config.model_validate(ONE), name="x", clock=SystemClock(), random=SystemRandom())
+    await destination.open()
     await destination.ping()
     destination._upstreams.all[0].healthy = False
     with pytest.raises(DestinationError) as caught:
         await destination.ping()
     assert (caught.value.code, caught.value.status) == ("no_healthy_upstream", 503)
+    await destination.close()
 
 
 def test_health_changes_after_enough_in_a_row() -> None:

@@ -1,0 +1,34 @@
+"""One request through all its attempts."""
+
+from __future__ import annotations
+
+import asyncio
+
+from adapters.http_upstream.body import Body
+from adapters.http_upstream.retry import Failed
+from adapters.http_upstream.upstream import Bounds, Upstream
+from router.ports import Outbound
+
+
+class Call:
+    """`deadline` is on the event loop's clock, infinity without a total."""
+
+    __slots__ = ("attempt", "body", "deadline", "idle", "outbound", "tried")
+
+    def __init__(self, outbound: Outbound, bounds: Bounds) -> None:
+        self.outbound = outbound
+        self.idle = bounds.idle
+        self.deadline = asyncio.get_running_loop().time() + bounds.total
+        self.body = outbound.body if isinstance(outbound.body, bytes) else Body(outbound.body, self.idle, self.deadline)
+        self.attempt = 0
+        self.tried: frozenset[Upstream] = frozenset()
+
+    def failed(self, cause: str, *, sent: bool, wait: float | None = None) -> Failed:
+        replayable = isinstance(self.body, bytes) or not self.body.touched
+        repeatable = replayable and (not sent or self.outbound.idempotent)
+        return Failed(cause, self.attempt, repeatable, self.deadline - asyncio.get_running_loop().time(), wait)
+
+    def over(self) -> None:
+        """An upload that outlasts its response is not continued."""
+        if isinstance(self.body, Body):
+            self.body.abandoned = True
