@@ -87,10 +87,23 @@ class _Checker:
             path = self._full(module, found, aliases)
             if path[0] == "data" and found.path[0] not in rule.uses.local and not self._exists(path):
                 yield module.file, found.line, f"There is nothing at '{'.'.join(path)}', so that it would always be undefined."
+        for found in rule.uses.negated:
+            if self._may_be_undefined(module, found, aliases):
+                name = ".".join(found.path)
+                yield (
+                    module.file,
+                    found.line,
+                    f"OPA skips a 'not' over '{name}' when that is undefined; negate a rule or function that has it.",
+                )
         for found in rule.uses.replaced:
             path = self._full(module, found, aliases)
             if path[0] != "input" and path[:3] != CONFIG:
                 yield module.file, found.line, "The embedded engine replaces only input and data.lockgate.config by 'with'."
+
+    def _may_be_undefined(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> bool:
+        """The whole input is always there, and variables are bound."""
+        full = self._full(module, found, aliases)
+        return not (found.whole and (full == ("input",) or (len(found.path) == 1 and full[0] not in ("data", "input"))))
 
     def _wrong_call(self, module: Module, call: Call, aliases: Mapping[str, Path]) -> str | None:
         """A call may have one argument more than the function: the variable that takes the answer."""

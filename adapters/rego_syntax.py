@@ -8,6 +8,7 @@ from typing import Any
 
 Path = tuple[str, ...]
 Node = Mapping[str, Any]
+COMPREHENSIONS = ("ArrayCompr", "SetCompr", "ObjectCompr")
 REFERENCES = ("RefDot", "RefBrack", "Var")
 COMPLETE, MULTI, FUNCTION = "complete", "multi", "function"
 
@@ -37,9 +38,12 @@ class Import:
 
 @dataclass(slots=True)
 class Uses:
+    """`negated`: references that OPA evaluates before a `not` around them, so that an undefined one ends the rule instead."""
+
     calls: list[Call] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     replaced: list[Reference] = field(default_factory=list)
+    negated: list[Reference] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
 
 
@@ -131,6 +135,9 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
     elif kind == "Call":
         uses.calls.append(Call(reference(value["fcn"]).path, len(value["params"]), value["span"]["line"]))
         _collect([*_indexes(value["fcn"]), *value["params"]], uses)
+    elif kind == "NotExpr":
+        uses.negated.extend(_lifted(value["expr"]))
+        _collect(value["expr"], uses)
     elif kind == "with_mods":
         for replacement in value:
             uses.replaced.append(reference(replacement["refr"]))
@@ -138,6 +145,31 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
     else:
         uses.local.update(_declared(kind, value))
         _collect(value, uses)
+
+
+def _lifted(node: Node) -> Iterator[Reference]:
+    """A bare reference and comparisons by `==` are negated whole; comprehensions are always defined."""
+    (kind, value), *_ = node.items()
+    if kind in REFERENCES:
+        yield from (found for index in _indexes(node) for found in _references(index))
+    elif kind == "BoolExpr" and value["op"] == "Eq":
+        for side in (value["lhs"], value["rhs"]):
+            yield from _lifted(side) if next(iter(side)) in REFERENCES else _references(side)
+    else:
+        yield from _references(node)
+
+
+def _references(node: Any) -> Iterator[Reference]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _references(item)
+    elif isinstance(node, dict):
+        for kind, value in node.items():
+            if kind in REFERENCES and isinstance(value, dict):
+                yield reference(node)
+                yield from _references(list(_indexes(node)))
+            elif kind not in COMPREHENSIONS:
+                yield from _references([part for name, part in value.items() if name != "fcn"] if kind == "Call" else value)
 
 
 def _declared(kind: str, value: Any) -> Iterator[str]:
