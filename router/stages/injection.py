@@ -59,7 +59,7 @@ def _score(families: set[str]) -> float:
 
 
 def _patterns(families: Families, form: Callable[[str], bytes]) -> Patterns:
-    return Patterns([Pattern(family, "", form(each)) for family, (_, expressions) in families.items() for each in expressions])
+    return Patterns([Pattern(family, "", form(each)) for family, (_, each_of) in families.items() for each in each_of], nested=True)
 
 
 def _apart(phrase: str) -> bytes:

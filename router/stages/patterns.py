@@ -55,10 +55,11 @@ def search_set(expressions: Sequence[bytes]) -> re2.Set:
 
 
 class Patterns:
-    """Patterns in order of precedence: a place inside one that an earlier pattern took is left out."""
+    """Patterns in order of precedence: a place inside of what earlier ones took is left out unless `nested` says to keep it."""
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
+    def __init__(self, patterns: Sequence[Pattern], nested: bool = False) -> None:
         self._patterns = tuple(patterns)
+        self._nested = nested
         self._expressions = [re2.compile(pattern.expression, options()) for pattern in patterns]
         self._any = search_set([pattern.expression for pattern in patterns])
 
@@ -70,7 +71,7 @@ class Patterns:
         taken = bytearray(len(data))
         for number in sorted(matched):
             for hit in self._hits(number, data):
-                if 0 in taken[hit.start : hit.end]:
+                if self._nested or 0 in taken[hit.start : hit.end]:
                     taken[hit.start : hit.end] = b"\x01" * (hit.end - hit.start)
                     hits.append(hit)
         return hits

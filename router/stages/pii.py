@@ -10,6 +10,7 @@ from router.stages.patterns import Pattern, Patterns, Place, Verify
 
 _DIGITS = frozenset(b"0123456789")
 _WORD = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+_URL_USER = bytes(sorted(_WORD)) + b"-._~%!$&'()*+,;=:"
 _CARD_SHAPES = ((4, 4, 4, 4, 3), (4, 4, 4, 4, 2), (4, 4, 4, 4, 1), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 3), (4, 4, 4, 1))
 _CARD_DIGITS = range(13, 20)
 _NOT_PERSONAL = (b"0.", b"127.", b"255.255.255.255")
@@ -106,9 +107,17 @@ def _groups(data: bytes, start: int, end: int) -> list[Place]:
     return groups
 
 
+def _email(data: bytes, start: int, end: int) -> Sequence[Place]:
+    """An address, but not the credentials and host of a URL."""
+    _, scheme, userinfo = data[max(0, start - 256) : start].rpartition(b"://")
+    return () if scheme and not userinfo.strip(_URL_USER) else ((start, end),)
+
+
 def _phone(data: bytes, start: int, end: int) -> Sequence[Place]:
+    """A number that does not go on from digits before it."""
     digits = sum(character in _DIGITS for character in data[start:end])
-    return ((start, end),) if 8 <= digits <= 15 and _alone(data, start, end) else ()
+    behind = start > 1 and data[start] != 0x2B and data[start - 1] == 0x20 and data[start - 2] in _DIGITS
+    return ((start, end),) if 8 <= digits <= 15 and not behind and _alone(data, start, end) else ()
 
 
 def _ip(data: bytes, start: int, end: int) -> Sequence[Place]:
@@ -136,7 +145,7 @@ def _id(expression: bytes, check: Callable[[bytes], bool]) -> Pattern:
 
 
 PII = (
-    Pattern("pii.email", "[email]", rb"[\w.+%'\xff-]+@(?:[0-9A-Za-z\xff-]+\.)+[A-Za-z\xff]{2,}"),
+    Pattern("pii.email", "[email]", rb"[\w.+%'\xff-]+@(?:[0-9A-Za-z\xff-]+\.)+[A-Za-z\xff]{2,}", _email),
     Pattern("pii.iban", "[iban]", rb"\b[A-Za-z]{2}\d{2}", _iban),
     Pattern("pii.card", "[card]", rb"\d(?:[ .-]?\d){12,}", _cards),
     Pattern("pii.ssn", "[ssn]", rb"\b(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4})\b", _checked(identifiers.ssn)),

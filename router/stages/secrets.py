@@ -16,10 +16,19 @@ _NAMED = (
 )
 
 
+def _is_label(value: bytes) -> bool:
+    """Whether something was masked here before."""
+    return value.startswith(b"[") and value.endswith(b"]") and value[1:-1].replace(b"_", b"").isalpha()
+
+
+def _unmasked(data: bytes, start: int, end: int) -> Sequence[Place]:
+    return () if _is_label(data[start:end]) else ((start, end),)
+
+
 def _telling(data: bytes, start: int, end: int) -> Sequence[Place]:
     """A value that is no ordinary word: after `is` or a colon people also write sentences."""
     value = data[start:end].rstrip(b"\"'.,;)")
-    if len(value) < 4 or value.lower() in _WORDS:
+    if len(value) < 4 or value.lower() in _WORDS or _is_label(value):
         return ()
     return ((start, start + len(value)),)
 
@@ -48,7 +57,7 @@ SECRETS = (
     Pattern("secret.stripe_key", "[stripe_key]", rb"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     Pattern("secret.lockgate_key", "[lockgate_key]", rb"\blgk_[a-z0-9]{8}_[A-Za-z0-9_-]{20,}"),
     Pattern("secret.bearer_token", "[bearer_token]", rb"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{20,}=*)"),
-    Pattern("secret.url_password", "[password]", rb"(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@"),
+    Pattern("secret.url_password", "[password]", rb"(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@", _unmasked),
     Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?\s*[:=]\s*\"([^\"]{4,})\"", _telling),
     Pattern("secret.password_assignment", "[password]", _NAMED + rb"[\"']?[ \t]*=[ \t]*([^\s\"']{4,})", _telling),
     Pattern("secret.password_assignment", "[password]", _NAMED + rb"[ \t]*:[ \t]*([^\s\"']{4,})[ \t]*(?:$|[\r\n,;}])", _telling),
