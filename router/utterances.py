@@ -73,6 +73,21 @@ def check_utterances(catalog: Parts, found: Mapping[str, list[Utterance]]) -> It
             )
 
 
+def check_trainable(catalog: Parts, found: Mapping[str, list[Utterance]]) -> Iterator[Fault]:
+    """A classifier learns by telling intents apart, and is calibrated on examples that it was not shown."""
+    counts = {name: len({utterance.text for utterance in found.get(name, ())}) for name in catalog.names("intents")}
+    learnt = [name for name, count in counts.items() if count]
+    unread = (not counts[name] for name, intent in catalog.intents.items() if intent.examples or intent.examples_file)
+    if not learnt or any(name not in catalog.intents for name in counts) or any(unread):
+        return
+    if len(learnt) == 1:
+        sentence = f"Only the intent '{learnt[0]}' has examples; a classifier needs at least two intents to tell apart."
+        yield catalog.document.fault(("intents",), sentence)
+    elif sum(count > 1 for count in counts.values()) < 2:
+        sentence = "Fewer than two intents have two or more different examples, so that confidence cannot be calibrated."
+        yield catalog.document.fault(("intents",), sentence)
+
+
 def _from_file(document: Document, source: Source, file: str, files: Mapping[str, bytes]) -> tuple[list[Utterance], list[Fault]]:
     loc = (*source.loc, "examples_file")
     if file not in files:

@@ -18,7 +18,7 @@ from router.registry import ADAPTERS, Registry
 from router.settings import Address
 from router.snapshot import Snapshot, digest, policy_data_file, policy_files, read, watched
 from router.stages.risk import DEFAULT_WEIGHTS
-from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_utterances, read_sources
+from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_trainable, check_utterances, read_sources
 from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
 
@@ -77,7 +77,8 @@ class _Parser:
         pieces = parts(catalog_document)
         utterances = self._utterances(catalog_file, pieces)
         destinations = self._destinations(pieces)
-        self._faults += [*check_references(pieces), *check_names(pieces), *check_reachable(pieces), *check_utterances(pieces, utterances)]
+        self._faults += [*check_references(pieces), *check_names(pieces), *check_reachable(pieces)]
+        self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
         if config is None:
             raise self._error()
@@ -144,7 +145,7 @@ class _Parser:
 
     def _policy_data(self, config: Config) -> Mapping[str, Any]:
         """As OPA would read it: nothing is filled in from the environment."""
-        file = policy_data_file(config.policy.path)
+        file = policy_data_file(config.policy.path, config.policy.data)
         document, faults = read_yaml(file, self._snapshot.files.get(file, b""), None)
         self._faults += faults
         value = document.value if document is not None else None
@@ -154,7 +155,7 @@ class _Parser:
 
     def _digests(self, config: Config, policies: Mapping[str, str]) -> Digests:
         files = self._snapshot.files
-        judging = {path for path in (*policies, policy_data_file(config.policy.path)) if path in files}
+        judging = {path for path in (*policies, policy_data_file(config.policy.path, config.policy.data)) if path in files}
         rest = {path: data for path, data in files.items() if path not in judging and path != self._snapshot.config}
         return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
 

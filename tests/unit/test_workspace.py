@@ -21,7 +21,9 @@ REGISTRY = Registry(
 CATALOG = """version: 1
 destinations: {desk: {adapter: tiny, url: '${DESK:-http://127.0.0.1:9000}'}}
 routes: {ask: {destination: desk}}
-intents: {status: {description: Where it is., route: ask, examples_file: utterances/status.txt}}
+intents:
+  status: {description: Where it is., route: ask, examples_file: utterances/status.txt}
+  stop: {description: Stop it., route: ask, examples: [stop, call it off]}
 """
 Make = Callable[..., Path]
 
@@ -32,7 +34,7 @@ def make(tmp_path: Path) -> Make:
         files = {
             "lockgate.yaml": "version: 1\n",
             "catalog.yaml": CATALOG,
-            "utterances/status.txt": "where is it\n",
+            "utterances/status.txt": "where is it\nhow far is it\n",
             "policies/decision.rego": "package lockgate.decision\n",
             "policies/data.yaml": "lockgate: {config: {price: '${PRICE}'}}\n",
         }
@@ -58,7 +60,7 @@ def test_a_snapshot_needs_no_files(make: Make) -> None:
     root = make()
     snapshot = read(root, {})
     (root / "catalog.yaml").unlink()
-    assert parse(snapshot, {}, REGISTRY).catalog.intents["status"].examples == ("where is it",)
+    assert parse(snapshot, {}, REGISTRY).catalog.intents["status"].examples == ("where is it", "how far is it")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ GOOD = {
         "version: 1\n"
         "destinations: {desk: {adapter: tiny, url: 'http://127.0.0.1:9000'}}\n"
         "routes: {ask: {destination: desk}}\n"
-        "intents: {status: {description: Where it is., route: ask, examples: [where is it]}}\n"
+        "intents:\n"
+        "  status: {description: Where it is., route: ask, examples: [where is it, how far is it]}\n"
+        "  stop: {description: Stop it., route: ask, examples: [stop, call it off]}\n"
     ),
     "policies/decision.rego": "package lockgate.decision\n",
 }
