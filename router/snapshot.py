@@ -66,8 +66,8 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     files = {name: _read(root, name)}
     config = _mapping(name, files[name], environment)
     catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
-    folder = _policy_path(config)
-    for relative in [catalog_file, policy_data_file(folder), *policy_files(root, folder)]:
+    folder, data = _policy_paths(config)
+    for relative in [catalog_file, policy_data_file(folder, data), *policy_files(root, folder)]:
         _add(files, root, relative)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
@@ -75,9 +75,9 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     return Snapshot(root, name, files)
 
 
-def policy_data_file(folder: str) -> str:
-    """Where the policies' data is, as OPA has it: at the root of their folder."""
-    return os.path.normpath(os.path.join(folder, POLICY_DATA))
+def policy_data_file(folder: str, named: str | None) -> str:
+    """Where the policies' data is: where the configuration says, else, as OPA has it, at the root of their folder."""
+    return os.path.normpath(named or os.path.join(folder, POLICY_DATA))
 
 
 def policy_files(root: Path, folder: str) -> list[str]:
@@ -123,9 +123,11 @@ def _text(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
 
 
-def _policy_path(config: Mapping[str, Any]) -> str:
+def _policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
     policy = config.get("policy")
-    return _text(policy.get("path") if isinstance(policy, dict) else None, "policies")
+    settings = policy if isinstance(policy, dict) else {}
+    data = settings.get("data")
+    return _text(settings.get("path"), "policies"), data if isinstance(data, str) and data else None
 
 
 def _example_files(catalog: Mapping[str, Any]) -> Iterator[str]:

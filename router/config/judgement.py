@@ -57,4 +57,7 @@ class PolicyConfig(Strict):
         description="The policy engine: `embedded` evaluates Rego in this process.",
     )
     path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
+    data: Text | None = Field(
+        default=None, description="File with the data that the policies decide by; `data.yaml` in their folder where none is named."
+    )
     deadline: Span = Field(default=0.05, description="Longest time for one evaluation; a late answer is a deny.")

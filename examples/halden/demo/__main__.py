@@ -1,0 +1,186 @@
+"""`make demo`: Halden behind Lockgate. With `--once` every expectation is checked and the demonstration ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from examples.halden.demo.client import Caller
+from examples.halden.demo.company import HERE, SERVICES, Company, NotReadyError, free_ports
+from examples.halden.demo.people import make_credentials
+from examples.halden.demo.requests import Asking, requests
+from examples.halden.demo.show import Seen, header, row
+from router.stages.signals import SignalDetector
+
+AUDITOR = "audit.desk"
+MODELS = Path(".cache/halden-models")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="check every expectation, then end")
+    once = parser.parse_args().once
+    console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="lockgate-demo-") as folder:
+        names = ("gateway", "decide", "control", *SERVICES)
+        company = Company(Path(folder), dict(zip(names, free_ports(len(names)), strict=True)))
+        try:
+            return run(console, company, once)
+        except NotReadyError as error:
+            console.print(f"[bold red]{error}[/]")
+            console.print(_last_lines(Path(folder)))
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            company.stop()
+
+
+def run(console: Console, company: Company, once: bool) -> int:
+    credentials = prepare(console, company)
+    caller = Caller(company.ports["gateway"], company.ports["control"], credentials, AUDITOR)
+    console.print(
+        f"\nHalden's services run on {', '.join(company.url(name) for name in SERVICES)}; Lockgate in front of them on {company.url('gateway')}.\n"
+    )
+    header(console)
+    wrong = 0
+    results: list[tuple[Asking, Seen]] = []
+    for asking in requests():
+        seen = caller.ask(asking)
+        fault = difference(asking, seen)
+        wrong += fault is not None
+        results.append((asking, seen))
+        row(console, asking.who or "nobody", SignalDetector().mask(asking.shown), seen, fault)
+    wrong += review(console, company, caller, results)
+    wrong += summary(console, company, caller, results)
+    if once:
+        console.print(f"\n{'Everything was as expected.' if not wrong else f'{wrong} expectations were not met.'}")
+        return 1 if wrong else 0
+    try_next(console, company, credentials)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+    return 0
+
+
+def prepare(console: Console, company: Company) -> Mapping[str, str]:
+    credentials = make_credentials(company.folder / "state", company.folder / "jwks.json")
+    console.print("starting Halden's payments, people and IT desk")
+    company.start_services()
+    console.print("preparing the intent model (trained from the catalog's examples the first time)")
+    _keep_models(company, into_state=True)
+    command = [sys.executable, "-m", "lockgate", "train", "--config", str(HERE / "lockgate.yaml")]
+    subprocess.run(command, env=company.environment, check=True)
+    _keep_models(company, into_state=False)
+    console.print("starting Lockgate")
+    company.start_lockgate()
+    return credentials
+
+
+def _keep_models(company: Company, into_state: bool) -> None:
+    """The demonstration's state is new every time; the trained model need not be."""
+    state = company.folder / "state" / "models"
+    source, target = (MODELS, state) if into_state else (state, MODELS)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def difference(asking: Asking, seen: Seen) -> str | None:
+    """Where what happened is not what had to; None when it is."""
+    expected = asking.expected
+    pairs = {
+        "status": (expected.status, seen.status),
+        "intent": (expected.intent, seen.of("classification", "intent")),
+        "effect": (expected.effect, seen.of("verdict", "effect")),
+        "reason": (expected.reason, ((seen.of("verdict", "reasons") or [seen.code]) or [""])[0]),
+        "tier": (expected.tier, seen.of("classification", "tier")),
+        "classification": (expected.classification, seen.of("classification", "status")),
+        "attempts": (expected.attempts, seen.outcome.get("attempts")),
+    }
+    optional = {"intent", "reason", "tier", "classification", "attempts"}
+    faults = [
+        f"{name} {got!r} instead of {want!r}"
+        for name, (want, got) in pairs.items()
+        if want != got and not (want is None and name in optional)
+    ]
+    return ", ".join(faults) or None
+
+
+def review(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:
+    """A colleague approves what was held; Lockgate then sends it, and the payment is really cancelled."""
+    held = [seen.decision["id"] for _, seen in results if seen.status == 202]
+    before = caller.service(company.ports["payments"], "/payments/4711")["status"]
+    console.print(f"\npayment 4711 is '{before}' while the request to cancel it waits; {AUDITOR} approves it")
+    for review_id in held:
+        shown = caller.control("GET", f"/v1/reviews/{review_id}")
+        approval = {"comment": "checked with Anna", "content_digest": shown["content_digest"]}
+        caller.control("POST", f"/v1/reviews/{review_id}/approve", approval)
+    after = _eventually_cancelled(company, caller)
+    console.print(f"payment 4711 is now '{after}'")
+    return int(not held or before == "cancelled" or after != "cancelled")
+
+
+def _eventually_cancelled(company: Company, caller: Caller) -> str:
+    status = ""
+    for _ in range(100):
+        status = str(caller.service(company.ports["payments"], "/payments/4711")["status"])
+        if status == "cancelled":
+            break
+        time.sleep(0.05)
+    return status
+
+
+def summary(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:
+    effects = Counter(seen.of("verdict", "effect") or "refused" for _, seen in results)
+    routed = sum(1 for _, seen in results if seen.outcome.get("result") == "routed")
+    slowest = max(seen.millis for _, seen in results)
+    counts = ", ".join(f"{count} {effect}" for effect, count in sorted(effects.items()))
+    console.print(f"\n{len(results)} requests: {counts}; {routed} reached a service; the slowest took {slowest:.0f} ms")
+    checkpoint = company.folder / "checkpoint-kept-elsewhere"
+    checkpoint.write_text(caller.control("GET", "/v1/audit/checkpoint")["note"])
+    command = [
+        sys.executable,
+        "-m",
+        "lockgate",
+        "audit",
+        "verify",
+        "--state",
+        str(company.folder / "state"),
+        "--checkpoint",
+        str(checkpoint),
+    ]
+    verified = subprocess.run(command, env=company.environment, capture_output=True, text=True, check=False)
+    console.print(verified.stdout.strip() or verified.stderr.strip())
+    return int(verified.returncode != 0)
+
+
+def try_next(console: Console, company: Company, credentials: Mapping[str, str]) -> None:
+    environment = f"HALDEN_STATE={company.environment['HALDEN_STATE']} HALDEN_JWKS={company.environment['HALDEN_JWKS']}"
+    lockgate = f"{os.path.relpath(sys.executable)} -m lockgate"
+    config = os.path.relpath(HERE / "lockgate.yaml")
+    console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
+    console.print(
+        f"  curl -i {company.url('gateway')}/ask -H 'authorization: {credentials['anna.lind']}' -d 'is payment 4715 stuck?' -H 'content-type: text/plain'"
+    )
+    console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
+    console.print(f"  {lockgate} audit query --state {company.environment['HALDEN_STATE']}")
+
+
+def _last_lines(folder: Path) -> str:
+    log = folder / "lockgate.log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
