@@ -146,9 +146,11 @@ def last_commit(connection: Connection) -> tuple[int, bytes]:
 
 def stored_nodes(connection: Connection, level: int, start: int, end: int) -> list[bytes]:
     if level == 0:
-        found = connection.execute("SELECT hash FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
+        found = connection.execute("SELECT CAST(hash AS BLOB) FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
     else:
-        found = connection.execute("SELECT hash FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end))
+        found = connection.execute(
+            "SELECT CAST(hash AS BLOB) FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end)
+        )
     return [row[0] for row in found]
 
 

@@ -10,6 +10,9 @@ from adapters.sqlite_connection import StandardConnection
 from adapters.sqlite_ledger import FORMAT, last_commit, stored_nodes
 from router.errors import AuditError
 
+# Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
+_RECORDS = "SELECT idx, CAST(leaf AS BLOB), CAST(sealed AS BLOB), CAST(key_id AS TEXT) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
+
 
 class SqliteReader:
     """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
@@ -35,9 +38,7 @@ class SqliteReader:
 
     def records(self, start: int, end: int) -> Iterator[Any]:
         make = self._make
-        for row in self._connection.each(
-            "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end)
-        ):
+        for row in self._connection.each(_RECORDS, (start, end)):
             yield make(*row)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
@@ -47,10 +48,10 @@ class SqliteReader:
         return self._connection.each("SELECT size, root FROM commits ORDER BY size")
 
     def checkpoints(self) -> list[str]:
-        return [row[0] for row in self._connection.execute("SELECT note FROM checkpoints ORDER BY size")]
+        return [row[0] for row in self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size")]
 
     def latest_checkpoint(self) -> str | None:
-        found = self._connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def close(self) -> None:

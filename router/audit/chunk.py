@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -56,7 +56,7 @@ def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKe
 def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None) -> Chunk:
     chunk, hashes, expected = Chunk(start), list[bytes](), start
     stored_hashes = reader.nodes(0, start, end)
-    for stored in reader.records(start, end):
+    for stored in _readable(reader, chunk, start, end):
         if stored.index != expected:
             break
         hashed = sha256(b"\x00" + stored.leaf).digest()
@@ -65,10 +65,20 @@ def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None)
             chunk.faults.append(Fault(expected, "leaf_altered", f"Record {expected} is not the one that was written at this place."))
         _check_record(chunk, stored, keys)
         expected += 1
-    if expected != end:
+    if expected != end and not any(fault.kind == "file_damaged" for fault in chunk.faults):
         chunk.faults.append(Fault(expected, "record_missing", f"Record {expected} is missing."))
     chunk.hashes = b"".join(hashes)
     return chunk
+
+
+def _readable(reader: LedgerReader, chunk: Chunk, start: int, end: int) -> Iterator[Stored]:
+    """A file that is broken as a file ends the run, and says somewhere from the last readable record on."""
+    try:
+        for stored in reader.records(start, end):
+            yield stored
+            start = stored.index + 1
+    except AuditError as error:
+        chunk.faults.append(Fault(start, "file_damaged", f"Record {start} cannot be read: {error}"))
 
 
 def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:

@@ -76,7 +76,8 @@ def verify(plan: Plan) -> Report:
         outside = _outside(plan)
         claims = _claims(report, reader.checkpoints(), plan.verifier)
         roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))})
-        _check_commit(report, reader)
+        if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
+            _check_commit(report, reader)
         _check_claims(report, roots, claims)
         if outside is not None:
             _check_outside(report, roots, outside)
@@ -113,7 +114,7 @@ def _check_records(plan: Plan, report: Report, sizes: set[int]) -> dict[int, byt
         report.erased += chunk.erased
         if whole:
             _grow(tree, chunk.hashes, sizes, roots)
-            whole = not any(fault.kind == "record_missing" for fault in chunk.faults)
+            whole = not any(fault.kind in ("record_missing", "file_damaged") for fault in chunk.faults)
         if plan.progress is not None:
             plan.progress(chunk.start, report.size)
     report.root = roots[tree.size] = tree.root()
@@ -185,7 +186,7 @@ def _claim_fault(report: Report, roots: dict[int, bytes], claim: Checkpoint, goo
 def _narrow(report: Report, reader: LedgerReader, plan: Plan) -> None:
     """Names the commit in which the first difference lies, where the file's own commits still tell."""
     wrong = min((fault for fault in report.faults if fault.kind == "root_wrong"), key=lambda fault: fault.until or 0, default=None)
-    if wrong is None or wrong.until is None:
+    if wrong is None or wrong.until is None or any(fault.kind == "file_damaged" for fault in report.faults):
         return
     commits = {size: root for size, root in reader.commits() if wrong.index < size <= wrong.until}
     found, before = _recomputed(plan, set(commits), wrong.until), wrong.index

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -162,7 +163,7 @@ def test_commits_narrow_a_difference_down(tmp_path: Path) -> None:
     assert (first.index, first.until) == (30, 35)
 
 
-def _rows(folder: Path, sql: str) -> list[tuple[int, bytes]]:
+def _rows(folder: Path, sql: str) -> list[Any]:
     with closing(sqlite3.connect(folder / "ledger.sqlite")) as file:
         return file.execute(sql).fetchall()
 
@@ -178,6 +179,9 @@ def _rows(folder: Path, sql: str) -> list[tuple[int, bytes]]:
         ("INSERT INTO records SELECT 60, leaf, sealed, key_id FROM records WHERE idx = 3", "record_uncommitted", 60),
         ("UPDATE commits SET root = zeroblob(32) WHERE size = 60", "root_wrong", 0),
         ("DELETE FROM records WHERE idx = 11", "record_missing", 11),
+        ("UPDATE records SET leaf = 'text' WHERE idx = 12", "leaf_altered", 12),
+        ("UPDATE records SET sealed = 7, key_id = 8 WHERE idx = 12", "sealed_altered", 12),
+        ("UPDATE checkpoints SET note = x'00' WHERE size = 20", "checkpoint_invalid", 60),
     ],
 )
 def test_each_kind_of_damage_has_a_name(tmp_path: Path, statement: str, kind: str, index: int) -> None:
@@ -264,3 +268,15 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     report = verify(Plan(partial(reader, tmp_path), SIGNER.verifier, outside, processes=2))
     assert [(fault.kind, fault.index) for fault in report.faults] == [("sealed_altered", 17), ("sealed_altered", 50)]
     assert report.outside == COUNT
+
+
+def test_a_file_with_a_broken_page_is_a_fault_and_not_a_crash(tmp_path: Path) -> None:
+    """The first record that cannot be read is named."""
+    written(tmp_path, entries(COUNT))
+    file = tmp_path / "ledger.sqlite"
+    raw = bytearray(file.read_bytes())
+    (page, _), *_ = _rows(tmp_path, "SELECT rootpage, name FROM sqlite_master WHERE name = 'records'")
+    raw[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    file.write_bytes(raw)
+    report = verified(tmp_path)
+    assert "file_damaged" in {fault.kind for fault in report.faults}

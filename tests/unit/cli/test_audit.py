@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.sqlite_subject_keys import KeyFile
+from router.audit.keys import ensure_sealing_key
+from router.audit.record import decision_entry, outcome_entry, system_entry
+from router.cli.main import run
+from tests.unit.audit.ledgers import SIGNER, written
+from tests.unit.audit.ledgers import run as tamper
+from tests.unit.audit.samples import OUTCOME, SUBJECT, numbered
+
+Lockgate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    keys = KeyFile(tmp_path / "keys.sqlite", ensure_sealing_key(tmp_path / "keys" / "sealing.key"))
+    keys.open()
+    key_id, key = keys.ensure([SUBJECT.id])[SUBJECT.id]
+    keys.close()
+    records = [system_entry("started", 1)]
+    for number in range(120):
+        decision = numbered(number)
+        records.append(decision_entry(decision, b"{}", key_id, key))
+        records.append(outcome_entry(decision.id, OUTCOME, decision.decided_ns + 1, key_id, key))
+    written(tmp_path, records, 50, 100)
+    return tmp_path
+
+
+@pytest.fixture
+def lockgate(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lockgate:
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = run(["audit", *arguments, "--state", str(state)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def lines(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_query_shows_a_table_and_how_to_go_on(lockgate: Lockgate) -> None:
+    """Fifty rows for people, and no silent end."""
+    status, output, _ = lockgate("query")
+    assert status == 0
+    assert output.count("payment.cancel") == 50
+    assert "50 records, out of 241 in the ledger; more with --cursor" in output
+    assert "sealed" in output
+    assert "anna" not in output
+
+
+def test_query_json_has_no_cap(lockgate: Lockgate) -> None:
+    """One object per line, all of them, newest first."""
+    status, output, _ = lockgate("query", "--json")
+    rows = lines(output)
+    assert (status, len(rows)) == (0, 120)
+    assert rows[0]["index"] > rows[-1]["index"]
+    assert rows[0]["leaf"]["schema"] == "lockgate.decision.v1"
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--subject", SUBJECT.id), 120),
+        (("--subject", SUBJECT.id, "--kind", "all"), 240),
+        (("--kind", "all"), 241),
+        (("--result", "routed", "--verdict", "allow", "--min-confidence", "0.9"), 120),
+        (("--verdict", "deny"), 0),
+        (("--decision", numbered(3).id), 1),
+        (("--since", "2025-11-24T16:01:00", "--until", "2025-11-24T16:01:10+00:00"), 10),
+        (("--since", "1h"), 0),
+        (("--limit", "7", "--oldest-first"), 7),
+        (("--subject", "nobody"), 0),
+    ],
+)
+def test_options_filter(lockgate: Lockgate, options: tuple[str, ...], count: int) -> None:
+    """Filters hold together."""
+    status, output, _ = lockgate("query", "--json", *options)
+    assert (status, len(lines(output))) == (0, count)
+
+
+def test_pages_join_at_the_cursor(lockgate: Lockgate) -> None:
+    """The cursor of one page starts the next."""
+    first = lines(lockgate("query", "--json", "--limit", "60")[1])
+    second = lines(lockgate("query", "--json", "--cursor", str(first[-1]["index"]))[1])
+    assert len(first) + len(second) == 120
+    assert not {row["index"] for row in first} & {row["index"] for row in second}
+
+
+def test_personal_fields_are_opened_on_demand(lockgate: Lockgate) -> None:
+    """With the sealing key, and only when asked."""
+    rows = lines(lockgate("query", "--json", "--personal", "--limit", "1")[1])
+    assert rows[0]["personal"]["subject"] == SUBJECT.id
+    assert SUBJECT.id in lockgate("query", "--personal", "--limit", "1")[1]
+
+
+def test_personal_without_the_sealing_key_is_one_sentence(lockgate: Lockgate, state: Path) -> None:
+    """What is missing is named."""
+    (state / "keys" / "sealing.key").unlink()
+    status, output, error = lockgate("query", "--personal")
+    assert (status, output) == (2, "")
+    assert "sealing.key cannot be read" in error
+
+
+def test_show_tells_the_story(lockgate: Lockgate) -> None:
+    """Decision and outcome, their fields and their proofs."""
+    status, output, _ = lockgate("show", numbered(5).id)
+    assert status == 0
+    for text in ("decision", "outcome", "classification.intent", "payment.cancel", "inclusion proof", "ledger.test"):
+        assert text in output
+    rows = lines(lockgate("show", numbered(5).id, "--json", "--personal")[1])
+    assert [row["leaf"]["schema"] for row in rows] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
+    assert all(row["inclusion"] and row["checkpoint"].startswith("ledger.test\n") for row in rows)
+    assert rows[0]["personal"]["text"] == "cancel 4711 for anna"
+
+
+def test_show_of_an_unknown_decision_is_one_sentence(lockgate: Lockgate) -> None:
+    """No traceback, status 2."""
+    status, _, error = lockgate("show", "nobody")
+    assert (status, error) == (2, "lockgate: The ledger holds no decision nobody.\n")
+
+
+def test_verify_says_what_holds_and_what_is_not_proven(lockgate: Lockgate) -> None:
+    """Status 0, and plain words about the missing outside checkpoint."""
+    status, output, _ = lockgate("verify")
+    assert status == 0
+    assert "verified  241 records of ledger.test" in output
+    assert "Without a checkpoint kept outside this machine" in output
+
+
+def test_verify_against_an_outside_checkpoint_and_with_keys(lockgate: Lockgate, state: Path) -> None:
+    """Nothing but what comes after the checkpoint stays open."""
+    outside = sorted((state / "checkpoints").iterdir())[-1]
+    options = ("--checkpoint", str(outside), "--key", SIGNER.verifier, "--personal", "--processes", "1")
+    report = lines(lockgate("verify", "--json", *options)[1])[0]
+    assert (report["ok"], report["outside_checkpoint"], report["opened"], report["not_proven"]) == (True, 241, 240, [])
+    assert report["public_key"] == SIGNER.verifier
+
+
+def test_verify_names_the_first_bad_record_and_fails(lockgate: Lockgate, state: Path) -> None:
+    """Status 1 is the answer no."""
+    tamper(state, "UPDATE records SET leaf = replace(leaf, 'payment.cancel', 'payment.refund') WHERE idx = 77")
+    status, output, _ = lockgate("verify")
+    assert status == 1
+    assert "NOT verified" in output
+    assert "first bad: record 77" in output
+    status, output, _ = lockgate("verify", "--json")
+    assert (status, lines(output)[0]["first_bad"]) == (1, 77)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("query", "--since", "soon"), "neither a time such as"),
+        (("query", "--verdict", "maybe"), "is not one of"),
+        (("verify", "--key", "x"), "not an Ed25519 verifier key"),
+    ],
+)
+def test_a_mistake_in_usage_is_status_two(lockgate: Lockgate, arguments: tuple[str, ...], sentence: str) -> None:
+    """Said in one sentence."""
+    status, _, error = lockgate(*arguments)
+    assert status == 2
+    assert sentence in error
+
+
+def test_a_directory_without_a_ledger_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And none is made."""
+    assert run(["audit", "query", "--state", str(tmp_path / "none")]) == 2
+    assert "There is no ledger at" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
