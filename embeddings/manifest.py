@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embeddings.digests import digest_of, sha256_hex
+from embeddings.digests import digest_of, sha256_file
 from embeddings.errors import EmbeddingsError
 
 REQUIRED_FILES = ("model.onnx", "tokenizer.json")
@@ -36,17 +36,22 @@ def read_manifest(directory: Path) -> Manifest:
         raise EmbeddingsError("encoder_manifest", f"{path} is not an encoder manifest: {error!r}.") from error
 
 
-def read_verified(directory: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Every file's bytes, each with the digest the manifest says; what is used is what was checked."""
-    return {name: _read_verified(directory / name, expected) for name, expected in manifest.files.items()}
+def verify(directory: Path, manifest: Manifest) -> None:
+    """Refuses a directory in which any file lacks the digest the manifest says."""
+    for name, expected in manifest.files.items():
+        found = _file_digest(directory / name)
+        if found != expected:
+            raise EmbeddingsError(
+                "encoder_altered",
+                f"{directory / name} has sha256 {found}, the manifest says {expected}; refusing to load it.",
+            )
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
-    content = _read(path)
-    found = sha256_hex(content)
-    if found != expected:
-        raise EmbeddingsError("encoder_altered", f"{path} has sha256 {found}, the manifest says {expected}; refusing to load it.")
-    return content
+def _file_digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise EmbeddingsError("encoder_missing", f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter_ns
 
-from embeddings import calibration, storage
+from embeddings import storage, thresholds
 from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.ports import Encoder, Vector
@@ -48,11 +48,11 @@ class IntentModel:
     def threshold_for(self, max_error: float) -> float | None:
         """The lowest confidence at which at most `max_error` of accepted in-scope texts are wrong; None if none is."""
         held_out = self.artefact.calibration
-        return calibration.threshold_for(held_out.confidences, held_out.correct, max_error)
+        return thresholds.threshold_for(held_out.confidences, held_out.correct, max_error)
 
     def scope_threshold_for(self, max_rejected: float) -> float:
         """The scope below which at most `max_rejected` of in-scope texts fall."""
-        return calibration.scope_threshold_for(self.artefact.calibration.in_scope, max_rejected)
+        return thresholds.scope_threshold_for(self.artefact.calibration.in_scope, max_rejected)
 
     def save(self, directory: Path) -> Path:
         """Writes `directory`/<digest>, all or nothing; the path written. Raises EmbeddingsError."""

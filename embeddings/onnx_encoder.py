@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from tokenizers import Tokenizer
 
 from embeddings.errors import EmbeddingsError
-from embeddings.manifest import Manifest, read_manifest, read_verified
+from embeddings.manifest import Manifest, read_manifest, verify
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
 
@@ -27,14 +27,14 @@ class OnnxEncoder:
     def __init__(self, directory: Path, *, threads: int = 1, expected_digest: str | None = None) -> None:
         manifest = read_manifest(directory)
         _require_expected(directory, manifest, expected_digest)
-        files = read_verified(directory, manifest)
+        verify(directory, manifest)
         self.name = manifest.name
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
-        self._tokenizer = _tokenizer(files["tokenizer.json"], manifest.max_tokens)
-        self._session = _session(directory, files["model.onnx"], threads)
+        self._tokenizer = _tokenizer(directory / "tokenizer.json", manifest.max_tokens)
+        self._session = _session(directory / "model.onnx", threads)
         self._outputs = [value.name for value in self._session.get_outputs()][:1]
         self._require_shape(directory)
 
@@ -75,8 +75,8 @@ def _require_expected(directory: Path, manifest: Manifest, expected: str | None)
         raise EmbeddingsError("encoder_digest", f"{directory}: the encoder has digest {manifest.digest}, {expected} is wanted.")
 
 
-def _tokenizer(content: bytes, max_tokens: int) -> Tokenizer:
-    tokenizer = Tokenizer.from_str(content.decode())
+def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
     # all-MiniLM's own file pads every text to 128 tokens: ten times the cost of a short one, and other vectors where
     # the graph has no attention mask.
     tokenizer.no_padding()
@@ -84,14 +84,15 @@ def _tokenizer(content: bytes, max_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def _session(directory: Path, model: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # By path: given bytes, the session would keep a second copy of the model.
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     # Idle threads that spin would take the other workers' cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except SESSION_ERRORS as error:
-        raise EmbeddingsError("encoder_model", f"{directory}/model.onnx cannot be loaded: {error}.") from error
+        raise EmbeddingsError("encoder_model", f"{path} cannot be loaded: {error}.") from error

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,3 +35,7 @@ class Encoder(Protocol):
     def encode_one(self, text: str) -> Vector:
         """Shape (dimensions,); the hot path."""
         ...
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step's name, how much of it is done, and how much there is."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.stats import rankdata
 
 from embeddings.folds import intent_groups
@@ -15,12 +16,13 @@ from embeddings.index import build_index
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order
 from embeddings.ports import Matrix
-from embeddings.scope import FEATURES, ScopeGate, fit_gate
+from embeddings.scope import FEATURES, ScopeGate
 from embeddings.scoring import score
 from embeddings.training import fit_softmax
 
 # Half of what the gate learns about "outside" comes from given background texts, once there are this many.
 ENOUGH_BACKGROUND = 20
+RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,26 @@ def _observe_fold(data: ScopeTraining, groups: Labels, fold: int, total: int) ->
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
     return Observed(features(data.vectors[held]), features(data.vectors[outside]), features(data.background[fold::total]))
+
+
+def fit_gate(features: Floats, in_scope: NDArray[np.bool_], weights: Floats) -> ScopeGate:
+    """Weighted logistic regression on standardised features (n, len(FEATURES)); folded back to raw features."""
+    shares = weights / weights.sum()
+    mean = shares @ features
+    spread = np.sqrt(shares @ (features - mean) ** 2)
+    spread[spread < 1e-9] = np.inf  # a feature that never varies says nothing
+    standard = (features - mean) / spread
+    signs = np.where(in_scope, 1.0, -1.0)
+
+    def loss_and_gradient(flat: Floats) -> tuple[float, Floats]:
+        margins = signs * (standard @ flat[:-1] + flat[-1])
+        slope = -shares * signs * np.exp(-np.logaddexp(0.0, margins))
+        loss = shares @ np.logaddexp(0.0, -margins) + 0.5 * RIDGE * np.sum(flat[:-1] ** 2)
+        return float(loss), np.append(slope @ standard + RIDGE * flat[:-1], slope.sum())
+
+    found = minimize(loss_and_gradient, np.zeros(features.shape[1] + 1), jac=True, method="L-BFGS-B")
+    coefficients = found.x[:-1] / spread
+    return ScopeGate(tuple(coefficients.tolist()), float(found.x[-1] - coefficients @ mean))
 
 
 def auroc(scores: Floats, positive: NDArray[np.bool_]) -> float:

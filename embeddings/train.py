@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-
 from embeddings import storage
-from embeddings.artefact import Artefact, Calibration
-from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.artefact import Artefact
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
-from embeddings.folds import FOLDS, stratified_folds
-from embeddings.head import LinearHead
-from embeddings.index import build_index
 from embeddings.model import IntentModel
-from embeddings.parallel import in_order, one_blas_thread
-from embeddings.ports import Encoder, Matrix
-from embeddings.scope_training import ScopeTraining, train_gate
-from embeddings.training import STRENGTHS, cross_validate, fit_softmax
+from embeddings.ports import Encoder, Progress
+
+__all__ = ["TRAINING_VERSION", "Progress", "load_or_train", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
 TRAINING_VERSION = 3
-ENCODE_CHUNK = 64
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, how much of it is done, and how much there is."""
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -42,9 +31,7 @@ def train(
     progress: Progress = silent,
 ) -> IntentModel:
     """`out_of_scope`: optional texts about no intent. Raises EmbeddingsError where no usable model can come of it."""
-    data = training_set(examples, out_of_scope)
-    with one_blas_thread():
-        return _train(data, encoder, progress)
+    return _train(training_set(examples, out_of_scope), encoder, progress)
 
 
 def load_or_train(
@@ -62,8 +49,7 @@ def load_or_train(
         raise EmbeddingsError("model_altered", f"{folder} holds several models for one training; delete it.")
     if found:
         return IntentModel(encoder, _for_inputs(storage.load(found[0]), data, found[0]))
-    with one_blas_thread():
-        model = _train(data, encoder, progress)
+    model = _train(data, encoder, progress)
     model.save(folder)
     return model
 
@@ -80,40 +66,6 @@ def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:
 
 
 def _train(data: TrainingSet, encoder: Encoder, progress: Progress) -> IntentModel:
-    classes = len(data.intents)
-    vectors = _encode(encoder, data.texts, partial(progress, "encode"))
-    background = _encode(encoder, data.out_of_scope, partial(progress, "encode out-of-scope"))
-    folds = stratified_folds(data.texts, data.labels)
-    held_out = cross_validate(vectors, data.labels, classes, folds, STRENGTHS, partial(progress, "cross-validate"))
-    temperature = fit_temperature(held_out.logits, data.labels[held_out.rows])
-    confidences, correct = top_confidences(held_out.logits, data.labels[held_out.rows], temperature)
-    scope_folds = stratified_folds(data.texts, data.labels, min(FOLDS, classes))
-    scope = ScopeTraining(data.intents, vectors, data.labels, scope_folds, background, held_out.strength, temperature)
-    scope_gate = train_gate(scope, partial(progress, "scope"))
-    (final,) = in_order(
-        lambda strength: fit_softmax(vectors, data.labels, classes, strength), [held_out.strength], partial(progress, "head")
-    )
-    artefact = Artefact(
-        head=LinearHead(np.ascontiguousarray(final.weights), final.bias.astype(np.float32), data.intents),
-        index=build_index(vectors, data.labels, classes),
-        calibration=Calibration(temperature, scope_gate.gate, confidences, correct, scope_gate.in_scope),
-        encoder_digest=encoder.digest,
-        examples_digest=data.digest,
-        report={
-            "examples": float(len(data.texts)),
-            "held_out_accuracy": float(correct.mean()),
-            "held_out_calibration_error": expected_calibration_error(confidences, correct),
-            "strength": held_out.strength,
-            "scope_auroc": scope_gate.auroc,
-        },
-    )
+    # Loaded when something is trained: a worker that finds its model cached is spared 65 MiB of scipy.
+    artefact: Artefact = import_module("embeddings.fitting").fit(data, encoder, progress)
     return IntentModel(encoder, artefact)
-
-
-def _encode(encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None]) -> Matrix:
-    rows = np.empty((len(texts), encoder.dimensions), dtype=np.float32)
-    for start in range(0, len(texts), ENCODE_CHUNK):
-        chunk = texts[start : start + ENCODE_CHUNK]
-        rows[start : start + len(chunk)] = encoder.encode(chunk)
-        progress(start + len(chunk), len(texts))
-    return rows

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from embeddings.scope import FEATURES, ScopeGate, fit_gate, scope_features
-from embeddings.scope_training import auroc
+from embeddings.scope import FEATURES, ScopeGate, scope_features
+from embeddings.scope_training import auroc, fit_gate
 
 
 def test_gate_is_calibrated_for_even_odds() -> None:

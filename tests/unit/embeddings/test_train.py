@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,3 +103,17 @@ def test_a_half_written_model_is_ignored(catalog: Catalog, tmp_path: Path) -> No
     folder = next(tmp_path.rglob("model.json")).parent.parent
     (folder / ".partial-crashed").mkdir()
     assert load_or_train(tmp_path, catalog, (), UnusedEncoder()).digest == first.digest
+
+
+def test_serving_a_cached_model_needs_no_scipy(catalog: Catalog, tmp_path: Path) -> None:
+    """A process that finds its model trained never loads what only training needs."""
+    load_or_train(tmp_path, catalog, (), HashingEncoder())
+    program = f"""
+import sys
+from pathlib import Path
+from embeddings.hashing_encoder import HashingEncoder
+from embeddings.train import load_or_train
+load_or_train(Path({str(tmp_path)!r}), {catalog!r}, (), HashingEncoder()).predict("reset my password")
+sys.exit("scipy" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
