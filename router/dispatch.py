@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-
-import orjson
 
 from router.decision import Decision, Obligation, Outcome, Result
 from router.errors import DestinationError, PolicyError
@@ -64,9 +64,12 @@ def content_digest(outbound: Outbound) -> str:
 def _added(obligation: Obligation) -> Headers:
     """Names of ours, framing and hop-by-hop fields are not policy's to set."""
     added: Headers = []
-    for name, value in obligation.params.get("headers", {}).items():
+    headers = obligation.params.get("headers")
+    if not isinstance(headers, Mapping):
+        raise PolicyError("Policy asks for 'add_headers' and gives no headers.", "obligation_failed")
+    for name, value in headers.items():
         lowered = str(name).lower()
-        if not lowered.replace("-", "").isalnum() or lowered.startswith("x-lockgate-") or lowered in _RESERVED:
+        if not _TOKEN.fullmatch(lowered) or lowered.startswith("x-lockgate-") or lowered in _RESERVED:
             raise PolicyError(f"Policy may not set the header field '{name}'.", "obligation_failed")
         if not str(value).isprintable() or not str(value).isascii():
             raise PolicyError(f"Policy gave the header field '{name}' a value that is not printable ASCII.", "obligation_failed")
@@ -74,6 +77,8 @@ def _added(obligation: Obligation) -> Headers:
     return added
 
 
+_UNGUESSABLE = "x7Kq9vTz"
+_TOKEN = re.compile("[a-z0-9-]+")
 _RESERVED = frozenset(("connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
@@ -85,19 +90,29 @@ def _masked(outbound: Outbound, content_type: str, mask: Masker) -> Outbound:
     media = content_type.partition(";")[0].strip().lower()
     try:
         if media == "application/json" or media.endswith("+json"):
-            return replace(outbound, body=orjson.dumps(_mask_strings(orjson.loads(outbound.body), mask)))
+            document = _mask_strings("", json.loads(outbound.body), mask)
+            return replace(outbound, body=json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8"))
         if media.startswith("text/"):
             return replace(outbound, body=mask(outbound.body.decode("utf-8")).encode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed") from None
     raise PolicyError(f"A body of type '{media}' cannot be masked.", "obligation_failed")
 
 
-def _mask_strings(value: object, mask: Masker) -> object:
-    if isinstance(value, str):
-        return mask(value)
+def _mask_strings(key: str, value: object, mask: Masker) -> object:
+    """Strings, keys and numbers that are personal data or credentials, by themselves or because of their key."""
     if isinstance(value, list):
-        return [_mask_strings(item, mask) for item in value]
+        return [_mask_strings(key, item, mask) for item in value]
     if isinstance(value, dict):
-        return {mask(key): _mask_strings(item, mask) for key, item in value.items()}
-    return value
+        return {mask(name): _mask_strings(name, item, mask) for name, item in value.items()}
+    if isinstance(value, bool) or value is None or value == "":
+        return value
+    text = str(value)
+    masked = _label_of(key, mask) or mask(text)
+    return value if masked == text else masked
+
+
+def _label_of(key: str, mask: Masker) -> str | None:
+    """The label for whatever stands under a key such as `password`; None where the key says nothing."""
+    masked = mask(f'{key} = "{_UNGUESSABLE}"')
+    return None if _UNGUESSABLE in masked else masked.rstrip('"').rpartition('"')[2]

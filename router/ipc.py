@@ -25,7 +25,7 @@ log = logging.getLogger("lockgate.ipc")
 
 
 class RemoteError(LockgateError):
-    """The other side answered with an error, or is gone (`code` is `peer_gone`)."""
+    """The other side answered with an error, or is gone (`peer_gone`), or was asked too much at once (`call_too_large`)."""
 
     code = "peer_gone"
 
@@ -65,8 +65,8 @@ class Peer(asyncio.Protocol):
             future.set_exception(RemoteError("the other process is gone"))
             return future
         self._number += 1
-        self._waiting[self._number] = future
         self._write(self._number, kind, payload)
+        self._waiting[self._number] = future
         return future
 
     def close(self) -> None:
@@ -120,6 +120,8 @@ class Peer(asyncio.Protocol):
         if self._transport is None:
             return
         frame = msgpack.packb([number, kind, payload])
+        if len(frame) > MAX_FRAME:  # the other side would close the connection, and with it every other call
+            raise RemoteError(f"'{kind}' is too large for one call ({len(frame)} bytes)", "call_too_large")
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(struct.pack(">I", len(frame)))

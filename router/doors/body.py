@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class BodyReader:
                 while not self.complete and self._size <= self._limits.view:
                     chunks.append(await self._next())
         except TimeoutError:
-            raise RefusedError("The body did not arrive in time.", "body_timeout", 408) from None
+            raise too_slow() from None
         self.data = b"".join(chunks)
 
     async def rest(self) -> AsyncIterator[bytes]:
@@ -58,8 +59,11 @@ class BodyReader:
         if self.data:
             yield self.data
         while not self.complete:
-            async with asyncio.timeout(self._limits.timeout_s):
-                chunk = await self._next()
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    chunk = await self._next()
+            except TimeoutError:
+                raise too_slow() from None
             if chunk:
                 yield chunk
 
@@ -79,6 +83,10 @@ class BodyReader:
     def digest(self) -> str | None:
         """SHA-256 of the whole body in hex; None while it has not all arrived."""
         return self._digest.hexdigest() if self.complete else None
+
+
+def too_slow() -> RefusedError:
+    return RefusedError("The body did not arrive in time.", "body_timeout", 408)
 
 
 def too_large(limit: int) -> RefusedError:
@@ -115,7 +123,7 @@ def read_text(data: bytes, content_type: str, text_paths: Sequence[tuple[str, ..
     is_json = media == "application/json" or media.endswith("+json")
     if not is_json and not media.startswith("text/"):
         return None, None, None
-    charset = parameters.lower().partition("charset=")[2].strip(' "') or "utf-8"
+    charset = parameters.lower().partition("charset=")[2].partition(";")[0].strip(' "') or "utf-8"
     if charset not in ("utf-8", "utf8", "us-ascii"):
         return None, None, "charset_unsupported"
     try:
@@ -132,8 +140,8 @@ def read_text(data: bytes, content_type: str, text_paths: Sequence[tuple[str, ..
 
 
 def _strict_json(text: str) -> Any:
-    """JSON with one meaning: no repeated keys, NaN, or lone surrogates, which another parser might read in its own way."""
-    document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    """JSON with one meaning: no repeated keys, NaN, endless numbers or lone surrogates, which another parser might read in its own way."""
+    document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     if "\\u" in text:
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     return document
@@ -144,6 +152,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) != len(pairs):
         raise ValueError("a key stands twice")
     return mapping
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refuse(number)
 
 
 def _refuse(constant: str) -> Any:

@@ -75,7 +75,7 @@ def _subject_headers(subject: Subject) -> Headers:
 
 def _field(text: str) -> bytes:
     """Percent-encoded where it is more than plain printable ASCII, so that nothing can break out of its field or list."""
-    return quote(text, safe="!#$&'*+-.^_`|~@:/ ").encode("ascii")
+    return quote(text, safe="!#$&'*+-.^_`|~@:/ ", errors="surrogatepass").encode("ascii")
 
 
 def _forwarded(head: Head, trusted_peer: bool) -> Headers:

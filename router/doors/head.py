@@ -7,6 +7,7 @@ so that the path and headers that policy judged are the ones that the upstream s
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ OWN_PREFIX = b"x-lockgate-"
 SINGLE = frozenset(
     (b"host", b"content-type", b"content-length", b"authorization", b"x-api-key", b"idempotency-key", b"traceparent", b"transfer-encoding")
 )
-_FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../")
+_FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../", "/.;", "/..;")  # with `;` some servers cut the segment there
+_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ def _fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, by
 @lru_cache(maxsize=4096)
 def decode_path(raw: str) -> str:
     """The path percent-decoded once. Raises RefusedError where an upstream might read it in another way."""
+    if not raw.isascii() or _BROKEN_ESCAPE.search(raw):
+        raise RefusedError("The path is not percent-encoded as RFC 3986 says.", "ambiguous_path", 400)
     if "%" not in raw:
         decoded = raw
     else:

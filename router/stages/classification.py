@@ -104,13 +104,13 @@ class Cascade:
         return await self._tiers[-1].classify(text)
 
     def _judge(self, scored: Classification) -> Classification:
-        if scored.intent is not None and scored.intent not in self._by_intent:
+        if (scored.intent is not None or scored.status is Status.CLASSIFIED) and scored.intent not in self._by_intent:
             return self._none(Status.UNAVAILABLE, "intent_unknown")
         thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
         return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
 
     def _remember(self, text: str, scored: Classification) -> None:
-        if self._cache_size <= 0:
+        if self._cache_size <= 0 or scored.status is Status.UNAVAILABLE:
             return
         self._cache[text] = scored
         if len(self._cache) > self._cache_size:

@@ -12,7 +12,7 @@ _LONG_NUMBER = 10**8  # a card or account number may come as a JSON number
 
 def named(key: str, value: str) -> str:
     """A JSON member as detectors read it: the key says what the value is, which begins its own line."""
-    return f'{key} =\n"{value}"'
+    return f'{key} =\n"{value}"' if key else value
 
 
 def beside_text(body: BodyView, most: int) -> tuple[str, bool]:
@@ -38,10 +38,10 @@ def _leaves(document: Any, text: str | None, most: int) -> tuple[str, bool]:
         if isinstance(value, dict):
             waiting.extend(value.items())
         elif isinstance(value, list):
-            waiting.extend((key, item) for item in value)
-        elif value != text:
-            lines.append(_line(key, value))
-            left -= len(lines[-1]) + 1
+            waiting.extend(("" if place else key, item) for place, item in enumerate(value))
+        elif value != text and (line := _line(key, value)):
+            lines.append(line)
+            left -= len(line) + 1
             if left < 0:
                 return "\n".join(lines)[:most], False
     return "\n".join(lines), True

@@ -95,11 +95,12 @@ class RuleIndex:
         if body is None or body.truncated or body.problem is not None:
             return None
         for path, expected in rule.json:
-            if _at(body.json, path) != expected:
+            found = _at(body.json, path)
+            if found != expected or isinstance(found, bool) is not isinstance(expected, bool):  # Python holds True for 1, JSON does not
                 return False
         if rule.regex is None:
             return True
-        return body.text is not None and self._regexes[rule.regex].search(body.text) is not None
+        return body.text is not None and self._regexes[rule.regex].search(body.text.encode("utf-8", "surrogatepass")) is not None
 
 
 def _collect(node: _Node, segments: Sequence[str], depth: int, found: list[int]) -> None:
@@ -137,7 +138,7 @@ _ABSENT = object()
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        if isinstance(document, list) and key.isdigit() and int(key) < len(document):
+        if isinstance(document, list) and key.isdecimal() and int(key) < len(document):
             document = document[int(key)]
         elif isinstance(document, dict):
             document = document.get(key, _ABSENT)

@@ -46,11 +46,11 @@ Look = Callable[[str, Folded, _Seen, bool], None]
 
 
 class SignalDetector:
-    """`most_chars` bounds what is inspected beside the request text; from `large_bytes` on a body counts as large."""
+    """`most_chars` bounds what is inspected beside the request text; a body of three quarters of it counts as large."""
 
-    def __init__(self, most_chars: int = 64 * 1024, large_bytes: int = 48 * 1024) -> None:
+    def __init__(self, most_chars: int = 64 * 1024) -> None:
         self._most = most_chars
-        self._large = large_bytes
+        self._large = most_chars * 3 // 4
         self._sensitive = {"pii": pii(), "secret": secrets()}
         self._injection = InjectionDetector()
         self._looks: dict[str, Look] = {kind: _finder(patterns) for kind, patterns in self._sensitive.items()}
