@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from typing import Self
+
+from adapters.http_upstream.watch import Bound
 
 
 class BodyAbandonedError(Exception):
@@ -19,7 +20,7 @@ class Body:
         self._pieces = pieces
         self._idle = idle
         self._deadline = deadline
-        self.bound: asyncio.Timeout | None = None
+        self.bound: Bound | None = None
         self.touched = False
         self.abandoned = False
         self.error: BaseException | None = None
@@ -48,5 +49,5 @@ class Body:
             raise
 
     def _move(self, until: float) -> None:
-        if self.bound is not None and not self.bound.expired():
-            self.bound.reschedule(None if until == math.inf else until)
+        if self.bound is not None:
+            self.bound.until = until

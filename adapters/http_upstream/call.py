@@ -7,18 +7,20 @@ import asyncio
 from adapters.http_upstream.body import Body
 from adapters.http_upstream.retry import Failed
 from adapters.http_upstream.upstream import Bounds, Upstream
+from adapters.http_upstream.watch import Watch
 from router.ports import Outbound
 
 
 class Call:
-    """`deadline` is on the event loop's clock, infinity without a total."""
+    """`deadline` is on the event loop's clock, infinity without a total. `bound` is used for one wait at a time."""
 
-    __slots__ = ("attempt", "body", "deadline", "idle", "outbound", "tried")
+    __slots__ = ("attempt", "body", "bound", "deadline", "idle", "outbound", "tried")
 
-    def __init__(self, outbound: Outbound, bounds: Bounds) -> None:
+    def __init__(self, outbound: Outbound, bounds: Bounds, watch: Watch) -> None:
         self.outbound = outbound
         self.idle = bounds.idle
         self.deadline = asyncio.get_running_loop().time() + bounds.total
+        self.bound = watch.bound(self.deadline)
         self.body = outbound.body if isinstance(outbound.body, bytes) else Body(outbound.body, self.idle, self.deadline)
         self.attempt = 0
         self.tried: frozenset[Upstream] = frozenset()

@@ -7,7 +7,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from adapters.http_upstream.body import Body
 from adapters.http_upstream.call import Call
@@ -19,6 +18,7 @@ from adapters.http_upstream.health import HealthChecks
 from adapters.http_upstream.reply import HttpReply, late
 from adapters.http_upstream.retry import RetryBudget, RetryPolicy, retry_after
 from adapters.http_upstream.upstream import Bounds, Upstream, Upstreams
+from adapters.http_upstream.watch import Bound, Watch
 from adapters.websocket_client import WebSocketClient
 from router.errors import DestinationError
 from router.ports import Clock, Headers, Outbound, Socket
@@ -47,6 +47,7 @@ class HttpDestination:
         self._budget = budget
         self._websocket = websocket
         self._clock = clock
+        self._watch = Watch()
         self._gate = Gate(name, config.concurrency)
         self._health = HealthChecks(upstreams.all, config.health, self._bounds)
 
@@ -100,10 +101,11 @@ class HttpDestination:
             upstream.client(self._bounds)
 
     async def _send(self, outbound: Outbound) -> HttpReply:
-        call = Call(outbound, self._bounds)
-        self._budget.count(self._now())
+        call = Call(outbound, self._bounds, self._watch)
+        now = self._now()
+        self._budget.count(now)
         while True:
-            upstream = self._upstreams.pick(self._now(), call.tried)
+            upstream = self._upstreams.pick(now, call.tried)
             upstream.circuit.enter()
             call.attempt += 1
             try:
@@ -119,11 +121,12 @@ class HttpDestination:
                 wait = self._unwanted(call, exchange)
                 if wait is None:
                     upstream.circuit.answered()
-                    return HttpReply(exchange, upstream.origin, call, partial(self._settle, upstream, exchange.status))
+                    return HttpReply(exchange, upstream, call, self._settle)
                 upstream.circuit.failed(self._now())
                 await exchange.close()
             call.tried |= {upstream}
             await asyncio.sleep(wait)
+            now = self._now()
 
     def _after(self, upstream: Upstream, call: Call, error: DestinationError) -> float | None:
         """Seconds until the next attempt; None when the error is the answer."""
@@ -141,23 +144,24 @@ class HttpDestination:
     async def _exchange(self, upstream: Upstream, call: Call) -> Exchange:
         """The response's head, or DestinationError."""
         client = upstream.client(self._bounds)
-        until = min(asyncio.get_running_loop().time() + call.idle, call.deadline)
+        bound = call.bound
+        bound.until = min(asyncio.get_running_loop().time() + call.idle, call.deadline)
         try:
-            async with asyncio.timeout_at(None if until == math.inf else until) as bound:
+            with bound:
                 if isinstance(call.body, Body):
                     exchange = await self._upload(client, call.outbound, call.body, bound)
                 else:
                     exchange = await client.request(call.outbound.method, call.outbound.target, call.outbound.headers, call.body)
         except TimeoutError:
-            if not bound.expired():
+            if not bound.expired:
                 raise
-            raise late((bound.when() or 0.0) >= call.deadline) from None
+            raise late(bound.until >= call.deadline) from None
         if exchange.status < 200:
             await exchange.close()
             raise failure("upstream_protocol", "the upstream switched protocols without being asked to", sent=True)
         return exchange
 
-    async def _upload(self, client: HttpClient, outbound: Outbound, body: Body, bound: asyncio.Timeout) -> Exchange:
+    async def _upload(self, client: HttpClient, outbound: Outbound, body: Body, bound: Bound) -> Exchange:
         body.bound, body.abandoned = bound, False
         try:
             return await client.request(outbound.method, outbound.target, outbound.headers, body)
