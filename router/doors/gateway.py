@@ -19,6 +19,7 @@ from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
+from router.telemetry.logs import trace_id
 
 log = logging.getLogger("lockgate.gateway")
 
@@ -36,6 +37,7 @@ class Gateway:
         started_ns = self._clock.monotonic_ns()
         try:
             head = self.read_head(runtime, scope)
+            trace_id.set(head.trace.trace_id)
             reader = BodyReader(receive, runtime.options.limits, head.content_length)
             request, looked = await self._request(runtime, head, reader)
             decision = await runtime.pipeline.decide(request, looked)  # 5

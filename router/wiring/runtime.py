@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,7 +16,7 @@ from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
 from router.doors.runtime import DoorOptions, Runtime
 from router.identity.rate_limit import LimitRule, RateLimiter
-from router.pipeline import Pipeline, Recorder
+from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
 from router.registry import ADAPTERS
 from router.review.holding import Holding
@@ -68,27 +69,38 @@ class Built:
 async def build(
     workspace: Workspace, model_path: str | None, services: Services, telemetry: RecorderWrapper, before: Built | None = None
 ) -> Built:
-    """Raises ConfigError, EmbeddingsError and whatever an adapter's `open` raises; nothing is left open then."""
+    """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     model = await asyncio.to_thread(load_model, workspace, Path(model_path)) if model_path is not None else None
-    tiers = (EncoderTier(model),) if model is not None else ()
     policy = make_policy(workspace)
-    destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before is not None else None)
-    identity = await make_identity(workspace, services.clock, before.identity if before is not None else None)
-    stages = make_stages(workspace, tiers, model, policy, services.clock)
+    async with AsyncExitStack() as opened:
+        tiers = (EncoderTier(model),) if model is not None else ()
+        for tier in tiers:
+            opened.callback(tier.close)
+        destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before else None)
+        opened.push_async_callback(destinations.close, before.destinations if before else None)
+        identity = await make_identity(workspace, services.clock, before.identity if before else None)
+        opened.push_async_callback(identity.close, before.identity if before else None)
+        stages = make_stages(workspace, tiers, model, policy, services.clock)
+        runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
+        opened.pop_all()
+    return Built(workspace, runtime, identity, destinations, tiers, services)
+
+
+def _runtime(
+    workspace: Workspace, stages: Stages, services: Services, telemetry: RecorderWrapper, destinations: Destinations, identity: Identity
+) -> Runtime:
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock))
-    holding = Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires)
-    runtime = Runtime(
+    return Runtime(
         pipeline=Pipeline(stages, recorder, services.clock, services.ids),
         dispatcher=Dispatcher(destinations.by_route, stages.signals.mask),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
         limiter=rate_limiter(workspace, services),
-        holder=holding,
+        holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=door_options(workspace),
         descriptions={name: intent.description for name, intent in workspace.catalog.intents.items()},
     )
-    return Built(workspace, runtime, identity, destinations, tiers, services)
 
 
 def make_policy(workspace: Workspace) -> PolicyEngine:
