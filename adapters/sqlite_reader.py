@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ class SqliteReader:
     """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
 
     def __init__(self, path: Path, make: Callable[[int, bytes, bytes, str], Any]) -> None:
-        if not path.is_file():
+        if not os.path.isfile(path):  # False also for what may not be looked at
             raise AuditError(f"There is no ledger at {path}.", "audit_missing")
         self._make = make
         self._connection = _opened(path)

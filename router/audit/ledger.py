@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from router.audit.journal import DISK_FULL, Journal, check_entry
@@ -97,14 +98,27 @@ class AuditLedger:
             raise AuditError(f"{self._waiting} records already wait for the audit ledger.", "audit_overloaded")
 
     def _run(self) -> None:
-        running = True
-        while running:
-            jobs, running = self._take()
-            if jobs:
-                self._commit(jobs)
-            if self._journal.until_checkpoint() == 0.0:
-                self._journal.sign_checkpoint()
-        self._journal.close()
+        try:
+            running = True
+            while running:
+                jobs, running = self._take()
+                if jobs:
+                    self._commit(jobs)
+                if self._journal.until_checkpoint() == 0.0:
+                    self._journal.sign_checkpoint()
+            self._journal.close()
+        except BaseException:
+            self._accepting = False
+            self._refuse_waiting()
+            raise
+
+    def _refuse_waiting(self) -> None:
+        """The writer is gone by a fault of its own; whoever waits for it must not wait for ever."""
+        with suppress(Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    _answer([job], AuditError("The audit ledger's writer has stopped.", "audit_unavailable"))
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that waits, up to a bound; waits for the first until a checkpoint is due. False once the ledger closes."""

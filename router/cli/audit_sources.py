@@ -36,7 +36,7 @@ class Sources:
     def open_keys(self) -> KeyFile:
         """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
         file = self.state / KEYS_FILE
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise AuditError(f"There are no subject keys at {file}.", "audit_keys_missing")
         keys = KeyFile(file, read_sealing_key(self.sealing_key))
         keys.open()
@@ -51,7 +51,7 @@ class Sources:
 
     def verifier(self) -> str | None:
         """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
-        if not self.signing_key.is_file():
+        if not os.path.isfile(self.signing_key):  # False also for what may not be looked at
             return None
         reader = self.open_reader()
         try:

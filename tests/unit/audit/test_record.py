@@ -3,6 +3,8 @@ from __future__ import annotations
 import hmac
 from dataclasses import fields, replace
 from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 import pytest
@@ -74,6 +76,13 @@ def test_equal_values_have_different_commitments_in_different_records() -> None:
 def test_the_policy_input_is_sealed_byte_for_byte() -> None:
     """Replay needs exactly what the engine saw."""
     assert open_personal(decision_entry(DECISION, POLICY_INPUT, KEY_ID, KEY), KEY)["policy_input"].encode() == POLICY_INPUT
+
+
+def test_a_policy_input_given_as_mappings_is_sealed_as_json() -> None:
+    """Read-only views inside the document are objects like any other; what JSON lacks becomes text."""
+    document = {"subject": MappingProxyType({"id": "anna"}), "big": 2**80, "odd": {1: Path("x")}}
+    sealed = open_personal(decision_entry(DECISION, document, KEY_ID, KEY), KEY)["policy_input"]
+    assert orjson.loads(sealed.replace(str(2**80), "1")) == {"subject": {"id": "anna"}, "big": 1, "odd": {"1": "x"}}
 
 
 def test_another_key_or_a_changed_leaf_identity_does_not_open_the_sealed_part() -> None:

@@ -191,6 +191,28 @@ async def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
     await ledger.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:
+    """A bug in the writer refuses records; it does not hang requests."""
+
+    class Broken(SqliteStore):
+        def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
+            raise RuntimeError("a bug")
+
+    ledger = AuditLedger(Journal(Broken(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER, None, 60, 1)))
+    await ledger.open()
+    assert await ledger.append(system_entry("started", 1)) == 0
+    async with asyncio.timeout(10):
+        with pytest.raises(AuditError):
+            await forever(ledger)
+    await ledger.close()
+
+
+async def forever(ledger: AuditLedger) -> None:
+    while True:
+        await ledger.append(system_entry("started", 1))
+
+
 async def test_keys_survive_and_name_nobody(tmp_path: Path) -> None:
     """The file holds neither a subject's name nor a key in clear."""
     keys = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
