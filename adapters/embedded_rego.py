@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ import regorus
 from adapters.rego_check import check
 from adapters.rego_result import package_name, parse_result, stricter
 from adapters.rego_syntax import Module, read_module
+from adapters.rego_threads import Interpreter, discard, interpreter_of
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
 
@@ -58,54 +58,45 @@ class EmbeddedRego:
         self._intents = intents
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
-        self._local = threading.local()
         self.digest = _digest(self._policies, self._data)
         self.revision = self.digest[:12]
-        self._engine()  # most often the thread that loads is the one that evaluates
+        self._interpreter()  # most often the thread that loads is the one that evaluates
 
     async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
-        engine = self._engine()
+        interpreter = self._interpreter()
         started = self._clock()
-        _set_input(engine, document)
-        verdict = self._ask(engine, entry, rule)
+        _set_input(interpreter.current, document)
+        verdict = self._ask(interpreter, entry, rule)
         package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
         if package is not None:
-            verdict = stricter(verdict, self._ask(engine, entry, package))
+            verdict = stricter(verdict, self._ask(interpreter, entry, package))
         if self._clock() - started > self._deadline_ns:
             raise PolicyError("Policy took longer than its deadline.", "policy_late")
         return verdict
 
-    def _ask(self, engine: Any, entry: str, rule: str) -> Verdict:
+    def _ask(self, interpreter: Interpreter, entry: str, rule: str) -> Verdict:
         try:
-            answer = engine.eval_rule_as_json(rule)
+            answer = interpreter.current.eval_rule_as_json(rule)
         except RuntimeError as error:
-            self._renew()
+            interpreter.renew()
             raise PolicyError(f"Policy stopped with an error {_where(error)}.", "policy_error") from None
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception; whatever state it left is thrown away
-            self._discard()
+            discard(self)
             raise PolicyError("The policy engine broke off; it is built anew.", "policy_error") from error
         if answer == UNDEFINED:
             raise PolicyError(f"Policy gave no answer: {rule} is undefined.", "policy_undefined")
         return parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
 
-    def _engine(self) -> Any:
-        engine = getattr(self._local, "engine", None)
-        if engine is None:
-            self._local.pristine = _interpreter(self._policies, self._data)
-            engine = self._local.engine = self._local.pristine.clone()
-        return engine
+    def _interpreter(self) -> Interpreter:
+        return interpreter_of(self, self._build)
 
-    def _renew(self) -> None:
-        """An evaluation that stopped half-way may have left something behind. A copy costs less than a microsecond."""
-        self._local.engine = self._local.pristine.clone()
-
-    def _discard(self) -> None:
-        self._local.engine = self._local.pristine = None
+    def _build(self) -> Any:
+        return _interpreter(self._policies, self._data)
 
 
 def _set_input(engine: Any, document: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from adapters.rego_builtins import ARITY, reason_against
+from adapters.rego_builtins import ARITY, reason_against, reason_against_text
 from adapters.rego_syntax import COMPLETE, FUNCTION, Call, Module, Path, Reference, Rule
 
 ROOT = "lockgate"
@@ -110,7 +110,7 @@ class _Checker:
         path = self._full(module, Reference(call.name, call.line), aliases)
         name = ".".join(call.name)
         if path[0] != "data":
-            refused = reason_against(name)
+            refused = reason_against(name) or reason_against_text(name, call.text)
             if refused is not None:
                 return refused
             wanted = ARITY[name]

@@ -24,9 +24,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """`text` is the first argument where that is a literal string."""
+
     name: Path
     arguments: int
     line: int
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
         uses.references.append(reference(node))
         _collect(list(_indexes(node)), uses)
     elif kind == "Call":
-        uses.calls.append(Call(reference(value["fcn"]).path, len(value["params"]), value["span"]["line"]))
+        uses.calls.append(_call(value))
         _collect([*_indexes(value["fcn"]), *value["params"]], uses)
     elif kind == "NotExpr":
         uses.negated.extend(_lifted(value["expr"]))
@@ -170,6 +173,12 @@ def _references(node: Any) -> Iterator[Reference]:
                 yield from _references(list(_indexes(node)))
             elif kind not in COMPREHENSIONS:
                 yield from _references([part for name, part in value.items() if name != "fcn"] if kind == "Call" else value)
+
+
+def _call(value: Node) -> Call:
+    first = value["params"][0] if value["params"] else {}
+    literal = first.get("String") or first.get("RawString") or {}
+    return Call(reference(value["fcn"]).path, len(value["params"]), value["span"]["line"], literal.get("value"))
 
 
 def _declared(kind: str, value: Any) -> Iterator[str]:

@@ -1,0 +1,16 @@
+# METADATA
+# title: Reviews
+# description: Who looks at a held request, how many of them, and by when.
+package lockgate.lib.reviewing
+
+# METADATA
+# description: The obligation of a held request; its numbers belong to the risk level, its reviewers to the destination.
+obligation(level, destination) := {"name": "require_review", "params": {
+	"reviewers": object.get(reviewers.destinations, destination, reviewers.otherwise),
+	"quorum": sizes.quorum,
+	"expires": sizes.expires,
+}} if {
+	reviewers := data.lockgate.config.review.reviewers
+	levels := data.lockgate.config.review.levels
+	sizes := object.get(levels, level, levels.other)
+}

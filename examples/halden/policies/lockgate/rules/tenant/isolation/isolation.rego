@@ -1,0 +1,23 @@
+# METADATA
+# title: Tenants stay apart
+# description: A caller acts for its own tenant and no other, whatever it writes into the request.
+package lockgate.rules.tenant.isolation
+
+import data.lockgate.lib.violation
+
+deny contains violation.reason("tenant.unknown", "the caller belongs to no tenant that is served here") if {
+	not data.lockgate.config.tenant.required == false
+	not known(input)
+}
+
+deny contains violation.reason("tenant.mismatch", "the request names a tenant to which the caller does not belong") if {
+	named := input.request.headers[data.lockgate.config.tenant.header]
+	not named == input.subject.tenant
+}
+
+deny contains violation.reason("tenant.mismatch", "the host serves a tenant to which the caller does not belong") if {
+	owner := data.lockgate.config.tenant.hosts[input.request.host]
+	not owner == input.subject.tenant
+}
+
+known(seen) if seen.subject.tenant in data.lockgate.config.tenant.known
