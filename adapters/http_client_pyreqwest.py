@@ -54,7 +54,7 @@ class PyreqwestClient:
         upload = not isinstance(body, bytes)
         try:
             builder = (self._upload if upload else self._plain).request(method, self._origin + target)
-            builder = builder.headers([(str(name, "ascii"), str(value, "utf-8")) for name, value in headers])
+            builder = builder.headers([(name.decode(), value.decode()) for name, value in headers])
             if isinstance(body, bytes):
                 if body:
                     builder = builder.body_bytes(body)
