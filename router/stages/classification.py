@@ -96,12 +96,12 @@ class Cascade:
 
     async def _ask(self, text: str) -> Classification:
         for tier in self._tiers[:-1]:
-            scored = await tier.classify(text)
+            scored = await _answer(tier, text)
             if self._judge(scored).status is Status.CLASSIFIED:
                 return scored
         if not self._tiers:
             raise ClassifierError("no classification tier is configured", "classifier_missing")
-        return await self._tiers[-1].classify(text)
+        return await _answer(self._tiers[-1], text)
 
     def _judge(self, scored: Classification) -> Classification:
         if (scored.intent is not None or scored.status is Status.CLASSIFIED) and scored.intent not in self._by_intent:
@@ -127,6 +127,13 @@ class Cascade:
 
     def _none(self, status: Status, reason: str) -> Classification:
         return Classification(status, reason=reason, catalog_digest=self._catalog_digest)
+
+
+async def _answer(tier: Tier, text: str) -> Classification:
+    answer: object = await tier.classify(text)
+    if not isinstance(answer, Classification):
+        raise ClassifierError(f"the tier '{tier.name}' answered with something that is no classification", "classifier_malformed")
+    return answer
 
 
 _INVISIBLE = {"Cf", "Cc", "Cs", "Co", "Cn"}

@@ -1,0 +1,233 @@
+"""The cascade abstains unless a tier's scores reach every threshold, and whatever goes wrong is `unavailable`."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.decision import BodyView, Candidate, Classification, RuleMatch, Status
+from router.errors import ClassifierError
+from router.stages.classification import Cascade, Thresholds, normalise
+from router.system import SystemClock
+from tests.unit.stages.requests import request_of, text_request
+
+THRESHOLDS = Thresholds(confidence=0.7, margin=0.2, scope=0.5)
+SURE = Classification(
+    Status.CLASSIFIED, "cancel", 0.9, 0.6, 0.9, candidates=(Candidate("cancel", 3.0, 0.9), Candidate("pay", 1.0, 0.3)), tier="encoder"
+)
+NAN = float("nan")
+
+
+class Tier:
+    """Answers what it is told to and counts how often it was asked."""
+
+    name = "told"
+
+    def __init__(self, answer: Classification | BaseException | Callable[[str], Classification]) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    async def classify(self, text: str) -> Classification:
+        self.asked.append(text)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer(text) if callable(self.answer) else self.answer
+
+
+class SlowTier:
+    name = "slow"
+
+    async def classify(self, text: str) -> Classification:
+        await asyncio.sleep(60)
+        return SURE
+
+
+def cascade(
+    *tiers: Tier | SlowTier, deadline_s: float = 5.0, cache_size: int = 10, by_intent: dict[str, Thresholds] | None = None
+) -> Cascade:
+    intents = by_intent or {"cancel": THRESHOLDS, "pay": THRESHOLDS}
+    return Cascade(tiers, THRESHOLDS, intents, catalog_digest="c", deadline_s=deadline_s, cache_size=cache_size, clock=SystemClock())
+
+
+async def classify(tier: Tier | SlowTier, text: str = "cancel it", **options: float) -> Classification:
+    return await cascade(tier, **options).classify(text_request(text), None, False)
+
+
+async def test_a_sure_answer_is_classified() -> None:
+    """Scores over every threshold keep their intent, with the threshold that they passed."""
+    found = await classify(Tier(SURE))
+    assert (found.status, found.intent, found.threshold, found.prediction_set) == (Status.CLASSIFIED, "cancel", 0.7, ("cancel",))
+    assert (found.catalog_digest, found.tier) == ("c", "encoder")
+
+
+@pytest.mark.parametrize(
+    ("scores", "status", "reason"),
+    [
+        ({"scope": 0.49}, Status.OUT_OF_SCOPE, "out_of_scope"),
+        ({"scope": None}, Status.OUT_OF_SCOPE, "out_of_scope"),
+        ({"scope": NAN}, Status.OUT_OF_SCOPE, "out_of_scope"),
+        ({"margin": 0.19}, Status.AMBIGUOUS, "margin_too_small"),
+        ({"margin": None}, Status.AMBIGUOUS, "margin_too_small"),
+        ({"margin": NAN}, Status.AMBIGUOUS, "margin_too_small"),
+        ({"confidence": 0.69}, Status.UNDETERMINED, "confidence_too_low"),
+        ({"confidence": None}, Status.UNDETERMINED, "confidence_too_low"),
+        ({"confidence": NAN}, Status.UNDETERMINED, "confidence_too_low"),
+    ],
+)
+async def test_a_score_under_its_threshold_abstains(scores: dict[str, float | None], status: Status, reason: str) -> None:
+    """A number that is too small, missing or not a number never passes, and the intent is taken back."""
+    found = await classify(Tier(replace(SURE, **scores)))
+    assert (found.status, found.intent, found.reason) == (status, None, reason)
+    assert found.candidates == SURE.candidates
+
+
+async def test_scores_at_the_threshold_pass() -> None:
+    """Thresholds are the least values that are accepted."""
+    assert (await classify(Tier(replace(SURE, confidence=0.7, margin=0.2, scope=0.5)))).status is Status.CLASSIFIED
+
+
+async def test_ambiguity_names_the_two() -> None:
+    """An ambiguous answer says between which two intents."""
+    assert (await classify(Tier(replace(SURE, margin=0.0)))).prediction_set == ("cancel", "pay")
+
+
+async def test_an_intent_may_have_its_own_thresholds() -> None:
+    """The top intent's thresholds apply, not the listener's."""
+    strict = cascade(Tier(SURE), by_intent={"cancel": replace(THRESHOLDS, confidence=0.95)})
+    assert (await strict.classify(text_request("x"), None, False)).status is Status.UNDETERMINED
+
+
+@pytest.mark.parametrize(
+    ("tier", "reason"),
+    [
+        (Tier(ClassifierError("gone", "model_missing")), "model_missing"),
+        (Tier(ValueError("broken")), "classifier_failed"),
+        (Tier(TimeoutError()), "classifier_late"),
+        (Tier(replace(SURE, intent="not-in-the-catalog")), "intent_unknown"),
+        (Tier(replace(SURE, intent=None)), "intent_unknown"),
+        (Tier(lambda _: None), "classifier_malformed"),  # type: ignore[arg-type, return-value]  # a tier that answers nonsense
+        (SlowTier(), "classifier_late"),
+    ],
+)
+async def test_whatever_goes_wrong_is_unavailable(tier: Tier | SlowTier, reason: str) -> None:
+    """An error, nonsense, an unknown intent or no answer in time is never an intent."""
+    found = await classify(tier, deadline_s=0.05)
+    assert (found.status, found.intent, found.reason) == (Status.UNAVAILABLE, None, reason)
+
+
+async def test_no_tier_is_unavailable() -> None:
+    """A cascade without tiers says that it is not configured."""
+    found = await cascade().classify(text_request("x"), None, False)
+    assert (found.status, found.reason) == (Status.UNAVAILABLE, "classifier_missing")
+
+
+@pytest.mark.parametrize(
+    ("body", "undecided", "reason"),
+    [
+        (BodyView(b"{", "d", problem="malformed_json"), False, "malformed_json"),
+        (BodyView(b"x", "d", text="cancel it", problem="text_too_long"), False, "text_too_long"),
+        (BodyView(b"x", None, truncated=True), False, "body_truncated"),
+        (BodyView(b"x", "d", text="cancel it"), True, "rule_undecided"),
+        (BodyView(), False, "no_text"),
+        (BodyView(b"x", "d", text=" \u200b\n\x00 "), False, "no_text"),
+    ],
+)
+async def test_what_cannot_be_judged_is_undetermined(body: BodyView, undecided: bool, reason: str) -> None:
+    """Where the text was not seen whole, or a rule before could not be judged, no tier is asked."""
+    tier = Tier(SURE)
+    found = await cascade(tier).classify(request_of(body), None, undecided)
+    assert (found.status, found.intent, found.reason, tier.asked) == (Status.UNDETERMINED, None, reason, [])
+
+
+async def test_a_rule_decides_for_certain() -> None:
+    """A rule's intent needs no tier and has confidence 1, also where the text cannot be read."""
+    tier, rule = Tier(SURE), RuleMatch("r", "pay")
+    found = await cascade(tier).classify(request_of(BodyView(b"x", None, truncated=True)), rule, False)
+    assert (found.status, found.intent, found.confidence, found.tier, found.rule) == (Status.CLASSIFIED, "pay", 1.0, "rule", rule)
+    assert tier.asked == []
+
+
+async def test_a_rule_may_say_that_no_intent_is_needed() -> None:
+    """Such a request is skipped, not classified."""
+    found = await cascade(Tier(SURE)).classify(text_request("x"), RuleMatch("r", None, "help"), False)
+    assert (found.status, found.intent, found.confidence) == (Status.SKIPPED, None, None)
+
+
+async def test_the_first_tier_that_stands_by_its_answer_counts() -> None:
+    """A later tier is asked only where the one before abstains; the last one's answer stands."""
+    unsure, sure = Tier(replace(SURE, confidence=0.1)), Tier(replace(SURE, intent="pay"))
+    assert (await cascade(Tier(SURE), sure).classify(text_request("x"), None, False)).intent == "cancel"
+    assert sure.asked == []
+    assert (await cascade(unsure, sure).classify(text_request("x"), None, False)).intent == "pay"
+    assert (await cascade(unsure, unsure).classify(text_request("x"), None, False)).status is Status.UNDETERMINED
+
+
+async def test_answers_are_cached_by_normalised_text() -> None:
+    """The same words in other spacing and with hidden characters are not asked again."""
+    tier = Tier(SURE)
+    both = cascade(tier)
+    first = await both.classify(text_request("cancel it"), None, False)
+    second = await both.classify(text_request(" cancel\u200b   it\n"), None, False)
+    assert tier.asked == ["cancel it"]
+    assert (first.cached, second.cached) == (False, True)
+    assert second.intent == "cancel"
+
+
+async def test_failures_are_not_cached() -> None:
+    """A tier that recovers is heard again."""
+    tier = Tier(ClassifierError("down"))
+    both = cascade(tier)
+    await both.classify(text_request("x"), None, False)
+    tier.answer = Classification(Status.UNAVAILABLE, reason="starting")
+    await both.classify(text_request("x"), None, False)
+    tier.answer = SURE
+    assert (await both.classify(text_request("x"), None, False)).status is Status.CLASSIFIED
+
+
+async def test_the_cache_is_bounded() -> None:
+    """The least recently used text is forgotten first."""
+    tier = Tier(SURE)
+    small = cascade(tier, cache_size=2)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        await small.classify(text_request(text), None, False)
+    assert tier.asked == ["a", "b", "c", "b"]
+
+
+async def test_no_cache_asks_every_time() -> None:
+    """Size 0 turns the cache off."""
+    tier = Tier(SURE)
+    uncached = cascade(tier, cache_size=0)
+    for _ in range(2):
+        await uncached.classify(text_request("a"), None, False)
+    assert tier.asked == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  cancel \t payment\r\n4711 ", "cancel payment 4711"),
+        ("ｃａｎｃｅｌ　４７１１", "cancel 4711"),
+        ("can\u200bcel \u202eit\x00", "cancel it"),
+        ("Müller", "Müller"),
+        ("a\ud800b", "ab"),
+        ("", ""),
+    ],
+)
+def test_text_is_normalised(text: str, expected: str) -> None:
+    """Compatibility forms, white space and invisible characters do not make another text."""
+    assert normalise(text) == expected
+
+
+@given(st.text(st.characters(codec=None)))
+def test_normalised_text_has_nothing_invisible(text: str) -> None:
+    """What is left can be seen, is valid Unicode, and has single spaces only."""
+    normal = normalise(text)
+    assert normal.encode("utf-8").decode("utf-8") == normal
+    assert " ".join(normal.split()) == normal
+    assert not any(unicodedata.category(character) in ("Cf", "Cc", "Cs") for character in normal)
