@@ -72,12 +72,14 @@ def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
     reader = plan.open_reader()
     try:
-        report = Report(reader.origin(), reader.size())
+        notes = reader.checkpoints()  # before the last commit, which then covers them all, though the ledger may be growing
+        size, root = reader.last_commit()
+        report = Report(reader.origin(), size)
         outside = _outside(plan)
-        claims = _claims(report, reader.checkpoints(), plan.verifier)
+        claims = _claims(report, notes, plan.verifier)
         roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))})
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
-            _check_commit(report, reader)
+            _check_commit(report, reader, root)
         _check_claims(report, roots, claims)
         if outside is not None:
             _check_outside(report, roots, outside)
@@ -139,13 +141,13 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
 
 
-def _check_commit(report: Report, reader: LedgerReader) -> None:
-    size, root = reader.last_commit()
-    if size and root != report.root and not report.faults:
-        report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", size))
-    for stored in reader.records(size, size + 1):
-        message = f"Record {stored.index} and what follows were never committed."
-        report.faults.append(Fault(stored.index, "record_uncommitted", message))
+def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
+    if report.size and root != report.root and not report.faults:
+        report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", report.size))
+    for stored in reader.records(report.size, report.size + 1):
+        if reader.size() <= stored.index:  # else it was committed meanwhile, in one with its commit
+            message = f"Record {stored.index} and what follows were never committed."
+            report.faults.append(Fault(stored.index, "record_uncommitted", message))
 
 
 def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:

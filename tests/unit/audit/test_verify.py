@@ -4,7 +4,7 @@ import atexit
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.sqlite_reader import SqliteReader
 from router.audit.checkpoint import NoteSigner
+from router.audit.reader import Stored
 from router.audit.verify import Plan, verify
 from router.errors import AuditError
 from tests.unit.audit.ledgers import (
@@ -280,3 +282,34 @@ def test_a_file_with_a_broken_page_is_a_fault_and_not_a_crash(tmp_path: Path) ->
     file.write_bytes(raw)
     report = verified(tmp_path)
     assert "file_damaged" in {fault.kind for fault in report.faults}
+
+
+class Growing(SqliteReader):
+    """A reader of a ledger that grows, and signs, before every answer."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "ledger.sqlite", Stored)
+        self.folder = folder
+
+    def grow(self) -> None:
+        written(self.folder, entries(3), batch=1, checkpoint_every=1)
+
+    def checkpoints(self) -> list[str]:
+        self.grow()
+        return super().checkpoints()
+
+    def last_commit(self) -> tuple[int, bytes]:
+        self.grow()
+        return super().last_commit()
+
+    def records(self, start: int, end: int) -> Iterator[Any]:
+        self.grow()
+        return super().records(start, end)
+
+
+def test_a_ledger_that_grows_while_it_is_verified_is_ok(tmp_path: Path) -> None:
+    """Verification runs beside the server and speaks for what was there when it began."""
+    written(tmp_path, entries(COUNT))
+    report = verify(Plan(partial(Growing, tmp_path), SIGNER.verifier, processes=1))
+    assert report.faults == []
+    assert report.size > COUNT
