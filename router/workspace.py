@@ -85,7 +85,7 @@ class _Parser:
         self._faults += check_config(config, config_document, pieces)
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
-        policies, data = self._policies(config, config_document), self._policy_data(config)
+        policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
@@ -143,9 +143,11 @@ class _Parser:
             )
         return policies
 
-    def _policy_data(self, config: Config) -> Mapping[str, Any]:
+    def _policy_data(self, config: Config, config_document: Document) -> Mapping[str, Any]:
         """As OPA would read it: nothing is filled in from the environment."""
         file = policy_data_file(config.policy.path, config.policy.data)
+        if config.policy.data is not None and file not in self._snapshot.files:
+            self._faults.append(config_document.fault(("policy", "data"), f"The file '{file}' does not exist."))
         document, faults = read_yaml(file, self._snapshot.files.get(file, b""), None)
         self._faults += faults
         value = document.value if document is not None else None
