@@ -1,0 +1,150 @@
+"""What every policy engine does with the same answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from adapters.embedded_rego import load
+from adapters.memory_policy import MemoryPolicy
+from router.decision import Effect, Obligation, Reason
+from router.errors import PolicyError
+from router.ports import PolicyEngine
+
+ALLOW = {"effect": "allow"}
+Make = Callable[[Mapping[str, Any]], PolicyEngine]
+
+
+def embedded(answers: Mapping[str, Any]) -> PolicyEngine:
+    """Policies that give these answers; None is undefined."""
+    texts = {}
+    for path, answer in answers.items():
+        rule = f"result := {json.dumps(answer)}" if answer is not None else "result := 1 if input.never"
+        texts[f"{path}.rego"] = f"package lockgate.{path}\n\n{rule}\n"
+    return load(texts, deadline_s=10)
+
+
+@pytest.fixture(params=[embedded, MemoryPolicy])
+def make(request) -> Make:
+    return request.param
+
+
+def answering(make: Make, **answers: Any) -> PolicyEngine:
+    return make({"admission": ALLOW, "decision": ALLOW} | {path.replace("__", "."): answer for path, answer in answers.items()})
+
+
+@pytest.mark.parametrize("entry", ["admission", "decision"])
+async def test_an_answer_becomes_a_verdict(make, entry):
+    """Effect, reasons and obligations arrive as they were given."""
+    answer = {
+        "effect": "allow",
+        "reasons": [{"code": "a.b", "message": "because"}, {"code": "c"}],
+        "obligations": [{"name": "add_headers", "params": {"headers": {"x-a": "1"}}}, {"name": "mask_body"}],
+    }
+    verdict = await answering(make, **{entry: answer}).evaluate(entry, None, {})
+    assert verdict.effect is Effect.ALLOW
+    assert verdict.reasons == (Reason("a.b", "because"), Reason("c"))
+    assert verdict.obligations == (Obligation("add_headers", {"headers": {"x-a": "1"}}), Obligation("mask_body"))
+
+
+async def test_a_verdict_says_which_policies_gave_it(make):
+    """Engine, revision and digest are on it."""
+    engine = answering(make)
+    verdict = await engine.evaluate("decision", None, {})
+    assert verdict.engine
+    assert verdict.revision
+    assert verdict.digest == engine.digest
+    assert len(engine.digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wins"),
+    [
+        ("allow", "allow", Effect.ALLOW),
+        ("allow", "review", Effect.REVIEW),
+        ("review", "allow", Effect.REVIEW),
+        ("review", "deny", Effect.DENY),
+        ("deny", "allow", Effect.DENY),
+        ("allow", "deny", Effect.DENY),
+    ],
+)
+async def test_the_stricter_of_two_policies_wins(make, one, other, wins):
+    """The intent's own package can tighten what the global one says, and the other way round."""
+    engine = answering(make, decision={"effect": one}, intents__pay={"effect": other})
+    assert (await engine.evaluate("decision", "pay", {})).effect is wins
+
+
+@pytest.mark.parametrize("other", ["allow", "review", "deny"])
+async def test_a_reroute_is_stricter_than_allow_alone(make, other):
+    """Being sent elsewhere is a restriction, but less of one than a review."""
+    engine = answering(make, decision={"effect": "reroute", "route": "safe"}, intents__pay={"effect": other})
+    verdict = await engine.evaluate("decision", "pay", {})
+    assert verdict.effect is (Effect.REROUTE if other == "allow" else Effect(other))
+    assert verdict.reroute == ("safe" if other == "allow" else None)
+
+
+async def test_reasons_and_obligations_of_both_are_kept_once(make):
+    """The stricter policy's come first."""
+    held = {
+        "effect": "review",
+        "reasons": [{"code": "b"}, {"code": "a"}],
+        "obligations": [{"name": "require_review", "params": {"quorum": 2}}],
+    }
+    allowed = {"effect": "allow", "reasons": [{"code": "a"}], "obligations": [{"name": "mask_body"}]}
+    verdict = await answering(make, decision=allowed, intents__pay=held).evaluate("decision", "pay", {})
+    assert [reason.code for reason in verdict.reasons] == ["b", "a"]
+    assert [duty.name for duty in verdict.obligations] == ["require_review", "mask_body"]
+
+
+async def test_different_reroutes_are_malformed(make):
+    """A request cannot be sent to two places."""
+    one, other = ({"effect": "reroute", "route": name} for name in ("a", "b"))
+    with pytest.raises(PolicyError) as caught:
+        await answering(make, decision=one, intents__pay=other).evaluate("decision", "pay", {})
+    assert caught.value.code == "policy_malformed"
+
+
+async def test_an_intents_package_is_found_by_its_name_with_underscores(make):
+    """`team.pay-out` is judged by `lockgate.intents.team_pay_out`."""
+    engine = answering(make, intents__team_pay_out={"effect": "deny"})
+    assert (await engine.evaluate("decision", "team.pay-out", {})).effect is Effect.DENY
+
+
+async def test_an_intent_without_a_package_is_judged_globally(make):
+    """The global policy is enough."""
+    engine = answering(make, intents__pay={"effect": "deny"})
+    assert (await engine.evaluate("decision", "other", {})).effect is Effect.ALLOW
+
+
+async def test_admission_asks_no_intents_package(make):
+    """There is no intent yet."""
+    engine = answering(make, intents__pay={"effect": "deny"})
+    assert (await engine.evaluate("admission", "pay", {})).effect is Effect.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ({"decision": None}, "policy_undefined"),
+        ({"intents__pay": None}, "policy_undefined"),
+        ({"decision": []}, "policy_malformed"),
+        ({"decision": {"effect": "deny", "why": 1}}, "policy_malformed"),
+        ({"decision": {"effect": "allow", "obligations": [{"name": "sing"}]}}, "obligation_unknown"),
+        ({"intents__pay": {"effect": "perhaps"}}, "policy_malformed"),
+    ],
+)
+async def test_what_is_no_verdict_is_an_error_with_its_code(make, answers, code):
+    """An engine never guesses."""
+    with pytest.raises(PolicyError) as caught:
+        await answering(make, **answers).evaluate("decision", "pay", {})
+    assert caught.value.code == code
+
+
+async def test_an_unknown_entry_point_is_undefined(make):
+    """Nothing but admission and decision can be asked."""
+    with pytest.raises(PolicyError) as caught:
+        await answering(make).evaluate("result", None, {})
+    assert caught.value.code == "policy_undefined"
