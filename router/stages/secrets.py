@@ -11,7 +11,7 @@ _WORDS = frozenset(
     .split()
 )  # fmt: skip
 _NAMED = (
-    rb"(?i)(?:^|[^a-z0-9])(?:password|passwd|pwd|passphrase|passcode|passwort|kennwort|secret|api[_ -]?key|access[_ -]?key|secret[_ -]?key"
+    rb"(?i)\b\w*(?:password|passwd|pwd|passphrase|passcode|passwort|kennwort|secret|api[_ -]?key|access[_ -]?key|secret[_ -]?key"
     rb"|private[_ -]?key|auth[_ -]?token|access[_ -]?token|refresh[_ -]?token|client[_ -]?secret|secret[_ -]?access[_ -]?key)"
 )
 

@@ -102,7 +102,7 @@ def test_a_json_body_is_masked() -> None:
 
 
 @pytest.mark.parametrize("value", ["swordfish", "two words", 'with "quotes" inside', "x", 1234, ["a", "b"]])
-@pytest.mark.parametrize("key", ["password", "client_secret", "apiKey", "user-password"])
+@pytest.mark.parametrize("key", ["password", "client_secret", "apiKey", "user-password", "newPassword", "DB_PASSWD"])
 def test_a_key_says_that_its_value_is_a_credential(key: str, value: Any) -> None:
     """A password is masked by its key, whatever it looks like."""
     expected = ["[password]"] * len(value) if isinstance(value, list) else "[password]"
