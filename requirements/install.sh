@@ -10,4 +10,5 @@ fi
 echo "installing the pinned packages of requirements/$what.lock"
 pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
 pip --require-hashes -r "requirements/$what.lock"
+if [ "$what" = dev ]; then pip --no-deps --ignore-requires-python --require-hashes -r requirements/conformance.lock; fi
 pip --no-deps --editable .
