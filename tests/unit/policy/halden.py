@@ -23,7 +23,7 @@ def rego(folder: Path) -> dict[str, str]:
 
 
 def engine() -> EmbeddedRego:
-    return load(rego(HALDEN / "policies"), yaml.safe_load((HALDEN / "policies" / "data.yaml").read_text()), deadline_s=10)
+    return load(rego(ROOT / "policies"), yaml.safe_load((HALDEN / "policies" / "data.yaml").read_text()), deadline_s=10)
 
 
 def request(*roles: str, tenant: str | None = "halden-eu", **changes: Any) -> Request:
