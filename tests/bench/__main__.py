@@ -1,0 +1,108 @@
+"""`python -m tests.bench`: Lockgate's figures, as ratios to a peer measured in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import added_cpu, encoder, latency, ledger, running, stages
+from tests.bench.parts import parts
+from tests.bench.processes import BenchError, upstream
+from tests.bench.report import Report, median, spread
+from tests.bench.workspace import make_workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load."""
+
+    repetitions: int
+    requests: int
+    turns: int
+    seconds: float
+
+
+USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0)
+LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0)
+
+
+def main() -> int:
+    options = _options()
+    report, effort = Report(), LARGE if options.large else USUAL
+    began = time.perf_counter()
+    _machine(report)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as name, upstream(Path(name)) as origin:
+            for title, part in _sections(report, Path(name), origin, effort).items():
+                if not options.only or title in options.only:
+                    report.say(f"… {title}")
+                    part()
+    except BenchError as error:
+        report.console.print(f"[red]{error}[/]", highlight=False)
+        return 1
+    report.facts["seconds"] = round(time.perf_counter() - began, 1)
+    report.say(f"{report.facts['seconds']:.0f} s in all")
+    if options.json is not None:
+        report.write(options.json)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--large", action="store_true", help="more repetitions and requests")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for machines")
+    parser.add_argument("--only", nargs="+", choices=["stages", "encoder", "ledger", "cpu", "aiohttp", "latency", "ready", "workers"])
+    return parser.parse_args()
+
+
+def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict[str, Callable[[], None]]:
+    many, count = effort.repetitions, effort.requests
+    return {
+        "stages": lambda: asyncio.run(_stages(report, folder, origin, effort)),
+        "encoder": lambda: asyncio.run(_encoder(report, folder, origin, effort)),
+        "ledger": lambda: asyncio.run(ledger.measure(report, folder, many, 60)),
+        "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
+        "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
+        "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),
+        "ready": lambda: running.readiness(report, folder, origin, many, count // 2),
+        "workers": lambda: running.two_workers(report, folder, origin, many, count * 2),
+    }
+
+
+async def _stages(report: Report, folder: Path, origin: str, effort: Effort) -> None:
+    workspace = make_workspace(folder / "parts", origin)
+    async with parts(workspace) as built:
+        await stages.measure(report, built, workspace.key, effort.turns)
+
+
+async def _encoder(report: Report, folder: Path, origin: str, effort: Effort) -> None:
+    async with parts(make_workspace(folder / "encoder", origin)) as built:
+        await encoder.measure(report, built, effort.repetitions * 3)
+
+
+def _machine(report: Report) -> None:
+    """What the same work costs from one moment to the next: no figure here can be surer than this."""
+    times = [_fixed_work() for _ in range(15)]
+    noise = spread(times) / median(times) * 100
+    report.facts |= {"python": sys.version.split()[0], "machine": platform.platform(), "cores": os.cpu_count()}
+    report.facts |= {"noise_percent": round(noise, 1)}
+    load = os.getloadavg()[0]
+    report.say(f"Python {report.facts['python']}, {os.cpu_count()} cores, load {load:.1f}; the same work varies by ±{noise:.1f} % here")
+
+
+def _fixed_work() -> float:
+    began = time.process_time()
+    sum(number * number for number in range(300_000))
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
