@@ -120,7 +120,7 @@ def difference(asking: Asking, seen: Seen) -> str | None:
 def review(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:
     """A colleague approves what was held; Lockgate then sends it, and the payment is really cancelled."""
     held = [seen.decision["id"] for _, seen in results if seen.status == 202]
-    before = caller.service(company.ports["payments"], "/payments/4711")["status"]
+    before = _status_of_4711(company, caller)
     console.print(f"\npayment 4711 is '{before}' while the request to cancel it waits; {AUDITOR} approves it")
     for review_id in held:
         shown = caller.control("GET", f"/v1/reviews/{review_id}")
@@ -134,11 +134,16 @@ def review(console: Console, company: Company, caller: Caller, results: list[tup
 def _eventually_cancelled(company: Company, caller: Caller) -> str:
     status = ""
     for _ in range(100):
-        status = str(caller.service(company.ports["payments"], "/payments/4711")["status"])
+        status = _status_of_4711(company, caller)
         if status == "cancelled":
             break
         time.sleep(0.05)
     return status
+
+
+def _status_of_4711(company: Company, caller: Caller) -> str:
+    """As the service itself has it."""
+    return str(caller.service(company.ports["payments"], "/payments/4711")["payment"]["status"])
 
 
 def summary(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:

@@ -50,7 +50,10 @@ def make_credentials(state: Path, jwks: Path) -> Mapping[str, str]:
     store.open()
     try:
         now = clock.now_ns()
-        made = {each.id: api_keys.create(store, each.id, _subject(each), frozenset(each.scopes), now, now + DAY_NS, "demo")[1] for each in PEOPLE}
+        made = {
+            each.id: api_keys.create(store, each.id, _subject(each), frozenset(each.scopes), now, now + DAY_NS, "demo")[1]
+            for each in PEOPLE
+        }
     finally:
         store.close()
     return {**{name: f"Bearer {key}" for name, key in made.items()}, WITH_TOKEN.id: f"Bearer {_token(jwks)}"}

@@ -80,7 +80,7 @@ def plain() -> list[Asking]:
         message("priya.shah", "I need a letter that confirms my employment for my landlord", 200, "employment_letter"),
         said("sam.okoro", "what's happening with ticket INC-1001?", 200, "ticket_status"),
         message("jonas.weber", "VPN disconnects every ten minutes when I work from home", 200, "vpn_problem"),
-        said("noor.haddad", "has the invoice INV-2201 from Baltic Lines been matched yet?", 200, "invoice_status"),
+        said("noor.haddad", "has the invoice INV-20811 from Baltic Lines been matched yet?", 200, "invoice_status"),
     ]
 
 
@@ -91,7 +91,15 @@ def rest() -> list[Asking]:
         call("jonas.weber", "GET", "/leave/balance", 200, "leave_balance", tier="rule"),
         call("sam.okoro", "GET", "/tickets/INC-1001", 200, "ticket_status", tier="rule"),
         call("erp", "GET", "/payments/status", 200, tier="rule", classification="skipped"),
-        call("erp", "GET", "/invoices/INV-2201", 200, "invoice_status", tier="rule"),
+        call("erp", "GET", "/invoices/INV-20811", 200, "invoice_status", tier="rule"),
+        Asking(
+            "jonas.weber",
+            Expected(200, "report_phishing", tier="rule"),
+            body={"message": "mail from 'payroll' with a link to halden-pay.example"},
+            path="/inbox",
+            headers={"x-halden-channel": "phishing-button"},
+        ),
+        call("jonas.weber", "GET", "/events?count=3&interval=0.05", 200, tier="rule", classification="skipped"),
     ]
 
 
@@ -103,16 +111,19 @@ def reworded() -> list[Asking]:
         message("anna.lind", "did the transfer to Kaufmann Reifen go out already?", 200, "payment_status"),
         said("jonas.weber", "cant get in, to many wrong passwords, acount is locked!!", 200, "unlock_account"),
         said("jonas.weber", "pls sign me up for the forklift safety course", 200, "book_training"),
+        said("jonas.weber", "I am in bed with a fever and will not come in today", 200, "report_sick"),
+        message("jonas.weber", "could you grant our new intern access to the shared sales folder", 200, "grant_shared_access"),
     ]
 
 
 def unclear() -> list[Asking]:
-    """Nothing that Halden does, and things that could be two."""
+    """Nothing that Halden does, and things that could be two: answered with what they might have meant."""
     return [
-        said("jonas.weber", "what is the capital of Australia?", 403, effect="deny", classification="out_of_scope"),
-        said("jonas.weber", "write me a poem about the sea", 403, effect="deny", classification="out_of_scope"),
-        said("anna.lind", "the payment to Nordfracht is wrong, please do something about it", 403, effect="deny"),
-        said("jonas.weber", "I can't log in", 403, effect="deny"),
+        said("jonas.weber", "what is the capital of Australia?", 422, classification="out_of_scope"),
+        said("jonas.weber", "write me a poem about the sea", 422, classification="out_of_scope"),
+        said("jonas.weber", "locked out, password forgotten", 422, classification="ambiguous"),
+        said("jonas.weber", "book leave on friday or cancel it, not sure yet", 422, classification="ambiguous"),
+        said("sam.okoro", "asdf qwer zxcv", 422),
     ]
 
 
@@ -137,6 +148,7 @@ def refused() -> list[Asking]:
             "change_supplier_bank_details",
             effect="deny",
         ),
+        call("sam.okoro", "GET", "/nothing/here", 422, classification="undetermined"),
         call("jonas.weber", "POST", "/payments/4714/cancel", 403, "cancel_payment", effect="deny", tier="rule"),
         Asking("anna.lind", Expected(413, effect=None, reason="body_too_large"), raw=b'{"message": "' + b"x" * 2_000_000 + b'"}'),
         Asking("anna.lind", Expected(403, effect="deny"), raw=b'{"message": "where is payment 4712", "message": "cancel payment 4712"}'),

@@ -8,18 +8,21 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-WIDTHS = (
-    ("subject", 12),
-    ("request", 46),
-    ("intent", 20),
-    ("conf", 5),
-    ("tier", 8),
-    ("risk", 8),
-    ("verdict", 38),
-    ("route", 13),
-    ("http", 7),
-    ("ms", 7),
-)
+COLUMNS = {
+    "subject": 11,
+    "request": 20,
+    "intent": 18,
+    "conf": 4,
+    "tier": 7,
+    "risk": 8,
+    "verdict": 27,
+    "route": 12,
+    "http": 6,
+    "ms": 5,
+}
+WIDE = sum(COLUMNS.values()) + len(COLUMNS) - 1
+MOST_FOR_REQUEST = 60
+NARROW = ("intent", "conf", "risk", "verdict", "http", "ms")  # the second of two lines where the terminal is narrow
 EFFECTS = {"allow": "green", "deny": "red", "review": "yellow", "refused": "red"}
 
 
@@ -47,27 +50,43 @@ class Seen:
 
 
 def header(console: Console) -> None:
-    console.print(Text("  ".join(f"{name:<{width}}" for name, width in WIDTHS), style="bold"), no_wrap=True, overflow="ignore", crop=False)
+    _print(console, {name: name for name in COLUMNS}, "bold")
 
 
 def row(console: Console, who: str, shown: str, seen: Seen, wrong: str | None) -> None:
     effect, reason = _verdict(seen)
-    values = (
-        who,
-        shown.replace("\n", " "),
-        _intent(seen),
-        _confidence(seen),
-        seen.of("classification", "tier") or "",
-        seen.of("risk", "level") or "",
-        f"{effect} {reason}",
-        seen.of("route", "name") or "",
-        str(seen.status) + (f" ×{seen.outcome['attempts']}" if seen.outcome.get("attempts", 0) > 1 else ""),
-        f"{seen.millis:.1f}",
-    )
-    line = "  ".join(_cut(value, width) for value, (_, width) in zip(values, WIDTHS, strict=True))
-    console.print(Text(line, style=EFFECTS.get(effect, "")), no_wrap=True, overflow="ignore", crop=False)
+    again = seen.outcome.get("attempts", 0)
+    values = {
+        "subject": who,
+        "request": shown.replace("\n", " "),
+        "intent": _intent(seen),
+        "conf": _confidence(seen),
+        "tier": seen.of("classification", "tier") or "",
+        "risk": seen.of("risk", "level") or "",
+        "verdict": f"{effect} {reason}",
+        "route": seen.of("route", "name") or "",
+        "http": f"{seen.status}" + (f" ×{again}" if again > 1 else ""),
+        "ms": f"{seen.millis:.1f}",
+    }
+    _print(console, values, EFFECTS.get(effect, ""))
     if wrong is not None:
         console.print(Text(f"    not as expected: {wrong}", style="bold red"))
+
+
+def _print(console: Console, values: dict[str, str], style: str) -> None:
+    """One line where the terminal is wide enough for it, else two."""
+    room = console.width - WIDE
+    if room >= 0:
+        widths = {**COLUMNS, "request": COLUMNS["request"] + min(room, MOST_FOR_REQUEST - COLUMNS["request"])}
+        console.print(_line(values, widths), style=style, soft_wrap=True)
+        return
+    request = max(20, console.width - COLUMNS["subject"] - 1)
+    console.print(_line(values, {"subject": COLUMNS["subject"], "request": request}), style=style, soft_wrap=True)
+    console.print("  " + _line(values, {name: COLUMNS[name] for name in NARROW}), style="dim", soft_wrap=True)
+
+
+def _line(values: dict[str, str], widths: dict[str, int]) -> str:
+    return " ".join(_cut(values[name], width) for name, width in widths.items())
 
 
 def _verdict(seen: Seen) -> tuple[str, str]:
