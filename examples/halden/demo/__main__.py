@@ -51,7 +51,8 @@ def run(console: Console, company: Company, once: bool) -> int:
     credentials = prepare(console, company)
     caller = Caller(company.ports["gateway"], company.ports["control"], credentials, AUDITOR)
     console.print(
-        f"\nHalden's services run on {', '.join(company.url(name) for name in SERVICES)}; Lockgate in front of them on {company.url('gateway')}.\n"
+    services = ", ".join(company.url(name) for name in SERVICES)
+    console.print(f"\nHalden's services run on {services}; Lockgate in front of them on {company.url('gateway')}.\n")
     )
     header(console)
     wrong = 0
@@ -176,7 +177,8 @@ def try_next(console: Console, company: Company, credentials: Mapping[str, str])
     config = os.path.relpath(HERE / "lockgate.yaml")
     console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
     console.print(
-        f"  curl -i {company.url('gateway')}/ask -H 'authorization: {credentials['anna.lind']}' -d 'is payment 4715 stuck?' -H 'content-type: text/plain'"
+    asked = "-H 'content-type: text/plain' -d 'is payment 4715 stuck?'"
+    console.print(f"  curl -i {company.url('gateway')}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
     )
     console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
     console.print(f"  {lockgate} audit query --state {company.environment['HALDEN_STATE']}")
