@@ -101,7 +101,10 @@ class Gateway:
         else:
             await reader.read_view()  # 4
             encoding = (head.text(b"content-encoding") or "").lower()
-            view = body_view(reader.data, reader.digest, content_type, encoding, options.text_paths, options.limits.text_chars)
+            # Whether the last chunk happened to be there already must not decide how much is judged.
+            limits = options.limits
+            digest = reader.digest if len(reader.data) <= limits.view else None
+            view = body_view(reader.data[: limits.view], digest, content_type, encoding, options.text_paths, limits.text_chars)
         return self.build(head, subject, received_ns, visible, view), looked
 
     def build(self, head: Head, subject: Subject, received_ns: int, visible: tuple[tuple[str, str], ...], body: BodyView) -> Request:

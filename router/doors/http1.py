@@ -90,15 +90,23 @@ class GuardedHttp(HttpToolsProtocol):
         self._refuse(408, "header_timeout", f"The header did not arrive within {self.header_timeout:g} seconds.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Nothing more is read from the connection. A request that was whole before is still answered, and then the connection ends."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         self._disarm()
-        if self.cycle is None or self.cycle.response_complete:
+        logging.getLogger("lockgate.gateway").debug("refused a connection: %s", code)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
+            return
+        if cycle is None or cycle.response_complete or not (cycle.response_started or self.pipeline):
             body = problem(status, code, detail=detail)
             head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
-        logging.getLogger("lockgate.gateway").debug("refused a connection: %s", code)
+        if cycle is not None and not cycle.response_complete:  # its body is broken: whoever waits for the rest must not answer any more
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
 
     def _arm(self) -> None:
