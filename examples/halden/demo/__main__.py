@@ -50,10 +50,8 @@ def main() -> int:
 def run(console: Console, company: Company, once: bool) -> int:
     credentials = prepare(console, company)
     caller = Caller(company.ports["gateway"], company.ports["control"], credentials, AUDITOR)
-    console.print(
     services = ", ".join(company.url(name) for name in SERVICES)
     console.print(f"\nHalden's services run on {services}; Lockgate in front of them on {company.url('gateway')}.\n")
-    )
     header(console)
     wrong = 0
     results: list[tuple[Asking, Seen]] = []
@@ -176,10 +174,8 @@ def try_next(console: Console, company: Company, credentials: Mapping[str, str])
     lockgate = f"{os.path.relpath(sys.executable)} -m lockgate"
     config = os.path.relpath(HERE / "lockgate.yaml")
     console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
-    console.print(
     asked = "-H 'content-type: text/plain' -d 'is payment 4715 stuck?'"
     console.print(f"  curl -i {company.url('gateway')}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
-    )
     console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
     console.print(f"  {lockgate} audit query --state {company.environment['HALDEN_STATE']}")
 
