@@ -97,6 +97,60 @@ class ReviewStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One step of a held request's way, never altered. `entries` are its records, which go into the ledger after the step is durable here;
+    `recorded` says that they are in it. The first one's `key_id` and sealed part say who did it; without them Lockgate did."""
+
+    event: str
+    before: str
+    after: str
+    at_ns: int
+    entries: tuple[Entry, ...] = ()
+    recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A held request with all that became of it. `reply` is the sealed beginning of the upstream's answer."""
+
+    held: Held
+    state: str
+    history: tuple[Change, ...]
+    reply: bytes = b""
+
+    @property
+    def version(self) -> int:
+        return len(self.history)
+
+
+class HeldRequests(Protocol):
+    """Held requests where the control process keeps them; one process at a time. What a method wrote is durable when it returns. Every
+    method raises ReviewError when the store does not answer."""
+
+    async def add(self, held: Held, change: Change) -> None:
+        """The same request again changes nothing; another one under its id is a ReviewError `review_conflict`."""
+
+    async def get(self, decision_id: str) -> Review | None: ...
+
+    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+        """Oldest first, each with its place; only those after the place `after`. No states means any. Sealed parts are left out."""
+
+    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+        """Compare and set: False, and nothing done, when the review has another version than the one that was read. `forget` removes the
+        sealed request for good."""
+
+    async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
+        """(decision id, number of the step, step) of each step whose records may not be in the ledger; oldest first."""
+
+    async def recorded(self, decision_id: str, number: int) -> None: ...
+
+    async def due(self, now_ns: int, state: str) -> Sequence[str]:
+        """Ids of the reviews in this state whose time is up."""
+
+    async def count(self, state: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """A request to an upstream. `target` is path plus query, percent-encoded. `body` is bytes when it was buffered (and so can be
     replayed), or an iterator that can be read once. `idempotent` permits retries after bytes were sent."""

@@ -15,7 +15,13 @@ from router.problems import MEDIA_TYPE, problem
 
 log = logging.getLogger("lockgate.control")
 
-REVIEW_STATUS = {"review_not_found": 404, "self_approval": 403, "review_store_unavailable": 503}
+REVIEW_STATUS = {
+    "review_not_found": 404,
+    "self_approval": 403,
+    "reviewer_role_missing": 403,
+    "review_store_unavailable": 503,
+    "review_store_closed": 503,
+}
 ABSENT = ("decision_unknown", "checkpoint_missing")
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from router.control.guard import MAX_BODY
 from router.control.permissions import Permission, granted
 from router.control.services import ControlServices
+from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
 
 EXTRA = "x-lockgate-permission"
@@ -25,6 +26,7 @@ class Principal:
     id: str
     key_id: str = ""
     permissions: frozenset[Permission] = frozenset()
+    subject: Subject = ANONYMOUS
 
 
 NOBODY = Principal("")
@@ -62,7 +64,7 @@ def _allowed(request: Request, permission: Permission) -> Principal:
     may = granted(key)
     if permission not in may:
         raise IdentityError(f"The key lacks the permission '{permission}'.", "permission_missing", 403)
-    return Principal(key.subject.id, key.id, may)
+    return Principal(key.subject.id, key.id, may, key.subject)
 
 
 def _services(request: Request) -> ControlServices:

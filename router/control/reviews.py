@@ -32,11 +32,11 @@ async def show(review_id: Identifier, services: Services) -> dict[str, Any]:
 
 @router.post("/v1/reviews/{review_id}/approve", **needs(Permission.REVIEWS_DECIDE))
 async def approve(review_id: Identifier, approval: Approval, services: Services, caller: Caller) -> dict[str, Any]:
-    """Lets the held request go, as its digest names it. Nobody can approve their own."""
-    return dict(await services.reviews.approve(review_id, caller.id, approval.comment, approval.content_digest))
+    """Lets the held request go, as its digest names it, once as many as policy wants have said so. Nobody can approve their own."""
+    return dict(await services.reviews.approve(review_id, caller.subject, approval.comment, approval.content_digest))
 
 
 @router.post("/v1/reviews/{review_id}/reject", **needs(Permission.REVIEWS_DECIDE))
 async def reject(review_id: Identifier, rejection: Rejection, services: Services, caller: Caller) -> dict[str, Any]:
     """Ends the held request for good."""
-    return dict(await services.reviews.reject(review_id, caller.id, rejection.comment))
+    return dict(await services.reviews.reject(review_id, caller.subject, rejection.comment))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from router.decision import Subject
 from router.identity.key_service import KeyService
 
 Json = Mapping[str, Any]
@@ -56,16 +57,17 @@ class Audit(Protocol):
 
 
 class Reviews(Protocol):
-    """Raises ReviewError: `review_not_found`, `self_approval`, `review_store_unavailable`, and other codes for a conflict of state."""
+    """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
+    conflict of state."""
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
 
     async def get(self, review_id: str) -> Json | None: ...
 
-    async def approve(self, review_id: str, reviewer: str, comment: str, content_digest: str) -> Json:
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
         """`content_digest` is what the reviewer saw; anything else is refused."""
 
-    async def reject(self, review_id: str, reviewer: str, comment: str) -> Json: ...
+    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json: ...
 
 
 @dataclass(frozen=True, slots=True)

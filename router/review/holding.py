@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from router.decision import Decision
 from router.dispatch import content_digest
 from router.errors import AuditError, ReviewError
 from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
-from router.review.packing import seal_outbound
+from router.review.packing import Content, seal_content
+from router.settings import duration
 
 NS = 1_000_000_000
-MOST_APPROVALS = 10
+LONGEST_S = 366 * 86_400
 
 
 class Holding:
@@ -26,35 +29,36 @@ class Holding:
 
     async def hold(self, decision: Decision, outbound: Outbound) -> None:
         """Durable when it returns. Raises ReviewError, and PolicyError for a body that was not read whole."""
-        if decision.route is None:
-            raise ReviewError("A request without a route cannot be held.", "route_missing")
-        digest = content_digest(outbound)
+        subject = decision.request.subject.id
         try:
-            key_id, key = await self._keys.key_for(decision.request.subject.id)
+            key_id, key = await self._keys.key_for(subject)
         except AuditError as error:
             raise ReviewError(f"The request could not be sealed: {error}") from error
-        wanted = _wanted(decision)
-        now = self._clock.now_ns()
-        await self._reviews.hold(
-            Held(
-                decision_id=decision.id,
-                content_digest=digest,
-                created_ns=now,
-                expires_ns=now + int(_number(wanted, "expires_seconds", self._expires) * NS),
-                intent=decision.classification.intent,
-                route=decision.route.name,
-                destination=decision.route.destination,
-                risk=decision.risk.level.value,
-                tenant=decision.request.subject.tenant,
-                subject_key_id=key_id,
-                sealed=seal_outbound(key, outbound, decision.id, digest),
-                summary={
-                    "reasons": [reason.code for reason in decision.verdict.reasons],
-                    "reviewers": [str(role) for role in wanted.get("reviewers", [])],
-                    "quorum": min(MOST_APPROVALS, max(1, int(_number(wanted, "quorum", 1)))),
-                    "text": decision.signals.masked_text or "",
-                },
-            )
+        held = self._terms(decision, content_digest(outbound), key_id)
+        content = Content(outbound, decision.signals.masked_text or "", subject)
+        await self._reviews.hold(replace(held, sealed=seal_content(key, content, held)))
+
+    def _terms(self, decision: Decision, digest: str, key_id: str) -> Held:
+        if decision.route is None:
+            raise ReviewError("A request without a route cannot be held.", "route_missing")
+        wanted, now = _wanted(decision), self._clock.now_ns()
+        return Held(
+            decision_id=decision.id,
+            content_digest=digest,
+            created_ns=now,
+            expires_ns=now + int(_seconds(wanted.get("expires", self._expires)) * NS),
+            intent=decision.classification.intent,
+            route=decision.route.name,
+            destination=decision.route.destination,
+            risk=decision.risk.level.value,
+            tenant=decision.request.subject.tenant,
+            subject_key_id=key_id,
+            sealed=b"",
+            summary={
+                "reasons": [reason.code for reason in decision.verdict.reasons],
+                "reviewers": _roles(wanted.get("reviewers", [])),
+                "quorum": _quorum(wanted.get("quorum", 1)),
+            },
         )
 
 
@@ -64,8 +68,29 @@ def _wanted(decision: Decision) -> Mapping[str, Any]:
     return found[-1] if found else {}
 
 
-def _number(wanted: Mapping[str, Any], name: str, default: float) -> float:
-    value = wanted.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ReviewError(f"Policy asks for a review with '{name}' {value!r}, which is no positive number.", "obligation_failed")
-    return value
+def _seconds(value: object) -> float:
+    """Of a duration such as `24h`, or a number of seconds."""
+    try:
+        seconds = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else duration(value)
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_S:
+        raise _unusable("expires", value, "no time between 0 and a year")
+    return seconds
+
+
+def _quorum(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 64 or value != int(value):
+        raise _unusable("quorum", value, "no number of people between 1 and 64")
+    return int(value)
+
+
+def _roles(value: object) -> list[str]:
+    """An obligation that cannot be read must not become one that anybody may fulfil."""
+    if not isinstance(value, list | tuple) or not all(isinstance(role, str) and role for role in value):
+        raise _unusable("reviewers", value, "no list of roles")
+    return list(value)
+
+
+def _unusable(name: str, value: object, what: str) -> ReviewError:
+    return ReviewError(f"Policy asks for a review with '{name}' {value!r}, which is {what}.", "obligation_failed")

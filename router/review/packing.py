@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 from cryptography.exceptions import InvalidTag
@@ -16,38 +19,85 @@ _NONCE = 12
 _HELD_FIELDS = Held.__slots__
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is sealed of a held request. `text` is masked; masking misses names, so it is sealed all the same. `subject` asked for it."""
+
+    outbound: Outbound
+    text: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The beginning of what the upstream answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+    whole: bool
+
+
 def pack_held(held: Held) -> bytes:
-    packed: bytes = msgpack.packb([getattr(held, name) for name in _HELD_FIELDS])
-    return packed
+    return _packed([getattr(held, name) for name in _HELD_FIELDS])
 
 
 def unpack_held(packed: bytes) -> Held:
-    return Held(**dict(zip(_HELD_FIELDS, msgpack.unpackb(packed), strict=True)))
+    return Held(**dict(zip(_HELD_FIELDS, _unpacked(packed), strict=True)))
 
 
-def seal_outbound(key: bytes, outbound: Outbound, decision_id: str, content_digest: str) -> bytes:
-    """AES-256-GCM under the subject's key, bound to the decision and to the digest that an approval names. Raises ReviewError for a body
-    that was not read whole."""
+def seal_content(key: bytes, content: Content, held: Held) -> bytes:
+    """AES-256-GCM under the subject's key, bound to everything else that is held: who may approve, how many must, until when, and the
+    digest that an approval names. Raises ReviewError for a body that was not read whole."""
+    outbound = content.outbound
     if not isinstance(outbound.body, bytes):
         raise ReviewError("Only a request whose body was read whole can be held.", "body_truncated")
-    plain = msgpack.packb(
-        [outbound.method, outbound.target, outbound.headers, outbound.body, outbound.idempotent, outbound.idempotency_key]
-    )
+    request = [outbound.method, outbound.target, outbound.headers, outbound.body, outbound.idempotent, outbound.idempotency_key]
+    return _seal(key, [request, content.text, content.subject], _terms(held))
+
+
+def open_content(key: bytes, held: Held) -> Content:
+    """Raises ReviewError `content_changed` where anything of it is not what was held."""
+    request, text, subject = _open(key, held.sealed, _terms(held))
+    method, target, headers, body, idempotent, idempotency_key = request
+    return Content(Outbound(method, target, [(name, value) for name, value in headers], body, idempotent, idempotency_key), text, subject)
+
+
+def seal_answer(key: bytes, answer: Answer, decision_id: str) -> bytes:
+    return _seal(key, [answer.status, answer.content_type, answer.body, answer.whole], _answer_to(decision_id))
+
+
+def open_answer(key: bytes, sealed: bytes, decision_id: str) -> Answer:
+    return Answer(*_open(key, sealed, _answer_to(decision_id)))
+
+
+def _seal(key: bytes, value: Any, bound_to: bytes) -> bytes:
     nonce = os.urandom(_NONCE)
-    return VERSION + nonce + AESGCM(key).encrypt(nonce, plain, _bound_to(decision_id, content_digest))
+    return VERSION + nonce + AESGCM(key).encrypt(nonce, _packed(value), bound_to)
 
 
-def open_outbound(key: bytes, sealed: bytes, decision_id: str, content_digest: str) -> Outbound:
-    """Raises ReviewError `content_changed` where it is not what was sealed for this decision and digest."""
+def _open(key: bytes, sealed: bytes, bound_to: bytes) -> Any:
     try:
         if sealed[:1] != VERSION:
             raise ValueError("unknown form")
-        plain = AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], _bound_to(decision_id, content_digest))
+        return _unpacked(AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], bound_to))
     except (InvalidTag, ValueError) as error:
         raise ReviewError("The held request is not the one that was stored for this decision.", "content_changed") from error
-    method, target, headers, body, idempotent, key_of_caller = msgpack.unpackb(plain)
-    return Outbound(method, target, [(name, value) for name, value in headers], body, idempotent, key_of_caller)
 
 
-def _bound_to(decision_id: str, content_digest: str) -> bytes:
-    return f"lockgate.held.v1\x00{decision_id}\x00{content_digest}".encode()
+def _terms(held: Held) -> bytes:
+    fields = {name: getattr(held, name) for name in _HELD_FIELDS if name != "sealed"}
+    return b"lockgate.held.v1\x00" + json.dumps(fields, sort_keys=True, default=dict).encode()
+
+
+def _answer_to(decision_id: str) -> bytes:
+    return f"lockgate.answer.v1\x00{decision_id}".encode()
+
+
+def _packed(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")  # an issuer may put lone surrogates into a subject
+    return packed
+
+
+def _unpacked(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, unicode_errors="surrogatepass")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.control.services import AuditFilters, Check, Json, Page
+from router.decision import Subject
 from router.errors import AuditError, ConfigError, RefusedError, ReviewError
 
 DIGEST = "a" * 64
@@ -46,14 +47,14 @@ class Desk:
     async def get(self, review_id: str) -> Json | None:
         return {"id": "r1", "content_digest": DIGEST} if review_id == "r1" else None
 
-    async def approve(self, review_id: str, reviewer: str, comment: str, content_digest: str) -> Json:
-        if reviewer == "alice":
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
+        if reviewer.id == "alice":
             raise ReviewError("Nobody may approve their own request.", "self_approval")
         if content_digest != DIGEST:
             raise ReviewError("The content is not what was reviewed.", "content_changed")
         return self._decide(review_id, "approved")
 
-    async def reject(self, review_id: str, reviewer: str, comment: str) -> Json:
+    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
         return self._decide(review_id, "rejected")
 
     def _decide(self, review_id: str, state: str) -> dict[str, Any]:

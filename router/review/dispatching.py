@@ -1,0 +1,179 @@
+"""From an approval to the upstream, once, also across a crash. One task for each request; it goes by what is stored, so that going on
+after a crash and going on after an approval are the same.
+
+    1 approval durable in the store       crash after it: its record is missing, and is appended before anything else happens
+    2 approval durable in the ledger      crash after it: approved and not sent; it is sent
+    3 `dispatching` durable in the store  crash after it: it may or may not have been sent. It is sent again under the same idempotency
+                                          key where that is harmless (see `with_key`); else it is `uncertain`, for a person to settle
+    4 sent                                crash after it: as after 3, nobody can tell these apart
+    5 outcome durable in the store        crash after it: its record is missing, and is appended when we are back
+    6 outcome durable in the ledger
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.decision import Outcome, Result
+from router.dispatch import content_digest, failure
+from router.errors import AuditError, DestinationError, LockgateError, ReviewError
+from router.ports import Change, Clock, Destination, HeldRequests, Outbound, Review
+from router.review import records
+from router.review.packing import open_content, seal_answer
+from router.review.people import People
+from router.review.recording import Recording
+from router.review.sending import Received, received, with_key
+from router.review.state import APPROVALS, FORGETTING, Event, State, quorum
+
+log = logging.getLogger("lockgate.reviews")
+RETRY_S = 1.0
+MOST_REDISPATCHES = 5
+UNCERTAIN = Outcome(Result.FAILED, 502, "dispatch_uncertain", complete=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a route leads now. `name` is the destination's; `deduplicates` says that its service honours `Idempotency-Key`."""
+
+    name: str
+    destination: Destination
+    deduplicates: bool
+
+
+Ways = Callable[[str], Way | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A request whose seal, digest, approvals and way were checked."""
+
+    way: Way
+    outbound: Outbound
+    key: bytes
+
+
+class Dispatching:
+    def __init__(self, store: HeldRequests, recording: Recording, people: People, clock: Clock, ways: Ways) -> None:
+        self._store = store
+        self._recording = recording
+        self._people = people
+        self._clock = clock
+        self._ways = ways
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, decision_id: str) -> asyncio.Task[None]:
+        """Goes on with an approved request, or one that a crash left `dispatching`. One task a request, so the second is the first."""
+        task = self._tasks.get(decision_id)
+        if task is None:
+            task = self._tasks[decision_id] = asyncio.create_task(self._run(decision_id))
+            task.add_done_callback(lambda _: self._tasks.pop(decision_id, None))
+        return task
+
+    @property
+    def under_way(self) -> frozenset[asyncio.Task[None]]:
+        return frozenset(self._tasks.values())
+
+    async def close(self, grace_s: float) -> None:
+        """What is still under way then is left as a crash would leave it."""
+        if under_way := self.under_way:
+            await asyncio.wait(under_way, timeout=grace_s)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _run(self, decision_id: str) -> None:
+        try:
+            await self._go_on(decision_id)
+        except LockgateError as error:  # what is stored says where to go on, and the next round does
+            log.error("the held request %s waits: %s", decision_id, error)
+        except Exception:
+            log.exception("going on with the held request %s failed in a way that nobody foresaw", decision_id)
+
+    async def _go_on(self, decision_id: str) -> None:
+        review = await self._store.get(decision_id)
+        if review is None or review.state not in (State.APPROVED, State.DISPATCHING):
+            return
+        await self._recording.of(decision_id)  # 2: without it nothing is sent
+        crashed = review.state == State.DISPATCHING
+        try:
+            ready = await self._ready(review)
+        except ReviewError as error:
+            event = Event.UNCERTAIN if crashed else Event.FAILED
+            await self._end(review, records.ended(review, event, self._clock.now_ns(), Outcome(Result.FAILED, 409, error.code)))
+            return
+        if crashed and not _repeatable(review, ready):
+            await self._end(review, records.ended(review, Event.UNCERTAIN, self._clock.now_ns(), UNCERTAIN))
+            return
+        event = Event.REDISPATCHED if crashed else Event.DISPATCHED
+        if await self._store.change(decision_id, review.version, records.dispatching(review, event, self._clock.now_ns())):  # 3
+            sent = await self._store.get(decision_id)
+            if sent is not None:
+                await self._send(sent, ready)
+
+    async def _ready(self, review: Review) -> Ready:
+        """Raises ReviewError where what is stored is not what was approved, and AuditError where the keys do not answer."""
+        held = review.held
+        key = await self._people.key(held.subject_key_id)
+        if key is None:
+            raise ReviewError("The key of the one who asked was destroyed.", "subject_erased")
+        outbound = open_content(key, held).outbound
+        if content_digest(outbound) != held.content_digest:
+            raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
+        if len(await self._proven(review)) < quorum(held):
+            raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
+        way = self._ways(held.route)
+        if way is None or way.name != held.destination:
+            raise ReviewError(f"The route '{held.route}' no longer leads to '{held.destination}'.", "route_changed")
+        return Ready(way, with_key(outbound, held.decision_id, deduplicates=way.deduplicates), key)
+
+    async def _proven(self, review: Review) -> frozenset[str]:
+        """Key ids of those whose sealed approvals name this content: who can only write to the store cannot make these."""
+        proven: set[str] = set()
+        for entry in (change.entries[0] for change in review.history if change.event in APPROVALS):
+            personal = await self._people.opened(entry)
+            if personal.get("content_digest") == review.held.content_digest:
+                proven.add(entry.key_id)
+        return frozenset(proven)
+
+    async def _send(self, review: Review, ready: Ready) -> None:
+        started_ns = self._clock.monotonic_ns()
+        try:
+            answer = await received(await ready.way.destination.send(ready.outbound))  # 4
+        except DestinationError as error:
+            event = Event.UNCERTAIN if error.sent else Event.FAILED
+            change = records.ended(review, event, self._clock.now_ns(), failure(error, self._clock.monotonic_ns() - started_ns))
+            await self._end(review, change)
+        except Exception:  # whatever it was, nobody knows what reached the upstream
+            log.exception("sending the held request %s failed in a way that nobody foresaw", review.held.decision_id)
+            await self._end(review, records.ended(review, Event.UNCERTAIN, self._clock.now_ns(), UNCERTAIN))
+        else:
+            await self._answered(review, ready, answer, self._clock.monotonic_ns() - started_ns)
+
+    async def _answered(self, review: Review, ready: Ready, answer: Received, total_ns: int) -> None:
+        held, body = review.held, ready.outbound.body
+        outcome = answer.outcome(hashlib.sha256(body if isinstance(body, bytes) else b"").hexdigest(), total_ns)
+        change = records.ended(review, Event.DONE, self._clock.now_ns(), outcome, (held.subject_key_id, ready.key))
+        await self._end(review, change, seal_answer(ready.key, answer.answer(), held.decision_id))
+
+    async def _end(self, review: Review, change: Change, reply: bytes = b"") -> None:
+        decision_id = review.held.decision_id
+        while True:
+            try:
+                await self._store.change(decision_id, review.version, change, forget=change.after in FORGETTING, reply=reply)  # 5
+                break
+            except ReviewError as error:  # known and not yet kept: should we end here, it counts as after 3
+                log.error("how the held request %s ended cannot be stored yet: %s", decision_id, error)
+                await asyncio.sleep(RETRY_S)
+        try:
+            await self._recording.of(decision_id)  # 6
+        except AuditError as error:
+            log.error("how the held request %s ended is not recorded yet: %s", decision_id, error)
+
+
+def _repeatable(review: Review, ready: Ready) -> bool:
+    tried = sum(change.event == Event.REDISPATCHED for change in review.history)
+    return ready.outbound.idempotent and tried < MOST_REDISPATCHES

@@ -1,0 +1,75 @@
+"""A held request as it is sent, and what is kept of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from router.decision import Outcome, Result
+from router.errors import DestinationError
+from router.ports import Outbound, Reply
+from router.review.packing import Answer
+
+KEPT_BYTES = 16 * 1024
+MOST_BYTES = 4 * 1024 * 1024
+MOST_SECONDS = 30.0
+IDEMPOTENCY_KEY = b"idempotency-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`reason` says why the answer's end was not seen, if it was not."""
+
+    status: int
+    upstream: str
+    attempts: int
+    content_type: str
+    body: bytes
+    total_bytes: int
+    reason: str = ""
+
+    def answer(self) -> Answer:
+        whole = not self.reason and len(self.body) == self.total_bytes
+        return Answer(self.status, self.content_type, self.body, whole)
+
+    def outcome(self, request_digest: str, total_ns: int) -> Outcome:
+        return Outcome(
+            Result.FAILED if self.reason else Result.ROUTED,
+            self.status,
+            self.reason,
+            upstream=self.upstream,
+            attempts=self.attempts,
+            total_ns=total_ns,
+            request_digest=request_digest,
+            response_bytes=self.total_bytes,
+            complete=not self.reason,
+        )
+
+
+def with_key(outbound: Outbound, decision_id: str, *, deduplicates: bool) -> Outbound:
+    """Every sending of one held request carries the same key: the caller's own, else the decision's id."""
+    own = next((value for name, value in outbound.headers if name.lower() == IDEMPOTENCY_KEY), None)
+    headers = outbound.headers if own is not None else [*outbound.headers, (IDEMPOTENCY_KEY, decision_id.encode())]
+    key = own.decode("latin-1") if own is not None else decision_id
+    return replace(outbound, headers=headers, idempotency_key=key, idempotent=outbound.idempotent or deduplicates)
+
+
+async def received(reply: Reply) -> Received:
+    """The upstream has acted once it answers, so nothing here fails: an answer that breaks off or does not end is noted."""
+    kept, total, reason = bytearray(), 0, ""
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            async for chunk in reply.chunks():
+                total += len(chunk)
+                kept += chunk[: KEPT_BYTES - len(kept)]
+                if total > MOST_BYTES:
+                    reason = "response_too_long"
+                    break
+    except DestinationError as error:
+        reason = error.code
+    except TimeoutError:
+        reason = "response_too_slow"
+    finally:
+        await reply.close()
+    content_type = next((value for name, value in reply.headers if name.lower() == b"content-type"), b"").decode("latin-1")
+    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason)

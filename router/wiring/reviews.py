@@ -1,0 +1,122 @@
+"""Held requests in the control process, with destinations of their own to send them to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from adapters.sqlite_reviews import ReviewFile, SqliteReviews
+from router.control.services import Json, Page
+from router.decision import Subject
+from router.ports import Clock, Ledger
+from router.review.dispatching import Dispatching, Way
+from router.review.packing import unpack_held
+from router.review.people import KeysById, People
+from router.review.recording import Recording
+from router.review.service import ReviewService
+from router.system import SystemRandom
+from router.wiring.destinations import Destinations, make_destinations
+from router.workspace import Workspace
+
+REVIEWS_FILE = "reviews.sqlite"
+GRACE_S = 10.0
+
+
+class Evidence(Protocol):
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def keys(self) -> KeysById: ...
+
+
+class Desk:
+    """Implements the control API's port."""
+
+    def __init__(self, service: ReviewService) -> None:
+        self._service = service
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+        return Page(*await self._service.list(state, cursor, limit))
+
+    async def get(self, review_id: str) -> Json | None:
+        return await self._service.get(review_id)
+
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
+        return await self._service.approve(review_id, reviewer, comment, content_digest)
+
+    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
+        return await self._service.reject(review_id, reviewer, comment)
+
+
+class Ways:
+    """Where the routes of the current configuration lead."""
+
+    def __init__(self, workspace: Workspace, destinations: Destinations) -> None:
+        self.workspace = workspace
+        self.destinations = destinations
+
+    def __call__(self, route: str) -> Way | None:
+        settings = self.workspace.catalog.routes.get(route)
+        destination = self.destinations.by_route.get(route)
+        if settings is None or destination is None:
+            return None
+        return Way(settings.destination, destination, settings.deduplicates)
+
+
+class Reviews:
+    def __init__(self, store: SqliteReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock) -> None:
+        self._store = store
+        self._service = service
+        self._dispatching = dispatching
+        self._ways = ways
+        self._clock = clock
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.api = Desk(service)
+
+    @property
+    def pending(self) -> int:
+        return self._service.pending
+
+    async def hold(self, payload: Any) -> None:
+        """A worker's call. Durable when it answers. Raises ReviewError, AuditError."""
+        await self._service.hold(unpack_held(payload))
+
+    async def follow(self, workspace: Workspace) -> None:
+        """Takes up a configuration; what is being sent goes on over the destination that it began with."""
+        former = self._ways.destinations
+        made = await make_destinations(workspace, self._clock, SystemRandom(), former)
+        self._ways.workspace, self._ways.destinations = workspace, made
+        leaving = asyncio.create_task(_let_go(former, made, self._dispatching.under_way))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def resume(self) -> None:
+        await self._service.resume()
+
+    async def close(self) -> None:
+        await self._service.close(GRACE_S)
+        await asyncio.gather(*self._leaving)
+        await self._ways.destinations.close()
+        await self._store.close()
+
+
+async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock) -> Reviews:
+    """Raises ReviewError, and what opening a destination raises."""
+    store = SqliteReviews(ReviewFile(workspace.path(workspace.config.state) / REVIEWS_FILE))
+    await store.open()
+    try:
+        destinations = await make_destinations(workspace, clock, SystemRandom())
+    except BaseException:
+        await store.close()
+        raise
+    people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
+    dispatching = Dispatching(store, recording, people, clock, ways)
+    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
+    return Reviews(store, service, dispatching, ways, clock)
+
+
+async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:
+    if under_way:
+        await asyncio.wait(under_way)
+    await former.close(following)
