@@ -54,7 +54,7 @@ class Service:
 
     def recorded(self, decision_id: str) -> bool | None:
         """Whether the ledger holds the decision now; None without a ledger."""
-        if self.ledger is None:
+        if self.ledger is None or not self.ledger.exists():
             return None
         with closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
             rows = connection.execute("SELECT leaf FROM records ORDER BY idx DESC LIMIT ?", (RECENT,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,9 @@ class Yard:
         save(self.folder / "catalog.yaml", catalog(self.ports))
         save(self.data, policy_data())
 
-    def at(self, state: Path) -> Yard:
-        return replace(self, state=state)
+    def move(self, state: Path) -> None:
+        """From the next start on the state is there."""
+        save(self.config, load(self.config) | {"state": str(state)})
 
 
 def save(path: Path, document: Any) -> None:
@@ -126,6 +127,10 @@ def save(path: Path, document: Any) -> None:
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(yaml.safe_dump(document, sort_keys=False))
     beside.replace(path)
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

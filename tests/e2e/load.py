@@ -1,0 +1,64 @@
+"""Callers that ask without a pause, as many at once as told, until they are told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.e2e.running import Lockgate
+from tests.e2e.wire import TIMEOUT_S
+
+
+@dataclass(slots=True)
+class Load:
+    """`acknowledged`: decision ids of requests that were answered 200. `broken`: connections that ended without an answer."""
+
+    acknowledged: list[str] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def answered(self) -> int:
+        return sum(self.statuses.values())
+
+
+@contextmanager
+def load(lockgate: Lockgate, callers: int = 4, path: Callable[[int], str] = lambda number: f"/echo/{number}") -> Iterator[Load]:
+    """Each caller keeps its connection, and opens another when it breaks."""
+    seen, stop = Load(), threading.Event()
+    threads = [threading.Thread(target=_call, args=(lockgate, seen, stop, path, number)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(TIMEOUT_S * 2)
+
+
+def _call(lockgate: Lockgate, seen: Load, stop: threading.Event, path: Callable[[int], str], caller: int) -> None:
+    headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+    number = caller * 1_000_000
+    connection = http.client.HTTPConnection("127.0.0.1", lockgate.gateway, timeout=TIMEOUT_S)
+    try:
+        while not stop.is_set():
+            number += 1
+            try:
+                connection.request("GET", path(number), headers=headers)
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                seen.broken[type(error).__name__] += 1
+                connection.close()
+                stop.wait(0.02)
+                continue
+            seen.statuses[answer.status] += 1
+            if answer.status == 200:
+                seen.acknowledged.append(answer.headers["x-lockgate-decision-id"])
+    finally:
+        connection.close()
