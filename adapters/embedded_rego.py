@@ -2,7 +2,8 @@
 
 Never its compiled mode (`Rvm`): there a builtin's error becomes undefined, which turns a deny rule off. An interpreter belongs to the
 thread that made it and panics in any other, so each thread that evaluates gets its own. It cannot be interrupted: a late answer is
-noticed when it comes, and is a deny.
+noticed when it comes, and is a deny. Late is what took too much of this thread's CPU: a machine that gave us none for a while (a neighbour,
+a container's quota) is no fault of the policy's and must not deny anybody.
 """
 
 from __future__ import annotations
@@ -45,13 +46,15 @@ def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, 
 class EmbeddedRego:
     """`digest` covers policies and data; `revision` is its beginning."""
 
+    waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
+
     def __init__(
         self,
         policies: Mapping[str, str],
         data: Mapping[str, Any],
         intents: Mapping[str, str],
         deadline_s: float,
-        clock: Callable[[], int] = time.perf_counter_ns,
+        clock: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()

@@ -53,7 +53,7 @@ class Stages:
     cascade: Cascade
     risk: RiskModel
     policy: PolicyEngine
-    policy_deadline_s: float
+    policy_deadline_s: float | None
     routing: RoutingTable
     config_digest: str
     catalog_digest: str

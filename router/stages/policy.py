@@ -46,10 +46,14 @@ def policy_input(
 async def judge(
     engine: PolicyEngine, entry: str, intent: str | None, document: Mapping[str, Any], deadline_s: float | None = None
 ) -> Verdict:
-    """Never raises for anything that goes wrong in the engine: whatever is no verdict is a deny with the reason's code."""
+    """Never raises for anything that goes wrong in the engine: whatever is no verdict is a deny with the reason's code. `deadline_s` is for
+    engines that wait for somebody; None leaves it to the engine, and saves the cost of a timer."""
     try:
-        async with asyncio.timeout(deadline_s):
+        if deadline_s is None:
             verdict: object = await engine.evaluate(entry, intent, document)
+        else:
+            async with asyncio.timeout(deadline_s):
+                verdict = await engine.evaluate(entry, intent, document)
     except PolicyError as error:
         return refusal(engine, error.code, str(error))
     except TimeoutError:

@@ -30,7 +30,7 @@ def make_stages(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel 
         cascade=_cascade(workspace, tiers, model, clock),
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
-        policy_deadline_s=config.policy.deadline,
+        policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
         routing=routing_table(catalog, config),
         config_digest=workspace.digests.config,
         catalog_digest=workspace.digests.catalog,

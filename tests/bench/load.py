@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._in = b""
+        self.answer = b""
         self._waiting: asyncio.Future[int] | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
         end = self._in.find(b"\r\n\r\n")
         if end < 0 or not _complete(self._in, end):
             return
-        status, self._in = int(self._in[9:12]), b""
+        status, self.answer, self._in = int(self._in[9:12]), self._in, b""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(status)
 
@@ -89,8 +90,7 @@ async def _closed(port: int, make: Make, count: int, concurrency: int, first: in
     async def work(connection: Connection) -> None:
         for number in numbers:
             status = await connection.ask(make(number))
-            if status != expect:
-                raise BenchError(f"request {number} was answered {status}, not {expect}")
+            _must_be(expect, status, number, connection)
 
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -117,8 +117,7 @@ async def _opened(port: int, make: Make, rate: float, count: int, seed: int, fir
         status = await connection.ask(make(first + number))
         latencies[number] = loop.time() - began - due[number]
         idle.append(connection)
-        if status != 200:
-            raise BenchError(f"request {first + number} was answered {status}")
+        _must_be(200, status, first + number, connection)
 
     tasks = []
     for number in range(count):
@@ -130,6 +129,12 @@ async def _opened(port: int, make: Make, rate: float, count: int, seed: int, fir
     for connection in idle:
         connection.close()
     return latencies
+
+
+def _must_be(expected: int, status: int, number: int, connection: Connection) -> None:
+    if status != expected:
+        said = connection.answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
+        raise BenchError(f"request {number} was answered {status}, not {expected}: {said[:500]}")
 
 
 def _arrivals(rate: float, count: int, seed: int) -> Sequence[float]:
