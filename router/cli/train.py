@@ -39,4 +39,8 @@ def train(config: Path, as_json: bool) -> None:
         click.echo(json.dumps(report))
         return
     for name, value in report.items():
-        click.echo(f"{name:>24}  {value:.4f}" if isinstance(value, float) else f"{name:>24}  {value}")
+        click.echo(f"{name:>27}  {_short(value)}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4f}".removesuffix(".0000") if isinstance(value, float) else str(value)

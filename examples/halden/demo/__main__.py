@@ -80,7 +80,7 @@ def prepare(console: Console, company: Company) -> Mapping[str, str]:
     console.print("preparing the intent model (trained from the catalog's examples the first time)")
     _keep_models(company, into_state=True)
     command = [sys.executable, "-m", "lockgate", "train", "--config", str(HERE / "lockgate.yaml")]
-    subprocess.run(command, env=company.environment, check=True)
+    subprocess.run(command, env=company.environment, check=True, stdout=subprocess.DEVNULL)  # progress comes on standard error
     _keep_models(company, into_state=False)
     console.print("starting Lockgate")
     company.start_lockgate()
@@ -152,7 +152,7 @@ def summary(console: Console, company: Company, caller: Caller, results: list[tu
     counts = ", ".join(f"{count} {effect}" for effect, count in sorted(effects.items()))
     console.print(f"\n{len(results)} requests: {counts}; {routed} reached a service; the slowest took {slowest:.0f} ms")
     checkpoint = company.folder / "checkpoint-kept-elsewhere"
-    checkpoint.write_text(caller.control("GET", "/v1/audit/checkpoint")["note"])
+    checkpoint.write_text(caller.latest_checkpoint())
     command = [
         sys.executable,
         "-m",

@@ -78,11 +78,11 @@ def _print(console: Console, values: dict[str, str], style: str) -> None:
     room = console.width - WIDE
     if room >= 0:
         widths = {**COLUMNS, "request": COLUMNS["request"] + min(room, MOST_FOR_REQUEST - COLUMNS["request"])}
-        console.print(_line(values, widths), style=style, soft_wrap=True)
+        console.print(Text(_line(values, widths), style), soft_wrap=True)
         return
     request = max(20, console.width - COLUMNS["subject"] - 1)
-    console.print(_line(values, {"subject": COLUMNS["subject"], "request": request}), style=style, soft_wrap=True)
-    console.print("  " + _line(values, {name: COLUMNS[name] for name in NARROW}), style="dim", soft_wrap=True)
+    console.print(Text(_line(values, {"subject": COLUMNS["subject"], "request": request}), style), soft_wrap=True)
+    console.print(Text("  " + _line(values, {name: COLUMNS[name] for name in NARROW}), "dim"), soft_wrap=True)
 
 
 def _line(values: dict[str, str], widths: dict[str, int]) -> str:
