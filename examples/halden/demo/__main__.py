@@ -146,11 +146,10 @@ def _status_of_4711(company: Company, caller: Caller) -> str:
 
 
 def summary(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:
-    effects = Counter(seen.of("verdict", "effect") or "refused" for _, seen in results)
-    routed = sum(1 for _, seen in results if seen.outcome.get("result") == "routed")
+    endings = Counter(str(seen.outcome.get("result", "refused")) for _, seen in results)
     slowest = max(seen.millis for _, seen in results)
-    counts = ", ".join(f"{count} {effect}" for effect, count in sorted(effects.items()))
-    console.print(f"\n{len(results)} requests: {counts}; {routed} reached a service; the slowest took {slowest:.0f} ms")
+    counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    console.print(f"\n{len(results)} requests: {counts}; the slowest took {slowest:.0f} ms")
     checkpoint = company.folder / "checkpoint-kept-elsewhere"
     checkpoint.write_text(caller.latest_checkpoint())
     command = [

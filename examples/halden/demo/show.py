@@ -23,7 +23,7 @@ COLUMNS = {
 WIDE = sum(COLUMNS.values()) + len(COLUMNS) - 1
 MOST_FOR_REQUEST = 60
 NARROW = ("intent", "conf", "risk", "verdict", "http", "ms")  # the second of two lines where the terminal is narrow
-EFFECTS = {"allow": "green", "deny": "red", "review": "yellow", "refused": "red"}
+EFFECTS = {"allow": "green", "deny": "red", "review": "yellow", "refused": "red", "asks": "cyan"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,8 @@ def _line(values: dict[str, str], widths: dict[str, int]) -> str:
 def _verdict(seen: Seen) -> tuple[str, str]:
     if not seen.decision:
         return "refused", seen.code
+    if seen.outcome.get("result") == "abstained":
+        return "asks", f"back: {seen.outcome['reason']}"
     reasons = seen.of("verdict", "reasons") or [seen.code]
     return seen.of("verdict", "effect"), reasons[0]
 
