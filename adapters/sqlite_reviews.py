@@ -42,17 +42,16 @@ class ReviewFile:
         self._path = path
         self._connect = connect
         self._connection: Connection | None = None
+        self._usable = False
 
     def open(self) -> None:
         private_file(self._path)
-        self._connection = self._connect(self._path)
-        for statement in SCHEMA:
-            self._connection.execute(statement)
+        self._connected()
+        self._usable = True
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._usable = False
+        self._disconnect()
 
     def add(self, held: Held, change: Change) -> None:
         with self._transaction() as run:
@@ -104,9 +103,24 @@ class ReviewFile:
 
     @property
     def _open(self) -> Connection:
-        if self._connection is None:
+        if not self._usable:
             raise ReviewError(f"The review store {self._path} is not open.", "review_store_closed")
+        return self._connection or self._connected()
+
+    def _connected(self) -> Connection:
+        self._connection = self._connect(self._path)
+        try:
+            for statement in SCHEMA:
+                self._connection.execute(statement)
+        except AuditError:
+            self._disconnect()
+            raise
         return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     @contextmanager
     def _transaction(self) -> Iterator[Callable[..., list[Any]]]:
@@ -116,15 +130,8 @@ class ReviewFile:
             yield run
             run("COMMIT")
         except BaseException:
-            self._abandon()
+            self._disconnect()  # which rolls back, whatever state it is in; the next call connects anew
             raise
-
-    def _abandon(self) -> None:
-        """Closing rolls back, whatever state the connection is in; the next one starts clean."""
-        self.close()
-        self._connection = self._connect(self._path)
-        for pragma in SCHEMA[:4]:
-            self._connection.execute(pragma)
 
     def _note(self, run: Callable[..., list[Any]], decision_id: str, number: int, change: Change) -> None:
         step = (decision_id, number, change.event, change.before, change.after, change.at_ns, int(change.recorded))
@@ -161,11 +168,8 @@ class SqliteReviews:
 
     async def close(self) -> None:
         """Twice is harmless."""
-        try:
-            await self._run(self._file.close)
-        except RuntimeError:  # the thread is gone, and the file with it
-            return
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)
+        self._file.close()
 
     async def add(self, held: Held, change: Change) -> None:
         await self._run(lambda: self._file.add(held, change))
@@ -196,6 +200,8 @@ class SqliteReviews:
             return await asyncio.get_running_loop().run_in_executor(self._thread, job)
         except AuditError as error:
             raise ReviewError(f"The review store does not answer: {error}") from error
+        except RuntimeError as error:
+            raise ReviewError("The review store is closed.", "review_store_closed") from error
 
 
 def _terms(held: Held) -> str:

@@ -19,9 +19,8 @@ def held_change(held: Held, at_ns: int, key: bytes) -> Change:
         "route": held.route,
         "risk": held.risk,
         "quorum": quorum(held),
-        "expires_ns": held.expires_ns,
+        "expires": timestamp(held.expires_ns),
     }
-    details["expires"] = timestamp(held.expires_ns)
     personal = {"content_digest": held.content_digest}
     entry = review_entry(held.decision_id, Event.HELD, at_ns, details, personal, held.subject_key_id, key)
     return Change(Event.HELD, "", move("", Event.HELD), at_ns, (entry,), recorded=True)

@@ -1,0 +1,79 @@
+"""The in-memory twin of the review store: nothing is durable. For tests of everything that needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from router.errors import ReviewError
+from router.ports import Change, Held, Review
+
+
+class MemoryReviews:
+    """`failing`, when set, is what every call raises."""
+
+    def __init__(self) -> None:
+        self.failing: ReviewError | None = None
+        self._reviews: dict[str, Review] = {}
+        self._open = False
+
+    async def open(self) -> None:
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+
+    async def add(self, held: Held, change: Change) -> None:
+        known = self._usable().get(held.decision_id)
+        if known is None:
+            self._reviews[held.decision_id] = Review(held, change.after, (change,))
+        elif known.held.content_digest != held.content_digest:
+            raise ReviewError("Another request is already held under this decision.", "review_conflict")
+
+    async def get(self, decision_id: str) -> Review | None:
+        return self._usable().get(decision_id)
+
+    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+        placed = enumerate(self._usable().values(), start=1)
+        wanted = [(place, _bare(review)) for place, review in placed if place > after and (not states or review.state in states)]
+        return wanted[:limit]
+
+    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+        known = self._usable().get(decision_id)
+        if known is None or known.version != version or known.state != change.before:
+            return False
+        held = replace(known.held, sealed=b"") if forget else known.held
+        self._reviews[decision_id] = Review(held, change.after, (*known.history, change), reply or known.reply)
+        return True
+
+    async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
+        steps = [
+            (decision_id, number, change)
+            for decision_id, review in self._usable().items()
+            for number, change in enumerate(review.history)
+            if not change.recorded
+        ]
+        return sorted(steps, key=lambda step: (step[2].at_ns, step[0], step[1]))
+
+    async def recorded(self, decision_id: str, number: int) -> None:
+        known = self._usable()[decision_id]
+        history = [replace(change, recorded=True) if at == number else change for at, change in enumerate(known.history)]
+        self._reviews[decision_id] = replace(known, history=tuple(history))
+
+    async def due(self, now_ns: int, state: str) -> Sequence[str]:
+        found = self._usable().items()
+        return [decision_id for decision_id, review in found if review.state == state and review.held.expires_ns <= now_ns]
+
+    async def count(self, state: str) -> int:
+        return sum(review.state == state for review in self._usable().values())
+
+    def _usable(self) -> dict[str, Review]:
+        if self.failing is not None:
+            raise ReviewError(str(self.failing), self.failing.code)
+        if not self._open:
+            raise ReviewError("The review store is not open.", "review_store_closed")
+        return self._reviews
+
+
+def _bare(review: Review) -> Review:
+    return replace(review, held=replace(review.held, sealed=b""), reply=b"")

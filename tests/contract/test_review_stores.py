@@ -1,0 +1,192 @@
+"""What every store of held requests promises, run over each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.memory_reviews import MemoryReviews
+from adapters.sqlite_reviews import ReviewFile, SqliteReviews
+from router.errors import ReviewError
+from router.ports import Change, Entry, Held
+
+Store = SqliteReviews | MemoryReviews
+ENTRY = Entry(b'{"id":"1"}', b"sealed", "5d" * 16)
+HELD_STEP = Change("held", "", "pending", 10, (ENTRY,), recorded=True)
+SUMMARY = {"reasons": ["risk.high"], "reviewers": ["manager"], "quorum": 2}
+
+
+def held(name: str = "d1", expires_ns: int = 100) -> Held:
+    return Held(name, "ab" * 32, 10, expires_ns, None, "bank.ask", "bank", "high", "h\ud800lden", "7f" * 16, b"\x01\x00\xff", SUMMARY)
+
+
+def step(event: str, before: str = "pending", after: str = "approved", at_ns: int = 20) -> Change:
+    return Change(event, before, after, at_ns, (ENTRY, replace(ENTRY, sealed=b"", key_id="")))
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    made: Store = MemoryReviews() if request.param == "memory" else SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_what_is_held_comes_back_whole(store: Store) -> None:
+    """Every field, the sealed part and the first step."""
+    await store.add(held(), HELD_STEP)
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.held, found.state, found.history, found.version, found.reply) == (held(), "pending", (HELD_STEP,), 1, b"")
+    assert await store.get("d2") is None
+
+
+async def test_holding_the_same_again_changes_nothing(store: Store) -> None:
+    """Whoever was not sure that it was held may ask again, also after a decision."""
+    await store.add(held(), HELD_STEP)
+    assert await store.change("d1", 1, step("approved"))
+    await store.add(held(), HELD_STEP)
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.state, found.version) == ("approved", 2)
+
+
+async def test_another_request_under_a_taken_id_is_refused(store: Store) -> None:
+    """Nothing held is ever replaced."""
+    await store.add(held(), HELD_STEP)
+    with pytest.raises(ReviewError) as refused:
+        await store.add(replace(held(), content_digest="cd" * 32), HELD_STEP)
+    assert refused.value.code == "review_conflict"
+    found = await store.get("d1")
+    assert found is not None
+    assert found.held == held()
+
+
+async def test_a_step_is_kept_in_order_with_its_records(store: Store) -> None:
+    """The history is every step in full; nothing is overwritten."""
+    await store.add(held(), HELD_STEP)
+    first, second = step("endorsed", after="pending"), step("approved", at_ns=30)
+    assert await store.change("d1", 1, first)
+    assert await store.change("d1", 2, second)
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.state, found.history) == ("approved", (HELD_STEP, first, second))
+
+
+@pytest.mark.parametrize(("version", "before"), [(0, "pending"), (2, "pending"), (1, "approved")])
+async def test_a_step_from_what_is_no_longer_so_does_nothing(store: Store, version: int, before: str) -> None:
+    """Another version or another state: False, and everything is as it was."""
+    await store.add(held(), HELD_STEP)
+    assert not await store.change("d1", version, step("approved", before=before), forget=True, reply=b"reply")
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.held, found.state, found.version, found.reply) == (held(), "pending", 1, b"")
+
+
+async def test_of_many_at_once_one_wins(store: Store) -> None:
+    """Compare and set holds between concurrent callers."""
+    await store.add(held(), HELD_STEP)
+    won = await asyncio.gather(*(store.change("d1", 1, step("approved", at_ns=number)) for number in range(20)))
+    assert sorted(won) == [False] * 19 + [True]
+
+
+async def test_a_step_of_nothing_does_nothing(store: Store) -> None:
+    """An unknown id has no version at all."""
+    assert not await store.change("d1", 0, step("approved"))
+    assert await store.unrecorded() == []
+
+
+async def test_forgetting_removes_the_sealed_request_only(store: Store) -> None:
+    """The digest and the terms stay; the reply is kept."""
+    await store.add(held(), HELD_STEP)
+    assert await store.change("d1", 1, step("done"), forget=True, reply=b"sealed reply")
+    assert await store.change("d1", 2, step("noted", before="approved"))
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.held, found.reply) == (replace(held(), sealed=b""), b"sealed reply")
+
+
+async def test_unrecorded_steps_are_told_until_they_are_marked(store: Store) -> None:
+    """Oldest first, over all reviews; what was recorded from the start is not among them."""
+    for name in ("d1", "d2"):
+        await store.add(held(name), HELD_STEP)
+    late, early = step("approved", at_ns=50), step("rejected", after="rejected", at_ns=40)
+    await store.change("d1", 1, late)
+    await store.change("d2", 1, early)
+    assert list(await store.unrecorded()) == [("d2", 1, early), ("d1", 1, late)]
+    await store.recorded("d2", 1)
+    assert list(await store.unrecorded()) == [("d1", 1, late)]
+    found = await store.get("d2")
+    assert found is not None
+    assert found.history[1] == replace(early, recorded=True)
+
+
+async def test_pages_go_through_everything_once_oldest_first(store: Store) -> None:
+    """By place, whatever changes in between; sealed parts stay where they are."""
+    for number in range(5):
+        await store.add(held(f"d{number}"), HELD_STEP)
+    seen: list[str] = []
+    after = 0
+    while page := await store.page([], after, 2):
+        seen += [review.held.decision_id for _, review in page]
+        assert all(review.held.sealed == b"" for _, review in page)
+        after = page[-1][0]
+        await store.add(held("late"), HELD_STEP)
+    assert seen == ["d0", "d1", "d2", "d3", "d4", "late"]
+
+
+async def test_pages_and_counts_go_by_state(store: Store) -> None:
+    """One state, several, or any."""
+    for number, after in enumerate(("pending", "approved", "rejected")):
+        await store.add(held(f"d{number}"), HELD_STEP)
+        if after != "pending":
+            await store.change(f"d{number}", 1, step(after, after=after))
+    states = [[review.state for _, review in await store.page(wanted, 0, 9)] for wanted in (["pending"], ["approved", "rejected"], [])]
+    assert states == [["pending"], ["approved", "rejected"], ["pending", "approved", "rejected"]]
+    assert [await store.count(state) for state in ("pending", "approved", "done")] == [1, 1, 0]
+
+
+async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
+    """The moment itself is too late."""
+    for name, expires_ns in (("over", 99), ("now", 100), ("later", 101)):
+        await store.add(held(name, expires_ns), HELD_STEP)
+    await store.change("over", 1, step("approved"))
+    assert list(await store.due(100, "pending")) == ["now"]
+
+
+async def test_a_closed_store_says_so(store: Store) -> None:
+    """By its code, and closing twice is harmless."""
+    await store.close()
+    await store.close()
+    with pytest.raises(ReviewError) as refused:
+        await store.get("d1")
+    assert refused.value.code == "review_store_closed"
+
+
+async def test_everything_outlives_its_process(tmp_path: Path) -> None:
+    """A second opening of the file goes on where the first ended."""
+    first = SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
+    await first.open()
+    await first.add(held(), HELD_STEP)
+    await first.change("d1", 1, step("approved"))
+    await first.close()
+    second = SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
+    await second.open()
+    found = await second.get("d1")
+    assert found is not None
+    assert (found.held, found.history) == (held(), (HELD_STEP, step("approved")))
+    assert [(name, number) for name, number, _ in await second.unrecorded()] == [("d1", 1)]
+    await second.close()
+
+
+async def test_a_file_that_cannot_be_used_is_a_review_error(tmp_path: Path) -> None:
+    """In one sentence that names the file."""
+    (tmp_path / "reviews.sqlite").write_bytes(b"this is no database" * 100)
+    store = SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
+    with pytest.raises(ReviewError, match=r"reviews\.sqlite"):
+        await store.open()
+    await store.close()
