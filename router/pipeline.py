@@ -28,7 +28,7 @@ from router.decision import (
     Verdict,
 )
 from router.ports import Clock, Ids, PolicyEngine
-from router.stages.classification import Cascade
+from router.stages.classification import NO_TEXT, Cascade
 from router.stages.policy import admission_input, judge, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
@@ -140,11 +140,16 @@ class Pipeline:
         if verdict.effect is Effect.DENY:
             return Outcome(Result.DENIED, 403, _code(verdict))
         if route is None:
-            clarify = self.stages.routing.abstention(classification) == ABSTAIN_CLARIFY
-            return Outcome(Result.ABSTAINED, 422 if clarify else 403, classification.reason or classification.status)
+            return Outcome(Result.ABSTAINED, self._abstained(classification), classification.reason or classification.status)
         if verdict.effect is Effect.REVIEW:
             return Outcome(Result.HELD, 202, _code(verdict))
         return None
+
+    def _abstained(self, classification: Classification) -> int:
+        """404 where there was nothing to understand, 422 where the caller is asked back, 403 where the route says no more."""
+        if self.stages.routing.abstention(classification) != ABSTAIN_CLARIFY:
+            return 403
+        return 404 if classification.reason == NO_TEXT else 422
 
     def _decision(
         self,

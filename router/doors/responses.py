@@ -48,7 +48,9 @@ async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str])
     if outcome is None:
         raise ValueError("the decision is to be dispatched")
     extra: dict[str, Any] = {"reasons": [{"code": r.code, "message": r.message} for r in decision.verdict.reasons]}
-    if outcome.result is Result.ABSTAINED:
+    if outcome.result is Result.ABSTAINED and outcome.status == 404:
+        detail = "No rule matches this request, and it has no text that could be understood."
+    elif outcome.result is Result.ABSTAINED:
         candidates = decision.classification.candidates[:_CLARIFICATIONS]
         extra["status_of_classification"] = decision.classification.status.value
         extra["candidates"] = [{"intent": c.intent, "description": descriptions.get(c.intent, "")} for c in candidates]

@@ -13,6 +13,9 @@ from router.errors import ClassifierError
 from router.ports import Clock, Tier
 
 
+NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1."""
@@ -74,7 +77,7 @@ class Cascade:
             return self._none(Status.UNDETERMINED, "rule_undecided")
         text = normalise(body.text or "")
         if not text:
-            return self._none(Status.UNDETERMINED, "no_text")
+            return self._none(Status.UNDETERMINED, NO_TEXT)
         return self._judge(await self._scored(text))
 
     async def _scored(self, text: str) -> Classification:

@@ -148,7 +148,7 @@ def refused() -> list[Asking]:
             "change_supplier_bank_details",
             effect="deny",
         ),
-        call("sam.okoro", "GET", "/nothing/here", 422, classification="undetermined"),
+        call("sam.okoro", "GET", "/nothing/here", 404, classification="undetermined"),
         call("jonas.weber", "POST", "/payments/4714/cancel", 403, "cancel_payment", effect="deny", tier="rule"),
         Asking("anna.lind", Expected(413, effect=None, reason="body_too_large"), raw=b'{"message": "' + b"x" * 2_000_000 + b'"}'),
         Asking("anna.lind", Expected(403, effect="deny"), raw=b'{"message": "where is payment 4712", "message": "cancel payment 4712"}'),
