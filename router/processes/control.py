@@ -86,10 +86,10 @@ class ControlProcess:
             await self._with_workers(snapshot, workspace, evidence, reviews, supervisor, listening)
         finally:
             recording.cancel()
+            for sock in listening:  # while ours is open, who connects would wait for an answer that nobody is going to give
+                sock.close()
             await supervisor.drain()
             await reviews.close()
-            for sock in listening:
-                sock.close()
 
     async def _with_workers(
         self,
