@@ -98,6 +98,9 @@ class Lockgate:
         except OSError:
             return False
 
+    def accepts(self) -> bool:
+        return listens(self.gateway)
+
     def workers(self) -> list[int]:
         return sorted(pid for pid in group(self.process.pid) if b"router.processes.worker" in _command(pid))
 

@@ -179,6 +179,8 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "echo": echo,
     "forge": speak_for_others,
     "hold": hold,
+    "later": hold,
+    "once": hold,
     "dawdle": dawdle,
     "events": events,
     "download": download,

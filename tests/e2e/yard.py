@@ -52,6 +52,7 @@ def catalog(ports: Mapping[str, int]) -> dict[str, Any]:
             "plain": {"destination": "service"},
             "streamed": {"destination": "service", "stream": True},
             "chat": {"destination": "chats", "websocket": True},
+            "once": {"destination": "service", "deduplicates": True},
             "lonely": {"destination": "nobody"},
             "secret": {"destination": "chats", "websocket": True},
         },
@@ -66,6 +67,8 @@ def catalog(ports: Mapping[str, int]) -> dict[str, Any]:
             {"name": "secret", "match": {"path": "/secret/{rest...}"}, "no_intent": True, "route": "secret"},
             {"name": "look", "match": {"method": "GET", "path": "/items/{id}"}, "intent": "look"},
             {"name": "pay", "match": {"method": "POST", "path": "/pay/{id}"}, "intent": "pay"},
+            {"name": "pay-later", "match": {"method": "POST", "path": "/later/{id}"}, "intent": "pay"},
+            {"name": "pay-once", "match": {"method": "POST", "path": "/once/{id}"}, "intent": "pay", "route": "once"},
             *({"name": each, "match": {"path": f"/{each}/{{rest...}}"}, "no_intent": True, "route": "plain"} for each in BEHAVIOURS),
         ],
     }

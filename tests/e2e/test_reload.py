@@ -1,0 +1,154 @@
+"""Taking up a changed workspace and ending, both under load, without a request that fails."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.e2e.load import Load
+from tests.e2e.load import load as constant_load
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+from tests.e2e.wire import Answer
+from tests.e2e.yard import load, save
+
+START = Callable[..., Lockgate]
+ENOUGH = 100
+
+
+def description(lockgate: Lockgate) -> Any:
+    return lockgate.control("GET", "/v1/config").json
+
+
+def digest(lockgate: Lockgate) -> str:
+    return str(description(lockgate)["config_digest"])
+
+
+def change_catalog(lockgate: Lockgate, name: str) -> None:
+    path = lockgate.yard.folder / "catalog.yaml"
+    save(path, load(path) | {"name": name})
+
+
+def new_digest(lockgate: Lockgate, *former: str) -> str:
+    return until(lambda: (now := digest(lockgate)) not in former and now, "the changed configuration was live")
+
+
+def digest_of_next(lockgate: Lockgate) -> str:
+    return str(lockgate.story(lockgate.ask("ann", "GET", "/echo/next").decision)[0]["config_digest"])
+
+
+def nothing_failed(seen: Load) -> bool:
+    return set(seen.statuses) == {200} and not seen.broken
+
+
+def test_a_changed_catalog_is_taken_up_under_load(start: START) -> None:
+    """A change of the catalog's file is live within moments: the next decision carries the new digest, and no request failed meanwhile."""
+    lockgate = start("--workers", "2")
+    first = digest(lockgate)
+    with constant_load(lockgate) as seen:
+        until(lambda: seen.answered > ENOUGH, "there was some load")
+        change_catalog(lockgate, "second")
+        second = new_digest(lockgate, first)
+        after = seen.answered
+        assert digest_of_next(lockgate) == second
+        until(lambda: seen.answered > after + ENOUGH, "load went on")
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+    assert [each["config_digest"] for each in lockgate.system("config_changed")] == [second]
+
+
+def test_a_changed_policy_decides_the_next_request(start: START) -> None:
+    """A grant that is taken away in the policies' data no longer holds, once the process was told by SIGHUP."""
+    lockgate = start()
+    first = digest(lockgate)
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    data = load(lockgate.yard.data)
+    del data["lockgate"]["config"]["access"]["risks"]["low"]
+    save(lockgate.yard.data, data)
+    lockgate.process.signal(signal.SIGHUP)
+    new_digest(lockgate, first)
+    refused = lockgate.ask("ann", "GET", "/items/1")
+    assert (refused.status, refused.code) == (403, "rbac.no_grant")
+
+
+def test_a_broken_file_changes_nothing(start: START) -> None:
+    """A configuration with a fault keeps the last good one serving and says so in one sentence; mended, it is taken up."""
+    lockgate = start()
+    first = digest(lockgate)
+    path = lockgate.yard.folder / "catalog.yaml"
+    good = load(path)
+    with constant_load(lockgate, callers=2) as seen:
+        save(path, good | {"surprise": 1})
+        problem = until(lambda: description(lockgate)["last_reload_problem"], "the fault was told")
+        assert "catalog.yaml:" in problem
+        assert "surprise" in problem
+        assert digest(lockgate) == first == digest_of_next(lockgate)
+        reload = lockgate.control("POST", "/v1/config/reload")
+        assert (reload.status, reload.code) == (422, "config_invalid")
+        save(path, good | {"name": "mended"})
+        new_digest(lockgate, first)
+        until(lambda: description(lockgate)["last_reload_problem"] is None, "the fault was forgotten")
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+
+
+def test_a_policy_that_does_not_compile_changes_nothing(start: START) -> None:
+    """The same for Rego: what decides goes on deciding."""
+    lockgate = start()
+    first = digest(lockgate)
+    (lockgate.yard.folder / "policies/lockgate/decision.rego").write_text("package lockgate.decision\n\nresult := {")
+    until(lambda: description(lockgate)["last_reload_problem"], "the fault was told")
+    assert digest(lockgate) == first
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+def test_a_request_under_way_keeps_its_configuration(start: START) -> None:
+    """A request that waits at the service while the configuration changes is answered, and recorded under the one it began with."""
+    lockgate = start()
+    first = digest(lockgate)
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(lockgate.ask("ann", "GET", "/hold/x")))
+    asking.start()
+    try:
+        until(lambda: lockgate.arrived("/hold/x"), "the request was at the service")
+        change_catalog(lockgate, "second")
+        new_digest(lockgate, first)
+    finally:
+        lockgate.release()
+        asking.join()
+    assert answers[0].status == 200
+    assert lockgate.story(answers[0].decision)[0]["config_digest"] == first
+
+
+def test_a_reload_under_load_again_and_again(start: START) -> None:
+    """Several changes in a row, each under load: every one is live in the end and nothing failed."""
+    lockgate = start()
+    seen_digests = [digest(lockgate)]
+    with constant_load(lockgate) as seen:
+        for number in range(3):
+            change_catalog(lockgate, f"number-{number}")
+            seen_digests.append(new_digest(lockgate, *seen_digests))
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+    assert [each["config_digest"] for each in lockgate.system("config_changed")] == seen_digests[1:]
+
+
+def test_sigterm_finishes_what_is_under_way(start: START) -> None:
+    """SIGTERM: no new connection is accepted, the request that waits at the service is answered, `stopped` is the last record, exit 0."""
+    lockgate = start()
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(lockgate.ask("ann", "GET", "/hold/x")))
+    asking.start()
+    try:
+        until(lambda: lockgate.arrived("/hold/x"), "the request was at the service")
+        lockgate.process.signal(signal.SIGTERM)
+        until(lambda: not lockgate.accepts(), "nothing more was accepted")
+    finally:
+        lockgate.release()
+        asking.join()
+    assert lockgate.process.wait() == 0
+    assert answers[0].status == 200
+    assert [leaf["schema"] for leaf in lockgate.story(answers[0].decision)] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
+    assert lockgate.leaves()[-1]["event"] == "stopped"
+    assert lockgate.workers() == []
+    verified = lockgate.verify()
+    assert verified.returncode == 0, verified.stdout
