@@ -12,7 +12,6 @@ from router.decision import Candidate, Classification, Request, RuleMatch, Statu
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
 
-
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 
