@@ -27,7 +27,7 @@ from router.review.packing import open_content, seal_answer
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.sending import Received, received, with_key
-from router.review.state import APPROVALS, FORGETTING, Event, State, quorum
+from router.review.state import FORGETTING, Event, State, approvals, quorum
 
 log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
@@ -133,7 +133,7 @@ class Dispatching:
     async def _proven(self, review: Review) -> frozenset[str]:
         """Key ids of those whose sealed approvals name this content: who can only write to the store cannot make these."""
         proven: set[str] = set()
-        for entry in (change.entries[0] for change in review.history if change.event in APPROVALS):
+        for entry in approvals(review):
             personal = await self._people.opened(entry)
             if personal.get("content_digest") == review.held.content_digest:
                 proven.add(entry.key_id)

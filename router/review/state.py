@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from router.errors import ReviewError
-from router.ports import Held, Review
+from router.ports import Entry, Held, Review
 
 
 class State(StrEnum):
@@ -101,7 +101,12 @@ def rejection(review: Review, reviewer: Reviewer, now_ns: int) -> Event:
 
 def approvers(review: Review) -> frozenset[str]:
     """Key ids of those who approved."""
-    return frozenset(change.entries[0].key_id for change in review.history if change.event in APPROVALS)
+    return frozenset(entry.key_id for entry in approvals(review))
+
+
+def approvals(review: Review) -> tuple[Entry, ...]:
+    """The record of each approval, sealed under its reviewer's key."""
+    return tuple(entry for change in review.history if change.event in APPROVALS for entry in change.entries[:1])
 
 
 def quorum(held: Held) -> int:
