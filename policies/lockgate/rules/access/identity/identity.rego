@@ -18,6 +18,6 @@ allow contains violation.reason("access.open", "callers need not say who they ar
 }
 
 identified(seen) if {
-	seen.subject.authenticated_by in {"api_key", "jwt"}
+	seen.subject.authenticated_by in {"api_key", "jwt", "delegated"}
 	seen.subject.id != ""
 }

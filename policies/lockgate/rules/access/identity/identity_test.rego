@@ -13,6 +13,16 @@ test_a_caller_with_a_credential_is_admitted_for_it if {
 	{code | some each in found; code := each.code} == {"access.identified"}
 }
 
+test_a_subject_that_a_trusted_service_names_passes if {
+	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "delegated"}}) with data.lockgate.config as fixtures.config
+	count(found) == 0
+}
+
+test_a_way_of_authenticating_that_nobody_knows_is_refused if {
+	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "rumour"}}) with data.lockgate.config as fixtures.config
+	{code | some each in found; code := each.code} == {"access.anonymous"}
+}
+
 test_an_anonymous_caller_is_refused if {
 	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "none"}}) with data.lockgate.config as fixtures.config
 	{code | some each in found; code := each.code} == {"access.anonymous"}
