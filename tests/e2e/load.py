@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,10 +27,10 @@ class Load:
 
 
 @contextmanager
-def load(lockgate: Lockgate, callers: int = 4, path: Callable[[int], str] = lambda number: f"/echo/{number}") -> Iterator[Load]:
-    """Each caller keeps its connection, and opens another when it breaks."""
+def load(lockgate: Lockgate, callers: int = 4, *, keep: bool = True) -> Iterator[Load]:
+    """Each caller keeps its connection unless told otherwise, and opens another when it breaks."""
     seen, stop = Load(), threading.Event()
-    threads = [threading.Thread(target=_call, args=(lockgate, seen, stop, path, number)) for number in range(callers)]
+    threads = [threading.Thread(target=_call, args=(lockgate, seen, stop, keep, number)) for number in range(callers)]
     for thread in threads:
         thread.start()
     try:
@@ -41,15 +41,15 @@ def load(lockgate: Lockgate, callers: int = 4, path: Callable[[int], str] = lamb
             thread.join(TIMEOUT_S * 2)
 
 
-def _call(lockgate: Lockgate, seen: Load, stop: threading.Event, path: Callable[[int], str], caller: int) -> None:
-    headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+def _call(lockgate: Lockgate, seen: Load, stop: threading.Event, keep: bool, caller: int) -> None:
+    headers = {"authorization": f"Bearer {lockgate.keys['ann']}", "connection": "keep-alive" if keep else "close"}
     number = caller * 1_000_000
     connection = http.client.HTTPConnection("127.0.0.1", lockgate.gateway, timeout=TIMEOUT_S)
     try:
         while not stop.is_set():
             number += 1
             try:
-                connection.request("GET", path(number), headers=headers)
+                connection.request("GET", f"/echo/{number}", headers=headers)
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException) as error:

@@ -1,0 +1,139 @@
+"""The decide API and the control API as other programs use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.e2e.running import Lockgate
+from tests.e2e.wire import ask
+
+WANTED = {"method": "GET", "path": "/items/7"}
+
+
+def document(lockgate: Lockgate) -> Any:
+    return ask(lockgate.ports["decide"], "GET", "/openapi.json").json
+
+
+def test_a_decision_is_given_and_recorded_without_a_dispatch(lockgate: Lockgate) -> None:
+    """`POST /v1/decide` answers with the whole decision; it is in the ledger, and the service hears nothing."""
+    answer = lockgate.decide("checkout", WANTED)
+    found = answer.json
+    assert answer.status == 200
+    assert (found["subject"]["id"], found["request"]["door"]) == ("checkout", "decide")
+    assert (found["classification"]["intent"], found["verdict"]["effect"], found["route"]["name"]) == ("look", "allow", "plain")
+    assert found["outcome"] is None
+    (decision,) = lockgate.story(found["id"])
+    assert decision["request"]["door"] == "decide"
+    assert decision["config_digest"] == found["config_digest"]
+    assert lockgate.arrivals() == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [WANTED, {"method": "POST", "path": "/pay/1", "body": {"a": 1}}, {"text": "what now?"}, {"method": "GET", "path": "/secret/x"}],
+    ids=["allowed", "held", "unknown", "denied"],
+)
+def test_the_published_document_describes_the_answer(lockgate: Lockgate, wanted: Any) -> None:
+    """What the decide API answers is valid against the schema in its own OpenAPI document, and has nothing beside it."""
+    published = document(lockgate)
+    schema = published["paths"]["/v1/decide"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    found = lockgate.decide("checkout", wanted).json
+    jsonschema.Draft202012Validator({**schema, "components": published["components"]}).validate(found)
+    assert set(found) == set(published["components"]["schemas"]["DecisionOut"]["properties"])
+
+
+def test_deciding_for_somebody_else_needs_delegation(lockgate: Lockgate) -> None:
+    """A key without the scope `delegate` cannot name a subject; one with it can, and the decision is about that subject."""
+    wanted = {**WANTED, "subject": {"id": "carla", "roles": ["employee"]}}
+    refused = lockgate.decide("checkout", wanted)
+    assert (refused.status, refused.code) == (403, "scope_missing")
+    found = lockgate.decide("portal", wanted).json
+    assert (found["subject"]["id"], found["subject"]["authenticated_by"]) == ("carla", "delegated")
+    assert found["verdict"]["effect"] == "allow"
+
+
+def test_a_gateway_key_is_no_decide_key(lockgate: Lockgate) -> None:
+    """Scopes hold: a key for one door is refused at the other."""
+    refused = lockgate.decide("ann", WANTED)
+    assert (refused.status, refused.code) == (403, "scope_missing")
+    other = lockgate.ask("checkout", "GET", "/items/7")
+    assert (other.status, other.code) == (403, "scope_missing")
+
+
+@pytest.mark.parametrize("wanted", [{"path": "nowhere"}, {"surprise": 1}, {"path": "/a/../b"}, [], "text"])
+def test_a_malformed_question_is_400(lockgate: Lockgate, wanted: Any) -> None:
+    """What the schema does not allow, and a path with two meanings, is refused in one sentence."""
+    answer = ask(lockgate.ports["decide"], "POST", "/v1/decide", lockgate.keys["checkout"], wanted, content_type="application/json")
+    assert answer.status == 400
+    assert answer.code
+    assert answer.json["detail"]
+
+
+def test_health_needs_no_key(lockgate: Lockgate) -> None:
+    """Liveness and readiness are public, and readiness names what was looked at."""
+    control = lockgate.ports["control"]
+    assert ask(control, "GET", "/healthz").status == 200
+    ready = ask(control, "GET", "/readyz").json
+    assert ready["ready"] is True
+    assert {each["name"] for each in ready["checks"]} >= {"workers", "audit"}
+    assert ask(lockgate.ports["decide"], "GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/config", "/v1/audit/records", "/v1/reviews", "/v1/keys"])
+def test_everything_else_needs_a_key(lockgate: Lockgate, path: str) -> None:
+    """Without a key 401; with a caller's gateway key 403."""
+    assert ask(lockgate.ports["control"], "GET", path).status == 401
+    refused = lockgate.control("GET", path, who="ann")
+    assert (refused.status, bool(refused.code)) == (403, True)
+
+
+def test_the_metrics_tell_of_every_process(lockgate: Lockgate) -> None:
+    """One Prometheus page: the workers' counters with their worker, and the figures of the whole."""
+    lockgate.ask("ann", "GET", "/echo/x")
+    page = lockgate.control("GET", "/metrics").body.decode()
+    assert 'lockgate_requests_total{reason="",result="routed",route="plain",worker="0"}' in page
+    assert "lockgate_audit_records " in page
+    assert "lockgate_workers 1.0" in page
+
+
+def test_the_audit_trail_answers_questions(lockgate: Lockgate) -> None:
+    """Records are found by subject, intent, verdict and decision, page by page, each with proof of where it stands; and the reader is
+    recorded in turn."""
+    decisions = {lockgate.ask("bob", "GET", "/items/9").decision for _ in range(3)}
+    for decision in decisions:
+        lockgate.outcome(decision)
+    found, cursor = set(), ""
+    for _ in range(10):
+        page = lockgate.control("GET", f"/v1/audit/records?kind=decision&subject=bob&intent=look&effect=allow&limit=2{cursor}").json
+        found |= {each["leaf"]["id"] for each in page["records"]}
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert decisions <= found
+    story = lockgate.control("GET", f"/v1/audit/decisions/{decisions.pop()}").json["records"]
+    assert [each["leaf"]["schema"] for each in story] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
+    assert lockgate.control("GET", "/v1/audit/decisions/00000000-0000-7000-8000-000000000000").status == 404
+    assert lockgate.system("audit_read")
+
+
+def test_an_unknown_host_is_not_answered(lockgate: Lockgate) -> None:
+    """A page that rebinds its name to this machine cannot speak to the control API."""
+    answer = lockgate.control("GET", "/v1/config")
+    assert answer.status == 200
+    rebound = ask(lockgate.ports["control"], "GET", "/healthz", host="evil.example")
+    assert (rebound.status, rebound.code) == (421, "host_refused")
+
+
+def test_a_revoked_key_opens_nothing(lockgate: Lockgate) -> None:
+    """A key made over the control API works at once, and no more soon after it was revoked there."""
+    from tests.e2e.processes import until
+
+    made = lockgate.control("POST", "/v1/keys", {"name": "x", "subject": "tim", "roles": ["employee"], "scopes": ["gateway"]})
+    assert made.status == 201, made
+    key = made.json["key"]
+    until(lambda: ask(lockgate.gateway, "GET", "/echo/x", key).status == 200, "the key was known")
+    assert lockgate.control("DELETE", f"/v1/keys/{made.json['id']}").status in (200, 204)
+    until(lambda: ask(lockgate.gateway, "GET", "/echo/x", key).status == 401, "the key was revoked")
