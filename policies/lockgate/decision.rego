@@ -6,39 +6,53 @@
 package lockgate.decision
 
 import data.lockgate.lib.reviewing
-import data.lockgate.rules.access.rbac
-import data.lockgate.rules.confidence.floor
-import data.lockgate.rules.risk.review
-import data.lockgate.rules.signals.injection
-import data.lockgate.rules.signals.pii
-import data.lockgate.rules.signals.secrets
-import data.lockgate.rules.signals.unknown
 
 # METADATA
 # entrypoint: true
 result := {"effect": "deny", "reasons": denials} if {
 	count(denials) > 0
-} else := {"effect": "review", "reasons": doubts, "obligations": array.concat([held], duties)} if {
+} else := {"effect": "review", "reasons": doubts, "obligations": array.concat([held], signalled.duties)} if {
 	count(doubts) > 0
-} else := {"effect": "allow", "reasons": grants, "obligations": duties} if {
+} else := {"effect": "allow", "reasons": grants, "obligations": signalled.duties} if {
 	count(grants) > 0
 }
 
+# Rules stand here by their full paths, which cost the embedded engine half of what an import costs.
 denials := [violation |
-	some found in [secrets.deny, injection.deny, unknown.deny, rbac.deny, floor.deny, review.deny]
+	some found in array.concat(signalled.denials, [
+		data.lockgate.rules.access.rbac.deny,
+		data.lockgate.rules.confidence.floor.deny,
+		data.lockgate.rules.risk.review.deny,
+	])
 	some violation in found
 ]
 
 doubts := [violation |
-	some found in [injection.review, floor.review, review.review]
+	some found in array.concat(signalled.doubts, [
+		data.lockgate.rules.confidence.floor.review,
+		data.lockgate.rules.risk.review.review,
+	])
 	some violation in found
 ]
 
 grants := [reason |
-	some found in [rbac.allow, floor.allow]
+	some found in [data.lockgate.rules.access.rbac.allow, data.lockgate.rules.confidence.floor.allow]
 	some reason in found
 ]
 
-duties := [duty | some duty in pii.obligations]
+# METADATA
+# description: What the signals' rules say. Where there is no finding and everything was looked at, none of them has anything to say.
+signalled := {"denials": [], "doubts": [], "duties": []} if {
+	input.signals.findings == {}
+	input.signals.unknown == []
+} else := {
+	"denials": [
+		data.lockgate.rules.signals.secrets.deny,
+		data.lockgate.rules.signals.injection.deny,
+		data.lockgate.rules.signals.unknown.deny,
+	],
+	"doubts": [data.lockgate.rules.signals.injection.review],
+	"duties": [duty | some duty in data.lockgate.rules.signals.pii.obligations],
+}
 
 held := reviewing.obligation(input.risk.level, object.get(input, ["route", "destination"], ""))

@@ -16,8 +16,9 @@ deny contains violation.reason("rbac.no_grant", "none of the caller's roles may 
 allow contains violation.reason("rbac.granted", sprintf("granted to the role %s", [role])) if some role in granting
 
 granting contains role if {
+	given := grants
 	some role in input.subject.roles
-	covers(grants[role])
+	covers(given[role])
 }
 
 # METADATA
@@ -35,4 +36,4 @@ needs_no_intent(seen) if outcome.fallback(seen)
 
 covers(tenants) if "*" in tenants
 
-covers(tenants) if input.subject.tenant in tenants
+else if input.subject.tenant in tenants
