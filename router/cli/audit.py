@@ -144,7 +144,7 @@ def _print_lines(trail: Trail, question: Query, cursor: int | None, limit: int |
 
 def _print_table(page: Page) -> None:
     screen = console()
-    screen.print(record_table(page.rows))
+    screen.print(record_table(page.rows, screen.width))
     more = f"; more with --cursor {page.cursor}" if page.cursor is not None else ""
     screen.print(f"{len(page.rows)} records, out of {page.complete} in the ledger{more}")
 

@@ -13,6 +13,9 @@ from router.audit.query import Found, Proven
 from router.audit.verify import Report
 
 HEADINGS = ("time", "record", "decision", "subject", "intent", "confidence", "risk", "verdict", "reason", "route", "result")
+WIDE = 170
+LEFT_OUT = ("time", "subject", "risk", "reason", "route")
+WHOLE = ("decision", "record")
 
 
 def json_line(value: Any) -> str:
@@ -47,10 +50,15 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
     }
 
 
-def record_table(rows: list[Found]) -> Table:
-    table = Table(*HEADINGS, box=None, pad_edge=False)
+def record_table(rows: list[Found], width: int) -> Table:
+    """As many columns as fit into `width` characters; what is left out is in `--json` and in `audit show`."""
+    shown = [place for place, name in enumerate(HEADINGS) if width >= WIDE or name not in LEFT_OUT]
+    table = Table(box=None, pad_edge=False)
+    for place in shown:
+        table.add_column(HEADINGS[place], no_wrap=HEADINGS[place] in WHOLE)
     for found in rows:
-        table.add_row(*map(escape, _cells(found)))
+        cells = _cells(found)
+        table.add_row(*(escape(cells[place]) for place in shown))
     return table
 
 

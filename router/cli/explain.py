@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from router.decision import ANONYMOUS, Decision, Request, Subject
@@ -87,12 +88,15 @@ async def _decide(workspace: Workspace, subject: Subject, method: str, path: str
 
 def show(console: Console, decision: Decision) -> None:
     request: Request = decision.request
-    console.print(f"[bold]{request.method} {request.path}[/] by {request.subject.id} {list(request.subject.roles)}", highlight=False)
+    who = f"{request.subject.id} ({', '.join(request.subject.roles) or 'no roles'})"
+    console.print(f"[bold]{request.method} {escape(request.path)}[/] by {escape(who)}", highlight=False)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for stage, lines in _stages(decision):
         for place, line in enumerate(lines):
             table.add_row(f"[cyan]{stage}[/]" if place == 0 else "", line)
     console.print(table)
+    if request.subject.type == ANONYMOUS.type:
+        console.print("Nobody was named: --as SUBJECT says who asks.", style="dim")
 
 
 def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
@@ -103,7 +107,7 @@ def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
             "signals",
             [f"{one['name']} score {one['score']} ×{one['count']}" for one in document["signals"]["findings"]] or ["nothing found"],
         ),
-        ("text", [document["signals"]["masked_text"] or "none"]),
+        ("text", [escape(document["signals"]["masked_text"] or "none")]),
         ("classification", _classification(document["classification"])),
         ("risk", [f"{document['risk']['level']} ({document['risk']['score']})  " + _pairs(document["risk"]["contributions"])]),
         ("policy", _verdict(document["verdict"])),
@@ -124,15 +128,15 @@ def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
 def _classification(found: dict[str, Any]) -> list[str]:
     head = f"[bold]{found['status']}[/] {found['intent'] or ''}  tier {found['tier'] or 'none'}  {found['reason']}"
     if found["rule"] is not None:
-        return [head, f"rule {found['rule']['name']} {found['rule']['params'] or ''}"]
+        return [head, escape(f"rule {found['rule']['name']} {found['rule']['params'] or ''}")]
     numbers = {name: found[name] for name in ("confidence", "threshold", "margin", "scope") if found[name] is not None}
     bars = [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
     return [head, _pairs(numbers), *bars]
 
 
 def _verdict(verdict: dict[str, Any]) -> list[str]:
-    reasons = [f"{reason['code']}: {reason['message']}" for reason in verdict["reasons"]]
-    obligations = [f"obligation {each['name']} {each['params'] or ''}" for each in verdict["obligations"]]
+    reasons = [escape(f"{reason['code']}: {reason['message']}") for reason in verdict["reasons"]]
+    obligations = [escape(f"obligation {each['name']} {each['params'] or ''}") for each in verdict["obligations"]]
     return [f"[bold]{verdict['effect']}[/]  ({verdict['engine']})", *reasons, *obligations]
 
 

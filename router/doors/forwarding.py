@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from router.decision import Decision, Subject, TraceContext
+from router.doors.dates import date_field
 from router.doors.head import Head
 from router.ports import Headers
 
@@ -48,6 +49,8 @@ def response_headers(upstream: Headers, decision: Decision) -> Headers:
     dropped = HOP_BY_HOP | _connection_tokens(upstream)
     headers = [(name, value) for name, value in upstream if name.lower() not in dropped and not name.lower().startswith(b"x-lockgate-")]
     headers.append((b"x-lockgate-decision-id", decision.id.encode()))
+    if not any(name.lower() == b"date" for name, _ in upstream):
+        headers.append((b"date", date_field()))
     return headers
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from router.decision import Decision, Result
+from router.doors.dates import date_field
 from router.errors import LockgateError, RefusedError
 from router.ports import Headers
 from router.problems import problem
@@ -15,7 +16,8 @@ _CLARIFICATIONS = 5
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    own = [(b"date", date_field()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -24,7 +24,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: Any, *, http: Any = "httptools", grace_s: float, ssl: Any = None) -> Server:
+def server(app: Any, *, http: Any = "httptools", grace_s: float, ssl: Any = None, date: bool = True) -> Server:
+    """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's."""
     config = uvicorn.Config(
         app,
         http=http,
@@ -35,6 +36,7 @@ def server(app: Any, *, http: Any = "httptools", grace_s: float, ssl: Any = None
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=date,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(grace_s)),
         ssl_context_factory=ssl,

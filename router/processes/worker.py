@@ -131,7 +131,7 @@ class Worker:
             return
         limits = self._serving.workspace.config.gateway.limits
         http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes)
-        self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S)]
+        self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S, date=False)]
         sockets = [inherited(given.gateway)]
         if given.decide is not None:
             app = create_app(self._doors.decide, lambda: not self._stopping.is_set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_network
 from typing import Any
 
@@ -149,6 +150,7 @@ def test_an_upstream_cannot_speak_in_our_name() -> None:
     """Its `x-lockgate-*` and hop-by-hop fields are dropped, whatever their case; ours says which decision this was."""
     upstream = [
         (b"Content-Type", b"text/plain"),
+        (b"Date", b"Tue, 24 Nov 2026 10:58:33 GMT"),
         (b"X-Lockgate-Decision-Id", b"forged"),
         (b"Connection", b"X-Private"),
         (b"x-private", b"1"),
@@ -158,7 +160,13 @@ def test_an_upstream_cannot_speak_in_our_name() -> None:
     ]
     assert response_headers(upstream, decision()) == [
         (b"Content-Type", b"text/plain"),
+        (b"Date", b"Tue, 24 Nov 2026 10:58:33 GMT"),
         (b"set-cookie", b"a"),
         (b"set-cookie", b"b"),
         (b"x-lockgate-decision-id", b"d-1"),
     ]
+
+
+def test_a_response_without_a_date_gets_one() -> None:
+    """RFC 9110 §6.6.1: the upstream's Date is passed on, and only where it is missing is ours added."""
+    assert parsedate_to_datetime(dict(response_headers([], decision()))[b"date"].decode()).utcoffset() is not None
