@@ -17,7 +17,8 @@ from router.cli.review_client import ReviewClient, control_url
 from router.review.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
-HEADINGS = ("id", "state", "created", "expires", "intent", "risk", "route", "reasons", "approvals", "reviewers")
+LISTED = ("id", "state", "intent", "risk", "approvals", "reviewers", "expires")
+PIPED_WIDTH = 240
 PROBLEMS = {
     "removed": "removed, since it is of no more use; its digest stays",
     "erased": "erased with the key of the one who asked",
@@ -48,10 +49,16 @@ def list_reviews(state: str, config: Path, url: str | None, key: str, as_json: b
     if as_json:
         print_json(found)
         return
-    table = Table(*HEADINGS, box=None, pad_edge=False)
-    for row in found:
-        table.add_row(*map(_text, _cells(row)))
     out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in LISTED:
+        # An id is for copying: it stays in one piece, however narrow the terminal is.
+        table.add_column(name, no_wrap=name == "id", overflow="fold")
+    for row in found:
+        cells = _cells(row)
+        table.add_row(*(_text(cells[name]) for name in LISTED))
+    if not out.is_terminal:
+        out.width = PIPED_WIDTH
     nothing = "No request waits for a reviewer." if state == State.PENDING else "There is none."
     out.print(table if found else nothing)
 
@@ -118,16 +125,16 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
         _print_reply(out, reply)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    plain = {name: row[name] or "" for name in ("id", "state", "created", "expires", "intent", "risk", "route", "destination", "tenant")}
     approvals = f"{row['approvals']} of {row['quorum']}"
-    plain = [row[name] or "" for name in ("id", "state", "created", "expires", "intent", "risk", "route")]
-    return [*plain, " ".join(row["reasons"]), approvals, ", ".join(row["reviewers"])]
+    return {**plain, "reasons": " ".join(row["reasons"]), "approvals": approvals, "reviewers": ", ".join(row["reviewers"])}
 
 
 def _print_whole(out: Console, found: dict[str, Any]) -> None:
     request = found["request"]
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in [*zip(HEADINGS, _cells(found), strict=True), ("content digest", found["content_digest"])]:
+    for name, value in {**_cells(found), "content digest": found["content_digest"]}.items():
         table.add_row(name, _text(value))
     if "problem" in request:
         table.add_row("request", _text(PROBLEMS.get(request["problem"], request["problem"])))

@@ -13,9 +13,9 @@ from adapters.memory_destination import Answer
 from adapters.memory_ledger import MemoryLedger
 from adapters.memory_reviews import MemoryReviews
 from router.errors import DestinationError, ReviewError
-from router.ports import Change, Outbound
+from router.ports import Change, Outbound, Review
 from router.review.sending import KEPT_BYTES, MOST_BYTES, with_key
-from router.review.state import Event, State
+from router.review.state import Event, Reviewer, State, approval
 from tests.unit.review.conftest import Bank
 from tests.unit.review.parts import REQUEST, RITA, Desk, told
 
@@ -29,14 +29,13 @@ async def altered(desk: Desk, review_id: str, **changes: Any) -> None:
 
 
 async def approved(desk: Desk, **held: Any) -> str:
-    """An approved request that is not sent yet."""
-    review_id, way = await desk.held(**held), desk.way
-    review = await desk.store.get(review_id)
-    assert review is not None
-    desk.dispatching.start = lambda _: asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[assignment,method-assign]  # as a crash would
-    await desk.approve(review_id)
-    del desk.dispatching.start
-    assert desk.way is way
+    """An approved request that is not sent yet, as a crash after step 2 leaves it."""
+    review_id = await desk.held(**held)
+
+    def event(review: Review, reviewer: Reviewer) -> Event:
+        return approval(review, reviewer, review.held.content_digest, desk.clock.now_ns())
+
+    await desk.service._judge(review_id, RITA, "", event)
     return review_id
 
 
