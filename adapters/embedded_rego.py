@@ -69,20 +69,20 @@ class EmbeddedRego:
         rule = ENTRIES.get(entry)
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
+        package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
         interpreter = self._interpreter()
         started = self._clock()
         _set_input(interpreter.current, document)
-        verdict = self._ask(interpreter, entry, rule)
-        package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
-        if package is not None:
-            verdict = stricter(verdict, self._ask(interpreter, entry, package))
+        answer = self._ask(interpreter, rule)
+        own = self._ask(interpreter, package) if package is not None else None
         if self._clock() - started > self._deadline_ns:
             raise PolicyError("Policy took longer than its deadline.", "policy_late")
-        return verdict
+        verdict = self._verdict(answer, entry)
+        return verdict if own is None else stricter(verdict, self._verdict(own, entry))
 
-    def _ask(self, interpreter: Interpreter, entry: str, rule: str) -> Verdict:
+    def _ask(self, interpreter: Interpreter, rule: str) -> str:
         try:
-            answer = interpreter.current.eval_rule_as_json(rule)
+            answer: str = interpreter.current.eval_rule_as_json(rule)
         except RuntimeError as error:
             interpreter.renew()
             raise PolicyError(f"Policy stopped with an error {_where(error)}.", "policy_error") from None
@@ -93,6 +93,9 @@ class EmbeddedRego:
             raise PolicyError("The policy engine broke off; it is built anew.", "policy_error") from error
         if answer == UNDEFINED:
             raise PolicyError(f"Policy gave no answer: {rule} is undefined.", "policy_undefined")
+        return answer
+
+    def _verdict(self, answer: str, entry: str) -> Verdict:
         return parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
 
     def _interpreter(self) -> Interpreter:

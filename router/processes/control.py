@@ -26,7 +26,7 @@ from router.processes.sockets import listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
-from router.system import SystemClock
+from router.system import SystemClock, settle_memory
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
@@ -111,6 +111,7 @@ class ControlProcess:
         watching = asyncio.create_task(reloader.watch())
         try:
             await started(running, serving)
+            settle_memory()
             self._tell(workspace, evidence, supervisor, [*listening, sock])
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
             await reviews.resume()

@@ -26,7 +26,7 @@ from router.processes.refusals import Refusals
 from router.processes.remote import RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
 from router.snapshot import Snapshot
-from router.system import SystemClock, SystemRandom, UuidV7
+from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.doors import Doors, make_doors
@@ -111,6 +111,7 @@ class Worker:
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
         self._doors.serve(built.runtime)
         self._serving = built
+        settle_memory()
         self._configured.set()
         if before is not None:
             self._retire(before, built)
