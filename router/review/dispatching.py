@@ -32,6 +32,7 @@ from router.review.state import FORGETTING, Event, State, approvals, quorum
 log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
 MOST_REDISPATCHES = 5
+MOST_AT_ONCE = 16  # after an outage many may wait, and a destination that is asked too much refuses
 UNCERTAIN = Outcome(Result.FAILED, 502, "dispatch_uncertain", complete=False)
 
 
@@ -64,6 +65,7 @@ class Dispatching:
         self._clock = clock
         self._ways = ways
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     def start(self, decision_id: str) -> asyncio.Task[None]:
         """Goes on with an approved request, or one that a crash left `dispatching`. One task a request, so the second is the first."""
@@ -87,7 +89,8 @@ class Dispatching:
 
     async def _run(self, decision_id: str) -> None:
         try:
-            await self._go_on(decision_id)
+            async with self._places:
+                await self._go_on(decision_id)
         except LockgateError as error:  # what is stored says where to go on, and the next round does
             log.error("the held request %s waits: %s", decision_id, error)
         except Exception:

@@ -147,4 +147,8 @@ class ReviewService:
         return shown
 
     async def _counted(self) -> None:
-        self.pending = await self._store.count(State.PENDING)
+        """Never fails: what was done just before is durable, and whoever asked for it must hear so."""
+        try:
+            self.pending = await self._store.count(State.PENDING)
+        except ReviewError as error:
+            log.error("the held requests could not be counted: %s", error)

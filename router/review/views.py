@@ -77,12 +77,12 @@ async def _step(change: Change, people: People) -> Json:
 def _reply(review: Review, key: bytes | None) -> Json | None:
     if not review.reply:
         return None
+    if key is None:
+        return {"problem": "erased"}
     try:
-        answer = open_answer(key or b"", review.reply, review.held.decision_id) if key is not None else None
+        answer = open_answer(key, review.reply, review.held.decision_id)
     except ReviewError as error:
         return {"problem": error.code}
-    if answer is None:
-        return {"problem": "erased"}
     body = answer.body.decode("utf-8", "replace")
     return {"status": answer.status, "content_type": answer.content_type, "body": body, "whole": answer.whole}
 

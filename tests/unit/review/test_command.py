@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +132,27 @@ async def test_what_others_wrote_does_not_steer_the_terminal(running: Running, c
     assert r"pay \u001b[2Jnow \u202etoday" in told
     assert r"paid \u001b[2J twice" in told
     assert "\x1b[2J" not in told
+
+
+@pytest.mark.parametrize(("answered", "status", "state"), [(b"n\n", 130, "pending"), (b"y\n", 0, "done")])
+async def test_on_a_terminal_it_asks(running: Running, answered: bytes, status: int, state: str) -> None:
+    """Shown first, then asked; a no sends nothing."""
+    review_id = await running.held()
+    near, far = os.openpty()
+    arguments = ("review", "approve", review_id, "--url", running.url, "--key", running.key)
+    command = "from router.cli.main import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", command, *arguments, stdin=far, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    os.write(near, answered)
+    _, told = await asyncio.wait_for(process.communicate(), 60)
+    os.close(near)
+    os.close(far)
+    assert b"Approve and send it?" in told
+    assert process.returncode == status
+    shown = await running.reviews.api.get(review_id)
+    assert shown is not None
+    assert shown["state"] == state
 
 
 async def test_every_page_is_listed(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

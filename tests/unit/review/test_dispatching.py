@@ -14,6 +14,7 @@ from adapters.memory_ledger import MemoryLedger
 from adapters.memory_reviews import MemoryReviews
 from router.errors import DestinationError, ReviewError
 from router.ports import Change, Outbound, Review
+from router.review.dispatching import MOST_AT_ONCE
 from router.review.sending import KEPT_BYTES, MOST_BYTES, with_key
 from router.review.state import Event, Reviewer, State, approval
 from tests.unit.review.conftest import Bank
@@ -176,6 +177,25 @@ async def test_an_outcome_waits_for_a_store_that_fails(desk: Desk, bank: Bank, m
     bank.meanwhile = break_for_a_moment
     found = await shown(desk, review_id)
     assert (found["state"], len(bank.got)) == ("done", 1)
+
+
+async def test_after_an_outage_not_everything_is_sent_at_once(desk: Desk, bank: Bank) -> None:
+    """A destination that is asked too much would refuse, and what was approved would have failed."""
+    for number in range(40):
+        await approved(desk, number=number)
+    most = under_way = 0
+
+    async def count() -> None:
+        nonlocal most, under_way
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+
+    bank.meanwhile = count
+    await desk.service.round()
+    await desk.settled()
+    assert (len(bank.got), most) == (40, MOST_AT_ONCE)
 
 
 async def test_two_rounds_at_once_send_once(desk: Desk, bank: Bank) -> None:

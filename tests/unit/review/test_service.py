@@ -10,6 +10,7 @@ import pytest
 from adapters.memory_ledger import MemoryLedger
 from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, ReviewError
+from router.ports import Entry
 from tests.unit.identity.parts import HandClock
 from tests.unit.review.conftest import Bank
 from tests.unit.review.parts import ANNA, RITA, RUBEN, Desk, told
@@ -177,6 +178,47 @@ async def test_without_a_ledger_nothing_is_held_or_decided(desk: Desk, bank: Ban
     shown = await desk.service.get(review_id)
     assert shown is not None
     assert (shown["state"], bank.got) == ("pending", [])
+
+
+async def test_an_approval_that_is_not_recorded_sends_nothing_yet(
+    desk: Desk, bank: Bank, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger fails between the two: the reviewer is told, the approval stands, and once it is recorded the request is sent."""
+    review_id, append = await desk.held(), ledger.append
+
+    async def fail(entry: Entry) -> int:
+        raise AuditError("The disk is full.", "audit_disk_full")
+
+    monkeypatch.setattr(ledger, "append", fail)
+    assert await refused(desk.approve(review_id)) == "audit_disk_full"
+    await desk.service.round()
+    await desk.settled()
+    shown = await desk.service.get(review_id)
+    assert shown is not None
+    assert (shown["state"], shown["history"][-1]["recorded"], bank.got) == ("approved", False, [])
+    monkeypatch.setattr(ledger, "append", append)
+    await desk.service.round()
+    await desk.settled()
+    assert len(bank.got) == 1
+    assert told(ledger.entries) == ["held", "approved", "dispatched", "routed 200"]
+
+
+async def test_a_record_that_the_ledger_refuses_stands_in_nobodys_way(
+    desk: Desk, bank: Bank, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other requests go on."""
+    stuck, append = await desk.held(1), ledger.append
+
+    async def fail(entry: Entry) -> int:
+        if stuck.encode() in entry.leaf:
+            raise AuditError("This one is malformed.", "audit_record_invalid")
+        return await append(entry)
+
+    monkeypatch.setattr(ledger, "append", fail)
+    assert await refused(desk.approve(stuck)) == "audit_record_invalid"
+    assert (await desk.approve(await desk.held(2)))["state"] == "done"
+    await desk.service.round()
+    assert len(bank.got) == 1
 
 
 async def test_pending_follows_what_happens(desk: Desk) -> None:
