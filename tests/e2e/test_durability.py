@@ -7,8 +7,8 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
+from tests.e2e.wire import Answer
 
 START = Callable[..., Lockgate]
 TINY_DISK = ("unshare", "--mount", "--map-root-user", "sh", "-c")
@@ -76,32 +77,39 @@ def may_mount() -> bool:
 @pytest.mark.skipif(not may_mount(), reason="making a small disk needs a mount namespace of its own")
 def test_a_full_disk_refuses_until_there_is_room(prepare: START, tmp_path: Path) -> None:
     """On a full disk every request is answered 503 and reaches nothing; once there is room again they pass, and what was refused while
-    nothing could be written is in the ledger."""
+    nothing could be written is in the ledger, which verifies."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    state = tmp_path / "state"
-    script = f'mount -t tmpfs -o size=16m,mode=700 none "{disk}" && cp -a "{state}" "{disk}/" && exec "$@"'
+    script = f'mount -t tmpfs -o size=16m,mode=700 none "{disk}" && cp -a "{tmp_path / "state"}" "{disk}/" && exec "$@"'
     lockgate = prepare(prefix=(*TINY_DISK, script, "sh"))
     lockgate.yard.move(disk / "state")
     lockgate.start()
-    filler = Path(f"/proc/{lockgate.process.pid}/root{disk}/filler")
-    assert lockgate.ask("ann", "GET", "/echo/before").status == 200
-    fill(filler)
-    refused = until(lambda: first_refused(lockgate), "the disk was full")
-    assert (refused.status, refused.code) == (503, "audit_disk_full")
-    lockgate.forget()
-    during = [lockgate.ask("ann", "GET", "/echo/during").status for _ in range(20)]
-    assert set(during) == {503}
-    assert lockgate.arrivals() == []
-    filler.unlink()
-    until(lambda: lockgate.ask("ann", "GET", "/echo/after").status == 200, "there was room again")
-    until(lambda: refusals_told(lockgate).get("audit_disk_full", 0) >= len(during), "the refusals were recorded")
+    with only_seen_by(lockgate, disk) as seen:
+        assert lockgate.ask("ann", "GET", "/echo/before").status == 200
+        fill(seen / "filler")
+        refused = until(lambda: first_refused(lockgate), "the disk was full")
+        assert (refused.status, refused.code) == (503, "audit_disk_full")
+        lockgate.forget()
+        during = [lockgate.ask("ann", "GET", "/echo/during").status for _ in range(20)]
+        assert set(during) == {503}
+        assert lockgate.arrivals() == []
+        (seen / "filler").unlink()
+        until(lambda: lockgate.ask("ann", "GET", "/echo/after").status == 200, "there was room again")
+        assert lockgate.process.stop() == 0
+        lockgate.state = tmp_path / "copy"
+        shutil.copytree(seen / "state", lockgate.state)
+    assert sum(each.get("audit_disk_full", 0) for each in lockgate.system("refused")) > len(during)
+    assert_whole(lockgate)
 
 
-def refusals_told(lockgate: Lockgate) -> Counter[str]:
-    """As the control API tells them: the ledger is on a disk that only Lockgate sees."""
-    records = lockgate.control("GET", "/v1/audit/records?kind=system&limit=1000").json["records"]
-    return sum((Counter(each["leaf"]["details"]) for each in records if each["leaf"]["event"] == "refused"), Counter())
+@contextmanager
+def only_seen_by(lockgate: Lockgate, folder: Path) -> Iterator[Path]:
+    """A folder in the mount namespace of the process, also after the process has ended."""
+    handle = os.open(f"/proc/{lockgate.process.pid}/root{folder}", os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 def fill(path: Path) -> None:
@@ -113,7 +121,7 @@ def fill(path: Path) -> None:
             return
 
 
-def first_refused(lockgate: Lockgate) -> object:
+def first_refused(lockgate: Lockgate) -> Answer | None:
     answer = lockgate.ask("ann", "GET", "/echo/filling")
     return answer if answer.status != 200 else None
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+import pytest
 
 from tests.e2e.running import Lockgate
-from tests.e2e.wire import raw
+from tests.e2e.wire import closing_connection, is_closed, opened, raw, read, said
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -94,6 +97,61 @@ def test_the_trace_goes_on(lockgate: Lockgate) -> None:
     assert span != "00f067aa0ba902b7"
     assert seen["tracestate"] == "a=b"
     assert lockgate.story(answer.decision)[0]["request"]["trace"]["trace_id"] == trace
+
+
+def test_head_has_no_body(lockgate: Lockgate) -> None:
+    """The answer to HEAD tells the length of a body that it has not, and the connection goes on."""
+    with closing_connection(lockgate.gateway) as connection:
+        for _ in range(2):
+            connection.request("HEAD", "/echo/x", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+            answer = read(connection.getresponse())
+            assert (answer.status, answer.body) == (200, b"")
+            assert int(answer.fields["content-length"]) > 100
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_has_none(lockgate: Lockgate, status: int) -> None:
+    """204 and 304 pass without a body, and the connection goes on."""
+    with closing_connection(lockgate.gateway) as connection:
+        for _ in range(2):
+            connection.request("GET", f"/nothing/{status}", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+            answer = read(connection.getresponse())
+            assert (answer.status, answer.body, answer.fields["etag"]) == (status, b"", '"x"')
+
+
+def test_a_caller_may_wait_to_be_asked_for_its_body(lockgate: Lockgate) -> None:
+    """`Expect: 100-continue` is answered here and not passed on."""
+    with opened(lockgate.gateway) as connection:
+        fields = ("POST /echo/x HTTP/1.1", "host: yard", f"authorization: Bearer {lockgate.keys['ann']}", "content-length: 4")
+        connection.sendall("\r\n".join((*fields, "expect: 100-continue", "", "")).encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"body")
+        answer = said(connection)
+    assert (answer.status, answer.json["body_bytes"]) == (200, 4)
+    assert "expect" not in dict(answer.json["headers"])
+
+
+def test_http_1_0_is_served_and_ended(lockgate: Lockgate) -> None:
+    """An old client without Host gets its answer and the end of the connection."""
+    with opened(lockgate.gateway) as connection:
+        connection.sendall(f"GET /echo/x HTTP/1.0\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+        assert said(connection).status == 200
+        assert is_closed(connection)
+
+
+def test_the_other_client_does_the_same(start: Callable[..., Lockgate]) -> None:
+    """With `client: aiohttp` requests pass, streams stream and what breaks is told as broken."""
+    lockgate = start(gateway={"client": "aiohttp"})
+    answer = lockgate.ask("ann", "POST", "/echo/x?a=%20", {"n": 1})
+    assert (answer.status, answer.json["target"]) == (200, "/echo/x?a=%20")
+    with closing_connection(lockgate.gateway) as connection:
+        connection.request("GET", "/events/x", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+        events = connection.getresponse()
+        assert events.readline() == b"data: first\n"
+        lockgate.release()
+        assert events.read() == b"\ndata: second\n\n"
+    assert lockgate.ask("ann", "GET", "/babble/x").status == 502
+    assert lockgate.ask("ann", "GET", "/lonely/x").status == 502
 
 
 def test_a_request_without_a_grant_reaches_nothing(lockgate: Lockgate) -> None:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.e2e.load import Load
 from tests.e2e.load import load as constant_load
 from tests.e2e.processes import until
@@ -120,12 +122,13 @@ def test_a_request_under_way_keeps_its_configuration(start: START) -> None:
     assert lockgate.story(answers[0].decision)[0]["config_digest"] == first
 
 
+@pytest.mark.slow
 def test_a_reload_under_load_again_and_again(start: START) -> None:
     """Several changes in a row, each under load: every one is live in the end and nothing failed."""
-    lockgate = start()
+    lockgate = start("--workers", "2")
     seen_digests = [digest(lockgate)]
     with constant_load(lockgate) as seen:
-        for number in range(3):
+        for number in range(12):
             change_catalog(lockgate, f"number-{number}")
             seen_digests.append(new_digest(lockgate, *seen_digests))
     assert nothing_failed(seen), (seen.statuses, seen.broken)

@@ -119,7 +119,12 @@ Behaviour = Callable[[Service, Asked, asyncio.StreamWriter], Awaitable[bool]]
 
 
 async def echo(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:
-    return _reply(writer, asked.document())
+    return _reply(writer, asked.document(), head_only=asked.method == "HEAD")
+
+
+async def say_nothing(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b'HTTP/1.1 %s Nothing\r\netag: "x"\r\n\r\n' % asked.target.rpartition("/")[2].encode())
+    return True
 
 
 async def speak_for_others(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:
@@ -186,6 +191,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "download": download,
     "vanish": vanish,
     "babble": babble,
+    "nothing": say_nothing,
 }
 
 
@@ -204,10 +210,10 @@ async def _body(fields: Mapping[str, str], reader: asyncio.StreamReader) -> Any:
         yield chunk
 
 
-def _reply(writer: asyncio.StreamWriter, document: Any, *fields: str) -> bool:
+def _reply(writer: asyncio.StreamWriter, document: Any, *fields: str, head_only: bool = False) -> bool:
     body = json.dumps(document).encode()
     head = "\r\n".join(("HTTP/1.1 200 OK", "content-type: application/json", *fields, f"content-length: {len(body)}", "", ""))
-    writer.write(head.encode("latin-1") + body)
+    writer.write(head.encode("latin-1") + (b"" if head_only else body))
     return True
 
 

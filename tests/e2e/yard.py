@@ -74,7 +74,7 @@ def catalog(ports: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-BEHAVIOURS = ("echo", "forge", "hold", "dawdle", "events", "download", "vanish", "babble", "deaf")
+BEHAVIOURS = ("echo", "forge", "hold", "dawdle", "events", "download", "vanish", "babble", "deaf", "nothing")
 
 GRANTS = {
     "intents": {},
