@@ -9,7 +9,7 @@ from router.config.blocks import OnAbstain
 from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict, Text
 
 JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
-HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # without `_`: such fields never come in
 NEVER_VISIBLE = ("authorization", "cookie", "proxy-authorization", "set-cookie")
 
 
@@ -22,7 +22,7 @@ def json_path(value: str) -> str:
 def visible_header(value: str) -> str:
     name = value.lower()
     if not HEADER_NAME.fullmatch(name):
-        raise ValueError("must be a header name")
+        raise ValueError("must be a header name, without '_'")
     if name in NEVER_VISIBLE or name.startswith("x-lockgate-"):
         raise ValueError("may not be a header that carries credentials or Lockgate's own values")
     return name

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from router.decision import Decision, Subject, TraceContext
 from router.doors.dates import date_field
-from router.doors.head import Head
+from router.doors.head import Head, connection_options
 from router.ports import Headers
 
 # RFC 9110 §7.6.1, and the fields that this hop sets itself.
@@ -24,7 +24,6 @@ HOP_BY_HOP = frozenset(
     )
 )
 _OURS = HOP_BY_HOP | {b"host", b"content-length", b"expect", b"traceparent", b"tracestate", b"forwarded", b"x-real-ip"}
-_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
 _CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 _WEBSOCKET = frozenset(
     (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-accept", b"sec-websocket-protocol")
@@ -33,9 +32,8 @@ _WEBSOCKET = frozenset(
 
 def request_headers(head: Head, decision: Decision, *, trusted_peer: bool, idempotency_key: str | None, websocket: bool = False) -> Headers:
     """Header fields for the upstream. The credential that was shown to us is ours and stays here."""
-    listed = _connection_tokens(head.headers)
-    dropped = _OURS | _FORWARDED | _CREDENTIALS | listed | (_WEBSOCKET if websocket else frozenset())
-    headers = [(name, value) for name, value in head.headers if name not in dropped]
+    dropped = _OURS | _CREDENTIALS | (_WEBSOCKET if websocket else frozenset())
+    headers = [(name, value) for name, value in head.headers if name not in dropped and not name.startswith(b"x-forwarded-")]
     headers += _forwarded(head, trusted_peer)
     headers += decision_headers(decision)
     headers += _trace_headers(head.trace)
@@ -46,7 +44,7 @@ def request_headers(head: Head, decision: Decision, *, trusted_peer: bool, idemp
 
 def response_headers(upstream: Headers, decision: Decision) -> Headers:
     """Header fields for the caller; an upstream cannot speak in our name."""
-    dropped = HOP_BY_HOP | _connection_tokens(upstream)
+    dropped = HOP_BY_HOP | connection_options(upstream)
     headers = [(name, value) for name, value in upstream if name.lower() not in dropped and not name.lower().startswith(b"x-lockgate-")]
     headers.append((b"x-lockgate-decision-id", decision.id.encode()))
     if not any(name.lower() == b"date" for name, _ in upstream):
@@ -83,7 +81,7 @@ def _field(text: str) -> bytes:
 
 def _forwarded(head: Head, trusted_peer: bool) -> Headers:
     """Our own hop is appended to what a trusted proxy says; what anybody else says is dropped."""
-    kept = {name: value for name, value in head.headers if name in _FORWARDED} if trusted_peer else {}
+    kept = dict(head.headers) if trusted_peer else {}
     chain = [value for name, value in head.headers if name == b"x-forwarded-for"] if trusted_peer else []
     chain.append(head.peer.encode("latin-1"))
     return [
@@ -98,7 +96,3 @@ def _trace_headers(trace: TraceContext) -> Headers:
     if trace.state:
         headers.append((b"tracestate", trace.state.encode("latin-1")))
     return headers
-
-
-def _connection_tokens(headers: Headers) -> frozenset[bytes]:
-    return frozenset(token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b","))

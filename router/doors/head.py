@@ -22,8 +22,25 @@ from router.ports import Headers
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OWN_PREFIX = b"x-lockgate-"
 SINGLE = frozenset(
-    (b"host", b"content-type", b"content-length", b"authorization", b"x-api-key", b"idempotency-key", b"traceparent", b"transfer-encoding")
+    (
+        b"host",
+        b"content-type",
+        b"content-encoding",
+        b"content-length",
+        b"authorization",
+        b"x-api-key",
+        b"idempotency-key",
+        b"traceparent",
+        b"transfer-encoding",
+    )
 )
+# Fields by which some frameworks take another method or path than the request line's, which is the one that policy judged.
+OVERRIDES = frozenset(
+    (b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-method", b"x-original-url", b"x-rewrite-url")
+)
+UNFIT_METHODS = frozenset(("CONNECT", "TRACE"))  # a tunnel that nobody judges; an echo of what only the upstream should read
+_CACHED_CHARS = 256  # what strangers may make longer is never kept
+_ADDRESS_CHARS = 64
 _FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../", "/.;", "/..;")  # with `;` some servers cut the segment there
 _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
@@ -63,8 +80,13 @@ class Head:
 
 
 def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bool) -> Head:
-    """Raises RefusedError with status 400. `sample` decides about requests whose caller brought no trace."""
+    """Raises RefusedError with status 400 or 501. `sample` decides about requests whose caller brought no trace."""
     headers, fields = _fields(scope["headers"])
+    method = scope.get("method", "GET")
+    if method in UNFIT_METHODS:
+        raise RefusedError(f"{method} is not served here.", "method_unsupported", 501)
+    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise RefusedError("No transfer coding but chunked is understood here.", "transfer_coding_unknown", 501)  # RFC 9112 §6.1
     raw_path = scope["raw_path"].decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     peer = scope["client"][0] if scope.get("client") else ""
@@ -72,7 +94,7 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
     if host is None and scope.get("http_version") != "1.0":
         raise RefusedError("The request has no Host header.", "host_missing", 400)
     return Head(
-        method=scope.get("method", "GET"),
+        method=method,
         host=(host or b"").decode("latin-1").lower(),
         path=decode_path(raw_path),
         query=query,
@@ -86,11 +108,20 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
     )
 
 
+def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """Names of fields that are for one hop only (RFC 9110 §7.6.1). Nobody can so take away what a proxy says of who sent the request."""
+    listed = (token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b","))
+    return frozenset(name for name in listed if not name.startswith(b"x-forwarded-"))
+
+
 def _fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, bytes]]:
+    """What nobody behind us gets, nobody here sees either. A name with `_` goes with it: behind CGI, WSGI and the like it is the same
+    name as one with `-`, which policy would have judged."""
     headers: Headers = []
     fields: dict[bytes, bytes] = {}
+    listed = connection_options(raw)
     for name, value in raw:
-        if name.startswith(b"x") and name.replace(b"_", b"-").startswith(OWN_PREFIX):
+        if name in listed or name in OVERRIDES or b"_" in name or name.startswith(OWN_PREFIX):
             continue
         if name in SINGLE:
             if name in fields:
@@ -100,9 +131,12 @@ def _fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, by
     return headers, fields
 
 
-@lru_cache(maxsize=4096)
 def decode_path(raw: str) -> str:
     """The path percent-decoded once. Raises RefusedError where an upstream might read it in another way."""
+    return _cached_path(raw) if len(raw) <= _CACHED_CHARS else _decoded_path(raw)
+
+
+def _decoded_path(raw: str) -> str:
     if not raw.isascii() or _BROKEN_ESCAPE.search(raw):
         raise RefusedError("The path is not percent-encoded as RFC 3986 says.", "ambiguous_path", 400)
     if "%" not in raw:
@@ -119,6 +153,9 @@ def decode_path(raw: str) -> str:
     return decoded
 
 
+_cached_path = lru_cache(maxsize=4096)(_decoded_path)
+
+
 def _client(peer: str, headers: Headers, trusted: tuple[Network, ...]) -> str:
     """The right-most address that no trusted proxy vouches for; the peer itself unless it is trusted."""
     if not trusts(peer, trusted):
@@ -130,8 +167,12 @@ def _client(peer: str, headers: Headers, trusted: tuple[Network, ...]) -> str:
     return hops[0] if hops and _is_address(hops[0]) else peer
 
 
-@lru_cache(maxsize=4096)
 def trusts(address: str, networks: tuple[Network, ...]) -> bool:
+    return len(address) <= _ADDRESS_CHARS and _within(address, networks)
+
+
+@lru_cache(maxsize=4096)
+def _within(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -140,11 +181,12 @@ def trusts(address: str, networks: tuple[Network, ...]) -> bool:
 
 
 def _is_address(text: str) -> bool:
+    """A zone after `%` may be of any length, and means nothing to anybody but its own host."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 def trace_context(traceparent: bytes | None, headers: Headers, sample: bool) -> TraceContext:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.doors.head import Head, decode_path, read_head, trace_context
+from router.doors.head import Head, _cached_path, _within, decode_path, read_head, trace_context, trusts
 from router.errors import RefusedError
 from tests.unit.doors.parts import scope
 
@@ -49,7 +49,9 @@ def test_our_own_fields_never_survive(name: str) -> None:
     assert [field for field, _ in read.headers] == [b"host", b"x-other"]
 
 
-@pytest.mark.parametrize("name", ["host", "content-type", "content-length", "authorization", "x-api-key", "idempotency-key", "traceparent"])
+@pytest.mark.parametrize(
+    "name", ["host", "content-type", "content-encoding", "content-length", "authorization", "x-api-key", "idempotency-key", "traceparent"]
+)
 def test_a_single_field_stands_once(name: str) -> None:
     """Two values of which servers could take either are refused."""
     assert refusal("/pay", (name, "a"), (name, "a")) == "duplicate_header"
@@ -59,6 +61,70 @@ def test_other_fields_may_repeat() -> None:
     """Lists may come in several fields, in order."""
     read = head("/pay", ("accept", "a"), ("accept", "b"))
     assert [value for name, value in read.headers if name == b"accept"] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("name", ["x_forwarded_for", "x_tenant", "content_type", "idempotency_key", "x-real_ip"])
+def test_names_with_an_underscore_never_come_in(name: str) -> None:
+    """A CGI-like upstream reads `_` as `-`: what policy saw under one name could not be told from what a caller put under the other."""
+    assert [field for field, _ in head("/pay", (name, "1"), ("x-other", "stays")).headers] == [b"host", b"x-other"]
+
+
+@pytest.mark.parametrize("name", ["x-http-method-override", "X-Method-Override", "x-http-method", "x-original-url", "x-rewrite-url"])
+def test_nothing_overrides_the_request_line(name: str) -> None:
+    """Policy judged the method and path of the request line, and frameworks that take others from fields are not told any."""
+    assert [field for field, _ in head("/pay", (name, "DELETE")).headers] == [b"host"]
+
+
+def test_what_connection_lists_is_seen_by_nobody() -> None:
+    """A field that the upstream will not get must not sway policy, nor count as the key that makes a retry safe."""
+    read = head(
+        "/pay", ("connection", "close, X-Tenant"), ("connection", "idempotency-key"), ("x-tenant", "gold"), ("idempotency-key", "k")
+    )
+    assert read.visible(frozenset((b"x-tenant",))) == ()
+    assert read.text(b"idempotency-key") is None
+    assert [field for field, _ in read.headers] == [b"host", b"connection", b"connection"]
+
+
+def test_connection_cannot_hide_who_sent_the_request() -> None:
+    """A caller behind a trusted proxy does not become that proxy by listing what the proxy says of it."""
+    assert (
+        head("/pay", ("connection", "x-forwarded-for"), ("x-forwarded-for", "198.51.100.7"), client=("10.0.0.1", 1)).client
+        == "198.51.100.7"
+    )
+
+
+def test_a_content_coding_is_noticed() -> None:
+    """The body is then not judged as what its bytes look like."""
+    assert head("/pay", ("content-encoding", "deflate")).text(b"content-encoding") == "deflate"
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "code"),
+    [
+        ([], {"method": "TRACE"}, "method_unsupported"),
+        ([], {"method": "CONNECT"}, "method_unsupported"),
+        ([("transfer-encoding", "gzip, chunked")], {}, "transfer_coding_unknown"),
+    ],
+)
+def test_what_cannot_be_judged_is_not_served(fields: list[tuple[str, str]], changes: dict[str, Any], code: str) -> None:
+    """Tunnels, echoes and unknown transfer codings are a 501."""
+    with pytest.raises(RefusedError) as caught:
+        head("/pay", *fields, **changes)
+    assert (caught.value.status, caught.value.code) == (501, code)
+
+
+def test_strangers_fill_no_cache_with_long_texts() -> None:
+    """Long paths and addresses are worked out each time: thousands of them would be hundreds of megabytes."""
+    before = _cached_path.cache_info().currsize, _within.cache_info().currsize
+    assert decode_path("/" + "a" * 30_000)[1:2] == "a"
+    assert not trusts("1" * 30_000, TRUSTED)
+    assert (_cached_path.cache_info().currsize, _within.cache_info().currsize) == before
+
+
+def test_an_address_has_no_zone() -> None:
+    """`fe80::1%` and then kilobytes of anything is an address to the library, and would be the caller's name in records."""
+    fields = [("x-forwarded-for", "fe80::1%" + "a" * 5000)]
+    assert head("/pay", *fields, client=("10.0.0.1", 1)).client == "10.0.0.1"
 
 
 def test_a_host_is_required() -> None:
