@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from router.errors import ConfigError, LockgateError
 from router.ipc import Handler, Peer, RemoteError, connect
@@ -19,6 +20,7 @@ log = logging.getLogger("lockgate.supervisor")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 HEALTHY_AFTER_S = 30.0
 KILL_AFTER_S = 30.0
+ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybody who asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,19 @@ class Supervisor:
         async with self._changing:
             workers = list(self._workers.values())
             payload = [assignment.snapshot, assignment.model]
-            prepared = await asyncio.gather(*(each.peer.call(messages.PREPARE, payload) for each in workers), return_exceptions=True)
+            preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, payload)) for each in workers)
+            prepared = await asyncio.gather(*preparing, return_exceptions=True)
             for fault in prepared:
                 if isinstance(fault, RemoteError) and fault.code != "peer_gone":
                     raise ConfigError(str(fault))
             self._current = assignment  # a worker that starts from here on gets the new one
-            await asyncio.gather(*(each.peer.call(messages.ACTIVATE, assignment.digest) for each in workers), return_exceptions=True)
+            activating = (_within(ANSWER_S, each.peer.call(messages.ACTIVATE, assignment.digest)) for each in workers)
+            await asyncio.gather(*activating, return_exceptions=True)
 
     async def ask(self, kind: str) -> list[tuple[int, object]]:
-        """(index, answer) of every worker that answers."""
+        """(index, answer) of every worker that answers in time."""
         workers = list(self._workers.values())
-        answers = await asyncio.gather(*(each.peer.call(kind) for each in workers), return_exceptions=True)
+        answers = await asyncio.gather(*(_within(ANSWER_S, each.peer.call(kind)) for each in workers), return_exceptions=True)
         return [(each.index, answer) for each, answer in zip(workers, answers, strict=True) if not isinstance(answer, BaseException)]
 
     @property
@@ -128,6 +132,15 @@ class Supervisor:
         async with self._changing:
             if self._current is not None:
                 await worker.take(self._current)
+
+
+async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:
+    """Raises RemoteError `worker_silent` where there is no answer by then."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise RemoteError(f"a worker has not answered within {seconds:g} seconds", "worker_silent") from None
 
 
 async def _end(worker: Worker) -> None:
