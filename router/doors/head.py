@@ -34,6 +34,7 @@ SINGLE = frozenset(
         b"transfer-encoding",
     )
 )
+FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding"))
 # Fields by which some frameworks take another method or path than the request line's, which is the one that policy judged.
 OVERRIDES = frozenset(
     (b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-method", b"x-original-url", b"x-rewrite-url")
@@ -109,9 +110,10 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
 
 
 def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """Names of fields that are for one hop only (RFC 9110 §7.6.1). Nobody can so take away what a proxy says of who sent the request."""
+    """Names of fields that are for one hop only (RFC 9110 §7.6.1). Nobody can so take away the framing, or what a proxy says of who sent
+    the request."""
     listed = (token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b","))
-    return frozenset(name for name in listed if not name.startswith(b"x-forwarded-"))
+    return frozenset(name for name in listed if name not in FRAMING and not name.startswith(b"x-forwarded-"))
 
 
 def _fields(raw: Sequence[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, bytes]]:

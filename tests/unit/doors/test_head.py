@@ -85,6 +85,11 @@ def test_what_connection_lists_is_seen_by_nobody() -> None:
     assert [field for field, _ in read.headers] == [b"host", b"connection", b"connection"]
 
 
+def test_connection_cannot_hide_the_body() -> None:
+    """Whether a body follows is what the server reads, whatever a caller lists."""
+    assert head("/pay", ("connection", "content-length"), ("content-length", "7")).has_body
+
+
 def test_connection_cannot_hide_who_sent_the_request() -> None:
     """A caller behind a trusted proxy does not become that proxy by listing what the proxy says of it."""
     assert (
