@@ -1,7 +1,8 @@
-"""uvicorn's HTTP/1.1 protocol with the defences a front door needs: a deadline for the header, limits on its size, strict framing.
+"""uvicorn's HTTP/1.1 protocol with the defences a front door needs: a deadline wherever a caller could keep us waiting, limits on the
+header's size and on connections, strict framing.
 
 llhttp (inside httptools) already refuses Content-Length beside Transfer-Encoding, repeated Content-Length, bad chunk sizes and bare LF in
-headers. What it does not bound is how long and how large a header may be.
+headers. What it does not bound is how long and how large a header may be; and uvicorn takes trailers for header fields.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from router.problems import problem
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_COUNT = 100
 MAX_HEADER_BYTES = 32 * 1024
+SEND_TIMEOUT_S = 30.0  # without room for more of a response: the caller does not read
+LINGER_S = 5.0  # for the rest of a body whose request is answered already
 
 
 class GuardedHttp(HttpToolsProtocol):
@@ -25,24 +28,48 @@ class GuardedHttp(HttpToolsProtocol):
     header_timeout = HEADER_TIMEOUT_S
     max_header_count = MAX_HEADER_COUNT
     max_header_bytes = MAX_HEADER_BYTES
+    max_connections: int | None = None
+    send_timeout = SEND_TIMEOUT_S
+    linger = LINGER_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._header_complete = False
         self._refused = False
+        self._upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._arm()
+        if self.max_connections is not None and len(self.connections) > self.max_connections:
+            self._refused = True
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._flowing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.send_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._flowing()
+        super().resume_writing()
+
+    def _flowing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._header_bytes = 0
+        self._header_complete = False
         if self._deadline is None:
             self._arm()
 
@@ -51,13 +78,15 @@ class GuardedHttp(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers come here too, and are left out: whoever vouched for the header never saw them (RFC 9110 §6.5.1)."""
         if len(self.headers) >= self.max_header_count:
             self._refuse(431, "too_many_headers", f"More than {self.max_header_count} header fields.")
-        elif self._fits(len(name) + len(value) + 4):
+        elif self._fits(len(name) + len(value) + 4) and not self._header_complete:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._disarm()
+        self._header_complete = True
         if not self._refused:
             super().on_headers_complete()
 
@@ -66,12 +95,28 @@ class GuardedHttp(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._disarm()
         if not self._refused:
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and self._deadline is None:
+            self._deadline = self.loop.call_later(self.linger, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
-        if not self._refused and self.parser is not None:
-            super().data_received(data)
+        if self._refused or self.parser is None:
+            return
+        super().data_received(data)
+        # uvicorn stops its keep-alive timer for any byte, also for empty lines and the rest of a body, which begin no request.
+        waiting = self.cycle is not None and self.cycle.response_complete and self._deadline is None
+        if waiting and self.timeout_keep_alive_task is None and not self._upgraded:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def handle_websocket_upgrade(self) -> None:
+        if not self._refused:
+            self._upgraded = True
+            super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
@@ -118,6 +163,6 @@ class GuardedHttp(HttpToolsProtocol):
             self._deadline = None
 
 
-def guarded(header_timeout: float, max_header_count: int, max_header_bytes: int) -> type[GuardedHttp]:
+def guarded(header_timeout: float, max_header_count: int, max_header_bytes: int, max_connections: int | None = None) -> type[GuardedHttp]:
     limits = {"header_timeout": header_timeout, "max_header_count": max_header_count, "max_header_bytes": max_header_bytes}
-    return type("GuardedHttp", (GuardedHttp,), limits)
+    return type("GuardedHttp", (GuardedHttp,), {**limits, "max_connections": max_connections})

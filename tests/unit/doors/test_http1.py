@@ -1,0 +1,136 @@
+"""Nobody can keep a connection, or us, waiting for ever; and a header is only what came before the body."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from router.doors.http1 import GuardedHttp
+from router.processes.server import server, started
+
+Asked = list[dict[str, Any]]
+PATIENCE_S = 10.0
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def answering(asked: Asked, read: bool = True) -> Callable[..., Any]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while read and (await receive()).get("more_body"):
+            pass
+        asked.append(dict(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    return app
+
+
+@asynccontextmanager
+async def listening(app: Callable[..., Any], keep_alive: int = 75, **limits: Any) -> AsyncIterator[int]:
+    sock = socket.create_server(("127.0.0.1", 0))
+    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1)
+    running.config.timeout_keep_alive = keep_alive
+    task = asyncio.create_task(running.serve([sock]))
+    await started(running, task)
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        running.stop()
+        running.force_exit = True
+        await task
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def ends(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
+
+
+async def test_trailers_are_no_header_fields() -> None:
+    """Also when they arrive together with the header: a proxy that cleans headers does not look at trailers."""
+    asked: Asked = []
+    async with listening(answering(asked)) as port, connected(port) as (reader, writer):
+        writer.write(CHUNKED + b"2\r\nhi\r\n0\r\nx-forwarded-for: 10.1.1.1\r\nauthorization: Bearer x\r\n\r\n")
+        await reader.readuntil(b"ok")
+    assert [name for name, _ in asked[0]["headers"]] == [b"host", b"transfer-encoding"]
+
+
+async def test_a_caller_who_does_not_read_is_cut_off() -> None:
+    """A response that finds no room for long ends the connection, and whoever wrote it goes on."""
+    done = asyncio.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(2000):
+            await send({"type": "http.response.body", "body": bytes(64 * 1024), "more_body": True})
+        done.set()
+
+    async with listening(endless, send_timeout=0.1) as port, connected(port) as (reader, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            await done.wait()
+        assert not reader.at_eof()
+
+
+async def test_the_rest_of_a_refused_body_is_not_taken_for_ever() -> None:
+    """Once the answer is out, a body that goes on and on is cut off."""
+    async with listening(answering([], read=False), linger=0.1) as port, connected(port) as (reader, writer):
+        writer.write(CHUNKED + b"2\r\nhi\r\n")
+        assert (await ends(reader)).endswith(b"ok")
+
+
+async def test_the_rest_of_a_body_does_not_end_the_connection() -> None:
+    """A body that ends in time leaves a connection that serves the next request."""
+    async with listening(answering([], read=False)) as port, connected(port) as (reader, writer):
+        writer.write(CHUNKED + b"2\r\nhi\r\n")
+        await reader.readuntil(b"ok")
+        writer.write(b"0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(b"ok")
+
+
+async def test_empty_lines_keep_no_connection_open() -> None:
+    """They begin no request, so the keep-alive time goes on to count."""
+    async with listening(answering([]), keep_alive=1) as port, connected(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        await reader.readuntil(b"ok")
+        writer.write(b"\r\n")
+        assert await ends(reader) == b""
+
+
+async def test_connections_are_bounded() -> None:
+    """One too many is closed at once; the others are served."""
+    async with listening(answering([]), max_connections=1) as port, connected(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        await reader.readuntil(b"ok")
+        async with connected(port) as (second, _):
+            assert await ends(second) == b""
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(b"ok")
+
+
+async def test_a_refused_header_opens_no_websocket() -> None:
+    """What did not fit is missing from it, so nobody may act on it."""
+    asked: Asked = []
+    async with listening(answering(asked), max_header_count=4) as port, connected(port) as (reader, writer):
+        fields = (
+            b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        )
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n" + fields + b"authorization: x\r\n\r\n")
+        assert (await ends(reader)).startswith(b"HTTP/1.1 431 ")
+    assert asked == []
