@@ -127,7 +127,7 @@ async def test_connections_are_bounded() -> None:
 async def test_a_refused_header_opens_no_websocket() -> None:
     """What did not fit is missing from it, so nobody may act on it."""
     asked: Asked = []
-    async with listening(answering(asked), max_header_count=4) as port, connected(port) as (reader, writer):
+    async with listening(answering(asked), max_header_count=5) as port, connected(port) as (reader, writer):
         fields = (
             b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         )
