@@ -58,7 +58,16 @@ class ReviewConfig(Strict):
 class TelemetryConfig(Strict):
     """Traces, metrics and logs. None of this touches the audit trail, which is always complete."""
 
-    otlp: SecureUrl | None = Field(default=None, description="OTLP/HTTP endpoint for traces and metrics.")
+    otlp: SecureUrl | None = Field(
+        default=None,
+        description="Base URL of an OTLP/HTTP collector for traces, metrics and logs. "
+        "`OTEL_EXPORTER_OTLP_HEADERS` in the environment can carry its credential.",
+    )
     sample: Fraction = Field(default=0.01, description="Share of requests that are traced in full, unless the caller's trace says.")
     prometheus: Bool = Field(default=True, description="Serve `/metrics` on the control listener.")
     log: Literal["text", "json"] = Field(default="text", description="Form of log lines on standard error.")
+    access_log: Bool = Field(
+        default=False,
+        description="A log line for every request: decision id, method, route, status, result and milliseconds, with the trace id; nothing "
+        "personal.",
+    )

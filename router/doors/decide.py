@@ -17,10 +17,11 @@ from router.decision_json import decision_document
 from router.doors.body import whole_body_view
 from router.doors.decide_models import DecideRequest, DecisionOut, Problem, SubjectIn
 from router.doors.head import decode_path, trace_context
-from router.doors.runtime import Runtime
+from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.problems import problem
+from router.telemetry.logs import current_trace
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": why}
@@ -37,11 +38,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 class DecideDoor:
     """`runtime` gives the configuration that serves now."""
 
-    def __init__(self, runtime: Callable[[], Runtime], clock: Clock, ids: Ids, random: Random) -> None:
+    def __init__(self, runtime: Callable[[], Runtime], clock: Clock, ids: Ids, random: Random, observer: Observer) -> None:
         self._runtime = runtime
         self._clock = clock
         self._ids = ids
         self._random = random
+        self.observer = observer
 
     async def decide(self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
         """Raises RefusedError, StateError, AuditError."""
@@ -53,7 +55,11 @@ class DecideDoor:
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
         subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
-        return await runtime.pipeline.decide(self._asked(runtime, subject, received_ns, client, wanted))
+        asked = self._asked(runtime, subject, received_ns, client, wanted)
+        current_trace.set(asked.trace)
+        decision = await runtime.pipeline.decide(asked)
+        self.observer.ended(decision, decision.outcome)
+        return decision
 
     def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
         options = runtime.options
@@ -109,18 +115,26 @@ def create_app(door: DecideDoor, ready: Callable[[], bool]) -> FastAPI:
         decision = await door.decide(request.scope["headers"], client, wanted)
         return Response(orjson.dumps(decision_document(decision)), media_type="application/json")
 
-    app.add_exception_handler(LockgateError, _problem)
+    async def refused(_: Request, error: Exception) -> Response:
+        answer = _problem(error)
+        door.observer.refused(_code(error), answer.status_code)
+        return answer
+
+    app.add_exception_handler(LockgateError, refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, LockgateError) else "internal"
+
+
+def _problem(error: Exception) -> Response:
     status = error.status if isinstance(error, RefusedError) else 503 if isinstance(error, AuditError | StateError) else 500
-    code = error.code if isinstance(error, LockgateError) else "internal"
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, RefusedError) and error.retry_after is not None else {}
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="lockgate"'
-    return Response(problem(status, code, detail=str(error)), status, headers, "application/problem+json")
+    return Response(problem(status, _code(error), detail=str(error)), status, headers, "application/problem+json")
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

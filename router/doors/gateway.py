@@ -19,7 +19,7 @@ from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
-from router.telemetry.logs import trace_id
+from router.telemetry.logs import current_trace
 
 log = logging.getLogger("lockgate.gateway")
 
@@ -37,7 +37,6 @@ class Gateway:
         started_ns = self._clock.monotonic_ns()
         try:
             head = self.read_head(runtime, scope)
-            trace_id.set(head.trace.trace_id)
             reader = BodyReader(receive, runtime.options.limits, head.content_length)
             request, looked = await self._request(runtime, head, reader)
             decision = await runtime.pipeline.decide(request, looked)  # 5
@@ -79,7 +78,9 @@ class Gateway:
         await ended(send, decision, runtime.descriptions)
 
     def read_head(self, runtime: Runtime, scope: dict[str, Any]) -> Head:
-        return read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1
+        head = read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1
+        current_trace.set(head.trace)
+        return head
 
     async def identify(self, runtime: Runtime, head: Head) -> Subject:
         """Raises RefusedError (401, 403, 429), StateError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.decision import Decision, Outcome, Result
 from router.dispatch import failure
@@ -40,10 +40,12 @@ class Relay:
 
     async def relay(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         """From here the request is always dispatched at most once by us, and its outcome is always recorded."""
+        sent_ns = self._clock.monotonic_ns()
         try:
             reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
         except DestinationError as error:
-            await self.fail(exchange, failure(error, self._elapsed(exchange)), str(error), send)
+            outcome = replace(failure(error, self._elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)
+            await self.fail(exchange, outcome, str(error), send)
         except RefusedError as error:  # the rest of the body broke a limit while it streamed
             await self.fail(exchange, Outcome(Result.FAILED, error.status, error.code, complete=False), str(error), send)
         except ClientGoneError:
@@ -51,7 +53,7 @@ class Relay:
         except LockgateError as error:  # an obligation that cannot be met: nothing was sent
             await self.fail(exchange, Outcome(Result.DENIED, 403, error.code), str(error), send)
         else:
-            await self.end(exchange, await self._stream(exchange, reply, receive, send))
+            await self.end(exchange, await self._stream(exchange, reply, sent_ns, receive, send))
 
     async def fail(self, exchange: Exchange, outcome: Outcome, detail: str, send: Send) -> None:
         await respond_problem(send, outcome.status, outcome.reason, detail, exchange.decision.id)
@@ -65,7 +67,7 @@ class Relay:
             # The effect has happened and cannot be taken back; the decision without an outcome stays visible in the ledger.
             log.error("no outcome recorded for decision %s: %s", exchange.decision.id, error)
 
-    async def _stream(self, exchange: Exchange, reply: Reply, receive: Receive, send: Send) -> Outcome:
+    async def _stream(self, exchange: Exchange, reply: Reply, sent_ns: int, receive: Receive, send: Send) -> Outcome:
         sent, reason = 0, ""
         try:
             headers = response_headers(reply.headers, exchange.decision)
@@ -82,15 +84,16 @@ class Relay:
             reason = "upstream_protocol"
         finally:
             await reply.close()
-        return self._outcome(exchange, reply, sent, reason)
+        return self._outcome(exchange, reply, sent_ns, sent, reason)
 
-    def _outcome(self, exchange: Exchange, reply: Reply, sent: int, reason: str) -> Outcome:
+    def _outcome(self, exchange: Exchange, reply: Reply, sent_ns: int, sent: int, reason: str) -> Outcome:
         return Outcome(
             Result.FAILED if reason else Result.ROUTED,
             reply.status,
             reason,
             upstream=reply.upstream,
             attempts=reply.attempts,
+            upstream_ns=self._clock.monotonic_ns() - sent_ns,
             total_ns=self._elapsed(exchange),
             request_digest=exchange.reader.digest,
             response_bytes=sent,

@@ -34,7 +34,8 @@ class Observer(Protocol):
 
     def refused(self, code: str, status: int) -> None: ...
 
-    def ended(self, decision: Decision, outcome: Outcome) -> None: ...
+    def ended(self, decision: Decision, outcome: Outcome | None) -> None:
+        """`outcome` is None where the caller only asked for the decision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
 from router.system import SystemClock, settle_memory
+from router.telemetry.exporting import Exporters, export_collector
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
@@ -55,6 +56,7 @@ class ControlProcess:
         self._announce = announce
         self._clock = SystemClock()
         self._stopping = asyncio.Event()
+        self._exported: Exporters | None = None
 
     def stop(self) -> None:
         self._stopping.set()
@@ -88,7 +90,7 @@ class ControlProcess:
             recording.cancel()
             for sock in listening:  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
-            await supervisor.drain()
+            await asyncio.gather(supervisor.drain(), self._end_export())
             await reviews.close()
 
     async def _with_workers(
@@ -105,6 +107,7 @@ class ControlProcess:
         sock = listen(address.host, address.port)
         audit = AuditQuestions(workspace, evidence.keys, evidence)
         status = ProcessStatus(supervisor, reloader, evidence.ledger, lambda: reviews.pending)
+        self._exported = export_collector(workspace.config.telemetry.otlp, "control", status)
         control = make_control(workspace, audit, reviews.api, status, self._clock)
         running = server(create_app(control.services), grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))  # 6
@@ -121,6 +124,11 @@ class ControlProcess:
             running.stop()
             await serving
             await control.close()
+
+    async def _end_export(self) -> None:
+        """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""
+        if self._exported is not None:
+            await asyncio.to_thread(self._exported.close)
 
     async def _until_stopped(self, serving: asyncio.Task[None]) -> None:
         stopping = asyncio.create_task(self._stopping.wait())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,7 @@ class Follower(Protocol):
 
 
 class Reloader:
-    """`problem` is why the last attempt failed, None after a success."""
+    """`problem` is why the last attempt failed, None after a success; `taken_up_s` is when what serves was (monotonic clock)."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Reloader:
         self._woken = asyncio.Event()
         self._files = watched(snapshot)
         self.problem: str | None = None
+        self.taken_up_s = time.monotonic()
 
     def wake(self) -> None:
         self._woken.set()
@@ -75,7 +77,7 @@ class Reloader:
         digests = workspace.digests
         await self._supervisor.change(Assignment(digests.config, snapshot.to_bytes(), model))
         await self._follower.follow(workspace)
-        self.workspace, self._files = workspace, watched(snapshot)
+        self.workspace, self._files, self.taken_up_s = workspace, watched(snapshot), time.monotonic()
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
         await self._evidence.system("config_changed", told)
         log.info("configuration %s is live", digests.config[:12])

@@ -97,8 +97,9 @@ class Worker:
         snapshot_bytes, model = payload
         workspace = parse(Snapshot.from_bytes(snapshot_bytes), os.environ)
         if self._telemetry is None:
-            configure_logs(workspace.config.telemetry.log)
-            self._telemetry = start_telemetry(workspace.config.telemetry.otlp, f"worker-{self._index}", self._refusals.add)
+            settings = workspace.config.telemetry
+            configure_logs(settings.log)
+            self._telemetry = start_telemetry(settings.otlp, f"worker-{self._index}", self._refusals.add, access_log=settings.access_log)
         if self._services is None:
             raise LockgateError("the worker has no connection yet", "not_connected")
         self._prepared[workspace.digests.config] = await build(workspace, model, self._services, self._telemetry, self._serving)
@@ -176,7 +177,7 @@ class Worker:
         for built in (*self._prepared.values(), *((self._serving,) if self._serving is not None else ())):
             await built.close()
         if self._telemetry is not None:
-            self._telemetry.close()
+            await asyncio.to_thread(self._telemetry.close)
         peer.close()
 
     @staticmethod

@@ -6,24 +6,35 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 
-trace_id: ContextVar[str] = ContextVar("trace_id", default="")
+from router.decision import TraceContext
+
+current_trace: ContextVar[TraceContext | None] = ContextVar("current_trace", default=None)
+FIELDS = "fields"  # the attribute of a log record that holds its named values: `log.info(…, extra={FIELDS: {…}})`
+
+
+def fields_of(record: logging.LogRecord) -> Mapping[str, str | int | float]:
+    found: Mapping[str, str | int | float] = getattr(record, FIELDS, {})
+    return found
 
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        line: dict[str, object] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if trace_id.get():
-            fields["trace_id"] = trace_id.get()
+        trace = current_trace.get()
+        if trace is not None:
+            line["trace_id"] = trace.trace_id
+        line |= fields_of(record)
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 class TextLines(logging.Formatter):
@@ -31,8 +42,8 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return f"{line} trace_id={trace_id.get()}" if trace_id.get() else line
+        line, trace = super().format(record), current_trace.get()
+        return f"{line} trace_id={trace.trace_id}" if trace is not None else line
 
 
 def configure_logs(form: str, level: int = logging.INFO) -> None:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.exposition import generate_latest
 
 from router.decision import Decision, Outcome
+from router.telemetry.access import duration_ns, result_of
 from router.telemetry.names import METRICS
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
@@ -29,6 +30,7 @@ class Metrics:
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
+        self._upstream = self._histogram("lockgate.upstream.duration", SLOW, "route")
         self._stages = self._histogram("lockgate.stage.duration", FAST, "stage")
         self._confidence = self._histogram("lockgate.confidence", SHARE, "tier", unit="")
         self._audit = self._histogram("lockgate.audit.duration", SLOW)
@@ -50,11 +52,14 @@ class Metrics:
         for stage, spent in classification.stages_ns:
             self._observe(self._stages, spent / 1e9, stage)
 
-    def ended(self, decision: Decision, outcome: Outcome) -> None:
+    def ended(self, decision: Decision, outcome: Outcome | None) -> None:
+        """`outcome` is None where the caller only asked for the decision."""
         route = decision.route.name if decision.route is not None else ""
-        self._child(self._requests, outcome.result.value, route, self._bounded(outcome.reason)).inc()
-        if outcome.total_ns:
-            self._observe(self._duration, outcome.total_ns / 1e9, outcome.result.value)
+        result, reason = result_of(outcome), outcome.reason if outcome is not None else ""
+        self._child(self._requests, result, route, self._bounded(reason)).inc()
+        self._observe(self._duration, duration_ns(decision, outcome) / 1e9, result)
+        if outcome is not None and outcome.upstream_ns:
+            self._observe(self._upstream, outcome.upstream_ns / 1e9, route)
 
     def recorded(self, spent_ns: int, failed: bool) -> None:
         self._audit.observe(spent_ns / 1e9)

@@ -1,24 +1,23 @@
-"""Every name that telemetry gives: OpenTelemetry's where it has one (semantic conventions 1.41, pinned here), ours under `lockgate`."""
+"""Every name that telemetry gives: OpenTelemetry's where it has one (semantic conventions 1.44, pinned here), ours under `lockgate`."""
 
 from __future__ import annotations
 
-# Resource and span attributes of the semantic conventions.
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+# Resource and span attributes of the semantic conventions; a test holds each against OpenTelemetry's own package.
 SERVICE_NAME = "service.name"
 SERVICE_VERSION = "service.version"
 SERVICE_INSTANCE = "service.instance.id"
 HTTP_METHOD = "http.request.method"
-HTTP_ROUTE = "http.route"
 HTTP_STATUS = "http.response.status_code"
 HTTP_RESENDS = "http.request.resend_count"
-SERVER_ADDRESS = "server.address"
-URL_SCHEME = "url.scheme"
 ERROR_TYPE = "error.type"
 # The configuration that judged, as a flag evaluation: which variant was live.
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
-FLAG_VERSION = "feature_flag.version"
 # Classification by a model.
 GENAI_OPERATION = "gen_ai.operation.name"
+GENAI_PROVIDER = "gen_ai.provider.name"
 GENAI_MODEL = "gen_ai.request.model"
 
 # Ours.
@@ -33,17 +32,27 @@ EFFECT = "lockgate.verdict.effect"
 REASON = "lockgate.reason"
 RESULT = "lockgate.outcome.result"
 ROUTE = "lockgate.route"
-STAGE = "lockgate.stage"
+DURATION_MS = "lockgate.duration_ms"
 
 SPAN_REQUEST = "lockgate.request"
 SPAN_STAGE = "lockgate.stage."
+
+RESULT_DECIDED = "decided"  # how a request ended that only asked for a decision
+
+# RFC 9110, RFC 5789; the conventions want every other method to be told as `_OTHER`, since a caller can make up any number of them.
+METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+
+
+def method(name: str) -> str:
+    return name if name in METHODS else "_OTHER"
+
 
 # Metrics: OpenTelemetry's dotted name; Prometheus has underscores and the unit instead.
 METRICS = {
     "lockgate.requests": "Requests that ended, by result, route and reason.",
     "lockgate.refusals": "Requests that were refused before a decision, by reason.",
-    "lockgate.request.duration": "Seconds from a request's header to the end of its response.",
-    "lockgate.upstream.duration": "Seconds of a request that were spent on the upstream and the transfer.",
+    "lockgate.request.duration": "Seconds from a request's header to the end of its response, or to the decision where that ended it.",
+    "lockgate.upstream.duration": "Seconds from sending a request on to the end of the upstream's response.",
     "lockgate.stage.duration": "Seconds that a stage of the pipeline took.",
     "lockgate.confidence": "Calibrated confidence of classifications.",
     "lockgate.classifications": "Classifications by status and tier.",

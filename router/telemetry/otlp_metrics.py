@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.samples import Sample
 
-from router.telemetry.names import METRICS
+from router.telemetry.names import METRICS, SCHEMA_URL
 
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 STARTED_NS = time.time_ns()
@@ -34,8 +34,10 @@ _NAMES = {name.replace(".", "_"): name for name in METRICS}
 
 def metrics_data(registry: CollectorRegistry, resource: Resource) -> MetricsData:
     now = time.time_ns()
-    scope = ScopeMetrics(InstrumentationScope("lockgate"), [_metric(family, now) for family in registry.collect()], "")
-    return MetricsData([ResourceMetrics(resource, [scope], "")])
+    scope = ScopeMetrics(
+        InstrumentationScope("lockgate", schema_url=SCHEMA_URL), [_metric(family, now) for family in registry.collect()], SCHEMA_URL
+    )
+    return MetricsData([ResourceMetrics(resource, [scope], SCHEMA_URL)])
 
 
 def _metric(family: Family, now: int) -> Metric:

@@ -9,6 +9,7 @@ from typing import Any
 from router.decision import Decision, Outcome
 from router.errors import AuditError
 from router.pipeline import Recorder
+from router.telemetry.access import log_refusal, log_request
 from router.telemetry.exporting import Exporters, make_exporters
 from router.telemetry.metrics import Metrics
 from router.telemetry.tracing import Tracing
@@ -17,9 +18,10 @@ from router.telemetry.tracing import Tracing
 class Telemetry:
     """Implements the doors' Observer. `count_refusal` takes refusals to where they are recorded."""
 
-    def __init__(self, exporters: Exporters | None, count_refusal: Callable[[str], None]) -> None:
+    def __init__(self, exporters: Exporters | None, count_refusal: Callable[[str], None], *, access_log: bool = False) -> None:
         self.metrics = Metrics()
         self._count_refusal = count_refusal
+        self._access_log = access_log
         self._exporters = exporters
         self._tracing = Tracing(exporters.tracers) if exporters is not None else None
         if exporters is not None:
@@ -28,13 +30,18 @@ class Telemetry:
     def refused(self, code: str, status: int) -> None:
         self.metrics.refused(code)
         self._count_refusal(code)
+        if self._access_log:
+            log_refusal(code, status)
 
-    def ended(self, decision: Decision, outcome: Outcome) -> None:
+    def ended(self, decision: Decision, outcome: Outcome | None) -> None:
+        """`outcome` is None where the caller only asked for the decision."""
         self.metrics.decided(decision)
         self.metrics.ended(decision, outcome)
         trace = decision.request.trace
         if self._tracing is not None and trace is not None and trace.sampled:
             self._tracing.request(decision, outcome, trace)
+        if self._access_log:
+            log_request(decision, outcome)
 
     def timed(self, recorder: Recorder) -> Recorder:
         return TimedRecorder(recorder, self.metrics)
@@ -72,6 +79,6 @@ class TimedRecorder:
             raise
 
 
-def start_telemetry(otlp: str | None, instance: str, count_refusal: Callable[[str], None]) -> Telemetry:
+def start_telemetry(otlp: str | None, instance: str, count_refusal: Callable[[str], None], *, access_log: bool = False) -> Telemetry:
     """`otlp` is the base URL of an OTLP/HTTP collector, or None for no export."""
-    return Telemetry(make_exporters(otlp, instance) if otlp is not None else None, count_refusal)
+    return Telemetry(make_exporters(otlp, instance) if otlp is not None else None, count_refusal, access_log=access_log)

@@ -11,6 +11,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from router.decision import Decision, Outcome, Result, TraceContext
 from router.telemetry import names
+from router.telemetry.access import duration_ns, result_of, status_of
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -39,10 +40,11 @@ class Tracing:
     """Belongs to one thread. `provider` must have been made with a GivenIds as its id generator."""
 
     def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("lockgate")
+        self._tracer = provider.get_tracer("lockgate", schema_url=names.SCHEMA_URL)
         self._ids = provider.id_generator
 
-    def request(self, decision: Decision, outcome: Outcome, context: TraceContext) -> None:
+    def request(self, decision: Decision, outcome: Outcome | None, context: TraceContext) -> None:
+        """`outcome` is None where the caller only asked for the decision."""
         if not isinstance(self._ids, GivenIds):
             raise TypeError("the tracer provider has another id generator")
         self._ids.next(int(context.trace_id, 16), int(context.span_id, 16))
@@ -50,11 +52,11 @@ class Tracing:
         span = self._tracer.start_span(
             names.SPAN_REQUEST, _parent(context), SpanKind.SERVER, _attributes(decision, outcome), start_time=started
         )
-        if outcome.result is Result.FAILED:
+        if outcome is not None and outcome.result is Result.FAILED:
             span.set_status(Status(StatusCode.ERROR, outcome.reason))
             span.set_attribute(names.ERROR_TYPE, outcome.reason)
         self._stages(decision, span)
-        span.end(max(started + outcome.total_ns, decision.decided_ns))
+        span.end(started + duration_ns(decision, outcome))
 
     def _stages(self, decision: Decision, parent: Span) -> None:
         inside = trace.set_span_in_context(parent)
@@ -72,19 +74,19 @@ def _parent(context: TraceContext) -> Context | None:
     return trace.set_span_in_context(NonRecordingSpan(parent))
 
 
-def _attributes(decision: Decision, outcome: Outcome) -> dict[str, str | int | float]:
+def _attributes(decision: Decision, outcome: Outcome | None) -> dict[str, str | int | float]:
     """Nothing personal: no path, query, subject or text."""
     classification, verdict = decision.classification, decision.verdict
     attributes: dict[str, str | int | float] = {
         names.DECISION_ID: decision.id,
         names.DOOR: decision.request.door,
-        names.HTTP_METHOD: decision.request.method,
-        names.HTTP_STATUS: outcome.status,
+        names.HTTP_METHOD: names.method(decision.request.method),
+        names.HTTP_STATUS: status_of(outcome),
         names.STATUS: classification.status.value,
         names.TIER: classification.tier,
         names.RISK: decision.risk.level.value,
         names.EFFECT: verdict.effect.value,
-        names.RESULT: outcome.result.value,
+        names.RESULT: result_of(outcome),
         names.FLAG_KEY: "lockgate.config",
         names.FLAG_VARIANT: decision.config_digest,
     }
@@ -93,10 +95,14 @@ def _attributes(decision: Decision, outcome: Outcome) -> dict[str, str | int | f
     if classification.confidence is not None:
         attributes[names.CONFIDENCE] = classification.confidence
     if classification.model_digest:
-        attributes |= {names.GENAI_OPERATION: "classify", names.GENAI_MODEL: classification.model_digest}
+        attributes |= {
+            names.GENAI_OPERATION: "classify",
+            names.GENAI_PROVIDER: "lockgate",
+            names.GENAI_MODEL: classification.model_digest,
+        }
     if decision.route is not None:
-        attributes[names.HTTP_ROUTE] = decision.route.name
-    if outcome.attempts > 1:
+        attributes[names.ROUTE] = decision.route.name
+    if outcome is not None and outcome.attempts > 1:
         attributes[names.HTTP_RESENDS] = outcome.attempts - 1
     if verdict.reasons:
         attributes[names.REASON] = verdict.reasons[0].code

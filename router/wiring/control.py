@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
@@ -158,6 +160,7 @@ class Supervised(Protocol):
 class Reloading(Protocol):
     workspace: Workspace
     problem: str | None
+    taken_up_s: float
 
     async def reload(self) -> str: ...
 
@@ -172,7 +175,7 @@ class LedgerState(Protocol):
     async def ping(self) -> None: ...
 
 
-class ProcessStatus:
+class ProcessStatus(Collector):
     """Implements the control API's status port."""
 
     def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
@@ -193,8 +196,11 @@ class ProcessStatus:
         return [workers, Check("audit", ok=True)]
 
     async def metrics(self) -> str:
+        """Raises RefusedError where the configuration switches the page off."""
+        if not self._reloading.workspace.config.telemetry.prometheus:
+            raise RefusedError("telemetry.prometheus is off in the configuration.", "metrics_off", 404)
         pages = {str(index): str(page) for index, page in await self._supervised.ask("metrics")}
-        return merge(pages, self._own())
+        return merge(pages, self.collect())
 
     def describe(self) -> Json:
         workspace = self._reloading.workspace
@@ -215,14 +221,20 @@ class ProcessStatus:
         await self._reloading.reload()
         return self.describe()
 
-    def _own(self) -> list[Metric]:
+    def collect(self) -> list[Metric]:
+        """The figures of the whole; also what is exported over OTLP for the control process."""
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
         }
-        return [GaugeMetricFamily(name.replace(".", "_"), METRICS[name], value) for name, value in values.items()]
+        age = time.monotonic() - self._reloading.taken_up_s
+        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds")]
+
+
+def _gauge(name: str, value: float, unit: str = "") -> Metric:
+    return GaugeMetricFamily(name.replace(".", "_"), METRICS[name], value, unit=unit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,4 +34,4 @@ def make_doors(limits: GatewayLimits, services: Services, observer: Observer) ->
             raise LockgateError("Lockgate is starting.", "starting")
         return gate.runtime
 
-    return Doors(gate, DecideDoor(current, services.clock, services.ids, services.random))
+    return Doors(gate, DecideDoor(current, services.clock, services.ids, services.random, observer))
