@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from router.decision import Decision, Obligation, Outcome, Result
+from router.decision import Decision, Obligation, Outcome, Request, Result
 from router.errors import DestinationError, PolicyError
-from router.ports import Destination, Headers, Outbound, Reply
+from router.ports import Destination, Headers, Outbound, Reply, Socket
 
 KNOWN_OBLIGATIONS = frozenset(("mask_body", "add_headers", "require_review", "log"))
 Masker = Callable[[str], str]
@@ -27,6 +27,11 @@ class Dispatcher:
         """Raises DestinationError, PolicyError (`obligation_failed`)."""
         return await self.destination(decision).send(self.oblige(decision, outbound))
 
+    async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
+        """A WebSocket with the same obligations; its messages are a body that nobody has read. Raises as `send`."""
+        obliged = self.oblige(decision, Outbound("GET", target, headers, _Unread()))
+        return await self.destination(decision).connect(obliged.target, obliged.headers, subprotocols)
+
     def destination(self, decision: Decision) -> Destination:
         if decision.route is None or decision.route.name not in self.destinations:
             raise DestinationError("The decision names no destination that is configured.", "destination_unknown", 502)
@@ -35,9 +40,9 @@ class Dispatcher:
     def oblige(self, decision: Decision, outbound: Outbound) -> Outbound:
         for obligation in decision.verdict.obligations:
             if obligation.name == "add_headers":
-                outbound = replace(outbound, headers=outbound.headers + _added(obligation))
+                outbound = replace(outbound, headers=_replaced(outbound.headers, _added(obligation)))
             elif obligation.name == "mask_body":
-                outbound = _masked(outbound, decision.request.content_type, self.mask)
+                outbound = _masked(outbound, decision.request, self.mask)
             elif obligation.name not in KNOWN_OBLIGATIONS:
                 raise PolicyError(f"Policy asks for '{obligation.name}', which this version cannot do.", "obligation_unknown")
         return outbound
@@ -77,17 +82,36 @@ def _added(obligation: Obligation) -> Headers:
     return added
 
 
+def _replaced(headers: Headers, added: Headers) -> Headers:
+    """What policy says takes the place of what the caller said under that name: an upstream might take either of two."""
+    names = {name for name, _ in added}
+    return [field for field in headers if field[0].lower() not in names] + added
+
+
+class _Unread:
+    """Messages that are still to come: there are bytes, and nobody has seen them."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+_MASKABLE = (None, "text_too_long")
 _UNGUESSABLE = "x7Kq9vTz"
 _TOKEN = re.compile("[a-z0-9-]+")
 _RESERVED = frozenset(("connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
-def _masked(outbound: Outbound, content_type: str, mask: Masker) -> Outbound:
+def _masked(outbound: Outbound, request: Request, mask: Masker) -> Outbound:
     if not isinstance(outbound.body, bytes):
         raise PolicyError("A body that was not read whole cannot be masked.", "obligation_failed")
     if not outbound.body:
         return outbound
-    media = content_type.partition(";")[0].strip().lower()
+    if request.body.problem not in _MASKABLE:  # a coding or character set by which the upstream reads something else than we did
+        raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed")
+    media = request.content_type.partition(";")[0].strip().lower()
     try:
         if media == "application/json" or media.endswith("+json"):
             document = _mask_strings("", json.loads(outbound.body), mask)

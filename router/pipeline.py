@@ -141,9 +141,9 @@ class Pipeline:
             return Outcome(Result.DENIED, 403, _code(verdict))
         if route is None:
             return Outcome(Result.ABSTAINED, self._abstained(classification), classification.reason or classification.status)
-        if verdict.effect is Effect.REVIEW:
-            return Outcome(Result.HELD, 202, _code(verdict))
-        return None
+        if verdict.effect in (Effect.ALLOW, Effect.REROUTE):
+            return None
+        return Outcome(Result.HELD, 202, _code(verdict))
 
     def _abstained(self, classification: Classification) -> int:
         """404 where there was nothing to understand, 422 where the caller is asked back, 403 where the route says no more."""

@@ -60,7 +60,7 @@ async def judge(
         return refusal(engine, "policy_late", "Policy took longer than its deadline.")
     except Exception as error:  # noqa: BLE001  # an engine that fails in a new way must not let anything through
         return refusal(engine, "policy_error", f"The policy engine failed: {type(error).__name__}.")
-    if not isinstance(verdict, Verdict):
+    if not isinstance(verdict, Verdict) or not isinstance(verdict.effect, Effect):
         return refusal(engine, "policy_malformed", "The policy engine answered with something that is no verdict.")
     return verdict
 

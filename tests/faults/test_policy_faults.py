@@ -124,12 +124,13 @@ async def test_an_engine_that_fails_in_a_new_way_is_a_deny(error):
     assert await code(MemoryPolicy({"decision": error})) == "policy_error"
 
 
-async def test_an_engine_that_answers_with_no_verdict_is_a_deny():
+@pytest.mark.parametrize("answer", [True, None, Verdict("allow"), Verdict("deny"), Verdict(None)])
+async def test_an_engine_that_answers_with_no_verdict_is_a_deny(answer):
     """An adapter that breaks its contract is not believed."""
 
     class Careless(MemoryPolicy):
         async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Any:
-            return True
+            return answer
 
     assert await code(Careless({})) == "policy_malformed"
 

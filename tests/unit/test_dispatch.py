@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import Decision, Obligation, Result
+from router.decision import BodyView, Decision, Obligation, Result
 from router.dispatch import Dispatcher, content_digest, failure
 from router.errors import DestinationError, PolicyError
-from router.ports import Outbound
+from router.ports import Headers, Outbound
 from router.stages.signals import SignalDetector
 from tests.unit.doors.parts import decision
 
@@ -64,6 +64,45 @@ def test_headers_are_added() -> None:
     out = DISPATCHER.oblige(added({"X-Purpose": "refund", "x-limit": 5}), PLAIN)
     assert out.headers == [*PLAIN.headers, (b"x-purpose", b"refund"), (b"x-limit", b"5")]
     assert PLAIN.headers == [(b"content-type", b"application/json")]
+
+
+def test_policys_header_takes_the_place_of_the_callers() -> None:
+    """Of two fields with one name an upstream might take the caller's."""
+    out = DISPATCHER.oblige(
+        added({"x-limit": "5"}), replace(PLAIN, headers=[(b"x-limit", b"5000"), (b"x-other", b"1"), (b"x-limit", b"9")])
+    )
+    assert out.headers == [(b"x-other", b"1"), (b"x-limit", b"5")]
+
+
+@pytest.mark.parametrize("problem", ["encoded_body", "charset_unsupported", "malformed_json", "undecodable"])
+def test_a_body_that_was_not_understood_is_not_masked(problem: str) -> None:
+    """Packed or in another character set, what looks harmless may be personal data to the upstream."""
+    made = decision(MASK, content_type="text/plain; charset=utf-7")
+    made = replace(made, request=replace(made.request, body=BodyView(b"+AEA-", problem=problem)))
+    assert refused(made, replace(PLAIN, body=b"jane+AEA-acme.io")) == "obligation_failed"
+
+
+class Sockets:
+    """Remembers how it was connected to."""
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+
+    async def connect(self, target: str, headers: Headers, subprotocols: Any) -> str:
+        self.headers = headers
+        return target
+
+
+async def test_obligations_bind_websockets_too() -> None:
+    """Fields are added to the handshake; what cannot be done to messages, or at all, stops it."""
+    sockets = Sockets()
+    dispatcher = Dispatcher({"pay": sockets}, SignalDetector().mask)  # type: ignore[dict-item]  # the one method that is asked
+    assert await dispatcher.connect(added({"x-limit": "5"}), "/chat", [], []) == "/chat"  # type: ignore[comparison-overlap]  # as above
+    assert sockets.headers == [(b"x-limit", b"5")]
+    for name, code in (("mask_body", "obligation_failed"), ("encrypt", "obligation_unknown")):
+        with pytest.raises(PolicyError) as caught:
+            await dispatcher.connect(decision(Obligation(name)), "/chat", [], [])
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
