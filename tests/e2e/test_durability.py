@@ -171,5 +171,5 @@ def test_workers_end_with_the_process_that_records(start: START) -> None:
     lockgate.process.signal(signal.SIGKILL)
     lockgate.process.wait()
     until(lambda: lockgate.workers() == [], "the workers had ended")
-    lockgate.start()
+    assert not lockgate.accepts()
     assert_whole(lockgate)

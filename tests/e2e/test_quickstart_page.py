@@ -75,7 +75,7 @@ class Reader:
     def run(self, command: str) -> str:
         kept = self.home / "terminal.sh"
         before = f". {kept}\n" if kept.exists() else ""
-        after = f'\n{{ export -p; echo "cd \'$PWD\'"; }} > {kept}\n'
+        after = f"\n{{ export -p; echo \"cd '$PWD'\"; }} > {kept}\n"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", before + command + after],
             cwd=self.home,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +12,32 @@ import pytest
 from tests.e2e.load import Load
 from tests.e2e.load import load as constant_load
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate
+from tests.e2e.running import Lockgate, company
 from tests.e2e.wire import Answer
 from tests.e2e.yard import load, save
 
 START = Callable[..., Lockgate]
 ENOUGH = 100
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with company(tmp_path_factory.mktemp("reload")) as lockgate:
+        yield lockgate
+
+
+@pytest.fixture
+def changing(shared: Lockgate) -> Iterator[Lockgate]:
+    """A Lockgate whose workspace may be changed; afterwards it is as it was."""
+    shared.forget()
+    files = {path: path.read_bytes() for path in shared.yard.folder.rglob("*") if path.suffix in (".yaml", ".rego")}
+    before = digest(shared)
+    yield shared
+    for path, content in files.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+    shared.process.signal(signal.SIGHUP)
+    until(lambda: (now := description(shared))["config_digest"] == before and now["last_reload_problem"] is None, "all was as before")
 
 
 def description(lockgate: Lockgate) -> Any:
@@ -49,7 +69,7 @@ def test_a_changed_catalog_is_taken_up_under_load(start: START) -> None:
     """A change of the catalog's file is live within moments: the next decision carries the new digest, and no request failed meanwhile."""
     lockgate = start("--workers", "2")
     first = digest(lockgate)
-    with constant_load(lockgate) as seen:
+    with constant_load(lockgate, 2) as seen, constant_load(lockgate, 2, keep=False) as fresh:
         until(lambda: seen.answered > ENOUGH, "there was some load")
         change_catalog(lockgate, "second")
         second = new_digest(lockgate, first)
@@ -57,12 +77,13 @@ def test_a_changed_catalog_is_taken_up_under_load(start: START) -> None:
         assert digest_of_next(lockgate) == second
         until(lambda: seen.answered > after + ENOUGH, "load went on")
     assert nothing_failed(seen), (seen.statuses, seen.broken)
+    assert nothing_failed(fresh), (fresh.statuses, fresh.broken)
     assert [each["config_digest"] for each in lockgate.system("config_changed")] == [second]
 
 
-def test_a_changed_policy_decides_the_next_request(start: START) -> None:
+def test_a_changed_policy_decides_the_next_request(changing: Lockgate) -> None:
     """A grant that is taken away in the policies' data no longer holds, once the process was told by SIGHUP."""
-    lockgate = start()
+    lockgate = changing
     first = digest(lockgate)
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
     data = load(lockgate.yard.data)
@@ -74,9 +95,9 @@ def test_a_changed_policy_decides_the_next_request(start: START) -> None:
     assert (refused.status, refused.code) == (403, "rbac.no_grant")
 
 
-def test_a_broken_file_changes_nothing(start: START) -> None:
+def test_a_broken_file_changes_nothing(changing: Lockgate) -> None:
     """A configuration with a fault keeps the last good one serving and says so in one sentence; mended, it is taken up."""
-    lockgate = start()
+    lockgate = changing
     first = digest(lockgate)
     path = lockgate.yard.folder / "catalog.yaml"
     good = load(path)
@@ -94,9 +115,9 @@ def test_a_broken_file_changes_nothing(start: START) -> None:
     assert nothing_failed(seen), (seen.statuses, seen.broken)
 
 
-def test_a_policy_that_does_not_compile_changes_nothing(start: START) -> None:
+def test_a_policy_that_does_not_compile_changes_nothing(changing: Lockgate) -> None:
     """The same for Rego: what decides goes on deciding."""
-    lockgate = start()
+    lockgate = changing
     first = digest(lockgate)
     (lockgate.yard.folder / "policies/lockgate/decision.rego").write_text("package lockgate.decision\n\nresult := {")
     until(lambda: description(lockgate)["last_reload_problem"], "the fault was told")
@@ -104,9 +125,9 @@ def test_a_policy_that_does_not_compile_changes_nothing(start: START) -> None:
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
 
 
-def test_a_request_under_way_keeps_its_configuration(start: START) -> None:
+def test_a_request_under_way_keeps_its_configuration(changing: Lockgate) -> None:
     """A request that waits at the service while the configuration changes is answered, and recorded under the one it began with."""
-    lockgate = start()
+    lockgate = changing
     first = digest(lockgate)
     answers: list[Answer] = []
     asking = threading.Thread(target=lambda: answers.append(lockgate.ask("ann", "GET", "/hold/x")))
@@ -155,3 +176,19 @@ def test_sigterm_finishes_what_is_under_way(start: START) -> None:
     assert lockgate.workers() == []
     verified = lockgate.verify()
     assert verified.returncode == 0, verified.stdout
+
+
+def test_sigterm_under_load_leaves_no_request_half_done(start: START) -> None:
+    """Ended under load by SIGTERM: nothing but refused or closed connections is seen by callers, and everything that reached the service
+    has its outcome on record."""
+    lockgate = start("--workers", "2")
+    with constant_load(lockgate, callers=8) as seen:
+        until(lambda: seen.answered > ENOUGH, "there was some load")
+        lockgate.process.signal(signal.SIGTERM)
+        assert lockgate.process.wait() == 0
+    assert set(seen.statuses) == {200}
+    assert set(seen.broken) <= {"ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError"}
+    outcomes = {leaf["id"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"}
+    reached = {dict(each["headers"])["x-lockgate-decision-id"] for each in lockgate.arrivals()}
+    assert reached == outcomes
+    assert lockgate.leaves()[-1]["event"] == "stopped"

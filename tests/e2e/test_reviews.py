@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Any
 
+import pytest
+
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate
+from tests.e2e.running import Lockgate, company
 from tests.e2e.wire import Answer
 
-START = Callable[..., Lockgate]
+Killed = tuple[Lockgate, Mapping[str, str]]
 
 
 def held(lockgate: Lockgate, path: str = "/pay/1", who: str = "ann") -> str:
@@ -30,16 +32,21 @@ def approve(lockgate: Lockgate, review: str, who: str = "max") -> Answer:
     return lockgate.control("POST", f"/v1/reviews/{review}/approve", approval, who=who)
 
 
-def killed_while_sent(lockgate: Lockgate, path: str) -> str:
-    """`kill -9` of everything between the approval and the service's answer. The held request's id."""
-    review = held(lockgate, path)
-    with ThreadPoolExecutor(1) as somebody:
-        approving = somebody.submit(approve, lockgate, review)
-        until(lambda: lockgate.arrived(path), "it had been sent")
-        assert shown(lockgate, review)["state"] == "dispatching"
-        lockgate.process.kill()
-        assert isinstance(approving.exception(), OSError | HTTPException)
-    return review
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """Three held requests when everything is killed with `kill -9`, by their path: one that waits for a person, and two that were
+    approved and sent and not answered. Then Lockgate is started again."""
+    with company(tmp_path_factory.mktemp("killed")) as lockgate:
+        reviews = {path: held(lockgate, path) for path in ("/pay/1", "/later/1", "/once/1")}
+        with ThreadPoolExecutor(2) as somebody:
+            approving = [somebody.submit(approve, lockgate, reviews[path]) for path in ("/later/1", "/once/1")]
+            until(lambda: lockgate.arrived("/later/1") and lockgate.arrived("/once/1"), "they had been sent")
+            assert [shown(lockgate, reviews[path])["state"] for path in ("/later/1", "/once/1")] == ["dispatching"] * 2
+            lockgate.process.kill()
+            assert all(isinstance(each.exception(), OSError | HTTPException) for each in approving)
+        lockgate.release()
+        lockgate.start()
+        yield lockgate, reviews
 
 
 def state_of(lockgate: Lockgate, review: str, *wanted: str) -> str:
@@ -98,39 +105,32 @@ def test_reading_and_deciding_need_their_permission(lockgate: Lockgate) -> None:
         assert lockgate.control("POST", f"/v1/reviews/{review}/approve", {"content_digest": "0" * 64}, who=who).status == 403
 
 
-def test_what_is_held_survives_a_killed_machine(start: START) -> None:
-    """Held, then `kill -9` of everything: after the restart it still waits, and an approval sends it once."""
-    lockgate = start()
-    review = held(lockgate)
-    lockgate.process.kill()
-    lockgate.start()
-    assert shown(lockgate, review)["state"] == "pending"
-    approve(lockgate, review)
-    state_of(lockgate, review, "done")
+def test_what_is_held_survives_a_killed_machine(killed: Killed) -> None:
+    """What waited for a person still does, and an approval then sends it once."""
+    lockgate, reviews = killed
+    assert shown(lockgate, reviews["/pay/1"])["state"] == "pending"
+    assert approve(lockgate, reviews["/pay/1"]).status == 200
+    state_of(lockgate, reviews["/pay/1"], "done")
     assert len(lockgate.arrived("/pay/1")) == 1
-    assert lockgate.verify().returncode == 0
 
 
-def test_a_kill_while_it_is_sent_sends_nothing_twice(start: START) -> None:
-    """`kill -9` after the approved request reached a service that cannot tell repeats: it is not sent again, and a person is told."""
-    lockgate = start()
-    review = killed_while_sent(lockgate, "/later/1")
-    lockgate.start()
-    assert state_of(lockgate, review, "uncertain")
-    lockgate.release()
+def test_a_kill_while_it_is_sent_sends_nothing_twice(killed: Killed) -> None:
+    """What reached a service that cannot tell repeats is not sent again, and a person is told."""
+    lockgate, reviews = killed
+    assert state_of(lockgate, reviews["/later/1"], "uncertain")
     assert len(lockgate.arrived("/later/1")) == 1
-    assert lockgate.verify().returncode == 0
 
 
-def test_a_kill_while_it_is_sent_repeats_under_the_same_key(start: START) -> None:
-    """The same with a service that honours Idempotency-Key: it is sent again under the same key, which is one effect there."""
-    lockgate = start()
-    review = killed_while_sent(lockgate, "/once/1")
-    lockgate.release()
-    lockgate.start()
-    assert state_of(lockgate, review, "done")
+def test_a_kill_while_it_is_sent_repeats_under_the_same_key(killed: Killed) -> None:
+    """To a service that honours Idempotency-Key it is sent again under the same key, which is one effect there."""
+    lockgate, reviews = killed
+    assert state_of(lockgate, reviews["/once/1"], "done")
     keys = [dict(each["headers"])["idempotency-key"] for each in lockgate.arrived("/once/1")]
-    assert len(keys) == 2
-    assert set(keys) == {review}
-    assert lockgate.outcome(review)["result"] == "routed"
-    assert lockgate.verify().returncode == 0
+    assert keys == [reviews["/once/1"]] * 2
+    assert lockgate.outcome(reviews["/once/1"])["result"] == "routed"
+
+
+def test_the_trail_of_killed_reviews_is_whole(killed: Killed) -> None:
+    """The ledger verifies over the kill and what was made good after it."""
+    verified = killed[0].verify()
+    assert verified.returncode == 0, verified.stdout
