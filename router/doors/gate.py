@@ -38,26 +38,29 @@ class Gate:
         if runtime is None or self._inside >= self._most:
             await self._shed(scope, receive, send, "starting" if runtime is None else "overloaded")
             return
-        self._inside += 1
         self._users[id(runtime)] = self._users.get(id(runtime), 0) + 1
+        place = _Place(self)
         try:
-            async with self._slots:
-                await self._serve(runtime, scope, receive, send)
+            await self._slots.acquire()
+            place.slot = True
+            await self._serve(runtime, scope, receive, send, place)
         finally:
-            self._inside -= 1
+            place.leave()
             self._leave(runtime)
 
-    async def _serve(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _serve(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send, place: _Place) -> None:
         started = False
 
         async def noting(message: Any) -> None:
             nonlocal started
+            if not started and _lasts(message):
+                place.leave()
             started = True
             await send(message)
 
         door = self._sockets if scope["type"] == "websocket" else self._gateway
         try:
-            await door.handle(runtime, scope, receive, send if scope["type"] == "websocket" else noting)
+            await door.handle(runtime, scope, receive, noting)
         except Exception:
             log.exception("a request failed in a way that nobody foresaw")
             self._observer.refused("internal", 500)
@@ -86,3 +89,27 @@ class Gate:
         """Returns when no request uses `runtime` any more. Call it after another one has taken its place."""
         if id(runtime) in self._users:
             await self._left.setdefault(id(runtime), asyncio.Event()).wait()
+
+
+class _Place:
+    """A request's share of the concurrency, given back once: when it ends, or when it becomes a stream, which may last for hours and costs
+    next to nothing. How many streams there may be is for the destination's own limit."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate: Gate | None = gate
+        self.slot = False
+        gate._inside += 1
+
+    def leave(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate._inside -= 1
+            if self.slot:
+                gate._slots.release()
+
+
+def _lasts(message: Any) -> bool:
+    if message["type"] == "websocket.accept":
+        return True
+    fields = message.get("headers", ())
+    return any(name.lower() == b"content-type" and value[:17].lower() == b"text/event-stream" for name, value in fields)

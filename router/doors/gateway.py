@@ -97,8 +97,8 @@ class Gateway:
         visible = head.visible(options.visible)
         looked = runtime.pipeline.stages.rules.look(head.method, head.path, visible, None)
         content_type = head.text(b"content-type") or ""
-        if looked.match is not None and looked.match.route in options.streams:
-            view = BodyView(truncated=head.has_body)
+        if head.has_body and looked.match is not None and looked.match.route in options.streams:
+            view = BodyView(truncated=True)
         else:
             await reader.read_view()  # 4
             encoding = (head.text(b"content-encoding") or "").lower()

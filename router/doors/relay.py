@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 
 from router.decision import Decision, Outcome, Result
@@ -39,21 +39,35 @@ class Relay:
         self._observer = observer
 
     async def relay(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        """From here the request is always dispatched at most once by us, and its outcome is always recorded."""
-        sent_ns = self._clock.monotonic_ns()
+        """From here the request is dispatched at most once by us."""
+        await self.settle(exchange, self._dispatched(exchange, self._clock.monotonic_ns(), receive, send))
+
+    async def settle(self, exchange: Exchange, passing: Awaitable[Outcome]) -> None:
+        """Records exactly one outcome, whatever comes of `passing`."""
+        try:
+            outcome = await passing
+        except BaseException as error:
+            reason = "interrupted" if isinstance(error, asyncio.CancelledError) else "internal"
+            await self.end(exchange, self._broken(exchange, 500, reason))
+            raise
+        await self.end(exchange, outcome)
+
+    async def _dispatched(self, exchange: Exchange, sent_ns: int, receive: Receive, send: Send) -> Outcome:
         try:
             reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
         except DestinationError as error:
-            outcome = replace(failure(error, self._elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)
-            await self.fail(exchange, outcome, str(error), send)
+            outcome = replace(failure(error, self.elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)
+            detail = str(error)
         except RefusedError as error:  # the rest of the body broke a limit while it streamed
-            await self.fail(exchange, Outcome(Result.FAILED, error.status, error.code, complete=False), str(error), send)
+            outcome, detail = self._broken(exchange, error.status, error.code), str(error)
         except ClientGoneError:
-            await self.end(exchange, Outcome(Result.FAILED, 499, "client_gone", complete=False))
+            return self._broken(exchange, 499, "client_gone")
         except LockgateError as error:  # an obligation that cannot be met: nothing was sent
-            await self.fail(exchange, Outcome(Result.DENIED, 403, error.code), str(error), send)
+            outcome, detail = Outcome(Result.DENIED, 403, error.code, total_ns=self.elapsed(exchange)), str(error)
         else:
-            await self.end(exchange, await self._stream(exchange, reply, sent_ns, receive, send))
+            return await self._stream(exchange, reply, sent_ns, receive, send)
+        await respond_problem(send, outcome.status, outcome.reason, detail, exchange.decision.id)
+        return outcome
 
     async def fail(self, exchange: Exchange, outcome: Outcome, detail: str, send: Send) -> None:
         await respond_problem(send, outcome.status, outcome.reason, detail, exchange.decision.id)
@@ -94,13 +108,16 @@ class Relay:
             upstream=reply.upstream,
             attempts=reply.attempts,
             upstream_ns=self._clock.monotonic_ns() - sent_ns,
-            total_ns=self._elapsed(exchange),
+            total_ns=self.elapsed(exchange),
             request_digest=exchange.reader.digest,
             response_bytes=sent,
             complete=not reason,
         )
 
-    def _elapsed(self, exchange: Exchange) -> int:
+    def _broken(self, exchange: Exchange, status: int, reason: str) -> Outcome:
+        return Outcome(Result.FAILED, status, reason, total_ns=self.elapsed(exchange), complete=False)
+
+    def elapsed(self, exchange: Exchange) -> int:
         return self._clock.monotonic_ns() - exchange.started_ns
 
 
@@ -120,18 +137,21 @@ def outbound(exchange: Exchange) -> Outbound:
     key = decision.request.idempotency_key or own_key
     return Outbound(
         method=method,
-        target=_target(route.path, head),
+        target=target(exchange),
         headers=headers,
         body=reader.data if reader.complete else reader.rest(),
-        idempotent=method in IDEMPOTENT or key is not None,
+        # A caller's key makes a retry safe only where the service is known to heed it.
+        idempotent=method in IDEMPOTENT or own_key is not None,
         idempotency_key=key,
     )
 
 
-def _target(rewritten: str | None, head: Head) -> str:
-    if rewritten is None:
+def target(exchange: Exchange) -> str:
+    """Path and query for the upstream: the route's path where it has one, else the caller's."""
+    route, head = exchange.decision.route, exchange.head
+    if route is None or route.path is None:
         return head.target
-    return f"{rewritten}?{head.query}" if head.query else rewritten
+    return f"{route.path}?{head.query}" if head.query else route.path
 
 
 async def _chunks(exchange: Exchange, reply: Reply, receive: Receive) -> AsyncIterator[bytes]:

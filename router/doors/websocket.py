@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from router.decision import NO_BODY, Outcome, Result
@@ -12,10 +13,10 @@ from router.doors.body import BodyReader, Receive
 from router.doors.forwarding import request_headers
 from router.doors.gateway import Gateway
 from router.doors.head import trusts
-from router.doors.relay import Exchange, Relay
+from router.doors.relay import Exchange, Relay, target
 from router.doors.responses import Send
 from router.doors.runtime import Observer, Runtime
-from router.errors import AuditError, DestinationError, RefusedError, StateError
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Socket
 
 HTTP_TO_CLOSE = {401: 3000, 403: 3003, 429: 1013, 503: 1013}
@@ -48,7 +49,7 @@ class WebSocketDoor:
                 self._observer.ended(exchange.decision, outcome)
                 await _reject(send, outcome.status)
             else:
-                await self._connect(exchange, scope, receive, send)
+                await self._relay.settle(exchange, self._passed(exchange, scope, receive, send))
 
     async def _decided(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, started_ns: int) -> Exchange:
         received_ns = self._clock.now_ns()
@@ -62,54 +63,55 @@ class WebSocketDoor:
         decision = await runtime.pipeline.decide(request, looked)
         return Exchange(runtime, head, decision, started_ns, BodyReader(receive, runtime.options.limits, None))
 
-    async def _connect(self, exchange: Exchange, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        decision, head = exchange.decision, exchange.head
+    async def _passed(self, exchange: Exchange, scope: Mapping[str, Any], receive: Receive, send: Send) -> Outcome:
+        decision, head, asked_ns = exchange.decision, exchange.head, self._clock.monotonic_ns()
         trusted = trusts(head.peer, exchange.runtime.options.trusted)
         headers = request_headers(head, decision, trusted_peer=trusted, idempotency_key=None, websocket=True)
         try:
-            destination = exchange.runtime.dispatcher.destination(decision)
-            socket = await destination.connect(_target(exchange), headers, scope.get("subprotocols", []))
+            socket = await exchange.runtime.dispatcher.connect(decision, target(exchange), headers, scope.get("subprotocols", []))
         except DestinationError as error:
             await _reject(send, error.status)
-            await self._relay.end(exchange, failure(error, self._clock.monotonic_ns() - exchange.started_ns))
-            return
-        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol})
-        reason = await _pump(socket, receive, send)
-        elapsed = self._clock.monotonic_ns() - exchange.started_ns
+            return failure(error, self._relay.elapsed(exchange))
+        except LockgateError as error:  # an obligation that cannot be met: nothing was sent
+            await _reject(send, 403)
+            return Outcome(Result.DENIED, 403, error.code, total_ns=self._relay.elapsed(exchange))
+        reason = await _through(socket, receive, send)
+        spent, total = self._clock.monotonic_ns() - asked_ns, self._relay.elapsed(exchange)
         result = Result.FAILED if reason else Result.ROUTED
-        await self._relay.end(exchange, Outcome(result, 101, reason, attempts=1, total_ns=elapsed, complete=not reason))
-
-
-def _target(exchange: Exchange) -> str:
-    route, head = exchange.decision.route, exchange.head
-    if route is None or route.path is None:
-        return head.target
-    return f"{route.path}?{head.query}" if head.query else route.path
+        return Outcome(result, 101, reason, attempts=1, upstream_ns=spent, total_ns=total, complete=not reason)
 
 
 async def _reject(send: Send, status: int) -> None:
     """Before the handshake is accepted a close is an HTTP 403 on the wire; the code tells those who can read it why."""
-    await send({"type": "websocket.close", "code": HTTP_TO_CLOSE.get(status, 1011)})
+    with suppress(OSError):  # the caller is gone, and needs no telling
+        await send({"type": "websocket.close", "code": HTTP_TO_CLOSE.get(status, 1011)})
+
+
+async def _through(socket: Socket, receive: Receive, send: Send) -> str:
+    """Accepts, and passes messages on. Returns a reason code where it ended badly, else an empty string."""
+    try:
+        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol})
+        return await _pump(socket, receive, send)
+    except DestinationError as error:
+        await _reject(send, error.status)
+        return error.code
+    except OSError:  # ASGI: the caller's connection is closed
+        return "client_gone"
+    finally:
+        await socket.close()
 
 
 async def _pump(socket: Socket, receive: Receive, send: Send) -> str:
-    """Both directions until one side ends. Returns a reason code where it ended badly, else an empty string."""
+    """Both directions until one side ends."""
     up = asyncio.ensure_future(_upwards(socket, receive))
     down = asyncio.ensure_future(_downwards(socket, send))
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        for done in (up, down):
-            if done.done():
-                return done.result()
-        return ""
-    except DestinationError as error:
-        await send({"type": "websocket.close", "code": 1011})
-        return error.code
+        return (up if up.done() else down).result()
     finally:
         for task in (up, down):
             task.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
-        await socket.close()
 
 
 async def _upwards(socket: Socket, receive: Receive) -> str:

@@ -1,0 +1,180 @@
+"""Every dispatched decision gets exactly one outcome, and streams leave room for others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapters.memory_destination import Answer, MemoryDestination, Visit
+from router.doors.gate import Gate
+from router.doors.websocket import WebSocketDoor
+from router.stages.rules import Rule, RuleIndex
+from router.system import SystemClock
+from tests.faults.gateway_harness import ALLOW, House
+
+PATIENCE_S = 5.0
+MASK = {**ALLOW, "obligations": [{"name": "mask_body"}]}
+CONNECT = [{"type": "websocket.connect"}]
+
+
+def outcomes(house: House) -> list[tuple[str, str]]:
+    return [(leaf["outcome"]["result"], leaf["outcome"]["reason"]) for leaf in house.leaves if leaf["schema"] == "lockgate.outcome.v1"]
+
+
+@pytest.mark.parametrize(("error", "reason"), [(ZeroDivisionError(), "internal"), (asyncio.CancelledError(), "interrupted")])
+async def test_what_nobody_foresaw_is_an_outcome(error: BaseException, reason: str) -> None:
+    """A dispatch that breaks in a new way, or is cut off by the end of the process, is on record once."""
+    house = House()
+    house.answer = error
+    with pytest.raises(type(error)):
+        await house.ask()
+    assert outcomes(house) == [("failed", reason)]
+    assert house.seen.outcomes[0].total_ns > 0
+
+
+async def test_a_callers_key_makes_no_retry_safe() -> None:
+    """Only a service that is known to heed Idempotency-Key may be asked twice to do what is no GET."""
+    for heeds in (False, True):
+        house = House()
+        if heeds:
+            options = replace(house.runtime.options, deduplicating=frozenset(("pay",)))
+            house.runtime = replace(house.runtime, options=options)
+        await house.ask(headers=[(b"idempotency-key", b"k-1")])
+        assert (house.reached[0].idempotent, house.reached[0].idempotency_key) == (heeds, "k-1")
+
+
+async def test_a_stream_without_a_body_is_a_plain_request() -> None:
+    """A GET on a streaming route does not become an upload, and can be tried again."""
+    house = House()
+    house.runtime = replace(house.runtime, options=replace(house.runtime.options, streams=frozenset(("pay",))))
+    await house.ask(b"", "PUT", "/payments/4711")
+    assert house.reached[0].body == b""
+
+
+async def visited(house: House, messages: list[dict[str, Any]], gone: bool = False) -> list[dict[str, Any]]:
+    """What a WebSocket's caller is sent."""
+    sent: list[dict[str, Any]] = []
+    sockets = WebSocketDoor(house.gateway, SystemClock(), house.seen)
+    coming = list(messages)
+
+    async def receive() -> Any:
+        return coming.pop(0) if coming else await asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        if gone:
+            raise ConnectionResetError
+        sent.append(message)
+
+    scope = {"type": "websocket", "raw_path": b"/chat", "query_string": b"", "client": ("127.0.0.1", 5), "headers": [(b"host", b"a")]}
+    async with asyncio.timeout(PATIENCE_S):
+        await sockets.handle(house.runtime, scope, receive, send)
+    return sent
+
+
+async def chatting(visit: Any, policy: dict[str, Any] = ALLOW) -> House:
+    house = House(policy={"admission": ALLOW, "decision": policy})
+    destination = MemoryDestination(house._handle, visit)
+    await destination.open()
+    await house.ledger.open()
+    stages = replace(house.runtime.pipeline.stages, rules=RuleIndex([Rule("chat", intent="cancel", route="pay", path="/chat")]))
+    house.runtime.pipeline.stages = stages
+    house.runtime = replace(
+        house.runtime,
+        dispatcher=replace(house.runtime.dispatcher, destinations={"pay": destination}),
+        options=replace(house.runtime.options, websockets=frozenset(("pay",))),
+    )
+    return house
+
+
+async def greeting(visit: Visit) -> None:
+    await visit.socket.send("hello")
+    await visit.socket.close(1000)
+
+
+async def test_a_websocket_has_an_outcome() -> None:
+    """Its messages pass, and its end is recorded."""
+    house = await chatting(greeting)
+    sent = await visited(house, CONNECT)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert outcomes(house) == [("routed", "")]
+
+
+async def test_a_websocket_that_cannot_be_masked_is_refused() -> None:
+    """An obligation that messages cannot meet stops the handshake; the service hears nothing."""
+    visits: list[Visit] = []
+
+    async def noted(visit: Visit) -> None:
+        visits.append(visit)
+
+    house = await chatting(noted, MASK)
+    assert [message["type"] for message in await visited(house, CONNECT)] == ["websocket.close"]
+    assert outcomes(house) == [("denied", "obligation_failed")]
+    assert visits == []
+
+
+async def test_a_caller_who_is_gone_before_the_accept_leaves_no_socket() -> None:
+    """The upstream's side is closed, and the outcome says why."""
+    closed = asyncio.Event()
+
+    async def waiting(visit: Visit) -> None:
+        assert await visit.socket.receive() is None
+        closed.set()
+
+    house = await chatting(waiting)
+    await visited(house, CONNECT, gone=True)
+    async with asyncio.timeout(PATIENCE_S):
+        await closed.wait()
+    assert outcomes(house) == [("failed", "client_gone")]
+
+
+async def test_a_stream_leaves_its_slot_to_others() -> None:
+    """A response that may last for hours does not count as a request in progress; what was dispatched is bounded by its destination."""
+    ending = asyncio.Event()
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await ending.wait()
+
+    house = House()
+    house.answer = Answer(200, [(b"content-type", b"text/event-stream")], events())
+    await house.ledger.open()
+    await house.destination.open()
+    gate = Gate(house.gateway, WebSocketDoor(house.gateway, SystemClock(), house.seen), house.seen, 1, 0)
+    gate.runtime = house.runtime
+    begun = asyncio.Event()
+
+    async def stay() -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+    def coming() -> Any:
+        messages = [{"type": "http.request", "body": b'{"message": "cancel"}'}]
+
+        async def receive() -> Any:
+            return messages.pop() if messages else await stay()
+
+        return receive
+
+    async def ask(sent: list[dict[str, Any]]) -> None:
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+            if message.get("body"):
+                begun.set()
+
+        fields = [(b"host", b"a"), (b"content-type", b"application/json"), (b"content-length", b"21")]
+        scope = {"type": "http", "method": "POST", "raw_path": b"/ask", "query_string": b"", "client": ("127.0.0.1", 5), "headers": fields}
+        await gate(scope, coming(), send)
+
+    first: list[dict[str, Any]] = []
+    second: list[dict[str, Any]] = []
+    streaming = asyncio.create_task(ask(first))
+    async with asyncio.timeout(PATIENCE_S):
+        await begun.wait()
+        house.answer = Answer(200, [], b"done")
+        await ask(second)
+        assert (first[0]["status"], second[0]["status"], streaming.done()) == (200, 200, False)
+        ending.set()
+        await streaming
