@@ -66,8 +66,9 @@ class Seen:
     def refused(self, code: str, status: int) -> None:
         self.refusals.append((code, status))
 
-    def ended(self, decision: Decision, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+    def ended(self, decision: Decision, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self.outcomes.append(outcome)
 
 
 class MemoryHolds:
