@@ -27,7 +27,7 @@ from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
 from router.system import SystemClock, settle_memory
-from router.telemetry.exporting import Exporters, export_collector
+from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
@@ -107,7 +107,7 @@ class ControlProcess:
         sock = listen(address.host, address.port)
         audit = AuditQuestions(workspace, evidence.keys, evidence)
         status = ProcessStatus(supervisor, reloader, evidence.ledger, lambda: reviews.pending)
-        self._exported = export_collector(workspace.config.telemetry.otlp, "control", status)
+        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, reviews.api, status, self._clock)
         running = server(create_app(control.services), grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))  # 6

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from router.telemetry import names
@@ -26,7 +27,7 @@ from router.telemetry.reach import Logs, Numbers, Spans, quiet_sdk
 from router.telemetry.tracing import GivenIds
 
 EVERY_S = 15.0
-LAST_S = 4.0  # for what is left when the process ends; what has not gone by then is given up
+LAST_S = 3.0  # for what is left when the process ends; what has not gone by then is given up
 
 
 @dataclass(slots=True)
@@ -95,11 +96,19 @@ def make_exporters(endpoint: str, instance: str) -> Exporters:
     return Exporters(resource, tracers, loggers, spans, logs, Numbers(base))
 
 
-def export_collector(endpoint: str | None, instance: str, collector: Collector) -> Exporters | None:
-    """Exports the collector's figures and this process's log lines; `collect` is called on a thread of the exporter's."""
+class _Figures(Collector):
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+
+def export_figures(endpoint: str | None, instance: str, collect: Callable[[], Iterable[Metric]]) -> Exporters | None:
+    """Exports what `collect` gives, which is called on a thread of the exporter's, and this process's log lines."""
     if endpoint is None:
         return None
     registry, exporters = CollectorRegistry(), make_exporters(endpoint, instance)
-    registry.register(collector)
+    registry.register(_Figures(collect))
     exporters.start(registry)
     return exporters

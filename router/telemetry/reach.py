@@ -19,24 +19,28 @@ log = logging.getLogger("lockgate.telemetry")
 TIMEOUT_S = 5.0  # of one export with all its tries
 
 
-class LastWord(logging.Handler):
-    """Takes the SDK's own log lines in, so that the latest can be told as the reason."""
+class FirstWord(logging.Handler):
+    """Takes the SDK's own log lines in: the first of a failing try says what is wrong, those after it only that it was given up."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.said = ""
+        self._said = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said = record.getMessage()
+        self._said = self._said or record.getMessage()
+
+    def take(self) -> str:
+        said, self._said = self._said, ""
+        return said or "no reason given"
 
 
-LAST_WORD = LastWord()
+FIRST_WORD = FirstWord()
 
 
 def quiet_sdk() -> None:
     sdk = logging.getLogger("opentelemetry")
     sdk.propagate = False
-    sdk.handlers[:] = [LAST_WORD]
+    sdk.handlers[:] = [FIRST_WORD]
 
 
 class Reach:
@@ -49,8 +53,9 @@ class Reach:
 
     def note(self, result: Enum) -> None:
         arrives = result.name == "SUCCESS"
+        reason = "" if arrives else FIRST_WORD.take()
         if self.arrives and not arrives:
-            log.warning("%s do not reach %s and are dropped meanwhile: %s", self._kind, self._endpoint, LAST_WORD.said)
+            log.warning("%s do not reach %s and are dropped meanwhile: %s", self._kind, self._endpoint, reason)
         elif arrives and not self.arrives:
             log.warning("%s reach %s again", self._kind, self._endpoint)
         self.arrives = arrives

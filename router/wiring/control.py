@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
@@ -175,7 +174,7 @@ class LedgerState(Protocol):
     async def ping(self) -> None: ...
 
 
-class ProcessStatus(Collector):
+class ProcessStatus:
     """Implements the control API's status port."""
 
     def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
@@ -200,7 +199,7 @@ class ProcessStatus(Collector):
         if not self._reloading.workspace.config.telemetry.prometheus:
             raise RefusedError("telemetry.prometheus is off in the configuration.", "metrics_off", 404)
         pages = {str(index): str(page) for index, page in await self._supervised.ask("metrics")}
-        return merge(pages, self.collect())
+        return merge(pages, self.figures())
 
     def describe(self) -> Json:
         workspace = self._reloading.workspace
@@ -221,8 +220,8 @@ class ProcessStatus(Collector):
         await self._reloading.reload()
         return self.describe()
 
-    def collect(self) -> list[Metric]:
-        """The figures of the whole; also what is exported over OTLP for the control process."""
+    def figures(self) -> list[Metric]:
+        """Of the whole, as they are now."""
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
