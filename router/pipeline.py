@@ -95,7 +95,7 @@ class Pipeline:
         if admission.effect is not Effect.ALLOW:
             decision = self._refused_at_admission(request, admission, timings)
         else:
-            decision, document = await self._weigh(request, looked, admission, timings)
+            decision, document = await self._weigh(request, looked, admission, document, timings)
         await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
         return decision
 
@@ -104,7 +104,7 @@ class Pipeline:
         await self._recorder.ended(decision, outcome)
 
     async def _weigh(
-        self, request: Request, looked: Looked | None, admission: Verdict, timings: _Timings
+        self, request: Request, looked: Looked | None, admission: Verdict, admitted: Mapping[str, Any], timings: _Timings
     ) -> tuple[Decision, Mapping[str, Any]]:
         stages = self.stages
         signals = stages.signals.inspect(request)  # 2
@@ -117,7 +117,7 @@ class Pipeline:
         risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4
         timings.lap("risk")
         provisional = stages.routing.provisional(classification)
-        document = policy_input(request, signals, classification, risk, intent, provisional)
+        document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
         verdict = await self._judge("decision", classification.intent, document)  # 5
         timings.lap("policy")
         route, verdict = stages.routing.final(provisional, verdict)  # 6

@@ -12,8 +12,11 @@ from router.ports import Clock, Ledger, SubjectKeys
 
 
 class LedgerRecorder:
-    def __init__(self, ledger: Ledger, keys: SubjectKeys, clock: Clock) -> None:
+    """`outcomes` is where second records go, if they may take longer than the first."""
+
+    def __init__(self, ledger: Ledger, keys: SubjectKeys, clock: Clock, outcomes: Ledger | None = None) -> None:
         self._ledger = ledger
+        self._outcomes = outcomes or ledger
         self._keys = keys
         self._clock = clock
 
@@ -28,7 +31,7 @@ class LedgerRecorder:
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
         key_id, key = await self._keys.key_for(decision.request.subject.id)
-        await self._ledger.append(outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key))
+        await self._outcomes.append(outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key))
 
 
 class NoRecorder:

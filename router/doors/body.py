@@ -33,9 +33,11 @@ class BodyLimits:
 class BodyReader:
     """Reads at most the view before the decision; the rest streams through `rest` afterwards, counted and hashed on its way."""
 
-    def __init__(self, receive: Receive, limits: BodyLimits, declared: int | None) -> None:
+    def __init__(self, receive: Receive, limits: BodyLimits, declared: int | None, *, empty: bool = False) -> None:
+        """`empty`: the header says that there is no body, so its end comes with the header and needs no timer."""
         self._receive = receive
         self._limits = limits
+        self._empty = empty
         self._digest = hashlib.sha256()
         self._size = 0
         self.data = b""
@@ -45,14 +47,18 @@ class BodyReader:
 
     async def read_view(self) -> None:
         """Raises RefusedError (408 too slow, 413 too large) and ClientGoneError."""
-        chunks: list[bytes] = []
+        chunks = [await self._next()] if self._empty else []
+        if not self.complete:
+            await self._read_in_time(chunks)
+        self.data = b"".join(chunks)
+
+    async def _read_in_time(self, chunks: list[bytes]) -> None:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 while not self.complete and self._size <= self._limits.view:
                     chunks.append(await self._next())
         except TimeoutError:
             raise too_slow() from None
-        self.data = b"".join(chunks)
 
     async def rest(self) -> AsyncIterator[bytes]:
         """What was read, then what is still to come. Raises as `read_view`."""

@@ -37,7 +37,7 @@ class Gateway:
         started_ns = self._clock.monotonic_ns()
         try:
             head = self.read_head(runtime, scope)
-            reader = BodyReader(receive, runtime.options.limits, head.content_length)
+            reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
             decision = await runtime.pipeline.decide(request, looked)  # 5
         except RefusedError as error:

@@ -20,22 +20,43 @@ from router.review.packing import pack_held
 KEYS_CACHED = 10_000
 
 
+LINGER_S = 0.005
+
+
 class RemoteLedger:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._loop = asyncio.get_running_loop()
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[int]] = []
+        self._sending: asyncio.Handle | None = None
+        self._urgent = False
 
     async def append(self, entry: Entry) -> int:
+        if not self._urgent:
+            self._urgent = True
+            self._send_by(self._loop.call_soon(self._send))
+        return await self._add(entry)
+
+    async def append_later(self, entry: Entry) -> int:
+        """Travels with the next urgent record, at most `LINGER_S` from now."""
+        if self._sending is None:
+            self._send_by(self._loop.call_later(LINGER_S, self._send))
+        return await self._add(entry)
+
+    def _send_by(self, handle: asyncio.Handle) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+        self._sending = handle
+
+    def _add(self, entry: Entry) -> asyncio.Future[int]:
         future: asyncio.Future[int] = self._loop.create_future()
-        if not self._entries:
-            self._loop.call_soon(self._send)
         self._entries.append(entry)
         self._waiting.append(future)
-        return await future
+        return future
 
     def _send(self) -> None:
+        self._sending, self._urgent = None, False
         waiting, self._waiting = self._waiting, []
         entries, self._entries = self._entries, []
         answer = self._peer.begin(APPEND, [(entry.leaf, entry.sealed, entry.key_id) for entry in entries])
@@ -46,6 +67,20 @@ class RemoteLedger:
             await self._peer.call(PING_LEDGER)
         except RemoteError as error:
             raise AuditError(str(error)) from None
+
+
+class Outcomes:
+    """The same ledger for records of what has happened already: nobody waits for them, so they save a commit by sharing one. A crash
+    before it leaves a decision without an outcome, as a crash before the outcome was known does."""
+
+    def __init__(self, ledger: RemoteLedger) -> None:
+        self._ledger = ledger
+
+    async def append(self, entry: Entry) -> int:
+        return await self._ledger.append_later(entry)
+
+    async def ping(self) -> None:
+        await self._ledger.ping()
 
 
 def _settle(answer: asyncio.Future[Any], waiting: Sequence[asyncio.Future[int]]) -> None:

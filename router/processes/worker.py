@@ -23,7 +23,7 @@ from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect
 from router.processes import messages
 from router.processes.refusals import Refusals
-from router.processes.remote import RemoteLedger, RemoteReviews, RemoteSubjectKeys
+from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
 from router.snapshot import Snapshot
 from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
@@ -189,14 +189,16 @@ class Worker:
 
 
 def _services(peer: Peer, workers: int) -> Services:
+    ledger = RemoteLedger(peer)
     return Services(
-        ledger=RemoteLedger(peer),
+        ledger=ledger,
         keys=RemoteSubjectKeys(peer),
         reviews=RemoteReviews(peer),
         clock=SystemClock(),
         ids=UuidV7(),
         random=SystemRandom(),
         workers=workers,
+        outcomes=Outcomes(ledger),
     )
 
 

@@ -28,13 +28,13 @@ def policy_input(
     risk: Risk,
     intent: IntentEntry | None,
     route: Route | None,
+    admission: Mapping[str, Any] | None = None,
 ) -> Document:
-    """`intent` is the catalog's entry of the classification's intent; `route` where the request would go."""
+    """`intent` is the catalog's entry of the classification's intent; `route` where the request would go; `admission` the document that
+    was made of this request before, if one was."""
     return {
-        "version": VERSION,
+        **(admission or admission_input(request)),
         "entry": "decision",
-        "request": _request(request),
-        "subject": _subject(request.subject),
         "signals": _signals(signals),
         "classification": _classification(classification),
         "risk": {"level": risk.level.value, "score": risk.score, "contributions": {each.name: each.score for each in risk.contributions}},

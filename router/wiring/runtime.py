@@ -34,7 +34,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives every configuration."""
+    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -43,6 +43,7 @@ class Services:
     ids: Ids
     random: Random
     workers: int = 1
+    outcomes: Ledger | None = None
 
 
 class RecorderWrapper(Protocol):
@@ -89,7 +90,7 @@ async def build(
 def _runtime(
     workspace: Workspace, stages: Stages, services: Services, telemetry: RecorderWrapper, destinations: Destinations, identity: Identity
 ) -> Runtime:
-    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock))
+    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
     return Runtime(
         pipeline=Pipeline(stages, recorder, services.clock, services.ids),
         dispatcher=Dispatcher(destinations.by_route, stages.signals.mask),

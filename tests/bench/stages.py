@@ -68,7 +68,7 @@ class Sample:
         async def receive() -> Any:
             return {"type": "http.request", "body": self.body, "more_body": False}
 
-        reader = BodyReader(receive, self.parts.runtime.options.limits, len(self.body))
+        reader = BodyReader(receive, self.parts.runtime.options.limits, len(self.body), empty=not self.body)
         await reader.read_view()
         return reader
 
