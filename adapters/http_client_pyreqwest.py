@@ -62,6 +62,8 @@ class PyreqwestClient:
                 builder = builder.body_stream(body)
             # 0: hand over the head at once. The default waits for 64 KiB or the end, which would hold back every event stream.
             request = builder.streamed_read_buffer_limit(0).build_streamed()
+        except UnicodeDecodeError:
+            raise failure("request_unsendable", "a header field is not UTF-8, so the request cannot be sent as it is") from None
         except ValueError as error:
             raise failure("request_unsendable", f"the request cannot be sent as it is: {error}") from error
         try:

@@ -43,6 +43,7 @@ UNFIT_METHODS = frozenset(("CONNECT", "TRACE"))  # a tunnel that nobody judges; 
 _CACHED_CHARS = 256  # what strangers may make longer is never kept
 _ADDRESS_CHARS = 64
 _FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../", "/.;", "/..;")  # with `;` some servers cut the segment there
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,253})(?::[0-9]{1,5})?")
 _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -94,6 +95,8 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
     host = fields.get(b"host")
     if host is None and scope.get("http_version") != "1.0":
         raise RefusedError("The request has no Host header.", "host_missing", 400)
+    if host is not None and not _HOST.fullmatch(host):
+        raise RefusedError("The Host header names no host.", "host_invalid", 400)  # RFC 9112 §3.2
     return Head(
         method=method,
         host=(host or b"").decode("latin-1").lower(),

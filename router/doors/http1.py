@@ -87,8 +87,15 @@ class GuardedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._disarm()
         self._header_complete = True
+        if self._host_is_doubtful():
+            self._refuse(400, "ambiguous_host", "The request's target names another host than its Host header.")
         if not self._refused:
             super().on_headers_complete()
+
+    def _host_is_doubtful(self) -> bool:
+        """A target with a host of its own outranks the Host field (RFC 9112 §3.2.2), which is the one that policy sees."""
+        authority = self.url.partition(b"://")[2].partition(b"/")[0].lower()
+        return self.url[:1] not in (b"/", b"*") and all(value.lower() != authority for name, value in self.headers if name == b"host")
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
