@@ -180,6 +180,55 @@ def test_a_request_without_a_host_is_refused(lockgate: Lockgate) -> None:
     assert (answer.status, answer.code) == (400, "host_missing")
 
 
+@pytest.mark.parametrize("host", ["", "a b", "yard/../x", "user@yard", "yard:port", "[::1"])
+def test_a_host_that_is_none_is_refused(lockgate: Lockgate, host: str) -> None:
+    """RFC 9112 §3.2: an invalid Host is 400."""
+    answer = raw(lockgate.gateway, head(lockgate, request="GET /echo/x HTTP/1.1", host=f"host: {host}"))
+    assert (answer.status, answer.code) == (400, "host_invalid")
+    assert lockgate.arrivals() == []
+
+
+def test_a_target_with_a_host_of_its_own_must_be_of_one_mind(lockgate: Lockgate) -> None:
+    """An absolute target is served where its host is the Host field's, and refused where policy would judge another one than it names."""
+    same = raw(lockgate.gateway, head(lockgate, request="GET http://yard/echo/x HTTP/1.1"))
+    other = raw(lockgate.gateway, head(lockgate, request="GET http://other/echo/x HTTP/1.1"))
+    assert (same.status, same.json["target"]) == (200, "/echo/x")
+    assert (other.status, other.code) == (400, "ambiguous_host")
+    assert len(lockgate.arrivals()) == 1
+
+
+def test_a_tunnel_is_refused(lockgate: Lockgate) -> None:
+    """CONNECT is not served, and what follows it is not read as a request."""
+    answer = raw(lockgate.gateway, head(lockgate, request="CONNECT other:443 HTTP/1.1") + head(lockgate, request="GET /echo/x HTTP/1.1"))
+    assert (answer.status, bool(answer.code)) == (400, True)
+    assert lockgate.arrivals() == []
+
+
+def test_an_upgrade_to_another_protocol_is_ignored(lockgate: Lockgate) -> None:
+    """Only WebSocket is spoken beside HTTP/1.1: an offer of HTTP/2 is served as the plain request that it is, and not passed on."""
+    answer = raw(lockgate.gateway, head(lockgate, "connection: upgrade", "upgrade: h2c", request="GET /echo/x HTTP/1.1"))
+    assert answer.status == 200
+    assert "upgrade" not in dict(answer.json["headers"])
+
+
+def test_trailers_are_no_header_fields(lockgate: Lockgate) -> None:
+    """What follows a chunked body changes nothing of the header that was judged."""
+    trailers = b"4\r\nbody\r\n0\r\nx-lockgate-subject: root\r\nx-late: 1\r\nhost: other\r\n\r\n"
+    answer = raw(lockgate.gateway, head(lockgate, "transfer-encoding: chunked") + trailers)
+    assert answer.status == 200
+    seen = answer.json["headers"]
+    assert [value for name, value in seen if name == "x-lockgate-subject"] == ["ann"]
+    assert "x-late" not in dict(seen)
+
+
+def test_header_bytes_that_cannot_be_passed_on_are_told(lockgate: Lockgate) -> None:
+    """A field that the client library cannot send unchanged is 400, in a sentence of ours."""
+    answer = raw(lockgate.gateway, head(lockgate, "x-odd: \xff\xfe", request="GET /echo/x HTTP/1.1"))
+    assert (answer.status, answer.code) == (400, "request_unsendable")
+    assert "codec" not in answer.json["detail"]
+    assert lockgate.arrivals() == []
+
+
 def test_too_many_headers_are_refused(lockgate: Lockgate) -> None:
     """More fields than the limit are 431."""
     answer = raw(lockgate.gateway, head(lockgate, *(f"x-{number}: 1" for number in range(60))))
