@@ -15,7 +15,7 @@ ERROR_TYPE = "error.type"
 # The configuration that judged, as a flag evaluation: which variant was live.
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
-# Classification by a model.
+# Classification by a model; these conventions have moved to a repository of their own, under the same names.
 GENAI_OPERATION = "gen_ai.operation.name"
 GENAI_PROVIDER = "gen_ai.provider.name"
 GENAI_MODEL = "gen_ai.request.model"

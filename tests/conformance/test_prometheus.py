@@ -1,0 +1,104 @@
+"""The page that Prometheus scrapes, from a running Lockgate with two workers, read by the strict OpenMetrics parser."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_strictly
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from router.telemetry.names import METRICS
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, company
+from tests.e2e.yard import load, save
+
+
+class Page(Collector):
+    def __init__(self, text: str) -> None:
+        self.families = list(text_string_to_metric_families(text))
+
+    def collect(self) -> list[Metric]:
+        return self.families
+
+
+@pytest.fixture(scope="module")
+def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with company(tmp_path_factory.mktemp("prometheus"), "--workers", "2") as running:
+        running.ask("ann", "GET", "/items/7")
+        running.ask("ann", "GET", "/lonely/x")
+        running.ask("ann", "GET", "/secret/x")
+        running.ask(None, "GET", "/items/7")
+        running.decide("checkout", {"method": "GET", "path": "/items/7"})
+        yield running
+
+
+def page(lockgate: Lockgate) -> str:
+    return lockgate.control("GET", "/metrics").body.decode()
+
+
+@pytest.fixture(scope="module")
+def text(lockgate: Lockgate) -> str:
+    def complete() -> str:
+        now = page(lockgate)
+        return now if 'result="decided"' in now and 'result="failed"' in now else ""
+
+    return until(complete, "every kind of request was counted")
+
+
+def test_the_strict_parser_takes_it(text: str) -> None:
+    """Types, suffixes, bucket order, `+Inf`, counts and duplicate series are as the OpenMetrics standard wants them."""
+    registry = CollectorRegistry()
+    registry.register(Page(text))
+    assert {family.type for family in read_strictly(generate_latest(registry).decode())} == {"counter", "gauge", "histogram"}
+
+
+def test_a_family_stands_once_with_its_help(text: str) -> None:
+    """The pages of several workers are one: one TYPE and one HELP for every name, none of them empty."""
+    for word in ("# TYPE ", "# HELP "):
+        lines = [line.removeprefix(word).split(" ", 1) for line in text.splitlines() if line.startswith(word)]
+        assert max(Counter(name for name, _ in lines).values()) == 1
+        assert all(about.strip() for _, about in lines)
+    assert len(list(text_string_to_metric_families(text))) == text.count("# HELP ")
+    assert 'worker="0"' in text
+    assert 'worker="1"' in text
+
+
+def test_every_documented_metric_is_there(text: str) -> None:
+    """What the table of names promises is served, under its name with underscores and its unit, and nothing else is."""
+    served = {family.name for family in text_string_to_metric_families(text)}
+    assert {name.removesuffix("_seconds") for name in served} == {name.replace(".", "_") for name in METRICS}
+
+
+def test_callers_cannot_add_series(lockgate: Lockgate) -> None:
+    """Paths, methods, hosts and credentials that somebody makes up raise counts and never the number of series."""
+
+    def probe(number: int) -> None:
+        lockgate.ask("ann", "GET", f"/items/{number}?q={number}", host=f"h{number}.example")
+        lockgate.ask("ann", f"METHOD{number}", f"/made/up/{number}")
+        lockgate.ask(None, "GET", f"/{number}", authorization=f"Bearer wrong-{number}")
+
+    def series() -> set[str]:
+        return {line.rpartition(" ")[0] for line in page(lockgate).splitlines() if 'worker="' in line}
+
+    def by_any_worker() -> set[str]:
+        return {name.replace('worker="1"', 'worker="0"') for name in series()}
+
+    for number in range(10):
+        probe(number)
+    until(lambda: page(lockgate).count('reason="credential_'), "refusals were counted")
+    before = by_any_worker()
+    for number in range(10, 40):
+        probe(number)
+    assert by_any_worker() == before
+
+
+def test_the_page_can_be_switched_off(lockgate: Lockgate) -> None:
+    """Without `telemetry.prometheus` there is no page, and it is said why; the setting is taken up by a reload."""
+    save(lockgate.yard.config, load(lockgate.yard.config) | {"telemetry": {"prometheus": False}})
+    until(lambda: lockgate.control("GET", "/metrics").status == 404, "the page was gone")
+    assert lockgate.control("GET", "/metrics").code == "metrics_off"
