@@ -18,6 +18,7 @@ from router.ports import Clock
 from router.workspace import Workspace
 
 API_KEYS_FILE = "identity.sqlite"
+REFETCH_S = 10.0  # what a token with an unknown key may cost its issuer: one request in this time for every worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def _fetched(config: IdentityConfig, clock: Clock, before: Mapping[str, Fe
     """Key sets by URL; new ones are opened."""
     found: dict[str, FetchedKeys] = {}
     for url in {issuer.jwks.url for issuer in config.jwt if issuer.jwks.url is not None}:
-        found[url] = before.get(url) or FetchedKeys(JwksUrl(url), clock)
+        found[url] = before.get(url) or FetchedKeys(JwksUrl(url), clock, pause=REFETCH_S)
         if url not in before:
             await found[url].open()
     return found
