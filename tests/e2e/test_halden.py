@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from websockets.sync.client import connect
 
+from examples.halden.demo.__main__ import MODELS
 from examples.halden.demo.company import SERVICES, Company, free_ports
 from examples.halden.demo.people import make_credentials
-from tests.e2e.processes import until
+from tests.e2e.processes import ROOT, until
 from tests.e2e.wire import Answer, ask, closing_connection
 
 
@@ -51,14 +54,23 @@ def halden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halden]:
     names = ("gateway", "decide", "control", *SERVICES)
     company = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)))
     credentials = make_credentials(folder / "state", folder / "jwks.json")
+    keep_models(folder / "state/models", into_state=True)
     try:
         company.start_services()
         company.start_lockgate()
+        keep_models(folder / "state/models", into_state=False)
         yield Halden(company, credentials)
     finally:
         company.stop()
         for process in company.processes.values():
             assert not [each for each in psutil.process_iter() if _is_of(each.pid, process.pid)]
+
+
+def keep_models(state: Path, *, into_state: bool) -> None:
+    """As the demonstration does: what was trained from the same examples before need not be trained again."""
+    source, target = (ROOT / MODELS, state) if into_state else (state, ROOT / MODELS)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def _is_of(pid: int, leader: int) -> bool:
