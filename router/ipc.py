@@ -25,7 +25,8 @@ log = logging.getLogger("lockgate.ipc")
 
 
 class RemoteError(LockgateError):
-    """The other side answered with an error, or is gone (`peer_gone`), or was asked too much at once (`call_too_large`)."""
+    """The other side answered with an error, or is gone (`peer_gone`), or was asked too much at once (`call_too_large`) or what
+    cannot be put into a message (`call_unsendable`)."""
 
     code = "peer_gone"
 
@@ -65,7 +66,14 @@ class Peer(asyncio.Protocol):
             future.set_exception(RemoteError("the other process is gone"))
             return future
         self._number += 1
-        self._write(self._number, kind, payload)
+        try:
+            self._write(self._number, kind, payload)
+        except RemoteError as error:
+            future.set_exception(error)
+            return future
+        except (TypeError, ValueError, OverflowError) as error:  # nothing that can be packed
+            future.set_exception(RemoteError(f"'{kind}' cannot be sent: {error}", "call_unsendable"))
+            return future
         self._waiting[self._number] = future
         return future
 

@@ -129,11 +129,17 @@ async def test_a_caller_may_stop_waiting() -> None:
         assert here._waiting == {}
 
 
-async def test_what_cannot_be_sent_is_the_callers_error() -> None:
-    """A value that has no wire form fails at once and leaves nothing waiting."""
+@pytest.mark.parametrize(
+    ("payload", "code"), [(object(), "call_unsendable"), ("\ud800", "call_unsendable"), (b"x" * 200, "call_too_large")], ids=repr
+)
+async def test_what_cannot_be_sent_fails_its_call_alone(payload: Any, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beginning a call never raises: whoever waits for the answer hears of it, and later calls go on."""
+    monkeypatch.setattr(ipc, "MAX_FRAME", 100)
     async with pair() as (here, _):
-        with pytest.raises(TypeError):
-            await here.call("echo", object())
+        answer = here.begin("echo", payload)
+        with pytest.raises(RemoteError) as caught:
+            await answer
+        assert caught.value.code == code
         assert here._waiting == {}
         assert await here.call("echo", 1) == 1
 
