@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
 import sys
@@ -12,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import uvloop
 
 from tests.bench import added_cpu, encoder, latency, ledger, running, stages
 from tests.bench.parts import parts
@@ -66,9 +67,9 @@ def _options() -> argparse.Namespace:
 def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict[str, Callable[[], None]]:
     many, count = effort.repetitions, effort.requests
     return {
-        "stages": lambda: asyncio.run(_stages(report, folder, origin, effort)),
-        "encoder": lambda: asyncio.run(_encoder(report, folder, origin, effort)),
-        "ledger": lambda: asyncio.run(ledger.measure(report, folder, many, 60)),
+        "stages": lambda: uvloop.run(_stages(report, folder, origin, effort)),
+        "encoder": lambda: uvloop.run(_encoder(report, folder, origin, effort)),
+        "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),

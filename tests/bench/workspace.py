@@ -85,7 +85,7 @@ class Mixed:
 def fresh_text(number: int) -> str:
     """About twelve tokens, another one for every number."""
     dice = random.Random(number)
-    return f"payment {1000 + number} to {dice.choice(_CITIES)} {dice.choice(_CITIES)}, {dice.choice(_ASKED)}?"
+    return f"where is payment {1000 + number} to {dice.choice(_CITIES)}, {dice.choice(_ASKED)}?"
 
 
 def make_workspace(folder: Path, upstream: str, client: str = "pyreqwest") -> Workspace:
