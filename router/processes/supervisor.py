@@ -40,8 +40,8 @@ class Worker:
 
     async def take(self, assignment: Assignment) -> None:
         """Raises RemoteError with the worker's own fault."""
-        await self.peer.call(messages.PREPARE, [assignment.snapshot, assignment.model])
-        await self.peer.call(messages.ACTIVATE, assignment.digest)
+        await _within(PREPARE_S, self.peer.call(messages.PREPARE, [assignment.snapshot, assignment.model]))
+        await _within(ANSWER_S, self.peer.call(messages.ACTIVATE, assignment.digest))
 
 
 class Supervisor:
@@ -112,26 +112,38 @@ class Supervisor:
                 pause = FIRST_PAUSE_S
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
-            with contextlib.suppress(LockgateError):
+            try:
                 await self._spawn(index)
+            except (LockgateError, OSError) as error:
+                log.error("worker %d could not be started: %s", index, error)
 
     async def _spawn(self, index: int) -> None:
+        worker = self._workers[index] = await self._started(index)
+        try:
+            async with self._changing:
+                if self._current is not None:
+                    await worker.take(self._current)
+        except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
+            worker.process.kill()
+            raise
+
+    async def _started(self, index: int) -> Worker:
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno(), *(sock.fileno() for sock in self._listening)]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "router.processes.worker",
-            *map(str, (index, self._count, *descriptors)),
-            pass_fds=descriptors,
-            env=_environment(),
-        )
-        theirs.close()
-        worker = Worker(index, process, await connect(ours, self._handlers()))
-        self._workers[index] = worker
-        async with self._changing:
-            if self._current is not None:
-                await worker.take(self._current)
+        with theirs, contextlib.ExitStack() as undone:
+            undone.callback(ours.close)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # nothing is imported from the folder that we happen to be started in
+                "-m",
+                "router.processes.worker",
+                *map(str, (index, self._count, *descriptors)),
+                pass_fds=descriptors,
+                env=_environment(),
+            )
+            peer = await connect(ours, self._handlers())
+            undone.pop_all()
+        return Worker(index, process, peer)
 
 
 async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:

@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 async def prepare_model(config: Path, progress: Progress) -> str | None:
     """The directory of the model that fits the workspace, trained if need be. Raises ConfigError."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "router.processes.training", str(config), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", "router.processes.training", str(config), stdout=asyncio.subprocess.PIPE
     )
     told: dict[str, Any] = {}
     if child.stdout is not None:
