@@ -16,10 +16,12 @@ from router.errors import ConfigError, LockgateError
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
+from router.telemetry.logs import configure_logs
 from router.workspace import Snapshot, Workspace, parse, read, watched
 
 log = logging.getLogger("lockgate.reload")
 SETTLE_MS = 200  # editors write a file in several steps
+LOOK_S = 5.0
 
 
 class Follower(Protocol):
@@ -76,24 +78,28 @@ class Reloader:
         model = await prepare_model(self._path, self._progress)
         digests = workspace.digests
         await self._supervisor.change(Assignment(digests.config, snapshot.to_bytes(), model))
-        await self._follower.follow(workspace)
+        # It serves from here on, whatever else fails; a later reload must compare with it.
         self.workspace, self._files, self.taken_up_s = workspace, watched(snapshot), time.monotonic()
+        await self._follower.follow(workspace)
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
         await self._evidence.system("config_changed", told)
+        configure_logs(workspace.config.telemetry.log)
         log.info("configuration %s is live", digests.config[:12])
 
     async def watch(self) -> None:
-        """Reloads when a file of the workspace changes, or when woken."""
+        """Reloads when a file of the workspace changes, or when woken; once more for what changed while a reload ran."""
         while True:
-            changed = asyncio.ensure_future(self._changed())
-            woken = asyncio.ensure_future(self._woken.wait())
+            folders = self._folders()
+            watching = asyncio.create_task(self._wake_on_change(folders))
             try:
-                await asyncio.wait((changed, woken), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(0)  # it watches now, so that what changed before is seen by the first reload
+                self.wake()
+                while folders == self._folders():
+                    await self._woken.wait()
+                    self._woken.clear()
+                    await self._quietly()
             finally:
-                changed.cancel()
-                woken.cancel()
-            self._woken.clear()
-            await self._quietly()
+                watching.cancel()
 
     async def _quietly(self) -> None:
         try:
@@ -103,11 +109,18 @@ class Reloader:
         except Exception:  # the watch must go on
             log.exception("reloading failed in a way that nobody foresaw; the last good configuration serves on")
 
-    async def _changed(self) -> None:
-        """Returns when something in the folders of the workspace's files changed."""
-        folders = sorted({file.parent for file in self._files if file.parent.is_dir()})
-        async for _ in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False, raise_interrupt=False):
-            return
+    def _folders(self) -> list[Path]:
+        return sorted({file.parent for file in self._files if file.parent.is_dir()})
+
+    async def _wake_on_change(self, folders: list[Path]) -> None:
+        try:
+            async for _ in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False):
+                self.wake()
+        except (OSError, RuntimeError) as error:  # such as the system's limit on watches
+            log.warning("the workspace cannot be watched, so it is looked at every %g seconds: %s", LOOK_S, error)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.wake()
 
 
 def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
@@ -116,5 +129,7 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
     changed = [name for name in names if getattr(before, name) != getattr(after, name)]
     if before.gateway.listen != after.gateway.listen or before.gateway.limits != after.gateway.limits:
         changed.append("gateway.listen and gateway.limits")
+    if before.telemetry.otlp != after.telemetry.otlp:
+        changed.append("telemetry.otlp")
     if changed:
         raise ConfigError(f"A change of {', '.join(changed)} needs a restart; nothing of the changed workspace is used until then.")

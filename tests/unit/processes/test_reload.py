@@ -1,0 +1,87 @@
+"""No change of the workspace is missed, and a workspace that cannot be watched is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import watchfiles
+
+from router.processes import reload
+from router.processes.reload import Reloader
+
+PATIENCE_S = 10.0
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110  # what is waited for tells nobody
+            await asyncio.sleep(0.01)
+
+
+class Counting(Reloader):
+    """Counts reloads instead of making them; each waits for `going`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "lockgate.yaml", None, None, None, None, None, lambda *_: None)  # type: ignore[arg-type]  # none is asked
+        self.begun = 0
+        self.going = asyncio.Event()
+
+    async def reload(self) -> str:
+        self.begun += 1
+        await self.going.wait()
+        return ""
+
+    async def until(self, begun: int) -> None:
+        await eventually(lambda: self.begun >= begun)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = tmp_path / "lockgate.yaml"
+    made.write_text("a")
+    monkeypatch.setattr(reload, "watched", lambda _: [made])
+    return made
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_change_during_a_reload_is_taken_up_after_it(file: Path) -> None:
+    """Training takes seconds, in which people go on editing."""
+    reloader = Counting(file.parent)
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        await reloader.until(1)
+        await asyncio.to_thread(file.write_text, "b")
+        await eventually(reloader._woken.is_set)
+        reloader.going.set()
+        await reloader.until(2)
+    finally:
+        await ended(watching)
+
+
+async def test_a_workspace_that_cannot_be_watched_is_looked_at(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Now and then, and not in a loop without a pause."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError("inotify watch limit reached")
+
+    monkeypatch.setattr(watchfiles, "awatch", refused)
+    monkeypatch.setattr(reload, "LOOK_S", 0.05)
+    reloader = Counting(file.parent)
+    reloader.going.set()
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        await reloader.until(3)
+        assert caplog.text.count("watch limit reached") == 1
+    finally:
+        await ended(watching)
