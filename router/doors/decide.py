@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.decision import NO_BODY, BodyView, Decision, Subject
 from router.decision import Request as Asked
 from router.decision_json import decision_document
-from router.doors.body import whole_body_view
+from router.doors.body import too_large, whole_body_view
 from router.doors.decide_models import DecideRequest, DecisionOut, Problem, SubjectIn
 from router.doors.head import decode_path, trace_context
+from router.doors.responses import refuse
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.problems import problem
 from router.telemetry.logs import current_trace
 
+log = logging.getLogger("lockgate.decide")
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": why}
     for status, why in (
         (400, "The request is malformed."),
         (401, "No valid credential."),
         (403, "The credential lacks the scope `decide`, or `delegate` where a subject is named."),
+        (413, "The body is larger than the gateway's limit."),
         (429, "Too many requests."),
         (503, "The decision could not be made durable; there is none."),
     )
@@ -36,9 +44,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 class DecideDoor:
-    """`runtime` gives the configuration that serves now."""
+    """`runtime` gives the configuration that serves now, which is kept as long as it is used."""
 
-    def __init__(self, runtime: Callable[[], Runtime], clock: Clock, ids: Ids, random: Random, observer: Observer) -> None:
+    def __init__(
+        self, runtime: Callable[[], AbstractContextManager[Runtime]], clock: Clock, ids: Ids, random: Random, observer: Observer
+    ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._ids = ids
@@ -47,7 +57,10 @@ class DecideDoor:
 
     async def decide(self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
         """Raises RefusedError, StateError, AuditError."""
-        runtime = self._runtime()
+        with self._runtime() as runtime:
+            return await self._decide(runtime, headers, client, wanted)
+
+    async def _decide(self, runtime: Runtime, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
         received_ns = self._clock.now_ns()
         authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
         caller = await authenticator.identify(headers, received_ns)
@@ -97,8 +110,8 @@ def _view(wanted: DecideRequest, content_type: str, runtime: Runtime) -> BodyVie
     return whole_body_view(data, content_type, runtime.options.text_paths, runtime.options.limits)
 
 
-def create_app(door: DecideDoor, ready: Callable[[], bool]) -> FastAPI:
-    """Version 1 of the API. Errors are RFC 9457 problems."""
+def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> FastAPI:
+    """Version 1 of the API. Errors are RFC 9457 problems. `max_body` in bytes: a body is read before its sender is known."""
     app = FastAPI(title="Lockgate decide API", version="1", docs_url=None, redoc_url=None)
 
     @app.get("/healthz", include_in_schema=False)
@@ -109,7 +122,13 @@ def create_app(door: DecideDoor, ready: Callable[[], bool]) -> FastAPI:
     async def readyz() -> Response:
         return Response(status_code=200 if ready() else 503, content=b"ready\n" if ready() else b"not ready\n", media_type="text/plain")
 
-    @app.post("/v1/decide", response_model=DecisionOut, responses=PROBLEMS, summary="Decide about a request without dispatching it")
+    @app.post(
+        "/v1/decide",
+        response_model=DecisionOut,
+        responses=PROBLEMS,
+        summary="Decide about a request without dispatching it",
+        max_body_size=max_body,
+    )
     async def decide(wanted: DecideRequest, request: Request) -> Response:
         client = request.client.host if request.client is not None else ""
         decision = await door.decide(request.scope["headers"], client, wanted)
@@ -120,9 +139,30 @@ def create_app(door: DecideDoor, ready: Callable[[], bool]) -> FastAPI:
         door.observer.refused(_code(error), answer.status_code)
         return answer
 
+    app.add_middleware(_Announced, most=max_body, observer=door.observer)
     app.add_exception_handler(LockgateError, refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
     return app
+
+
+class _Announced:
+    """Refuses a body that is too large by its announcement; FastAPI counts the bytes of others."""
+
+    def __init__(self, app: ASGIApp, most: int, observer: Observer) -> None:
+        self._app = app
+        self._most = most
+        self._observer = observer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lengths = [value for name, value in scope.get("headers", ()) if name == b"content-length"]
+        if any(not length.isdigit() or int(length) > self._most for length in lengths):
+            error = too_large(self._most)
+            self._observer.refused(error.code, error.status)
+            await refuse(send, error)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _code(error: Exception) -> str:
@@ -141,3 +181,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     detail = "; ".join(f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in faults[:5])
     return Response(problem(400, "invalid_request", detail=detail), 400, media_type="application/problem+json")
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return Response(problem(status, HTTP_CODES.get(status, "request_invalid")), status, headers, "application/problem+json")
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    log.error("a decision failed in a way that nobody foresaw", exc_info=error)
+    detail = "The request failed inside Lockgate; the log has the details."
+    return Response(problem(500, "internal", detail=detail), 500, media_type="application/problem+json")

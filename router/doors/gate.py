@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from router.doors.body import Receive
@@ -11,6 +13,7 @@ from router.doors.gateway import Gateway
 from router.doors.responses import Send, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.doors.websocket import WebSocketDoor
+from router.errors import RefusedError
 
 log = logging.getLogger("lockgate.gateway")
 
@@ -38,7 +41,7 @@ class Gate:
         if runtime is None or self._inside >= self._most:
             await self._shed(scope, receive, send, "starting" if runtime is None else "overloaded")
             return
-        self._users[id(runtime)] = self._users.get(id(runtime), 0) + 1
+        self._enter(runtime)
         place = _Place(self)
         try:
             await self._slots.acquire()
@@ -76,6 +79,21 @@ class Gate:
             return
         detail = "Lockgate is at its limit; please try again." if code == "overloaded" else "Lockgate is starting."
         await respond_problem(send, 503, code, detail, headers=[(b"retry-after", b"1")])
+
+    @contextmanager
+    def using(self) -> Iterator[Runtime]:
+        """What serves now, for a request of another door; it is kept until that request is done."""
+        runtime = self.runtime
+        if runtime is None:
+            raise RefusedError("Lockgate is starting.", "starting", 503, 1)
+        self._enter(runtime)
+        try:
+            yield runtime
+        finally:
+            self._leave(runtime)
+
+    def _enter(self, runtime: Runtime) -> None:
+        self._users[id(runtime)] = self._users.get(id(runtime), 0) + 1
 
     def _leave(self, runtime: Runtime) -> None:
         key = id(runtime)

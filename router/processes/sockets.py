@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 
 from router.errors import ConfigError
 
 BACKLOG = 2048
+MANY = 100_000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -22,3 +24,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from None
     sock.setblocking(False)
     return sock
+
+
+def most_connections() -> int:
+    """How many connections a listener of this process may have. Half of the files that it may open, once it may open all it can have: the
+    others are for upstreams and for itself, which a crowd of callers must not starve."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return MANY if most == resource.RLIM_INFINITY else min(MANY, most // 2)

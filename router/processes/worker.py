@@ -25,6 +25,7 @@ from router.processes import messages
 from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
+from router.processes.sockets import most_connections
 from router.snapshot import Snapshot
 from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
 from router.telemetry.logs import configure_logs
@@ -51,8 +52,9 @@ class Worker:
     def __init__(self, index: int, workers: int) -> None:
         self._index = index
         self._workers = workers
-        self._prepared: dict[str, Built] = {}
+        self._prepared: Built | None = None
         self._serving: Built | None = None
+        self._retiring: asyncio.Task[None] | None = None
         self._doors: Doors | None = None
         self._services: Services | None = None
         self._telemetry: Telemetry | None = None
@@ -99,18 +101,29 @@ class Worker:
         if self._telemetry is None:
             settings = workspace.config.telemetry
             configure_logs(settings.log)
-            self._telemetry = start_telemetry(settings.otlp, f"worker-{self._index}", self._refusals.add, access_log=settings.access_log)
+            self._telemetry = start_telemetry(settings.otlp, f"worker-{self._index}", self._refusals.add)
         if self._services is None:
             raise LockgateError("the worker has no connection yet", "not_connected")
-        self._prepared[workspace.digests.config] = await build(workspace, model, self._services, self._telemetry, self._serving)
+        await self._discard()
+        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving)
+
+    async def _discard(self) -> None:
+        """Lets go of what was prepared and never activated, because another worker could not prepare it."""
+        stale, self._prepared = self._prepared, None
+        if stale is not None:
+            await stale.close(keeping=self._serving)
 
     async def _activate(self, digest: Any) -> None:
-        if self._telemetry is None or digest not in self._prepared:
+        built, before = self._prepared, self._serving
+        if self._telemetry is None or built is None or built.workspace.digests.config != digest:
             raise LockgateError("that configuration was not prepared", "not_prepared")
-        built, before = self._prepared.pop(digest), self._serving
+        self._prepared = None
         if self._doors is None:
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
         self._doors.serve(built.runtime)
+        settings = built.workspace.config.telemetry
+        configure_logs(settings.log)
+        self._telemetry.access_log = settings.access_log
         self._serving = built
         settle_memory()
         self._configured.set()
@@ -118,25 +131,29 @@ class Worker:
             self._retire(before, built)
 
     def _retire(self, before: Built, after: Built) -> None:
-        """The former configuration is closed when the last request that began under it has ended."""
+        """The former configuration is closed when the last request that began under it has ended, and after all before it: they may use
+        parts of it, which it shares with them but not with what comes after."""
+        self._retiring = asyncio.create_task(self._close_when_idle(before, after, self._retiring))
 
-        async def close() -> None:
-            if self._doors is not None:
-                await self._doors.gate.idle(before.runtime)
+    async def _close_when_idle(self, before: Built, after: Built, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        if self._doors is not None:
+            await self._doors.gate.idle(before.runtime)
+        try:
             await before.close(keeping=after)
-
-        task = asyncio.create_task(close())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        except Exception:  # it serves nobody any more, but what it left open should be known
+            log.exception("a former configuration was not closed cleanly")
 
     async def _serve(self, given: Inherited) -> None:
         if self._serving is None or self._doors is None:
             return
         limits = self._serving.workspace.config.gateway.limits
-        http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes)
+        http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
         self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S, date=False)]
         sockets = [inherited(given.gateway)]
         if given.decide is not None:
-            app = create_app(self._doors.decide, lambda: not self._stopping.is_set())
+            app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
             self._servers.append(server(app, http=http, grace_s=GRACE_S))
             sockets.append(inherited(given.decide))
         await asyncio.gather(*(running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)))
@@ -174,8 +191,9 @@ class Worker:
         return self._serving.workspace.digests.config if self._serving is not None else ""
 
     async def _close(self, peer: Peer) -> None:
-        for built in (*self._prepared.values(), *((self._serving,) if self._serving is not None else ())):
-            await built.close()
+        await self._discard()
+        if self._serving is not None:
+            await self._serving.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.close)
         peer.close()

@@ -49,11 +49,11 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
             opened.append(made)
             await made.open()
             running[name] = Running(settings, client, made)
+        return Destinations(running, _by_route(workspace, running))
     except BaseException:
         for destination in opened:
             await destination.close()
         raise
-    return Destinations(running, _by_route(workspace, running))
 
 
 def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:

@@ -10,7 +10,6 @@ from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.runtime import Observer, Runtime
 from router.doors.websocket import WebSocketDoor
-from router.errors import LockgateError
 from router.wiring.runtime import Services
 
 
@@ -28,10 +27,4 @@ def make_doors(limits: GatewayLimits, services: Services, observer: Observer) ->
     gateway = Gateway(services.clock, services.ids, services.random, observer)
     sockets = WebSocketDoor(gateway, services.clock, observer)
     gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue)
-
-    def current() -> Runtime:
-        if gate.runtime is None:
-            raise LockgateError("Lockgate is starting.", "starting")
-        return gate.runtime
-
-    return Doors(gate, DecideDoor(current, services.clock, services.ids, services.random, observer))
+    return Doors(gate, DecideDoor(gate.using, services.clock, services.ids, services.random, observer))

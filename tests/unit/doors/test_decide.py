@@ -1,0 +1,70 @@
+"""The decide API refuses in RFC 9457 problems, before it has taken up more than it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from router.doors.decide import DecideDoor, create_app
+from router.doors.runtime import Runtime
+from router.errors import IdentityError
+from router.system import SystemClock, SystemRandom, UuidV7
+from tests.faults.gateway_harness import Seen
+
+MAX_BODY = 10_000
+
+
+class Stranger:
+    async def identify(self, headers: Any, now_ns: int) -> Any:
+        raise IdentityError("No credential was sent.", "credential_missing")
+
+
+class Broken:
+    async def identify(self, headers: Any, now_ns: int) -> Any:
+        raise ZeroDivisionError("private detail")
+
+
+def client(authenticator: Any, seen: Seen) -> TestClient:
+    class Bare:
+        decide_authenticator = delegate_authenticator = authenticator
+
+    @contextmanager
+    def using() -> Iterator[Runtime]:
+        yield Bare()  # type: ignore[misc]  # nothing but the authenticators is asked
+
+    door = DecideDoor(using, SystemClock(), UuidV7(), SystemRandom(), seen)
+    return TestClient(create_app(door, lambda: True, MAX_BODY), raise_server_exceptions=False)
+
+
+def test_a_body_is_bounded_before_its_sender_is_known() -> None:
+    """Announced or not, what nobody vouches for does not fill the memory."""
+    asked = client(Stranger(), Seen())
+    for body in (b"x" * (MAX_BODY + 1), iter([b"x" * MAX_BODY, b"x"])):
+        answer = asked.post("/v1/decide", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("method", "path", "code"), [("GET", "/v1/nothing", "not_found"), ("GET", "/v1/decide", "method_not_allowed")])
+def test_what_is_not_there_is_a_problem(method: str, path: str, code: str) -> None:
+    """As every other refusal."""
+    answer = client(Stranger(), Seen()).request(method, path)
+    assert (answer.headers["content-type"], answer.json()["code"]) == ("application/problem+json", code)
+
+
+def test_an_unforeseen_failure_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller hears that it failed, the operator hears why."""
+    answer = client(Broken(), Seen()).post("/v1/decide", json={"text": "hello"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "private detail" not in answer.text
+    assert "private detail" in caplog.text
+
+
+def test_a_refusal_is_counted() -> None:
+    """Unauthenticated calls are recorded as counts, at this door too."""
+    seen = Seen()
+    assert client(Stranger(), seen).post("/v1/decide", json={"text": "hello"}).status_code == 401
+    assert seen.refusals == [("credential_missing", 401)]

@@ -1,0 +1,83 @@
+"""A worker lets go of every configuration that it does not serve, and of none that somebody still uses."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from router.processes import worker as module
+from router.processes.sockets import most_connections
+from router.processes.worker import Worker
+
+PATIENCE_S = 5.0
+
+
+class Part:
+    """A configuration that notes when it is closed, and with which others it shares."""
+
+    def __init__(self, name: str, closed: list[tuple[str, str | None]]) -> None:
+        self.name = name
+        self._closed = closed
+        self.runtime = SimpleNamespace()
+        self.workspace = SimpleNamespace(digests=SimpleNamespace(config=name))
+
+    async def close(self, keeping: Part | None = None) -> None:
+        self._closed.append((self.name, keeping.name if keeping is not None else None))
+
+
+class Users:
+    """A gate whose configurations are idle when the test says so."""
+
+    def __init__(self) -> None:
+        self.left: dict[int, asyncio.Event] = {}
+
+    def of(self, runtime: Any) -> asyncio.Event:
+        return self.left.setdefault(id(runtime), asyncio.Event())
+
+    async def idle(self, runtime: Any) -> None:
+        await self.of(runtime).wait()
+
+
+async def test_configurations_are_closed_in_the_order_in_which_they_served() -> None:
+    """One that is idle waits for those before it: a stream under the first may run over a destination of the second."""
+    closed: list[tuple[str, str | None]] = []
+    first, second, third = (Part(name, closed) for name in ("first", "second", "third"))
+    worker, users = Worker(0, 1), Users()
+    worker._doors = SimpleNamespace(gate=users)  # type: ignore[assignment]  # of the doors only the gate is asked
+    worker._retire(first, second)  # type: ignore[arg-type]  # parts that note their closing
+    worker._retire(second, third)  # type: ignore[arg-type]  # as above
+    users.of(second.runtime).set()
+    await asyncio.sleep(0.01)
+    assert closed == []
+    users.of(first.runtime).set()
+    assert worker._retiring is not None
+    async with asyncio.timeout(PATIENCE_S):
+        await worker._retiring
+    assert closed == [("first", "second"), ("second", "third")]
+
+
+async def test_what_was_prepared_in_vain_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker could not prepare it: the next preparation closes it, but for what the serving one shares with it."""
+    closed: list[tuple[str, str | None]] = []
+    worker = Worker(0, 1)
+    serving = Part("serving", closed)
+    worker._serving = serving  # type: ignore[assignment]  # a part that notes its closing
+    worker._services = worker._telemetry = SimpleNamespace()  # type: ignore[assignment]  # passed on unseen
+
+    async def build(workspace: Any, *_: Any) -> Part:
+        return Part(workspace, closed)
+
+    monkeypatch.setattr(module, "parse", lambda snapshot, _: snapshot)
+    monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=lambda data: data.decode()))
+    monkeypatch.setattr(module, "build", build)
+    await worker._prepare([b"one", None])
+    await worker._prepare([b"two", None])
+    assert closed == [("one", "serving")]
+
+
+def test_connections_leave_files_for_others() -> None:
+    """A listener never takes all the files that a process may open."""
+    assert 0 < most_connections() <= 100_000
