@@ -28,6 +28,7 @@ from router.processes.training import Progress, prepare_model
 from router.settings import Address
 from router.system import SystemClock, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
+from router.telemetry.logs import configure_logs
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
@@ -65,6 +66,7 @@ class ControlProcess:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         snapshot = read(self._path, os.environ)  # 1
         workspace = parse(snapshot, os.environ)
+        configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
             await evidence.system("started", _describe(workspace))  # 3
@@ -75,7 +77,7 @@ class ControlProcess:
             await evidence.close()
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
-        model = await prepare_model(self._path, self._progress)  # 4
+        model = await prepare_model(snapshot, workspace, self._progress)  # 4
         assignment = Assignment(workspace.digests.config, snapshot.to_bytes(), model)
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]

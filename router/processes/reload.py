@@ -75,7 +75,7 @@ class Reloader:
             return
         workspace = parse(snapshot, os.environ)
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
-        model = await prepare_model(self._path, self._progress)
+        model = await prepare_model(snapshot, workspace, self._progress)
         digests = workspace.digests
         await self._supervisor.change(Assignment(digests.config, snapshot.to_bytes(), model))
         # It serves from here on, whatever else fails; a later reload must compare with it.

@@ -9,41 +9,52 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from router.errors import ConfigError, LockgateError
+from router.workspace import Snapshot, Workspace, parse
 
 Progress = Callable[[str, int, int], None]
 
 
-async def prepare_model(config: Path, progress: Progress) -> str | None:
-    """The directory of the model that fits the workspace, trained if need be. Raises ConfigError."""
+async def prepare_model(snapshot: Snapshot, workspace: Workspace, progress: Progress) -> str | None:
+    """The directory of the model that fits exactly this snapshot, trained if need be; None without intents to tell apart. Raises
+    ConfigError."""
+    if not any(intent.examples for intent in workspace.catalog.intents.values()):
+        return None
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "router.processes.training", str(config), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", "router.processes.training", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    told: dict[str, Any] = {}
-    if child.stdout is not None:
-        async for line in child.stdout:
-            told = json.loads(line)
-            if "step" in told:
-                progress(told["step"], told["done"], told["total"])
-    await child.wait()
+    told = await _told(child, snapshot.to_bytes(), progress)
     if "error" in told or "model" not in told:
         raise ConfigError(told.get("error", f"the model could not be prepared (exit status {child.returncode})"))
     model: str | None = told["model"]
     return model
 
 
-def main(config: str) -> None:
+async def _told(child: asyncio.subprocess.Process, snapshot: bytes, progress: Progress) -> dict[str, Any]:
+    """The last thing that the process said before it ended."""
+    told: dict[str, Any] = {}
+    if child.stdin is None or child.stdout is None:
+        raise ConfigError("the process that prepares models has no pipes")
+    child.stdin.write(snapshot)
+    child.stdin.close()  # what it cannot take in because it died shows in its exit status
+    async for line in child.stdout:
+        told = json.loads(line)
+        if "step" in told:
+            progress(told["step"], told["done"], told["total"])
+    await child.wait()
+    return told
+
+
+def main() -> None:
     from router.wiring.encoder import ensure_model  # the encoder's libraries are loaded in this process only
-    from router.workspace import parse, read
 
     def tell(**what: Any) -> None:
         print(json.dumps(what), flush=True)  # noqa: T201  # this is the channel
 
     try:
-        workspace = parse(read(Path(config), os.environ), os.environ)
+        workspace = parse(Snapshot.from_bytes(sys.stdin.buffer.read()), os.environ)
         path = ensure_model(workspace, lambda step, done, total: tell(step=step, done=done, total=total))
         tell(model=None if path is None else str(path))
     except LockgateError as error:
@@ -51,4 +62,4 @@ def main(config: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
