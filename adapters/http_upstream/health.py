@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from adapters.http_upstream.client import HttpClient
 from adapters.http_upstream.config import HealthConfig
 from adapters.http_upstream.upstream import Bounds, Upstream
 from router.errors import DestinationError
+
+log = logging.getLogger("lockgate.destinations")
 
 
 class Verdict:
@@ -69,5 +72,8 @@ async def passes(client: HttpClient, config: HealthConfig) -> bool:
             finally:
                 await exchange.close()
     except (DestinationError, TimeoutError):
+        return False
+    except Exception:  # a check that ended its task would leave the upstream's health as it is for ever
+        log.exception("a health check failed in a way that nobody foresaw")
         return False
     return exchange.status < 400

@@ -7,11 +7,13 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from router.decision import Candidate, Classification, Request, RuleMatch, Status
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
 
+_KEPT_CHARS = 256
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 
@@ -60,7 +62,7 @@ class Cascade:
         self._catalog_digest = catalog_digest
         self._deadline = deadline_s
         self._clock = clock
-        self._cache: OrderedDict[str, Classification] = OrderedDict()
+        self._cache: OrderedDict[str | bytes, Classification] = OrderedDict()
         self._cache_size = cache_size
 
     async def classify(self, request: Request, rule: RuleMatch | None, undecided: bool) -> Classification:
@@ -80,9 +82,10 @@ class Cascade:
         return self._judge(await self._scored(text))
 
     async def _scored(self, text: str) -> Classification:
-        cached = self._cache.get(text)
+        key = _key(text)
+        cached = self._cache.get(key)
         if cached is not None:
-            self._cache.move_to_end(text)
+            self._cache.move_to_end(key)
             return replace(cached, cached=True, stages_ns=())
         try:
             async with asyncio.timeout(self._deadline):
@@ -93,7 +96,7 @@ class Cascade:
             return self._none(Status.UNAVAILABLE, "classifier_late")
         except Exception:  # noqa: BLE001  # any failure of a tier is `unavailable`, never an answer
             return self._none(Status.UNAVAILABLE, "classifier_failed")
-        self._remember(text, scored)
+        self._remember(key, scored)
         return scored
 
     async def _ask(self, text: str) -> Classification:
@@ -111,10 +114,10 @@ class Cascade:
         thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
         return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
 
-    def _remember(self, text: str, scored: Classification) -> None:
+    def _remember(self, key: str | bytes, scored: Classification) -> None:
         if self._cache_size <= 0 or scored.status is Status.UNAVAILABLE:
             return
-        self._cache[text] = scored
+        self._cache[key] = scored
         if len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 
@@ -129,6 +132,11 @@ class Cascade:
 
     def _none(self, status: Status, reason: str) -> Classification:
         return Classification(status, reason=reason, catalog_digest=self._catalog_digest)
+
+
+def _key(text: str) -> str | bytes:
+    """Ten thousand of the longest texts would be hundreds of megabytes, which callers could fill at will."""
+    return text if len(text) <= _KEPT_CHARS else sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 async def _answer(tier: Tier, text: str) -> Classification:

@@ -190,6 +190,16 @@ async def test_failures_are_not_cached() -> None:
     assert (await both.classify(text_request("x"), None, False)).status is Status.CLASSIFIED
 
 
+async def test_long_texts_are_cached_by_their_digest() -> None:
+    """What callers may make long is not kept, and two long texts with one beginning stay two."""
+    tier = Tier(SURE)
+    remembering = cascade(tier)
+    for text in ("stop " * 1000, "stop " * 1000 + "it", "stop " * 1000):
+        await remembering.classify(text_request(text), None, False)
+    assert len(tier.asked) == 2
+    assert sum(len(key) for key in remembering._cache) == 64
+
+
 async def test_the_cache_is_bounded() -> None:
     """The least recently used text is forgotten first."""
     tier = Tier(SURE)
