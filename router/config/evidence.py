@@ -61,7 +61,7 @@ class TelemetryConfig(Strict):
     otlp: SecureUrl | None = Field(
         default=None,
         description="Base URL of an OTLP/HTTP collector for traces, metrics and logs. "
-        "`OTEL_EXPORTER_OTLP_HEADERS` in the environment can carry its credential.",
+        "`OTEL_EXPORTER_OTLP_HEADERS` in the environment can carry its credential. A change needs a restart.",
     )
     sample: Fraction = Field(default=0.01, description="Share of requests that are traced in full, unless the caller's trace says.")
     prometheus: Bool = Field(default=True, description="Serve `/metrics` on the control listener.")

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from router.control.app import create_app
+from router.doors.http1 import GuardedHttp
 from router.ipc import Handler
 from router.processes import messages
 from router.processes.evidence import Evidence, open_evidence
@@ -111,7 +112,7 @@ class ControlProcess:
         status = ProcessStatus(supervisor, reloader, evidence.ledger, lambda: reviews.pending)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, reviews.api, status, self._clock)
-        running = server(create_app(control.services), grace_s=GRACE_S, ssl=control.ssl)
+        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))  # 6
         watching = asyncio.create_task(reloader.watch())
         try:

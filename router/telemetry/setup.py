@@ -21,7 +21,7 @@ class Telemetry:
     def __init__(self, exporters: Exporters | None, count_refusal: Callable[[str], None], *, access_log: bool = False) -> None:
         self.metrics = Metrics()
         self._count_refusal = count_refusal
-        self._access_log = access_log
+        self.access_log = access_log
         self._exporters = exporters
         self._tracing = Tracing(exporters.tracers) if exporters is not None else None
         if exporters is not None:
@@ -30,7 +30,7 @@ class Telemetry:
     def refused(self, code: str, status: int) -> None:
         self.metrics.refused(code)
         self._count_refusal(code)
-        if self._access_log:
+        if self.access_log:
             log_refusal(code, status)
 
     def ended(self, decision: Decision, outcome: Outcome | None) -> None:
@@ -40,7 +40,7 @@ class Telemetry:
         trace = decision.request.trace
         if self._tracing is not None and trace is not None and trace.sampled:
             self._tracing.request(decision, outcome, trace)
-        if self._access_log:
+        if self.access_log:
             log_request(decision, outcome)
 
     def timed(self, recorder: Recorder) -> Recorder:
