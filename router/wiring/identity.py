@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +33,7 @@ class Identity:
 
     async def close(self, keeping: Identity | None = None) -> None:
         kept = set(map(id, keeping.fetched.values())) if keeping is not None else set()
-        for fetching in self.fetched.values():
-            if id(fetching) not in kept:
-                await fetching.close()
-        if self.keys is not None:
-            self.keys.close()
+        await _let_go(self.keys, [fetching for fetching in self.fetched.values() if id(fetching) not in kept])
 
 
 async def make_identity(workspace: Workspace, clock: Clock, before: Identity | None = None) -> Identity:
@@ -47,9 +43,15 @@ async def make_identity(workspace: Workspace, clock: Clock, before: Identity | N
     if config.api_keys:
         keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
         keys.open()
-    fetched = await _fetched(config, clock, before.fetched if before is not None else {})
-    rings = [(issuer, _ring(issuer, workspace.root, clock, fetched)) for issuer in config.jwt]
-    tokens = TokenVerifier([_issuer(issuer, ring) for issuer, ring in rings]) if rings else None
+    kept = before.fetched if before is not None else {}
+    fetched: dict[str, FetchedKeys] = {}
+    try:
+        await _fetch(config, clock, kept, fetched)
+        rings = [(issuer, _ring(issuer, workspace.root, clock, fetched)) for issuer in config.jwt]
+        tokens = TokenVerifier([_issuer(issuer, ring) for issuer, ring in rings]) if rings else None
+    except BaseException:
+        await _let_go(keys, [fetching for url, fetching in fetched.items() if url not in kept])
+        raise
     gateway, decide, delegate = (_authenticator(scope, config, keys, tokens) for scope in ("gateway", "decide", "delegate"))
     return Identity(gateway, decide, delegate, keys, fetched)
 
@@ -61,14 +63,19 @@ def _authenticator(scope: str, config: IdentityConfig, keys: SqliteApiKeys | Non
     return Authenticator(scope, keys, tokens, anonymous=config.anonymous == "allow")
 
 
-async def _fetched(config: IdentityConfig, clock: Clock, before: Mapping[str, FetchedKeys]) -> dict[str, FetchedKeys]:
+async def _let_go(keys: SqliteApiKeys | None, opened: Sequence[FetchedKeys]) -> None:
+    for fetching in opened:
+        await fetching.close()
+    if keys is not None:
+        keys.close()
+
+
+async def _fetch(config: IdentityConfig, clock: Clock, before: Mapping[str, FetchedKeys], found: dict[str, FetchedKeys]) -> None:
     """Key sets by URL; new ones are opened."""
-    found: dict[str, FetchedKeys] = {}
     for url in {issuer.jwks.url for issuer in config.jwt if issuer.jwks.url is not None}:
         found[url] = before.get(url) or FetchedKeys(JwksUrl(url), clock, pause=REFETCH_S)
         if url not in before:
             await found[url].open()
-    return found
 
 
 def _ring(issuer: JwtIssuer, root: Path, clock: Clock, fetched: Mapping[str, FetchedKeys]) -> IssuerKeys:
