@@ -28,6 +28,7 @@ NAME = "embedded"
 UNDEFINED = '"<undefined>"'
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
 WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
+SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
@@ -59,6 +60,7 @@ class EmbeddedRego:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
         self._intents = intents
+        self._written = frozenset(SLUG.findall("\n".join((*self._policies.values(), self._data))))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
         self.digest = _digest(self._policies, self._data)
@@ -96,7 +98,11 @@ class EmbeddedRego:
         return answer
 
     def _verdict(self, answer: str, entry: str) -> Verdict:
-        return parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
+        """A reason's code goes into the ledger for ever, so one that was made from the request is refused: it could say who asked."""
+        verdict = parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
+        if not self._written.issuperset([reason.code for reason in verdict.reasons]):
+            raise PolicyError("Policy gave a reason whose code stands neither in the policies nor in their data.", "policy_malformed")
+        return verdict
 
     def _interpreter(self) -> Interpreter:
         return interpreter_of(self, self._build)

@@ -57,13 +57,16 @@ TITLES = {
     "upstream_error": "The upstream gave no usable response",
 }
 
+# Codes that policy authors make up have no title of their own.
+KINDS = {202: "The request is held for a reviewer", 403: "The request was denied", 404: "There is nothing here"}
+
 
 def problem(status: int, code: str, title: str | None = None, detail: str = "", decision_id: str | None = None, **extra: Any) -> bytes:
-    """The body of an `application/problem+json` response; without a title the code's own is used."""
+    """The body of an `application/problem+json` response; without a title the code's own is used, or its status's."""
     body: dict[str, Any] = {
         **extra,
         "type": TYPE_PREFIX + code,
-        "title": title or TITLES.get(code) or code.replace("_", " ").capitalize(),
+        "title": title or TITLES.get(code) or KINDS.get(status) or code.replace("_", " ").capitalize(),
         "status": status,
         "code": code,
     }

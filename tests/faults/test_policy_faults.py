@@ -35,6 +35,12 @@ async def test_an_undefined_result_is_a_deny():
     assert await code(engine('result := {"effect": "allow"} if input.never')) == "policy_undefined"
 
 
+async def test_a_reason_code_made_from_the_request_is_a_deny():
+    """Codes stay in the ledger for ever, so they stand in the policy's text and are never computed from what somebody sent."""
+    made = engine('result := {"effect": "allow", "reasons": [{"code": lower_id}]} if { lower_id := input.subject.id }')
+    assert await code(made, {"subject": {"id": "jane.doe"}}) == "policy_malformed"
+
+
 @pytest.mark.parametrize(
     "result",
     [

@@ -20,8 +20,9 @@ def test_a_problem_has_the_members_of_rfc_9457() -> None:
 
 
 def test_a_code_without_a_title_still_has_one() -> None:
-    """Codes of policies are not in the table."""
-    assert json.loads(problem(403, "four_eyes"))["title"] == "Four eyes"
+    """Codes of policies are not in the table: they have their kind's title, which never varies with the request."""
+    assert json.loads(problem(403, "four_eyes"))["title"] == "The request was denied"
+    assert json.loads(problem(418, "tea_only"))["title"] == "Tea only"
 
 
 def test_extra_members_never_replace_the_standard_ones() -> None:
