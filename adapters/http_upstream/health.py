@@ -44,13 +44,15 @@ class HealthChecks:
         self._config = config
         self._bounds = bounds
         self._tasks: list[asyncio.Task[None]] = []
+        self._running = False
 
     def start(self) -> None:
         if self._config is not None and not self._tasks:
+            self._running = True
             self._tasks = [asyncio.create_task(self._watch(upstream, self._config)) for upstream in self._upstreams]
 
     async def stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks, self._running = self._tasks, [], False
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -58,7 +60,10 @@ class HealthChecks:
     async def _watch(self, upstream: Upstream, config: HealthConfig) -> None:
         verdict = Verdict(config.unhealthy, config.healthy)
         while True:
-            upstream.healthy = verdict.note(await passes(upstream.client(self._bounds), config))
+            passed = await passes(upstream.client(self._bounds), config)
+            if not self._running:  # pyreqwest loses a cancellation that meets a response which has just arrived
+                return
+            upstream.healthy = verdict.note(passed)
             await asyncio.sleep(config.interval)
 
 

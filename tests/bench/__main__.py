@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0)
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the context managers that end what was started
     report, effort = Report(), LARGE if options.large else USUAL
     began = time.perf_counter()
     _machine(report)
