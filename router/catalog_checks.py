@@ -62,6 +62,31 @@ def check_references(catalog: Parts) -> Iterator[Fault]:
             yield from _known(catalog, "route", rule.route, ("rules", index, "route"))
 
 
+def check_rewrites(catalog: Parts) -> Iterator[Fault]:
+    """A harmless text must not carry a path or method of the caller's choice to a service: where a request's words decide where it goes,
+    the route says what is called there."""
+    for name, places in _by_words(catalog).items():
+        route = catalog.routes.get(name)
+        missing = [] if route is None else [key for key in ("path", "method") if getattr(route, key) is None]
+        if missing:
+            sentence = f"The route '{name}' takes requests by their words ({places[0]}), so it needs {' and '.join(missing)} of its own."
+            yield catalog.document.fault(("routes", name), sentence)
+
+
+def _by_words(catalog: Parts) -> dict[str, list[str]]:
+    """Routes that a classification or an abstention may choose, with who names them."""
+    found: dict[str, list[str]] = {}
+    for name, intent in catalog.intents.items():
+        if intent.examples or intent.examples_file:
+            found.setdefault(intent.route, []).append(f"intent {name}")
+        if intent.on_abstain is not None and intent.on_abstain.route is not None:
+            found.setdefault(intent.on_abstain.route, []).append(f"on_abstain of intent {name}")
+    for name, route in catalog.routes.items():
+        if route.on_abstain is not None and route.on_abstain.route is not None:
+            found.setdefault(route.on_abstain.route, []).append(f"on_abstain of route {name}")
+    return found
+
+
 def check_names(catalog: Parts) -> Iterator[Fault]:
     seen: dict[str, int] = {}
     for index, rule in catalog.rules.items():

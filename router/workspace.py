@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from router.catalog import Catalog, OutOfScope
-from router.catalog_checks import Parts, check_names, check_reachable, check_references, parts
+from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
 from router.errors import ConfigError
 from router.faults import Document, Fault, Loc, suggestion
@@ -77,7 +77,7 @@ class _Parser:
         pieces = parts(catalog_document)
         utterances = self._utterances(catalog_file, pieces)
         destinations = self._destinations(pieces)
-        self._faults += [*check_references(pieces), *check_names(pieces), *check_reachable(pieces)]
+        self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
         if config is None:
@@ -175,14 +175,29 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     abstain = config.gateway.on_abstain.route
     if abstain is not None and abstain not in (routes := catalog.names("routes")):
         yield document.fault(("gateway", "on_abstain"), f"There is no route '{abstain}'.{suggestion(abstain, routes)}")
+    chosen = catalog.routes.get(abstain) if abstain is not None else None
+    if chosen is not None and (chosen.path is None or chosen.method is None):
+        sentence = f"The route '{abstain}' takes requests that nobody understood, so it needs path and method of its own."
+        yield document.fault(("gateway", "on_abstain"), sentence)
     yield from _distinct(document, [(("limits", place, "name"), limit.name) for place, limit in enumerate(config.limits)], "limit")
     issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
+    yield from _same_prefix(document, config)
     listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
+
+
+def _same_prefix(document: Document, config: Config) -> Iterator[Fault]:
+    """Two issuers' subjects of one name would be one subject."""
+    seen: dict[str, str] = {}
+    for place, issuer in enumerate(config.identity.jwt):
+        if issuer.subject_prefix in seen:
+            sentence = f"The issuer '{issuer.issuer}' needs a 'subject_prefix' that '{seen[issuer.subject_prefix]}' does not have."
+            yield document.fault(document.real(("identity", "jwt", place, "subject_prefix")), sentence)
+        seen.setdefault(issuer.subject_prefix, issuer.issuer)
 
 
 def with_examples(catalog: Catalog, utterances: Mapping[str, list[Utterance]]) -> Catalog:

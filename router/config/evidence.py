@@ -63,7 +63,9 @@ class TelemetryConfig(Strict):
         description="Base URL of an OTLP/HTTP collector for traces, metrics and logs. "
         "`OTEL_EXPORTER_OTLP_HEADERS` in the environment can carry its credential. A change needs a restart.",
     )
-    sample: Fraction = Field(default=0.01, description="Share of requests that are traced in full, unless the caller's trace says.")
+    sample: Fraction = Field(
+        default=0.01, description="Share of requests that are traced in full, unless a trusted proxy's `traceparent` says."
+    )
     prometheus: Bool = Field(default=True, description="Serve `/metrics` on the control listener.")
     log: Literal["text", "json"] = Field(default="text", description="Form of log lines on standard error.")
     access_log: Bool = Field(

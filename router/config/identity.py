@@ -64,6 +64,13 @@ class JwtIssuer(Strict):
     jwks: Jwks = Field(description="The issuer's public keys.")
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1, description="Accepted signature algorithms.")
     leeway: Annotated[Duration, AfterValidator(modest)] = Field(default=30.0, description="How far clocks may differ for `exp` and `nbf`.")
+    subject_prefix: str = Field(
+        default="",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9:._/-]*$",
+        description="Put before the id of every subject of this issuer, so that two issuers' `alice` are not one person to limits, "
+        "policies and the audit trail. Two issuers must differ in it.",
+    )
     claims: Claims = Field(default=Claims(), description="Where the subject's attributes are.")
 
 

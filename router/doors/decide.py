@@ -21,7 +21,7 @@ from router.decision_json import decision_document
 from router.doors.body import too_large, whole_body_view
 from router.doors.decide_models import DecideRequest, DecisionOut, Problem, SubjectIn
 from router.doors.head import decode_path, trace_context
-from router.doors.responses import refuse
+from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
@@ -174,7 +174,8 @@ def _problem(error: Exception) -> Response:
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, RefusedError) and error.retry_after is not None else {}
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="lockgate"'
-    return Response(problem(status, _code(error), detail=str(error)), status, headers, "application/problem+json")
+    detail = STATE_FAILED if isinstance(error, StateError) else str(error)
+    return Response(problem(status, _code(error), detail=detail), status, headers, "application/problem+json")
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
 from router.doors.head import Head, read_head
 from router.doors.relay import Exchange, Relay, outbound
-from router.doors.responses import Send, ended, refuse, respond_problem
+from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
@@ -50,7 +50,8 @@ class Gateway:
             await respond_problem(send, 503, error.code, "The decision could not be recorded, so nothing was done.")
         except StateError as error:
             self._observer.refused(error.code, 503)
-            await respond_problem(send, 503, error.code, str(error))
+            log.error("a request could not be judged: %s", error)
+            await respond_problem(send, 503, error.code, STATE_FAILED)
         else:
             await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
 

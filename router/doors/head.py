@@ -42,7 +42,7 @@ OVERRIDES = frozenset(
 UNFIT_METHODS = frozenset(("CONNECT", "TRACE"))  # a tunnel that nobody judges; an echo of what only the upstream should read
 _CACHED_CHARS = 256  # what strangers may make longer is never kept
 _ADDRESS_CHARS = 64
-_FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../", "/.;", "/..;")  # with `;` some servers cut the segment there
+_FORBIDDEN_IN_PATH = ("\x00", "\\", "//", "/./", "/../", ";")  # at `;` some servers cut the segment, and others do not
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,253})(?::[0-9]{1,5})?")
 _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
@@ -82,7 +82,7 @@ class Head:
 
 
 def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bool) -> Head:
-    """Raises RefusedError with status 400 or 501. `sample` decides about requests whose caller brought no trace."""
+    """Raises RefusedError with status 400 or 501. `sample` decides where no trusted peer did."""
     headers, fields = _fields(scope["headers"])
     method = scope.get("method", "GET")
     if method in UNFIT_METHODS:
@@ -108,7 +108,7 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
         peer=peer,
         client=_client(peer, headers, trusted),
         scheme=scope.get("scheme", "http"),
-        trace=trace_context(fields.get(b"traceparent"), headers, sample),
+        trace=trace_context(fields.get(b"traceparent"), headers, sample, trusts(peer, trusted)),
     )
 
 
@@ -194,14 +194,15 @@ def _is_address(text: str) -> bool:
     return "%" not in text
 
 
-def trace_context(traceparent: bytes | None, headers: Headers, sample: bool) -> TraceContext:
-    """W3C trace context: the caller's when it is well-formed, else a new one. Never an error."""
+def trace_context(traceparent: bytes | None, headers: Headers, sample: bool, trusted: bool = False) -> TraceContext:
+    """W3C trace context: the caller's when it is well-formed, else a new one. Never an error. Whether it is sampled is for a trusted
+    caller to say, and else for `sample`: a span costs."""
     span_id = secrets.token_hex(8)
     parts = (traceparent or b"").decode("latin-1").split("-")
     if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4) or not _ids_valid(parts):
         return TraceContext(secrets.token_hex(16), span_id, sample)
     state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
-    return TraceContext(parts[1], span_id, bool(int(parts[3][:2], 16) & 1), state[:512], parts[2])
+    return TraceContext(parts[1], span_id, bool(int(parts[3][:2], 16) & 1) if trusted else sample, state[:512], parts[2])
 
 
 def _ids_valid(parts: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from router.errors import LockgateError, RefusedError
 from router.ports import Headers
 from router.problems import problem
 
+STATE_FAILED = "Shared state did not answer, so nothing was done."  # what exactly failed is for the log
 Send = Callable[[Any], Awaitable[None]]
 _CLARIFICATIONS = 5
 

@@ -24,13 +24,13 @@ class ClaimNames:
     type: str = "type"
 
 
-def subject(claims: Mapping[str, Any], names: ClaimNames) -> Subject:
+def subject(claims: Mapping[str, Any], names: ClaimNames, prefix: str = "") -> Subject:
     """Raises IdentityError `claims_invalid` for a claim of the wrong shape: a role that cannot be read is not the same as no role."""
     found_id = _text(claims, names.id)
     if not found_id:
         raise _invalid(names.id, "is missing")
     return Subject(
-        id=found_id,
+        id=prefix + found_id,
         type=_text(claims, names.type) or "user",
         roles=_texts(claims, names.roles),
         groups=_texts(claims, names.groups),

@@ -48,6 +48,7 @@ class Issuer:
     algorithms: tuple[str, ...]
     leeway: float = 30
     claims: ClaimNames = field(default_factory=ClaimNames)
+    subject_prefix: str = ""
 
     def __post_init__(self) -> None:
         refused = [name for name in self.algorithms if name not in ALGORITHMS]
@@ -104,7 +105,7 @@ class TokenVerifier:
         # 5. Only now are the claims believed: audience, then times.
         _check_audience(payload, issuer)
         until_ns = _check_times(payload, issuer, now_ns)
-        return _Verified(subject(payload, issuer.claims), issuer, ring, until_ns)
+        return _Verified(subject(payload, issuer.claims, issuer.subject_prefix), issuer, ring, until_ns)
 
     def _issuer(self, payload: Mapping[str, Any]) -> Issuer:
         name = payload.get("iss")

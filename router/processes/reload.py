@@ -73,7 +73,7 @@ class Reloader:
         snapshot = read(self._path, os.environ)
         if snapshot.digest == self.workspace.digests.config:
             return
-        workspace = parse(snapshot, os.environ)
+        workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
         model = await prepare_model(snapshot, workspace, self._progress)
         digests = workspace.digests

@@ -79,7 +79,12 @@ class Supervisor:
                     raise ConfigError(str(fault))
             self._current = assignment  # a worker that starts from here on gets the new one
             activating = (_within(ANSWER_S, each.peer.call(messages.ACTIVATE, assignment.digest)) for each in workers)
-            await asyncio.gather(*activating, return_exceptions=True)
+            activated = await asyncio.gather(*activating, return_exceptions=True)
+            for worker, fault in zip(workers, activated, strict=True):
+                if isinstance(fault, BaseException):
+                    log.error("worker %d did not take the configuration up and is replaced: %s", worker.index, fault)
+                    with contextlib.suppress(ProcessLookupError):
+                        worker.process.kill()
 
     async def ask(self, kind: str) -> list[tuple[int, object]]:
         """(index, answer) of every worker that answers in time."""

@@ -26,19 +26,23 @@ class Thresholds:
     scope: float
 
     def judge(self, scored: Classification) -> Classification:
-        """A tier's scores as an answer. A missing number never passes."""
+        """A tier's scores as an answer. A number that is missing or no probability never passes."""
         if scored.status is not Status.CLASSIFIED:
             return replace(scored, threshold=self.confidence)
-        if scored.scope is None or not scored.scope >= self.scope:
+        if not _reaches(scored.scope, self.scope):
             return replace(scored, status=Status.OUT_OF_SCOPE, intent=None, threshold=self.confidence, reason="out_of_scope")
-        if scored.margin is None or not scored.margin >= self.margin:
+        if not _reaches(scored.margin, self.margin):
             pair = tuple(candidate.intent for candidate in scored.candidates[:2])
             return replace(
                 scored, status=Status.AMBIGUOUS, intent=None, threshold=self.confidence, prediction_set=pair, reason="margin_too_small"
             )
-        if scored.confidence is None or not scored.confidence >= self.confidence:
+        if not _reaches(scored.confidence, self.confidence):
             return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
         return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
+
+
+def _reaches(value: float | None, least: float) -> bool:
+    return value is not None and least <= value <= 1.0
 
 
 class Cascade:

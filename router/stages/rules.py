@@ -92,7 +92,7 @@ class RuleIndex:
         return Looked()
 
     def _body_matches(self, rule: Rule, body: BodyView | None) -> bool | None:
-        if body is None or body.truncated or body.problem is not None:
+        if body is None or body.truncated or body.problem is not None or _unread(body):
             return None
         for path, expected in rule.json:
             found = _at(body.json, path)
@@ -101,6 +101,11 @@ class RuleIndex:
         if rule.regex is None:
             return True
         return body.text is not None and self._regexes[rule.regex].search(body.text.encode("utf-8", "surrogatepass")) is not None
+
+
+def _unread(body: BodyView) -> bool:
+    """Of a kind that is not looked into: it may hold what the condition asks for under a name that hides it."""
+    return bool(body.data) and body.text is None and body.json is None
 
 
 def _collect(node: _Node, segments: Sequence[str], depth: int, found: list[int]) -> None:

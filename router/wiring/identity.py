@@ -86,4 +86,4 @@ def _ring(issuer: JwtIssuer, root: Path, clock: Clock, fetched: Mapping[str, Fet
 
 def _issuer(issuer: JwtIssuer, ring: IssuerKeys) -> Issuer:
     names = ClaimNames(**issuer.claims.model_dump())
-    return Issuer(issuer.issuer, issuer.audience, ring, issuer.algorithms, issuer.leeway, names)
+    return Issuer(issuer.issuer, issuer.audience, ring, issuer.algorithms, issuer.leeway, names, issuer.subject_prefix)

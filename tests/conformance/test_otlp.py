@@ -73,6 +73,7 @@ def _workspace(folder: Path, otlp: str) -> Path:
     shutil.copytree(HERE.parents[1] / "policies", folder / "policies")
     path = folder / "examples/halden/lockgate.yaml"
     document = yaml.safe_load(path.read_text()) | {"telemetry": {"otlp": otlp, "sample": 1, "access_log": True}}
+    document["gateway"]["trusted_proxies"] = ["127.0.0.0/8"]  # whose word on sampling counts
     path.write_text(yaml.safe_dump(document))
     return path
 
@@ -111,7 +112,7 @@ def test_stages_are_children(told: Told) -> None:
 
 
 def test_what_the_caller_does_not_sample_is_no_span(told: Told) -> None:
-    """A caller's `sampled` flag decides about the trace, and about nothing else: its log line is there."""
+    """A trusted caller's `sampled` flag decides about the trace, and about nothing else: its log line is there."""
     assert told.line("unsampled").trace_id.hex() == "2" * 32
     assert not [each for each in told.arrived.spans if each.trace_id.hex() == "2" * 32]
 

@@ -88,12 +88,13 @@ def test_forwarding_fields_say_what_was_seen(lockgate: Lockgate) -> None:
 
 
 def test_the_trace_goes_on(lockgate: Lockgate) -> None:
-    """A caller's trace id reaches the service under a span of our own, and stands in the record."""
+    """A caller's trace id reaches the service under a span of our own, and stands in the record; whether it is sampled is ours to say."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     answer = lockgate.ask("ann", "GET", "/echo/x", traceparent=f"00-{trace}-00f067aa0ba902b7-01", tracestate="a=b")
     seen = dict(answer.json["headers"])
     version, trace_id, span, flags = seen["traceparent"].split("-")
-    assert (version, trace_id, flags) == ("00", trace, "01")
+    assert (version, trace_id) == ("00", trace)
+    assert flags in ("00", "01")
     assert span != "00f067aa0ba902b7"
     assert seen["tracestate"] == "a=b"
     assert lockgate.story(answer.decision)[0]["request"]["trace"]["trace_id"] == trace

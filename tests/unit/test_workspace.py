@@ -20,7 +20,7 @@ REGISTRY = Registry(
 )
 CATALOG = """version: 1
 destinations: {desk: {adapter: tiny, url: '${DESK:-http://127.0.0.1:9000}'}}
-routes: {ask: {destination: desk}}
+routes: {ask: {destination: desk, path: /ask, method: POST}}
 intents:
   status: {description: Where it is., route: ask, examples_file: utterances/status.txt}
   stop: {description: Stop it., route: ask, examples: [stop, call it off]}

@@ -25,7 +25,7 @@ GOOD = {
     "catalog.yaml": (
         "version: 1\n"
         "destinations: {desk: {adapter: tiny, url: 'http://127.0.0.1:9000'}}\n"
-        "routes: {ask: {destination: desk}}\n"
+        "routes: {ask: {destination: desk, path: /ask, method: POST}}\n"
         "intents:\n"
         "  status: {description: Where it is., route: ask, examples: [where is it, how far is it]}\n"
         "  stop: {description: Stop it., route: ask, examples: [stop, call it off]}\n"

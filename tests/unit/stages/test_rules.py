@@ -13,6 +13,7 @@ from router.stages.rules import Looked, Rule, RuleIndex, json_path
 
 TRUNCATED = BodyView(b"{", None, truncated=True)
 BROKEN = BodyView(b"{", "digest", problem="malformed_json")
+UNREAD = BodyView(b'{"a": 1}', "d")  # of a media type that is not looked into
 
 
 def look(*rules: Rule, method: str = "GET", path: str = "/", headers: Any = (), body: BodyView | None = NO_BODY) -> Looked:
@@ -123,7 +124,7 @@ def test_a_lone_surrogate_is_only_text() -> None:
     assert matched(Rule("r", regex="cancel"), body=BodyView(b"x", "d", text="\ud800 cancel")) == "r"
 
 
-@pytest.mark.parametrize("body", [None, TRUNCATED, BROKEN])
+@pytest.mark.parametrize("body", [None, TRUNCATED, BROKEN, UNREAD])
 @pytest.mark.parametrize("rule", [Rule("r", path="/a", regex="x"), Rule("r", json=((("a",), 1),))])
 def test_a_body_that_was_not_seen_stops_the_search(rule: Rule, body: BodyView | None) -> None:
     """Neither does the condition hold nor does it fail, so no later rule may decide."""
