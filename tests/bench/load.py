@@ -15,8 +15,8 @@ from tests.bench.processes import BenchError
 Request = bytes
 Make = Callable[[int], Request]
 """The wire form of the n-th request."""
-FINE = (200, 422)
-"""A text that was never seen may also be too unclear to be routed; it has then cost all that a clear one costs but the dispatch."""
+FINE = (200, 202, 422)
+"""A text that was never seen may also be held or too unclear to be routed; it has then cost all that a clear one costs but the dispatch."""
 
 
 def get(path: str, headers: str = "") -> Request:
