@@ -1,5 +1,4 @@
-"""The encoder tier: a trained intent model behind the `Tier` port. Texts that take long have a thread of their own, so that the event loop
-never waits for them."""
+"""The encoder tier: a trained intent model behind the `Tier` port, on one thread of its own so that the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -12,31 +11,20 @@ from embeddings.prediction import Prediction
 from router.decision import Candidate, Classification, Status
 from router.errors import ClassifierError
 
-# About 25 tokens, 1 to 2 ms. Going to another thread and back costs more: half a millisecond of CPU, most of it for cold caches.
-QUICK_CHARS = 120
-
 
 class EncoderTier:
-    """`quick`: the encoder is one that takes a millisecond for a short text, which is then not worth a thread."""
-
     name = "encoder"
 
-    def __init__(self, model: IntentModel, *, quick: bool = False) -> None:
+    def __init__(self, model: IntentModel) -> None:
         self._model = model
-        self._quick_chars = QUICK_CHARS if quick else 0
         self._thread = ThreadPoolExecutor(1, "encoder")
 
     async def classify(self, text: str) -> Classification:
         try:
-            found = await self._predict(text)
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, text)
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
         return self._classification(found)
-
-    async def _predict(self, text: str) -> Prediction:
-        if len(text) <= self._quick_chars:
-            return self._model.predict(text)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, text)
 
     def _classification(self, found: Prediction) -> Classification:
         best = found.candidates[0]

@@ -11,9 +11,7 @@ from typing import Protocol
 
 from adapters.encoder_tier import EncoderTier
 from adapters.local_limits import LocalLimits
-from embeddings.model import IntentModel
 from router.audit.recorder import LedgerRecorder
-from router.config import MinilmEncoder
 from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
 from router.doors.runtime import DoorOptions, Runtime
@@ -76,7 +74,7 @@ async def build(
     model = await asyncio.to_thread(load_model, workspace, Path(model_path)) if model_path is not None else None
     policy = make_policy(workspace)
     async with AsyncExitStack() as opened:
-        tiers = (encoder_tier(workspace, model),) if model is not None else ()
+        tiers = (EncoderTier(model),) if model is not None else ()
         for tier in tiers:
             opened.callback(tier.close)
         destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before else None)
@@ -104,10 +102,6 @@ def _runtime(
         options=door_options(workspace),
         descriptions={name: intent.description for name, intent in workspace.catalog.intents.items()},
     )
-
-
-def encoder_tier(workspace: Workspace, model: IntentModel) -> EncoderTier:
-    return EncoderTier(model, quick=isinstance(workspace.encoder, MinilmEncoder))  # the ONNX encoders
 
 
 def make_policy(workspace: Workspace) -> PolicyEngine:

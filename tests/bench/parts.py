@@ -16,7 +16,7 @@ from router.doors.runtime import Runtime
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.encoder import ensure_model, load_model
-from router.wiring.runtime import Services, build, encoder_tier
+from router.wiring.runtime import Services, build
 from router.workspace import Workspace, parse, read
 from tests.bench.workspace import Workspace as Measured
 
@@ -59,7 +59,7 @@ async def parts(measured: Measured) -> AsyncIterator[Parts]:
     telemetry = start_telemetry(None, "bench", lambda _: None)
     built = await build(workspace, str(path), services, telemetry)
     model = load_model(workspace, Path(str(path)))
-    tier = encoder_tier(workspace, model)
+    tier = EncoderTier(model)
     encoder = model.encoder
     if not isinstance(encoder, OnnxEncoder):
         raise TypeError("the bench measures the ONNX encoder")
