@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+
+# Read when the library is loaded: without it onnxruntime keeps a telemetry database below the home directory.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime

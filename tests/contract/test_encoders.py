@@ -1,6 +1,10 @@
 """What every encoder promises, over the real wheel and the in-memory twin."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +104,11 @@ def test_threads_share_an_encoder(encoder: Encoder) -> None:
 
 
 ENCODERS: tuple[Encoder, ...] = (load_minilm(), HashingEncoder())
+
+
+def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:
+    """Loading and using the encoder writes nothing below the home directory."""
+    code = "from embeddings.minilm import load_minilm; load_minilm().encode_one('hello')"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=Path(__file__).parents[2])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
