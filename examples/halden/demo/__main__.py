@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="check every expectation, then end")
     once = parser.parse_args().once
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, so that nothing is left running
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="lockgate-demo-") as folder:
         names = ("gateway", "decide", "control", *SERVICES)
