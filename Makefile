@@ -13,7 +13,7 @@ fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format 
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
 e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
-faults: $(DEV) model ; @$(PY) -m pytest tests/faults --long $(ARGS)
+faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
