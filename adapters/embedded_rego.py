@@ -18,9 +18,11 @@ import orjson
 import regorus
 
 from adapters.rego_check import check
+from adapters.rego_reads import reads
 from adapters.rego_result import package_name, parse_result, stricter
-from adapters.rego_syntax import Module, read_module
+from adapters.rego_syntax import Module, Path, read_module
 from adapters.rego_threads import Interpreter, discard, interpreter_of
+from adapters.verdict_memory import VerdictMemory
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
 
@@ -41,11 +43,11 @@ def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, 
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s)
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules))
 
 
 class EmbeddedRego:
-    """`digest` covers policies and data; `revision` is its beginning."""
+    """`digest` covers policies and data; `revision` is its beginning. `memories` by the rule that is asked; without one it is evaluated."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
 
@@ -56,6 +58,7 @@ class EmbeddedRego:
         intents: Mapping[str, str],
         deadline_s: float,
         clock: Callable[[], int] = time.thread_time_ns,
+        memories: Mapping[str, VerdictMemory] | None = None,
     ) -> None:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
@@ -63,6 +66,7 @@ class EmbeddedRego:
         self._written = frozenset(SLUG.findall("\n".join((*self._policies.values(), self._data))))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
+        self._memories = memories or {}
         self.digest = _digest(self._policies, self._data)
         self.revision = self.digest[:12]
         self._interpreter()  # most often the thread that loads is the one that evaluates
@@ -72,15 +76,26 @@ class EmbeddedRego:
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
         package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
+        verdict = self._judge(rule, entry, document)
+        return verdict if package is None else stricter(verdict, self._judge(package, entry, document))
+
+    def _judge(self, rule: str, entry: str, document: Mapping[str, Any]) -> Verdict:
+        """What was answered for the same values before, or the interpreter's answer. Only verdicts are remembered, never a failure."""
+        memory = self._memories.get(rule)
+        key = memory.key(document) if memory is not None else None
+        known = memory.get(key) if memory is not None and key is not None else None
+        if known is not None:
+            return known
         interpreter = self._interpreter()
         started = self._clock()
         _set_input(interpreter.current, document)
         answer = self._ask(interpreter, rule)
-        own = self._ask(interpreter, package) if package is not None else None
         if self._clock() - started > self._deadline_ns:
             raise PolicyError("Policy took longer than its deadline.", "policy_late")
         verdict = self._verdict(answer, entry)
-        return verdict if own is None else stricter(verdict, self._verdict(own, entry))
+        if memory is not None and key is not None:
+            memory.put(key, verdict)
+        return verdict
 
     def _ask(self, interpreter: Interpreter, rule: str) -> str:
         try:
@@ -147,6 +162,14 @@ def _compile(policies: Mapping[str, str]) -> list[Module]:
 def _intents(modules: list[Module]) -> dict[str, str]:
     packages = {module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4}
     return {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
+
+
+def _memories(modules: list[Module]) -> dict[str, VerdictMemory]:
+    """For every question whose answer depends on parts of the input that are known."""
+    asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
+    asked |= {rule: ("data", "lockgate", "intents", package) for package, rule in _intents(modules).items()}
+    found = {rule: reads(modules, package) for rule, package in asked.items()}
+    return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None}
 
 
 def _check_data(data: Mapping[str, Any]) -> None:

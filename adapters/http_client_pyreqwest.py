@@ -1,4 +1,4 @@
-"""HTTP/1.1 to one upstream with pyreqwest (Rust: reqwest on hyper), the fastest client measured.
+"""HTTP/1.1 to one upstream with pyreqwest (Rust: reqwest on hyper): the fastest client by itself, but its threads have to be woken.
 
 What it cannot do, seen in 0.15.1:
 * Cancelling a request before its head arrives does not abort it; so `idle` and `total` are also set inside the library, and a request

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.response import Response
+import aiohttp
 
 from router.errors import ConfigError, StateError
 
 MAX_BYTES = 1024 * 1024
-CONNECT = timedelta(seconds=3)
-TOTAL = timedelta(seconds=5)
+TIMEOUT = aiohttp.ClientTimeout(total=5, connect=3)
 
 
 class JwksUrl:
@@ -27,34 +23,38 @@ class JwksUrl:
             raise ConfigError(f"identity.jwt: the JWKS URL {url} must be https (http is accepted to a loopback address only).")
         self._url = url
         self._loopback = loopback
-        self._client: Client | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self) -> bytes:
         """The document as it is. Raises StateError."""
         try:
-            async with self._opened().get(self._url).build_streamed() as response:
+            async with self._opened().get(self._url, allow_redirects=False) as response:
                 if response.status != 200:
                     raise StateError(f"{self._url} answered {response.status}")
                 return await _body(response, self._url)
-        except PyreqwestError as error:
-            raise StateError(f"{self._url} gave no keys: {error.message}") from error
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
+            raise StateError(f"{self._url} gave no keys: {error or type(error).__name__}") from error
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    def _opened(self) -> Client:
-        if self._client is None:
-            builder = ClientBuilder().follow_redirects(False).connect_timeout(CONNECT).timeout(TOTAL).max_connections(2)
-            builder = builder.no_proxy() if self._loopback else builder
-            self._client = builder.user_agent("lockgate").build()
-        return self._client
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=2),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=TIMEOUT,
+                headers={"user-agent": "lockgate"},
+                trust_env=not self._loopback,
+            )
+        return self._session
 
 
-async def _body(response: Response, url: str) -> bytes:
+async def _body(response: aiohttp.ClientResponse, url: str) -> bytes:
     body = bytearray()
-    while (chunk := await response.body_reader.read_chunk()) is not None:
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_BYTES:
             raise StateError(f"{url} answered more than {MAX_BYTES} bytes")

@@ -24,12 +24,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`text` is the first argument where that is a literal string."""
+    """`text` is the first argument where that is a literal string; `given` the arguments that are references; `keys` the second argument
+    where that is an array of literal strings."""
 
     name: Path
     arguments: int
     line: int
     text: str | None = None
+    given: tuple[Reference | None, ...] = ()
+    keys: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,15 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`path` is relative to the package. `kind`: complete, multi (sets and objects by key) or function."""
+    """`path` is relative to the package. `kind`: complete, multi (sets and objects by key) or function. `parameters` has None for one that
+    is no plain name."""
 
     path: Path
     kind: str
     arity: int
     line: int
     uses: Uses
+    parameters: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,8 @@ def _rule(node: Node) -> Rule:
     if kind == "Default":
         _collect(value["value"], uses)
         arity = len(value["args"])
-        return Rule(reference(value["refr"]).path, FUNCTION if arity else COMPLETE, arity, value["span"]["line"], uses)
+        named = tuple(_plain(each) for each in value["args"])
+        return Rule(reference(value["refr"]).path, FUNCTION if arity else COMPLETE, arity, value["span"]["line"], uses, named)
     (form, head), *_ = value["head"].items()
     name = reference(head["refr"])
     _collect(list(_indexes(head["refr"])), uses)
@@ -119,7 +125,13 @@ def _rule(node: Node) -> Rule:
     for argument in head.get("args", ()):
         uses.local.update(_variables(argument))
     shape = {"Func": FUNCTION, "Set": MULTI}.get(form, COMPLETE if name.whole else MULTI)
-    return Rule(name.path, shape, len(head.get("args", ())), value["span"]["line"], uses)
+    named = tuple(_plain(each) for each in head.get("args", ()))
+    return Rule(name.path, shape, len(named), value["span"]["line"], uses, named)
+
+
+def _plain(parameter: Node) -> str | None:
+    name: str | None = parameter.get("Var", {}).get("value")
+    return name
 
 
 def _collect(node: Any, uses: Uses) -> None:
@@ -178,7 +190,16 @@ def _references(node: Any) -> Iterator[Reference]:
 def _call(value: Node) -> Call:
     first = value["params"][0] if value["params"] else {}
     literal = first.get("String") or first.get("RawString") or {}
-    return Call(reference(value["fcn"]).path, len(value["params"]), value["span"]["line"], literal.get("value"))
+    given = tuple(reference(each) if next(iter(each)) in REFERENCES else None for each in value["params"])
+    keys = _literals(value["params"][1]) if len(value["params"]) > 1 else None
+    return Call(reference(value["fcn"]).path, len(given), value["span"]["line"], literal.get("value"), given, keys)
+
+
+def _literals(node: Node) -> Path | None:
+    """The strings of an array that has nothing else."""
+    items = node.get("Array", {}).get("items", [{}])
+    texts = [item.get("String", {}).get("value") for item in items]
+    return tuple(texts) if all(isinstance(text, str) for text in texts) else None
 
 
 def _declared(kind: str, value: Any) -> Iterator[str]:

@@ -95,7 +95,7 @@ class WebSocketConfig(Strict):
 
 class Config(Strict):
     upstreams: Annotated[tuple[UpstreamConfig, ...], Field(min_length=1)]
-    client: Literal["pyreqwest", "aiohttp"] = "pyreqwest"
+    client: Literal["aiohttp", "pyreqwest"] = "aiohttp"
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     circuit: CircuitConfig = CircuitConfig()

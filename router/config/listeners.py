@@ -61,8 +61,8 @@ class GatewayConfig(Strict):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed."
     )
-    client: Literal["pyreqwest", "aiohttp"] = Field(
-        default="pyreqwest", description="The HTTP client towards services; `aiohttp` needs `pip install 'lockgate[aiohttp]'`."
+    client: Literal["aiohttp", "pyreqwest"] = Field(
+        default="aiohttp", description="The HTTP client towards services; `pyreqwest` needs `pip install 'lockgate[pyreqwest]'`."
     )
     text: tuple[JsonPath, ...] = Field(
         default=("$.message", "$.text", "$.query"),

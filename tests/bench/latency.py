@@ -17,7 +17,7 @@ SHARES = (0, 20, 100)
 def measure(report: Report, folder: Path, origin: str, repetitions: int, seconds: float) -> None:
     workspace = make_workspace(folder / "latency", origin)
     with ExitStack() as stack:
-        _, port = stack.enter_context(bare_proxy(folder, "pyreqwest", origin))
+        _, port = stack.enter_context(bare_proxy(folder, "aiohttp", origin))
         stack.enter_context(lockgate(workspace))
         closed(workspace.gateway, workspace.mixed(50), 400, 16)
         closed(port, workspace.lookup, 1000, 16)

@@ -88,7 +88,7 @@ def fresh_text(number: int) -> str:
     return f"where is payment {1000 + number} to {dice.choice(_CITIES)}, {dice.choice(_ASKED)}?"
 
 
-def make_workspace(folder: Path, upstream: str, client: str = "pyreqwest") -> Workspace:
+def make_workspace(folder: Path, upstream: str, client: str = "aiohttp") -> Workspace:
     folder.mkdir(parents=True, exist_ok=True)
     gateway, control = free_ports(2)
     state = folder / "state"

@@ -19,7 +19,7 @@ ONE: dict[str, Any] = {"upstreams": [{"url": "http://127.0.0.1:9001"}]}
 def test_defaults_need_only_an_upstream() -> None:
     """Everything else has a safe default."""
     config = Config.model_validate(ONE)
-    assert (config.client, config.retries.attempts, config.timeouts.total, config.concurrency) == ("pyreqwest", 2, 30.0, 256)
+    assert (config.client, config.retries.attempts, config.timeouts.total, config.concurrency) == ("aiohttp", 2, 30.0, 256)
 
 
 def test_durations_and_shares_are_read() -> None:

@@ -5,16 +5,16 @@ package lockgate.rules.signals.pii
 
 obligations contains {"name": "mask_body", "params": {}} if {
 	marked(input)
-	personal(input.signals)
+	personal(input.signals.findings, input.signals.unknown)
 }
 
 marked(seen) if seen.route.destination in data.lockgate.config.signals.mask.destinations
 
 marked(seen) if seen.subject.tenant in data.lockgate.config.signals.mask.tenants
 
-personal(signals) if {
-	some name, _ in signals.findings
+personal(findings, _) if {
+	some name, _ in findings
 	startswith(name, "pii.")
 }
 
-personal(signals) if "pii" in signals.unknown
+personal(_, unknown) if "pii" in unknown

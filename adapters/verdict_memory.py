@@ -1,0 +1,53 @@
+"""Verdicts remembered by all that their policies could read. A policy's answer is a function of its text, its data and those values, so
+the same values have the same verdict; a request that differs only in what no rule looks at (its id, its time) is not evaluated again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from router.decision import Verdict
+
+Path = tuple[str, ...]
+MOST = 4096
+MOST_BYTES = 2048  # of one key: a caller must not fill the memory with what it sends
+
+
+class VerdictMemory:
+    """The verdicts of one question under one set of policies; the oldest are forgotten. `paths` say what is read. Any thread may use it."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple((path[:-1], path[-1]) for path in paths)
+        self._verdicts: dict[bytes, Verdict] = {}
+        self._writing = threading.Lock()
+
+    def key(self, document: Mapping[str, Any]) -> bytes | None:
+        """JSON of the values, as the engine would be given them, and which of them are there; None where it is too long or no JSON."""
+        values: list[Any] = []
+        absent = 0
+        for number, (above, last) in enumerate(self._paths):
+            node: Any = document
+            for part in above:
+                node = node.get(part) if isinstance(node, dict) else None
+            if isinstance(node, dict) and last in node:
+                values.append(node[last])
+            else:
+                absent |= 1 << number
+        try:
+            key = b"%x" % absent + orjson.dumps(values)
+        except TypeError:
+            return None
+        return key if len(key) <= MOST_BYTES else None
+
+    def get(self, key: bytes) -> Verdict | None:
+        return self._verdicts.get(key)
+
+    def put(self, key: bytes, verdict: Verdict) -> None:
+        with self._writing:
+            self._verdicts[key] = verdict
+            if len(self._verdicts) > MOST:
+                del self._verdicts[next(iter(self._verdicts))]

@@ -1,0 +1,109 @@
+"""What of the input a policy can read, as it is found in its text."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.embedded_rego import _compile
+from adapters.rego_reads import reads
+
+DECISION = ("data", "lockgate", "decision")
+LIB = """package lockgate.lib
+
+open(seen) if seen.signals.findings == {}
+
+named(seen) := object.get(seen, ["intent", "name"], "")
+
+passed(seen) if open(seen)
+
+all_of(seen) if seen == {}
+
+"""
+
+
+def found(*lines: str, **others: str):
+    files = {"d.rego": "\n\n".join(("package lockgate.decision", *lines)), "lib.rego": LIB, **others}
+    paths = reads(_compile(files), DECISION)
+    return None if paths is None else {".".join(path) for path in paths}
+
+
+@pytest.mark.parametrize(
+    ("line", "paths"),
+    [
+        ("x := 1", set()),
+        ("x if input.a.b == 1", {"a.b"}),
+        ('x if input["a"]["b"] == 1', {"a.b"}),
+        ("x if { some role in input.subject.roles; role == input.a }", {"subject.roles", "a"}),
+        ("x if input.a[_].b == 1", {"a"}),
+        ("x if input.a[input.b].c == 1", {"a", "b"}),
+        ("x if { input.a.b; input.a.c.d; input.a }", {"a"}),
+        ("x := [each | some each in input.list]", {"list"}),
+        ("x contains input.key if input.value", {"key", "value"}),
+        ("x[input.key] := input.value", {"key", "value"}),
+        ("x := 1 if input.a\n\nelse := input.b", {"a", "b"}),
+        ("default x := false", set()),
+        ('x := object.get(input, ["a", "b"], input.c)', {"a.b", "c"}),
+        ("x if { input.a with input.b as input.c }", {"a", "c"}),
+        ("x if { every y in input.a { y == input.b } }", {"a", "b"}),
+        ("x := data.lockgate.config.table[input.host]", {"host"}),
+        ("f(y) if y.signals\n\nx if f(input.risk)", {"risk"}),
+        ("f(y) if y.signals.a\n\nx if f(input)", {"signals.a"}),
+    ],
+)
+def test_paths_are_found_where_they_are_written(line, paths):
+    """Up to the part that is only known when it is evaluated."""
+    assert found(line) == paths
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("x := input",),
+        ("x := count(input)",),
+        ("x := input[data.lockgate.config.key]",),
+        ("x if { walk(input, [path, value]); value == path }",),
+        ("x := [input]",),
+        ("x if { y := input; y.a }",),
+        ("x := object.get(input, data.lockgate.config.path, 1)",),
+        ("f([a, b]) if a == b\n\nx if f(input)",),
+        ("import data.lockgate.lib\n\nx if lib.all_of(input)",),
+        ("x if data.lockgate.lib.all_of(input)",),
+        ("f(y) if g(y)\n\ng(z) if count(z) > 1\n\nx if f(input)",),
+    ],
+)
+def test_what_may_read_everything_is_known_by_no_paths(lines):
+    """Then no answer is remembered."""
+    assert found(*lines) is None
+
+
+def test_functions_elsewhere_are_looked_into():
+    """Also where they hand the input on."""
+    assert found("import data.lockgate.lib\n\nx if lib.passed(input)\n\ny := lib.named(input)") == {"signals.findings", "intent.name"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x := data.lockgate.rules.a.deny",
+        "x := data.lockgate.rules.a",
+        "x := data.lockgate.rules",
+        'x := data.lockgate["rules"].a.deny',
+        "x := data.lockgate[input.which].a",
+        "import data.lockgate.rules.a\n\nx := a.deny",
+        "import data.lockgate.rules as all\n\nx := all.a.deny",
+    ],
+)
+def test_rules_of_other_packages_count(line):
+    """However much of their name is written."""
+    rules = {
+        "a.rego": "package lockgate.rules.a\n\nimport data.lockgate.rules.b\n\ndeny if b.deny",
+        "b.rego": "package lockgate.rules.b\n\ndeny if input.deep",
+    }
+    paths = found(line, **rules)
+    assert paths is not None
+    assert "deep" in paths
+
+
+def test_packages_that_nobody_names_do_not_count():
+    """An intent's own package is asked by itself."""
+    assert found("x if input.a", **{"i.rego": "package lockgate.intents.pay\n\nresult := input.b"}) == {"a"}

@@ -1,0 +1,101 @@
+"""Verdicts are remembered for exactly the values that they were given for."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+
+from adapters.embedded_rego import load
+from adapters.verdict_memory import MOST, MOST_BYTES, VerdictMemory
+from router.decision import Effect, Verdict
+from tests.conformance.rego_truth import ROOT, settings, texts
+from tests.conformance.test_rego_differential import documents, verdict_of_embedded
+
+VERDICT = Verdict(Effect.ALLOW)
+ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"} if input.a.b == 1\n\nelse := {"effect": "deny"} if input.a'
+DECIDE = 'package lockgate.decision\n\nresult := {"effect": "allow"} if input.request.time.ns > 1'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 2}}),
+        ({"a": {"b": 1}}, {"a": {"b": 1.0}}),
+        ({"a": {"b": 1}}, {"a": {"b": "1"}}),
+        ({"a": {"b": None}}, {"a": {}}),
+        ({"a": {"b": []}}, {"a": {"b": {}}}),
+        ({"a": {"b": 1}}, {"a": {"b": 1}, "c": 1}),
+        ({"c": 1}, {"a": {"b": 1}}),
+        ({"a": {"b": 0.1}}, {"a": {"b": 0.10000000000000002}}),
+    ],
+)
+def test_other_values_are_another_question(one, other):
+    """Null is not absent, and a number is no text."""
+    memory = VerdictMemory([("a", "b"), ("c",)])
+    assert memory.key(one) != memory.key(other)
+
+
+def test_what_is_not_read_makes_no_difference():
+    """A request's id and time are its own."""
+    memory = VerdictMemory([("a", "b")])
+    assert memory.key({"a": {"b": 1, "x": 2}, "id": 1}) == memory.key({"a": {"b": 1}, "id": 2})
+
+
+def test_the_memory_is_bounded():
+    """The oldest go, and what is too long never comes in."""
+    memory = VerdictMemory([("a",)])
+    keys = [memory.key({"a": number}) for number in range(MOST + 1)]
+    for key in keys:
+        memory.put(key, VERDICT)
+    assert memory.get(keys[0]) is None
+    assert memory.get(keys[1]) is VERDICT
+    assert memory.key({"a": "x" * MOST_BYTES}) is None
+    assert memory.key({"a": object()}) is None
+
+
+async def test_a_policy_that_reads_the_time_is_asked_each_time():
+    """What differs is part of the question."""
+    engine = load({"a.rego": ADMIT, "d.rego": DECIDE})
+    assert (await engine.evaluate("decision", None, {"request": {"time": {"ns": 2}}})).effect is Effect.ALLOW
+    assert (await verdict_of_embedded(engine, "decision", {"request": {"time": {"ns": 1}}})) == "policy_undefined"
+
+
+async def test_failures_are_not_remembered():
+    """They are found again each time, also after an answer for other values."""
+    engine = load({"a.rego": ADMIT, "d.rego": DECIDE})
+    for document, expected in [
+        ({}, "policy_undefined"),
+        ({"a": {"b": 1}}, Effect.ALLOW),
+        ({}, "policy_undefined"),
+        ({"a": 1}, Effect.DENY),
+    ] * 2:
+        found = await verdict_of_embedded(engine, "admission", document)
+        assert (found.effect if isinstance(found, Verdict) else found) == expected
+
+
+async def test_an_engine_that_remembers_answers_as_one_that_does_not():
+    """Over documents that repeat, with one part taken from another now and then."""
+    folder = ROOT / "examples" / "halden" / "policies" / "data.yaml"
+    chance = random.Random(7)
+    seen = list(documents(3))[:300]
+    asked = [copy.deepcopy(chance.choice(seen)) for _ in range(1500)]
+    for document in asked:
+        part = chance.choice(["request", "subject", "risk", "route", "classification", "signals"])
+        if part in (other := chance.choice(seen)):
+            document[part] = copy.deepcopy(other[part])
+    remembering = load(texts(ROOT / "policies"), settings(folder), deadline_s=60)
+    forgetful = load(texts(ROOT / "policies"), settings(folder), deadline_s=60)
+    forgetful._memories = {}
+    for document in asked:
+        for entry in ("admission", "decision"):
+            expected = await verdict_of_embedded(forgetful, entry, document)
+            assert await verdict_of_embedded(remembering, entry, document) == expected
+            assert await verdict_of_embedded(remembering, entry, document) == expected
+
+
+def test_the_shipped_policies_are_remembered():
+    """None of their rules hands the whole input to something unknown."""
+    engine = load(texts(ROOT / "policies"), settings(ROOT / "policies" / "data.yaml"))
+    assert set(engine._memories) == {"data.lockgate.admission.result", "data.lockgate.decision.result"}
