@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from embeddings.digests import digest_of
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex
-from embeddings.numeric import Floats
+from embeddings.numeric import Floats, Labels
 from embeddings.scope import ScopeGate
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right.
 
-    `in_scope` (m,): the gate's probabilities for held-out examples.
+    `in_scope` (m,): the gate's probabilities for held-out examples, `places` (m,) where these stand in `confidences`. `outside` (k,) and
+    `outside_confidences` (k,): the same of given texts about no intent. `scope_point`: the gate's probability that tells both kinds apart
+    best, each weighing the same.
     """
 
     temperature: float
@@ -29,6 +31,10 @@ class Calibration:
     confidences: Floats
     correct: NDArray[np.bool_]
     in_scope: Floats
+    places: Labels
+    outside: Floats
+    outside_confidences: Floats
+    scope_point: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ class Artefact:
             "held_out.confidences": self.calibration.confidences,
             "held_out.correct": self.calibration.correct,
             "held_out.in_scope": self.calibration.in_scope,
+            "held_out.places": self.calibration.places.astype(np.int64),
+            "held_out.outside": self.calibration.outside,
+            "held_out.outside_confidences": self.calibration.outside_confidences,
         }
 
     def description(self) -> dict[str, Any]:
@@ -82,6 +91,7 @@ class Artefact:
         return {
             "temperature": self.calibration.temperature,
             "gate": {"coefficients": list(gate.coefficients), "intercept": gate.intercept},
+            "scope_point": self.calibration.scope_point,
         }
 
     def _digests(self, prefix: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ class TrainingSet:
     out_of_scope: tuple[str, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What each intent is called, in words: one more example of it, the only one that was written with the others in mind."""
+        return tuple(in_words(intent) for intent in self.intents)
+
+    @property
     def digest(self) -> str:
         return digest_of(
             {
@@ -31,6 +37,11 @@ class TrainingSet:
                 "out_of_scope": self.out_of_scope,
             }
         )
+
+
+def in_words(intent: str) -> str:
+    """`cancel_payment`, `cancel-payment` and `CancelPayment` are "cancel payment"."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", intent)).strip().lower() or intent
 
 
 def training_set(examples: Mapping[str, Sequence[str]], out_of_scope: Sequence[str]) -> TrainingSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-FEATURES = ("energy", "max_logit", "gap", "log_top_probability", "nearest")
+FEATURES = ("energy", "max_logit", "gap", "log_top_probability", "nearest", "background")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class ScopeGate:
 
 
 def scope_features(
-    top: float, second: float, log_norm: float, classes: int, log_top_probability: float, nearest: float
+    top: float, second: float, log_norm: float, classes: int, log_top_probability: float, nearest: float, background: float | None
 ) -> tuple[float, ...]:
-    """In the order of FEATURES. The energy is a log *mean* exp: comparable between heads of different sizes."""
-    return (log_norm - math.log(classes), top, top - second, log_top_probability, nearest)
+    """In the order of FEATURES. The energy is a log *mean* exp: comparable between heads of different sizes. `background` is the logit of
+    the background's row; where there is none the feature is always 0 and says nothing."""
+    against = 0.0 if background is None else background - log_norm
+    return (log_norm - math.log(classes), top, top - second, log_top_probability, nearest, against)

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from embeddings.folds import intent_groups
 from embeddings.head import LinearHead
-from embeddings.index import build_index
+from embeddings.index import ExampleIndex, build_index
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order
 from embeddings.ports import Matrix
@@ -27,7 +27,8 @@ RIDGE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class ScopeTraining:
-    """vectors (n, d), labels (n,), folds (n,) with as many folds as intent_groups has groups, background (m, d).
+    """vectors (n, d), labels (n,), folds (n,) with as many folds as intent_groups has groups, -1 for never held out (names), background
+    (m, d).
 
     `strength` and `temperature` are those of the head the gate is for.
     """
@@ -43,20 +44,26 @@ class ScopeTraining:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Feature rows a fold's head gave: of unseen examples of intents it knows, of intents it does not, of background."""
+    """Feature rows a head gave: of unseen examples of intents it knows (which ones, say `rows`), of intents it does not, of background."""
 
     known: Floats
+    rows: Labels
     unknown: Floats
     background: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedGate:
-    """`in_scope` (n,): the gate's probabilities for held-out examples of intents; `auroc`: how well it told its own
-    training rows apart (its few coefficients can hardly overfit them)."""
+    """`in_scope` (m,): the gate's probabilities for held-out examples, `rows` (m,) which these are; `outside` (k,) and
+    `outside_confidences` (k,): the same of background, with the confidence it would have had. `point`: where the gate tells both kinds
+    apart best. `auroc`: how well it told its own training rows apart (its few coefficients can hardly overfit them)."""
 
     gate: ScopeGate
     in_scope: Floats
+    rows: Labels
+    outside: Floats
+    outside_confidences: Floats
+    point: float
     auroc: float
 
 
@@ -64,19 +71,50 @@ def train_gate(data: ScopeTraining, progress: Callable[[int, int], None]) -> Tra
     groups = intent_groups(data.intents)
     total = int(groups.max()) + 1
     observed = in_order(lambda fold: _observe_fold(data, groups, fold, total), range(total), progress)
-    known = np.concatenate([fold.known for fold in observed])
-    unknown = np.concatenate([fold.unknown for fold in observed])
-    background = np.concatenate([fold.background for fold in observed])
-    features = np.concatenate([known, unknown, background])
-    in_scope = np.arange(len(features)) < len(known)
-    gate = fit_gate(features, in_scope, _weights(len(known), len(unknown), len(background)))
-    scores = np.array([gate.probability(tuple(row)) for row in features.tolist()])
-    return TrainedGate(gate, scores[in_scope], auroc(scores, in_scope))
+    return gate_of(
+        Observed(
+            np.concatenate([fold.known for fold in observed]),
+            np.concatenate([fold.rows for fold in observed]),
+            np.concatenate([fold.unknown for fold in observed]),
+            np.concatenate([fold.background for fold in observed]),
+        )
+    )
+
+
+def gate_of(seen: Observed) -> TrainedGate:
+    table = np.concatenate([seen.known, seen.unknown, seen.background])
+    in_scope = np.arange(len(table)) < len(seen.known)
+    weights = _weights(len(seen.known), len(seen.unknown), len(seen.background))
+    gate = fit_gate(table, in_scope, weights)
+    scores = np.array([gate.probability(tuple(row)) for row in table.tolist()])
+    given = len(table) - len(seen.background)
+    return TrainedGate(
+        gate,
+        in_scope=scores[in_scope],
+        rows=seen.rows,
+        outside=scores[given:],
+        outside_confidences=np.exp(seen.background[:, FEATURES.index("log_top_probability")]),
+        point=best_cut(scores, in_scope, weights),
+        auroc=auroc(scores, in_scope),
+    )
+
+
+def best_cut(scores: Floats, in_scope: NDArray[np.bool_], weights: Floats) -> float:
+    """The score from which on a row counts as in scope, so that the weight of what is on the right side is highest; 0.5 where one kind is
+    missing."""
+    if in_scope.all() or not in_scope.any():
+        return 0.5
+    order = np.argsort(scores, kind="stable")
+    signed = np.where(in_scope, -weights, weights)[order]
+    gained = np.append(0.0, np.cumsum(signed))[:-1]  # by refusing everything below this place
+    first_of_run = np.append(True, scores[order][1:] > scores[order][:-1])
+    place = int(np.argmax(np.where(first_of_run, gained, -np.inf)))
+    return float(scores[order][place])
 
 
 def _weights(known: int, unknown: int, background: int) -> Floats:
     """Inside and outside weigh the same; so do, once there is enough of it, the two kinds of outside."""
-    share = 0.5 * min(1.0, background / ENOUGH_BACKGROUND)
+    share = (0.5 if unknown else 1.0) * min(1.0, background / ENOUGH_BACKGROUND)
     groups = ((known, 1.0), (unknown, 1.0 - share), (background, share))
     return np.concatenate([np.full(count, weight / max(count, 1)) for count, weight in groups])
 
@@ -87,15 +125,28 @@ def _observe_fold(data: ScopeTraining, groups: Labels, fold: int, total: int) ->
     kept = ~outside & ~held
     renumbered, labels = np.unique(data.labels[kept], return_inverse=True)
     intents = tuple(data.intents[row] for row in renumbered)
-    fitted = fit_softmax(data.vectors[kept], labels, len(intents), data.strength)
+    others = np.arange(len(data.background)) % total != fold
+    vectors, rows = with_background(data.vectors[kept], labels, data.background[others], len(intents))
+    fitted = fit_softmax(vectors, rows, int(rows.max()) + 1, data.strength)
     head = LinearHead(fitted.weights, fitted.bias.astype(np.float32), intents)
     index = build_index(data.vectors[kept], labels, len(intents))
+    unseen = outside & (data.folds >= 0)
+    parts = (data.vectors[held], data.vectors[unseen], data.background[~others])
+    known, unknown, background = (features(head, index, data.temperature, part) for part in parts)
+    return Observed(known, np.flatnonzero(held), unknown, background)
 
-    def features(vectors: Matrix) -> Floats:
-        rows = [score(head, index, data.temperature, vector).features for vector in vectors]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
-    return Observed(features(data.vectors[held]), features(data.vectors[outside]), features(data.background[fold::total]))
+def with_background(vectors: Matrix, labels: Labels, background: Matrix, classes: int) -> tuple[Matrix, Labels]:
+    """Background as one class more, where there is enough of it."""
+    if len(background) < ENOUGH_BACKGROUND:
+        return vectors, labels
+    return np.concatenate([vectors, background]), np.append(labels, np.full(len(background), classes))
+
+
+def features(head: LinearHead, index: ExampleIndex, temperature: float, vectors: Matrix) -> Floats:
+    """Shape (n, len(FEATURES)), as they are when serving."""
+    rows = [score(head, index, temperature, vector).features for vector in vectors]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
 
 def fit_gate(features: Floats, in_scope: NDArray[np.bool_], weights: Floats) -> ScopeGate:

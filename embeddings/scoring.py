@@ -29,6 +29,8 @@ class Scores:
 
 def score(head: LinearHead, index: ExampleIndex, temperature: float, vector: Vector) -> Scores:
     logits = head.logits(vector)
+    background = float(logits[-1]) if head.knows_background else None
+    logits = logits[: len(head.intents)]
     order = _best(logits)
     raw: list[float] = logits[order].tolist()
     top = raw[0]
@@ -45,6 +47,7 @@ def score(head: LinearHead, index: ExampleIndex, temperature: float, vector: Vec
         classes=len(logits),
         log_top_probability=-math.log(calibrated_norm),
         nearest=index.nearest(vector, order[0]),
+        background=background,
     )
     return Scores(order, raw, calibrated, features)
 

@@ -100,4 +100,8 @@ def _calibration(settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> C
         confidences=arrays["held_out.confidences"],
         correct=arrays["held_out.correct"],
         in_scope=arrays["held_out.in_scope"],
+        places=arrays["held_out.places"].astype(np.intp),
+        outside=arrays["held_out.outside"],
+        outside_confidences=arrays["held_out.outside_confidences"],
+        scope_point=settings["scope_point"],
     )

@@ -1,27 +1,65 @@
-"""Thresholds by stated risk, from held-out scores."""
+"""Thresholds by stated risk, from held-out scores, with a bound that holds for a finite number of them."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.numeric import Floats
 
+# How likely it may be that the stated risk is exceeded all the same.
+DELTA = 0.05
+STEPS = 200
 
-def threshold_for(confidences: Floats, correct: NDArray[np.bool_], max_error: float) -> float | None:
-    """The lowest threshold at which at most `max_error` of what is accepted is wrong; None when there is none.
 
-    Counted as (wrong + 1) / (accepted + 1), so that a handful of right answers proves nothing: a stated risk of 1 %
-    needs at least 99 held-out examples above the threshold.
+def threshold_for(confidences: Floats, correct: NDArray[np.bool_], max_error: float, delta: float = DELTA) -> float | None:
+    """The lowest threshold at which, with probability 1 - `delta`, at most `max_error` of what is accepted is wrong; None when there is
+    none: with too few held-out examples nothing can be promised (no error among fewer than 299 does not prove 1 %).
+
+    Clopper-Pearson's bound at each of at most STEPS thresholds, from the highest down until one fails: tested in this fixed order, none of
+    them has to be paid for (Learn then Test, Angelopoulos et al. 2021, fixed-sequence testing). Sequences that cannot prove anything yet,
+    since too little is accepted, are passed over before the first test.
     """
     order = np.argsort(-confidences, kind="stable")
-    ranked = confidences[order]
-    accepted = np.arange(1, len(ranked) + 1)
-    risk = (np.cumsum(~correct[order]) + 1) / (accepted + 1)
-    # Equal confidences stand or fall together: only the last of a run can be the threshold.
-    last_of_run = np.append(ranked[1:] < ranked[:-1], True)[: len(ranked)]
-    allowed = np.flatnonzero((risk <= max_error) & last_of_run)
-    return float(ranked[allowed[-1]]) if len(allowed) else None
+    ranked, wrong = confidences[order], np.cumsum(~correct[order])
+    found: float | None = None
+    for accepted in _places(ranked, least_proof(max_error, delta)):
+        if binomial_tail(int(wrong[accepted - 1]), accepted, max_error) > delta:
+            break
+        found = float(ranked[accepted - 1])
+    return found
+
+
+def least_proof(max_error: float, delta: float = DELTA) -> int:
+    """How many examples without any error prove the risk."""
+    if max_error < 1e-9:
+        return 2**63 - 1  # nobody has so many
+    return 1 if max_error >= 1.0 else math.ceil(math.log(delta) / math.log1p(-max_error))
+
+
+def _places(ranked: Floats, least: int) -> list[int]:
+    """Numbers of accepted examples at which a threshold is tried. Equal confidences stand or fall together."""
+    last_of_run = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True)[: len(ranked)]) + 1
+    possible = last_of_run[last_of_run >= least]
+    if len(possible) <= STEPS:
+        return [int(place) for place in possible]
+    return [int(possible[number]) for number in np.unique(np.linspace(0, len(possible) - 1, STEPS).astype(np.intp))]
+
+
+def binomial_tail(errors: int, trials: int, rate: float) -> float:
+    """P(at most `errors` of `trials`) where each fails with `rate`."""
+    if rate >= 1.0:
+        return 1.0 if errors >= trials else 0.0
+    log_rate, log_rest = math.log(rate), math.log1p(-rate)
+    terms = [_log_choose(trials, count) + count * log_rate + (trials - count) * log_rest for count in range(errors + 1)]
+    most = max(terms)
+    return min(1.0, math.exp(most) * math.fsum(math.exp(term - most) for term in terms))
+
+
+def _log_choose(trials: int, count: int) -> float:
+    return math.lgamma(trials + 1) - math.lgamma(count + 1) - math.lgamma(trials - count + 1)
 
 
 def scope_threshold_for(in_scope: Floats, max_rejected: float) -> float:

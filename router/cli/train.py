@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from router.cli.bars import progress_bars
 from router.workspace import parse, read
 
 
@@ -23,14 +22,7 @@ def train(config: Path, as_json: bool) -> None:
     from router.wiring.encoder import ensure_model, load_model  # the encoder's libraries take a while to load
 
     workspace = parse(read(config, os.environ), os.environ)
-    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, object] = {}
-
-        def progress(step: str, done: int, total: int) -> None:
-            task = tasks.setdefault(step, bars.add_task(step, total=total))
-            bars.update(task, completed=done, total=total)  # type: ignore[arg-type]  # what add_task gave
-
+    with progress_bars() as progress:
         path = ensure_model(workspace, progress)
     if path is None:
         raise click.ClickException("The catalog has no intent with examples, so there is nothing to train.")

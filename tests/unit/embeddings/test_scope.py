@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embeddings.scope import FEATURES, ScopeGate, scope_features
-from embeddings.scope_training import auroc, fit_gate
+from embeddings.scope_training import auroc, best_cut, fit_gate
 
 
 def test_gate_is_calibrated_for_even_odds() -> None:
@@ -41,8 +41,27 @@ def test_probability_stays_finite_for_extreme_features() -> None:
 def test_energy_does_not_depend_on_how_many_intents_say_nothing() -> None:
     """With all logits equal the energy is that logit, for two intents as for a thousand."""
     for classes in (2, 1000):
-        features = scope_features(0.7, 0.7, 0.7 + math.log(classes), classes, 0.0, 0.0)
+        features = scope_features(0.7, 0.7, 0.7 + math.log(classes), classes, 0.0, 0.0, None)
         assert features[FEATURES.index("energy")] == pytest.approx(0.7)
+
+
+def test_background_counts_against_all_intents_together() -> None:
+    """As odds, whatever the level of the logits; nothing where no background was learnt."""
+
+    def background(logit: float | None, level: float) -> float:
+        return scope_features(level, level, level + 1.0, 3, 0.0, 0.0, logit)[FEATURES.index("background")]
+
+    assert background(4.0, 2.0) == background(5.0, 3.0) == 1.0
+    assert background(None, 2.0) == 0.0
+
+
+def test_the_cut_is_where_most_weight_is_on_its_side() -> None:
+    """Kinds weigh what they are given, equal scores stay together, and with one kind only there is nothing to choose."""
+    scores = np.array([0.1, 0.2, 0.2, 0.8, 0.9])
+    inside = np.array([False, True, False, True, True])
+    assert best_cut(scores, inside, np.array([0.2, 0.1, 0.3, 0.2, 0.2])) == 0.8
+    assert best_cut(scores, inside, np.array([0.1, 0.6, 0.1, 0.1, 0.1])) == 0.2
+    assert best_cut(scores, np.ones(5, dtype=bool), np.full(5, 0.2)) == 0.5
 
 
 def test_auroc_of_known_orders() -> None:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from embeddings.thresholds import scope_threshold_for, threshold_for
+from embeddings.thresholds import binomial_tail, least_proof, scope_threshold_for, threshold_for
 
 
 @given(
@@ -21,15 +22,34 @@ def test_threshold_keeps_the_stated_risk(pairs: list[tuple[float, bool]], max_er
 
 def test_threshold_is_the_lowest_that_will_do() -> None:
     """Errors low in the ranking do not stop the threshold from going down to them."""
-    confidences = np.linspace(1.0, 0.0, 1001)
+    confidences = np.linspace(1.0, 0.0, 10_001)
     correct = confidences >= 0.5
-    assert threshold_for(confidences, correct, 0.01) == pytest.approx(0.495, abs=0.01)
+    assert threshold_for(confidences, correct, 0.01) == pytest.approx(0.5, abs=0.01)
 
 
 def test_few_examples_prove_no_small_risk() -> None:
-    """Fifty right answers do not support one per cent, a hundred do."""
-    assert threshold_for(np.ones(50), np.ones(50, dtype=bool), 0.01) is None
-    assert threshold_for(np.ones(100), np.ones(100, dtype=bool), 0.01) == 1.0
+    """298 right answers do not support one per cent with 95 % certainty, 299 do."""
+    assert threshold_for(np.ones(298), np.ones(298, dtype=bool), 0.01) is None
+    assert threshold_for(np.ones(299), np.ones(299, dtype=bool), 0.01) == 1.0
+    assert least_proof(0.01) == 299
+
+
+@pytest.mark.parametrize(("errors", "trials", "rate"), [(0, 299, 0.01), (3, 1000, 0.01), (0, 1, 0.5), (150, 15000, 0.01), (5, 5, 0.3)])
+def test_the_bound_is_that_of_clopper_and_pearson(errors: int, trials: int, rate: float) -> None:
+    """The binomial distribution as scipy knows it."""
+    assert binomial_tail(errors, trials, rate) == pytest.approx(binom.cdf(errors, trials, rate), rel=1e-9)
+
+
+def test_the_stated_risk_is_exceeded_seldom() -> None:
+    """Over many draws from one population the true risk beyond the threshold is above the stated one in at most a twentieth of them."""
+    chance = np.random.default_rng(11)
+    exceeded = 0
+    for _ in range(300):
+        confidences = chance.uniform(size=1200)
+        correct = chance.uniform(size=1200) < confidences  # the true risk beyond t is (1 - t) / 2
+        threshold = threshold_for(confidences, correct, 0.1)
+        exceeded += threshold is not None and (1.0 - threshold) / 2 > 0.1
+    assert exceeded / 300 <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
 
 
 def test_scope_threshold_rejects_the_stated_share() -> None:

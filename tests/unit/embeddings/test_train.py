@@ -69,7 +69,7 @@ def test_progress_names_each_step_and_finishes_it(catalog: Catalog) -> None:
     """Every step announces its total and reaches it."""
     last: dict[str, tuple[int, int]] = {}
     train(catalog, (), HashingEncoder(), lambda step, done, total: last.update({step: (done, total)}))
-    assert list(last) == ["encode", "cross-validate", "scope", "head"]
+    assert list(last) == ["encode", "cross-validate", "head", "scope"]
     assert all(done == total for done, total in last.values())
 
 

@@ -1,0 +1,158 @@
+"""How good a classifier is: trained on some texts, calibrated on others, measured on a third lot that nothing was chosen by."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.artefact import Artefact
+from embeddings.errors import EmbeddingsError
+from embeddings.examples import TrainingSet, training_set
+from embeddings.labelled import Labelled
+from embeddings.model import IntentModel
+from embeddings.numeric import Floats
+from embeddings.operating import OperatingPoint, operating_point
+from embeddings.ports import Encoder, Progress
+from embeddings.prediction import Prediction
+
+WARM_UP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """`test` may have out-of-scope texts of its own; `calibrate` is None where cross-validation of `train` takes its place."""
+
+    train: Labelled
+    calibrate: Labelled | None
+    test: Labelled
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the classifier said of each test text: `right` is about the first candidate, whether or not it is accepted."""
+
+    inside: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    confidences: Floats
+    scopes: Floats
+    tiers: tuple[str, ...]
+    micros: Floats
+
+
+def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progress) -> dict[str, Any]:
+    """The figures, all fractions in 0..1 and times in microseconds. Raises EmbeddingsError where nothing can be trained or measured."""
+    if not len(splits.test):
+        raise EmbeddingsError("no_test", "The test splits are empty, so there is nothing to measure.")
+    data = training_set(splits.train.by_intent, splits.train.background)
+    began = time.perf_counter()
+    artefact = _trained(data, splits.calibrate, encoder, progress)
+    trained_s = time.perf_counter() - began
+    model = IntentModel(encoder, artefact)
+    point = operating_point(artefact.calibration, max_error)
+    answers = _answers(model, splits.test, progress)
+    return {
+        **_figures(answers, point),
+        "operating_point": {"max_error": max_error, "scope": point.scope, "confidence": point.confidence, "coverage": point.coverage},
+        "train_seconds": round(trained_s, 2),
+        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "intents": len(data.intents),
+        "train_rows": len(splits.train),
+        "calibrate_rows": 0 if splits.calibrate is None else len(splits.calibrate),
+        "test_rows": len(splits.test),
+        "encoder_digest": encoder.digest,
+        "model_digest": artefact.digest,
+        "held_out": artefact.report,
+    }
+
+
+def _trained(data: TrainingSet, calibrate: Labelled | None, encoder: Encoder, progress: Progress) -> Artefact:
+    fitting = import_module("embeddings.fitting")  # brings scipy
+    held_out = None
+    if calibrate is not None:
+        place = {intent: number for number, intent in enumerate(data.intents)}
+        known = [(text, place[intent]) for text, intent in zip(calibrate.texts, calibrate.intents, strict=True) if intent in place]
+        if not known:
+            raise EmbeddingsError("no_calibration", "The calibration splits have no text about any of the intents that are trained.")
+        texts, labels = zip(*known, strict=True)
+        held_out = fitting.HeldOut(texts, np.array(labels, dtype=np.intp), tuple(calibrate.background))
+    artefact: Artefact = fitting.fit(data, encoder, progress, held_out)
+    return artefact
+
+
+def _answers(model: IntentModel, test: Labelled, progress: Progress) -> Answers:
+    """One text after the other, as requests come; the first few once before, since a first use is no use."""
+    for text in test.texts[:WARM_UP]:
+        model.predict(text)
+    found: list[Prediction] = []
+    micros = np.empty(len(test))
+    for number, text in enumerate(test.texts):
+        began = time.perf_counter_ns()
+        found.append(model.predict(text))
+        micros[number] = (time.perf_counter_ns() - began) / 1000.0
+        if number % 100 == 99 or number + 1 == len(test):
+            progress("test", number + 1, len(test))
+    right = [each.candidates[0].intent == intent for each, intent in zip(found, test.intents, strict=True)]
+    return Answers(
+        inside=np.array([intent is not None for intent in test.intents]),
+        right=np.array(right),
+        confidences=np.array([each.confidence for each in found]),
+        scopes=np.array([each.scope for each in found]),
+        tiers=("encoder",) * len(found),
+        micros=micros,
+    )
+
+
+def _figures(answers: Answers, point: OperatingPoint) -> dict[str, Any]:
+    calibration = import_module("embeddings.calibration")
+    inside, right = answers.inside, answers.right
+    outside = ~inside
+    passed = answers.scopes >= point.scope
+    accepted = passed & (answers.confidences >= point.confidence) if point.confidence is not None else np.zeros(len(inside), dtype=bool)
+    error = calibration.expected_calibration_error(answers.confidences[inside], right[inside])
+    return {
+        "accuracy": _share(right, inside),
+        "accepted_accuracy": _share(right & inside, accepted),
+        "coverage": float(accepted.mean()),
+        "ece": error if inside.any() else None,
+        **_scope(answers, point),
+        "in_scope_accuracy": _share(right & passed, inside),
+        "oos_accepted": _share(accepted, outside),
+        "tier_share": _shares(answers.tiers),
+        "latency_us": _latency(answers.micros),
+    }
+
+
+def _scope(answers: Answers, point: OperatingPoint) -> dict[str, float | None]:
+    """None for what cannot be said without texts of both kinds."""
+    inside = answers.inside
+    if inside.all() or not inside.any():
+        return {"oos_auroc": None, "oos_fpr95": None, "oos_recall": _share(answers.scopes < point.scope, ~inside)}
+    at_95 = np.quantile(answers.scopes[inside], 0.05)
+    return {
+        "oos_auroc": float(import_module("embeddings.scope_training").auroc(answers.scopes, inside)),
+        "oos_fpr95": _share(answers.scopes >= at_95, ~inside),
+        "oos_recall": _share(answers.scopes < point.scope, ~inside),
+    }
+
+
+def _share(what: NDArray[np.bool_], of: NDArray[np.bool_]) -> float | None:
+    return float(what[of].mean()) if of.any() else None
+
+
+def _shares(tiers: Sequence[str]) -> Mapping[str, float]:
+    return {tier: tiers.count(tier) / len(tiers) for tier in sorted(set(tiers))}
+
+
+def _latency(micros: Floats) -> dict[str, float]:
+    return {
+        "p50": round(float(np.quantile(micros, 0.5)), 1),
+        "p99": round(float(np.quantile(micros, 0.99)), 1),
+        "mean": round(float(micros.mean()), 1),
+    }

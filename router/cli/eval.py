@@ -1,0 +1,131 @@
+"""`lockgate eval`: measures the classifier on labelled texts. What it reads, and the figures' names, are a contract for others."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from router.cli.bars import progress_bars
+from router.errors import ConfigError
+
+RUNS = "eval-runs.jsonl"
+TIERS = ("encoder",)
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
+
+
+@click.command("eval")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV file with the columns split, text, intent (oos: none).")
+@click.option("--train", callback=_names, required=True, metavar="SPLIT,…", help="Splits to learn from; nothing else is learnt from.")
+@click.option("--test", callback=_names, required=True, metavar="SPLIT,…", help="Splits to measure on.")
+@click.option("--calibrate", callback=_names, metavar="SPLIT,…", help="Splits to calibrate on, else cross-validation of --train.")
+@click.option("--oos-test", callback=_names, metavar="SPLIT,…", help="More splits to measure on, of texts about no intent.")
+@click.option("--tiers", callback=_names, default="encoder", show_default=True, metavar="TIER,…", help="Tiers of the cascade, in order.")
+@click.option(
+    "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."
+)
+@click.option("--fine-tune", type=click.Choice(["none", "auto"]), default="none", show_default=True, help="Whether to adapt the encoder.")
+@click.option("--encoder", type=click.Path(path_type=Path), help="Directory of another ONNX encoder than the installed one.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON to this file.")
+def evaluate(
+    data: Path,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    calibrate: tuple[str, ...],
+    oos_test: tuple[str, ...],
+    tiers: tuple[str, ...],
+    max_error: float,
+    fine_tune: str,
+    encoder: Path | None,
+    out: Path | None,
+) -> None:
+    """Train on some splits of a file, calibrate on others, and measure on a third lot.
+
+    Everything is chosen from the training and calibration splits. Each run is noted in eval-runs.jsonl beside the JSON file, since a test
+    split that is looked at again and again stops being one.
+    """
+    from embeddings.errors import EmbeddingsError  # numpy and what comes with it take a while to load
+
+    used = _usable(tiers)
+    try:
+        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder)
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+    asked = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test, "max_error": max_error}
+    figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, "done": False}, "asked": asked}
+    if out is not None:
+        _write(out, figures, asked)
+    _show(figures)
+
+
+def _usable(tiers: tuple[str, ...]) -> list[str]:
+    """The tiers that can be measured; the others are named, so that nobody takes these figures for theirs."""
+    known = [tier for tier in tiers if tier in TIERS]
+    if not known:
+        raise ConfigError(f"None of the tiers {', '.join(tiers)} can be measured; there is {', '.join(TIERS)}.")
+    for tier in tiers:
+        if tier not in TIERS:
+            click.echo(f"The tier '{tier}' is not measured: this version has none of that name.", err=True)
+    return known
+
+
+def _measure(
+    data: Path, train: tuple[str, ...], calibrate: tuple[str, ...], test: tuple[str, ...], max_error: float, encoder: Path | None
+) -> dict[str, Any]:
+    from embeddings.evaluation import Splits
+    from embeddings.evaluation import evaluate as measure
+    from embeddings.labelled import read_splits, select
+    from embeddings.minilm import load_minilm
+    from embeddings.onnx_encoder import OnnxEncoder
+
+    splits = read_splits(data)
+    chosen = Splits(select(splits, train), select(splits, calibrate) if calibrate else None, select(splits, test))
+    loaded = load_minilm() if encoder is None else OnnxEncoder(encoder)
+    with progress_bars() as progress:
+        return measure(chosen, loaded, max_error, progress)
+
+
+def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
+    try:
+        out.write_text(json.dumps(figures, indent=2) + "\n")
+        kept = {name: figures[name] for name in ("accuracy", "accepted_accuracy", "coverage", "ece", "oos_auroc", "oos_recall")}
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **asked, "model": figures["model_digest"], **kept}
+        with (out.parent / RUNS).open("a") as runs:
+            runs.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}.") from error
+
+
+SHOWN = {
+    "accuracy": "in-scope texts whose first candidate is right",
+    "accepted_accuracy": "accepted texts that are right; accepted out-of-scope counts as wrong",
+    "coverage": "texts that are accepted at the risk target",
+    "ece": "expected calibration error, 15 bins",
+    "oos_auroc": "scope score: in-scope above out-of-scope",
+    "oos_fpr95": "out-of-scope that passes where 95 % of in-scope does",
+    "oos_recall": "out-of-scope that is turned away at the operating point",
+    "in_scope_accuracy": "in-scope that passes there and is right",
+}
+
+
+def _show(figures: dict[str, Any]) -> None:
+    table = Table(box=None, show_header=False)
+    for name, meaning in SHOWN.items():
+        value = figures[name]
+        table.add_row(name, "—" if value is None else f"{value:.4f}", f"[dim]{meaning}[/]")
+    latency = figures["latency_us"]
+    table.add_row("latency", f"{latency['p50']:,.0f} µs", f"[dim]p50; p99 {latency['p99']:,.0f}, mean {latency['mean']:,.0f}[/]")
+    table.add_row("training", f"{figures['train_seconds']:.1f} s", f"[dim]{figures['train_rows']:,} texts, {figures['intents']} intents[/]")
+    Console().print(table)
+    if figures["operating_point"]["confidence"] is None:
+        click.echo(
+            "The calibration data cannot prove this risk, so nothing would be accepted; give more of it or allow more error.", err=True
+        )
