@@ -21,9 +21,10 @@ SCHEMA = 2
 class Calibration:
     """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right.
 
-    `in_scope` (m,): the gate's probabilities for held-out examples, `places` (m,) where these stand in `confidences`. `outside` (k,) and
-    `outside_confidences` (k,): the same of given texts about no intent. `scope_point`: the gate's probability that tells both kinds apart
-    best, each weighing the same.
+    `in_scope` (m,): the gate's probabilities for held-out examples, `places` (m,) where these stand in `confidences`.
+    `outside` (k,) and `outside_confidences` (k,): the same of texts about no intent, where these were `given`, else of intents that a head
+    had not been told of. `mixed` (j,) and `mixed_confidences` (j,): the same of sums of two held-out examples with different intents.
+    `scope_point`: the gate's probability that tells inside and outside apart best, each weighing the same.
     """
 
     temperature: float
@@ -34,7 +35,10 @@ class Calibration:
     places: Labels
     outside: Floats
     outside_confidences: Floats
+    mixed: Floats
+    mixed_confidences: Floats
     scope_point: float
+    given: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Artefact:
             "held_out.places": self.calibration.places.astype(np.int64),
             "held_out.outside": self.calibration.outside,
             "held_out.outside_confidences": self.calibration.outside_confidences,
+            "held_out.mixed": self.calibration.mixed,
+            "held_out.mixed_confidences": self.calibration.mixed_confidences,
         }
 
     def description(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class Artefact:
             "temperature": self.calibration.temperature,
             "gate": {"coefficients": list(gate.coefficients), "intercept": gate.intercept},
             "scope_point": self.calibration.scope_point,
+            "outside_given": self.calibration.given,
         }
 
     def _digests(self, prefix: str) -> dict[str, str]:

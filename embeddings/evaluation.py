@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +21,8 @@ from embeddings.numeric import Floats
 from embeddings.operating import OperatingPoint, operating_point
 from embeddings.ports import Encoder, Progress
 from embeddings.prediction import Prediction
+from embeddings.static_encoder import StaticEncoder
+from embeddings.static_model import StaticModel, pair
 
 WARM_UP = 50
 
@@ -46,20 +48,22 @@ class Answers:
     micros: Floats
 
 
-def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progress) -> dict[str, Any]:
+def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progress, static: StaticEncoder | None = None) -> dict[str, Any]:
     """The figures, all fractions in 0..1 and times in microseconds. Raises EmbeddingsError where nothing can be trained or measured."""
     if not len(splits.test):
         raise EmbeddingsError("no_test", "The test splits are empty, so there is nothing to measure.")
     data = training_set(splits.train.by_intent, splits.train.background)
     began = time.perf_counter()
     artefact = _trained(data, splits.calibrate, encoder, progress)
-    trained_s = time.perf_counter() - began
     model = IntentModel(encoder, artefact)
+    first = pair(IntentModel(static, _trained(data, splits.calibrate, static, progress)), model) if static is not None else None
+    trained_s = time.perf_counter() - began
     point = operating_point(artefact.calibration, max_error)
-    answers = _answers(model, splits.test, progress)
+    answers = _answers(Asked(first, model), splits.test, progress)
     return {
         **_figures(answers, point),
         "operating_point": {"max_error": max_error, "scope": point.scope, "confidence": point.confidence, "coverage": point.coverage},
+        "static": None if first is None else asdict(first.acceptance),
         "train_seconds": round(trained_s, 2),
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "intents": len(data.intents),
@@ -86,16 +90,35 @@ def _trained(data: TrainingSet, calibrate: Labelled | None, encoder: Encoder, pr
     return artefact
 
 
-def _answers(model: IntentModel, test: Labelled, progress: Progress) -> Answers:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The cascade as it is asked: the static tier first, where there is one, and the encoder where that one is not sure enough."""
+
+    static: StaticModel | None
+    encoder: IntentModel
+
+    def predict(self, text: str) -> tuple[str, Prediction]:
+        if self.static is not None:
+            found = self.static.model.predict(text)
+            if self.static.accepts(found):
+                return "static", found
+        return "encoder", self.encoder.predict(text)
+
+
+def _answers(asked: Asked, test: Labelled, progress: Progress) -> Answers:
     """One text after the other, as requests come; the first few once before, since a first use is no use."""
     for text in test.texts[:WARM_UP]:
-        model.predict(text)
+        asked.encoder.predict(text)
+        asked.predict(text)
+    tiers: list[str] = []
     found: list[Prediction] = []
     micros = np.empty(len(test))
     for number, text in enumerate(test.texts):
         began = time.perf_counter_ns()
-        found.append(model.predict(text))
+        tier, prediction = asked.predict(text)
         micros[number] = (time.perf_counter_ns() - began) / 1000.0
+        tiers.append(tier)
+        found.append(prediction)
         if number % 100 == 99 or number + 1 == len(test):
             progress("test", number + 1, len(test))
     right = [each.candidates[0].intent == intent for each, intent in zip(found, test.intents, strict=True)]
@@ -104,7 +127,7 @@ def _answers(model: IntentModel, test: Labelled, progress: Progress) -> Answers:
         right=np.array(right),
         confidences=np.array([each.confidence for each in found]),
         scopes=np.array([each.scope for each in found]),
-        tiers=("encoder",) * len(found),
+        tiers=tuple(tiers),
         micros=micros,
     )
 
@@ -113,6 +136,7 @@ def _figures(answers: Answers, point: OperatingPoint) -> dict[str, Any]:
     calibration = import_module("embeddings.calibration")
     inside, right = answers.inside, answers.right
     outside = ~inside
+    static = np.array([tier == "static" for tier in answers.tiers])
     passed = answers.scopes >= point.scope
     accepted = passed & (answers.confidences >= point.confidence) if point.confidence is not None else np.zeros(len(inside), dtype=bool)
     error = calibration.expected_calibration_error(answers.confidences[inside], right[inside])
@@ -125,6 +149,7 @@ def _figures(answers: Answers, point: OperatingPoint) -> dict[str, Any]:
         "in_scope_accuracy": _share(right & passed, inside),
         "oos_accepted": _share(accepted, outside),
         "tier_share": _shares(answers.tiers),
+        "static_share": {"in_scope": _share(static, inside), "oos": _share(static, outside)},
         "latency_us": _latency(answers.micros),
     }
 

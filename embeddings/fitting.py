@@ -25,6 +25,7 @@ from embeddings.scope_training import (
     TrainedGate,
     features,
     gate_of,
+    mixtures,
     train_gate,
     with_background,
 )
@@ -85,15 +86,18 @@ def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: Held
     index = build_index(material.vectors[: material.examples], data.labels, classes)
     if held_out is None:
         scored = Scored(crossed.logits, labels[crossed.rows], crossed.rows)
-        gate = _gate_by_folds(data, material, crossed.strength, scored.temperature, progress)
+        gate = _gate_by_folds(data, material, crossed.strength, scored.temperature, encoder.additive, progress)
     else:
         apart = _encode(encoder, held_out.texts, partial(progress, "encode calibration"))
         scored = Scored((apart @ head.weights.T + head.bias)[:, :classes].astype(np.float64), held_out.labels, np.arange(len(apart)))
         outside = _encode(encoder, held_out.out_of_scope, partial(progress, "encode calibration"))
         if len(outside) >= ENOUGH_BACKGROUND:
-            gate = _gate_from(head, index, scored.temperature, apart, outside)
+            gate = _gate_from(head, index, scored.temperature, apart, held_out.labels, outside, encoder.additive)
         else:  # the gate's folds are of the examples, and nothing ties them to these texts
-            gate = replace(_gate_by_folds(data, material, crossed.strength, scored.temperature, progress), rows=np.empty(0, dtype=np.intp))
+            gate = replace(
+                _gate_by_folds(data, material, crossed.strength, scored.temperature, encoder.additive, progress),
+                rows=np.empty(0, dtype=np.intp),
+            )
     return _artefact(data, encoder, head, index, scored, gate, crossed.strength)
 
 
@@ -118,8 +122,20 @@ def _calibration(scored: Scored, gate: TrainedGate, temperature: float, confiden
     tied = [(number, place[int(row)]) for number, row in enumerate(gate.rows) if int(row) in place]
     kept = np.array([number for number, _ in tied], dtype=np.intp)
     places = np.array([where for _, where in tied], dtype=np.intp)
-    in_scope = gate.in_scope[kept] if tied else gate.in_scope
-    return Calibration(temperature, gate.gate, confidences, correct, in_scope, places, gate.outside, gate.outside_confidences, gate.point)
+    return Calibration(
+        temperature=temperature,
+        gate=gate.gate,
+        confidences=confidences,
+        correct=correct,
+        in_scope=gate.in_scope[kept] if tied else gate.in_scope,
+        places=places,
+        outside=gate.outside,
+        outside_confidences=gate.outside_confidences,
+        mixed=gate.mixed,
+        mixed_confidences=gate.mixed_confidences,
+        scope_point=gate.point,
+        given=gate.given,
+    )
 
 
 def _report(data: TrainingSet, confidences: Floats, correct: NDArray[np.bool_], strength: float, gate: TrainedGate) -> dict[str, float]:
@@ -146,17 +162,22 @@ def _material(data: TrainingSet, encoder: Encoder, progress: Progress) -> Materi
     )
 
 
-def _gate_by_folds(data: TrainingSet, material: Material, strength: float, temperature: float, progress: Progress) -> TrainedGate:
+def _gate_by_folds(
+    data: TrainingSet, material: Material, strength: float, temperature: float, two_in_one: bool, progress: Progress
+) -> TrainedGate:
     classes = len(data.intents)
     names = np.full(len(material.labels) - material.examples, -1)
     folds = np.append(stratified_folds(data.texts, data.labels, min(FOLDS, classes)), names)
-    scope = ScopeTraining(data.intents, material.vectors, material.labels, folds, material.background, strength, temperature)
+    scope = ScopeTraining(data.intents, material.vectors, material.labels, folds, material.background, strength, temperature, two_in_one)
     return train_gate(scope, partial(progress, "scope"))
 
 
-def _gate_from(head: LinearHead, index: ExampleIndex, temperature: float, inside: Matrix, outside: Matrix) -> TrainedGate:
-    known, beyond = (features(head, index, temperature, part) for part in (inside, outside))
-    return gate_of(Observed(known, np.arange(len(known)), known[:0], beyond))
+def _gate_from(
+    head: LinearHead, index: ExampleIndex, temperature: float, inside: Matrix, labels: Labels, outside: Matrix, two_in_one: bool
+) -> TrainedGate:
+    parts = (inside, outside, mixtures(inside, labels))
+    known, beyond, mixed = (features(head, index, temperature, part) for part in parts)
+    return gate_of(Observed(known, np.arange(len(known)), known[:0], beyond, mixed), two_in_one)
 
 
 def _encode(encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None]) -> Matrix:

@@ -20,6 +20,7 @@ class HashingEncoder:
     def __init__(self, dimensions: int = 256, max_tokens: int = 256) -> None:
         self.dimensions = dimensions
         self.max_tokens = max_tokens
+        self.additive = True
         self.digest = digest_of({"encoder": "hashing", "version": 1, "dimensions": dimensions, "max_tokens": max_tokens})
 
     def encode(self, texts: Sequence[str]) -> Matrix:

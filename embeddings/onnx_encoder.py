@@ -33,11 +33,12 @@ class OnnxEncoder:
         _require_expected(directory, manifest, expected_digest)
         verify(directory, manifest)
         self.name = manifest.name
+        self.additive = False
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
-        self._tokenizer = _tokenizer(directory / "tokenizer.json", manifest.max_tokens)
+        self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
         self._session = _session(directory / "model.onnx", threads)
         self._outputs = [value.name for value in self._session.get_outputs()][:1]
         self._require_shape(directory)
@@ -79,7 +80,7 @@ def _require_expected(directory: Path, manifest: Manifest, expected: str | None)
         raise EmbeddingsError("encoder_digest", f"{directory}: the encoder has digest {manifest.digest}, {expected} is wanted.")
 
 
-def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+def load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(path))
     # all-MiniLM's own file pads every text to 128 tokens: ten times the cost of a short one, and other vectors where
     # the graph has no attention mask.

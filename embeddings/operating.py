@@ -29,7 +29,7 @@ def operating_point(calibration: Calibration, max_error: float) -> OperatingPoin
     if len(calibration.places):
         confidences, correct = confidences[calibration.places], correct[calibration.places]
         inside = calibration.in_scope >= scope
-    leaked = calibration.outside_confidences[calibration.outside >= scope]
+    leaked = calibration.outside_confidences[(calibration.outside >= scope) & calibration.given]
     least = threshold_for(
         np.concatenate([confidences[inside], leaked]),
         np.concatenate([correct[inside], np.zeros(len(leaked), dtype=bool)]),

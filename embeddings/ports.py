@@ -28,6 +28,11 @@ class Encoder(Protocol):
     @property
     def max_tokens(self) -> int: ...
 
+    @property
+    def additive(self) -> bool:
+        """Whether the sum of two texts' vectors has the direction of both as one text: the encoder does not see the order of words."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Shape (len(texts), dimensions)."""
         ...

@@ -23,14 +23,15 @@ from embeddings.training import fit_softmax
 # Half of what the gate learns about "outside" comes from given background texts, once there are this many.
 ENOUGH_BACKGROUND = 20
 RIDGE = 1e-3
+# Of texts about intents, where no background is there to say what else comes.
+MOST_REFUSED = 0.05
+CONFIDENCE = FEATURES.index("log_top_probability")
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeTraining:
-    """vectors (n, d), labels (n,), folds (n,) with as many folds as intent_groups has groups, -1 for never held out (names), background
-    (m, d).
-
-    `strength` and `temperature` are those of the head the gate is for.
+    """vectors (n, d), labels (n,), background (m, d); folds (n,) with as many folds as intent_groups has groups, -1 for what is never held
+    out (names). `strength` and `temperature` are those of the head the gate is for; `two_in_one`: see `gate_of`.
     """
 
     intents: tuple[str, ...]
@@ -40,30 +41,37 @@ class ScopeTraining:
     background: Matrix
     strength: float
     temperature: float
+    two_in_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Feature rows a head gave: of unseen examples of intents it knows (which ones, say `rows`), of intents it does not, of background."""
+    """Feature rows a head gave: of unseen examples of intents it knows (which ones, say `rows`), of intents it does not, of background, and
+    of sums of two unseen examples."""
 
     known: Floats
     rows: Labels
     unknown: Floats
     background: Floats
+    mixed: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedGate:
-    """`in_scope` (m,): the gate's probabilities for held-out examples, `rows` (m,) which these are; `outside` (k,) and
-    `outside_confidences` (k,): the same of background, with the confidence it would have had. `point`: where the gate tells both kinds
-    apart best. `auroc`: how well it told its own training rows apart (its few coefficients can hardly overfit them)."""
+    """`in_scope` (m,): the gate's probabilities for held-out examples, `rows` (m,) which these are. `outside` (k,) and
+    `outside_confidences` (k,): the same of background where it was `given`, else of unknown intents, with the confidence they would have
+    had; `mixed` and `mixed_confidences` (j,): of sums of two examples. `point`: where the gate tells inside and outside apart best.
+    `auroc`: how well it told its own training rows apart (its few coefficients can hardly overfit them)."""
 
     gate: ScopeGate
     in_scope: Floats
     rows: Labels
     outside: Floats
     outside_confidences: Floats
+    mixed: Floats
+    mixed_confidences: Floats
     point: float
+    given: bool
     auroc: float
 
 
@@ -77,26 +85,47 @@ def train_gate(data: ScopeTraining, progress: Callable[[int, int], None]) -> Tra
             np.concatenate([fold.rows for fold in observed]),
             np.concatenate([fold.unknown for fold in observed]),
             np.concatenate([fold.background for fold in observed]),
-        )
+            np.concatenate([fold.mixed for fold in observed]),
+        ),
+        data.two_in_one,
     )
 
 
-def gate_of(seen: Observed) -> TrainedGate:
+def gate_of(seen: Observed, two_in_one: bool) -> TrainedGate:
+    """`two_in_one`: the gate also refuses texts that are two, as much as it refuses what is about none."""
     table = np.concatenate([seen.known, seen.unknown, seen.background])
     in_scope = np.arange(len(table)) < len(seen.known)
     weights = _weights(len(seen.known), len(seen.unknown), len(seen.background))
-    gate = fit_gate(table, in_scope, weights)
+    gate = _with_mixtures(table, weights, seen) if two_in_one and len(seen.mixed) else fit_gate(table, in_scope, weights)
     scores = np.array([gate.probability(tuple(row)) for row in table.tolist()])
-    given = len(table) - len(seen.background)
+    given = len(seen.background) >= ENOUGH_BACKGROUND
+    beyond = seen.background if given else seen.unknown
+    start = len(table) - len(seen.background) if given else len(seen.known)
     return TrainedGate(
         gate,
         in_scope=scores[in_scope],
         rows=seen.rows,
-        outside=scores[given:],
-        outside_confidences=np.exp(seen.background[:, FEATURES.index("log_top_probability")]),
-        point=best_cut(scores, in_scope, weights),
+        outside=scores[start : start + len(beyond)],
+        outside_confidences=np.exp(beyond[:, CONFIDENCE]),
+        mixed=np.array([gate.probability(tuple(row)) for row in seen.mixed.tolist()]),
+        mixed_confidences=np.exp(seen.mixed[:, CONFIDENCE]),
+        point=_point(scores, in_scope, weights, given),
+        given=given,
         auroc=auroc(scores, in_scope),
     )
+
+
+def _with_mixtures(table: Floats, weights: Floats, seen: Observed) -> ScopeGate:
+    rows = np.concatenate([table, seen.mixed])
+    inside = np.arange(len(rows)) < len(seen.known)
+    halved = np.concatenate([np.where(inside[: len(table)], weights, weights / 2), np.full(len(seen.mixed), 0.5 / len(seen.mixed))])
+    return fit_gate(rows, inside, halved)
+
+
+def _point(scores: Floats, in_scope: NDArray[np.bool_], weights: Floats, given: bool) -> float:
+    """Intents that were held back lie closer to the others than what is about none, so that a cut between these would be too high."""
+    cut = best_cut(scores, in_scope, weights)
+    return cut if given or not in_scope.any() else min(cut, float(np.quantile(scores[in_scope], MOST_REFUSED)))
 
 
 def best_cut(scores: Floats, in_scope: NDArray[np.bool_], weights: Floats) -> float:
@@ -131,9 +160,20 @@ def _observe_fold(data: ScopeTraining, groups: Labels, fold: int, total: int) ->
     head = LinearHead(fitted.weights, fitted.bias.astype(np.float32), intents)
     index = build_index(data.vectors[kept], labels, len(intents))
     unseen = outside & (data.folds >= 0)
-    parts = (data.vectors[held], data.vectors[unseen], data.background[~others])
-    known, unknown, background = (features(head, index, data.temperature, part) for part in parts)
-    return Observed(known, np.flatnonzero(held), unknown, background)
+    mixed = mixtures(data.vectors[held], data.labels[held])
+    parts = (data.vectors[held], data.vectors[unseen], data.background[~others], mixed)
+    known, unknown, background, sums = (features(head, index, data.temperature, part) for part in parts)
+    return Observed(known, np.flatnonzero(held), unknown, background, sums)
+
+
+def mixtures(vectors: Matrix, labels: Labels) -> Matrix:
+    """Each row and another one, of another intent, as one text: the sum's direction. Which one is fixed by their places."""
+    if not len(vectors):
+        return vectors
+    other = np.roll(np.arange(len(vectors)), len(vectors) // 2 + 1)
+    sums = (vectors + vectors[other])[labels != labels[other]]
+    unit: Matrix = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return unit
 
 
 def with_background(vectors: Matrix, labels: Labels, background: Matrix, classes: int) -> tuple[Matrix, Labels]:

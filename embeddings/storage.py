@@ -103,5 +103,8 @@ def _calibration(settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> C
         places=arrays["held_out.places"].astype(np.intp),
         outside=arrays["held_out.outside"],
         outside_confidences=arrays["held_out.outside_confidences"],
+        mixed=arrays["held_out.mixed"],
+        mixed_confidences=arrays["held_out.mixed_confidences"],
         scope_point=settings["scope_point"],
+        given=settings["outside_given"],
     )

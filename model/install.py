@@ -11,6 +11,8 @@ import venv
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from model.wheel import WHEEL_VERSION, wheel_name
+
 CACHE = Path(".cache/model")
 OUT = Path("dist")
 LOCK = Path("requirements/model.lock")
@@ -31,8 +33,9 @@ def main() -> int:
 
 
 def _built() -> Path | None:
-    wheels = sorted(OUT.glob("lockgate_minilm-*.whl"))
-    return wheels[-1] if wheels else None
+    """One of another version is from another checkout; it is left alone."""
+    wheel = OUT / wheel_name(WHEEL_VERSION)
+    return wheel if wheel.is_file() else None
 
 
 def _installed(wheel: Path) -> bool:

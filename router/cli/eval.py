@@ -15,7 +15,7 @@ from router.cli.bars import progress_bars
 from router.errors import ConfigError
 
 RUNS = "eval-runs.jsonl"
-TIERS = ("encoder",)
+TIERS = ("static", "encoder")
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -28,7 +28,9 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.option("--test", callback=_names, required=True, metavar="SPLIT,…", help="Splits to measure on.")
 @click.option("--calibrate", callback=_names, metavar="SPLIT,…", help="Splits to calibrate on, else cross-validation of --train.")
 @click.option("--oos-test", callback=_names, metavar="SPLIT,…", help="More splits to measure on, of texts about no intent.")
-@click.option("--tiers", callback=_names, default="encoder", show_default=True, metavar="TIER,…", help="Tiers of the cascade, in order.")
+@click.option(
+    "--tiers", callback=_names, default="static,encoder", show_default=True, metavar="TIER,…", help="Tiers of the cascade, in order."
+)
 @click.option(
     "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."
 )
@@ -56,7 +58,7 @@ def evaluate(
 
     used = _usable(tiers)
     try:
-        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder)
+        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder, "static" in used)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     asked = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test, "max_error": max_error}
@@ -69,6 +71,8 @@ def evaluate(
 def _usable(tiers: tuple[str, ...]) -> list[str]:
     """The tiers that can be measured; the others are named, so that nobody takes these figures for theirs."""
     known = [tier for tier in tiers if tier in TIERS]
+    if known == ["static"]:
+        raise ConfigError("The static tier leaves to the encoder what it is not sure of; ask for static,encoder.")
     if not known:
         raise ConfigError(f"None of the tiers {', '.join(tiers)} can be measured; there is {', '.join(TIERS)}.")
     for tier in tiers:
@@ -78,19 +82,27 @@ def _usable(tiers: tuple[str, ...]) -> list[str]:
 
 
 def _measure(
-    data: Path, train: tuple[str, ...], calibrate: tuple[str, ...], test: tuple[str, ...], max_error: float, encoder: Path | None
+    data: Path,
+    train: tuple[str, ...],
+    calibrate: tuple[str, ...],
+    test: tuple[str, ...],
+    max_error: float,
+    encoder: Path | None,
+    static: bool,
 ) -> dict[str, Any]:
     from embeddings.evaluation import Splits
     from embeddings.evaluation import evaluate as measure
     from embeddings.labelled import read_splits, select
-    from embeddings.minilm import load_minilm
+    from embeddings.minilm import minilm_directory
     from embeddings.onnx_encoder import OnnxEncoder
+    from embeddings.static_encoder import StaticEncoder
 
     splits = read_splits(data)
     chosen = Splits(select(splits, train), select(splits, calibrate) if calibrate else None, select(splits, test))
-    loaded = load_minilm() if encoder is None else OnnxEncoder(encoder)
+    folder = minilm_directory() if encoder is None else encoder
+    loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if static else None
     with progress_bars() as progress:
-        return measure(chosen, loaded, max_error, progress)
+        return measure(chosen, loaded, max_error, progress, first)
 
 
 def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -123,6 +135,8 @@ def _show(figures: dict[str, Any]) -> None:
         table.add_row(name, "—" if value is None else f"{value:.4f}", f"[dim]{meaning}[/]")
     latency = figures["latency_us"]
     table.add_row("latency", f"{latency['p50']:,.0f} µs", f"[dim]p50; p99 {latency['p99']:,.0f}, mean {latency['mean']:,.0f}[/]")
+    shares = ", ".join(f"{tier} {share:.1%}" for tier, share in figures["tier_share"].items())
+    table.add_row("tiers", shares, "[dim]share of the texts that each answered[/]")
     table.add_row("training", f"{figures['train_seconds']:.1f} s", f"[dim]{figures['train_rows']:,} texts, {figures['intents']} intents[/]")
     Console().print(table)
     if figures["operating_point"]["confidence"] is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from router.config.blocks import AdapterBlock
-from router.settings import Count, Fraction, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 
 class MinilmEncoder(Strict):
@@ -36,6 +36,10 @@ class ClassifierConfig(Strict):
     encoder: AdapterBlock = Field(
         default=AdapterBlock(adapter="minilm"),
         description="The text encoder: `minilm`, `onnx` or `sentence-transformers`, with that adapter's settings.",
+    )
+    static: Bool = Field(
+        default=True,
+        description="Let the static tier answer what it was found to answer as well as the encoder, in tens of microseconds.",
     )
     min_confidence: Fraction = Field(default=0.7, description="Least calibrated confidence at which an intent is accepted.")
     max_error: Fraction | None = Field(

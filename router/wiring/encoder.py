@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.encoder_tier import EncoderTier
+from adapters.static_tier import StaticTier
 from embeddings.errors import EmbeddingsError
+from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
+from embeddings.static_encoder import TABLE, StaticEncoder
+from embeddings.static_model import load_beside, save_beside
 from embeddings.train import Progress, load_or_train, silent
 from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
 from router.errors import ConfigError
@@ -41,9 +46,35 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     cache = workspace.path(workspace.config.state) / "models"
     try:
         model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, load_encoder(workspace), progress)
-        return model.save(cache / "by-digest")
+        path = model.save(cache / "by-digest")
+        static = static_encoder(workspace)
+        if static is not None:
+            told = lambda step, done, total: progress(f"static: {step}", done, total)  # noqa: E731  # the same steps once more
+            save_beside(path, load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, static, told))
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
+    return path
+
+
+def static_encoder(workspace: Workspace) -> StaticEncoder | None:
+    """None where it is switched off, or the encoder has no table of token vectors beside it."""
+    settings = workspace.encoder
+    if not workspace.config.classifier.static or not isinstance(settings, MinilmEncoder):
+        return None
+    directory = workspace.path(settings.directory) if isinstance(settings, OnnxEncoderSettings) else minilm_directory()
+    return StaticEncoder(directory) if (directory / TABLE).is_file() else None
+
+
+def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | None) -> tuple[StaticTier | EncoderTier, ...]:
+    """The cascade, the cheapest tier first; none for a catalog without intents. Raises ConfigError."""
+    if model is None or path is None:
+        return ()
+    try:
+        encoder = static_encoder(workspace)
+        static = load_beside(path, model, encoder) if encoder is not None else None
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+    return (EncoderTier(model),) if static is None else (StaticTier(static), EncoderTier(model))
 
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:

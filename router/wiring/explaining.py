@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from adapters.encoder_tier import EncoderTier
 from router.audit.recorder import NoRecorder
 from router.decision import BodyView, Decision, Request, Subject
 from router.doors.body import whole_body_view
 from router.doors.head import decode_path
 from router.pipeline import Pipeline
 from router.system import SystemClock, UuidV7
-from router.wiring.encoder import ensure_model, load_model
+from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.runtime import door_options, make_policy
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
@@ -19,7 +18,7 @@ async def decide_only(workspace: Workspace, subject: Subject, method: str, path:
     """Trains the model first if the workspace has none yet. Raises ConfigError, PolicyError."""
     found = ensure_model(workspace)
     model = load_model(workspace, found) if found is not None else None
-    tiers = (EncoderTier(model),) if model is not None else ()
+    tiers = make_tiers(workspace, model, found)
     clock, ids = SystemClock(), UuidV7()
     pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock), NoRecorder(), clock, ids)
     view = _view(workspace, data, content_type)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from adapters.encoder_tier import EncoderTier
 from adapters.local_limits import LocalLimits
+from adapters.static_tier import StaticTier
 from router.audit.recorder import LedgerRecorder
 from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
@@ -22,7 +23,7 @@ from router.registry import ADAPTERS
 from router.review.holding import Holding
 from router.stages.rules import json_path
 from router.wiring.destinations import Destinations, make_destinations
-from router.wiring.encoder import load_model
+from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
@@ -56,7 +57,7 @@ class Built:
     runtime: Runtime
     identity: Identity
     destinations: Destinations
-    tiers: tuple[EncoderTier, ...]
+    tiers: tuple[StaticTier | EncoderTier, ...]
     services: Services
 
     async def close(self, keeping: Built | None = None) -> None:
@@ -71,10 +72,11 @@ async def build(
     workspace: Workspace, model_path: str | None, services: Services, telemetry: RecorderWrapper, before: Built | None = None
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
-    model = await asyncio.to_thread(load_model, workspace, Path(model_path)) if model_path is not None else None
+    path = Path(model_path) if model_path is not None else None
+    model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     policy = make_policy(workspace)
     async with AsyncExitStack() as opened:
-        tiers = (EncoderTier(model),) if model is not None else ()
+        tiers = await asyncio.to_thread(make_tiers, workspace, model, path)
         for tier in tiers:
             opened.callback(tier.close)
         destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before else None)

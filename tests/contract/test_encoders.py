@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embeddings.hashing_encoder import HashingEncoder
-from embeddings.minilm import load_minilm
+from embeddings.minilm import load_minilm, minilm_directory
 from embeddings.ports import Encoder
+from embeddings.static_encoder import StaticEncoder
 
 ODD_TEXTS = [
     "",
@@ -31,9 +32,19 @@ ODD_TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["minilm", "hashing"])
+@pytest.fixture(scope="module", params=["minilm", "hashing", "static"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return load_minilm() if request.param == "minilm" else HashingEncoder()
+    return ENCODERS[("minilm", "hashing", "static").index(request.param)]
+
+
+def test_additive_is_what_it_says(encoder: Encoder) -> None:
+    """The sum of two vectors has the direction of both texts as one, or it does not."""
+    one, other = "where is payment 4712", "book two days of leave"
+    apart = [encoder.encode_one(text) for text in (one, other)]
+    whole = encoder.encode_one(f"{one} {other}")
+    summed = apart[0] + apart[1]
+    alike = float(summed @ whole / np.linalg.norm(summed))
+    assert (alike > 0.97) is encoder.additive
 
 
 def test_shape_and_type(encoder: Encoder) -> None:
@@ -89,8 +100,8 @@ def test_a_hundred_thousand_tokens_are_cut_before_tokenising(encoder: Encoder) -
 
 def test_digest_is_stable_and_prefixed(encoder: Encoder) -> None:
     """The digest names its algorithm and is the same for the same encoder."""
-    again = load_minilm() if encoder.dimensions == 384 else HashingEncoder()
-    assert encoder.digest == again.digest
+    again = {"OnnxEncoder": load_minilm, "HashingEncoder": HashingEncoder, "StaticEncoder": lambda: StaticEncoder(minilm_directory())}
+    assert encoder.digest == again[type(encoder).__name__]().digest
     assert encoder.digest.startswith("sha256:")
     assert len(encoder.digest) == 71
 
@@ -103,7 +114,7 @@ def test_threads_share_an_encoder(encoder: Encoder) -> None:
     assert np.array_equal(found, encoder.encode(texts))
 
 
-ENCODERS: tuple[Encoder, ...] = (load_minilm(), HashingEncoder())
+ENCODERS: tuple[Encoder, ...] = (load_minilm(), HashingEncoder(), StaticEncoder(minilm_directory()))
 
 
 def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:

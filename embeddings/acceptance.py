@@ -1,0 +1,71 @@
+"""What the static tier may answer by itself: chosen from both tiers' held-out answers to the same texts, by how much is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.artefact import Calibration
+from embeddings.numeric import Floats
+
+MAX_LOST = 0.002  # of all texts about intents: right by the encoder, wrong by the static tier that answered before it
+MAX_LEAKED = 0.02  # of texts about no intent
+# Where none are given, of texts about intents that were held back: these lie far closer to the others than what is about none.
+MAX_LEAKED_HELD_BACK = 0.06
+MAX_MIXED = 0.03  # of texts that are two in one: these are ambiguous, and no sum of words is to choose
+STEPS = 60
+# A sum of words does not know "or" from "and": where two intents share a text neither may look certain.
+LEAST_CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The static tier answers from this confidence and this scope on; `share` of held-out texts about intents are such, `lost` of them are
+    right less than with the encoder alone, `leaked` of held-out texts about none are answered, and `mixed` of sums of two texts."""
+
+    confidence: float
+    scope: float
+    share: float
+    lost: float
+    leaked: float
+    mixed: float
+
+
+def acceptance(static: Calibration, encoder: Calibration) -> Acceptance | None:
+    """The point with the largest share within both bounds; None where there is none, or where the tiers did not see the same texts."""
+    if len(static.confidences) != len(encoder.confidences) or not len(static.places):
+        return None
+    confidences, right = static.confidences[static.places], static.correct[static.places]
+    other = encoder.correct[static.places]
+    best: Acceptance | None = None
+    for least in np.unique(np.quantile(confidences, np.linspace(0.0, 1.0, STEPS, endpoint=False)).clip(min=LEAST_CONFIDENCE)):
+        scope = _scope(static, float(least))
+        taken = (confidences >= least) & (static.in_scope >= scope)
+        lost = float((taken & other & ~right).mean() - (taken & right & ~other).mean())
+        share = float(taken.mean())
+        mixed = _share((static.mixed_confidences >= least) & (static.mixed >= scope))
+        if lost <= MAX_LOST and share > 0.0 and (best is None or share > best.share):
+            leaked = _share((static.outside_confidences >= least) & (static.outside >= scope))
+            best = Acceptance(float(least), scope, share, lost, leaked, mixed)
+    return best
+
+
+def _scope(static: Calibration, least: float) -> float:
+    """The lowest scope at which, with at least this confidence, no more is answered than may be of what is about none and of two in one."""
+    leaked = MAX_LEAKED if static.given else MAX_LEAKED_HELD_BACK
+    return max(
+        _least(static.outside, static.outside_confidences >= least, leaked),
+        _least(static.mixed, static.mixed_confidences >= least, MAX_MIXED),
+    )
+
+
+def _least(scopes: Floats, confident: NDArray[np.bool_], most: float) -> float:
+    descending = np.sort(scopes[confident])[::-1]
+    allowed = int(most * len(scopes))
+    return float(np.nextafter(descending[allowed], 2.0)) if len(descending) > allowed else 0.0
+
+
+def _share(answered: NDArray[np.bool_]) -> float:
+    return float(answered.mean()) if len(answered) else 0.0

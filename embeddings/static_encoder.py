@@ -1,0 +1,68 @@
+"""Texts as sums of their tokens' vectors: tens of microseconds, and no idea of the order of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.digests import digest_of
+from embeddings.errors import EmbeddingsError
+from embeddings.manifest import read_manifest, verify
+from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN, load_tokenizer
+from embeddings.ports import Matrix, Vector
+from embeddings.text import bounded
+
+TABLE = "static.npy"
+
+
+class StaticEncoder:
+    """An encoder's directory that also has `static.npy`: float16 (vocabulary, dimensions), weighted. The table is mapped, not read: all
+    workers share one copy of it."""
+
+    def __init__(self, directory: Path) -> None:
+        manifest = read_manifest(directory)
+        if TABLE not in manifest.files:
+            raise EmbeddingsError("static_missing", f"{directory} has no {TABLE}, so there is no static tier with this encoder.")
+        verify(directory, manifest)
+        self._table = _mapped(directory / TABLE)
+        self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
+        self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
+        self.max_tokens = manifest.max_tokens
+        self.additive = True
+        self.dimensions = int(self._table.shape[1])
+        self.digest = digest_of(
+            {"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in (TABLE, "tokenizer.json")}}
+        )
+        self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)
+
+    def __repr__(self) -> str:
+        return f"StaticEncoder({self.digest[:19]})"
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        rows = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        for index, text in enumerate(texts):
+            rows[index] = self.encode_one(text)
+        return rows
+
+    def encode_one(self, text: str) -> Vector:
+        ids = self._tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids
+        vector: Vector = self._table[ids].astype(np.float32).sum(axis=0)
+        length = float(np.sqrt(np.dot(vector, vector)))
+        if length < 1e-6:
+            return self._nothing  # a text without tokens has a direction too
+        vector /= np.float32(length)
+        return vector
+
+
+def _mapped(path: Path) -> NDArray[np.float16]:
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise EmbeddingsError("static_missing", f"{path} is no table of token vectors: {error}.") from error
+    if table.ndim != 2 or table.dtype != np.float16:
+        raise EmbeddingsError("static_missing", f"{path} is no table of float16 token vectors.")
+    plain: NDArray[np.float16] = table.view(np.ndarray)  # the same memory, without a subclass's cost at every look-up
+    return plain

@@ -1,0 +1,55 @@
+"""The static tier's model, together with what it may answer by itself."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from embeddings.acceptance import Acceptance, acceptance
+from embeddings.errors import EmbeddingsError
+from embeddings.model import IntentModel
+from embeddings.prediction import Prediction
+from embeddings.static_encoder import StaticEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class StaticModel:
+    model: IntentModel
+    acceptance: Acceptance
+
+    def accepts(self, found: Prediction) -> bool:
+        """Confidence alone would let through a quarter of what is about no intent."""
+        return found.confidence >= self.acceptance.confidence and found.scope >= self.acceptance.scope
+
+
+def pair(static: IntentModel, encoder: IntentModel) -> StaticModel | None:
+    """Both trained from the same examples; None where the static one would have to leave everything to the encoder."""
+    if static.examples_digest != encoder.examples_digest:
+        raise EmbeddingsError("model_altered", "The static tier's model was trained from other examples than the encoder's.")
+    found = acceptance(static.artefact.calibration, encoder.artefact.calibration)
+    return None if found is None else StaticModel(static, found)
+
+
+def beside(encoder_model: Path) -> Path:
+    """The folder of the static model that goes with an encoder's model."""
+    return encoder_model.with_name(f"{encoder_model.name}.static")
+
+
+def save_beside(encoder_model: Path, static: IntentModel) -> Path:
+    """Takes the place of one that an earlier version trained. Raises EmbeddingsError."""
+    kept = static.save(beside(encoder_model))
+    for path in beside(encoder_model).glob("[0-9a-f]*"):
+        if path != kept:
+            shutil.rmtree(path, ignore_errors=True)
+    return kept
+
+
+def load_beside(encoder_model: Path, encoder: IntentModel, static_encoder: StaticEncoder) -> StaticModel | None:
+    """None where none was made. Raises EmbeddingsError for one that was altered."""
+    found = sorted(path for path in beside(encoder_model).glob("[0-9a-f]*") if path.is_dir())
+    if not found:
+        return None
+    if len(found) > 1:
+        raise EmbeddingsError("model_altered", f"{beside(encoder_model)} holds several models; delete it to train anew.")
+    return pair(IntentModel.load(found[0], static_encoder), encoder)
