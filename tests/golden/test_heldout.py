@@ -1,5 +1,5 @@
-"""How well the example catalog's model judges requests that nobody fitted anything to. Floors are what was measured minus two points, or more
-where more was measured before."""
+"""How well the example catalog's model judges requests that nobody fitted anything to. Floors are what was measured
+minus two points, or more where more was measured before."""
 
 from __future__ import annotations
 
