@@ -19,14 +19,17 @@ from router.workspace import parse, read
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(config: Path, as_json: bool) -> None:
     """Train the intent model from the catalog's examples, or say that it is there already."""
-    from router.wiring.encoder import ensure_model, load_model  # the encoder's libraries take a while to load
+    from router.wiring.encoder import ensure_model, load_model, load_static  # the encoder's libraries take a while to load
 
     workspace = parse(read(config, os.environ), os.environ)
     with progress_bars() as progress:
         path = ensure_model(workspace, progress)
     if path is None:
         raise click.ClickException("The catalog has no intent with examples, so there is nothing to train.")
-    report = {"model": str(path), "intents": len(workspace.catalog.intents), **load_model(workspace, path).report}
+    model = load_model(workspace, path)
+    static = load_static(workspace, model, path)
+    share = static.acceptance.share if static is not None else 0.0
+    report = {"model": str(path), "intents": len(workspace.catalog.intents), **model.report, "static_share": share}
     if as_json:
         click.echo(json.dumps(report))
         return

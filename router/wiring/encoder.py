@@ -11,7 +11,7 @@ from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
 from embeddings.static_encoder import TABLE, StaticEncoder
-from embeddings.static_model import load_beside, save_beside
+from embeddings.static_model import StaticModel, load_beside, save_beside
 from embeddings.train import Progress, load_or_train, silent
 from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
 from router.errors import ConfigError
@@ -65,15 +65,20 @@ def static_encoder(workspace: Workspace) -> StaticEncoder | None:
     return StaticEncoder(directory) if (directory / TABLE).is_file() else None
 
 
+def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticModel | None:
+    """What goes with the encoder's model in `path`; None where nothing does, or where it would have nothing to answer."""
+    try:
+        encoder = static_encoder(workspace)
+        return load_beside(path, model, encoder) if encoder is not None else None
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+
+
 def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | None) -> tuple[StaticTier | EncoderTier, ...]:
     """The cascade, the cheapest tier first; none for a catalog without intents. Raises ConfigError."""
     if model is None or path is None:
         return ()
-    try:
-        encoder = static_encoder(workspace)
-        static = load_beside(path, model, encoder) if encoder is not None else None
-    except EmbeddingsError as error:
-        raise ConfigError(str(error)) from error
+    static = load_static(workspace, model, path)
     return (EncoderTier(model),) if static is None else (StaticTier(static), EncoderTier(model))
 
 
