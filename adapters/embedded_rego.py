@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -46,6 +47,16 @@ def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, 
     return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules))
 
 
+@dataclass(slots=True)
+class _Evaluation:
+    """One document on its way through the policies; `interpreter` once one had to be asked."""
+
+    entry: str
+    document: Mapping[str, Any]
+    interpreter: Interpreter | None = None
+    started_ns: int = 0
+
+
 class EmbeddedRego:
     """`digest` covers policies and data; `revision` is its beginning. `memories` by the rule that is asked; without one it is evaluated."""
 
@@ -76,26 +87,32 @@ class EmbeddedRego:
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
         package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
-        verdict = self._judge(rule, entry, document)
-        return verdict if package is None else stricter(verdict, self._judge(package, entry, document))
+        evaluation = _Evaluation(entry, document)
+        verdict = self._judge(rule, evaluation)
+        return verdict if package is None else stricter(verdict, self._judge(package, evaluation))
 
-    def _judge(self, rule: str, entry: str, document: Mapping[str, Any]) -> Verdict:
+    def _judge(self, rule: str, evaluation: _Evaluation) -> Verdict:
         """What was answered for the same values before, or the interpreter's answer. Only verdicts are remembered, never a failure."""
         memory = self._memories.get(rule)
-        key = memory.key(document) if memory is not None else None
+        key = memory.key(evaluation.document) if memory is not None else None
         known = memory.get(key) if memory is not None and key is not None else None
         if known is not None:
             return known
-        interpreter = self._interpreter()
-        started = self._clock()
-        _set_input(interpreter.current, document)
-        answer = self._ask(interpreter, rule)
-        if self._clock() - started > self._deadline_ns:
-            raise PolicyError("Policy took longer than its deadline.", "policy_late")
-        verdict = self._verdict(answer, entry)
+        verdict = self._verdict(self._answer(rule, evaluation), evaluation.entry)
         if memory is not None and key is not None:
             memory.put(key, verdict)
         return verdict
+
+    def _answer(self, rule: str, evaluation: _Evaluation) -> str:
+        """The input is set, and the deadline runs, once for all that one evaluation asks."""
+        if evaluation.interpreter is None:
+            evaluation.interpreter = self._interpreter()
+            evaluation.started_ns = self._clock()
+            _set_input(evaluation.interpreter.current, evaluation.document)
+        answer = self._ask(evaluation.interpreter, rule)
+        if self._clock() - evaluation.started_ns > self._deadline_ns:
+            raise PolicyError("Policy took longer than its deadline.", "policy_late")
+        return answer
 
     def _ask(self, interpreter: Interpreter, rule: str) -> str:
         try:

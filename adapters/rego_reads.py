@@ -94,14 +94,14 @@ class _Reads:
     def _hands_on(self, module: Module, call: Call, heads: Mapping[str, Path]) -> int:
         """How many of the arguments are the whole input, in a call of which it is known what it reads of it."""
         whole = [place for place, each in enumerate(call.given) if each is not None and each.whole and self._is_input(each, heads)]
-        if call.name == ("object", "get") and whole == [0] and call.keys:
+        targets = list(self._functions(module, call)) if whole else []
+        if targets:
+            self.handed.update((path, place) for path in targets for place in whole)
+            return len(whole)
+        if call.name == ("object", "get") and whole == [0] and call.keys:  # the builtin, since nobody has a function of that name
             self.paths.add(call.keys)
             return 1
-        targets = list(self._functions(module, call)) if whole else []
-        if not targets:
-            return 0
-        self.handed.update((path, place) for path in targets for place in whole)
-        return len(whole)
+        return 0
 
     def _is_input(self, found: Reference, heads: Mapping[str, Path]) -> bool:
         return len(found.path) == 1 and heads.get(found.path[0]) == ()

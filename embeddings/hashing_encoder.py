@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from embeddings.digests import digest_of
+from embeddings.numeric import stacked
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
 
@@ -24,10 +25,7 @@ class HashingEncoder:
         self.digest = digest_of({"encoder": "hashing", "version": 1, "dimensions": dimensions, "max_tokens": max_tokens})
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        rows = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for index, text in enumerate(texts):
-            rows[index] = self.encode_one(text)
-        return rows
+        return stacked(self.encode_one, texts, self.dimensions)
 
     def encode_one(self, text: str) -> Vector:
         vector = np.zeros(self.dimensions, dtype=np.float64)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise EmbeddingsError("encoder_manifest", f"{path} is not an encoder manifest: {error!r}.") from error
 
 
-def verify(directory: Path, manifest: Manifest) -> None:
-    """Refuses a directory in which any file lacks the digest the manifest says."""
-    for name, expected in manifest.files.items():
+def verify(directory: Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
+    """Refuses a directory in which any file, or any of these, lacks the digest the manifest says."""
+    for name in manifest.files if names is None else names:
+        expected = manifest.files[name]
         found = _file_digest(directory / name)
         if found != expected:
             raise EmbeddingsError(

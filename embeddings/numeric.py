@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,3 +21,11 @@ def softmax(logits: Floats) -> Floats:
     shares: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     return shares
+
+
+def stacked(encode_one: Callable[[str], NDArray[np.float32]], texts: Sequence[str], dimensions: int) -> NDArray[np.float32]:
+    """One text after the other, as rows of (len(texts), dimensions)."""
+    rows = np.empty((len(texts), dimensions), dtype=np.float32)
+    for index, text in enumerate(texts):
+        rows[index] = encode_one(text)
+    return rows

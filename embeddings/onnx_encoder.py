@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from embeddings.errors import EmbeddingsError
 from embeddings.manifest import Manifest, read_manifest, verify
+from embeddings.numeric import stacked
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
 
@@ -48,10 +49,7 @@ class OnnxEncoder:
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         # One at a time: dynamic int8 takes its scale from the whole batch, and batches are no faster on one core.
-        rows = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for index, text in enumerate(texts):
-            rows[index] = self.encode_one(text)
-        return rows
+        return stacked(self.encode_one, texts, self.dimensions)
 
     def encode_one(self, text: str) -> Vector:
         return self.forward(np.array([self.token_ids(text)], dtype=np.int64))

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.manifest import read_manifest, verify
+from embeddings.numeric import stacked
 from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN, load_tokenizer
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
 
 TABLE = "static.npy"
+FILES = (TABLE, "tokenizer.json")
 
 
 class StaticEncoder:
@@ -26,26 +28,21 @@ class StaticEncoder:
         manifest = read_manifest(directory)
         if TABLE not in manifest.files:
             raise EmbeddingsError("static_missing", f"{directory} has no {TABLE}, so there is no static tier with this encoder.")
-        verify(directory, manifest)
+        verify(directory, manifest, FILES)  # the rest is the encoder's to check, and twice as large
         self._table = _mapped(directory / TABLE)
         self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self.max_tokens = manifest.max_tokens
         self.additive = True
         self.dimensions = int(self._table.shape[1])
-        self.digest = digest_of(
-            {"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in (TABLE, "tokenizer.json")}}
-        )
+        self.digest = digest_of({"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in FILES}})
         self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)
 
     def __repr__(self) -> str:
         return f"StaticEncoder({self.digest[:19]})"
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        rows = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for index, text in enumerate(texts):
-            rows[index] = self.encode_one(text)
-        return rows
+        return stacked(self.encode_one, texts, self.dimensions)
 
     def encode_one(self, text: str) -> Vector:
         ids = self._tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids

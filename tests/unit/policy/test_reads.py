@@ -47,6 +47,8 @@ def found(*lines: str, **others: str):
         ("x if { every y in input.a { y == input.b } }", {"a", "b"}),
         ("x := data.lockgate.config.table[input.host]", {"host"}),
         ("f(y) if y.signals\n\nx if f(input.risk)", {"risk"}),
+        ("import input.subject as who\n\nx if who.roles[0] == input.a", {"subject.roles", "a"}),
+        ("import input as asked\n\nx if asked.a.b", {"a.b"}),
         ("f(y) if y.signals.a\n\nx if f(input)", {"signals.a"}),
     ],
 )
@@ -74,6 +76,12 @@ def test_paths_are_found_where_they_are_written(line, paths):
 def test_what_may_read_everything_is_known_by_no_paths(lines):
     """Then no answer is remembered."""
     assert found(*lines) is None
+
+
+def test_a_function_that_is_called_as_a_builtin_is_looked_into():
+    """`object.get` by an import of that name reads what it reads, not what the builtin would."""
+    own = {"own.rego": "package lockgate.object\n\nget(seen, path, other) := seen.hidden if path != other"}
+    assert found('import data.lockgate.object\n\nx := object.get(input, ["a"], 1)', **own) == {"hidden"}
 
 
 def test_functions_elsewhere_are_looked_into():
