@@ -7,15 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
 from embeddings.labelled import Labelled
+from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.numeric import Floats
 from embeddings.operating import OperatingPoint, operating_point
@@ -37,6 +38,14 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True)
+class FineTune:
+    """`base`: directory of the encoder to start from; the tuned one goes below `directory`."""
+
+    base: Path
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the classifier said of each test text: `right` is about the first candidate, whether or not it is accepted."""
 
@@ -48,17 +57,24 @@ class Answers:
     micros: Floats
 
 
-def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progress, static: StaticEncoder | None = None) -> dict[str, Any]:
+def evaluate(
+    splits: Splits,
+    encoder: Encoder,
+    max_error: float,
+    progress: Progress,
+    static: StaticEncoder | None = None,
+    tune: FineTune | None = None,
+) -> dict[str, Any]:
     """The figures, all fractions in 0..1 and times in microseconds. Raises EmbeddingsError where nothing can be trained or measured."""
     if not len(splits.test):
         raise EmbeddingsError("no_test", "The test splits are empty, so there is nothing to measure.")
     data = training_set(splits.train.by_intent, splits.train.background)
     began = time.perf_counter()
-    artefact = _trained(data, splits.calibrate, encoder, progress)
-    model = IntentModel(encoder, artefact)
-    first = pair(IntentModel(static, _trained(data, splits.calibrate, static, progress)), model) if static is not None else None
+    held_out = _held_out(data, splits.calibrate)
+    model, tuned = _trained(data, encoder, held_out, progress, tune)
+    first = pair(_trained(data, static, held_out, progress, None)[0], model) if static is not None else None
     trained_s = time.perf_counter() - began
-    point = operating_point(artefact.calibration, max_error)
+    point = operating_point(model.artefact.calibration, max_error)
     answers = _answers(Asked(first, model), splits.test, progress)
     return {
         **_figures(answers, point),
@@ -70,24 +86,35 @@ def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progr
         "train_rows": len(splits.train),
         "calibrate_rows": 0 if splits.calibrate is None else len(splits.calibrate),
         "test_rows": len(splits.test),
-        "encoder_digest": encoder.digest,
-        "model_digest": artefact.digest,
-        "held_out": artefact.report,
+        "encoder_digest": model.encoder_digest,
+        "model_digest": model.digest,
+        "held_out": model.report,
+        "fine_tune": tuned,
     }
 
 
-def _trained(data: TrainingSet, calibrate: Labelled | None, encoder: Encoder, progress: Progress) -> Artefact:
-    fitting = import_module("embeddings.fitting")  # brings scipy
-    held_out = None
-    if calibrate is not None:
-        place = {intent: number for number, intent in enumerate(data.intents)}
-        known = [(text, place[intent]) for text, intent in zip(calibrate.texts, calibrate.intents, strict=True) if intent in place]
-        if not known:
-            raise EmbeddingsError("no_calibration", "The calibration splits have no text about any of the intents that are trained.")
-        texts, labels = zip(*known, strict=True)
-        held_out = fitting.HeldOut(texts, np.array(labels, dtype=np.intp), tuple(calibrate.background))
-    artefact: Artefact = fitting.fit(data, encoder, progress, held_out)
-    return artefact
+def _held_out(data: TrainingSet, calibrate: Labelled | None) -> Any:
+    """A HeldOut, or None where cross-validation takes its place."""
+    if calibrate is None:
+        return None
+    place = {intent: number for number, intent in enumerate(data.intents)}
+    known = [(text, place[intent]) for text, intent in zip(calibrate.texts, calibrate.intents, strict=True) if intent in place]
+    if not known:
+        raise EmbeddingsError("no_calibration", "The calibration splits have no text about any of the intents that are trained.")
+    texts, labels = zip(*known, strict=True)
+    return import_module("embeddings.fitting").HeldOut(texts, np.array(labels, dtype=np.intp), tuple(calibrate.background))
+
+
+def _trained(
+    data: TrainingSet, encoder: Encoder, held_out: Any, progress: Progress, tune: FineTune | None
+) -> tuple[IntentModel, dict[str, Any]]:
+    """The model, and what is to be said about fine-tuning."""
+    if tune is None:
+        fitted = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress, held_out)  # brings scipy
+        return IntentModel(encoder, fitted.artefact), {"done": False}
+    found = import_module("embeddings.fine_tuning.training").fit_best(data, encoder, tune.base, tune.directory, progress, held_out)
+    told = {"frozen_accuracy": found.frozen_accuracy, "tuned_accuracy": found.tuned_accuracy, "held_out": found.held_out}
+    return IntentModel(found.fitted.encoder, found.fitted.artefact), {"done": found.directory is not None, **told}
 
 
 @dataclass(frozen=True, slots=True)

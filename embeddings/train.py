@@ -11,13 +11,14 @@ from embeddings.artefact import Artefact
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
+from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder, Progress
 
 __all__ = ["TRAINING_VERSION", "Progress", "load_or_train", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -67,5 +68,5 @@ def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:
 
 def _train(data: TrainingSet, encoder: Encoder, progress: Progress) -> IntentModel:
     # Loaded when something is trained: a worker that finds its model cached is spared 65 MiB of scipy.
-    artefact: Artefact = import_module("embeddings.fitting").fit(data, encoder, progress)
+    artefact: Artefact = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress).artefact
     return IntentModel(encoder, artefact)

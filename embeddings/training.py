@@ -88,7 +88,7 @@ def _objective(vectors: Matrix, labels: Labels, classes: int, strength: float) -
 
 
 def cross_validate(
-    vectors: Matrix,
+    by_fold: Sequence[Matrix],
     labels: Labels,
     classes: int,
     folds: NDArray[np.intp],
@@ -97,8 +97,8 @@ def cross_validate(
 ) -> OutOfFold:
     """The lowest strength whose calibrated out-of-fold loss is as good as the best.
 
-    `folds`: fold of each example, -1 for never held out. Labels from `classes` on are background: learnt, and never scored. `progress` gets
-    the fits done and all there are.
+    `by_fold`: for each fold the vectors (n, d) by an encoder that did not see what it holds out. `folds`: fold of each example, -1 for
+    never held out. Labels from `classes` on are background: learnt, and never scored. `progress` gets the fits done and all there are.
     """
     if not strengths:
         raise ValueError("cross-validation needs at least one strength")
@@ -110,12 +110,12 @@ def cross_validate(
 
     def held_out_logits(job: tuple[float, int]) -> Floats:
         strength, fold = job
-        seen = folds != fold
+        seen, vectors = folds != fold, by_fold[fold]
         return fit_softmax(vectors[seen], labels[seen], columns, strength).logits(vectors[~seen])[:, :classes]
 
     jobs = [(strength, fold) for strength in strengths for fold in first]
     scored = dict(zip(jobs, in_order(held_out_logits, jobs, lambda done, _: progress(done, total)), strict=True))
-    chosen = _choose([_joined(scored, strength, first, folds, classes) for strength in strengths], labels)
+    chosen = choose([_joined(scored, strength, first, folds, classes) for strength in strengths], labels)
     more = [(chosen.strength, fold) for fold in rest]
     scored |= zip(more, in_order(held_out_logits, more, lambda done, _: progress(len(jobs) + done, total)), strict=True)
     return _joined(scored, chosen.strength, numbers, folds, classes)
@@ -131,7 +131,8 @@ def _joined(
     return OutOfFold(strength, rows, logits[rows])
 
 
-def _choose(candidates: Sequence[OutOfFold], labels: Labels) -> OutOfFold:
+def choose(candidates: Sequence[OutOfFold], labels: Labels) -> OutOfFold:
+    """Whose calibrated loss is as good as the best, with the strongest ridge."""
     losses = [_calibrated_loss(candidate.logits, labels[candidate.rows]) for candidate in candidates]
     good = [candidate for candidate, loss in zip(candidates, losses, strict=True) if loss <= min(losses) * IMMATERIAL]
     return min(good, key=lambda candidate: candidate.strength)

@@ -7,12 +7,14 @@ from pathlib import Path
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
 from embeddings.errors import EmbeddingsError
+from embeddings.examples import training_set
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
 from embeddings.static_encoder import TABLE, StaticEncoder
 from embeddings.static_model import StaticModel, load_beside, save_beside
 from embeddings.train import Progress, load_or_train, silent
+from embeddings.tuned import model_with
 from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
 from router.errors import ConfigError
 from router.registry import ADAPTERS
@@ -43,14 +45,17 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     if not any(intent.examples for intent in workspace.catalog.intents.values()):
         return None
     examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
+    outside = workspace.catalog.out_of_scope.examples
     cache = workspace.path(workspace.config.state) / "models"
     try:
-        model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, load_encoder(workspace), progress)
+        encoder = load_encoder(workspace)
+        tuned = model_with(directory, training_set(examples, outside)) if (directory := encoder_directory(workspace)) is not None else None
+        model = IntentModel(encoder, tuned) if tuned is not None else load_or_train(cache, examples, outside, encoder, progress)
         path = model.save(cache / "by-digest")
         static = static_encoder(workspace)
         if static is not None:
             told = lambda step, done, total: progress(f"static: {step}", done, total)  # noqa: E731  # the same steps once more
-            save_beside(path, load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, static, told))
+            save_beside(path, load_or_train(cache, examples, outside, static, told))
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     return path
@@ -58,11 +63,16 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
 
 def static_encoder(workspace: Workspace) -> StaticEncoder | None:
     """None where it is switched off, or the encoder has no table of token vectors beside it."""
+    directory = encoder_directory(workspace) if workspace.config.classifier.static else None
+    return StaticEncoder(directory) if directory is not None and (directory / TABLE).is_file() else None
+
+
+def encoder_directory(workspace: Workspace) -> Path | None:
+    """Where the encoder's files are; None for one that is no directory of ours."""
     settings = workspace.encoder
-    if not workspace.config.classifier.static or not isinstance(settings, MinilmEncoder):
-        return None
-    directory = workspace.path(settings.directory) if isinstance(settings, OnnxEncoderSettings) else minilm_directory()
-    return StaticEncoder(directory) if (directory / TABLE).is_file() else None
+    if isinstance(settings, OnnxEncoderSettings):
+        return workspace.path(settings.directory)
+    return minilm_directory() if isinstance(settings, MinilmEncoder) else None
 
 
 def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticModel | None:
