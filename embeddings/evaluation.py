@@ -126,8 +126,8 @@ class Asked:
 
     def predict(self, text: str) -> tuple[str, Prediction]:
         if self.static is not None:
-            found = self.static.model.predict(text)
-            if self.static.accepts(found):
+            found = self.static.predict(text)
+            if found is not None:
                 return "static", found
         return "encoder", self.encoder.predict(text)
 

@@ -17,8 +17,6 @@ from embeddings.ports import Matrix
 # Run to convergence: scikit-learn's default tolerance stops two points short on CLINC150, below 1e-5 nothing is gained.
 GRADIENT_TOLERANCE = 1e-5
 MAX_ITERATIONS = 2000
-# A loss this close to the best is as good; then the stronger ridge, since real requests differ from examples.
-IMMATERIAL = 1.02
 # Inverse strength of the ridge, in the units of a summed loss.
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
 # With so many examples one fold tells the strengths apart as well as all of them do, at a fifth of the cost.
@@ -95,7 +93,7 @@ def cross_validate(
     strengths: Sequence[float],
     progress: Callable[[int, int], None],
 ) -> OutOfFold:
-    """The lowest strength whose calibrated out-of-fold loss is as good as the best.
+    """The strength with the lowest calibrated out-of-fold loss.
 
     `by_fold`: for each fold the vectors (n, d) by an encoder that did not see what it holds out. `folds`: fold of each example, -1 for
     never held out. Labels from `classes` on are background: learnt, and never scored. `progress` gets the fits done and all there are.
@@ -132,10 +130,8 @@ def _joined(
 
 
 def choose(candidates: Sequence[OutOfFold], labels: Labels) -> OutOfFold:
-    """Whose calibrated loss is as good as the best, with the strongest ridge."""
-    losses = [_calibrated_loss(candidate.logits, labels[candidate.rows]) for candidate in candidates]
-    good = [candidate for candidate, loss in zip(candidates, losses, strict=True) if loss <= min(losses) * IMMATERIAL]
-    return min(good, key=lambda candidate: candidate.strength)
+    """The one with the lowest calibrated loss."""
+    return min(candidates, key=lambda candidate: (_calibrated_loss(candidate.logits, labels[candidate.rows]), candidate.strength))
 
 
 def _calibrated_loss(logits: Floats, labels: Labels) -> float:
