@@ -18,6 +18,7 @@ from embeddings.index import ExampleIndex, build_index
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order, one_blas_thread
 from embeddings.ports import Encoder, Matrix, Progress
+from embeddings.reporting import Judged
 from embeddings.scope_training import (
     ENOUGH_BACKGROUND,
     Observed,
@@ -29,7 +30,7 @@ from embeddings.scope_training import (
     train_gate,
     with_background,
 )
-from embeddings.training import STRENGTHS, cross_validate, fit_softmax
+from embeddings.training import STRENGTHS, OutOfFold, cross_validate, fit_softmax
 
 ENCODE_CHUNK = 64
 
@@ -69,16 +70,44 @@ class Scored:
 
 def fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: HeldOut | None = None) -> Artefact:
     """Calibrated on `held_out`, or by cross-validation where there is none."""
+    return fit_and_judge(data, encoder, progress, held_out)[0]
+
+
+def fit_and_judge(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: HeldOut | None = None) -> tuple[Artefact, Judged]:
+    """The same, with what cross-validation found out about the examples on the way."""
     with one_blas_thread():
         return _fit(data, encoder, progress, held_out)
 
 
-def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: HeldOut | None) -> Artefact:
+def judge(data: TrainingSet, encoder: Encoder, strength: float, progress: Progress) -> Judged:
+    """What `fit_and_judge` says of the examples where it chose this strength, without a head being made."""
+    with one_blas_thread():
+        material = _material(data, encoder, progress)
+        return _judged(data, material, _crossed(data, material, (strength,), progress))
+
+
+def _crossed(data: TrainingSet, material: Material, strengths: Sequence[float], progress: Progress) -> OutOfFold:
+    vectors, labels, folds = _with_background(data, material)
+    return cross_validate(vectors, labels, len(data.intents), folds, strengths, partial(progress, "cross-validate"))
+
+
+def _with_background(data: TrainingSet, material: Material) -> tuple[Matrix, Labels, Labels]:
+    """Vectors, labels and folds of everything a head learns from; background is in no fold."""
+    vectors, labels = with_background(material.vectors, material.labels, material.background, len(data.intents))
+    return vectors, labels, np.append(material.folds, np.full(len(labels) - len(material.folds), -1))
+
+
+def _judged(data: TrainingSet, material: Material, crossed: OutOfFold) -> Judged:
+    temperature = fit_temperature(crossed.logits, material.labels[crossed.rows])
+    vectors = material.vectors[: material.examples]
+    return Judged(data.intents, data.texts, data.labels, vectors, crossed.rows, crossed.logits, temperature)
+
+
+def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: HeldOut | None) -> tuple[Artefact, Judged]:
     classes = len(data.intents)
     material = _material(data, encoder, progress)
-    vectors, labels = with_background(material.vectors, material.labels, material.background, classes)
-    folds = np.append(material.folds, np.full(len(labels) - len(material.folds), -1))
-    crossed = cross_validate(vectors, labels, classes, folds, STRENGTHS, partial(progress, "cross-validate"))
+    vectors, labels, _ = _with_background(data, material)
+    crossed = _crossed(data, material, STRENGTHS, progress)
     (final,) = in_order(
         lambda strength: fit_softmax(vectors, labels, int(labels.max()) + 1, strength), [crossed.strength], partial(progress, "head")
     )
@@ -98,7 +127,7 @@ def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: Held
                 _gate_by_folds(data, material, crossed.strength, scored.temperature, encoder.additive, progress),
                 rows=np.empty(0, dtype=np.intp),
             )
-    return _artefact(data, encoder, head, index, scored, gate, crossed.strength)
+    return _artefact(data, encoder, head, index, scored, gate, crossed.strength), _judged(data, material, crossed)
 
 
 def _artefact(
