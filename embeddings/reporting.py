@@ -177,9 +177,11 @@ def _overlaps(judged: Judged, answers: _Answers, nearest: Nearest) -> tuple[Over
         crossed.update(near)
         either.update(taken | near)
     found = [
-        Overlap(judged.intents[first], judged.intents[second], confused[first, second], crossed[first, second], of)
+        Overlap(
+            judged.intents[first], judged.intents[second], confused[first, second], crossed[first, second], counts[first] + counts[second]
+        )
         for (first, second), count in either.items()
-        if count >= LEAST_OVERLAP and count >= OVERLAP * (of := counts[first] + counts[second])
+        if count >= max(LEAST_OVERLAP, OVERLAP * (counts[first] + counts[second]))
     ]
     return tuple(sorted(found, key=lambda each: (-(each.confused + each.crossed) / each.of, each.first, each.second)))
 

@@ -77,8 +77,8 @@ def _coverage(report: Report) -> Element:
 def _plots(report: Report, chosen: AtRisk) -> Element:
     drawn = (reliability_diagram(report.reliability), risk_coverage_curve(report.risk_coverage, chosen))
     said = (
-        "On the left, points on the dotted line are as often right as they claim; below it the classifier is too sure of itself. On the "
-        "right, the dashed line is what can be proved from so many answers, the solid one what was seen."
+        "In the first picture points on the dotted line are as often right as they claim; below it the classifier is too sure of itself. "
+        "In the second the dashed line is what can be proved from so many answers, the solid one what was seen."
     )
     return _section("Calibration and risk", said, e("div", {"class": "plots"}, *(e("figure", {}, each) for each in drawn)))
 
@@ -97,8 +97,8 @@ def _intents(report: Report) -> Element:
         for each in report.intents
     ]
     said = (
-        "Precision: of what was answered so, the share that is. Recall: of its examples, the share that was recognised; the true share "
-        "lies within the interval in 19 of 20 cases. With few answers neither says much."
+        "Precision: of the answers with this intent, the share that is right. Recall: of its examples, the share that was recognised; the "
+        "true share lies within the interval in 19 of 20 cases. With few answers neither says much."
     )
     heads = ("Intent", "Examples", "Precision", "Recall", "95 % interval", "F1", "Note")
     return _section("Intents, the weakest first", said, _table("Figures by intent", heads, rows, numbers=range(1, 6)))
