@@ -115,6 +115,26 @@ def test_another_model_is_taken_up_under_load(prepare: START) -> None:
     assert models[0] != models[-1]
 
 
+def test_an_altered_model_is_not_taken_up(prepare: START) -> None:
+    """Changed on the disk since it was trained, it is refused with its name, and the one in memory goes on answering."""
+    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    with_words(lockgate)
+    save(lockgate.yard.data, lax(load(lockgate.yard.data)))
+    lockgate.start()
+    first = digest(lockgate)
+    (arrays,) = (lockgate.state / "models" / "by-digest").glob("*/arrays.npz")
+    content = bytearray(arrays.read_bytes())
+    content[len(content) // 2] ^= 1
+    arrays.write_bytes(content)
+    with constant_load(lockgate, 2, words="I want to walk in the park") as seen:
+        change_catalog(lockgate, "second")
+        problem = until(lambda: description(lockgate)["last_reload_problem"], "the model was refused")
+        until(lambda: seen.answered > ENOUGH, "load went on")
+    assert arrays.parent.name in problem
+    assert digest(lockgate) == first
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+
+
 def lax(data: Any) -> Any:
     """Policies' data by which no confidence is too low: what is tried is which model answers, and not how sure it is."""
     data["lockgate"]["config"]["confidence"]["risks"] = dict.fromkeys(("low", "medium", "high", "critical"), 0)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embeddings.artefact import Artefact
 from embeddings.examples import training_set
 from embeddings.fitting import fit, fit_and_judge, judge
 from embeddings.hashing_encoder import HashingEncoder
-from embeddings.report import Report
+from embeddings.report import Report, report_from
 from embeddings.reporting import Judged, make_report
 from embeddings.train import load_or_train, report_of, silent
 
@@ -141,7 +144,27 @@ def test_a_lost_report_is_made_again(catalog: Catalog, tmp_path: Path) -> None:
     assert report_of(model, {}, (), tmp_path / "reports") == report  # read, not made: there is nothing to make it from
 
 
-def test_reports_are_plain_values(report: Report) -> None:
-    """Equal by content, so that two can be compared."""
-    assert replace(report, model="other") != report
-    assert asdict(report)["intents"][0]["intent"] == report.intents[0].intent
+@st.composite
+def judgements(draw: st.DrawFn) -> Judged:
+    """Any answers to any examples: of two to five intents, some with one example, which is never held out."""
+    classes = draw(st.integers(2, 5))
+    counts = draw(st.lists(st.integers(1, 6), min_size=classes, max_size=classes).filter(lambda each: sum(n > 1 for n in each) >= 2))
+    labels = np.repeat(np.arange(classes), counts)
+    rows = np.flatnonzero(np.array(counts)[labels] > 1)
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    vectors = chance.normal(size=(len(labels), 3)).round(draw(st.integers(0, 3))).astype(np.float32) + np.float32(0.01)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    logits = draw(st.sampled_from([0.0, 1.0, 50.0])) * chance.normal(size=(len(rows), classes)).round(1)
+    texts = tuple(f"text {number}" for number in range(len(labels)))
+    return Judged(tuple("abcde"[:classes]), texts, labels, vectors, rows, logits, draw(st.sampled_from([0.1, 1.0, 20.0])))
+
+
+@given(judgements())
+def test_any_answers_can_be_reported_on(judged: Judged) -> None:
+    """A report must never stand in the way of a model; what is in it is in bounds, and survives being written down."""
+    report = make_report("sha256:0", judged)
+    assert sum(each.count for each in report.confusions) == round((1 - report.accuracy) * report.held_out)
+    assert all(0.0 <= each.recall_least <= each.recall_most <= 1.0 for each in report.intents)
+    assert all(each.intent != each.looks_like for each in report.mislabelled)
+    assert all(each.confused + each.crossed >= 3 for each in report.overlaps)
+    assert report_from(json.loads(json.dumps(asdict(report), allow_nan=False))) == report
