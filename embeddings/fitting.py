@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embeddings.artefact import Artefact, Calibration
 from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.encoding import encode_all
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS, stratified_folds
 from embeddings.head import LinearHead
@@ -31,8 +32,6 @@ from embeddings.scope_training import (
     with_background,
 )
 from embeddings.training import STRENGTHS, OutOfFold, cross_validate, fit_softmax
-
-ENCODE_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +116,9 @@ def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: Held
         scored = Scored(crossed.logits, labels[crossed.rows], crossed.rows)
         gate = _gate_by_folds(data, material, crossed.strength, scored.temperature, encoder.additive, progress)
     else:
-        apart = _encode(encoder, held_out.texts, partial(progress, "encode calibration"))
+        apart = encode_all(encoder, held_out.texts, partial(progress, "encode calibration"))
         scored = Scored((apart @ head.weights.T + head.bias)[:, :classes].astype(np.float64), held_out.labels, np.arange(len(apart)))
-        outside = _encode(encoder, held_out.out_of_scope, partial(progress, "encode calibration"))
+        outside = encode_all(encoder, held_out.out_of_scope, partial(progress, "encode calibration"))
         if len(outside) >= ENOUGH_BACKGROUND:
             gate = _gate_from(head, index, scored.temperature, apart, held_out.labels, outside, encoder.additive)
         else:  # the gate's folds are of the examples, and nothing ties them to these texts
@@ -181,13 +180,13 @@ def _material(data: TrainingSet, encoder: Encoder, progress: Progress) -> Materi
     """A name that stands among its intent's examples already is not taken twice: it would be seen by the head that it is held out of."""
     known = {(text.lower(), label) for text, label in zip(data.texts, data.labels.tolist(), strict=True)}
     named = [(name, label) for label, name in enumerate(data.names) if (name, label) not in known]
-    vectors = _encode(encoder, (*data.texts, *(name for name, _ in named)), partial(progress, "encode"))
+    vectors = encode_all(encoder, (*data.texts, *(name for name, _ in named)), partial(progress, "encode"))
     return Material(
         vectors=vectors,
         labels=np.append(data.labels, np.array([label for _, label in named], dtype=np.intp)),
         folds=np.append(stratified_folds(data.texts, data.labels), np.full(len(named), -1)),
         examples=len(data.texts),
-        background=_encode(encoder, data.out_of_scope, partial(progress, "encode out-of-scope")),
+        background=encode_all(encoder, data.out_of_scope, partial(progress, "encode out-of-scope")),
     )
 
 
@@ -207,10 +206,3 @@ def _gate_from(
     parts = (inside, outside, mixtures(inside, labels))
     known, beyond, mixed = (features(head, index, temperature, part) for part in parts)
     return gate_of(Observed(known, np.arange(len(known)), known[:0], beyond, mixed), two_in_one)
-
-
-def _encode(encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None]) -> Matrix:
-    chunks = [texts[start : start + ENCODE_CHUNK] for start in range(0, len(texts), ENCODE_CHUNK)]
-    told = lambda done, _: progress(min(done * ENCODE_CHUNK, len(texts)), len(texts))  # noqa: E731  # a name for what is passed on
-    encoded = in_order(encoder.encode, chunks, told)
-    return np.concatenate(encoded) if encoded else np.empty((0, encoder.dimensions), dtype=np.float32)

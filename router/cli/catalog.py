@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from rich.text import Text
 
 from router.catalog_lint import Finding, HeldOutText, Linted, Severity, as_findings, intents_only, lint_words, opened, quoted
+from router.cli.bars import progress_bars
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.utterances import Utterance
@@ -64,14 +66,16 @@ def lint(config: Path, as_json: bool, strict: bool, held_out: Path | None, words
 
 
 def _by_meaning(found: Linted, workspace: Workspace) -> list[Finding]:
-    from router.catalog_likeness import lint_likeness  # what needs the encoder takes a while to load
+    from embeddings.encoding import encode_all  # what needs the encoder takes a while to load
+    from router.catalog_likeness import lint_likeness
     from router.wiring.encoder import load_encoder
 
     encoder = load_encoder(workspace)
     examples = intents_only(found)
     descriptions = [intent.description for intent in found.parts.intents.values()]
-    findings = _cut_off(examples, encoder)
-    return findings + lint_likeness(found, encoder.encode([each.text for _, each in examples]), encoder.encode(descriptions))
+    with progress_bars() as progress:
+        vectors = encode_all(encoder, [each.text for _, each in examples], partial(progress, "encode"))
+    return [*_cut_off(examples, encoder), *lint_likeness(found, vectors, encoder.encode(descriptions))]
 
 
 def _cut_off(examples: list[tuple[str, Utterance]], encoder: Encoder) -> list[Finding]:
