@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from router.catalog import Intent, Route
@@ -19,12 +20,17 @@ from router.stages.folding import Folded
 from router.stages.patterns import Patterns
 from router.stages.pii import pii
 from router.stages.secrets import secrets
+from router.stages.signals import SignalDetector
 from router.utterances import BACKGROUND, Utterance, beside, read_sources, sources_of
 from router.validation import validate
 from router.yaml_source import read_yaml
 
 # RFC 2606: addresses that can be nobody's.
 NOBODYS = re.compile(rb"(?i)[@.](?:example|test|invalid|localhost|example\.(?:com|net|org))$")
+
+
+# Findings about what `lockgate check` refuses too.
+REFUSED = frozenset(("same_example", "shadowed_rule", "unreachable_intent", "no_route"))
 
 
 class Severity(StrEnum):
@@ -111,8 +117,8 @@ def lint_words(catalog: Linted, held_out: Sequence[HeldOutText] = ()) -> list[Fi
 
 
 def as_findings(faults: Iterable[str], known: Iterable[Finding]) -> list[Finding]:
-    """What `lockgate check` refuses, where no finding is about that line already."""
-    told = {(finding.file, finding.line) for finding in known}
+    """What `lockgate check` refuses, where no finding says the same of that line already."""
+    told = {(finding.file, finding.line) for finding in known if finding.code in REFUSED}
     found = []
     for fault in faults:
         place, _, sentence = fault.partition(": ")
@@ -129,7 +135,14 @@ def words(text: str) -> str:
 
 
 def quoted(text: str, most: int = 80) -> str:
-    return f"“{text if len(text) <= most else text[: most - 1] + '…'}”"
+    """The text as a finding may show it, without what is personal or secret in it."""
+    shown = _detector().mask(text)
+    return f"“{shown if len(shown) <= most else shown[: most - 1] + '…'}”"
+
+
+@cache
+def _detector() -> SignalDetector:
+    return SignalDetector()
 
 
 def _same_examples(catalog: Linted) -> Iterator[Finding]:

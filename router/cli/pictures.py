@@ -64,8 +64,7 @@ def risk_coverage_curve(points: Sequence[Accepted], chosen: AtRisk) -> Element:
     frame = _Frame(64.0, 404.0, _round_up(max(last, 2 * chosen.max_error)))
     ticks = tuple(frame.most * step / 5 for step in range(6))
     height, text = 484.0, _chosen(chosen)
-    line, late = frame.y(chosen.max_error), chosen.coverage > 0.45
-    beside = frame.x(chosen.coverage if chosen.confidence is not None else 0.1)
+    line = frame.y(chosen.max_error)
     marks: list[Child] = [
         _path("bound", [(frame.x(each.coverage), each.bound) for each in points], frame),
         _path("line", [(frame.x(each.coverage), each.error) for each in points], frame),
@@ -81,10 +80,10 @@ def risk_coverage_curve(points: Sequence[Accepted], chosen: AtRisk) -> Element:
         height,
         *_grid(frame, TICKS, ticks),
         *marks,
-        _text("share of accepted answers that is wrong", LEFT, 54, "soft"),
+        _text("share of accepted that is wrong", LEFT, 54, "soft"),
+        _text(text, WIDTH - RIGHT, 54, "told", "end"),
         _text("share of texts that is accepted", (LEFT + WIDTH - RIGHT) / 2, 442, "soft", "middle"),
         *_legend(470.0),
-        _text(text, beside + (-8.0 if late else 8.0), frame.top + 14, "told", "end" if late else "start"),
     )
 
 

@@ -137,6 +137,20 @@ def test_a_route_for_abstentions_is_used() -> None:
     assert [each.code for each in lint(head + INTENTS)] == ["unused_route"]
 
 
+def test_what_is_quoted_is_masked() -> None:
+    """A finding about something else does not give away what an example holds."""
+    text = f"is {SECRET} of jane.doe@mailbox.org right"
+    found = lint(HEAD + INTENTS, {"return.txt": f"take it back\n{text}\n{text}!\n"}, (HeldOutText(text, "h.csv", 2),))
+    assert {each.code for each in found} == {"repeated_example", "leaked_example", "secret", "personal_data"}
+    assert not [each for each in found if SECRET in each.sentence or "jane.doe" in each.sentence]
+
+
+def test_a_fault_is_not_hidden_by_another_finding_of_its_line() -> None:
+    """Personal data in an utterance that is too long: both are told."""
+    known = Finding(Severity.WARNING, "personal_data", "a.yaml", 3, "s", "r")
+    assert [each.code for each in as_findings(["a.yaml:3: It is too long."], [known])] == ["invalid"]
+
+
 def test_faults_become_findings_once() -> None:
     """What another finding is about already is not told again, and a sentence without a place is kept."""
     known = Finding(Severity.ERROR, "shadowed_rule", "a.yaml", 3, "s", "r")
