@@ -22,6 +22,7 @@ from embeddings.numeric import Floats
 from embeddings.operating import OperatingPoint, operating_point
 from embeddings.ports import Encoder, Progress
 from embeddings.prediction import Prediction
+from embeddings.report import AtRisk
 from embeddings.static_encoder import StaticEncoder
 from embeddings.static_model import StaticModel, pair
 
@@ -78,6 +79,7 @@ def evaluate(
     answers = _answers(Asked(first, model), splits.test, progress)
     return {
         **_figures(answers, point),
+        **_curves(answers, point, max_error),
         "operating_point": {"max_error": max_error, "scope": point.scope, "confidence": point.confidence, "coverage": point.coverage},
         "static": None if first is None else asdict(first.acceptance),
         "train_seconds": round(trained_s, 2),
@@ -178,6 +180,21 @@ def _figures(answers: Answers, point: OperatingPoint) -> dict[str, Any]:
         "tier_share": _shares(answers.tiers),
         "static_share": {"in_scope": _share(static, inside), "oos": _share(static, outside)},
         "latency_us": _latency(answers.micros),
+    }
+
+
+def _curves(answers: Answers, point: OperatingPoint, max_error: float) -> dict[str, Any]:
+    """What is drawn. Reliability is of texts about intents; for the other curve an accepted text about none is a wrong one, and `chosen` is
+    what the operating point comes to on these texts, whose bound was proved on others."""
+    curves = import_module("embeddings.curves")
+    passed, right = answers.scopes >= point.scope, answers.right & answers.inside
+    accepted = passed & (answers.confidences >= (2.0 if point.confidence is None else point.confidence))
+    taken, wrong = int(accepted.sum()), int((accepted & ~right).sum())
+    chosen = AtRisk(max_error, point.confidence, taken / len(passed), taken, wrong, None, None)
+    return {
+        "reliability": [asdict(each) for each in curves.reliability(answers.confidences[answers.inside], answers.right[answers.inside])],
+        "risk_coverage": [asdict(each) for each in curves.risk_coverage(answers.confidences[passed], right[passed], len(passed))],
+        "chosen": asdict(chosen),
     }
 
 

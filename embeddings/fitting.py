@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from embeddings.artefact import Artefact, Calibration
 from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.encoding import encode_all
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS, stratified_folds
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex, build_index
-from embeddings.material import Embedding, Encoded, Lesson, Texts, encode_all, texts_of
+from embeddings.material import Embedding, Encoded, Frozen, Lesson, Texts, texts_of
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order, one_blas_thread
-from embeddings.ports import Encoder, Progress
+from embeddings.ports import Encoder, Matrix, Progress
+from embeddings.reporting import Judged
 from embeddings.scope_training import (
     ENOUGH_BACKGROUND,
     Observed,
@@ -80,12 +82,17 @@ class Fitted:
     artefact: Artefact
     encoder: Encoder
     scored: Scored
+    vectors: Matrix
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether the first candidate of each held-out text is right."""
         right: NDArray[np.bool_] = self.scored.logits.argmax(axis=1) == self.scored.labels
         return right
+
+    def judged(self, data: TrainingSet) -> Judged:
+        """What cross-validation found out about the examples; there is nothing of it where other texts were held out."""
+        return Judged(data.intents, data.texts, data.labels, self.vectors, self.scored.rows, self.scored.logits, self.scored.temperature)
 
 
 def fit(data: TrainingSet, embedding: Embedding, progress: Progress, held_out: HeldOut | None = None) -> Fitted:
@@ -114,7 +121,19 @@ def _fit(data: TrainingSet, embedding: Embedding, progress: Progress, held_out: 
         gate = train_gate(training, partial(progress, "scope"))
         if held_out is not None:  # the gate's folds are of the examples, and nothing ties them to these texts
             gate = replace(gate, rows=np.empty(0, dtype=np.intp))
-    return Fitted(_artefact(data, encoder, head, index, scored, gate, final.strength), encoder, scored)
+    return Fitted(_artefact(data, encoder, head, index, scored, gate, final.strength), encoder, scored, whole.vectors[: texts.examples])
+
+
+def judge(data: TrainingSet, encoder: Encoder, strength: float, progress: Progress) -> Judged:
+    """What `fit` finds out about the examples where it chooses this strength, without a head being made."""
+    with one_blas_thread():
+        texts, embedding = texts_of(data), Frozen(encoder)
+        plan = _plan(data, texts, embedding.folds, None)
+        _, encoded = embedding.encode(texts, plan.lessons, progress)
+        crossed = _crossed(plan, texts, encoded[0], encoded[1 : 1 + plan.folds], (strength,), progress)
+    temperature = fit_temperature(crossed.logits, texts.labels[crossed.rows])
+    vectors = encoded[0].vectors[: texts.examples]
+    return Judged(data.intents, data.texts, data.labels, vectors, crossed.rows, crossed.logits, temperature)
 
 
 def _plan(data: TrainingSet, texts: Texts, most_folds: int, held_out: HeldOut | None) -> Plan:
@@ -143,13 +162,21 @@ def _folds(data: TrainingSet, texts: Texts, folds: int, most: int) -> Labels:
 def _by_folds(plan: Plan, texts: Texts, whole: Encoded, by_fold: Sequence[Encoded], progress: Progress) -> tuple[Scored, Final]:
     classes = int(texts.labels.max()) + 1
     vectors, labels = with_background(whole.vectors, texts.labels, whole.background, classes)
-    folds = np.append(plan.fold_of, np.full(len(labels) - len(plan.fold_of), -1))
-    stacked = [vectors if each is whole else with_background(each.vectors, texts.labels, each.background, classes)[0] for each in by_fold]
-    crossed = cross_validate(stacked, labels, classes, folds, STRENGTHS, partial(progress, "cross-validate"))
+    crossed = _crossed(plan, texts, whole, by_fold, STRENGTHS, progress)
     (found,) = in_order(
         lambda strength: fit_softmax(vectors, labels, int(labels.max()) + 1, strength), [crossed.strength], partial(progress, "head")
     )
     return Scored(crossed.logits, labels[crossed.rows], crossed.rows), Final(crossed.strength, found)
+
+
+def _crossed(
+    plan: Plan, texts: Texts, whole: Encoded, by_fold: Sequence[Encoded], strengths: Sequence[float], progress: Progress
+) -> OutOfFold:
+    classes = int(texts.labels.max()) + 1
+    vectors, labels = with_background(whole.vectors, texts.labels, whole.background, classes)
+    folds = np.append(plan.fold_of, np.full(len(labels) - len(plan.fold_of), -1))
+    stacked = [vectors if each is whole else with_background(each.vectors, texts.labels, each.background, classes)[0] for each in by_fold]
+    return cross_validate(stacked, labels, classes, folds, strengths, partial(progress, "cross-validate"))
 
 
 def _by_held_out(texts: Texts, whole: Encoded, apart: Encoded, held_out: HeldOut, progress: Progress) -> tuple[Scored, Final]:

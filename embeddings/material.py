@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -10,13 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.encoding import encode_all
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS
 from embeddings.numeric import Labels
-from embeddings.parallel import in_order
 from embeddings.ports import Encoder, Matrix, Progress
-
-ENCODE_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,3 @@ def texts_of(data: TrainingSet) -> Texts:
         examples=len(data.texts),
         background=data.out_of_scope,
     )
-
-
-def encode_all(encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None]) -> Matrix:
-    chunks = [texts[start : start + ENCODE_CHUNK] for start in range(0, len(texts), ENCODE_CHUNK)]
-    told = lambda done, _: progress(min(done * ENCODE_CHUNK, len(texts)), len(texts))  # noqa: E731  # a name for what is passed on
-    encoded = in_order(encoder.encode, chunks, told)
-    return np.concatenate(encoded) if encoded else np.empty((0, encoder.dimensions), dtype=np.float32)

@@ -4,6 +4,7 @@ training on the encoder alone could give them again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from embeddings import storage
@@ -11,16 +12,27 @@ from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet
 from embeddings.manifest import read_manifest
+from embeddings.report import Report
+from embeddings.report_storage import load_report, save_report
 
 MODELS = "models"
 
 
-def save_with(directory: Path, artefact: Artefact) -> Path:
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The model, and what training it found out about the examples."""
+
+    artefact: Artefact
+    report: Report
+
+
+def save_with(directory: Path, tuned: Tuned) -> Path:
     """Beside the encoder in `directory`. Raises EmbeddingsError."""
-    return storage.save(artefact, directory / MODELS)
+    save_report(tuned.report, directory / MODELS)
+    return storage.save(tuned.artefact, directory / MODELS)
 
 
-def model_with(directory: Path, data: TrainingSet) -> Artefact | None:
+def model_with(directory: Path, data: TrainingSet) -> Tuned | None:
     """None for an encoder that was not fine-tuned. Raises EmbeddingsError where it was for other examples, or its model is not there."""
     examples = read_manifest(directory).examples
     if examples is None:
@@ -36,4 +48,7 @@ def model_with(directory: Path, data: TrainingSet) -> Artefact | None:
     artefact = storage.load(found[0])
     if artefact.examples_digest != data.digest:
         raise EmbeddingsError("model_altered", f"{found[0]} was trained from other examples than its encoder was tuned for.")
-    return artefact
+    report = load_report(directory / MODELS, artefact.digest)
+    if report is None:
+        raise EmbeddingsError("model_missing", f"{directory / MODELS} has no report of its model, and nobody could make it again.")
+    return Tuned(artefact, report)

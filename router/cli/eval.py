@@ -43,6 +43,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     help="Adapt the encoder to the training splits, where held-out texts say that it pays.",
 )
 @click.option("--encoder", type=click.Path(path_type=Path), help="Directory of another ONNX encoder than the installed one.")
+@click.option("--pictures", type=click.Path(path_type=Path), metavar="DIR", help="Draw reliability and risk-coverage as SVG into it.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON to this file.")
 def evaluate(
     data: Path,
@@ -54,6 +55,7 @@ def evaluate(
     max_error: float,
     fine_tune: str,
     encoder: Path | None,
+    pictures: Path | None,
     out: Path | None,
 ) -> None:
     """Train on some splits of a file, calibrate on others, and measure on a third lot.
@@ -72,6 +74,8 @@ def evaluate(
     figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, **figures["fine_tune"]}, "asked": asked}
     if out is not None:
         _write(out, figures, asked)
+    if pictures is not None:
+        _draw(pictures, figures)
     _show(figures)
 
 
@@ -132,6 +136,24 @@ def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
             runs.write(json.dumps(line) + "\n")
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}.") from error
+
+
+def _draw(folder: Path, figures: dict[str, Any]) -> None:
+    from embeddings.report import Accepted, AtRisk, Bin
+    from router.cli.markup import svg
+    from router.cli.pictures import reliability_diagram, risk_coverage_curve
+
+    points = [Accepted(**each) for each in figures["risk_coverage"]]
+    drawn = {
+        "reliability.svg": reliability_diagram([Bin(**each) for each in figures["reliability"]]),
+        "risk-coverage.svg": risk_coverage_curve(points, AtRisk(**figures["chosen"])),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in drawn.items():
+            (folder / name).write_text(svg(picture), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
 SHOWN = {

@@ -12,7 +12,7 @@ from embeddings.manifest import read_manifest
 from embeddings.minilm import minilm_directory
 from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Progress
-from embeddings.tuned import save_with
+from embeddings.tuned import Tuned, save_with
 from router.errors import ConfigError
 from router.wiring.encoder import encoder_directory
 from router.workspace import Workspace
@@ -43,7 +43,8 @@ def fine_tune(workspace: Workspace, progress: Progress) -> FineTuned:
         found = import_module("embeddings.fine_tuning.training").fit_best(data, OnnxEncoder(base), base, target, progress)  # brings PyTorch
         if found.directory is None:
             return FineTuned(None, None, found.frozen_accuracy, found.tuned_accuracy, found.held_out)
-        save_with(found.directory, found.fitted.artefact)
+        artefact, make_report = found.fitted.artefact, import_module("embeddings.reporting").make_report
+        save_with(found.directory, Tuned(artefact, make_report(artefact.digest, found.fitted.judged(data))))
         digest = read_manifest(found.directory).digest
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error

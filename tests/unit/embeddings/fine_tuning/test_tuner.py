@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from embeddings.errors import EmbeddingsError
-from embeddings.examples import training_set
+from embeddings.examples import TrainingSet, training_set
 from embeddings.fine_tuning.learning import Settings
 from embeddings.fine_tuning.published import published_model
 from embeddings.fine_tuning.tuner import Tuner, epochs_for, folds_for
@@ -22,7 +22,8 @@ from embeddings.fitting import fit
 from embeddings.manifest import read_manifest
 from embeddings.minilm import minilm_directory
 from embeddings.onnx_encoder import OnnxEncoder
-from embeddings.tuned import model_with, save_with
+from embeddings.reporting import make_report
+from embeddings.tuned import Tuned, model_with, save_with
 
 WORDS = ("river", "engine", "violin", "harvest", "lantern", "glacier", "copper", "sparrow", "meadow", "anchor", "velvet", "thunder")
 TEXTS = [f"the {one} and the {other}" for one in WORDS for other in WORDS if one != other][:96]
@@ -48,17 +49,18 @@ def test_an_encoder_has_not_seen_what_it_is_judged_by(tmp_path: Path) -> None:
     assert tuner.written is not None
     assert read_manifest(tuner.written).examples == data.digest
     assert fitted.encoder.digest == OnnxEncoder(tuner.written).digest == fitted.artefact.encoder_digest
-    _carries_its_model(tuner.written, fitted.artefact, data)
+    _carries_its_model(tuner.written, Tuned(fitted.artefact, make_report(fitted.artefact.digest, fitted.judged(data))), data)
 
 
-def _carries_its_model(directory: Path, artefact, data) -> None:
+def _carries_its_model(directory: Path, tuned: Tuned, data: TrainingSet) -> None:
     """The model goes with the encoder, for these examples and no others."""
     with pytest.raises(EmbeddingsError, match="holds 0 models"):
         model_with(directory, data)
-    save_with(directory, artefact)
+    save_with(directory, tuned)
     found = model_with(directory, data)
     assert found is not None
-    assert found.digest == artefact.digest
+    assert found.artefact.digest == tuned.artefact.digest
+    assert found.report == tuned.report
     with pytest.raises(EmbeddingsError, match="fine-tuned for other examples") as caught:
         model_with(directory, training_set({"a": ("b", "c"), "d": ("e", "f")}, ()))
     assert caught.value.code == "encoder_tuned"
