@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.artefact import Artefact, Calibration
-from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.calibration import expected_calibration_error, fit_temperature, probabilities_of, top_confidences
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS, stratified_folds
 from embeddings.head import LinearHead
@@ -127,6 +127,7 @@ def _calibration(scored: Scored, gate: TrainedGate, temperature: float, confiden
         gate=gate.gate,
         confidences=confidences,
         correct=correct,
+        right=probabilities_of(scored.logits, scored.labels, temperature),
         in_scope=gate.in_scope[kept] if tied else gate.in_scope,
         places=places,
         outside=gate.outside,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter_ns
 
-from embeddings import storage, thresholds
+from embeddings import conformal, storage, thresholds
 from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.ports import Encoder, Vector
@@ -49,6 +49,10 @@ class IntentModel:
         """The lowest confidence at which at most `max_error` of accepted in-scope texts are wrong; None if none is."""
         held_out = self.artefact.calibration
         return thresholds.threshold_for(held_out.confidences, held_out.correct, max_error)
+
+    def least_probability(self, coverage: float) -> float | None:
+        """From which probability on an intent belongs to a prediction set with this coverage; None if held-out texts are too few."""
+        return conformal.least_probability(self.artefact.calibration.right, coverage)
 
     def scope_threshold_for(self, max_rejected: float) -> float:
         """The scope below which at most `max_rejected` of in-scope texts fall."""

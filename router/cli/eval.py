@@ -34,6 +34,13 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.option(
     "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."
 )
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="How often prediction sets are to have the right intent.",
+)
 @click.option("--fine-tune", type=click.Choice(["none", "auto"]), default="none", show_default=True, help="Whether to adapt the encoder.")
 @click.option("--encoder", type=click.Path(path_type=Path), help="Directory of another ONNX encoder than the installed one.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON to this file.")
@@ -45,6 +52,7 @@ def evaluate(
     oos_test: tuple[str, ...],
     tiers: tuple[str, ...],
     max_error: float,
+    coverage: float,
     fine_tune: str,
     encoder: Path | None,
     out: Path | None,
@@ -58,10 +66,11 @@ def evaluate(
 
     used = _usable(tiers)
     try:
-        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder, "static" in used)
+        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, coverage, encoder, "static" in used)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
-    asked = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test, "max_error": max_error}
+    asked: dict[str, Any] = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test}
+    asked |= {"max_error": max_error, "coverage": coverage}
     figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, "done": False}, "asked": asked}
     if out is not None:
         _write(out, figures, asked)
@@ -87,6 +96,7 @@ def _measure(
     calibrate: tuple[str, ...],
     test: tuple[str, ...],
     max_error: float,
+    coverage: float,
     encoder: Path | None,
     static: bool,
 ) -> dict[str, Any]:
@@ -102,7 +112,7 @@ def _measure(
     folder = minilm_directory() if encoder is None else encoder
     loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if static else None
     with progress_bars() as progress:
-        return measure(chosen, loaded, max_error, progress, first)
+        return measure(chosen, loaded, max_error, coverage, progress, first)
 
 
 def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -133,6 +143,12 @@ def _show(figures: dict[str, Any]) -> None:
     for name, meaning in SHOWN.items():
         value = figures[name]
         table.add_row(name, "—" if value is None else f"{value:.4f}", f"[dim]{meaning}[/]")
+    sets = figures["prediction_set"]
+    if sets["coverage"] is not None:
+        sizes = f"of one {sets['share_of_one']:.1%}, of two {sets['share_of_two']:.1%}, mean {sets['mean_size']:.2f}"
+        table.add_row(
+            "prediction_set", f"{sets['coverage']:.4f}", f"[dim]sets with the right intent ({sets['coverage_stated']} stated); {sizes}[/]"
+        )
     latency = figures["latency_us"]
     table.add_row("latency", f"{latency['p50']:,.0f} µs", f"[dim]p50; p99 {latency['p99']:,.0f}, mean {latency['mean']:,.0f}[/]")
     shares = ", ".join(f"{tier} {share:.1%}" for tier, share in figures["tier_share"].items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from router.decision import Decision, Result
+from router.decision import Classification, Decision, Result
 from router.doors.dates import date_field
 from router.errors import LockgateError, RefusedError
 from router.ports import Headers
@@ -45,6 +45,11 @@ async def fail(send: Send, error: LockgateError, status: int, decision_id: str |
     await respond_problem(send, status, error.code, str(error), decision_id)
 
 
+def _possible(classification: Classification) -> tuple[str, ...]:
+    """What the caller may have meant: the intents in doubt where these are known, else the most likely ones."""
+    return classification.prediction_set or tuple(each.intent for each in classification.candidates[:_CLARIFICATIONS])
+
+
 async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str]) -> None:
     """The answer for a decision that ended the request by itself."""
     outcome = decision.outcome
@@ -54,9 +59,8 @@ async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str])
     if outcome.result is Result.ABSTAINED and outcome.status == 404:
         detail = "No rule matches this request, and it has no text that could be understood."
     elif outcome.result is Result.ABSTAINED:
-        candidates = decision.classification.candidates[:_CLARIFICATIONS]
         extra["status_of_classification"] = decision.classification.status.value
-        extra["candidates"] = [{"intent": c.intent, "description": descriptions.get(c.intent, "")} for c in candidates]
+        extra["candidates"] = [{"intent": name, "description": descriptions.get(name, "")} for name in _possible(decision.classification)]
         detail = "It is not clear enough what is asked for. Please say it in other words, or choose one of the candidates."
     elif outcome.result is Result.HELD:
         detail = "The request waits for a reviewer."

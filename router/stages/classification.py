@@ -14,6 +14,7 @@ from router.errors import ClassifierError
 from router.ports import Clock, Tier
 
 _KEPT_CHARS = 256
+MOST_ASKED = 3  # more than so many plausible intents are no question that anybody could answer
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 
@@ -26,19 +27,25 @@ class Thresholds:
     scope: float
 
     def judge(self, scored: Classification) -> Classification:
-        """A tier's scores as an answer. A number that is missing or no probability never passes."""
+        """A tier's scores as an answer. A number that is missing or no probability never passes; nor does, however sure it is, an answer
+        beside which another one is plausible. A tier without prediction sets stands by its one intent."""
         if scored.status is not Status.CLASSIFIED:
             return replace(scored, threshold=self.confidence)
+        plausible = scored.prediction_set or ((scored.intent,) if scored.intent else ())
         if not _reaches(scored.scope, self.scope):
-            return replace(scored, status=Status.OUT_OF_SCOPE, intent=None, threshold=self.confidence, reason="out_of_scope")
+            return self._abstained(scored, Status.OUT_OF_SCOPE, "out_of_scope", ())
+        if len(plausible) > MOST_ASKED:
+            return self._abstained(scored, Status.UNDETERMINED, "too_many_plausible", plausible)
+        if len(plausible) > 1:
+            return self._abstained(scored, Status.AMBIGUOUS, "several_plausible", plausible)
         if not _reaches(scored.margin, self.margin):
-            pair = tuple(candidate.intent for candidate in scored.candidates[:2])
-            return replace(
-                scored, status=Status.AMBIGUOUS, intent=None, threshold=self.confidence, prediction_set=pair, reason="margin_too_small"
-            )
+            return self._abstained(scored, Status.AMBIGUOUS, "margin_too_small", tuple(each.intent for each in scored.candidates[:2]))
         if not _reaches(scored.confidence, self.confidence):
-            return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
-        return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
+            return self._abstained(scored, Status.UNDETERMINED, "confidence_too_low", plausible)
+        return replace(scored, threshold=self.confidence, prediction_set=plausible)
+
+    def _abstained(self, scored: Classification, status: Status, reason: str, plausible: tuple[str, ...]) -> Classification:
+        return replace(scored, status=status, intent=None, threshold=self.confidence, prediction_set=plausible, reason=reason)
 
 
 def _reaches(value: float | None, least: float) -> bool:

@@ -97,6 +97,32 @@ async def test_ambiguity_names_the_two() -> None:
     assert (await classify(Tier(replace(SURE, margin=0.0)))).prediction_set == ("cancel", "pay")
 
 
+@pytest.mark.parametrize(
+    ("plausible", "status", "reason"),
+    [
+        (("cancel",), Status.CLASSIFIED, ""),
+        (("cancel", "pay"), Status.AMBIGUOUS, "several_plausible"),
+        (("cancel", "pay", "ask"), Status.AMBIGUOUS, "several_plausible"),
+        (("cancel", "pay", "ask", "leave"), Status.UNDETERMINED, "too_many_plausible"),
+    ],
+)
+@pytest.mark.parametrize("confidence", [0.9, 0.3])
+async def test_what_else_is_plausible_speaks_before_confidence(
+    plausible: tuple[str, ...], status: Status, reason: str, confidence: float
+) -> None:
+    """Two or three plausible intents are a question to the caller, more are none; one is an answer if it is sure enough."""
+    found = await classify(Tier(replace(SURE, prediction_set=plausible, confidence=confidence)))
+    if len(plausible) == 1 and confidence < THRESHOLDS.confidence:
+        status, reason = Status.UNDETERMINED, "confidence_too_low"
+    assert (found.status, found.reason, found.prediction_set) == (status, reason, plausible)
+
+
+async def test_nothing_is_plausible_out_of_scope() -> None:
+    """A prediction set is about texts that are about an intent."""
+    found = await classify(Tier(replace(SURE, prediction_set=("cancel", "pay"), scope=0.1)))
+    assert (found.status, found.prediction_set) == (Status.OUT_OF_SCOPE, ())
+
+
 async def test_an_intent_may_have_its_own_thresholds() -> None:
     """The top intent's thresholds apply, not the listener's."""
     strict = cascade(Tier(SURE), by_intent={"cancel": replace(THRESHOLDS, confidence=0.95)})
