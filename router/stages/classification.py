@@ -12,19 +12,26 @@ from hashlib import sha256
 from router.decision import Candidate, Classification, Request, RuleMatch, Status
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
+from router.stages.clauses import clauses
+from router.stages.negation import negations
 
 _KEPT_CHARS = 256
 MOST_ASKED = 3  # more than so many plausible intents are no question that anybody could answer
+# Circumstances stand in clauses of their own, and are about the same things as requests: a clause must be plainer than a text.
+LEAST_CLAUSE_SCOPE = 0.7
+NEGATED = "negated"  # the text says what is not to be done
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1."""
+    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `negated`: what a text may
+    say is not to be done and mean the intent all the same."""
 
     confidence: float
     margin: float
     scope: float
+    negated: frozenset[str] = frozenset()
 
     def judge(self, scored: Classification) -> Classification:
         """A tier's scores as an answer. A number that is missing or no probability never passes; nor does, however sure it is, an answer
@@ -111,6 +118,34 @@ class Cascade:
         return scored
 
     async def _ask(self, text: str) -> Classification:
+        """What is said of the text as a whole, unless its clauses say otherwise."""
+        whole = self._unless_negated(text, await self._first(text))
+        parts = clauses(text)
+        return await self._unless_several(whole, parts) if parts else whole
+
+    async def _unless_several(self, whole: Classification, parts: Sequence[str]) -> Classification:
+        """One request is dispatched once: where the whole or clauses are accepted as different intents, the caller is asked for one."""
+        if whole.reason == NEGATED:
+            return whole
+        found = [self._unless_negated(part, await self._first(part)) for part in parts]
+        sure = [whole, *[each for each in found if _reaches(each.scope, LEAST_CLAUSE_SCOPE)]]
+        judged = (self._judge(each) for each in sure)
+        intents = tuple(dict.fromkeys(each.intent for each in judged if each.status is Status.CLASSIFIED and each.intent is not None))
+        if len(intents) < 2:
+            return whole
+        return replace(whole, status=Status.AMBIGUOUS, intent=None, prediction_set=intents, reason="several_intents")
+
+    def _unless_negated(self, text: str, scored: Classification) -> Classification:
+        """Vectors hardly tell "cancel it" from "don't cancel it"."""
+        if self._judge(scored).status is not Status.CLASSIFIED:
+            return scored
+        allowed = self._by_intent[str(scored.intent)].negated
+        if allowed.issuperset(negations(text)):
+            return scored
+        return replace(scored, status=Status.UNDETERMINED, intent=None, reason=NEGATED)
+
+    async def _first(self, text: str) -> Classification:
+        """The first tier's answer that is accepted, else the last one's."""
         for tier in self._tiers[:-1]:
             scored = await _answer(tier, text)
             if self._judge(scored).status is Status.CLASSIFIED:

@@ -1,0 +1,55 @@
+"""A text's clauses: split at sentence punctuation of any language, and at English words that join two requests. Linear, and bounded."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+MOST_CLAUSES = 4
+# "salt and pepper", "Mr. Smith": what is shorter belongs to the next one, or is none.
+LEAST_WORDS = 3
+LEAST_UNSPACED = 4  # characters, in scripts that have no spaces between words
+_UNSPACED = re.compile(r"[\u2e80-\uffdc\U0001f000-\U0003ffff]")
+# Normalised text: full-width marks have become ASCII ones, which are then not followed by a space.
+_SENTENCE = re.compile(r"[.!?;]+ |[!?;]+(?=[^\x00-\x7f])|[\u3002\u0964\u06d4\u061f\u061b]+ ?")
+_JOINT = re.compile(
+    _SENTENCE.pattern + r"|,? (?:and|then|plus|also|afterwards|after that|as well as)(?:,? (?:then|also|plus|after that))?,? ",
+    re.IGNORECASE,
+)
+_WORDS = frozenset({"and", "then", "plus", "also", "afterwards", "after", "well"})
+# "thanks a lot for your help": a clause, and no request.
+_COURTESY = re.compile(
+    r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|(?:many )?thanks|thank you|thx|cheers|(?:kind|best|warm) regards|sorry)\b"
+    r"(?: [^ ]+){0,6}",
+    re.IGNORECASE,
+)
+
+
+def clauses(text: str) -> tuple[str, ...]:
+    """At least two, at most MOST_CLAUSES, of normalised text, courtesies left out; none where there is nothing to split."""
+    if _SENTENCE.search(text) is None and _WORDS.isdisjoint(text.lower().replace(",", " ").split()):
+        return ()
+    whole: list[str] = []
+    start = 0
+    for joint in _JOINT.finditer(text):
+        clause = text[start : joint.start()]
+        if _long_enough(clause):
+            start = joint.end()
+            whole.append(clause)
+    whole.append(text[start:])
+    asking = [clause for clause in whole if _long_enough(clause) and _COURTESY.fullmatch(clause.rstrip(".!?; ")) is None]
+    return _grouped(asking) if len(asking) > 1 else ()
+
+
+def _long_enough(clause: str) -> bool:
+    if len(clause.split(None, LEAST_WORDS - 1)) >= LEAST_WORDS:
+        return True
+    return len(clause) >= LEAST_UNSPACED and _UNSPACED.search(clause) is not None
+
+
+def _grouped(asking: list[str]) -> tuple[str, ...]:
+    """Neighbours together, where there are too many: none is left out."""
+    if len(asking) <= MOST_CLAUSES:
+        return tuple(asking)
+    bounds = [len(asking) * number // MOST_CLAUSES for number in range(MOST_CLAUSES + 1)]
+    return tuple(". ".join(asking[first:last]) for first, last in pairwise(bounds))
