@@ -45,7 +45,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Artefact:
-    """What training made, without the encoder it was made for.
+    """What training made, without the encoder it was made for. `words`: the examples' words, with how often these occur.
 
     `report`: figures on held-out examples, for people; no prediction depends on them.
     """
@@ -55,6 +55,7 @@ class Artefact:
     calibration: Calibration
     encoder_digest: str
     examples_digest: str
+    words: dict[str, int]
     report: dict[str, float]
 
     @cached_property
@@ -89,6 +90,7 @@ class Artefact:
             "schema": SCHEMA,
             "encoder_digest": self.encoder_digest,
             "examples_digest": self.examples_digest,
+            "words": self.words,
             "intents": list(self.head.intents),
             "calibration": self._calibration_settings(),
             "report": self.report,

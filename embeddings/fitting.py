@@ -29,6 +29,7 @@ from embeddings.scope_training import (
     train_gate,
     with_background,
 )
+from embeddings.spelling import Spelling, words_of
 from embeddings.training import STRENGTHS, cross_validate, fit_softmax
 
 ENCODE_CHUNK = 64
@@ -88,9 +89,10 @@ def _fit(data: TrainingSet, encoder: Encoder, progress: Progress, held_out: Held
         scored = Scored(crossed.logits, labels[crossed.rows], crossed.rows)
         gate = _gate_by_folds(data, material, crossed.strength, scored.temperature, encoder.additive, progress)
     else:
-        apart = _encode(encoder, held_out.texts, partial(progress, "encode calibration"))
+        spelling = Spelling(words_of(data.texts), encoder.words)
+        apart = _encode(encoder, [spelling.corrected(text) for text in held_out.texts], partial(progress, "encode calibration"))
         scored = Scored((apart @ head.weights.T + head.bias)[:, :classes].astype(np.float64), held_out.labels, np.arange(len(apart)))
-        outside = _encode(encoder, held_out.out_of_scope, partial(progress, "encode calibration"))
+        outside = _encode(encoder, [spelling.corrected(text) for text in held_out.out_of_scope], partial(progress, "encode calibration"))
         if len(outside) >= ENOUGH_BACKGROUND:
             gate = _gate_from(head, index, scored.temperature, apart, held_out.labels, outside, encoder.additive)
         else:  # the gate's folds are of the examples, and nothing ties them to these texts
@@ -112,6 +114,7 @@ def _artefact(
         calibration=_calibration(scored, gate, temperature, confidences, correct),
         encoder_digest=encoder.digest,
         examples_digest=data.digest,
+        words=words_of(data.texts),
         report=_report(data, confidences, correct, strength, gate),
     )
 

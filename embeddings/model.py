@@ -9,6 +9,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.ports import Encoder, Vector
 from embeddings.prediction import Candidate, Prediction
 from embeddings.scoring import score
+from embeddings.spelling import Spelling
 
 
 class IntentModel:
@@ -28,13 +29,14 @@ class IntentModel:
         self.calibration_digest = artefact.calibration_digest
         self.examples_digest = artefact.examples_digest
         self.report = artefact.report
+        self._spelling = Spelling(artefact.words, encoder.words)
 
     def __repr__(self) -> str:
         return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
 
     def predict(self, text: str) -> Prediction:
         started = perf_counter_ns()
-        vector = self.encoder.encode_one(text)
+        vector = self.encoder.encode_one(self._spelling.corrected(text))
         embedded = perf_counter_ns()
         return self._predict(vector, (embedded - started) / 1000.0, embedded)
 

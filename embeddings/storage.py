@@ -82,6 +82,7 @@ def _read(path: Path) -> Artefact:
         calibration=_calibration(description["calibration"], arrays),
         encoder_digest=description["encoder_digest"],
         examples_digest=description["examples_digest"],
+        words=description["words"],
         report=description["report"],
     )
     if artefact.description() != description:

@@ -13,6 +13,7 @@ from router.decision import Candidate, Classification, Request, RuleMatch, Statu
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
 from router.stages.clauses import clauses
+from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
 
 _KEPT_CHARS = 256
@@ -119,7 +120,7 @@ class Cascade:
 
     async def _ask(self, text: str) -> Classification:
         """What is said of the text as a whole, unless its clauses say otherwise."""
-        whole = self._unless_negated(text, await self._first(text))
+        whole = self._unless_negated(text, await self._first(without_courtesies(text)))
         parts = clauses(text)
         return await self._unless_several(whole, parts) if parts else whole
 
@@ -127,7 +128,7 @@ class Cascade:
         """One request is dispatched once: where the whole or clauses are accepted as different intents, the caller is asked for one."""
         if whole.reason == NEGATED:
             return whole
-        found = [self._unless_negated(part, await self._first(part)) for part in parts]
+        found = [self._unless_negated(part, await self._first(without_courtesies(part))) for part in parts]
         sure = [whole, *[each for each in found if _reaches(each.scope, LEAST_CLAUSE_SCOPE)]]
         judged = (self._judge(each) for each in sure)
         intents = tuple(dict.fromkeys(each.intent for each in judged if each.status is Status.CLASSIFIED and each.intent is not None))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from router.stages.courtesy import is_courtesy
+
 MOST_CLAUSES = 4
 # "salt and pepper", "Mr. Smith": what is shorter belongs to the next one, or is none.
 LEAST_WORDS = 3
@@ -17,12 +19,6 @@ _JOINT = re.compile(
     re.IGNORECASE,
 )
 _WORDS = frozenset({"and", "then", "plus", "also", "afterwards", "after", "well"})
-# "thanks a lot for your help": a clause, and no request.
-_COURTESY = re.compile(
-    r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|(?:many )?thanks|thank you|thx|cheers|(?:kind|best|warm) regards|sorry)\b"
-    r"(?: [^ ]+){0,6}",
-    re.IGNORECASE,
-)
 
 
 def clauses(text: str) -> tuple[str, ...]:
@@ -37,7 +33,7 @@ def clauses(text: str) -> tuple[str, ...]:
             start = joint.end()
             whole.append(clause)
     whole.append(text[start:])
-    asking = [clause for clause in whole if _long_enough(clause) and _COURTESY.fullmatch(clause.rstrip(".!?; ")) is None]
+    asking = [clause for clause in whole if _long_enough(clause) and not is_courtesy(clause)]
     return _grouped(asking) if len(asking) > 1 else ()
 
 
