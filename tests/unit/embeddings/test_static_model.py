@@ -52,6 +52,12 @@ async def test_without_enough_held_out_texts_for_the_coverage_it_gives_no_intent
     assert len(found.prediction_set) == len(INTENTS)
 
 
+def test_slips_are_read_as_the_examples_words(models: tuple[IntentModel, IntentModel]) -> None:
+    """By both tiers, so that a text with one is the same text to them."""
+    for model in models:
+        assert model.predict("pleese cnacel the paynent").candidates == model.predict("please cancel the payment").candidates
+
+
 def test_the_pair_is_found_again(models: tuple[IntentModel, IntentModel], static: StaticModel, tmp_path: Path) -> None:
     """With the same acceptance, since it follows from both models."""
     first, encoder = models

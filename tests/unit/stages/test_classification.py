@@ -187,6 +187,13 @@ async def test_clauses_share_the_deadline() -> None:
     assert (found.status, found.reason) == (Status.UNAVAILABLE, "classifier_late")
 
 
+async def test_courtesies_are_not_what_tiers_are_asked_about() -> None:
+    """Neither around the whole text nor around its clauses."""
+    tier = Tier(by_words)
+    await classify(tier, "Hi, could you please cancel the first one, and please pay the other one, thanks!")
+    assert tier.asked == ["cancel the first one, and please pay the other one", "cancel the first one", "pay the other one"]
+
+
 @pytest.mark.parametrize("text", ["don't cancel payment 4711", "Please do not cancel it, I want to keep it"])
 async def test_what_is_not_to_be_done_is_not_done(text: str) -> None:
     """However sure the tiers are of what it would be."""
