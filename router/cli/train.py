@@ -30,6 +30,9 @@ def train(config: Path, as_json: bool) -> None:
     static = load_static(workspace, model, path)
     share = static.acceptance.share if static is not None else 0.0
     report = {"model": str(path), "intents": len(workspace.catalog.intents), **model.report, "static_share": share}
+    coverage = workspace.config.classifier.coverage
+    if model.least_probability(coverage) is None:
+        click.echo(f"Too few examples for the coverage {coverage}: every text would abstain. Give more, or state less.", err=True)
     if as_json:
         click.echo(json.dumps(report))
         return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from router.stages.courtesy import is_courtesy
 
 MOST_CLAUSES = 4
+MOST_JOINTS = 64  # what comes after so many is one clause
 # "salt and pepper", "Mr. Smith": what is shorter belongs to the next one, or is none.
 LEAST_WORDS = 3
 LEAST_UNSPACED = 4  # characters, in scripts that have no spaces between words
@@ -27,7 +28,7 @@ def clauses(text: str) -> tuple[str, ...]:
         return ()
     whole: list[str] = []
     start = 0
-    for joint in _JOINT.finditer(text):
+    for joint in islice(_JOINT.finditer(text), MOST_JOINTS):
         clause = text[start : joint.start()]
         if _long_enough(clause):
             start = joint.end()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.stages.clauses import MOST_CLAUSES, clauses
+from router.stages.clauses import MOST_CLAUSES, MOST_JOINTS, clauses
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_too_many_clauses_are_put_together() -> None:
     found = clauses(". ".join(words))
     assert len(found) == MOST_CLAUSES
     assert ". ".join(found) == ". ".join(words)
+
+
+def test_no_more_joints_are_looked_at_than_there_may_be() -> None:
+    """A text of nothing but joints is cut at its beginning only, so that its cost does not grow with the square of its length."""
+    found = clauses(" ".join(["do this now."] * 1000))
+    assert len(found) == MOST_CLAUSES
+    assert len(found[-1]) > len(" ".join(["do this now."] * (1000 - MOST_JOINTS)))
 
 
 @given(st.text(st.sampled_from("ab .,!?;。and then THEN also plus")))
