@@ -32,7 +32,7 @@ def train(config: Path, as_json: bool) -> None:
     report = {"model": str(path), "intents": len(workspace.catalog.intents), **model.report, "static_share": share}
     coverage = workspace.config.classifier.coverage
     if model.least_probability(coverage) is None:
-        click.echo(f"Too few examples for the coverage {coverage}: every text would abstain. Give more, or state less.", err=True)
+        click.echo(f"Too few examples for the coverage {coverage:.10g}: every text would abstain. Give more, or state less.", err=True)
     if as_json:
         click.echo(json.dumps(report))
         return
