@@ -15,8 +15,10 @@ from router.errors import ClassifierError
 class EncoderTier:
     name = "encoder"
 
-    def __init__(self, model: IntentModel) -> None:
+    def __init__(self, model: IntentModel, coverage: float) -> None:
+        """`coverage`: how often prediction sets are to have the right intent among them."""
         self._model = model
+        self._least = model.least_probability(coverage)
         self._thread = ThreadPoolExecutor(1, "encoder")
 
     async def classify(self, text: str) -> Classification:
@@ -24,7 +26,7 @@ class EncoderTier:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, text)
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
-        return answer(self.name, self._model, found)
+        return answer(self.name, self._model, found, self._least)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

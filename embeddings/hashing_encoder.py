@@ -22,6 +22,7 @@ class HashingEncoder:
         self.dimensions = dimensions
         self.max_tokens = max_tokens
         self.additive = True
+        self.words: frozenset[str] = frozenset()
         self.digest = digest_of({"encoder": "hashing", "version": 1, "dimensions": dimensions, "max_tokens": max_tokens})
 
     def encode(self, texts: Sequence[str]) -> Matrix:

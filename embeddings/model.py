@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter_ns
 
-from embeddings import storage, thresholds
+from embeddings import conformal, storage, thresholds
 from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.passages import clearest, passages
 from embeddings.ports import Encoder, Vector
 from embeddings.prediction import Candidate, Prediction
 from embeddings.scoring import score
+from embeddings.spelling import Spelling
 
 
 class IntentModel:
@@ -29,6 +30,7 @@ class IntentModel:
         self.calibration_digest = artefact.calibration_digest
         self.examples_digest = artefact.examples_digest
         self.report = artefact.report
+        self._spelling = Spelling(artefact.words, encoder.words)
 
     def __repr__(self) -> str:
         return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
@@ -40,7 +42,7 @@ class IntentModel:
 
     def _predict_one(self, text: str) -> Prediction:
         started = perf_counter_ns()
-        vector = self.encoder.encode_one(text)
+        vector = self.encoder.encode_one(self._spelling.corrected(text))
         embedded = perf_counter_ns()
         return self._predict(vector, (embedded - started) / 1000.0, embedded)
 
@@ -55,6 +57,10 @@ class IntentModel:
         """The lowest confidence at which at most `max_error` of accepted in-scope texts are wrong; None if none is."""
         held_out = self.artefact.calibration
         return thresholds.threshold_for(held_out.confidences, held_out.correct, max_error)
+
+    def least_probability(self, coverage: float) -> float | None:
+        """From which probability on an intent belongs to a prediction set with this coverage; None if held-out texts are too few."""
+        return conformal.least_probability(self.artefact.calibration.right, coverage)
 
     def scope_threshold_for(self, max_rejected: float) -> float:
         """The scope below which at most `max_rejected` of in-scope texts fall."""

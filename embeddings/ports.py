@@ -33,6 +33,11 @@ class Encoder(Protocol):
         """Whether the sum of two texts' vectors has the direction of both as one text: the encoder does not see the order of words."""
         ...
 
+    @property
+    def words(self) -> frozenset[str]:
+        """Lower-case words that it has as such, without spelling them out; none where it cannot say."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Shape (len(texts), dimensions)."""
         ...

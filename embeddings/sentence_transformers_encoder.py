@@ -38,6 +38,7 @@ class SentenceTransformersEncoder:
         if expected_digest is not None and expected_digest != self.digest:
             raise EmbeddingsError("encoder_digest", f"{model}: the encoder has digest {self.digest}, {expected_digest} is wanted.")
         self.additive = False
+        self.words: frozenset[str] = frozenset()
         self.dimensions = len(self.encode_one("a"))
 
     def encode(self, texts: Sequence[str]) -> Matrix:

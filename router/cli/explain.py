@@ -131,7 +131,8 @@ def _classification(found: dict[str, Any]) -> list[str]:
         return [head, escape(f"rule {found['rule']['name']} {found['rule']['params'] or ''}")]
     numbers = {name: found[name] for name in ("confidence", "threshold", "margin", "scope") if found[name] is not None}
     bars = [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
-    return [head, _pairs(numbers), *bars]
+    plausible = [f"plausible: {', '.join(found['prediction_set'])}"] if len(found["prediction_set"]) > 1 else []
+    return [head, _pairs(numbers), *plausible, *bars]
 
 
 def _verdict(verdict: dict[str, Any]) -> list[str]:

@@ -46,6 +46,10 @@ class ClassifierConfig(Strict):
         default=None, description="Instead of `min_confidence`: the share of accepted decisions that may be wrong, such as `1%`."
     )
     min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
+    coverage: Fraction = Field(
+        default=0.95,
+        description="How often the prediction set is to have the right intent among its own; a set of two or three is `ambiguous`.",
+    )
     min_scope: Fraction = Field(
         default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."
     )

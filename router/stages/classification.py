@@ -12,33 +12,48 @@ from hashlib import sha256
 from router.decision import Candidate, Classification, Request, RuleMatch, Status
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
+from router.stages.clauses import clauses
+from router.stages.courtesy import without_courtesies
+from router.stages.negation import negations
 
 _KEPT_CHARS = 256
+MOST_ASKED = 3  # more than so many plausible intents are no question that anybody could answer
+# Circumstances stand in clauses of their own, and are about the same things as requests: a clause must be plainer than a text.
+LEAST_CLAUSE_SCOPE = 0.7
+NEGATED = "negated"  # the text says what is not to be done
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1."""
+    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `negated`: what a text may
+    say is not to be done and mean the intent all the same."""
 
     confidence: float
     margin: float
     scope: float
+    negated: frozenset[str] = frozenset()
 
     def judge(self, scored: Classification) -> Classification:
-        """A tier's scores as an answer. A number that is missing or no probability never passes."""
+        """A tier's scores as an answer. A number that is missing or no probability never passes; nor does, however sure it is, an answer
+        beside which another one is plausible. A tier without prediction sets stands by its one intent."""
         if scored.status is not Status.CLASSIFIED:
             return replace(scored, threshold=self.confidence)
+        plausible = scored.prediction_set or ((scored.intent,) if scored.intent else ())
         if not _reaches(scored.scope, self.scope):
-            return replace(scored, status=Status.OUT_OF_SCOPE, intent=None, threshold=self.confidence, reason="out_of_scope")
+            return self._abstained(scored, Status.OUT_OF_SCOPE, "out_of_scope", ())
+        if len(plausible) > MOST_ASKED:
+            return self._abstained(scored, Status.UNDETERMINED, "too_many_plausible", plausible)
+        if len(plausible) > 1:
+            return self._abstained(scored, Status.AMBIGUOUS, "several_plausible", plausible)
         if not _reaches(scored.margin, self.margin):
-            pair = tuple(candidate.intent for candidate in scored.candidates[:2])
-            return replace(
-                scored, status=Status.AMBIGUOUS, intent=None, threshold=self.confidence, prediction_set=pair, reason="margin_too_small"
-            )
+            return self._abstained(scored, Status.AMBIGUOUS, "margin_too_small", tuple(each.intent for each in scored.candidates[:2]))
         if not _reaches(scored.confidence, self.confidence):
-            return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
-        return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
+            return self._abstained(scored, Status.UNDETERMINED, "confidence_too_low", plausible)
+        return replace(scored, threshold=self.confidence, prediction_set=plausible)
+
+    def _abstained(self, scored: Classification, status: Status, reason: str, plausible: tuple[str, ...]) -> Classification:
+        return replace(scored, status=status, intent=None, threshold=self.confidence, prediction_set=plausible, reason=reason)
 
 
 def _reaches(value: float | None, least: float) -> bool:
@@ -104,6 +119,34 @@ class Cascade:
         return scored
 
     async def _ask(self, text: str) -> Classification:
+        """What is said of the text as a whole, unless its clauses say otherwise."""
+        whole = self._unless_negated(text, await self._first(without_courtesies(text)))
+        parts = clauses(text)
+        return await self._unless_several(whole, parts) if parts else whole
+
+    async def _unless_several(self, whole: Classification, parts: Sequence[str]) -> Classification:
+        """One request is dispatched once: where the whole or clauses are accepted as different intents, the caller is asked for one."""
+        if whole.reason == NEGATED:
+            return whole
+        found = [self._unless_negated(part, await self._first(without_courtesies(part))) for part in parts]
+        sure = [whole, *[each for each in found if _reaches(each.scope, LEAST_CLAUSE_SCOPE)]]
+        judged = (self._judge(each) for each in sure)
+        intents = tuple(dict.fromkeys(each.intent for each in judged if each.status is Status.CLASSIFIED and each.intent is not None))
+        if len(intents) < 2:
+            return whole
+        return replace(whole, status=Status.AMBIGUOUS, intent=None, prediction_set=intents, reason="several_intents")
+
+    def _unless_negated(self, text: str, scored: Classification) -> Classification:
+        """Vectors hardly tell "cancel it" from "don't cancel it"."""
+        if self._judge(scored).status is not Status.CLASSIFIED:
+            return scored
+        allowed = self._by_intent[str(scored.intent)].negated
+        if allowed.issuperset(negations(text)):
+            return scored
+        return replace(scored, status=Status.UNDETERMINED, intent=None, reason=NEGATED)
+
+    async def _first(self, text: str) -> Classification:
+        """The first tier's answer that is accepted, else the last one's."""
         for tier in self._tiers[:-1]:
             scored = await _answer(tier, text)
             if self._judge(scored).status is Status.CLASSIFIED:

@@ -133,6 +133,7 @@ def _classification(found: Classification) -> Document:
         "tier": found.tier,
         "threshold": found.threshold,
         "candidates": [{"intent": each.intent, "confidence": each.calibrated} for each in found.candidates],
+        "prediction_set": list(found.prediction_set),
         "reason": found.reason,
         "truncated": found.reason == TRUNCATED,
     }

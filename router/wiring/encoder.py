@@ -109,7 +109,9 @@ def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | Non
     if model is None or path is None:
         return ()
     static = load_static(workspace, model, path)
-    return (EncoderTier(model),) if static is None else (StaticTier(static), EncoderTier(model))
+    coverage = workspace.config.classifier.coverage
+    encoder = EncoderTier(model, coverage)
+    return (encoder,) if static is None else (StaticTier(static, coverage), encoder)
 
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:

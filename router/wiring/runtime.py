@@ -21,6 +21,7 @@ from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
 from router.registry import ADAPTERS
 from router.review.holding import Holding
+from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
@@ -102,8 +103,14 @@ def _runtime(
         limiter=rate_limiter(workspace, services),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=door_options(workspace),
-        descriptions={name: intent.description for name, intent in workspace.catalog.intents.items()},
+        descriptions=_told(workspace, stages.routing),
     )
+
+
+def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+    """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
+    intents = workspace.catalog.intents.items()
+    return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
 
 
 def make_policy(workspace: Workspace) -> PolicyEngine:

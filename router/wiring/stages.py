@@ -11,7 +11,8 @@ from router.config import Config, OnAbstain
 from router.errors import ConfigError
 from router.pipeline import Stages
 from router.ports import Clock, PolicyEngine, Tier
-from router.stages.classification import Cascade, Thresholds
+from router.stages.classification import Cascade, Thresholds, normalise
+from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
@@ -93,7 +94,7 @@ def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) 
     if intent.min_confidence is not None or intent.max_error is not None:
         confidence = _confidence(intent.max_error, intent.min_confidence, model)
     margin = intent.min_margin if intent.min_margin is not None else default.margin
-    return Thresholds(confidence, margin, default.scope)
+    return Thresholds(confidence, margin, default.scope, negated_verbs(normalise(text) for text in intent.examples))
 
 
 def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:
