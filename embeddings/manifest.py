@@ -10,18 +10,21 @@ from typing import Any
 from embeddings.digests import digest_of, sha256_file
 from embeddings.errors import EmbeddingsError
 
+DEFAULT_LANGUAGES = frozenset({"en"})
 REQUIRED_FILES = ("model.onnx", "tokenizer.json")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an encoder directory holds: `files` maps each name to its sha256 in hex."""
+    """What an encoder directory holds: `files` maps each name to its sha256 in hex. `languages` (ISO 639-1) is English where it does not
+    say."""
 
     name: str
     dimensions: int
     max_tokens: int
     files: dict[str, str]
+    languages: frozenset[str] = DEFAULT_LANGUAGES
 
     @property
     def digest(self) -> str:
@@ -73,4 +76,7 @@ def _parse(content: dict[str, Any]) -> Manifest:
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
         raise ValueError(f"no digest for {', '.join(missing)}")
-    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files)
+    languages = content.get("languages", sorted(DEFAULT_LANGUAGES))
+    if not isinstance(languages, list) or not languages or not all(isinstance(each, str) for each in languages):
+        raise ValueError("languages are no list of codes")
+    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files, frozenset(languages))

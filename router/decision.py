@@ -151,12 +151,24 @@ class RuleMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Language:
+    """`code` is ISO 639-1, or `und` where the text does not say; `score` how likely it is among the languages that are told apart."""
+
+    code: str
+    score: float
+
+
+UNDETERMINED_LANGUAGE = Language("und", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Signals:
     findings: tuple[Finding, ...] = ()
     masked_text: str | None = None
     text_chars: int = 0
     body_bytes: int = 0
     unknown: tuple[str, ...] = ()  # signals that could not be computed; a policy must not read them as absent
+    language: Language = UNDETERMINED_LANGUAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,13 @@ def _subject(subject: Subject) -> dict[str, Any]:
 
 def _signals(signals: Signals) -> dict[str, Any]:
     found = [{"name": one.name, "score": round(one.score, 4), "count": one.count, "spans": one.spans} for one in signals.findings]
-    return {"findings": found, "masked_text": signals.masked_text, "unknown": list(signals.unknown), "text_chars": signals.text_chars}
+    return {
+        "findings": found,
+        "masked_text": signals.masked_text,
+        "unknown": list(signals.unknown),
+        "text_chars": signals.text_chars,
+        "language": {"code": signals.language.code, "score": round(signals.language.score, 4)},
+    }
 
 
 def _classification(classification: Classification) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Pipeline:
         timings.lap("signals")
         if looked is None or looked.match is None:
             looked = stages.rules.look(request.method, request.path, request.headers, request.body)
-        classification = await stages.cascade.classify(request, looked.match, looked.undecided)  # 3
+        classification = await stages.cascade.classify(request, looked.match, looked.undecided, signals.language)  # 3
         timings.lap("classification")
         intent = stages.routing.intents.get(classification.intent) if classification.intent is not None else None
         risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4

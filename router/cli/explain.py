@@ -108,6 +108,7 @@ def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
             [f"{one['name']} score {one['score']} ×{one['count']}" for one in document["signals"]["findings"]] or ["nothing found"],
         ),
         ("text", [escape(document["signals"]["masked_text"] or "none")]),
+        ("language", [_pairs(document["signals"]["language"])]),
         ("classification", _classification(document["classification"])),
         ("risk", [f"{document['risk']['level']} ({document['risk']['score']})  " + _pairs(document["risk"]["contributions"])]),
         ("policy", _verdict(document["verdict"])),

@@ -56,11 +56,17 @@ class FindingOut(BaseModel):
     spans: list[tuple[int, int]]
 
 
+class LanguageOut(BaseModel):
+    code: str = Field(description="ISO 639-1, or `und`.")
+    score: Fraction
+
+
 class SignalsOut(BaseModel):
     findings: list[FindingOut]
     masked_text: str | None
     unknown: list[str]
     text_chars: int
+    language: LanguageOut
 
 
 class CandidateOut(BaseModel):

@@ -108,7 +108,8 @@ def _subject(subject: Subject) -> Document:
 
 
 def _signals(signals: Signals) -> Document:
-    return {"findings": _findings(signals.findings), "unknown": signals.unknown, "text_chars": signals.text_chars}
+    language = {"code": signals.language.code, "score": signals.language.score}
+    return {"findings": _findings(signals.findings), "unknown": signals.unknown, "text_chars": signals.text_chars, "language": language}
 
 
 def _findings(findings: tuple[Finding, ...]) -> Document:

@@ -1,4 +1,4 @@
-"""Deterministic signals of a request: personal data, credentials, injection, hidden characters, size.
+"""Deterministic signals of a request: personal data, credentials, injection, hidden characters, language, size.
 
 A signal that could not be computed is named in `Signals.unknown`; nothing is silently absent.
 """
@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.decision import BodyView, Finding, Request, Signals
+from router.decision import UNDETERMINED_LANGUAGE, BodyView, Finding, Language, Request, Signals
 from router.stages.characters import character_findings
 from router.stages.folding import Folded
 from router.stages.injection import InjectionDetector
+from router.stages.language import LanguageDetector
 from router.stages.leaves import beside_text
 from router.stages.masking import Mask, masked
 from router.stages.patterns import Patterns
@@ -21,6 +22,7 @@ from router.stages.secrets import secrets
 
 log = logging.getLogger("lockgate.signals")
 KINDS = ("pii", "secret", "injection")
+NAMED_UNKNOWN = (*KINDS, "text", "language")
 HIDDEN_TEXT = "[masked]"
 _CUT_TAIL = 128  # characters; a text that was cut may end inside of something that would have been masked
 
@@ -48,11 +50,12 @@ Look = Callable[[str, Folded, _Seen, bool], None]
 class SignalDetector:
     """`most_chars` bounds what is inspected beside the request text; a body of three quarters of it counts as large."""
 
-    def __init__(self, most_chars: int = 64 * 1024) -> None:
+    def __init__(self, most_chars: int = 64 * 1024, language: LanguageDetector | None = None) -> None:
         self._most = most_chars
         self._large = most_chars * 3 // 4
         self._sensitive = {"pii": pii(), "secret": secrets()}
         self._injection = InjectionDetector()
+        self._language = language if language is not None else LanguageDetector()
         self._looks: dict[str, Look] = {kind: _finder(patterns) for kind, patterns in self._sensitive.items()}
         self._looks |= {"injection": self._injected, "text": _drawn}
 
@@ -69,8 +72,9 @@ class SignalDetector:
             self._look(rest, seen, False)
         if body.truncated or len(body.data) >= self._large:
             seen.add("size.large", 1.0 if body.truncated else 0.5)
-        unknown = tuple(kind for kind in (*KINDS, "text") if kind in seen.unknown or kind in seen.failed)
-        return Signals(seen.findings(), _masked_text(body, seen), len(body.text or ""), len(body.data), unknown)
+        language = self._spoken(body.text, seen) if body.text else UNDETERMINED_LANGUAGE
+        unknown = tuple(kind for kind in NAMED_UNKNOWN if kind in seen.unknown or kind in seen.failed)
+        return Signals(seen.findings(), _masked_text(body, seen), len(body.text or ""), len(body.data), unknown, language)
 
     def mask(self, text: str) -> str:
         """The text with personal data and credentials replaced by their labels."""
@@ -87,6 +91,14 @@ class SignalDetector:
             except Exception:  # whatever broke, the signal is unknown and the request goes on to be judged so
                 log.exception("the detector of '%s' failed", kind)
                 seen.failed.add(kind)
+
+    def _spoken(self, text: str, seen: _Seen) -> Language:
+        try:
+            return self._language.detect(text)
+        except Exception:  # as above
+            log.exception("the detector of 'language' failed")
+            seen.failed.add("language")
+            return UNDETERMINED_LANGUAGE
 
     def _injected(self, _text: str, folded: Folded, seen: _Seen, placed: bool) -> None:
         injection = self._injection.find(folded.data)

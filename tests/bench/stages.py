@@ -127,7 +127,9 @@ class Sample:
             "admission policy": admission,
             "signals": signals,
             "rules": rules,
-            "classification": lambda: stages.cascade.classify(self.request, self.looked.match, self.looked.undecided),
+            "classification": lambda: stages.cascade.classify(
+                self.request, self.looked.match, self.looked.undecided, decision.signals.language
+            ),
             "risk": risk,
             "decision policy": policy,
             "routing": routing,
