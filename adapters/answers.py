@@ -18,5 +18,6 @@ def answer(tier: str, model: IntentModel, found: Prediction) -> Classification:
         tier=tier,
         model_digest=model.digest,
         calibration_digest=model.calibration_digest,
+        novelty=found.novelty,
         stages_ns=(("embed", int(found.embed_us * 1000)), ("head", int(found.head_us * 1000))),
     )

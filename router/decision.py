@@ -169,6 +169,7 @@ class Signals:
     body_bytes: int = 0
     unknown: tuple[str, ...] = ()  # signals that could not be computed; a policy must not read them as absent
     language: Language = UNDETERMINED_LANGUAGE
+    learning: tuple[str, ...] = ()  # signals that compare with the past, of which too little was seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided."""
+    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided. `novelty` is the
+    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided."""
 
     status: Status
     intent: str | None = None
@@ -198,6 +200,7 @@ class Classification:
     calibration_digest: str = ""
     cached: bool = False
     stages_ns: tuple[tuple[str, int], ...] = ()
+    novelty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

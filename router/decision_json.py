@@ -50,6 +50,7 @@ def _signals(signals: Signals) -> dict[str, Any]:
         "findings": found,
         "masked_text": signals.masked_text,
         "unknown": list(signals.unknown),
+        "learning": list(signals.learning),
         "text_chars": signals.text_chars,
         "language": {"code": signals.language.code, "score": round(signals.language.score, 4)},
     }
@@ -63,6 +64,7 @@ def _classification(classification: Classification) -> dict[str, Any]:
         "confidence": _rounded(classification.confidence),
         "margin": _rounded(classification.margin),
         "scope": _rounded(classification.scope),
+        "novelty": _rounded(classification.novelty),
         "threshold": _rounded(classification.threshold),
         "candidates": [
             {"intent": each.intent, "confidence": round(each.calibrated, 6), "raw": round(each.raw, 6)}

@@ -203,6 +203,6 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 Count = Annotated[int, Field(ge=1)]
 ANY_LANGUAGE = "*"
-LanguageCode = Annotated[str, BeforeValidator(language), _text_schema("language", LANGUAGE.pattern, "en", "*")]
+LanguageCode = Annotated[str, BeforeValidator(language), _text_schema("language", r"^([a-z]{2,3}|\*)$", "en", "*")]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(listed, json_schema_input_type=Text | tuple[Text, ...])]
 Settings = Mapping[str, Any]

@@ -65,6 +65,7 @@ class SignalsOut(BaseModel):
     findings: list[FindingOut]
     masked_text: str | None
     unknown: list[str]
+    learning: list[str]
     text_chars: int
     language: LanguageOut
 
@@ -86,6 +87,7 @@ class ClassificationOut(BaseModel):
     confidence: Fraction | None
     margin: Fraction | None
     scope: Fraction | None
+    novelty: Fraction | None
     threshold: Fraction | None
     candidates: list[CandidateOut]
     prediction_set: list[str]

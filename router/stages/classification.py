@@ -139,7 +139,19 @@ class Cascade:
             return Classification(Status.SKIPPED, tier="rule", rule=rule, reason="rule", catalog_digest=digest)
         only = (Candidate(rule.intent, 1.0, 1.0),)
         return Classification(
-            Status.CLASSIFIED, rule.intent, 1.0, 1.0, 1.0, 0.0, only, (rule.intent,), "rule", "rule", rule, catalog_digest=digest
+            Status.CLASSIFIED,
+            rule.intent,
+            1.0,
+            1.0,
+            1.0,
+            0.0,
+            only,
+            (rule.intent,),
+            "rule",
+            "rule",
+            rule,
+            catalog_digest=digest,
+            novelty=0.0,
         )
 
     def _none(self, status: Status, reason: str) -> Classification:

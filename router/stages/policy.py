@@ -109,7 +109,13 @@ def _subject(subject: Subject) -> Document:
 
 def _signals(signals: Signals) -> Document:
     language = {"code": signals.language.code, "score": signals.language.score}
-    return {"findings": _findings(signals.findings), "unknown": signals.unknown, "text_chars": signals.text_chars, "language": language}
+    return {
+        "findings": _findings(signals.findings),
+        "unknown": signals.unknown,
+        "learning": signals.learning,
+        "text_chars": signals.text_chars,
+        "language": language,
+    }
 
 
 def _findings(findings: tuple[Finding, ...]) -> Document:
@@ -131,6 +137,7 @@ def _classification(found: Classification) -> Document:
         "confidence": found.confidence,
         "margin": found.margin,
         "scope": found.scope,
+        "novelty": found.novelty,
         "tier": found.tier,
         "threshold": found.threshold,
         "candidates": [{"intent": each.intent, "confidence": each.calibrated} for each in found.candidates],

@@ -21,18 +21,22 @@ from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
+from router.stages.usual import Usual
 from router.workspace import Workspace
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
 
 
-def make_stages(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock) -> Stages:
+def make_stages(
+    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock, usual: Usual
+) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
     return Stages(
         rules=rule_index(catalog.rules),
         signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages))),
         cascade=_cascade(workspace, tiers, model, clock, languages),
+        usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
         policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
