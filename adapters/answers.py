@@ -7,7 +7,7 @@ from embeddings.prediction import Prediction
 from router.decision import Candidate, Classification, Status
 
 
-def answer(tier: str, model: IntentModel, found: Prediction) -> Classification:
+def answer(tier: str, model: IntentModel, found: Prediction, injection: float | None = None) -> Classification:
     return Classification(
         Status.CLASSIFIED,
         found.candidates[0].intent,
@@ -19,5 +19,6 @@ def answer(tier: str, model: IntentModel, found: Prediction) -> Classification:
         model_digest=model.digest,
         calibration_digest=model.calibration_digest,
         novelty=found.novelty,
+        injection=injection,
         stages_ns=(("embed", int(found.embed_us * 1000)), ("head", int(found.head_us * 1000))),
     )

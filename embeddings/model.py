@@ -35,10 +35,14 @@ class IntentModel:
         return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
 
     def predict(self, text: str) -> Prediction:
+        return self.predict_with_vector(text)[0]
+
+    def predict_with_vector(self, text: str) -> tuple[Prediction, Vector]:
+        """Also the text's vector, for others that read it."""
         started = perf_counter_ns()
         vector = self.encoder.encode_one(text)
         embedded = perf_counter_ns()
-        return self._predict(vector, (embedded - started) / 1000.0, embedded)
+        return self._predict(vector, (embedded - started) / 1000.0, embedded), vector
 
     def predict_vector(self, vector: Vector) -> Prediction:
         """The same from a vector of shape (dimensions,) the encoder gave."""

@@ -201,6 +201,7 @@ class Classification:
     cached: bool = False
     stages_ns: tuple[tuple[str, int], ...] = ()
     novelty: float | None = None
+    injection: float | None = None  # probability that the text gives orders to the machine; None where the encoder was not asked
 
 
 @dataclass(frozen=True, slots=True)

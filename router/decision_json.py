@@ -65,6 +65,7 @@ def _classification(classification: Classification) -> dict[str, Any]:
         "margin": _rounded(classification.margin),
         "scope": _rounded(classification.scope),
         "novelty": _rounded(classification.novelty),
+        "injection": _rounded(classification.injection),
         "threshold": _rounded(classification.threshold),
         "candidates": [
             {"intent": each.intent, "confidence": round(each.calibrated, 6), "raw": round(each.raw, 6)}

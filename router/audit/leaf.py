@@ -105,6 +105,7 @@ def classification_fields(classified: Classification) -> Fields:
         "margin": decimal(classified.margin),
         "scope": decimal(classified.scope),
         "novelty": decimal(classified.novelty),
+        "injection": decimal(classified.injection),
         "threshold": decimal(classified.threshold),
         "candidates": [
             {"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in classified.candidates

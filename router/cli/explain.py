@@ -130,7 +130,9 @@ def _classification(found: dict[str, Any]) -> list[str]:
     head = f"[bold]{found['status']}[/] {found['intent'] or ''}  tier {found['tier'] or 'none'}  {found['reason']}"
     if found["rule"] is not None:
         return [head, escape(f"rule {found['rule']['name']} {found['rule']['params'] or ''}")]
-    numbers = {name: found[name] for name in ("confidence", "threshold", "margin", "scope", "novelty") if found[name] is not None}
+    numbers = {
+        name: found[name] for name in ("confidence", "threshold", "margin", "scope", "novelty", "injection") if found[name] is not None
+    }
     bars = [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
     return [head, _pairs(numbers), *bars]
 

@@ -88,6 +88,7 @@ class ClassificationOut(BaseModel):
     margin: Fraction | None
     scope: Fraction | None
     novelty: Fraction | None
+    injection: Fraction | None
     threshold: Fraction | None
     candidates: list[CandidateOut]
     prediction_set: list[str]

@@ -138,6 +138,7 @@ def _classification(found: Classification) -> Document:
         "margin": found.margin,
         "scope": found.scope,
         "novelty": found.novelty,
+        "injection": found.injection,
         "tier": found.tier,
         "threshold": found.threshold,
         "candidates": [{"intent": each.intent, "confidence": each.calibrated} for each in found.candidates],

@@ -20,6 +20,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "pii": 0.12,
     "secret": 0.5,
     "injection": 0.8,
+    "injection_likely": 0.4,
     "unknown_signals": 0.35,
     "hidden_characters": 0.3,
     "mixed_script": 0.3,
@@ -37,6 +38,7 @@ _GROUPS = {
     "unusual.size": "unusual_size",
     "unusual.rate": "unusual_rate",
 }
+LIKELY = 0.8  # probability of an injection from which on it counts
 FAMILIAR = 0.9  # novelty that an ordinary text may well have
 
 
@@ -78,8 +80,12 @@ class RiskModel:
         if classification.status is Status.SKIPPED:
             return []
         unsure = _missing(classification.confidence) if classification.status is Status.CLASSIFIED else 1.0
-        novel = _novel(classification.novelty)
-        return [("uncertainty", unsure * self._weights["uncertainty"]), ("novelty", novel * self._weights["novelty"])]
+        parts = (
+            ("uncertainty", unsure),
+            ("novelty", _novel(classification.novelty)),
+            ("injection_likely", _likely(classification.injection)),
+        )
+        return [(name, share * self._weights[name]) for name, share in parts]
 
     def _of_signals(self, signals: Signals) -> list[tuple[str, float]]:
         worst: dict[str, float] = {}
@@ -118,3 +124,10 @@ def _novel(novelty: float | None) -> float:
     if novelty is None or not 0.0 <= novelty <= 1.0:
         return 1.0
     return max(0.0, novelty - FAMILIAR) / (1.0 - FAMILIAR)
+
+
+def _likely(injection: float | None) -> float:
+    """None means that the encoder was not asked: a rule or the static tier decided, or nobody did, which is `uncertainty`."""
+    if injection is None:
+        return 0.0
+    return max(0.0, injection - LIKELY) / (1.0 - LIKELY) if 0.0 <= injection <= 1.0 else 1.0

@@ -7,6 +7,7 @@ from pathlib import Path
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
 from embeddings.errors import EmbeddingsError
+from embeddings.injection import InjectionHead, injection_head
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
@@ -45,7 +46,9 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
     cache = workspace.path(workspace.config.state) / "models"
     try:
-        model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, load_encoder(workspace), progress)
+        encoder = load_encoder(workspace)
+        model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, encoder, progress)
+        injection_head(_injection_folder(workspace), encoder, lambda step, done, total: progress(f"injection: {step}", done, total))
         path = model.save(cache / "by-digest")
         static = static_encoder(workspace)
         if static is not None:
@@ -79,7 +82,19 @@ def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | Non
     if model is None or path is None:
         return ()
     static = load_static(workspace, model, path)
-    return (EncoderTier(model),) if static is None else (StaticTier(static), EncoderTier(model))
+    encoder = EncoderTier(model, load_injection_head(workspace, model))
+    return (encoder,) if static is None else (StaticTier(static), encoder)
+
+
+def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:
+    try:
+        return injection_head(_injection_folder(workspace), model.encoder)
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _injection_folder(workspace: Workspace) -> Path:
+    return workspace.path(workspace.config.state) / "models" / "injection"
 
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:

@@ -121,6 +121,13 @@ def test_only_the_most_unusual_tenth_is_novel(novelty: float, share: float) -> N
     assert contributions.get("novelty", 0.0) == pytest.approx(share * DEFAULT_WEIGHTS["novelty"])
 
 
+@pytest.mark.parametrize(("injection", "share"), [(None, 0.0), (0.0, 0.0), (0.8, 0.0), (0.9, 0.5), (1.0, 1.0), (float("nan"), 1.0)])
+def test_a_likely_injection_is_a_contribution(injection: float | None, share: float) -> None:
+    """From where it is likely on, and wholly where the number makes no sense; nothing where the encoder was not asked."""
+    contributions = {each.name: each.score for each in MODEL.weigh("low", NOTHING, replace(SURE, injection=injection)).contributions}
+    assert contributions.get("injection_likely", 0.0) == pytest.approx(share * DEFAULT_WEIGHTS["injection_likely"])
+
+
 def test_what_is_unusual_has_contributions_of_its_own() -> None:
     """Size and rate are weighed apart, and so is that too little was seen to say."""
     signals = Signals((Finding("unusual.size", 0.5), Finding("unusual.rate", 1.0)), learning=("x",))
