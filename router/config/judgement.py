@@ -37,6 +37,21 @@ class SentenceTransformersEncoder(KnownLanguages):
     device: Text = Field(default="cpu", description="Device that the library computes on.")
 
 
+class PresidioSettings(Strict):
+    """Recogniser adapter `presidio`: presidio-analyzer's English recognisers; needs `pip install 'lockgate[presidio]'`."""
+
+    min_score: Fraction = Field(default=0.4, description="Least score of what it finds; at 0.5 it finds no telephone numbers.")
+    chars: Count = Field(default=8192, description="Characters that it looks at; of a longer text `pii` is unknown.")
+
+
+class SignalsConfig(Strict):
+    """What is looked for in requests beside what always is."""
+
+    recogniser: AdapterBlock | None = Field(
+        default=None, description="One more recogniser of personal data beside the built-in one: `presidio`, with its settings."
+    )
+
+
 class EmbeddedEngine(Strict):
     """Policy engine adapter `embedded`: Rego in this process. It has no settings."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from router.decision import UNDETERMINED_LANGUAGE, BodyView, Finding, Language, Request, Signals
+from router.ports import Personal, Recogniser
 from router.stages.characters import character_findings
 from router.stages.folding import Folded
 from router.stages.injection import InjectionDetector
@@ -50,7 +51,7 @@ Look = Callable[[str, Folded, _Seen, bool], None]
 class SignalDetector:
     """`most_chars` bounds what is inspected beside the request text; a body of three quarters of it counts as large."""
 
-    def __init__(self, most_chars: int = 64 * 1024, language: LanguageDetector | None = None) -> None:
+    def __init__(self, most_chars: int = 64 * 1024, language: LanguageDetector | None = None, recogniser: Recogniser | None = None) -> None:
         self._most = most_chars
         self._large = most_chars * 3 // 4
         self._sensitive = {"pii": pii(), "secret": secrets()}
@@ -58,6 +59,7 @@ class SignalDetector:
         self._language = language if language is not None else LanguageDetector()
         self._looks: dict[str, Look] = {kind: _finder(patterns) for kind, patterns in self._sensitive.items()}
         self._looks |= {"injection": self._injected, "text": _drawn}
+        self._recogniser = recogniser
 
     def inspect(self, request: Request) -> Signals:
         body, seen = request.body, _Seen()
@@ -80,7 +82,10 @@ class SignalDetector:
         """The text with personal data and credentials replaced by their labels."""
         folded = Folded(text)
         hits = [hit for patterns in self._sensitive.values() for hit in patterns.find(folded.data)]
-        return masked(text, [(*folded.span(hit.start, hit.end), hit.label) for hit in hits]) if hits else text
+        masks: list[Mask] = [(*folded.span(hit.start, hit.end), hit.label) for hit in hits]
+        if self._recogniser is not None:
+            masks += [(each.start, each.end, _label(each)) for each in self._recogniser.find(text)]
+        return masked(text, masks) if masks else text
 
     def _look(self, text: str, seen: _Seen, placed: bool) -> None:
         """`placed`: whether this is the request text, whose places are kept."""
@@ -91,6 +96,26 @@ class SignalDetector:
             except Exception:  # whatever broke, the signal is unknown and the request goes on to be judged so
                 log.exception("the detector of '%s' failed", kind)
                 seen.failed.add(kind)
+        if self._recogniser is not None:
+            self._recognised(self._recogniser, text, seen, placed)
+
+    def _recognised(self, recogniser: Recogniser, text: str, seen: _Seen, placed: bool) -> None:
+        """What the built-in recogniser has found at a place is not counted twice."""
+        if len(text) > recogniser.most_chars:
+            seen.unknown.add("pii")
+        try:
+            found = recogniser.find(text)
+        except Exception:  # as above
+            log.exception("the recogniser of personal data failed")
+            seen.failed.add("pii")
+            return
+        taken = [(start, end) for start, end, _ in seen.masks] if placed else []
+        for each in found:
+            if all(each.end <= start or end <= each.start for start, end in taken):
+                seen.add(each.kind, each.score)
+                if placed:
+                    seen.places.setdefault(each.kind, []).append((each.start, each.end))
+                    seen.masks.append((each.start, each.end, _label(each)))
 
     def _spoken(self, text: str, seen: _Seen) -> Language:
         try:
@@ -107,6 +132,10 @@ class SignalDetector:
         seen.add("injection", injection.score)
         if placed:
             seen.places["injection"] = [folded.span(*place) for place in injection.places]
+
+
+def _label(found: Personal) -> str:
+    return f"[{found.kind.removeprefix('pii.')}]"
 
 
 def _finder(patterns: Patterns) -> Look:

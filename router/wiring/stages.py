@@ -10,9 +10,11 @@ from embeddings.model import IntentModel
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
+from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Stages
-from router.ports import Clock, PolicyEngine, Tier
+from router.ports import Clock, PolicyEngine, Recogniser, Tier
+from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
 from router.stages.classification import Cascade, Thresholds
 from router.stages.language import LanguageDetector
@@ -34,7 +36,7 @@ def make_stages(
     languages = known_languages(workspace.encoder, model)
     return Stages(
         rules=rule_index(catalog.rules),
-        signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages))),
+        signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages)), recogniser(workspace)),
         cascade=_cascade(workspace, tiers, model, clock, languages),
         usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
@@ -77,6 +79,17 @@ def _intent(name: str, intent: Intent, catalog: Catalog) -> IntentEntry:
 
 def _abstain(wanted: OnAbstain | None) -> str | None:
     return None if wanted is None else wanted.route or wanted.action
+
+
+def recogniser(workspace: Workspace) -> Recogniser | None:
+    """The configured one beside the built-in. Raises ConfigError, which names what to install."""
+    settings, named = workspace.recogniser, workspace.config.signals.recogniser
+    if named is None or not isinstance(settings, PresidioSettings):
+        return None
+    found: Recogniser = ADAPTERS.load("recogniser", named.adapter).PresidioRecogniser(
+        min_score=settings.min_score, most_chars=settings.chars
+    )
+    return found
 
 
 def known_languages(settings: BaseModel, model: IntentModel | None) -> frozenset[str] | None:
