@@ -10,7 +10,7 @@ from router.decision import Candidate, Classification, Status
 UNPROVEN = "coverage_unproven"
 
 
-def answer(tier: str, model: IntentModel, found: Prediction, least: float | None) -> Classification:
+def answer(tier: str, model: IntentModel, found: Prediction, least: float | None, injection: float | None = None) -> Classification:
     """`least`: the probability from which on an intent is in the prediction set. Without one nothing is known of the right answer's
     probability, so that none is given."""
     known = least is not None
@@ -26,5 +26,7 @@ def answer(tier: str, model: IntentModel, found: Prediction, least: float | None
         reason="" if known else UNPROVEN,
         model_digest=model.digest,
         calibration_digest=model.calibration_digest,
+        novelty=found.novelty,
+        injection=injection,
         stages_ns=(("embed", int(found.embed_us * 1000)), ("head", int(found.head_us * 1000))),
     )

@@ -36,6 +36,7 @@ class OnnxEncoder:
         verify(directory, manifest)
         self.name = manifest.name
         self.additive = False
+        self.languages = manifest.languages
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens

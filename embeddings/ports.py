@@ -29,6 +29,11 @@ class Encoder(Protocol):
     def max_tokens(self) -> int: ...
 
     @property
+    def languages(self) -> frozenset[str]:
+        """The languages (ISO 639-1) whose texts it was made for; English where nothing else is known. No part of the digest."""
+        ...
+
+    @property
     def additive(self) -> bool:
         """Whether the sum of two texts' vectors has the direction of both as one text: the encoder does not see the order of words."""
         ...

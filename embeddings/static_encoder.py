@@ -36,6 +36,7 @@ class StaticEncoder:
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self.max_tokens = manifest.max_tokens
         self.additive = True
+        self.languages = manifest.languages
         self.dimensions = int(self._table.shape[1])
         self.digest = digest_of({"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in FILES}})
         self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)

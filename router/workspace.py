@@ -37,7 +37,8 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder` and `engine` are adapters' validated settings, each an instance of that adapter's own model."""
+    them holds. `destinations`, `encoder`, `engine` and `recogniser` are adapters' validated settings, each an instance of that adapter's
+    own model."""
 
     root: Path
     config: Config
@@ -47,6 +48,7 @@ class Workspace:
     destinations: Mapping[str, BaseModel]
     encoder: BaseModel
     engine: BaseModel
+    recogniser: BaseModel | None
     digests: Digests
 
     def path(self, relative: str) -> Path:
@@ -86,11 +88,14 @@ class _Parser:
         self._faults += check_config(config, config_document, pieces)
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
+        named = config.signals.recogniser
+        recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
-        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, self._digests(config, policies))
+        digests = self._digests(config, policies)
+        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, recogniser, digests)
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
         document, faults = read_yaml(file, self._snapshot.files[file], self._environment)

@@ -3,10 +3,21 @@ from __future__ import annotations
 from pydantic import Field
 
 from router.config.blocks import AdapterBlock
-from router.settings import Bool, Count, Fraction, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, LanguageCode, Span, Strict, Text
 
 
-class MinilmEncoder(Strict):
+class KnownLanguages(Strict):
+    """What every encoder may be told."""
+
+    languages: tuple[LanguageCode, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Languages that the encoder knows, as ISO 639-1 codes, or `*` for any; a text in another one is `undetermined`. "
+        "Where none are given: what its manifest says, else `en`.",
+    )
+
+
+class MinilmEncoder(KnownLanguages):
     """Encoder adapter `minilm`: the `lockgate-minilm` package (all-MiniLM-L6-v2 as int8 ONNX)."""
 
     threads: Count = Field(default=1, description="Threads for one text. More help only long texts on idle cores.")
@@ -19,11 +30,26 @@ class OnnxEncoderSettings(MinilmEncoder):
     directory: Text = Field(description="The directory, relative to the configuration file.")
 
 
-class SentenceTransformersEncoder(Strict):
+class SentenceTransformersEncoder(KnownLanguages):
     """Encoder adapter `sentence-transformers`: any model of that library; needs `pip install 'lockgate[sentence-transformers]'`."""
 
     model: Text = Field(description="A directory or a hub name.")
     device: Text = Field(default="cpu", description="Device that the library computes on.")
+
+
+class PresidioSettings(Strict):
+    """Recogniser adapter `presidio`: presidio-analyzer's English recognisers; needs `pip install 'lockgate[presidio]'`."""
+
+    min_score: Fraction = Field(default=0.4, description="Least score of what it finds; at 0.5 it finds no telephone numbers.")
+    chars: Count = Field(default=8192, description="Characters that it looks at; of a longer text `pii` is unknown.")
+
+
+class SignalsConfig(Strict):
+    """What is looked for in requests beside what always is."""
+
+    recogniser: AdapterBlock | None = Field(
+        default=None, description="One more recogniser of personal data beside the built-in one: `presidio`, with its settings."
+    )
 
 
 class EmbeddedEngine(Strict):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from router.decision import Candidate, Classification, Request, RuleMatch, Status
+from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status
 from router.errors import ClassifierError
 from router.ports import Clock, Tier
 from router.stages.clauses import clauses
@@ -22,6 +22,7 @@ MOST_ASKED = 3  # more than so many plausible intents are no question that anybo
 LEAST_CLAUSE_SCOPE = 0.7
 NEGATED = "negated"  # the text says what is not to be done
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
+LANGUAGE_UNKNOWN = "language_unknown_to_encoder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def _reaches(value: float | None, least: float) -> bool:
 
 class Cascade:
     """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
-    thresholds apply afresh. Everything that goes wrong is `unavailable`."""
+    thresholds apply afresh. Everything that goes wrong is `unavailable`. `languages`: what the tiers know, None for any; confidence was
+    calibrated on texts in these, so that there is none for a text in another."""
 
     def __init__(
         self,
@@ -74,8 +76,10 @@ class Cascade:
         deadline_s: float,
         cache_size: int,
         clock: Clock,
+        languages: Collection[str] | None = None,
     ) -> None:
         self._tiers = tuple(tiers)
+        self._languages = None if languages is None else frozenset({UNDETERMINED_LANGUAGE.code, *languages})
         self._default = default
         self._by_intent = by_intent
         self._catalog_digest = catalog_digest
@@ -84,7 +88,9 @@ class Cascade:
         self._cache: OrderedDict[str | bytes, Classification] = OrderedDict()
         self._cache_size = cache_size
 
-    async def classify(self, request: Request, rule: RuleMatch | None, undecided: bool) -> Classification:
+    async def classify(
+        self, request: Request, rule: RuleMatch | None, undecided: bool, language: Language = UNDETERMINED_LANGUAGE
+    ) -> Classification:
         """`rule` is the deterministic answer if there was one; `undecided` says that a rule could not be judged."""
         body = request.body
         if rule is not None:
@@ -98,6 +104,8 @@ class Cascade:
         text = normalise(body.text or "")
         if not text:
             return self._none(Status.UNDETERMINED, NO_TEXT)
+        if self._languages is not None and language.code not in self._languages:
+            return self._none(Status.UNDETERMINED, LANGUAGE_UNKNOWN)
         return self._judge(await self._scored(text))
 
     async def _scored(self, text: str) -> Classification:
@@ -174,7 +182,19 @@ class Cascade:
             return Classification(Status.SKIPPED, tier="rule", rule=rule, reason="rule", catalog_digest=digest)
         only = (Candidate(rule.intent, 1.0, 1.0),)
         return Classification(
-            Status.CLASSIFIED, rule.intent, 1.0, 1.0, 1.0, 0.0, only, (rule.intent,), "rule", "rule", rule, catalog_digest=digest
+            Status.CLASSIFIED,
+            rule.intent,
+            1.0,
+            1.0,
+            1.0,
+            0.0,
+            only,
+            (rule.intent,),
+            "rule",
+            "rule",
+            rule,
+            catalog_digest=digest,
+            novelty=0.0,
         )
 
     def _none(self, status: Status, reason: str) -> Classification:

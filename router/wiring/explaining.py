@@ -7,6 +7,7 @@ from router.decision import BodyView, Decision, Request, Subject
 from router.doors.body import whole_body_view
 from router.doors.head import decode_path
 from router.pipeline import Pipeline
+from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
 from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.runtime import door_options, make_policy
@@ -20,7 +21,7 @@ async def decide_only(workspace: Workspace, subject: Subject, method: str, path:
     model = load_model(workspace, found) if found is not None else None
     tiers = make_tiers(workspace, model, found)
     clock, ids = SystemClock(), UuidV7()
-    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock), NoRecorder(), clock, ids)
+    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock, Usual()), NoRecorder(), clock, ids)
     view = _view(workspace, data, content_type)
     kind = content_type if data else ""
     request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from router.registry import ADAPTERS
 from router.review.holding import Holding
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
+from router.stages.usual import Usual
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -36,7 +37,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for."""
+    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -46,6 +47,7 @@ class Services:
     random: Random
     workers: int = 1
     outcomes: Ledger | None = None
+    usual: Usual = field(default_factory=Usual)
 
 
 class RecorderWrapper(Protocol):
@@ -84,7 +86,7 @@ async def build(
         opened.push_async_callback(destinations.close, before.destinations if before else None)
         identity = await make_identity(workspace, services.clock, before.identity if before else None)
         opened.push_async_callback(identity.close, before.identity if before else None)
-        stages = make_stages(workspace, tiers, model, policy, services.clock)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
         opened.pop_all()
     return Built(workspace, runtime, identity, destinations, tiers, services)

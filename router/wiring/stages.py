@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import BaseModel
+
 from embeddings.model import IntentModel
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
+from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Stages
-from router.ports import Clock, PolicyEngine, Tier
+from router.ports import Clock, PolicyEngine, Recogniser, Tier
+from router.registry import ADAPTERS
+from router.settings import ANY_LANGUAGE
 from router.stages.classification import Cascade, Thresholds, normalise
+from router.stages.language import LanguageDetector
 from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
+from router.stages.usual import Usual
 from router.workspace import Workspace
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
 
 
-def make_stages(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock) -> Stages:
+def make_stages(
+    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock, usual: Usual
+) -> Stages:
     config, catalog = workspace.config, workspace.catalog
+    languages = known_languages(workspace.encoder, model)
     return Stages(
         rules=rule_index(catalog.rules),
-        signals=SignalDetector(most_chars=config.gateway.limits.view),
-        cascade=_cascade(workspace, tiers, model, clock),
+        signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages)), recogniser(workspace)),
+        cascade=_cascade(workspace, tiers, model, clock, languages),
+        usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
         policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
@@ -71,7 +82,33 @@ def _abstain(wanted: OnAbstain | None) -> str | None:
     return None if wanted is None else wanted.route or wanted.action
 
 
-def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock) -> Cascade:
+def recogniser(workspace: Workspace) -> Recogniser | None:
+    """The configured one beside the built-in. Raises ConfigError, which names what to install."""
+    settings, named = workspace.recogniser, workspace.config.signals.recogniser
+    if named is None or not isinstance(settings, PresidioSettings):
+        return None
+    found: Recogniser = ADAPTERS.load("recogniser", named.adapter).PresidioRecogniser(
+        min_score=settings.min_score, most_chars=settings.chars
+    )
+    return found
+
+
+def known_languages(settings: BaseModel, model: IntentModel | None) -> frozenset[str] | None:
+    """None for any: the configuration says so, or there is no encoder that could not know one."""
+    told = getattr(settings, "languages", None)
+    if told is not None:
+        return None if ANY_LANGUAGE in told else frozenset(told)
+    return model.encoder.languages if model is not None else None
+
+
+def _expected(languages: frozenset[str] | None) -> frozenset[str]:
+    """Without a word about languages, requests are in English or anything else."""
+    return languages if languages is not None else frozenset({"en"})
+
+
+def _cascade(
+    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, languages: frozenset[str] | None
+) -> Cascade:
     classifier = workspace.config.classifier
     default = Thresholds(_confidence(classifier.max_error, classifier.min_confidence, model), classifier.min_margin, classifier.min_scope)
     return Cascade(
@@ -82,6 +119,7 @@ def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | N
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
         clock=clock,
+        languages=languages,
     )
 
 

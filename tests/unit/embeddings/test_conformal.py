@@ -12,7 +12,7 @@ from embeddings.prediction import Candidate, Prediction
 
 def found(*probabilities: float) -> Prediction:
     candidates = tuple(Candidate(f"i{number}", 0.0, each) for number, each in enumerate(probabilities))
-    return Prediction(candidates, probabilities[0], 0.0, 1.0, 0.0, 0.0)
+    return Prediction(candidates, probabilities[0], 0.0, 1.0, None, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("coverage", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import BodyView, Candidate, Classification, RuleMatch, Status
+from router.decision import BodyView, Candidate, Classification, Language, RuleMatch, Status
 from router.errors import ClassifierError
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.system import SystemClock
@@ -55,13 +55,58 @@ class Asked(Protocol):
     async def classify(self, text: str) -> Classification: ...
 
 
-def cascade(*tiers: Asked, deadline_s: float = 5.0, cache_size: int = 10, by_intent: dict[str, Thresholds] | None = None) -> Cascade:
+def cascade(
+    *tiers: Asked,
+    deadline_s: float = 5.0,
+    cache_size: int = 10,
+    by_intent: dict[str, Thresholds] | None = None,
+    languages: tuple[str, ...] | None = None,
+) -> Cascade:
     intents = by_intent or {"cancel": THRESHOLDS, "pay": THRESHOLDS}
-    return Cascade(tiers, THRESHOLDS, intents, catalog_digest="c", deadline_s=deadline_s, cache_size=cache_size, clock=SystemClock())
+    return Cascade(
+        tiers,
+        THRESHOLDS,
+        intents,
+        catalog_digest="c",
+        deadline_s=deadline_s,
+        cache_size=cache_size,
+        clock=SystemClock(),
+        languages=languages,
+    )
 
 
 async def classify(tier: Tier | SlowTier, text: str = "cancel it", **options: float) -> Classification:
     return await cascade(tier, **options).classify(text_request(text), None, False)
+
+
+async def test_a_language_that_the_encoder_does_not_know_is_undetermined() -> None:
+    """Its confidence was calibrated on other texts, so that there is none; the tiers are not even asked."""
+    tier = Tier(SURE)
+    only = cascade(tier, languages=("en",))
+    found = await only.classify(text_request("storniere es"), None, False, Language("de", 0.9))
+    assert (found.status, found.intent, found.confidence) == (Status.UNDETERMINED, None, None)
+    assert (found.reason, tier.asked) == ("language_unknown_to_encoder", [])
+
+
+@pytest.mark.parametrize("code", ["en", "und"])
+async def test_a_language_that_is_known_or_not_told_is_classified(code: str) -> None:
+    """Only what is plainly something else is left alone."""
+    found = await cascade(Tier(SURE), languages=("en",)).classify(text_request("cancel it"), None, False, Language(code, 0.9))
+    assert found.status is Status.CLASSIFIED
+
+
+async def test_without_languages_every_language_is_classified() -> None:
+    """None means any."""
+    found = await cascade(Tier(SURE)).classify(text_request("storniere es"), None, False, Language("de", 0.9))
+    assert found.status is Status.CLASSIFIED
+
+
+async def test_a_rule_decides_in_any_language() -> None:
+    """No encoder has to understand what a rule decided."""
+    found = await cascade(Tier(SURE), languages=("en",)).classify(
+        text_request("storniere es"), RuleMatch("r", "cancel"), False, Language("de", 0.9)
+    )
+    assert found.intent == "cancel"
 
 
 async def test_a_sure_answer_is_classified() -> None:
