@@ -3,8 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
-TUNE := $(VENV)/.fine-tune
-.PHONY: demo test fine-tune check fmt bench docs model clean e2e faults bench-large lock
+EXTRAS := $(VENV)/.extras
+.PHONY: demo test extras check fmt bench docs model clean e2e faults bench-large lock
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
@@ -17,10 +17,10 @@ e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install
-fine-tune: $(TUNE) model
+extras: $(EXTRAS) model
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BASE): pyproject.toml requirements/base.lock ; @sh requirements/install.sh $(VENV) base && touch $@
-$(TUNE): $(BASE) requirements/fine-tune.lock ; @sh requirements/install.sh $(VENV) fine-tune && touch $@
+$(EXTRAS): $(DEV) requirements/fine-tune.lock requirements/presidio.lock ; @sh requirements/install.sh $(VENV) extras && touch $@
 $(DEV): $(BASE) requirements/dev.lock ; @sh requirements/install.sh $(VENV) dev && touch $@

@@ -8,3 +8,4 @@ pin pyproject.toml -o requirements/base.lock
 pin pyproject.toml --group test --group check -c requirements/base.lock -o requirements/dev.lock
 pin model/requirements.in -o requirements/model.lock
 pin --no-deps requirements/fine-tune.in -c requirements/dev.lock -o requirements/fine-tune.lock
+pin pyproject.toml --extra presidio -c requirements/dev.lock -o requirements/presidio.lock

@@ -7,9 +7,14 @@ if [ ! -x "$venv/bin/python" ]; then
   echo "making a virtual environment in $venv"
   python3 -m venv "$venv" || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 fi
-echo "installing the pinned packages of requirements/$what.lock"
+echo "installing the pinned packages of requirements/$what"
 pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
-if [ "$what" = fine-tune ]; then pip "torch==2.13.0"; pip --no-deps --require-hashes -r requirements/fine-tune.lock; exit; fi
+if [ "$what" = extras ]; then
+  pip "torch==2.13.0" # has builds that no hash list can hold
+  pip --no-deps --require-hashes -r requirements/fine-tune.lock
+  pip --require-hashes -r requirements/presidio.lock
+  exit
+fi
 pip --require-hashes -r "requirements/$what.lock"
 if [ "$what" = dev ]; then pip --no-deps --ignore-requires-python --require-hashes -r requirements/conformance.lock; fi
 pip --no-deps --editable .

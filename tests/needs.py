@@ -9,7 +9,7 @@ import pytest
 
 
 def needs(module: str, how: str) -> None:
-    """At the top of a test module. `LOCKGATE_NOTHING_MISSING` is set in CI."""
+    """At the top of a test module, or in a fixture. `LOCKGATE_NOTHING_MISSING` is set in CI."""
     if find_spec(module) is None:
         if os.environ.get("LOCKGATE_NOTHING_MISSING"):
             pytest.fail(f"{module} is missing: {how}", pytrace=False)

