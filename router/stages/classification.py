@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from router.decision import Candidate, Classification, Request, RuleMatch, Status
 from router.errors import ClassifierError
-from router.ports import Clock, Tier
+from router.ports import Arbiter, Clock, Tier
 
 _KEPT_CHARS = 256
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
@@ -19,11 +19,13 @@ NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1."""
+    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `max_error` is the stated
+    risk that `confidence` was chosen for, where one was."""
 
     confidence: float
     margin: float
     scope: float
+    max_error: float | None = None
 
     def judge(self, scored: Classification) -> Classification:
         """A tier's scores as an answer. A number that is missing or no probability never passes."""
@@ -40,6 +42,14 @@ class Thresholds:
             return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
         return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
 
+    def settle(self, answer: Classification) -> Classification:
+        """An arbiter's answer, accepted or UNDETERMINED. All its answers of a kind have one confidence, so that a stated risk is kept only
+        where each of them keeps it: what an encoder's higher scores make up for, nothing makes up for here."""
+        least = self.confidence if self.max_error is None else 1.0 - self.max_error
+        if not _reaches(answer.confidence, least):
+            return replace(answer, status=Status.UNDETERMINED, intent=None, threshold=least)
+        return replace(answer, threshold=least, prediction_set=(answer.intent,) if answer.intent else ())
+
 
 def _reaches(value: float | None, least: float) -> bool:
     return value is not None and least <= value <= 1.0
@@ -47,7 +57,8 @@ def _reaches(value: float | None, least: float) -> bool:
 
 class Cascade:
     """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
-    thresholds apply afresh. Everything that goes wrong is `unavailable`."""
+    thresholds apply afresh. Everything that goes wrong with a tier is `unavailable`; what goes wrong with the arbiter leaves the abstention
+    as it was, with another reason."""
 
     def __init__(
         self,
@@ -59,8 +70,10 @@ class Cascade:
         deadline_s: float,
         cache_size: int,
         clock: Clock,
+        arbiter: Arbiter | None = None,
     ) -> None:
         self._tiers = tuple(tiers)
+        self._arbiter = arbiter
         self._default = default
         self._by_intent = by_intent
         self._catalog_digest = catalog_digest
@@ -83,7 +96,11 @@ class Cascade:
         text = normalise(body.text or "")
         if not text:
             return self._none(Status.UNDETERMINED, NO_TEXT)
-        return self._judge(await self._scored(text))
+        scored = await self._scored(text)
+        judged = self._judge(scored)
+        if self._arbiter is None or judged.reason not in self._arbiter.asked_about:
+            return judged
+        return await self._arbitrated(self._arbiter, text, scored, judged)
 
     async def _scored(self, text: str) -> Classification:
         key = _key(text)
@@ -117,6 +134,33 @@ class Cascade:
             return self._none(Status.UNAVAILABLE, "intent_unknown")
         thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
         return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
+
+    async def _arbitrated(self, arbiter: Arbiter, text: str, scored: Classification, judged: Classification) -> Classification:
+        """Outside of the tiers' deadline and after their answer is remembered: nothing that happens here can lose it."""
+        began = self._clock.monotonic_ns()
+        try:
+            answer = self._settle(await arbiter.arbitrate(text, scored), scored)
+        except ClassifierError as error:
+            answer = replace(judged, reason=error.code)
+        except TimeoutError:
+            answer = replace(judged, reason="llm_late")
+        except Exception:  # noqa: BLE001  # a failing arbiter must not cost what the tiers found
+            answer = replace(judged, reason="llm_failed")
+        return replace(answer, stages_ns=(*judged.stages_ns, (arbiter.name, self._clock.monotonic_ns() - began)))
+
+    def _settle(self, answer: object, scored: Classification) -> Classification:
+        if isinstance(answer, Classification) and answer.status is Status.OUT_OF_SCOPE and answer.intent is None:
+            return replace(answer, threshold=self._default.confidence, catalog_digest=self._catalog_digest)
+        offered = {candidate.intent for candidate in scored.candidates}
+        if not isinstance(answer, Classification) or answer.status is not Status.CLASSIFIED or answer.intent not in offered:
+            raise ClassifierError("the arbiter answered with something that it was not offered", "llm_malformed")
+        thresholds = self._by_intent.get(answer.intent)
+        if thresholds is None:
+            raise ClassifierError("the arbiter named an intent that the catalog does not have", "intent_unknown")
+        settled = thresholds.settle(answer)
+        if settled.status is not Status.CLASSIFIED:
+            raise ClassifierError("the arbiter's answer is not sure enough for this intent", "llm_confidence_too_low")
+        return replace(settled, catalog_digest=self._catalog_digest)
 
     def _remember(self, key: str | bytes, scored: Classification) -> None:
         if self._cache_size <= 0 or scored.status is Status.UNAVAILABLE:

@@ -1,0 +1,151 @@
+"""What a language model's answers were found to be worth on held-out texts, for one version of it, one prompt and one catalog."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from scipy.special import betaincinv
+
+from router.decision import Classification, Status
+from router.errors import ClassifierError, ConfigError
+
+SCHEMA = "lockgate.llm_calibration.v1"
+DELTA = 0.05  # how likely it may be that a bound does not hold; the same as for thresholds by a stated risk
+
+
+class Kind(StrEnum):
+    AGREE = "agree"  # the encoder's first candidate
+    DISAGREE = "disagree"  # another candidate
+    NONE = "none"  # none of these
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Held-out answers of one kind. `lost` are those of the wrong ones that would do harm: for AGREE all, since the encoder abstained; else
+    those where the encoder's first candidate was right."""
+
+    right: int = 0
+    wrong: int = 0
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lost <= self.wrong or self.right < 0:
+            raise ValueError("counts must not be negative, and 'lost' not larger than 'wrong'")
+
+    @property
+    def confidence(self) -> float:
+        """What share of such answers is right, with 95 % certainty at least."""
+        return least_share(self.right, self.wrong)
+
+    @property
+    def gain(self) -> float:
+        """Right answers less harmful ones, as a share of both, with 95 % certainty at least: an exact sign test."""
+        return 2.0 * least_share(self.right, self.lost) - 1.0
+
+    @property
+    def may_override(self) -> bool:
+        return self.gain > 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCalibration:
+    """`model_reported` is what the server calls the version that was measured, which need not be what it was asked for."""
+
+    model_reported: str
+    prompt_digest: str
+    catalog_digest: str
+    agree: Measured = Measured()
+    disagree: Measured = Measured()
+    none: Measured = Measured()
+
+    def of(self, kind: Kind) -> Measured:
+        return {Kind.AGREE: self.agree, Kind.DISAGREE: self.disagree, Kind.NONE: self.none}[kind]
+
+    @property
+    def may_override(self) -> bool:
+        return any(self.of(kind).may_override for kind in Kind)
+
+    @property
+    def digest(self) -> str:
+        return sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def to_json(self) -> bytes:
+        return json.dumps({"schema": SCHEMA, **asdict(self), "digest": self.digest}, indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> LlmCalibration:
+        """Raises ConfigError with one sentence; also where the counts are not those that the digest was made for."""
+        try:
+            found = json.loads(data)
+            digest = found.pop("digest")
+            if found.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            read = cls(**_checked(found))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise ConfigError("The file is no calibration of a language model; make it anew.") from None
+        if read.digest != digest:
+            raise ConfigError("The calibration was changed after it was measured; make it anew.")
+        return read
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    for kind in Kind:
+        counts = found[kind]
+        if sorted(counts) != sorted(each.name for each in fields(Measured)) or any(type(count) is not int for count in counts.values()):
+            raise ValueError("no counts")
+        found[kind] = Measured(**counts)
+    for name in ("model_reported", "prompt_digest", "catalog_digest"):
+        if not isinstance(found[name], str) or not found[name]:
+            raise ValueError("no text")
+    return found
+
+
+def least_share(hits: int, misses: int) -> float:
+    """Clopper and Pearson's lower bound at 1 - DELTA, one-sided; 0 where nothing was seen."""
+    return float(betaincinv(hits, misses + 1, DELTA)) if hits else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One held-out text that was asked about: its true intent, the encoder's first candidate, the model's choice. None: about no intent."""
+
+    truth: str | None
+    first: str
+    chosen: str | None
+
+
+def kind_of(first: str, chosen: str | None) -> Kind:
+    if chosen is None:
+        return Kind.NONE
+    return Kind.AGREE if chosen == first else Kind.DISAGREE
+
+
+def measure(observed: Iterable[Observed], model_reported: str, prompt_digest: str, catalog_digest: str) -> LlmCalibration:
+    """None of these is right only for a text about no intent: that the right one was not offered does not make it out of scope."""
+    counts = dict.fromkeys(Kind, Measured())
+    for each in observed:
+        kind, right = kind_of(each.first, each.chosen), each.chosen == each.truth
+        lost = not right and (kind is Kind.AGREE or each.first == each.truth)
+        before = counts[kind]
+        counts[kind] = Measured(before.right + right, before.wrong + (not right), before.lost + lost)
+    return LlmCalibration(model_reported, prompt_digest, catalog_digest, counts[Kind.AGREE], counts[Kind.DISAGREE], counts[Kind.NONE])
+
+
+def merge(scored: Classification, chosen: str | None, model_reported: str, calibration: LlmCalibration) -> Classification:
+    """The model's choice as an answer. Raises ClassifierError with the reason why it may not be one. The margin is the encoder's and says
+    nothing of this answer, so it goes."""
+    if model_reported != calibration.model_reported:
+        raise ClassifierError(f"the calibration is not for the model version '{model_reported[:100]}'", "llm_version_unknown")
+    measured = calibration.of(kind_of(scored.candidates[0].intent, chosen))
+    if not measured.may_override:
+        raise ClassifierError("answers of this kind were not found to be a gain", "llm_no_gain")
+    digest = sha256(model_reported.encode("utf-8", "surrogatepass")).hexdigest()
+    answer = replace(scored, margin=None, tier="llm", reason="", model_digest=digest, calibration_digest=calibration.digest)
+    if chosen is None:
+        return replace(answer, status=Status.OUT_OF_SCOPE, intent=None, confidence=None, reason="out_of_scope")
+    return replace(answer, status=Status.CLASSIFIED, intent=chosen, confidence=measured.confidence)
