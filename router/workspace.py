@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
 from router.snapshot import Snapshot, digest, policy_data_file, policy_files, read, watched
+from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_trainable, check_utterances, read_sources
 from router.validation import Model, validate
@@ -48,6 +50,7 @@ class Workspace:
     encoder: BaseModel
     engine: BaseModel
     digests: Digests
+    llm_calibration: LlmCalibration | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -86,10 +89,12 @@ class _Parser:
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
         policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
+        calibration = self._calibration(config, config_document)
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
-        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, self._digests(config, policies))
+        digests = self._digests(config, policies)
+        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, digests, calibration)
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
         document, faults = read_yaml(file, self._snapshot.files[file], self._environment)
@@ -155,14 +160,34 @@ class _Parser:
             self._faults.append(Fault(file, 1, "The file must be a mapping of keys to values."))
         return value if isinstance(value, dict) else {}
 
+    def _calibration(self, config: Config, document: Document) -> LlmCalibration | None:
+        file = _calibration_file(config)
+        if file is None:
+            return None
+        loc: Loc = ("classifier", "llm", "calibration")
+        if file not in self._snapshot.files:
+            self._faults.append(document.fault(loc, f"The file '{file}' does not exist."))
+            return None
+        try:
+            return LlmCalibration.from_json(self._snapshot.files[file])
+        except ConfigError as error:
+            self._faults.append(Fault(file, 1, str(error)))
+            return None
+
     def _digests(self, config: Config, policies: Mapping[str, str]) -> Digests:
         files = self._snapshot.files
         judging = {path for path in (*policies, policy_data_file(config.policy.path, config.policy.data)) if path in files}
-        rest = {path: data for path, data in files.items() if path not in judging and path != self._snapshot.config}
+        others = {self._snapshot.config, _calibration_file(config)}  # a calibration names the catalog's digest, so it is no part of it
+        rest = {path: data for path, data in files.items() if path not in judging and path not in others}
         return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
 
     def _error(self) -> ConfigError:
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def _calibration_file(config: Config) -> str | None:
+    llm = config.classifier.llm
+    return os.path.normpath(llm.calibration) if llm is not None and llm.calibration is not None else None
 
 
 def check_weights(catalog: Parts) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
 from router.errors import ConfigError
 from router.pipeline import Stages
-from router.ports import Clock, PolicyEngine, Tier
+from router.ports import Arbiter, Clock, PolicyEngine, Tier
 from router.stages.classification import Cascade, Thresholds
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
@@ -22,12 +22,19 @@ from router.workspace import Workspace
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
 
 
-def make_stages(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock) -> Stages:
+def make_stages(
+    workspace: Workspace,
+    tiers: Sequence[Tier],
+    model: IntentModel | None,
+    policy: PolicyEngine,
+    clock: Clock,
+    arbiter: Arbiter | None = None,
+) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     return Stages(
         rules=rule_index(catalog.rules),
         signals=SignalDetector(most_chars=config.gateway.limits.view),
-        cascade=_cascade(workspace, tiers, model, clock),
+        cascade=_cascade(workspace, tiers, model, clock, arbiter),
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
         policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
@@ -70,9 +77,10 @@ def _abstain(wanted: OnAbstain | None) -> str | None:
     return None if wanted is None else wanted.route or wanted.action
 
 
-def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock) -> Cascade:
+def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None) -> Cascade:
     classifier = workspace.config.classifier
-    default = Thresholds(_confidence(classifier.max_error, classifier.min_confidence, model), classifier.min_margin, classifier.min_scope)
+    confidence = _confidence(classifier.max_error, classifier.min_confidence, model)
+    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, classifier.max_error)
     return Cascade(
         tiers,
         default,
@@ -81,6 +89,7 @@ def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | N
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
         clock=clock,
+        arbiter=arbiter,
     )
 
 
@@ -89,11 +98,11 @@ def by_intent_thresholds(intents: Mapping[str, Intent], default: Thresholds, mod
 
 
 def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) -> Thresholds:
-    confidence = default.confidence
+    confidence, max_error = default.confidence, default.max_error
     if intent.min_confidence is not None or intent.max_error is not None:
-        confidence = _confidence(intent.max_error, intent.min_confidence, model)
+        confidence, max_error = _confidence(intent.max_error, intent.min_confidence, model), intent.max_error
     margin = intent.min_margin if intent.min_margin is not None else default.margin
-    return Thresholds(confidence, margin, default.scope)
+    return Thresholds(confidence, margin, default.scope, max_error)
 
 
 def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:

@@ -9,6 +9,7 @@ import pytest
 from router.errors import ConfigError
 from router.registry import Adapter, Registry
 from router.snapshot import MAX_BYTES, Snapshot, digest, policy_files
+from router.stages.llm_calibration import LlmCalibration
 from router.workspace import parse, read, watched
 
 REGISTRY = Registry(
@@ -150,3 +151,16 @@ def test_settings_are_the_adapters_own(make: Make) -> None:
     assert workspace.destinations["desk"].model_dump() == {"url": "http://127.0.0.1:1", "idle": 15.0}
     assert workspace.encoder.model_dump() == {"threads": 1, "digest": None}
     assert workspace.path("state") == workspace.root / "state"
+
+
+def test_a_calibration_is_of_the_configuration_and_not_of_the_catalog(make: Make) -> None:
+    """It names the catalog's digest, so it cannot be part of it; but a decision's configuration covers it, and its change is noticed."""
+    llm = "version: 1\nclassifier: {llm: {url: 'http://127.0.0.1:1/v1', model: m, calibration: ./llm.json}}\n"
+    found = []
+    for calibration in (LlmCalibration("m@1", "p", "c"), LlmCalibration("m@2", "p", "c")):
+        snapshot = read(root := make(**{"lockgate.yaml": llm, "llm.json": calibration.to_json().decode()}), {})
+        assert root / "llm.json" in watched(snapshot)
+        found.append(parse(snapshot, {}, REGISTRY))
+        assert found[-1].llm_calibration == calibration
+    assert found[0].digests.catalog == found[1].digests.catalog
+    assert found[0].digests.config != found[1].digests.config

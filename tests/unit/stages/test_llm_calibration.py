@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betaincinv
 
 from router.decision import Candidate, Classification, Status
 from router.errors import ClassifierError, ConfigError
@@ -58,7 +59,9 @@ def test_without_a_measured_gain_nothing_is_overridden(chosen: str | None, kind:
 
 
 def test_bounds_are_clopper_and_pearsons() -> None:
-    """Known values: n of n right gives delta to the power of 1/n."""
+    """Known values: n of n right gives delta to the power of 1/n; the others are scipy's."""
+    for hits, misses in ((1, 0), (1, 9), (9, 1), (50, 50), (700, 300), (3, 2000)):
+        assert least_share(hits, misses) == pytest.approx(betaincinv(hits, misses + 1, 0.05), rel=1e-9)
     assert least_share(299, 0) == pytest.approx(0.05 ** (1 / 299))
     assert least_share(299, 0) >= 0.99
     assert least_share(298, 0) < 0.99
