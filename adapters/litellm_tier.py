@@ -15,9 +15,10 @@ from typing import Any
 # Before litellm is loaded: else it reads a `.env` file of the working directory into this process, and fetches a price list.
 os.environ["LITELLM_MODE"] = "PRODUCTION"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about the library's own types; nobody here can do anything about them
-    import litellm
+# The library makes some of its types at the first call, and pydantic remarks on them where nobody can do anything about it.
+warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
+
+import litellm
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.token_budget import TokenBudget
