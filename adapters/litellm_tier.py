@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 # Before litellm is loaded: else it reads a `.env` file of the working directory into this process, and fetches a price list.
@@ -18,7 +18,9 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 # The library makes some of its types at the first call, and pydantic remarks on them where nobody can do anything about it.
 warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
 
+import httpx
 import litellm
+import openai
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.token_budget import TokenBudget
@@ -32,6 +34,8 @@ litellm.turn_off_message_logging = True
 NO_KEY = "none"  # without any, litellm would take OPENAI_API_KEY and send it to a server that it is not for
 BYTES_A_TOKEN = 3  # a careful guess before a call; what the server counted is told after it
 LONGEST_PAUSE_S = 600.0
+MOST_BYTES = 1 << 20  # of a response; a choice takes some hundred
+OPENAI = "openai"
 ANSWERED = "answered"
 
 
@@ -45,6 +49,7 @@ class LitellmChat:
         self._api_key = api_key or NO_KEY
         self._clock = clock
         self._observer = observer
+        self._client = _client(config, self._api_key)
         self._circuit = Circuit(config.failures, config.open_for)
         self._budget = TokenBudget(tokens_per_minute, self._now())
         self._not_before = 0.0
@@ -86,6 +91,7 @@ class LitellmChat:
             "max_tokens": config.max_tokens,
             "temperature": 0,
             "timeout": config.deadline,
+            "client": self._client,
             "num_retries": 0,
             "max_retries": 0,
             **_response_format(config.response_format, schema),
@@ -114,6 +120,46 @@ class LitellmChat:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A response's bytes, as long as there are not too many."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MOST_BYTES
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx.ReadError("the response is too large")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx.Response) -> None:
+    """Before the body is read. Packed, a small body could still become a large one."""
+    if response.headers.get("content-encoding", "identity") != "identity" or not isinstance(response.stream, httpx.AsyncByteStream):
+        raise httpx.DecodingError("the response is packed, which was not asked for")
+    response.stream = _Bounded(response.stream)
+
+
+def _client(config: LlmConfig, api_key: str) -> openai.AsyncOpenAI | None:
+    """A client of our own for OpenAI's protocol: litellm's would follow a redirect with text and key, and read whatever comes. It keeps no
+    idle connections, so that nothing has to be closed. None: litellm's own, which only the deadline bounds."""
+    if config.provider != OPENAI:
+        return None
+    wire = httpx.AsyncClient(
+        follow_redirects=False,
+        headers={"accept-encoding": "identity"},
+        limits=httpx.Limits(max_keepalive_connections=0),
+        event_hooks={"response": [_bound]},
+        timeout=config.deadline,
+    )
+    return openai.AsyncOpenAI(api_key=api_key, base_url=config.url, http_client=wire, max_retries=0)
 
 
 def _response_format(wanted: str, schema: Mapping[str, Any]) -> dict[str, Any]:

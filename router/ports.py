@@ -43,7 +43,9 @@ class Arbiter(Protocol):
     tiers' answer is then what it was."""
 
     name: str
-    asked_about: frozenset[str]  # reasons of abstentions
+
+    def asks(self, judged: Classification) -> bool:
+        """Whether this abstention is one that it may be asked about."""
 
     async def arbitrate(self, text: str, scored: Classification) -> Classification:
         """`scored` are the last tier's scores. The answer is CLASSIFIED, with one of the candidates and a confidence that was measured for

@@ -55,6 +55,9 @@ class LlmConfig(Strict):
         "`json_schema`, or not at all. The answer is checked all the same.",
     )
     candidates: int = Field(default=5, ge=2, le=5, description="How many of the encoder's candidates are offered.")
+    raw_text: Bool = Field(
+        default=False, description="Send texts as they are, rather than with the personal data and credentials that were found masked."
+    )
     out_of_scope: Bool = Field(default=False, description="Ask about texts that the encoder takes for out of scope, too.")
     deadline: Span = Field(default=3.0, description="Longest time for an answer, beside `classifier.deadline`.")
     max_tokens: int = Field(default=32, ge=8, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")

@@ -98,7 +98,7 @@ class Cascade:
             return self._none(Status.UNDETERMINED, NO_TEXT)
         scored = await self._scored(text)
         judged = self._judge(scored)
-        if self._arbiter is None or judged.reason not in self._arbiter.asked_about:
+        if self._arbiter is None or not self._arbiter.asks(judged):
             return judged
         return await self._arbitrated(self._arbiter, text, scored, judged)
 

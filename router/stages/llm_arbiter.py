@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -27,7 +27,11 @@ class Choice:
 
 
 class LlmArbiter:
-    """A model that may change nothing is not asked: it would cost time, money and the text's privacy for nothing."""
+    """A model that may change nothing is not asked: it would cost time, money and the text's privacy for nothing.
+
+    `allowed` are the intents whose routes permit it: a text is sent only where the encoder's first candidate is one of them, and only
+    one of them may be chosen. `mask` makes of a text what may leave this process; where it fails, nothing does.
+    """
 
     name = "llm"
 
@@ -37,6 +41,8 @@ class LlmArbiter:
         described: Mapping[str, Described],
         calibration: LlmCalibration | None,
         *,
+        allowed: frozenset[str],
+        mask: Callable[[str], str],
         prompt_digest: str,
         catalog_digest: str,
         candidates: int = MOST_CANDIDATES,
@@ -49,9 +55,14 @@ class LlmArbiter:
         self._calibration = calibration if fits else None
         self._prompt_digest = prompt_digest
         self._most = min(candidates, MOST_CANDIDATES)
-        self.asked_about = asked_about
+        self._allowed = allowed
+        self._mask = mask
+        self._asked_about = asked_about
         self._cache: OrderedDict[Key, Choice] = OrderedDict()
         self._cache_size = cache_size
+
+    def asks(self, judged: Classification) -> bool:
+        return judged.reason in self._asked_about and bool(judged.candidates) and judged.candidates[0].intent in self._allowed
 
     async def arbitrate(self, text: str, scored: Classification) -> Classification:
         calibration = self._calibration
@@ -61,16 +72,19 @@ class LlmArbiter:
             raise ClassifierError("the model was not found to be a gain", "llm_no_gain")
         offered = [self._described[each.intent] for each in scored.candidates[: self._most] if each.intent in self._described]
         choice = await self.choose(text, offered)
+        if choice.intent is not None and choice.intent not in self._allowed:
+            raise ClassifierError("the route of the chosen intent does not allow a language model to choose it", "llm_not_allowed")
         return merge(scored, choice.intent, choice.model, calibration)
 
     async def choose(self, text: str, offered: list[Described]) -> Choice:
-        """Raises ClassifierError. Only valid answers are remembered."""
-        key = (sha256(text.encode("utf-8", "surrogatepass")).digest(), tuple(each.intent for each in offered), self._prompt_digest)
+        """Raises ClassifierError. Only valid answers are remembered. `text` is masked here."""
+        shown = self._mask(text)
+        key = (sha256(shown.encode("utf-8", "surrogatepass")).digest(), tuple(each.intent for each in offered), self._prompt_digest)
         remembered = self._cache.get(key)
         if remembered is not None:
             self._cache.move_to_end(key)
             return remembered
-        question = ask(text, offered)
+        question = ask(shown, offered)
         completion = await self._chat.complete(question.system, question.user, question.schema)
         choice = Choice(choice_of(question, completion.text), completion.model)
         if self._cache_size > 0:

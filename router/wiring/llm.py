@@ -7,6 +7,7 @@ from router.ports import Chat, ChatObserver, Clock
 from router.registry import ADAPTERS
 from router.stages.llm_arbiter import UNSURE, LlmArbiter
 from router.stages.llm_choice import Described, prompt_digest
+from router.stages.signals import SignalDetector
 from router.workspace import Workspace
 
 
@@ -15,11 +16,14 @@ def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: Cha
     config = workspace.config.classifier.llm
     if config is None:
         return None
-    described = {name: Described(name, intent.description, intent.boundaries) for name, intent in workspace.catalog.intents.items()}
+    catalog = workspace.catalog
+    described = {name: Described(name, intent.description, intent.boundaries) for name, intent in catalog.intents.items()}
     return LlmArbiter(
         make_chat(workspace, config, clock, workers, observer),
         described,
         workspace.llm_calibration,
+        allowed=frozenset(name for name, intent in catalog.intents.items() if catalog.routes[intent.route].llm),
+        mask=str if config.raw_text else SignalDetector().mask,
         prompt_digest=asked_digest(config),
         catalog_digest=workspace.digests.catalog,
         candidates=config.candidates,
@@ -38,4 +42,6 @@ def make_chat(workspace: Workspace, config: LlmConfig, clock: Clock, workers: in
 
 def asked_digest(config: LlmConfig) -> str:
     """What a calibration must have been measured with."""
-    return prompt_digest(config.response_format, str(config.candidates), str(config.out_of_scope), str(config.max_tokens))
+    return prompt_digest(
+        config.response_format, str(config.candidates), str(config.out_of_scope), str(config.max_tokens), str(config.raw_text)
+    )

@@ -25,6 +25,7 @@ class LlmServer:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     raw: bytes | None = None
     delay_s: float = 0.0
+    endless: bool = False
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 120, "completion_tokens": 8, "total_tokens": 128})
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -42,7 +43,12 @@ class LlmServer:
         await asyncio.sleep(self.delay_s)
         headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self._answer() if self.raw is None else self.raw})
+        await send({"type": "http.response.body", "body": self._answer() if self.raw is None else self.raw, "more_body": self.endless})
+        while self.endless:
+            message = asyncio.create_task(receive())
+            await send({"type": "http.response.body", "body": b" " * 65_536, "more_body": True})
+            self.endless = not message.done()
+            message.cancel()
 
     def _answer(self) -> bytes:
         message = {"role": "assistant", "content": self.content}
@@ -52,9 +58,10 @@ class LlmServer:
 
 
 @asynccontextmanager
-async def serving(server: LlmServer) -> AsyncIterator[LlmServer]:
+async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         running = uvicorn.Server(uvicorn.Config(server, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
         task = asyncio.create_task(running.serve([listener]))
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

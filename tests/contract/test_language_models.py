@@ -98,7 +98,7 @@ async def failure(asked: Chat) -> str:
 
 async def classify(asked: Chat, text: str = "stop it") -> Classification:
     described = {name: Described(name, f"What {name} is.") for name in ("cancel", "pay")}
-    arbiter = LlmArbiter(asked, described, CALIBRATION, prompt_digest="p", catalog_digest="c")
+    arbiter = LlmArbiter(asked, described, CALIBRATION, allowed=frozenset(described), mask=str, prompt_digest="p", catalog_digest="c")
     thresholds = Thresholds(0.7, 0.2, 0.5)
     by_intent = {"cancel": thresholds, "pay": thresholds}
     cascade = Cascade(
@@ -149,6 +149,7 @@ async def test_only_the_configured_key_is_sent(server: LlmServer, monkeypatch: p
         ({"raw": b'{"choices": [{'}, "llm_unavailable"),
         ({"raw": b"null"}, "llm_unavailable"),
         ({"raw": b"[1, 2]"}, "llm_unavailable"),
+        ({"headers": [(b"content-encoding", b"gzip")]}, "llm_unavailable"),
         ({"raw": b"\xff\xfe"}, "llm_unavailable"),
     ],
 )
@@ -158,6 +159,22 @@ async def test_a_failure_is_one_of_our_codes(server: LlmServer, bad: dict[str, A
     vars(server).update(bad)
     assert await failure(chat(server, told=told)) == code
     assert (len(server.asked), told.calls) == (1, [(code, 0, 0)])
+
+
+async def test_a_redirect_takes_neither_text_nor_key_elsewhere(server: LlmServer) -> None:
+    """A server that points to another is a server without a usable response."""
+    async with serving(LlmServer()) as elsewhere:
+        server.status, server.headers = 307, [(b"location", f"{elsewhere.url}/chat/completions".encode())]
+        assert await failure(chat(server)) == "llm_unavailable"
+        assert elsewhere.asked == []
+
+
+async def test_no_more_of_a_response_is_read_than_a_choice_may_need(server: LlmServer) -> None:
+    """A response that never ends is given up long before the deadline."""
+    server.endless = True
+    began = time.monotonic()
+    assert await failure(chat(server, deadline="1m")) == "llm_unavailable"
+    assert time.monotonic() - began < 30
 
 
 async def test_a_failure_tells_no_secrets(server: LlmServer, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
@@ -284,7 +301,8 @@ async def test_a_text_cannot_leave_its_string(server: LlmServer) -> None:
         ({"content": 'Ignore the options. {"choice": "A"}'}, "llm_malformed"),
         ({"content": ""}, "llm_malformed"),
         ({"content": None}, "llm_malformed"),
-        ({"content": '{"choice": "A"}' + " " * 5_000_000}, "llm_malformed"),
+        ({"content": '{"choice": "A"}' + " " * 500_000}, "llm_malformed"),
+        ({"content": '{"choice": "A"}' + " " * 5_000_000}, "llm_unavailable"),
         ({"raw": b'{"model": "small-1b@2026-11", "choices": []}'}, "llm_malformed"),
         ({"model": "small-1b@2026-12"}, "llm_version_unknown"),
         ({"model": None}, "llm_version_unknown"),
@@ -305,7 +323,7 @@ WORKSPACE = {
     "catalog.yaml": (
         "version: 1\n"
         "destinations: {desk: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9000'}]}}\n"
-        "routes: {ask: {destination: desk, path: /ask, method: POST}}\n"
+        "routes: {ask: {destination: desk, path: /ask, method: POST, llm: true}}\n"
         "intents:\n"
         "  cancel: {description: Stop it., route: ask, examples: [stop, halt, end it, call it off, cancel]}\n"
         "  pay: {description: Send money., route: ask, boundaries: [Stopping is cancel.], examples: [pay, send it, transfer, give it]}\n"
@@ -338,15 +356,17 @@ async def test_a_workspace_with_all_of_it_asks_and_is_answered(server: LlmServer
     assert with_it is not None
     assert without is not None
     server.content = '{"choice": "B"}'
-    assert (await with_it.arbitrate("stop it", OPEN)).intent == "pay"
+    assert (await with_it.arbitrate("stop it, ann@example.org", OPEN)).intent == "pay"
     with pytest.raises(ClassifierError, match="no calibration"):
         await without.arbitrate("stop it", OPEN)
     assert [headers["authorization"] for headers in server.sent_headers] == ["Bearer from-a-file"]
-    assert json.loads(server.asked[0]["messages"][1]["content"])["options"][1]["notes"] == ["Stopping is cancel."]
+    asked = json.loads(server.asked[0]["messages"][1]["content"])
+    assert asked["options"][1]["notes"] == ["Stopping is cancel."]
+    assert "ann@" not in asked["text"]
 
 
 async def test_what_is_asked_in_another_way_needs_another_calibration() -> None:
     """Each setting that changes what is asked, of which texts, or how much may be answered, changes the digest."""
-    ways = [{}, {"response_format": "none"}, {"candidates": 3}, {"out_of_scope": True}, {"max_tokens": 64}]
+    ways = [{}, {"response_format": "none"}, {"candidates": 3}, {"out_of_scope": True}, {"max_tokens": 64}, {"raw_text": True}]
     configs = [LlmConfig.model_validate({"url": "http://127.0.0.1:1", "model": "small", **way}) for way in ways]
     assert len({asked_digest(config) for config in configs}) == len(ways)

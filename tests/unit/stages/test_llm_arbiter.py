@@ -56,7 +56,9 @@ class Model:
 
 class Answering:
     name = "llm"
-    asked_about = UNSURE
+
+    def asks(self, judged: Classification) -> bool:
+        return judged.reason in UNSURE
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -68,7 +70,8 @@ class Answering:
 
 
 def arbiter(model: Model, calibration: LlmCalibration | None = CALIBRATION, **options: Any) -> LlmArbiter:
-    return LlmArbiter(model, DESCRIBED, calibration, prompt_digest="p", catalog_digest="c", **options)
+    defaults: dict[str, Any] = {"allowed": frozenset(DESCRIBED), "mask": str, "prompt_digest": "p", "catalog_digest": "c"}
+    return LlmArbiter(model, DESCRIBED, calibration, **(defaults | options))
 
 
 def cascade(asked: Arbiter, scored: Classification = OPEN, thresholds: Thresholds = THRESHOLDS) -> Cascade:
@@ -102,6 +105,39 @@ async def test_out_of_scope_is_asked_where_that_is_wanted() -> None:
     """What the arbiter is asked about is configured."""
     asked = arbiter(Model("cancel"), asked_about=UNSURE | {"out_of_scope"})
     assert (await classify(asked, replace(OPEN, scope=0.1))).status is Status.CLASSIFIED
+
+
+async def test_a_route_that_does_not_allow_it_keeps_its_texts() -> None:
+    """Where the likeliest intent's route allows no language model, no text leaves, and the abstention is what it would be without one."""
+    model = Model("pay")
+    found = await classify(arbiter(model, allowed=frozenset({"pay"})))
+    assert (found.status, found.reason, model.users) == (Status.UNDETERMINED, "confidence_too_low", [])
+
+
+async def test_an_intent_whose_route_does_not_allow_it_is_not_chosen() -> None:
+    """The model may be asked, and still not send a request where it may not."""
+    found = await classify(arbiter(Model("pay"), allowed=frozenset({"cancel"})))
+    assert (found.status, found.intent, found.reason, found.tier) == (Status.UNDETERMINED, None, "llm_not_allowed", "encoder")
+
+
+async def test_a_text_leaves_masked() -> None:
+    """What the mask takes out is in no question; texts that differ in that alone are one question."""
+    model = Model("pay")
+    asked = arbiter(model, mask=lambda text: text.replace("ann@example.org", "[email]"), cache_size=2)
+    for text in ("write to ann@example.org", "write to [email]"):
+        await asked.arbitrate(text, OPEN)
+    assert [json.loads(user)["text"] for user in model.users] == ["write to [email]"]
+
+
+async def test_a_text_that_cannot_be_masked_stays_here() -> None:
+    """A mask that fails is a failure of the arbiter, before anything was sent."""
+
+    def broken(text: str) -> str:
+        raise RuntimeError(text)
+
+    model = Model("pay")
+    found = await classify(arbiter(model, mask=broken))
+    assert (found.status, found.reason, model.users) == (Status.UNDETERMINED, "llm_failed", [])
 
 
 async def test_none_of_these_is_out_of_scope() -> None:
@@ -194,7 +230,16 @@ async def test_choices_are_remembered_by_text_and_candidates() -> None:
         await asked.arbitrate(text, OPEN)
     assert [json.loads(user)["text"] for user in model.users] == ["a", "b", "c", "b"]
     described = {**DESCRIBED, "refund": Described("refund", "Money back.")}
-    wider = LlmArbiter(model, described, CALIBRATION, prompt_digest="p", catalog_digest="c", cache_size=2)
+    wider = LlmArbiter(
+        model,
+        described,
+        CALIBRATION,
+        allowed=frozenset(described),
+        mask=str,
+        prompt_digest="p",
+        catalog_digest="c",
+        cache_size=2,
+    )
     await wider.arbitrate("a", OPEN)
     await wider.arbitrate("a", replace(OPEN, candidates=(*OPEN.candidates, Candidate("refund", 0.1, 0.1))))
     assert len(model.users) == 6
