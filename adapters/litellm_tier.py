@@ -21,6 +21,7 @@ warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category
 import httpx
 import litellm
 import openai
+from litellm.exceptions import RateLimitError, Timeout
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.token_budget import TokenBudget
@@ -101,9 +102,9 @@ class LitellmChat:
         """What was taken from the budget stays taken: the server may well have worked for it."""
         now = self._now()
         self._circuit.failed(now)
-        if isinstance(error, TimeoutError | litellm.Timeout):
+        if isinstance(error, TimeoutError | Timeout):
             return self._refuse("the language model was late", "llm_late")
-        if isinstance(error, litellm.RateLimitError):
+        if isinstance(error, RateLimitError):
             self._not_before = now + _pause(error)
             return self._refuse("the language model's server limits its callers", "llm_rate_limited")
         if getattr(error, "status_code", None) in (401, 403):  # litellm has no type of its own for every 403

@@ -82,6 +82,11 @@ class ClassifierConfig(Strict):
     max_error: Fraction | None = Field(
         default=None, description="Instead of `min_confidence`: the share of accepted decisions that may be wrong, such as `1%`."
     )
+    thresholds: Text | None = Field(
+        default=None,
+        description="File with the thresholds that `lockgate tune` found for each `max_error`, relative to the configuration file. Without "
+        "one they are found anew whenever the model is loaded, and nobody has reviewed them.",
+    )
     min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
     min_scope: Fraction = Field(
         default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."

@@ -96,11 +96,15 @@ class Cascade:
         text = normalise(body.text or "")
         if not text:
             return self._none(Status.UNDETERMINED, NO_TEXT)
-        scored = await self._scored(text)
-        judged = self._judge(scored)
+        scored, judged = await self.tiers_say(text)
         if self._arbiter is None or not self._arbiter.asks(judged):
             return judged
         return await self._arbitrated(self._arbiter, text, scored, judged)
+
+    async def tiers_say(self, text: str) -> tuple[Classification, Classification]:
+        """The tiers' scores of a normalised text, and what the thresholds make of them; the arbiter is not asked."""
+        scored = await self._scored(text)
+        return scored, self._judge(scored)
 
     async def _scored(self, text: str) -> Classification:
         key = _key(text)

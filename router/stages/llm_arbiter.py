@@ -70,14 +70,19 @@ class LlmArbiter:
             raise ClassifierError("there is no calibration for this prompt and this catalog", "llm_uncalibrated")
         if not calibration.may_override:
             raise ClassifierError("the model was not found to be a gain", "llm_no_gain")
-        offered = [self._described[each.intent] for each in scored.candidates[: self._most] if each.intent in self._described]
-        choice = await self.choose(text, offered)
-        if choice.intent is not None and choice.intent not in self._allowed:
-            raise ClassifierError("the route of the chosen intent does not allow a language model to choose it", "llm_not_allowed")
+        choice = await self.choose(text, scored)
         return merge(scored, choice.intent, choice.model, calibration)
 
-    async def choose(self, text: str, offered: list[Described]) -> Choice:
-        """Raises ClassifierError. Only valid answers are remembered. `text` is masked here."""
+    async def choose(self, text: str, scored: Classification) -> Choice:
+        """The model's choice, whatever it is worth. Raises ClassifierError."""
+        offered = [self._described[each.intent] for each in scored.candidates[: self._most] if each.intent in self._described]
+        choice = await self._ask(text, offered)
+        if choice.intent is not None and choice.intent not in self._allowed:
+            raise ClassifierError("the route of the chosen intent does not allow a language model to choose it", "llm_not_allowed")
+        return choice
+
+    async def _ask(self, text: str, offered: list[Described]) -> Choice:
+        """Only valid answers are remembered. `text` is masked here."""
         shown = self._mask(text)
         key = (sha256(shown.encode("utf-8", "surrogatepass")).digest(), tuple(each.intent for each in offered), self._prompt_digest)
         remembered = self._cache.get(key)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 from router.config.judgement import LlmConfig
 from router.ports import Chat, ChatObserver, Clock
 from router.registry import ADAPTERS
 from router.stages.llm_arbiter import UNSURE, LlmArbiter
+from router.stages.llm_calibration import LlmCalibration
 from router.stages.llm_choice import Described, prompt_digest
 from router.stages.signals import SignalDetector
-from router.workspace import Workspace
+from router.workspace import Workspace, tuned_settings
+
+ASKING = {"response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
 
 
 def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None) -> LlmArbiter | None:
@@ -24,7 +29,7 @@ def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: Cha
         workspace.llm_calibration,
         allowed=frozenset(name for name, intent in catalog.intents.items() if catalog.routes[intent.route].llm),
         mask=str if config.raw_text else SignalDetector().mask,
-        prompt_digest=asked_digest(config),
+        prompt_digest=asked_digest(workspace),
         catalog_digest=workspace.digests.catalog,
         candidates=config.candidates,
         asked_about=UNSURE | {"out_of_scope"} if config.out_of_scope else UNSURE,
@@ -40,8 +45,15 @@ def make_chat(workspace: Workspace, config: LlmConfig, clock: Clock, workers: in
     return chat
 
 
-def asked_digest(config: LlmConfig) -> str:
-    """What a calibration must have been measured with."""
-    return prompt_digest(
-        config.response_format, str(config.candidates), str(config.out_of_scope), str(config.max_tokens), str(config.raw_text)
-    )
+def fits(workspace: Workspace, calibration: LlmCalibration) -> bool:
+    """Whether it was measured with what is asked now."""
+    return (calibration.prompt_digest, calibration.catalog_digest) == (asked_digest(workspace), workspace.digests.catalog)
+
+
+def asked_digest(workspace: Workspace) -> str:
+    """What a calibration must have been measured with: all that changes what is asked, or about which texts."""
+    classifier = workspace.config.classifier
+    llm = classifier.llm.model_dump(include=ASKING) if classifier.llm is not None else {}
+    tuned = workspace.tuned.digest if workspace.tuned is not None else None
+    encoder = [classifier.encoder.adapter, workspace.encoder.model_dump(exclude={"threads"})]
+    return prompt_digest(json.dumps([llm, encoder, tuned_settings(workspace.config), tuned], sort_keys=True))

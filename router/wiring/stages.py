@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from embeddings.model import IntentModel
+from embeddings.train import inputs_digest
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
@@ -17,6 +19,7 @@ from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
+from router.stages.tuned import Tuned
 from router.workspace import Workspace
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
@@ -31,10 +34,12 @@ def make_stages(
     arbiter: Arbiter | None = None,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
+    if model is not None and workspace.tuned is not None:
+        refuse_other_training(workspace.tuned, model.examples_digest, model.encoder_digest)
     return Stages(
         rules=rule_index(catalog.rules),
         signals=SignalDetector(most_chars=config.gateway.limits.view),
-        cascade=_cascade(workspace, tiers, model, clock, arbiter),
+        cascade=make_cascade(workspace, tiers, model, clock, arbiter),
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
         policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
@@ -77,14 +82,22 @@ def _abstain(wanted: OnAbstain | None) -> str | None:
     return None if wanted is None else wanted.route or wanted.action
 
 
-def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None) -> Cascade:
+def refuse_other_training(tuned: Tuned, examples_digest: str, encoder_digest: str) -> None:
+    """Raises ConfigError where the thresholds were found for another encoder or another way of training."""
+    if tuned.training != inputs_digest(examples_digest, encoder_digest):
+        raise ConfigError("The thresholds are for another encoder or version of Lockgate; run `lockgate tune` and review what it changes.")
+
+
+def make_cascade(
+    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None = None
+) -> Cascade:
     classifier = workspace.config.classifier
     confidence = _confidence(classifier.max_error, classifier.min_confidence, model)
     default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, classifier.max_error)
     return Cascade(
         tiers,
         default,
-        by_intent_thresholds(workspace.catalog.intents, default, model),
+        by_intent_thresholds(workspace.catalog.intents, default, model, workspace.tuned),
         catalog_digest=workspace.digests.catalog,
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
@@ -93,8 +106,15 @@ def _cascade(workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | N
     )
 
 
-def by_intent_thresholds(intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None) -> dict[str, Thresholds]:
-    return {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+def by_intent_thresholds(
+    intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None, tuned: Tuned | None = None
+) -> dict[str, Thresholds]:
+    """What was tuned and reviewed takes the place of what the model would find by itself."""
+    found = {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+    reviewed = tuned.confidences if tuned is not None else {}
+    for name, confidence in reviewed.items():
+        found[name] = replace(found[name], confidence=NEVER if confidence is None else confidence)
+    return found
 
 
 def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) -> Thresholds:

@@ -349,8 +349,7 @@ async def test_a_workspace_with_all_of_it_asks_and_is_answered(server: LlmServer
     """Server, key, catalog and a calibration that was measured with them: the model's choice counts."""
     block = f"classifier: {{llm: {{url: '{server.url}', model: small, api_key: {{file: key.txt}}%s}}}}\n"
     plain = workspace_of(tmp_path, block % "")
-    assert plain.config.classifier.llm is not None
-    fitting = replace(CALIBRATION, prompt_digest=asked_digest(plain.config.classifier.llm), catalog_digest=plain.digests.catalog)
+    fitting = replace(CALIBRATION, prompt_digest=asked_digest(plain), catalog_digest=plain.digests.catalog)
     full = workspace_of(tmp_path, block % ", calibration: llm.json", **{"llm.json": fitting.to_json().decode()})
     with_it, without = make_arbiter(full, SystemClock(), 2, None), make_arbiter(plain, SystemClock(), 2, None)
     assert with_it is not None
@@ -365,8 +364,15 @@ async def test_a_workspace_with_all_of_it_asks_and_is_answered(server: LlmServer
     assert "ann@" not in asked["text"]
 
 
-async def test_what_is_asked_in_another_way_needs_another_calibration() -> None:
-    """Each setting that changes what is asked, of which texts, or how much may be answered, changes the digest."""
-    ways = [{}, {"response_format": "none"}, {"candidates": 3}, {"out_of_scope": True}, {"max_tokens": 64}, {"raw_text": True}]
-    configs = [LlmConfig.model_validate({"url": "http://127.0.0.1:1", "model": "small", **way}) for way in ways]
-    assert len({asked_digest(config) for config in configs}) == len(ways)
+async def test_what_is_asked_in_another_way_needs_another_calibration(tmp_path: Path) -> None:
+    """Each setting that changes what is asked, of which texts, or how much may be answered, changes the digest; others do not."""
+    block = "classifier: {{llm: {{url: 'http://127.0.0.1:1', model: small{llm}}}{rest}}}\n"
+
+    def digest(llm: str = "", rest: str = "") -> str:
+        return asked_digest(workspace_of(tmp_path, block.format(llm=llm, rest=rest)))
+
+    asked = ["response_format: none", "candidates: 3", "out_of_scope: true", "max_tokens: 64", "raw_text: true"]
+    judged = ["min_confidence: 0.8", "max_error: 2%", "min_margin: 0.2", "min_scope: 0.4", "static: false"]
+    found = [digest(), *(digest(llm=f", {each}") for each in asked), *(digest(rest=f", {each}") for each in judged)]
+    assert len(set(found)) == 1 + len(asked) + len(judged)
+    assert digest(llm=", deadline: 9s, tokens_per_minute: 5", rest=", cache: 7") == found[0]

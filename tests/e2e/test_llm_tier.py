@@ -48,8 +48,7 @@ def calibrate(lockgate: Lockgate) -> None:
     named = config["classifier"]["llm"].pop("calibration")
     save(lockgate.yard.config, config)
     workspace = parse(read(lockgate.yard.config, {}), {})
-    assert workspace.config.classifier.llm is not None
-    prompt = asked_digest(workspace.config.classifier.llm)
+    prompt = asked_digest(workspace)
     found = LlmCalibration(MODEL, prompt, workspace.digests.catalog, replace(MEASURED, lost=5), MEASURED, MEASURED)
     (lockgate.yard.folder / named).write_bytes(found.to_json())
     config["classifier"]["llm"]["calibration"] = named
