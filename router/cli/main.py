@@ -23,7 +23,7 @@ COMMANDS = {
     "schema": ("router.cli.schema:schema", "Print the JSON Schema of the configuration or the catalog."),
     "model": ("router.cli.model:model", "Show and check the encoder."),
     "train": ("router.cli.train:train", "Train and calibrate the classifier from the catalog."),
-    "tune": ("router.cli.tune:tune", "Find the thresholds that keep a stated risk; measure a language model."),
+    "tune": ("router.cli.tune:tune", "Find thresholds for stated risks; measure a language model."),
     "eval": ("router.cli.eval:evaluate", "Measure the classifier on labelled texts."),
 }
 FAILED, INTERRUPTED, UNEXPECTED = 2, 130, 70
