@@ -83,8 +83,8 @@ def _find(workspace: Workspace, asked: Asked) -> Found:
     from router.wiring.stages import make_cascade
     from router.wiring.tuning import CROSSED, answered, groups, tuned
 
-    if asked.llm and workspace.config.classifier.llm is None:
-        raise ConfigError("There is no 'classifier.llm' to be measured.")
+    if asked.llm:
+        _check_llm(workspace)
     try:
         calibrate, ask = _texts(workspace, asked, asked.calibrate), _texts(workspace, asked, asked.llm)
         with progress_bars() as progress:
@@ -106,6 +106,15 @@ def _find(workspace: Workspace, asked: Asked) -> Found:
             return Found(thresholds, asyncio.run(asking))
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_llm(workspace: Workspace) -> None:
+    """Before anything is spent."""
+    llm = workspace.config.classifier.llm
+    if llm is None:
+        raise ConfigError("There is no 'classifier.llm' to be measured.")
+    if llm.calibration is None:
+        raise ConfigError("Name the file that the measurement is to be written to: 'classifier.llm.calibration'.")
 
 
 def _texts(workspace: Workspace, asked: Asked, splits: tuple[str, ...]) -> Labelled | None:
@@ -218,9 +227,11 @@ def _count(number: int) -> str:
 
 
 def _show_llm(found: Measurement) -> None:
+    from router.wiring.llm_measuring import shown
+
     calibration = found.calibration
     click.echo(
-        f"\nlanguage model {calibration.model_reported}: asked about {found.asked} of {found.left_open} texts, {found.tokens:,} tokens"
+        f"\nlanguage model {shown(calibration.model_reported)}: asked about {found.asked} of {found.left_open} texts, {found.tokens:,} tokens"
     )
     if found.stopped:
         click.echo(f"  stopped, since {found.stopped}")

@@ -27,8 +27,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Held-out answers of one kind. `lost` are those of the wrong ones that would do harm: for AGREE all, since the encoder abstained; else
-    those where the encoder's first candidate was right."""
+    """Held-out answers of one kind. `lost` are those of the wrong ones that would do harm: all that name an intent, since the encoder
+    abstained; of NONE those where the encoder's first candidate was right, which the caller could have been asked about."""
 
     right: int = 0
     wrong: int = 0
@@ -129,11 +129,13 @@ def _tail(hits: int, misses: int, share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One held-out text that was asked about: its true intent, the encoder's first candidate, the model's choice. None: about no intent."""
+    """One held-out text that was asked about: its true intent, the encoder's first candidate, the model's choice. None: about no intent.
+    `outside`: the encoder took it for out of scope."""
 
     truth: str | None
     first: str
     chosen: str | None
+    outside: bool = False
 
 
 def kind_of(first: str, chosen: str | None) -> Kind:
@@ -146,8 +148,10 @@ def measure(observed: Iterable[Observed], model_reported: str, prompt_digest: st
     """None of these is right only for a text about no intent: that the right one was not offered does not make it out of scope."""
     counts = dict.fromkeys(Kind, Measured())
     for each in observed:
+        if each.outside and each.chosen is None:
+            continue  # that is what the encoder had said: no gain, and no harm
         kind, right = kind_of(each.first, each.chosen), each.chosen == each.truth
-        lost = not right and (kind is Kind.AGREE or each.first == each.truth)
+        lost = not right and (kind is not Kind.NONE or each.first == each.truth)
         before = counts[kind]
         counts[kind] = Measured(before.right + right, before.wrong + (not right), before.lost + lost)
     return LlmCalibration(model_reported, prompt_digest, catalog_digest, counts[Kind.AGREE], counts[Kind.DISAGREE], counts[Kind.NONE])

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from embeddings.labelled import Labelled
 from embeddings.ports import Progress
+from router.decision import Status
 from router.errors import ClassifierError, ConfigError
 from router.ports import Clock
 from router.stages.classification import Cascade
@@ -62,7 +63,7 @@ async def measured(
         stopped = _stop(asked, most, spending.tokens, tokens, in_a_row, failed)
         if stopped:
             break
-        scored, _ = await cascade.tiers_say(text)
+        scored, judged = await cascade.tiers_say(text)
         asked += 1
         progress("ask", asked, min(most, len(chosen)))
         try:
@@ -73,8 +74,13 @@ async def measured(
             continue
         in_a_row = 0
         versions.add(choice.model)
-        observed.append(Observed(intent, scored.candidates[0].intent, choice.intent))
+        observed.append(Observed(intent, scored.candidates[0].intent, choice.intent, judged.status is Status.OUT_OF_SCOPE))
     return Measurement(_calibration(workspace, observed, versions, failed), len(chosen), asked, dict(failed), spending.tokens, stopped)
+
+
+def shown(version: str) -> str:
+    """What a server says of itself, for a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in version[:200])
 
 
 def _unbounded(workspace: Workspace) -> Workspace:
@@ -105,5 +111,7 @@ def _calibration(workspace: Workspace, observed: list[Observed], versions: set[s
     if "" in versions:
         raise ConfigError("The server does not say which version of the model answers, so no measurement can be bound to one.")
     if len(versions) > 1:
-        raise ConfigError(f"The server answered with several versions of the model ({', '.join(sorted(versions))}); name one.")
+        raise ConfigError(
+            f"The server answered with several versions of the model ({', '.join(shown(version) for version in sorted(versions))}); name one."
+        )
     return measure(observed, versions.pop(), asked_digest(workspace), workspace.digests.catalog)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from router.stages.llm_calibration import LlmCalibration, Measured
 from router.wiring.llm import asked_digest
 from router.workspace import parse, read
 from tests.contract.llm_server import MODEL, LlmServer, serving
-from tests.e2e.running import Lockgate, prepared
+from tests.e2e.running import Lockgate, cli, prepared
 from tests.e2e.yard import load, save
 
 pytestmark = pytest.mark.skipif(find_spec("litellm") is None, reason="The language model tier needs litellm: pip install 'lockgate[llm]'.")
@@ -145,6 +147,23 @@ async def test_personal_data_stays_here(asking: Lockgate) -> None:
         status, _ = await told(asking, f"{UNSURE}, ann@example.org")
     assert status == 200
     assert "ann@example.org" not in json.dumps(server.asked)
+
+
+async def test_what_tune_measures_is_what_counts(asking: Lockgate, tmp_path: Path) -> None:
+    """A model that was right about each of some texts left open is written down as a gain, and the file fits; nothing else is asked."""
+    folder = tmp_path / "yard"
+    shutil.copytree(asking.yard.folder, folder, ignore=shutil.ignore_patterns("state", "*.log"))
+    texts = [f"{UNSURE}, {word}" for word in ("one", "two", "three", "four", "five", "six")]
+    (folder / "texts.csv").write_text("split,text,intent\n" + "".join(f'val,"{text}",pay\n' for text in texts))
+    place = ("--config", str(folder), "--data", str(folder / "texts.csv"))
+    async with model(asking, content=choosing("pay")) as server:
+        done = await asyncio.to_thread(cli, "tune", *place, "--llm", "val", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)["llm"]
+    assert (report["asked"], len(server.asked), report["tokens"]) == (6, 6, 6 * 128)
+    found = LlmCalibration.from_json((folder / "llm.json").read_bytes())
+    assert (found.model_reported, found.may_override) == (MODEL, True)
+    assert (await asyncio.to_thread(cli, "tune", *place, "--llm", "val", "--check")).returncode == 0
 
 
 async def test_the_model_s_use_is_counted(asking: Lockgate) -> None:

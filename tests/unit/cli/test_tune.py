@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from router.cli.main import run
-from router.config.judgement import LlmConfig
 from router.stages.llm_calibration import LlmCalibration
 
 Out = pytest.CaptureFixture[str]
@@ -207,9 +206,16 @@ def test_without_a_stated_risk_there_is_nothing_to_find(workspace: Path, capsys:
     assert "states a risk ('max_error')" in capsys.readouterr().err
 
 
+def test_a_measurement_needs_a_file_before_it_is_paid_for(workspace: Path, data: Path, capsys: Out) -> None:
+    """Nobody is asked where the result would be lost."""
+    llm = LLM.replace(", calibration: llm.json", "")
+    change(workspace / "lockgate.yaml", "max_error: 20%\n", f"max_error: 20%\n  llm: {llm}\n")
+    assert tune(workspace, "--data", str(data), "--llm", "val") == 2
+    assert "'classifier.llm.calibration'" in capsys.readouterr().err
+
+
 def test_a_language_model_s_stale_calibration_is_told(workspace: Path, capsys: Out) -> None:
     """`serve` would leave the model out; CI says so beforehand."""
-    assert LlmConfig.model_fields["calibration"].default is None
     change(workspace / "lockgate.yaml", "max_error: 20%\n", f"max_error: 20%\n  llm: {LLM}\n")
     (workspace / "llm.json").write_bytes(LlmCalibration("m@1", "another prompt", "c").to_json())
     assert tune(workspace, "--check") == 1

@@ -76,7 +76,8 @@ def test_a_bound_is_never_over_the_share(hits: int, misses: int) -> None:
 
 
 def test_held_out_answers_are_counted_by_kind() -> None:
-    """Agreeing wrongly always does harm; another wrong answer only where the encoder's first candidate was right."""
+    """A wrong intent always does harm, since there was none before; a wrong none of these only where the encoder's first candidate was
+    right. None of these for what the encoder took for out of scope already is neither a gain nor a loss."""
     observed = [
         Observed("pay", "pay", "pay"),
         Observed("pay", "cancel", "cancel"),
@@ -86,9 +87,12 @@ def test_held_out_answers_are_counted_by_kind() -> None:
         Observed(None, "cancel", None),
         Observed("refund", "cancel", None),
         Observed("cancel", "cancel", None),
+        Observed(None, "cancel", None, outside=True),
+        Observed("cancel", "cancel", None, outside=True),
+        Observed(None, "cancel", "cancel", outside=True),
     ]
     found = measure(observed, "m", "p", "c")
-    assert [found.of(kind) for kind in Kind] == [Measured(1, 1, 1), Measured(1, 2, 1), Measured(1, 2, 1)]
+    assert [found.of(kind) for kind in Kind] == [Measured(1, 2, 2), Measured(1, 2, 2), Measured(1, 2, 1)]
 
 
 def test_a_file_gives_back_what_was_written() -> None:
