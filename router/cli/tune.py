@@ -230,9 +230,8 @@ def _show_llm(found: Measurement) -> None:
     from router.wiring.llm_measuring import shown
 
     calibration = found.calibration
-    click.echo(
-        f"\nlanguage model {shown(calibration.model_reported)}: asked about {found.asked} of {found.left_open} texts, {found.tokens:,} tokens"
-    )
+    asked = f"asked about {found.asked} of {found.left_open} texts, {found.tokens:,} tokens"
+    click.echo(f"\nlanguage model {shown(calibration.model_reported)}: {asked}")
     if found.stopped:
         click.echo(f"  stopped, since {found.stopped}")
     for code, count in sorted(found.failed.items()):
