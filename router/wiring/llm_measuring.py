@@ -111,7 +111,6 @@ def _calibration(workspace: Workspace, observed: list[Observed], versions: set[s
     if "" in versions:
         raise ConfigError("The server does not say which version of the model answers, so no measurement can be bound to one.")
     if len(versions) > 1:
-        raise ConfigError(
-            f"The server answered with several versions of the model ({', '.join(shown(version) for version in sorted(versions))}); name one."
-        )
+        told = ", ".join(shown(version) for version in sorted(versions))
+        raise ConfigError(f"The server answered with several versions of the model ({told}); name one.")
     return measure(observed, versions.pop(), asked_digest(workspace), workspace.digests.catalog)
