@@ -3,7 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
-.PHONY: demo test check fmt bench docs model clean e2e e2e-llm faults bench-large lock
+TUNE := $(VENV)/.fine-tune
+.PHONY: demo test fine-tune check fmt bench docs model clean e2e e2e-llm faults bench-large lock
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
@@ -17,8 +18,10 @@ e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install
+fine-tune: $(TUNE) model
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BASE): pyproject.toml requirements/base.lock ; @sh requirements/install.sh $(VENV) base && touch $@
+$(TUNE): $(BASE) requirements/fine-tune.lock ; @sh requirements/install.sh $(VENV) fine-tune && touch $@
 $(DEV): $(BASE) requirements/dev.lock ; @sh requirements/install.sh $(VENV) dev && touch $@

@@ -19,10 +19,10 @@ class StaticTier:
 
     async def classify(self, text: str) -> Classification:
         try:
-            found = self._static.model.predict(text)
+            found = self._static.predict(text)
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
-        if not self._static.accepts(found):
+        if found is None:
             return Classification(Status.UNDETERMINED, tier=self.name, reason=UNSURE)
         return answer(self.name, self._static.model, found)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.artefact import Calibration
-from embeddings.numeric import Floats
+from embeddings.numeric import Floats, Labels
 
 MAX_LOST = 0.002  # of all texts about intents: right by the encoder, wrong by the static tier that answered before it
 MAX_LEAKED = 0.02  # of texts about no intent
@@ -35,14 +35,14 @@ class Acceptance:
 
 def acceptance(static: Calibration, encoder: Calibration) -> Acceptance | None:
     """The point with the largest share within both bounds; None where there is none, or where the tiers did not see the same texts."""
-    if len(static.confidences) != len(encoder.confidences) or not len(static.places):
+    places, there, inside = _common(static, encoder)
+    if not len(places):
         return None
-    confidences, right = static.confidences[static.places], static.correct[static.places]
-    other = encoder.correct[static.places]
+    confidences, right, other = static.confidences[places], static.correct[places], encoder.correct[there]
     best: Acceptance | None = None
     for least in np.unique(np.quantile(confidences, np.linspace(0.0, 1.0, STEPS, endpoint=False)).clip(min=LEAST_CONFIDENCE)):
         scope = _scope(static, float(least))
-        taken = (confidences >= least) & (static.in_scope >= scope)
+        taken = (confidences >= least) & (inside >= scope)
         lost = float((taken & other & ~right).mean() - (taken & right & ~other).mean())
         share = float(taken.mean())
         mixed = _share((static.mixed_confidences >= least) & (static.mixed >= scope))
@@ -50,6 +50,15 @@ def acceptance(static: Calibration, encoder: Calibration) -> Acceptance | None:
             leaked = _share((static.outside_confidences >= least) & (static.outside >= scope))
             best = Acceptance(float(least), scope, share, lost, leaked, mixed)
     return best
+
+
+def _common(static: Calibration, encoder: Calibration) -> tuple[Labels, Labels, Floats]:
+    """Texts that both were judged by: where they stand in the one, where in the other, and the static gate's probabilities."""
+    place = {row: number for number, row in enumerate(encoder.rows.tolist())}
+    rows = static.rows[static.places]
+    kept = np.isin(rows, encoder.rows)
+    there = np.array([place[row] for row in rows[kept].tolist()], dtype=np.intp)
+    return static.places[kept], there, static.in_scope[kept]
 
 
 def _scope(static: Calibration, least: float) -> float:

@@ -14,12 +14,13 @@ from embeddings.index import ExampleIndex
 from embeddings.numeric import Floats, Labels
 from embeddings.scope import ScopeGate
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right.
+    """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right;
+    `rows` (n,) which examples these are, or texts where some were set apart.
 
     `in_scope` (m,): the gate's probabilities for held-out examples, `places` (m,) where these stand in `confidences`.
     `outside` (k,) and `outside_confidences` (k,): the same of texts about no intent, where these were `given`, else of intents that a head
@@ -31,6 +32,7 @@ class Calibration:
     gate: ScopeGate
     confidences: Floats
     correct: NDArray[np.bool_]
+    rows: Labels
     in_scope: Floats
     places: Labels
     outside: Floats
@@ -72,6 +74,7 @@ class Artefact:
             "index.offsets": self.index.offsets.astype(np.int64),
             "held_out.confidences": self.calibration.confidences,
             "held_out.correct": self.calibration.correct,
+            "held_out.rows": self.calibration.rows.astype(np.int64),
             "held_out.in_scope": self.calibration.in_scope,
             "held_out.places": self.calibration.places.astype(np.int64),
             "held_out.outside": self.calibration.outside,

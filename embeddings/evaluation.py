@@ -7,20 +7,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
 from embeddings.labelled import Labelled
+from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.numeric import Floats
 from embeddings.operating import OperatingPoint, operating_point
 from embeddings.ports import Encoder, Progress
 from embeddings.prediction import Prediction
+from embeddings.report import AtRisk
 from embeddings.static_encoder import StaticEncoder
 from embeddings.static_model import StaticModel, pair
 
@@ -37,6 +39,14 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True)
+class FineTune:
+    """`base`: directory of the encoder to start from; the tuned one goes below `directory`."""
+
+    base: Path
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the classifier said of each test text: `right` is about the first candidate, whether or not it is accepted."""
 
@@ -48,20 +58,28 @@ class Answers:
     micros: Floats
 
 
-def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progress, static: StaticEncoder | None = None) -> dict[str, Any]:
+def evaluate(
+    splits: Splits,
+    encoder: Encoder,
+    max_error: float,
+    progress: Progress,
+    static: StaticEncoder | None = None,
+    tune: FineTune | None = None,
+) -> dict[str, Any]:
     """The figures, all fractions in 0..1 and times in microseconds. Raises EmbeddingsError where nothing can be trained or measured."""
     if not len(splits.test):
         raise EmbeddingsError("no_test", "The test splits are empty, so there is nothing to measure.")
     data = training_set(splits.train.by_intent, splits.train.background)
     began = time.perf_counter()
-    artefact = _trained(data, splits.calibrate, encoder, progress)
-    model = IntentModel(encoder, artefact)
-    first = pair(IntentModel(static, _trained(data, splits.calibrate, static, progress)), model) if static is not None else None
+    held_out = _held_out(data, splits.calibrate)
+    model, tuned = _trained(data, encoder, held_out, progress, tune)
+    first = pair(_trained(data, static, held_out, progress, None)[0], model) if static is not None else None
     trained_s = time.perf_counter() - began
-    point = operating_point(artefact.calibration, max_error)
+    point = operating_point(model.artefact.calibration, max_error)
     answers = _answers(Asked(first, model), splits.test, progress)
     return {
         **_figures(answers, point),
+        **_curves(answers, point, max_error),
         "operating_point": {"max_error": max_error, "scope": point.scope, "confidence": point.confidence, "coverage": point.coverage},
         "static": None if first is None else asdict(first.acceptance),
         "train_seconds": round(trained_s, 2),
@@ -70,24 +88,35 @@ def evaluate(splits: Splits, encoder: Encoder, max_error: float, progress: Progr
         "train_rows": len(splits.train),
         "calibrate_rows": 0 if splits.calibrate is None else len(splits.calibrate),
         "test_rows": len(splits.test),
-        "encoder_digest": encoder.digest,
-        "model_digest": artefact.digest,
-        "held_out": artefact.report,
+        "encoder_digest": model.encoder_digest,
+        "model_digest": model.digest,
+        "held_out": model.report,
+        "fine_tune": tuned,
     }
 
 
-def _trained(data: TrainingSet, calibrate: Labelled | None, encoder: Encoder, progress: Progress) -> Artefact:
-    fitting = import_module("embeddings.fitting")  # brings scipy
-    held_out = None
-    if calibrate is not None:
-        place = {intent: number for number, intent in enumerate(data.intents)}
-        known = [(text, place[intent]) for text, intent in zip(calibrate.texts, calibrate.intents, strict=True) if intent in place]
-        if not known:
-            raise EmbeddingsError("no_calibration", "The calibration splits have no text about any of the intents that are trained.")
-        texts, labels = zip(*known, strict=True)
-        held_out = fitting.HeldOut(texts, np.array(labels, dtype=np.intp), tuple(calibrate.background))
-    artefact: Artefact = fitting.fit(data, encoder, progress, held_out)
-    return artefact
+def _held_out(data: TrainingSet, calibrate: Labelled | None) -> Any:
+    """A HeldOut, or None where cross-validation takes its place."""
+    if calibrate is None:
+        return None
+    place = {intent: number for number, intent in enumerate(data.intents)}
+    known = [(text, place[intent]) for text, intent in zip(calibrate.texts, calibrate.intents, strict=True) if intent in place]
+    if not known:
+        raise EmbeddingsError("no_calibration", "The calibration splits have no text about any of the intents that are trained.")
+    texts, labels = zip(*known, strict=True)
+    return import_module("embeddings.fitting").HeldOut(texts, np.array(labels, dtype=np.intp), tuple(calibrate.background))
+
+
+def _trained(
+    data: TrainingSet, encoder: Encoder, held_out: Any, progress: Progress, tune: FineTune | None
+) -> tuple[IntentModel, dict[str, Any]]:
+    """The model, and what is to be said about fine-tuning."""
+    if tune is None:
+        fitted = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress, held_out)  # brings scipy
+        return IntentModel(encoder, fitted.artefact), {"done": False}
+    found = import_module("embeddings.fine_tuning.training").fit_best(data, encoder, tune.base, tune.directory, progress, held_out)
+    told = {"frozen_accuracy": found.frozen_accuracy, "tuned_accuracy": found.tuned_accuracy, "held_out": found.held_out}
+    return IntentModel(found.fitted.encoder, found.fitted.artefact), {"done": found.directory is not None, **told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +128,8 @@ class Asked:
 
     def predict(self, text: str) -> tuple[str, Prediction]:
         if self.static is not None:
-            found = self.static.model.predict(text)
-            if self.static.accepts(found):
+            found = self.static.predict(text)
+            if found is not None:
                 return "static", found
         return "encoder", self.encoder.predict(text)
 
@@ -151,6 +180,21 @@ def _figures(answers: Answers, point: OperatingPoint) -> dict[str, Any]:
         "tier_share": _shares(answers.tiers),
         "static_share": {"in_scope": _share(static, inside), "oos": _share(static, outside)},
         "latency_us": _latency(answers.micros),
+    }
+
+
+def _curves(answers: Answers, point: OperatingPoint, max_error: float) -> dict[str, Any]:
+    """What is drawn. Reliability is of texts about intents; for the other curve an accepted text about none is a wrong one, and `chosen` is
+    what the operating point comes to on these texts, whose bound was proved on others."""
+    curves = import_module("embeddings.curves")
+    passed, right = answers.scopes >= point.scope, answers.right & answers.inside
+    accepted = passed & (answers.confidences >= (2.0 if point.confidence is None else point.confidence))
+    taken, wrong = int(accepted.sum()), int((accepted & ~right).sum())
+    chosen = AtRisk(max_error, point.confidence, taken / len(passed), taken, wrong, None, None)
+    return {
+        "reliability": [asdict(each) for each in curves.reliability(answers.confidences[answers.inside], answers.right[answers.inside])],
+        "risk_coverage": [asdict(each) for each in curves.risk_coverage(answers.confidences[passed], right[passed], len(passed))],
+        "chosen": asdict(chosen),
     }
 
 

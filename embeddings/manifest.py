@@ -16,12 +16,15 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an encoder directory holds: `files` maps each name to its sha256 in hex."""
+    """What an encoder directory holds: `files` maps each name to its sha256 in hex. `weights`: the sha256 of the float weights it was made
+    from, where it says so; `examples`: the digest of the training set that it was fine-tuned for, None for an encoder that was not."""
 
     name: str
     dimensions: int
     max_tokens: int
     files: dict[str, str]
+    weights: str | None = None
+    examples: str | None = None
 
     @property
     def digest(self) -> str:
@@ -73,4 +76,6 @@ def _parse(content: dict[str, Any]) -> Manifest:
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
         raise ValueError(f"no digest for {', '.join(missing)}")
-    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files)
+    weights = content.get("source", {}).get("weights_sha256")
+    examples = content["fine_tuned"]["examples"] if "fine_tuned" in content else None
+    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files, weights, examples)

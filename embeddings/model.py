@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from embeddings import storage, thresholds
 from embeddings.artefact import Artefact
 from embeddings.errors import EmbeddingsError
+from embeddings.passages import clearest, passages
 from embeddings.ports import Encoder, Vector
 from embeddings.prediction import Candidate, Prediction
 from embeddings.scoring import score
@@ -33,6 +34,11 @@ class IntentModel:
         return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
 
     def predict(self, text: str) -> Prediction:
+        parts = passages(text)
+        whole = self._predict_one(text)
+        return clearest(whole, [self._predict_one(part) for part in parts]) if parts else whole
+
+    def _predict_one(self, text: str) -> Prediction:
         started = perf_counter_ns()
         vector = self.encoder.encode_one(text)
         embedded = perf_counter_ns()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embeddings.artefact import Calibration
-from embeddings.tuning import crossed, find
+from embeddings.proving import crossed, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,6 @@ class OperatingPoint:
 
 
 def operating_point(calibration: Calibration, max_error: float) -> OperatingPoint:
-    """See `tuning.crossed` for what counts as wrong."""
+    """See `proving.crossed` for what counts as wrong."""
     found = find(crossed(calibration, calibration.scope_point), max_error)
     return OperatingPoint(calibration.scope_point, found.confidence, found.coverage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from embeddings.folds import intent_groups
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex, build_index
+from embeddings.material import Encoded, Lesson
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order
 from embeddings.ports import Matrix
@@ -30,15 +31,16 @@ CONFIDENCE = FEATURES.index("log_top_probability")
 
 @dataclass(frozen=True, slots=True)
 class ScopeTraining:
-    """vectors (n, d), labels (n,), background (m, d); folds (n,) with as many folds as intent_groups has groups, -1 for what is never held
-    out (names). `strength` and `temperature` are those of the head the gate is for; `two_in_one`: see `gate_of`.
+    """labels (n,), of which the first `examples` are no names; folds (n,) of as many as intent_groups has groups, -1 for what is never held
+    out; `encoded`: for each group that is held back, by an encoder that had its `scope_lesson`; there may be fewer than groups. `strength`
+    and `temperature` are those of the head the gate is for; `two_in_one`: see `gate_of`.
     """
 
     intents: tuple[str, ...]
-    vectors: Matrix
     labels: Labels
+    examples: int
     folds: Labels
-    background: Matrix
+    encoded: Sequence[Encoded]
     strength: float
     temperature: float
     two_in_one: bool = False
@@ -77,8 +79,7 @@ class TrainedGate:
 
 def train_gate(data: ScopeTraining, progress: Callable[[int, int], None]) -> TrainedGate:
     groups = intent_groups(data.intents)
-    total = int(groups.max()) + 1
-    observed = in_order(lambda fold: _observe_fold(data, groups, fold, total), range(total), progress)
+    observed = in_order(lambda fold: _observe_fold(data, groups, fold), range(len(data.encoded)), progress)
     return gate_of(
         Observed(
             np.concatenate([fold.known for fold in observed]),
@@ -148,20 +149,27 @@ def _weights(known: int, unknown: int, background: int) -> Floats:
     return np.concatenate([np.full(count, weight / max(count, 1)) for count, weight in groups])
 
 
-def _observe_fold(data: ScopeTraining, groups: Labels, fold: int, total: int) -> Observed:
+def scope_lesson(intents: tuple[str, ...], labels: Labels, folds: Labels, background: int, fold: int) -> Lesson:
+    """Without one group of intents, one fold of the examples of all others, and a part of the background."""
+    groups = intent_groups(intents)
+    return Lesson((groups[labels] != fold) & (folds != fold), np.arange(background) % (int(groups.max()) + 1) != fold)
+
+
+def _observe_fold(data: ScopeTraining, groups: Labels, fold: int) -> Observed:
+    encoded = data.encoded[fold]
+    lesson = scope_lesson(data.intents, data.labels, data.folds, len(encoded.background), fold)
     outside = groups[data.labels] == fold
     held = ~outside & (data.folds == fold)
-    kept = ~outside & ~held
+    kept, others = lesson.texts, lesson.background
     renumbered, labels = np.unique(data.labels[kept], return_inverse=True)
     intents = tuple(data.intents[row] for row in renumbered)
-    others = np.arange(len(data.background)) % total != fold
-    vectors, rows = with_background(data.vectors[kept], labels, data.background[others], len(intents))
+    vectors, rows = with_background(encoded.vectors[kept], labels, encoded.background[others], len(intents))
     fitted = fit_softmax(vectors, rows, int(rows.max()) + 1, data.strength)
     head = LinearHead(fitted.weights, fitted.bias.astype(np.float32), intents)
-    index = build_index(data.vectors[kept], labels, len(intents))
-    unseen = outside & (data.folds >= 0)
-    mixed = mixtures(data.vectors[held], data.labels[held])
-    parts = (data.vectors[held], data.vectors[unseen], data.background[~others], mixed)
+    index = build_index(encoded.vectors[kept], labels, len(intents))
+    unseen = outside & (np.arange(len(data.labels)) < data.examples)
+    mixed = mixtures(encoded.vectors[held], data.labels[held])
+    parts = (encoded.vectors[held], encoded.vectors[unseen], encoded.background[~others], mixed)
     known, unknown, background, sums = (features(head, index, data.temperature, part) for part in parts)
     return Observed(known, np.flatnonzero(held), unknown, background, sums)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from embeddings.acceptance import Acceptance, acceptance
 from embeddings.errors import EmbeddingsError
 from embeddings.model import IntentModel
+from embeddings.passages import passages
 from embeddings.prediction import Prediction
 from embeddings.static_encoder import StaticEncoder
 
@@ -17,6 +18,13 @@ from embeddings.static_encoder import StaticEncoder
 class StaticModel:
     model: IntentModel
     acceptance: Acceptance
+
+    def predict(self, text: str) -> Prediction | None:
+        """None for what is the encoder's to answer: what the tier is not sure of, and long texts, whose words add up to nothing."""
+        if passages(text):
+            return None
+        found = self.model.predict(text)
+        return found if self.accepts(found) else None
 
     def accepts(self, found: Prediction) -> bool:
         """Confidence alone would let through a quarter of what is about no intent."""

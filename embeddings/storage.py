@@ -99,6 +99,7 @@ def _calibration(settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> C
         gate=gate,
         confidences=arrays["held_out.confidences"],
         correct=arrays["held_out.correct"],
+        rows=arrays["held_out.rows"].astype(np.intp),
         in_scope=arrays["held_out.in_scope"],
         places=arrays["held_out.places"].astype(np.intp),
         outside=arrays["held_out.outside"],

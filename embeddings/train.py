@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embeddings import storage
 from embeddings.artefact import Artefact
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
+from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder, Progress
+from embeddings.report import Report
+from embeddings.report_storage import load_report, save_report
 
-__all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "silent", "train"]
+if TYPE_CHECKING:
+    from embeddings.reporting import Judged
+
+__all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "report_of", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -31,7 +38,7 @@ def train(
     progress: Progress = silent,
 ) -> IntentModel:
     """`out_of_scope`: optional texts about no intent. Raises EmbeddingsError where no usable model can come of it."""
-    return _train(training_set(examples, out_of_scope), encoder, progress)
+    return _trained(training_set(examples, out_of_scope), encoder, progress)[0]
 
 
 def load_or_train(
@@ -40,8 +47,10 @@ def load_or_train(
     out_of_scope: Sequence[str],
     encoder: Encoder,
     progress: Progress = silent,
+    reports: Path | None = None,
 ) -> IntentModel:
-    """The model for these inputs from `cache`, trained and saved there at first; refused when altered."""
+    """The model for these inputs from `cache`, trained and saved there at first; refused when altered. What training finds out about the
+    examples is saved in the directory `reports`."""
     data = training_set(examples, out_of_scope)
     folder = cache / _cache_key(data, encoder)
     found = [path for path in folder.glob("[0-9a-f]*") if path.is_dir()]
@@ -49,7 +58,9 @@ def load_or_train(
         raise EmbeddingsError("model_altered", f"{folder} holds several models for one training; delete it.")
     if found:
         return IntentModel(encoder, _for_inputs(storage.load(found[0]), data, found[0]))
-    model = _train(data, encoder, progress)
+    model, judged = _trained(data, encoder, progress)
+    if reports is not None:
+        _report(model, judged, reports)
     model.save(folder)
     return model
 
@@ -57,6 +68,29 @@ def load_or_train(
 def inputs_digest(examples_digest: str, encoder_digest: str) -> str:
     """Of all that a training depends on. The model itself may differ by a rounding between two kinds of processors, this does not."""
     return digest_of({"examples": examples_digest, "encoder": encoder_digest, "training_version": TRAINING_VERSION})
+
+
+def report_of(
+    model: IntentModel,
+    examples: Mapping[str, Sequence[str]],
+    out_of_scope: Sequence[str],
+    reports: Path,
+    progress: Progress = silent,
+) -> Report:
+    """The model's report from the directory `reports`, made again from the examples where it is gone. Raises EmbeddingsError for one that
+    was altered."""
+    found = load_report(reports, model.digest)
+    if found is not None:
+        return found
+    data = training_set(examples, out_of_scope)
+    judged = import_module("embeddings.fitting").judge(data, model.encoder, model.report["strength"], progress)
+    return _report(model, judged, reports)
+
+
+def _report(model: IntentModel, judged: Judged, reports: Path) -> Report:
+    report: Report = import_module("embeddings.reporting").make_report(model.digest, judged)
+    save_report(report, reports)
+    return report
 
 
 def _cache_key(data: TrainingSet, encoder: Encoder) -> str:
@@ -69,7 +103,7 @@ def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:
     return artefact
 
 
-def _train(data: TrainingSet, encoder: Encoder, progress: Progress) -> IntentModel:
+def _trained(data: TrainingSet, encoder: Encoder, progress: Progress) -> tuple[IntentModel, Judged]:
     # Loaded when something is trained: a worker that finds its model cached is spared 65 MiB of scipy.
-    artefact: Artefact = import_module("embeddings.fitting").fit(data, encoder, progress)
-    return IntentModel(encoder, artefact)
+    fitted = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress)
+    return IntentModel(encoder, fitted.artefact), fitted.judged(data)

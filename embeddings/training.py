@@ -17,8 +17,6 @@ from embeddings.ports import Matrix
 # Run to convergence: scikit-learn's default tolerance stops two points short on CLINC150, below 1e-5 nothing is gained.
 GRADIENT_TOLERANCE = 1e-5
 MAX_ITERATIONS = 2000
-# A loss this close to the best is as good; then the stronger ridge, since real requests differ from examples.
-IMMATERIAL = 1.02
 # Inverse strength of the ridge, in the units of a summed loss.
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
 # With so many examples one fold tells the strengths apart as well as all of them do, at a fifth of the cost.
@@ -88,17 +86,17 @@ def _objective(vectors: Matrix, labels: Labels, classes: int, strength: float) -
 
 
 def cross_validate(
-    vectors: Matrix,
+    by_fold: Sequence[Matrix],
     labels: Labels,
     classes: int,
     folds: NDArray[np.intp],
     strengths: Sequence[float],
     progress: Callable[[int, int], None],
 ) -> OutOfFold:
-    """The lowest strength whose calibrated out-of-fold loss is as good as the best.
+    """The strength with the lowest calibrated out-of-fold loss.
 
-    `folds`: fold of each example, -1 for never held out. Labels from `classes` on are background: learnt, and never scored. `progress` gets
-    the fits done and all there are.
+    `by_fold`: for each fold the vectors (n, d) by an encoder that did not see what it holds out. `folds`: fold of each example, -1 for
+    never held out. Labels from `classes` on are background: learnt, and never scored. `progress` gets the fits done and all there are.
     """
     if not strengths:
         raise ValueError("cross-validation needs at least one strength")
@@ -110,12 +108,12 @@ def cross_validate(
 
     def held_out_logits(job: tuple[float, int]) -> Floats:
         strength, fold = job
-        seen = folds != fold
+        seen, vectors = folds != fold, by_fold[fold]
         return fit_softmax(vectors[seen], labels[seen], columns, strength).logits(vectors[~seen])[:, :classes]
 
     jobs = [(strength, fold) for strength in strengths for fold in first]
     scored = dict(zip(jobs, in_order(held_out_logits, jobs, lambda done, _: progress(done, total)), strict=True))
-    chosen = _choose([_joined(scored, strength, first, folds, classes) for strength in strengths], labels)
+    chosen = choose([_joined(scored, strength, first, folds, classes) for strength in strengths], labels)
     more = [(chosen.strength, fold) for fold in rest]
     scored |= zip(more, in_order(held_out_logits, more, lambda done, _: progress(len(jobs) + done, total)), strict=True)
     return _joined(scored, chosen.strength, numbers, folds, classes)
@@ -131,10 +129,9 @@ def _joined(
     return OutOfFold(strength, rows, logits[rows])
 
 
-def _choose(candidates: Sequence[OutOfFold], labels: Labels) -> OutOfFold:
-    losses = [_calibrated_loss(candidate.logits, labels[candidate.rows]) for candidate in candidates]
-    good = [candidate for candidate, loss in zip(candidates, losses, strict=True) if loss <= min(losses) * IMMATERIAL]
-    return min(good, key=lambda candidate: candidate.strength)
+def choose(candidates: Sequence[OutOfFold], labels: Labels) -> OutOfFold:
+    """The one with the lowest calibrated loss."""
+    return min(candidates, key=lambda candidate: (_calibrated_loss(candidate.logits, labels[candidate.rows]), candidate.strength))
 
 
 def _calibrated_loss(logits: Floats, labels: Labels) -> float:

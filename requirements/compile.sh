@@ -7,3 +7,4 @@ pin() { "$venv/bin/uv" pip compile -q --universal --generate-hashes --no-header 
 pin pyproject.toml -o requirements/base.lock
 pin pyproject.toml --group test --group check -c requirements/base.lock -o requirements/dev.lock
 pin model/requirements.in -o requirements/model.lock
+pin --no-deps requirements/fine-tune.in -c requirements/dev.lock -o requirements/fine-tune.lock

@@ -9,6 +9,7 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 echo "installing the pinned packages of requirements/$what.lock"
 pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+if [ "$what" = fine-tune ]; then pip "torch==2.13.0"; pip --no-deps --require-hashes -r requirements/fine-tune.lock; exit; fi
 pip --require-hashes -r "requirements/$what.lock"
 if [ "$what" = dev ]; then pip --no-deps --ignore-requires-python --require-hashes -r requirements/conformance.lock; fi
 pip --no-deps --editable .

@@ -6,12 +6,14 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from router.catalog import utterances
+from router.catalog import OutOfScope, utterances
 from router.catalog_checks import Parts
 from router.faults import Document, Fault, Loc
+from router.validation import validate
 from router.yaml_source import decode
 
 OUT_OF_SCOPE = "out_of_scope"
+BACKGROUND = "(out of scope)"  # the owner of what is about no intent
 MAX_CHARS = 2000
 
 
@@ -35,6 +37,20 @@ class Source:
 def beside(catalog_file: str, path: str) -> str:
     """A path in the catalog, relative to the workspace."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(catalog_file), path))
+
+
+def sources_of(catalog: Parts) -> list[Source]:
+    """Every intent's, then what is about none."""
+    file = catalog.document.file
+    sources = [
+        Source(name, ("intents", name), intent.examples, intent.examples_file and beside(file, intent.examples_file))
+        for name, intent in catalog.intents.items()
+    ]
+    outside, _ = validate(OutOfScope, catalog.document, (OUT_OF_SCOPE,), catalog.document.value.get(OUT_OF_SCOPE) or {})
+    if outside is not None:
+        named = outside.examples_file and beside(file, outside.examples_file)
+        sources.append(Source(BACKGROUND, (OUT_OF_SCOPE,), outside.examples, named))
+    return sources
 
 
 def read_sources(document: Document, sources: list[Source], files: Mapping[str, bytes]) -> tuple[dict[str, list[Utterance]], list[Fault]]:

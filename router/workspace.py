@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.catalog import Catalog, Intent, OutOfScope
+from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
 from router.errors import ConfigError
@@ -21,7 +21,7 @@ from router.snapshot import Snapshot, digest, policy_data_file, policy_files, re
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
-from router.utterances import OUT_OF_SCOPE, Source, Utterance, beside, check_trainable, check_utterances, read_sources
+from router.utterances import BACKGROUND, Utterance, beside, check_trainable, check_utterances, read_sources, sources_of
 from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
 
@@ -83,7 +83,8 @@ class _Parser:
             raise self._error()
         catalog_document, catalog = self._document(catalog_file, Catalog)
         pieces = parts(catalog_document)
-        utterances = self._utterances(catalog_file, pieces)
+        utterances, faults = read_sources(pieces.document, sources_of(pieces), self._snapshot.files)
+        self._faults += faults
         destinations = self._destinations(pieces)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
@@ -112,19 +113,6 @@ class _Parser:
         value, faults = validate(model, document, value={} if document.value is None else document.value)
         self._faults += faults
         return document, value
-
-    def _utterances(self, catalog_file: str, pieces: Parts) -> dict[str, list[Utterance]]:
-        sources = [
-            Source(name, ("intents", name), intent.examples, intent.examples_file and beside(catalog_file, intent.examples_file))
-            for name, intent in pieces.intents.items()
-        ]
-        outside, _ = validate(OutOfScope, pieces.document, (OUT_OF_SCOPE,), pieces.document.value.get(OUT_OF_SCOPE) or {})
-        if outside is not None:
-            file = outside.examples_file and beside(catalog_file, outside.examples_file)
-            sources.append(Source("(out of scope)", (OUT_OF_SCOPE,), outside.examples, file))
-        found, faults = read_sources(pieces.document, sources, self._snapshot.files)
-        self._faults += faults
-        return found
 
     def _destinations(self, pieces: Parts) -> dict[str, BaseModel]:
         found = (
@@ -265,7 +253,7 @@ def _same_prefix(document: Document, config: Config) -> Iterator[Fault]:
 def with_examples(catalog: Catalog, utterances: Mapping[str, list[Utterance]]) -> Catalog:
     texts = {owner: tuple(utterance.text for utterance in found) for owner, found in utterances.items()}
     intents = {name: intent.model_copy(update={"examples": texts[name]}) for name, intent in catalog.intents.items()}
-    outside = catalog.out_of_scope.model_copy(update={"examples": texts["(out of scope)"]})
+    outside = catalog.out_of_scope.model_copy(update={"examples": texts[BACKGROUND]})
     return catalog.model_copy(update={"intents": intents, "out_of_scope": outside})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -34,8 +35,15 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @click.option(
     "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."
 )
-@click.option("--fine-tune", type=click.Choice(["none", "auto"]), default="none", show_default=True, help="Whether to adapt the encoder.")
+@click.option(
+    "--fine-tune",
+    type=click.Choice(["none", "auto"]),
+    default="none",
+    show_default=True,
+    help="Adapt the encoder to the training splits, where held-out texts say that it pays.",
+)
 @click.option("--encoder", type=click.Path(path_type=Path), help="Directory of another ONNX encoder than the installed one.")
+@click.option("--pictures", type=click.Path(path_type=Path), metavar="DIR", help="Draw reliability and risk-coverage as SVG into it.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON to this file.")
 def evaluate(
     data: Path,
@@ -47,6 +55,7 @@ def evaluate(
     max_error: float,
     fine_tune: str,
     encoder: Path | None,
+    pictures: Path | None,
     out: Path | None,
 ) -> None:
     """Train on some splits of a file, calibrate on others, and measure on a third lot.
@@ -58,13 +67,15 @@ def evaluate(
 
     used = _usable(tiers)
     try:
-        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder, "static" in used)
+        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder, "static" in used, fine_tune)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     asked = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test, "max_error": max_error}
-    figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, "done": False}, "asked": asked}
+    figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, **figures["fine_tune"]}, "asked": asked}
     if out is not None:
         _write(out, figures, asked)
+    if pictures is not None:
+        _draw(pictures, figures)
     _show(figures)
 
 
@@ -89,8 +100,9 @@ def _measure(
     max_error: float,
     encoder: Path | None,
     static: bool,
+    fine_tune: str,
 ) -> dict[str, Any]:
-    from embeddings.evaluation import Splits
+    from embeddings.evaluation import FineTune, Splits
     from embeddings.evaluation import evaluate as measure
     from embeddings.labelled import read_splits, select
     from embeddings.minilm import minilm_directory
@@ -101,8 +113,18 @@ def _measure(
     chosen = Splits(select(splits, train), select(splits, calibrate) if calibrate else None, select(splits, test))
     folder = minilm_directory() if encoder is None else encoder
     loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if static else None
-    with progress_bars() as progress:
-        return measure(chosen, loaded, max_error, progress, first)
+    with progress_bars() as progress, TemporaryDirectory(prefix="lockgate-eval-") as aside:
+        tune = FineTune(folder, Path(aside)) if fine_tune == "auto" and _can_fine_tune() else None
+        return measure(chosen, loaded, max_error, progress, first, tune)
+
+
+def _can_fine_tune() -> bool:
+    from embeddings.fine_tuning.published import missing
+
+    lacking = missing()
+    if lacking is not None:
+        click.echo(f"{lacking} The encoder is measured as it is.", err=True)
+    return lacking is None
 
 
 def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -114,6 +136,24 @@ def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
             runs.write(json.dumps(line) + "\n")
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}.") from error
+
+
+def _draw(folder: Path, figures: dict[str, Any]) -> None:
+    from embeddings.report import Accepted, AtRisk, Bin
+    from router.cli.markup import svg
+    from router.cli.pictures import reliability_diagram, risk_coverage_curve
+
+    points = [Accepted(**each) for each in figures["risk_coverage"]]
+    drawn = {
+        "reliability.svg": reliability_diagram([Bin(**each) for each in figures["reliability"]]),
+        "risk-coverage.svg": risk_coverage_curve(points, AtRisk(**figures["chosen"])),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in drawn.items():
+            (folder / name).write_text(svg(picture), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
 SHOWN = {

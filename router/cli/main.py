@@ -22,6 +22,7 @@ COMMANDS = {
     "keys": ("router.cli.keys:keys", "Create, list and revoke API keys."),
     "schema": ("router.cli.schema:schema", "Print the JSON Schema of the configuration or the catalog."),
     "model": ("router.cli.model:model", "Show and check the encoder."),
+    "catalog": ("router.cli.catalog:catalog", "Find what would make a catalog classify worse than it could."),
     "train": ("router.cli.train:train", "Train and calibrate the classifier from the catalog."),
     "tune": ("router.cli.tune:tune", "Find thresholds for stated risks; measure a language model."),
     "eval": ("router.cli.eval:evaluate", "Measure the classifier on labelled texts."),

@@ -7,12 +7,16 @@ from pathlib import Path
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
 from embeddings.errors import EmbeddingsError
+from embeddings.examples import training_set
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
+from embeddings.report import Report
+from embeddings.report_storage import save_report
 from embeddings.static_encoder import TABLE, StaticEncoder
 from embeddings.static_model import StaticModel, load_beside, save_beside
-from embeddings.train import Progress, load_or_train, silent
+from embeddings.train import Progress, load_or_train, report_of, silent
+from embeddings.tuned import model_with
 from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
 from router.errors import ConfigError
 from router.registry import ADAPTERS
@@ -42,27 +46,53 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     """Where the model trained from this catalog is; trained now if it is not there yet. None for a catalog without intents."""
     if not any(intent.examples for intent in workspace.catalog.intents.values()):
         return None
-    examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
+    examples, outside = examples_of(workspace)
     cache = workspace.path(workspace.config.state) / "models"
+    models = cache / "by-digest"
     try:
-        model = load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, load_encoder(workspace), progress)
-        path = model.save(cache / "by-digest")
+        encoder, directory = load_encoder(workspace), encoder_directory(workspace)
+        tuned = model_with(directory, training_set(examples, outside)) if directory is not None else None
+        if tuned is not None:
+            model = IntentModel(encoder, tuned.artefact)
+            save_report(tuned.report, models)
+        else:
+            model = load_or_train(cache, examples, outside, encoder, progress, models)
+        path = model.save(models)
         static = static_encoder(workspace)
         if static is not None:
             told = lambda step, done, total: progress(f"static: {step}", done, total)  # noqa: E731  # the same steps once more
-            save_beside(path, load_or_train(cache, examples, workspace.catalog.out_of_scope.examples, static, told))
+            save_beside(path, load_or_train(cache, examples, outside, static, told))
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     return path
 
 
+def load_training_report(workspace: Workspace, model: IntentModel, path: Path, progress: Progress = silent) -> Report:
+    """What training the model in `path` found out about the catalog's examples. Raises ConfigError."""
+    try:
+        return report_of(model, *examples_of(workspace), path.parent, progress)
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def examples_of(workspace: Workspace) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Those of each intent that has any, and those that are about none."""
+    catalog = workspace.catalog
+    return {name: intent.examples for name, intent in catalog.intents.items() if intent.examples}, catalog.out_of_scope.examples
+
+
 def static_encoder(workspace: Workspace) -> StaticEncoder | None:
     """None where it is switched off, or the encoder has no table of token vectors beside it."""
+    directory = encoder_directory(workspace) if workspace.config.classifier.static else None
+    return StaticEncoder(directory) if directory is not None and (directory / TABLE).is_file() else None
+
+
+def encoder_directory(workspace: Workspace) -> Path | None:
+    """Where the encoder's files are; None for one that is no directory of ours."""
     settings = workspace.encoder
-    if not workspace.config.classifier.static or not isinstance(settings, MinilmEncoder):
-        return None
-    directory = workspace.path(settings.directory) if isinstance(settings, OnnxEncoderSettings) else minilm_directory()
-    return StaticEncoder(directory) if (directory / TABLE).is_file() else None
+    if isinstance(settings, OnnxEncoderSettings):
+        return workspace.path(settings.directory)
+    return minilm_directory() if isinstance(settings, MinilmEncoder) else None
 
 
 def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticModel | None:

@@ -12,13 +12,13 @@ from embeddings.examples import training_set
 from embeddings.labelled import Labelled
 from embeddings.model import IntentModel
 from embeddings.ports import Progress
+from embeddings.proving import Accepted, crossed, find
 from embeddings.train import inputs_digest
-from embeddings.tuning import Accepted, crossed, find
 from router.errors import ConfigError
 from router.ports import Tier
 from router.stages.classification import Thresholds, normalise
 from router.stages.tuned import Entry, Tuned
-from router.wiring.encoder import load_encoder
+from router.wiring.encoder import examples_of, load_encoder
 from router.wiring.stages import refuse_other_training
 from router.workspace import Workspace, stated_risk, tuned_settings
 
@@ -119,9 +119,8 @@ def check_encoder(workspace: Workspace) -> None:
     """Raises ConfigError where the reviewed thresholds are not for what would be trained."""
     if workspace.tuned is None:
         return
-    examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
     try:
-        data = training_set(examples, workspace.catalog.out_of_scope.examples)
+        data = training_set(*examples_of(workspace))
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     refuse_other_training(workspace.tuned, data.digest, load_encoder(workspace).digest)

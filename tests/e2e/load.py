@@ -27,10 +27,11 @@ class Load:
 
 
 @contextmanager
-def load(lockgate: Lockgate, callers: int = 4, *, keep: bool = True) -> Iterator[Load]:
-    """Each caller keeps its connection unless told otherwise, and opens another when it breaks."""
+def load(lockgate: Lockgate, callers: int = 4, *, keep: bool = True, words: str | None = None) -> Iterator[Load]:
+    """Each caller keeps its connection unless told otherwise, and opens another when it breaks. `words` are asked instead of a path that
+    says it all."""
     seen, stop = Load(), threading.Event()
-    threads = [threading.Thread(target=_call, args=(lockgate, seen, stop, keep, number)) for number in range(callers)]
+    threads = [threading.Thread(target=_call, args=(lockgate, seen, stop, keep, number, words)) for number in range(callers)]
     for thread in threads:
         thread.start()
     try:
@@ -41,15 +42,18 @@ def load(lockgate: Lockgate, callers: int = 4, *, keep: bool = True) -> Iterator
             thread.join(TIMEOUT_S * 2)
 
 
-def _call(lockgate: Lockgate, seen: Load, stop: threading.Event, keep: bool, caller: int) -> None:
+def _call(lockgate: Lockgate, seen: Load, stop: threading.Event, keep: bool, caller: int, words: str | None) -> None:
     headers = {"authorization": f"Bearer {lockgate.keys['ann']}", "connection": "keep-alive" if keep else "close"}
+    method, body = ("GET", None) if words is None else ("POST", words.encode())
+    if words is not None:
+        headers["content-type"] = "text/plain"
     number = caller * 1_000_000
     connection = http.client.HTTPConnection("127.0.0.1", lockgate.gateway, timeout=TIMEOUT_S)
     try:
         while not stop.is_set():
             number += 1
             try:
-                connection.request("GET", f"/echo/{number}", headers=headers)
+                connection.request(method, f"/{'echo' if words is None else 'say'}/{number}", body, headers)
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException) as error:

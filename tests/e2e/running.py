@@ -163,14 +163,14 @@ class Lockgate:
         return ask(self.ports["upstream"], "GET", path).json
 
 
-def cli(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def cli(*arguments: str, folder: Path | None = None, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lockgate", *arguments],
         cwd=folder,
         env=inherited(environment),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
 

@@ -81,6 +81,66 @@ def test_a_changed_catalog_is_taken_up_under_load(start: START) -> None:
     assert [each["config_digest"] for each in lockgate.system("config_changed")] == [second]
 
 
+def with_words(lockgate: Lockgate, *more: str) -> None:
+    """The catalog with two intents that are told apart by a trained model; `more` are further examples of the first."""
+    path = lockgate.yard.folder / "catalog.yaml"
+    document = load(path)
+    document["routes"]["said"] = {"destination": "service", "path": "/echo/said", "method": "POST"}
+    for intent, verb in (("wander", "walk"), ("dine", "eat")):
+        examples = [f"I want to {verb} {where}" for where in ("now", "at noon", "in the park", "with a friend", "tomorrow", "at home")]
+        examples += [f"{start} {verb} together" for start in ("let us", "may we", "shall we", "can we", "please", "we would like to")]
+        document["intents"][intent] = {"description": f"Wants to {verb}.", "risk": "low", "route": "said", "examples": examples}
+    document["intents"]["wander"]["examples"] += more
+    save(path, document)
+
+
+def test_another_model_is_taken_up_under_load(prepare: START) -> None:
+    """New examples are trained while the former model answers; then the new one does, and no request failed on the way."""
+    lockgate = prepare("--workers", "2", classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    with_words(lockgate)
+    save(lockgate.yard.data, lax(load(lockgate.yard.data)))
+    lockgate.start()
+    first = digest(lockgate)
+    with constant_load(lockgate, 2, words="I want to walk in the park") as seen:
+        until(lambda: seen.answered > ENOUGH, "there was some load")
+        with_words(lockgate, "a stroll along the river", "off for a hike")
+        new_digest(lockgate, first)
+        after = seen.answered
+        until(lambda: seen.answered > after + ENOUGH, "load went on")
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+    leaves = [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"]
+    models = [leaf["classification"]["model_digest"] for leaf in leaves]
+    assert {leaf["classification"]["intent"] for leaf in leaves} == {"wander"}
+    assert len(set(models)) == 2
+    assert models[0] != models[-1]
+
+
+def test_an_altered_model_is_not_taken_up(prepare: START) -> None:
+    """Changed on the disk since it was trained, it is refused with its name, and the one in memory goes on answering."""
+    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    with_words(lockgate)
+    save(lockgate.yard.data, lax(load(lockgate.yard.data)))
+    lockgate.start()
+    first = digest(lockgate)
+    (arrays,) = (lockgate.state / "models" / "by-digest").glob("*/arrays.npz")
+    content = bytearray(arrays.read_bytes())
+    content[len(content) // 2] ^= 1
+    arrays.write_bytes(content)
+    with constant_load(lockgate, 2, words="I want to walk in the park") as seen:
+        change_catalog(lockgate, "second")
+        problem = until(lambda: description(lockgate)["last_reload_problem"], "the model was refused")
+        until(lambda: seen.answered > ENOUGH, "load went on")
+    assert arrays.parent.name in problem
+    assert digest(lockgate) == first
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+
+
+def lax(data: Any) -> Any:
+    """Policies' data by which no confidence is too low: what is tried is which model answers, and not how sure it is."""
+    data["lockgate"]["config"]["confidence"]["risks"] = dict.fromkeys(("low", "medium", "high", "critical"), 0)
+    return data
+
+
 def test_a_changed_policy_decides_the_next_request(changing: Lockgate) -> None:
     """A grant that is taken away in the policies' data no longer holds, once the process was told by SIGHUP."""
     lockgate = changing

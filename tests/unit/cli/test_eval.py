@@ -103,6 +103,18 @@ def test_the_test_split_changes_nothing_but_its_figures(data, tmp_path):
     assert [each["test"] for each in runs] == [["test"], ["test"]]
 
 
+def test_pictures_are_drawn_of_the_same_figures(data, tmp_path):
+    """Two files; the figures behind them stand in the JSON, and accepting all that the gate lets through is the curve's end."""
+    found = evaluate(data, tmp_path / "out.json", "--max-error", "0.2", "--pictures", str(tmp_path / "drawn"))
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["reliability.svg", "risk-coverage.svg"]
+    assert (
+        sum(each["count"] for each in found["reliability"]) == found["test_rows"] - 30
+    )  # texts about none have no right answer to be sure of
+    assert found["chosen"]["coverage"] == pytest.approx(found["coverage"])
+    assert 1 - found["chosen"]["wrong"] / found["chosen"]["accepted"] == pytest.approx(found["accepted_accuracy"])
+    assert found["risk_coverage"][-1]["coverage"] >= found["coverage"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

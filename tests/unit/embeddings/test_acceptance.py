@@ -23,6 +23,7 @@ def calibration(seed: int, right: float = 0.98) -> Calibration:
         gate=GATE,
         confidences=confidences,
         correct=chance.uniform(size=COUNT) < right,
+        rows=np.arange(COUNT),
         in_scope=chance.uniform(0.4, 1.0, COUNT),
         places=np.arange(COUNT),
         outside=chance.uniform(0.0, 0.8, 500),
@@ -63,8 +64,18 @@ def test_what_it_gets_right_makes_up_for_what_it_gets_wrong() -> None:
     assert acceptance(static, replace(calibration(2), correct=static.correct)) is not None
 
 
+def test_only_texts_that_both_were_judged_by_count() -> None:
+    """A tuned encoder has fewer held-out texts, in another order; what it got wrong there is not the static tier's loss."""
+    static, encoder = calibration(1), calibration(2)
+    rows = np.arange(COUNT)[::-2]
+    partial = replace(encoder, confidences=encoder.confidences[rows], correct=encoder.correct[rows], rows=rows)
+    kept = np.sort(rows)
+    alone = replace(static, in_scope=static.in_scope[kept], places=static.places[kept])
+    assert acceptance(static, partial) == acceptance(alone, encoder)
+
+
 def test_tiers_that_saw_other_texts_cannot_be_compared() -> None:
     """Without the same held-out texts nothing is known about their difference."""
     static, encoder = calibration(1), calibration(2)
-    assert acceptance(static, replace(encoder, confidences=encoder.confidences[:-1])) is None
+    assert acceptance(static, replace(encoder, rows=encoder.rows + COUNT)) is None
     assert acceptance(replace(static, places=static.places[:0]), encoder) is None

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from embeddings.model import IntentModel
+from embeddings.proving import Accepted, crossed, find
 from embeddings.thresholds import error_bound
-from embeddings.tuning import Accepted, crossed, find
 
 RIGHT = np.arange(400) < 380
 TEXTS = Accepted(np.linspace(1.0, 0.0, 400), RIGHT, np.ones(400, dtype=bool), 500)

@@ -1,9 +1,10 @@
-"""From weights to an int8 ONNX file, and the check that quantising did not change what sentences mean."""
+"""From float weights to an int8 ONNX file, and the check that quantising did not change what sentences mean."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load
 from tokenizers import Tokenizer
 
-from model.errors import BuildError
-from model.graph import BertShape, bert_model
-from model.source import Source
+from embeddings.bert_graph import BertShape, bert_model
+from embeddings.errors import EmbeddingsError
 
-MINIMUM_COSINE = 0.985
 CHECK_SENTENCES = (
     "please cancel the payment of 40 euros I made yesterday",
     "how do I reset my password for the vpn client",
@@ -26,6 +25,15 @@ CHECK_SENTENCES = (
     "My laptop's screen stays black after the last update, could the service desk have a look at it today?",
     "book five days of annual leave from the 3rd of March",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FloatModel:
+    """An encoder as it is published: `weights` is a safetensors file, `tokenizer` a tokenizer.json, `config` what config.json says."""
+
+    weights: bytes
+    tokenizer: bytes
+    config: dict[str, object]
 
 
 def plain_tokenizer(original: bytes) -> bytes:
@@ -36,7 +44,8 @@ def plain_tokenizer(original: bytes) -> bytes:
     return json.dumps(settings, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def write_float_model(source: Source, path: Path) -> None:
+def write_float_model(source: FloatModel, path: Path) -> None:
+    """Raises EmbeddingsError for a model that the graph is not written for."""
     onnx.save(bert_model(load(source.weights), bert_shape(source.config)), str(path))
 
 
@@ -44,7 +53,7 @@ def bert_shape(config: dict[str, object]) -> BertShape:
     expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     for key, value in expected.items():
         if config.get(key) != value:
-            raise BuildError(f"config.json: {key} is {config.get(key)!r}, the graph is written for {value!r}.")
+            raise EmbeddingsError("encoder_shape", f"config.json: {key} is {config.get(key)!r}, the graph is written for {value!r}.")
     return BertShape(
         layers=int(str(config["num_hidden_layers"])),
         hidden=int(str(config["hidden_size"])),
@@ -59,14 +68,14 @@ def quantise(float_model: Path, int8_model: Path) -> None:
     quantize_dynamic(float_model, int8_model, per_channel=True, weight_type=QuantType.QInt8)
 
 
-def verify(float_model: Path, int8_model: Path, tokenizer: bytes) -> float:
-    """The lowest cosine between float and int8 vectors of the check sentences; refuses below MINIMUM_COSINE."""
+def verify(float_model: Path, int8_model: Path, tokenizer: bytes, minimum: float) -> float:
+    """The lowest cosine between float and int8 vectors of the check sentences. Raises EmbeddingsError below `minimum`."""
     parser = Tokenizer.from_str(tokenizer.decode())
     inputs = [np.asarray([parser.encode(text).ids], dtype=np.int64) for text in CHECK_SENTENCES]
     expected, found = _vectors(float_model, inputs), _vectors(int8_model, inputs)
     lowest = float(np.min(np.sum(expected * found, axis=1)))
-    if lowest < MINIMUM_COSINE:
-        raise BuildError(f"int8 vectors differ from float ones: cosine {lowest:.4f}, at least {MINIMUM_COSINE} needed.")
+    if lowest < minimum:
+        raise EmbeddingsError("encoder_int8", f"int8 vectors differ from float ones: cosine {lowest:.4f}, at least {minimum} needed.")
     return lowest
 
 
