@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 # Before litellm is loaded: else it reads a `.env` file of the working directory into this process, and fetches a price list.
@@ -37,6 +37,8 @@ BYTES_A_TOKEN = 3  # a careful guess before a call; what the server counted is t
 LONGEST_PAUSE_S = 600.0
 MOST_BYTES = 1 << 20  # of a response; a choice takes some hundred
 OPENAI = "openai"
+RAW = "x-stainless-raw-response"  # how the client knows what its caller wants to be given
+SENT = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent", RAW}
 ANSWERED = "answered"
 
 
@@ -148,6 +150,17 @@ async def _bound(response: httpx.Response) -> None:
     response.stream = _Bounded(response.stream)
 
 
+def _own_headers(api_key: str) -> Callable[[httpx.Request], Awaitable[None]]:
+    """Only what the protocol needs, and our key: the library adds what it finds of somebody's account in the environment."""
+
+    async def own(request: httpx.Request) -> None:
+        for name in set(request.headers) - SENT:
+            del request.headers[name]
+        request.headers["authorization"] = f"Bearer {api_key}"
+
+    return own
+
+
 def _client(config: LlmConfig, api_key: str) -> openai.AsyncOpenAI | None:
     """A client of our own for OpenAI's protocol: litellm's would follow a redirect with text and key, and read whatever comes. It keeps no
     idle connections, so that nothing has to be closed. None: litellm's own, which only the deadline bounds."""
@@ -157,7 +170,7 @@ def _client(config: LlmConfig, api_key: str) -> openai.AsyncOpenAI | None:
         follow_redirects=False,
         headers={"accept-encoding": "identity"},
         limits=httpx.Limits(max_keepalive_connections=0),
-        event_hooks={"response": [_bound]},
+        event_hooks={"request": [_own_headers(api_key)], "response": [_bound]},
         timeout=config.deadline,
     )
     return openai.AsyncOpenAI(api_key=api_key, base_url=config.url, http_client=wire, max_retries=0)

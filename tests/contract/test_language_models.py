@@ -129,11 +129,14 @@ async def test_what_is_sent_is_what_is_meant(server: LlmServer, wanted: str, sen
 
 
 async def test_only_the_configured_key_is_sent(server: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key in the environment is another server's."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
+    """A key in the environment is another server's, and so is whatever else is there of an account."""
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "of-somebody-else")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-team: of-somebody-else")
     await complete(chat(server))
     await complete(chat(server, key="ours"))
     assert [headers["authorization"] for headers in server.sent_headers] == ["Bearer none", "Bearer ours"]
+    assert "of-somebody-else" not in str(server.sent_headers)
 
 
 @pytest.mark.parametrize(
