@@ -90,15 +90,20 @@ async def answered(workspace: Workspace, tiers: Sequence[Tier], texts: Labelled,
 
 
 def accepted(texts: Sequence[Answered], intents: Sequence[str]) -> Accepted:
-    """Where several tiers would answer with one of these intents, a text is as confident as the surest of them and wrong if any is: at no
-    threshold are more wrong, whichever tier it makes answer."""
+    """Where several tiers would answer with one of these intents, a text is as confident as the surest of them and wrong if any is. Where
+    another tier would answer with an intent that has another threshold, it counts only if it is wrong: whichever tier these thresholds
+    make answer, no greater share is wrong than is counted."""
     wanted = set(intents)
-    rows = [(each, [answer for answer in each.answers if answer[0] in wanted]) for each in texts]
-    rows = [(each, answers) for each, answers in rows if answers]
+    rows: list[tuple[float, bool, bool]] = []
+    for each in texts:
+        answers = [answer for answer in each.answers if answer[0] in wanted]
+        right = all(intent == each.intent for intent, _ in answers)
+        if answers and not (right and len(answers) < len(each.answers)):
+            rows.append((max(confidence for _, confidence in answers), right, each.intent in wanted))
     return Accepted(
-        np.array([max(confidence for _, confidence in answers) for _, answers in rows], dtype=np.float64),
-        np.array([all(intent == each.intent for intent, _ in answers) for each, answers in rows], dtype=bool),
-        np.array([each.intent in wanted for each, _ in rows], dtype=bool),
+        np.array([confidence for confidence, _, _ in rows], dtype=np.float64),
+        np.array([right for _, right, _ in rows], dtype=bool),
+        np.array([about for _, _, about in rows], dtype=bool),
         sum(each.intent in wanted for each in texts),
     )
 
