@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from adapters.answers import answer
 from embeddings.errors import EmbeddingsError
+from embeddings.injection import InjectionHead
 from embeddings.model import IntentModel
 from router.decision import Classification
 from router.errors import ClassifierError
@@ -15,16 +16,23 @@ from router.errors import ClassifierError
 class EncoderTier:
     name = "encoder"
 
-    def __init__(self, model: IntentModel) -> None:
+    def __init__(self, model: IntentModel, coverage: float, injection: InjectionHead | None = None) -> None:
+        """`coverage`: how often prediction sets are to have the right intent among them. `injection` reads the same vector."""
         self._model = model
+        self._least = model.least_probability(coverage)
+        self._injection = injection
         self._thread = ThreadPoolExecutor(1, "encoder")
 
     async def classify(self, text: str) -> Classification:
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, text)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, text)
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
-        return answer(self.name, self._model, found)
+
+    def _answer(self, text: str) -> Classification:
+        found, vector = self._model.predict_with_vector(text)
+        attack = self._injection.probability(vector) if self._injection is not None else None
+        return answer(self.name, self._model, found, self._least, attack)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -14,8 +14,10 @@ UNSURE = "static_unsure"
 class StaticTier:
     name = "static"
 
-    def __init__(self, static: StaticModel) -> None:
+    def __init__(self, static: StaticModel, coverage: float) -> None:
+        """`coverage`: how often prediction sets are to have the right intent among them."""
         self._static = static
+        self._least = static.model.least_probability(coverage)
 
     async def classify(self, text: str) -> Classification:
         try:
@@ -24,7 +26,7 @@ class StaticTier:
             raise ClassifierError(str(error), "classifier_failed") from None
         if found is None:
             return Classification(Status.UNDETERMINED, tier=self.name, reason=UNSURE)
-        return answer(self.name, self._static.model, found)
+        return answer(self.name, self._static.model, found, self._least)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -20,7 +20,8 @@ SCHEMA = 3
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`confidences` and `correct` (n,): held-out examples' calibrated top confidences and whether the top was right;
-    `rows` (n,) which examples these are, or texts where some were set apart.
+    `rows` (n,) which examples these are, or texts where some were set apart; `right` (n,): the calibrated probabilities that their right
+    intents had.
 
     `in_scope` (m,): the gate's probabilities for held-out examples, `places` (m,) where these stand in `confidences`.
     `outside` (k,) and `outside_confidences` (k,): the same of texts about no intent, where these were `given`, else of intents that a head
@@ -33,6 +34,7 @@ class Calibration:
     confidences: Floats
     correct: NDArray[np.bool_]
     rows: Labels
+    right: Floats
     in_scope: Floats
     places: Labels
     outside: Floats
@@ -45,7 +47,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Artefact:
-    """What training made, without the encoder it was made for.
+    """What training made, without the encoder it was made for. `words`: the examples' words, with how often these occur.
 
     `report`: figures on held-out examples, for people; no prediction depends on them.
     """
@@ -55,6 +57,7 @@ class Artefact:
     calibration: Calibration
     encoder_digest: str
     examples_digest: str
+    words: dict[str, int]
     report: dict[str, float]
 
     @cached_property
@@ -75,6 +78,7 @@ class Artefact:
             "held_out.confidences": self.calibration.confidences,
             "held_out.correct": self.calibration.correct,
             "held_out.rows": self.calibration.rows.astype(np.int64),
+            "held_out.right": self.calibration.right,
             "held_out.in_scope": self.calibration.in_scope,
             "held_out.places": self.calibration.places.astype(np.int64),
             "held_out.outside": self.calibration.outside,
@@ -89,6 +93,7 @@ class Artefact:
             "schema": SCHEMA,
             "encoder_digest": self.encoder_digest,
             "examples_digest": self.examples_digest,
+            "words": self.words,
             "intents": list(self.head.intents),
             "calibration": self._calibration_settings(),
             "report": self.report,

@@ -42,6 +42,12 @@ def top_confidences(logits: Floats, labels: Labels, temperature: float) -> tuple
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 
+def probabilities_of(logits: Floats, labels: Labels, temperature: float) -> Floats:
+    """The probability of each row's own label."""
+    probabilities: Floats = softmax(logits / temperature)[np.arange(len(labels)), labels]
+    return probabilities
+
+
 def expected_calibration_error(confidences: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:
     """Mean gap between confidence and accuracy over equally wide bins, weighted by their size."""
     if len(confidences) == 0:

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.conformal import prediction_set
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
 from embeddings.labelled import Labelled
@@ -39,6 +41,14 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """`max_error`: share of accepted answers that may be wrong; `coverage`: how often prediction sets are to have the right intent."""
+
+    max_error: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
 class FineTune:
     """`base`: directory of the encoder to start from; the tuned one goes below `directory`."""
 
@@ -48,7 +58,8 @@ class FineTune:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the classifier said of each test text: `right` is about the first candidate, whether or not it is accepted."""
+    """What the classifier said of each test text: `right` is about the first candidate, whether or not it is accepted, `held` about
+    the prediction set."""
 
     inside: NDArray[np.bool_]
     right: NDArray[np.bool_]
@@ -56,12 +67,14 @@ class Answers:
     scopes: Floats
     tiers: tuple[str, ...]
     micros: Floats
+    sets: tuple[tuple[str, ...], ...]
+    held: NDArray[np.bool_]
 
 
 def evaluate(
     splits: Splits,
     encoder: Encoder,
-    max_error: float,
+    stated: Stated,
     progress: Progress,
     static: StaticEncoder | None = None,
     tune: FineTune | None = None,
@@ -75,12 +88,19 @@ def evaluate(
     model, tuned = _trained(data, encoder, held_out, progress, tune)
     first = pair(_trained(data, static, held_out, progress, None)[0], model) if static is not None else None
     trained_s = time.perf_counter() - began
-    point = operating_point(model.artefact.calibration, max_error)
-    answers = _answers(Asked(first, model), splits.test, progress)
+    point = operating_point(model.artefact.calibration, stated.max_error)
+    asked = Asked(first, model, stated.coverage)
+    answers = _answers(asked, splits.test, progress)
     return {
         **_figures(answers, point),
-        **_curves(answers, point, max_error),
-        "operating_point": {"max_error": max_error, "scope": point.scope, "confidence": point.confidence, "coverage": point.coverage},
+        **_curves(answers, point, stated.max_error),
+        "prediction_set": {"coverage_stated": stated.coverage, **_sets(answers, asked.proven)},
+        "operating_point": {
+            "max_error": stated.max_error,
+            "scope": point.scope,
+            "confidence": point.confidence,
+            "coverage": point.coverage,
+        },
         "static": None if first is None else asdict(first.acceptance),
         "train_seconds": round(trained_s, 2),
         "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -119,12 +139,26 @@ def _trained(
     return IntentModel(found.fitted.encoder, found.fitted.artefact), {"done": found.directory is not None, **told}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """The cascade as it is asked: the static tier first, where there is one, and the encoder where that one is not sure enough."""
 
     static: StaticModel | None
     encoder: IntentModel
+    coverage: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether the held-out texts are enough for this coverage; both tiers have as many."""
+        return self._least["encoder"] is not None
+
+    @cached_property
+    def _least(self) -> dict[str, float | None]:
+        models = {"encoder": self.encoder} | ({} if self.static is None else {"static": self.static.model})
+        return {tier: model.least_probability(self.coverage) for tier, model in models.items()}
+
+    def plausible(self, tier: str, found: Prediction) -> tuple[str, ...]:
+        return prediction_set(found, self._least[tier])
 
     def predict(self, text: str) -> tuple[str, Prediction]:
         if self.static is not None:
@@ -150,6 +184,7 @@ def _answers(asked: Asked, test: Labelled, progress: Progress) -> Answers:
         found.append(prediction)
         if number % 100 == 99 or number + 1 == len(test):
             progress("test", number + 1, len(test))
+    sets = tuple(asked.plausible(tier, each) for tier, each in zip(tiers, found, strict=True))
     right = [each.candidates[0].intent == intent for each, intent in zip(found, test.intents, strict=True)]
     return Answers(
         inside=np.array([intent is not None for intent in test.intents]),
@@ -158,6 +193,8 @@ def _answers(asked: Asked, test: Labelled, progress: Progress) -> Answers:
         scopes=np.array([each.scope for each in found]),
         tiers=tuple(tiers),
         micros=micros,
+        sets=sets,
+        held=np.array([intent in plausible for plausible, intent in zip(sets, test.intents, strict=True)]),
     )
 
 
@@ -195,6 +232,19 @@ def _curves(answers: Answers, point: OperatingPoint, max_error: float) -> dict[s
         "reliability": [asdict(each) for each in curves.reliability(answers.confidences[answers.inside], answers.right[answers.inside])],
         "risk_coverage": [asdict(each) for each in curves.risk_coverage(answers.confidences[passed], right[passed], len(passed))],
         "chosen": asdict(chosen),
+    }
+
+
+def _sets(answers: Answers, proven: bool) -> dict[str, float | None]:
+    """Of texts about intents. None where the held-out texts are too few to state any coverage."""
+    if not proven or not answers.inside.any():
+        return dict.fromkeys(("coverage", "mean_size", "share_of_one", "share_of_two"))
+    sizes = np.array([len(plausible) for plausible in answers.sets])[answers.inside]
+    return {
+        "coverage": _share(answers.held, answers.inside),
+        "mean_size": float(sizes.mean()),
+        "share_of_one": float((sizes == 1).mean()),
+        "share_of_two": float((sizes == 2).mean()),
     }
 
 

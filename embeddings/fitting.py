@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.artefact import Artefact, Calibration
-from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.calibration import expected_calibration_error, fit_temperature, probabilities_of, top_confidences
 from embeddings.encoding import encode_all
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS, stratified_folds
@@ -33,6 +33,7 @@ from embeddings.scope_training import (
     train_gate,
     with_background,
 )
+from embeddings.spelling import Spelling, words_of
 from embeddings.training import STRENGTHS, Coefficients, OutOfFold, choose, cross_validate, fit_softmax
 
 
@@ -106,7 +107,7 @@ def _fit(data: TrainingSet, embedding: Embedding, progress: Progress, held_out: 
     plan = _plan(data, texts, embedding.folds, held_out)
     encoder, encoded = embedding.encode(texts, plan.lessons, progress)
     whole, by_fold, by_group = encoded[0], encoded[1 : 1 + plan.folds], encoded[1 + plan.folds :]
-    apart = _encode_apart(encoder, held_out, progress)
+    apart = _encode_apart(data, encoder, held_out, progress)
     scored, final = (
         _by_folds(plan, texts, whole, by_fold, progress) if held_out is None else _by_held_out(texts, whole, apart, held_out, progress)
     )
@@ -190,10 +191,12 @@ def _by_held_out(texts: Texts, whole: Encoded, apart: Encoded, held_out: HeldOut
     return Scored(chosen.logits, held_out.labels, rows), Final(chosen.strength, heads[STRENGTHS.index(chosen.strength)])
 
 
-def _encode_apart(encoder: Encoder, held_out: HeldOut | None, progress: Progress) -> Encoded:
+def _encode_apart(data: TrainingSet, encoder: Encoder, held_out: HeldOut | None, progress: Progress) -> Encoded:
+    """Spelt as they will be when serving."""
     inside, outside = ((), ()) if held_out is None else (held_out.texts, held_out.out_of_scope)
-    told = partial(progress, "encode calibration")
-    return Encoded(encode_all(encoder, inside, told), encode_all(encoder, outside, told))
+    spelling = Spelling(words_of(data.texts), encoder.words)
+    parts = ([spelling.corrected(text) for text in texts] for texts in (inside, outside))
+    return Encoded(*(encode_all(encoder, texts, partial(progress, "encode calibration")) for texts in parts))
 
 
 def _artefact(
@@ -207,6 +210,7 @@ def _artefact(
         calibration=_calibration(scored, gate, temperature, confidences, correct),
         encoder_digest=encoder.digest,
         examples_digest=data.digest,
+        words=words_of(data.texts),
         report=_report(data, confidences, correct, strength, gate),
     )
 
@@ -223,6 +227,7 @@ def _calibration(scored: Scored, gate: TrainedGate, temperature: float, confiden
         confidences=confidences,
         correct=correct,
         rows=scored.rows,
+        right=probabilities_of(scored.logits, scored.labels, temperature),
         in_scope=gate.in_scope[kept] if tied else gate.in_scope,
         places=places,
         outside=gate.outside,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from embeddings.digests import digest_of
+from embeddings.manifest import DEFAULT_LANGUAGES
 from embeddings.numeric import stacked
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
@@ -22,6 +23,8 @@ class HashingEncoder:
         self.dimensions = dimensions
         self.max_tokens = max_tokens
         self.additive = True
+        self.words: frozenset[str] = frozenset()
+        self.languages = DEFAULT_LANGUAGES
         self.digest = digest_of({"encoder": "hashing", "version": 1, "dimensions": dimensions, "max_tokens": max_tokens})
 
     def encode(self, texts: Sequence[str]) -> Matrix:

@@ -10,19 +10,22 @@ from typing import Any
 from embeddings.digests import digest_of, sha256_file
 from embeddings.errors import EmbeddingsError
 
+DEFAULT_LANGUAGES = frozenset({"en"})
 REQUIRED_FILES = ("model.onnx", "tokenizer.json")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an encoder directory holds: `files` maps each name to its sha256 in hex. `weights`: the sha256 of the float weights it was made
-    from, where it says so; `examples`: the digest of the training set that it was fine-tuned for, None for an encoder that was not."""
+    """What an encoder directory holds: `files` maps each name to its sha256 in hex. `languages` (ISO 639-1) is English where it does not
+    say. `weights`: the sha256 of the float weights it was made from, where it says so; `examples`: the digest of the training set that it
+    was fine-tuned for, None for an encoder that was not."""
 
     name: str
     dimensions: int
     max_tokens: int
     files: dict[str, str]
+    languages: frozenset[str] = DEFAULT_LANGUAGES
     weights: str | None = None
     examples: str | None = None
 
@@ -76,6 +79,10 @@ def _parse(content: dict[str, Any]) -> Manifest:
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
         raise ValueError(f"no digest for {', '.join(missing)}")
+    languages = content.get("languages", sorted(DEFAULT_LANGUAGES))
+    if not isinstance(languages, list) or not languages or not all(isinstance(each, str) for each in languages):
+        raise ValueError("languages are no list of codes")
     weights = content.get("source", {}).get("weights_sha256")
     examples = content["fine_tuned"]["examples"] if "fine_tuned" in content else None
-    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files, weights, examples)
+    known = frozenset(languages)
+    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files, known, weights, examples)

@@ -16,6 +16,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.manifest import Manifest, read_manifest, verify
 from embeddings.numeric import stacked
 from embeddings.ports import Matrix, Vector
+from embeddings.spelling import whole_words
 from embeddings.text import bounded
 
 # No ordinary text has sixteen characters a token; beyond this a text is not even tokenised.
@@ -35,11 +36,13 @@ class OnnxEncoder:
         verify(directory, manifest)
         self.name = manifest.name
         self.additive = False
+        self.languages = manifest.languages
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
+        self.words = whole_words(self._tokenizer.get_vocab())
         self._session = _session(directory / "model.onnx", threads)
         self._outputs = [value.name for value in self._session.get_outputs()][:1]
         self._require_shape(directory)

@@ -29,8 +29,18 @@ class Encoder(Protocol):
     def max_tokens(self) -> int: ...
 
     @property
+    def languages(self) -> frozenset[str]:
+        """The languages (ISO 639-1) whose texts it was made for; English where nothing else is known. No part of the digest."""
+        ...
+
+    @property
     def additive(self) -> bool:
         """Whether the sum of two texts' vectors has the direction of both as one text: the encoder does not see the order of words."""
+        ...
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Lower-case words that it has as such, without spelling them out; none where it cannot say."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Matrix:

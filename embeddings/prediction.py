@@ -17,12 +17,14 @@ class Prediction:
     """`candidates`: the best first, at most five.
 
     `confidence`: probability that the first is right, given that the text is in scope; `margin`: how far the second is
-    below it; `scope`: probability that the text is about any intent, given even odds beforehand.
+    below it; `scope`: probability that the text is about any intent, given even odds beforehand; `novelty`: the share of
+    held-out texts about intents that looked more familiar than this one, None without any.
     """
 
     candidates: tuple[Candidate, ...]
     confidence: float
     margin: float
     scope: float
+    novelty: float | None
     embed_us: float
     head_us: float

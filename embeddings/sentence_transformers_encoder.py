@@ -11,6 +11,7 @@ import numpy as np
 
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
+from embeddings.manifest import DEFAULT_LANGUAGES
 from embeddings.ports import Matrix, Vector
 from embeddings.text import bounded
 
@@ -38,6 +39,8 @@ class SentenceTransformersEncoder:
         if expected_digest is not None and expected_digest != self.digest:
             raise EmbeddingsError("encoder_digest", f"{model}: the encoder has digest {self.digest}, {expected_digest} is wanted.")
         self.additive = False
+        self.words: frozenset[str] = frozenset()
+        self.languages = DEFAULT_LANGUAGES  # models do not say it in a form that can be relied on
         self.dimensions = len(self.encode_one("a"))
 
     def encode(self, texts: Sequence[str]) -> Matrix:

@@ -14,6 +14,7 @@ from embeddings.manifest import read_manifest, verify
 from embeddings.numeric import stacked
 from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN, load_tokenizer
 from embeddings.ports import Matrix, Vector
+from embeddings.spelling import whole_words
 from embeddings.text import bounded
 
 TABLE = "static.npy"
@@ -31,9 +32,11 @@ class StaticEncoder:
         verify(directory, manifest, FILES)  # the rest is the encoder's to check, and twice as large
         self._table = _mapped(directory / TABLE)
         self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
+        self.words = whole_words(self._tokenizer.get_vocab())
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self.max_tokens = manifest.max_tokens
         self.additive = True
+        self.languages = manifest.languages
         self.dimensions = int(self._table.shape[1])
         self.digest = digest_of({"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in FILES}})
         self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)

@@ -82,6 +82,7 @@ def _read(path: Path) -> Artefact:
         calibration=_calibration(description["calibration"], arrays),
         encoder_digest=description["encoder_digest"],
         examples_digest=description["examples_digest"],
+        words=description["words"],
         report=description["report"],
     )
     if artefact.description() != description:
@@ -100,6 +101,7 @@ def _calibration(settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> C
         confidences=arrays["held_out.confidences"],
         correct=arrays["held_out.correct"],
         rows=arrays["held_out.rows"].astype(np.intp),
+        right=arrays["held_out.right"],
         in_scope=arrays["held_out.in_scope"],
         places=arrays["held_out.places"].astype(np.intp),
         outside=arrays["held_out.outside"],

@@ -151,12 +151,25 @@ class RuleMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Language:
+    """`code` is ISO 639-1, or `und` where the text does not say; `score` how likely it is among the languages that are told apart."""
+
+    code: str
+    score: float
+
+
+UNDETERMINED_LANGUAGE = Language("und", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Signals:
     findings: tuple[Finding, ...] = ()
     masked_text: str | None = None
     text_chars: int = 0
     body_bytes: int = 0
     unknown: tuple[str, ...] = ()  # signals that could not be computed; a policy must not read them as absent
+    language: Language = UNDETERMINED_LANGUAGE
+    learning: tuple[str, ...] = ()  # signals that compare with the past, of which too little was seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +181,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided."""
+    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided. `novelty` is the
+    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided."""
 
     status: Status
     intent: str | None = None
@@ -186,6 +200,8 @@ class Classification:
     calibration_digest: str = ""
     cached: bool = False
     stages_ns: tuple[tuple[str, int], ...] = ()
+    novelty: float | None = None
+    injection: float | None = None  # probability that the text gives orders to the machine; None where the encoder was not asked
 
 
 @dataclass(frozen=True, slots=True)

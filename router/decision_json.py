@@ -46,7 +46,14 @@ def _subject(subject: Subject) -> dict[str, Any]:
 
 def _signals(signals: Signals) -> dict[str, Any]:
     found = [{"name": one.name, "score": round(one.score, 4), "count": one.count, "spans": one.spans} for one in signals.findings]
-    return {"findings": found, "masked_text": signals.masked_text, "unknown": list(signals.unknown), "text_chars": signals.text_chars}
+    return {
+        "findings": found,
+        "masked_text": signals.masked_text,
+        "unknown": list(signals.unknown),
+        "learning": list(signals.learning),
+        "text_chars": signals.text_chars,
+        "language": {"code": signals.language.code, "score": round(signals.language.score, 4)},
+    }
 
 
 def _classification(classification: Classification) -> dict[str, Any]:
@@ -57,6 +64,8 @@ def _classification(classification: Classification) -> dict[str, Any]:
         "confidence": _rounded(classification.confidence),
         "margin": _rounded(classification.margin),
         "scope": _rounded(classification.scope),
+        "novelty": _rounded(classification.novelty),
+        "injection": _rounded(classification.injection),
         "threshold": _rounded(classification.threshold),
         "candidates": [
             {"intent": each.intent, "confidence": round(each.calibrated, 6), "raw": round(each.raw, 6)}

@@ -34,6 +34,7 @@ from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
 from router.stages.rules import Looked, RuleIndex
 from router.stages.signals import SignalDetector
+from router.stages.usual import Usual
 
 
 class Recorder(Protocol):
@@ -51,6 +52,7 @@ class Stages:
     rules: RuleIndex
     signals: SignalDetector
     cascade: Cascade
+    usual: Usual
     risk: RiskModel
     policy: PolicyEngine
     policy_deadline_s: float | None
@@ -111,7 +113,8 @@ class Pipeline:
         timings.lap("signals")
         if looked is None or looked.match is None:
             looked = stages.rules.look(request.method, request.path, request.headers, request.body)
-        classification = await stages.cascade.classify(request, looked.match, looked.undecided)  # 3
+        classification = await stages.cascade.classify(request, looked.match, looked.undecided, signals.language)  # 3
+        signals = stages.usual.judge(request, signals, classification)  # what is usual for its intent
         timings.lap("classification")
         intent = stages.routing.intents.get(classification.intent) if classification.intent is not None else None
         risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4

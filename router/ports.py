@@ -74,6 +74,25 @@ class ChatObserver(Protocol):
         """After each call and each refusal to make one. `result` is `answered` or the failure's code."""
 
 
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """Characters `start` to `end` of a text are personal data of a kind such as `pii.email`; `score` in 0..1."""
+
+    kind: str
+    start: int
+    end: int
+    score: float = 1.0
+
+
+class Recogniser(Protocol):
+    """Finds personal data in a text. Called on the event loop, so that it must be done within milliseconds. Any `str` is accepted."""
+
+    most_chars: int
+
+    def find(self, text: str) -> Sequence[Personal]:
+        """By place, none within another. Of a text longer than `most_chars` only the beginning is looked at."""
+
+
 class PolicyEngine(Protocol):
     """Evaluates `data.lockgate.<entry>`. Raises PolicyError with a code for undefined, malformed, erroring or late results."""
 

@@ -61,6 +61,9 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("recogniser", "presidio"): Adapter(
+            "adapters.presidio_recogniser", extra="presidio", config="router.config.judgement:PresidioSettings"
+        ),
         ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
         ("encoder", "sentence-transformers"): Adapter(

@@ -21,6 +21,7 @@ SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
+LANGUAGE = re.compile(r"[a-z]{2,3}|\*")
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 
 
@@ -133,6 +134,12 @@ def boolean(value: object) -> bool:
     raise ValueError("must be true or false")
 
 
+def language(value: object) -> str:
+    if not isinstance(value, str) or LANGUAGE.fullmatch(value) is None:
+        raise ValueError("must be an ISO 639-1 code such as en, or * for any")
+    return value
+
+
 def listed(value: object) -> object:
     """One item may be written without the list around it."""
     return [value] if isinstance(value, str) else value
@@ -195,5 +202,7 @@ Bool = Annotated[bool, BeforeValidator(boolean), WithJsonSchema({"type": "boolea
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 Count = Annotated[int, Field(ge=1)]
+ANY_LANGUAGE = "*"
+LanguageCode = Annotated[str, BeforeValidator(language), _text_schema("language", r"^([a-z]{2,3}|\*)$", "en", "*")]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(listed, json_schema_input_type=Text | tuple[Text, ...])]
 Settings = Mapping[str, Any]

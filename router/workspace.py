@@ -42,7 +42,8 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder` and `engine` are adapters' validated settings, each an instance of that adapter's own model."""
+    them holds. `destinations`, `encoder`, `engine` and `recogniser` are adapters' validated settings, each an instance of that adapter's
+    own model."""
 
     root: Path
     config: Config
@@ -52,6 +53,7 @@ class Workspace:
     destinations: Mapping[str, BaseModel]
     encoder: BaseModel
     engine: BaseModel
+    recogniser: BaseModel | None
     digests: Digests
     llm_calibration: LlmCalibration | None = None
     tuned: Tuned | None = None
@@ -94,6 +96,8 @@ class _Parser:
         self._faults += check_config(config, config_document, pieces)
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
+        named = config.signals.recogniser
+        recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
         tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
@@ -103,7 +107,9 @@ class _Parser:
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
-        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, digests, calibration, tuned)
+        return Workspace(
+            self._snapshot.root, config, full, policies, data, destinations, encoder, engine, recogniser, digests, calibration, tuned
+        )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
         document, faults = read_yaml(file, self._snapshot.files[file], self._environment)
@@ -192,7 +198,7 @@ def _thresholds_file(config: Config) -> str | None:
 
 def tuned_settings(config: Config) -> dict[str, float | bool | None]:
     """Those of the classifier, beside the catalog's, that the counts behind a threshold depend on."""
-    return config.classifier.model_dump(include={"max_error", "min_confidence", "min_margin", "min_scope", "static"})
+    return config.classifier.model_dump(include={"max_error", "min_confidence", "min_margin", "min_scope", "coverage", "static"})
 
 
 def stated_risk(config: Config, intent: Intent) -> float | None:

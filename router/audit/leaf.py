@@ -90,6 +90,7 @@ def signal_fields(signals: Signals) -> Fields:
     return {
         "findings": [{"name": found.name, "score": decimal(found.score), "count": found.count} for found in signals.findings],
         "unknown": signals.unknown,
+        "learning": signals.learning,
         "text_chars": signals.text_chars,
         "body_bytes": signals.body_bytes,
     }
@@ -103,6 +104,8 @@ def classification_fields(classified: Classification) -> Fields:
         "confidence": decimal(classified.confidence),
         "margin": decimal(classified.margin),
         "scope": decimal(classified.scope),
+        "novelty": decimal(classified.novelty),
+        "injection": decimal(classified.injection),
         "threshold": decimal(classified.threshold),
         "candidates": [
             {"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in classified.candidates

@@ -36,6 +36,13 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."
 )
 @click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="How often prediction sets are to have the right intent.",
+)
+@click.option(
     "--fine-tune",
     type=click.Choice(["none", "auto"]),
     default="none",
@@ -53,6 +60,7 @@ def evaluate(
     oos_test: tuple[str, ...],
     tiers: tuple[str, ...],
     max_error: float,
+    coverage: float,
     fine_tune: str,
     encoder: Path | None,
     pictures: Path | None,
@@ -67,10 +75,11 @@ def evaluate(
 
     used = _usable(tiers)
     try:
-        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, encoder, "static" in used, fine_tune)
+        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, coverage, encoder, "static" in used, fine_tune)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
-    asked = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test, "max_error": max_error}
+    asked: dict[str, Any] = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test}
+    asked |= {"max_error": max_error, "coverage": coverage}
     figures |= {"tiers": used, "fine_tune": {"asked": fine_tune, **figures["fine_tune"]}, "asked": asked}
     if out is not None:
         _write(out, figures, asked)
@@ -98,11 +107,12 @@ def _measure(
     calibrate: tuple[str, ...],
     test: tuple[str, ...],
     max_error: float,
+    coverage: float,
     encoder: Path | None,
     static: bool,
     fine_tune: str,
 ) -> dict[str, Any]:
-    from embeddings.evaluation import FineTune, Splits
+    from embeddings.evaluation import FineTune, Splits, Stated
     from embeddings.evaluation import evaluate as measure
     from embeddings.labelled import read_splits, select
     from embeddings.minilm import minilm_directory
@@ -115,7 +125,7 @@ def _measure(
     loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if static else None
     with progress_bars() as progress, TemporaryDirectory(prefix="lockgate-eval-") as aside:
         tune = FineTune(folder, Path(aside)) if fine_tune == "auto" and _can_fine_tune() else None
-        return measure(chosen, loaded, max_error, progress, first, tune)
+        return measure(chosen, loaded, Stated(max_error, coverage), progress, first, tune)
 
 
 def _can_fine_tune() -> bool:
@@ -173,6 +183,12 @@ def _show(figures: dict[str, Any]) -> None:
     for name, meaning in SHOWN.items():
         value = figures[name]
         table.add_row(name, "—" if value is None else f"{value:.4f}", f"[dim]{meaning}[/]")
+    sets = figures["prediction_set"]
+    if sets["coverage"] is not None:
+        sizes = f"of one {sets['share_of_one']:.1%}, of two {sets['share_of_two']:.1%}, mean {sets['mean_size']:.2f}"
+        table.add_row(
+            "prediction_set", f"{sets['coverage']:.4f}", f"[dim]sets with the right intent ({sets['coverage_stated']} stated); {sizes}[/]"
+        )
     latency = figures["latency_us"]
     table.add_row("latency", f"{latency['p50']:,.0f} µs", f"[dim]p50; p99 {latency['p99']:,.0f}, mean {latency['mean']:,.0f}[/]")
     shares = ", ".join(f"{tier} {share:.1%}" for tier, share in figures["tier_share"].items())

@@ -108,6 +108,7 @@ def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
             [f"{one['name']} score {one['score']} ×{one['count']}" for one in document["signals"]["findings"]] or ["nothing found"],
         ),
         ("text", [escape(document["signals"]["masked_text"] or "none")]),
+        ("language", [_pairs(document["signals"]["language"])]),
         ("classification", _classification(document["classification"])),
         ("risk", [f"{document['risk']['level']} ({document['risk']['score']})  " + _pairs(document["risk"]["contributions"])]),
         ("policy", _verdict(document["verdict"])),
@@ -129,9 +130,12 @@ def _classification(found: dict[str, Any]) -> list[str]:
     head = f"[bold]{found['status']}[/] {found['intent'] or ''}  tier {found['tier'] or 'none'}  {found['reason']}"
     if found["rule"] is not None:
         return [head, escape(f"rule {found['rule']['name']} {found['rule']['params'] or ''}")]
-    numbers = {name: found[name] for name in ("confidence", "threshold", "margin", "scope") if found[name] is not None}
+    numbers = {
+        name: found[name] for name in ("confidence", "threshold", "margin", "scope", "novelty", "injection") if found[name] is not None
+    }
     bars = [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
-    return [head, _pairs(numbers), *bars]
+    plausible = [f"plausible: {', '.join(found['prediction_set'])}"] if len(found["prediction_set"]) > 1 else []
+    return [head, _pairs(numbers), *plausible, *bars]
 
 
 def _verdict(verdict: dict[str, Any]) -> list[str]:

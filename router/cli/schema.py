@@ -14,7 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from router.catalog import Catalog
 from router.cli.reference import reference
-from router.config import ClassifierConfig, Config, PolicyConfig
+from router.config import ClassifierConfig, Config, PolicyConfig, SignalsConfig
 from router.registry import ADAPTERS, Registry
 from router.settings import Address, Name
 
@@ -25,7 +25,8 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     encoder, engine = _union(registry, "encoder"), _union(registry, "policy engine")
     classifier = _with(ClassifierConfig, "encoder", encoder)
     policy = _with(PolicyConfig, "engine", engine)
-    return _schema(_with(_with(Config, "classifier", classifier), "policy", policy))
+    signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
+    return _schema(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

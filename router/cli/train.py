@@ -56,6 +56,9 @@ def train(config: Path, as_json: bool, page: Path | None, fine_tune: str) -> Non
     told = described(report)
     if page is not None:
         _write(page, report, workspace.catalog.name, told["digest"], workspace.config.classifier.max_error or STATED)
+    coverage = workspace.config.classifier.coverage
+    if model.least_probability(coverage) is None:
+        click.echo(f"Too few examples for the coverage {coverage:.10g}: every text would abstain. Give more, or state less.", err=True)
     if as_json:
         click.echo(json.dumps({**facts, "report": told}))
         return

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 from router.config.blocks import AdapterBlock, FileReference, OnAbstain
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
 from router.config.identity import Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
-from router.config.judgement import ClassifierConfig, MinilmEncoder, OnnxEncoderSettings, PolicyConfig, SentenceTransformersEncoder
+from router.config.judgement import (
+    ClassifierConfig,
+    MinilmEncoder,
+    OnnxEncoderSettings,
+    PolicyConfig,
+    SentenceTransformersEncoder,
+    SignalsConfig,
+)
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits, Tls
 from router.settings import Strict, Text
 
@@ -35,6 +42,7 @@ __all__ = [
     "RateLimit",
     "ReviewConfig",
     "SentenceTransformersEncoder",
+    "SignalsConfig",
     "TelemetryConfig",
     "Tls",
 ]
@@ -51,6 +59,7 @@ class Config(Strict):
     control: ControlConfig = Field(default=ControlConfig(), description="The control API.")
     identity: IdentityConfig = Field(default=IdentityConfig(), description="Who may call.")
     limits: tuple[RateLimit, ...] = Field(default=(), description="Rate limits at admission.")
+    signals: SignalsConfig = Field(default=SignalsConfig(), description="What is looked for in requests.")
     classifier: ClassifierConfig = Field(default=ClassifierConfig(), description="How texts become intents.")
     policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")

@@ -7,10 +7,21 @@ from pydantic import Field
 from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.secret import Secret
-from router.settings import Bool, Count, Fraction, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, LanguageCode, Span, Strict, Text
 
 
-class MinilmEncoder(Strict):
+class KnownLanguages(Strict):
+    """What every encoder may be told."""
+
+    languages: tuple[LanguageCode, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Languages that the encoder knows, as ISO 639-1 codes, or `*` for any; a text in another one is `undetermined`. "
+        "Where none are given: what its manifest says, else `en`.",
+    )
+
+
+class MinilmEncoder(KnownLanguages):
     """Encoder adapter `minilm`: the `lockgate-minilm` package (all-MiniLM-L6-v2 as int8 ONNX)."""
 
     threads: Count = Field(default=1, description="Threads for one text. More help only long texts on idle cores.")
@@ -23,11 +34,26 @@ class OnnxEncoderSettings(MinilmEncoder):
     directory: Text = Field(description="The directory, relative to the configuration file.")
 
 
-class SentenceTransformersEncoder(Strict):
+class SentenceTransformersEncoder(KnownLanguages):
     """Encoder adapter `sentence-transformers`: any model of that library; needs `pip install 'lockgate[sentence-transformers]'`."""
 
     model: Text = Field(description="A directory or a hub name.")
     device: Text = Field(default="cpu", description="Device that the library computes on.")
+
+
+class PresidioSettings(Strict):
+    """Recogniser adapter `presidio`: presidio-analyzer's English recognisers; needs `pip install 'lockgate[presidio]'`."""
+
+    min_score: Fraction = Field(default=0.4, description="Least score of what it finds; at 0.5 it finds no telephone numbers.")
+    chars: Count = Field(default=8192, description="Characters that it looks at; of a longer text `pii` is unknown.")
+
+
+class SignalsConfig(Strict):
+    """What is looked for in requests beside what always is."""
+
+    recogniser: AdapterBlock | None = Field(
+        default=None, description="One more recogniser of personal data beside the built-in one: `presidio`, with its settings."
+    )
 
 
 class EmbeddedEngine(Strict):
@@ -88,6 +114,10 @@ class ClassifierConfig(Strict):
         "one they are found anew whenever the model is loaded, and nobody has reviewed them.",
     )
     min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
+    coverage: Fraction = Field(
+        default=0.95,
+        description="How often the prediction set is to have the right intent among its own; a set of two or three is `ambiguous`.",
+    )
     min_scope: Fraction = Field(
         default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."
     )

@@ -56,11 +56,18 @@ class FindingOut(BaseModel):
     spans: list[tuple[int, int]]
 
 
+class LanguageOut(BaseModel):
+    code: str = Field(description="ISO 639-1, or `und`.")
+    score: Fraction
+
+
 class SignalsOut(BaseModel):
     findings: list[FindingOut]
     masked_text: str | None
     unknown: list[str]
+    learning: list[str]
     text_chars: int
+    language: LanguageOut
 
 
 class CandidateOut(BaseModel):
@@ -80,6 +87,8 @@ class ClassificationOut(BaseModel):
     confidence: Fraction | None
     margin: Fraction | None
     scope: Fraction | None
+    novelty: Fraction | None
+    injection: Fraction | None
     threshold: Fraction | None
     candidates: list[CandidateOut]
     prediction_set: list[str]

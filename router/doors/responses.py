@@ -14,6 +14,13 @@ from router.problems import problem
 STATE_FAILED = "Shared state did not answer, so nothing was done."  # what exactly failed is for the log
 Send = Callable[[Any], Awaitable[None]]
 _CLARIFICATIONS = 5
+_WHICH = "It could be any of the candidates. Please say in other words which one is meant."
+_QUESTIONS = {
+    "several_plausible": _WHICH,
+    "margin_too_small": _WHICH,
+    "several_intents": "It asks for more than one thing. Please ask for one after the other.",
+    "negated": "It says what is not to be done. Please say what is to be done.",
+}
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
@@ -45,8 +52,17 @@ async def fail(send: Send, error: LockgateError, status: int, decision_id: str |
     await respond_problem(send, status, error.code, str(error), decision_id)
 
 
+def _possible(decision: Decision) -> tuple[str, ...]:
+    """What the caller may have meant: the intents in doubt where these are known, else the most likely ones; nothing where abstention is
+    configured as a refusal."""
+    classification = decision.classification
+    if decision.outcome is None or decision.outcome.status == 403:
+        return ()
+    return classification.prediction_set or tuple(each.intent for each in classification.candidates[:_CLARIFICATIONS])
+
+
 async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str]) -> None:
-    """The answer for a decision that ended the request by itself."""
+    """The answer for a decision that ended the request by itself. `descriptions`: of the intents that callers may be told of."""
     outcome = decision.outcome
     if outcome is None:
         raise ValueError("the decision is to be dispatched")
@@ -54,10 +70,9 @@ async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str])
     if outcome.result is Result.ABSTAINED and outcome.status == 404:
         detail = "No rule matches this request, and it has no text that could be understood."
     elif outcome.result is Result.ABSTAINED:
-        candidates = decision.classification.candidates[:_CLARIFICATIONS]
         extra["status_of_classification"] = decision.classification.status.value
-        extra["candidates"] = [{"intent": c.intent, "description": descriptions.get(c.intent, "")} for c in candidates]
-        detail = "It is not clear enough what is asked for. Please say it in other words, or choose one of the candidates."
+        extra["candidates"] = [{"intent": name, "description": descriptions[name]} for name in _possible(decision) if name in descriptions]
+        detail = _QUESTIONS.get(outcome.reason, "It is not clear enough what is asked for. Please say it in other words.")
     elif outcome.result is Result.HELD:
         detail = "The request waits for a reviewer."
     else:

@@ -5,42 +5,57 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from router.decision import Candidate, Classification, Request, RuleMatch, Status
+from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status
 from router.errors import ClassifierError
 from router.ports import Arbiter, Clock, Tier
+from router.stages.clauses import clauses
+from router.stages.courtesy import without_courtesies
+from router.stages.negation import negations
 
 _KEPT_CHARS = 256
+MOST_ASKED = 3  # more than so many plausible intents are no question that anybody could answer
+# Circumstances stand in clauses of their own, and are about the same things as requests: a clause must be plainer than a text.
+LEAST_CLAUSE_SCOPE = 0.7
+NEGATED = "negated"  # the text says what is not to be done
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
+LANGUAGE_UNKNOWN = "language_unknown_to_encoder"
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `max_error` is the stated
-    risk that `confidence` was chosen for, where one was."""
+    """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `negated`: what a text may
+    say is not to be done and mean the intent all the same. `max_error`: the stated risk that `confidence` was chosen for, if one was."""
 
     confidence: float
     margin: float
     scope: float
+    negated: frozenset[str] = frozenset()
     max_error: float | None = None
 
     def judge(self, scored: Classification) -> Classification:
-        """A tier's scores as an answer. A number that is missing or no probability never passes."""
+        """A tier's scores as an answer. A number that is missing or no probability never passes; nor does, however sure it is, an answer
+        beside which another one is plausible. A tier without prediction sets stands by its one intent."""
         if scored.status is not Status.CLASSIFIED:
             return replace(scored, threshold=self.confidence)
+        plausible = scored.prediction_set or ((scored.intent,) if scored.intent else ())
         if not _reaches(scored.scope, self.scope):
-            return replace(scored, status=Status.OUT_OF_SCOPE, intent=None, threshold=self.confidence, reason="out_of_scope")
+            return self._abstained(scored, Status.OUT_OF_SCOPE, "out_of_scope", ())
+        if len(plausible) > MOST_ASKED:
+            return self._abstained(scored, Status.UNDETERMINED, "too_many_plausible", plausible)
+        if len(plausible) > 1:
+            return self._abstained(scored, Status.AMBIGUOUS, "several_plausible", plausible)
         if not _reaches(scored.margin, self.margin):
-            pair = tuple(candidate.intent for candidate in scored.candidates[:2])
-            return replace(
-                scored, status=Status.AMBIGUOUS, intent=None, threshold=self.confidence, prediction_set=pair, reason="margin_too_small"
-            )
+            return self._abstained(scored, Status.AMBIGUOUS, "margin_too_small", tuple(each.intent for each in scored.candidates[:2]))
         if not _reaches(scored.confidence, self.confidence):
-            return replace(scored, status=Status.UNDETERMINED, intent=None, threshold=self.confidence, reason="confidence_too_low")
-        return replace(scored, threshold=self.confidence, prediction_set=(scored.intent,) if scored.intent else ())
+            return self._abstained(scored, Status.UNDETERMINED, "confidence_too_low", plausible)
+        return replace(scored, threshold=self.confidence, prediction_set=plausible)
+
+    def _abstained(self, scored: Classification, status: Status, reason: str, plausible: tuple[str, ...]) -> Classification:
+        return replace(scored, status=status, intent=None, threshold=self.confidence, prediction_set=plausible, reason=reason)
 
     def settle(self, answer: Classification) -> Classification:
         """An arbiter's answer, accepted or UNDETERMINED. All its answers of a kind have one confidence, so that a stated risk is kept only
@@ -58,7 +73,8 @@ def _reaches(value: float | None, least: float) -> bool:
 class Cascade:
     """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
     thresholds apply afresh. Everything that goes wrong with a tier is `unavailable`; what goes wrong with the arbiter leaves the abstention
-    as it was, with another reason."""
+    as it was, with another reason. `languages`: what the tiers know, None for any; confidence was calibrated on texts in these, so that
+    there is none for a text in another."""
 
     def __init__(
         self,
@@ -70,10 +86,12 @@ class Cascade:
         deadline_s: float,
         cache_size: int,
         clock: Clock,
+        languages: Collection[str] | None = None,
         arbiter: Arbiter | None = None,
     ) -> None:
         self._tiers = tuple(tiers)
         self._arbiter = arbiter
+        self._languages = None if languages is None else frozenset({UNDETERMINED_LANGUAGE.code, *languages})
         self._default = default
         self._by_intent = by_intent
         self._catalog_digest = catalog_digest
@@ -82,7 +100,9 @@ class Cascade:
         self._cache: OrderedDict[str | bytes, Classification] = OrderedDict()
         self._cache_size = cache_size
 
-    async def classify(self, request: Request, rule: RuleMatch | None, undecided: bool) -> Classification:
+    async def classify(
+        self, request: Request, rule: RuleMatch | None, undecided: bool, language: Language = UNDETERMINED_LANGUAGE
+    ) -> Classification:
         """`rule` is the deterministic answer if there was one; `undecided` says that a rule could not be judged."""
         body = request.body
         if rule is not None:
@@ -96,6 +116,8 @@ class Cascade:
         text = normalise(body.text or "")
         if not text:
             return self._none(Status.UNDETERMINED, NO_TEXT)
+        if self._languages is not None and language.code not in self._languages:
+            return self._none(Status.UNDETERMINED, LANGUAGE_UNKNOWN)
         scored, judged = await self.tiers_say(text)
         if self._arbiter is None or not self._arbiter.asks(judged):
             return judged
@@ -125,6 +147,34 @@ class Cascade:
         return scored
 
     async def _ask(self, text: str) -> Classification:
+        """What is said of the text as a whole, unless its clauses say otherwise."""
+        whole = self._unless_negated(text, await self._first(without_courtesies(text)))
+        parts = clauses(text)
+        return await self._unless_several(whole, parts) if parts else whole
+
+    async def _unless_several(self, whole: Classification, parts: Sequence[str]) -> Classification:
+        """One request is dispatched once: where the whole or clauses are accepted as different intents, the caller is asked for one."""
+        if whole.reason == NEGATED:
+            return whole
+        found = [self._unless_negated(part, await self._first(without_courtesies(part))) for part in parts]
+        sure = [whole, *[each for each in found if _reaches(each.scope, LEAST_CLAUSE_SCOPE)]]
+        judged = (self._judge(each) for each in sure)
+        intents = tuple(dict.fromkeys(each.intent for each in judged if each.status is Status.CLASSIFIED and each.intent is not None))
+        if len(intents) < 2:
+            return whole
+        return replace(whole, status=Status.AMBIGUOUS, intent=None, prediction_set=intents, reason="several_intents")
+
+    def _unless_negated(self, text: str, scored: Classification) -> Classification:
+        """Vectors hardly tell "cancel it" from "don't cancel it"."""
+        if self._judge(scored).status is not Status.CLASSIFIED:
+            return scored
+        allowed = self._by_intent[str(scored.intent)].negated
+        if allowed.issuperset(negations(text)):
+            return scored
+        return replace(scored, status=Status.UNDETERMINED, intent=None, reason=NEGATED)
+
+    async def _first(self, text: str) -> Classification:
+        """The first tier's answer that is accepted, else the last one's."""
         for tier in self._tiers[:-1]:
             scored = await _answer(tier, text)
             if self._judge(scored).status is Status.CLASSIFIED:
@@ -143,7 +193,7 @@ class Cascade:
         """Outside of the tiers' deadline and after their answer is remembered: nothing that happens here can lose it."""
         began = self._clock.monotonic_ns()
         try:
-            answer = self._settle(await arbiter.arbitrate(text, scored), scored)
+            answer = self._settle(await arbiter.arbitrate(text, scored), scored, text)
         except ClassifierError as error:
             answer = replace(judged, reason=error.code)
         except TimeoutError:
@@ -152,15 +202,17 @@ class Cascade:
             answer = replace(judged, reason="llm_failed")
         return replace(answer, stages_ns=(*judged.stages_ns, (arbiter.name, self._clock.monotonic_ns() - began)))
 
-    def _settle(self, answer: object, scored: Classification) -> Classification:
+    def _settle(self, answer: object, scored: Classification, text: str) -> Classification:
         if isinstance(answer, Classification) and answer.status is Status.OUT_OF_SCOPE and answer.intent is None:
-            return replace(answer, threshold=self._default.confidence, catalog_digest=self._catalog_digest)
+            return replace(answer, threshold=self._default.confidence, prediction_set=(), catalog_digest=self._catalog_digest)
         offered = {candidate.intent for candidate in scored.candidates}
         if not isinstance(answer, Classification) or answer.status is not Status.CLASSIFIED or answer.intent not in offered:
             raise ClassifierError("the arbiter answered with something that it was not offered", "llm_malformed")
         thresholds = self._by_intent.get(answer.intent)
         if thresholds is None:
             raise ClassifierError("the arbiter named an intent that the catalog does not have", "intent_unknown")
+        if not thresholds.negated.issuperset(negations(text)):
+            raise ClassifierError("the text says what is not to be done, and the arbiter chose an intent all the same", NEGATED)
         settled = thresholds.settle(answer)
         if settled.status is not Status.CLASSIFIED:
             raise ClassifierError("the arbiter's answer is not sure enough for this intent", "llm_confidence_too_low")
@@ -179,7 +231,19 @@ class Cascade:
             return Classification(Status.SKIPPED, tier="rule", rule=rule, reason="rule", catalog_digest=digest)
         only = (Candidate(rule.intent, 1.0, 1.0),)
         return Classification(
-            Status.CLASSIFIED, rule.intent, 1.0, 1.0, 1.0, 0.0, only, (rule.intent,), "rule", "rule", rule, catalog_digest=digest
+            Status.CLASSIFIED,
+            rule.intent,
+            1.0,
+            1.0,
+            1.0,
+            0.0,
+            only,
+            (rule.intent,),
+            "rule",
+            "rule",
+            rule,
+            catalog_digest=digest,
+            novelty=0.0,
         )
 
     def _none(self, status: Status, reason: str) -> Classification:

@@ -13,7 +13,7 @@ from router.ports import Chat
 from router.stages.llm_calibration import LlmCalibration, merge
 from router.stages.llm_choice import MOST_CANDIDATES, Described, ask, choice_of
 
-UNSURE = frozenset({"margin_too_small", "confidence_too_low"})
+UNSURE = frozenset({"margin_too_small", "confidence_too_low", "several_plausible", "too_many_plausible"})
 
 Key = tuple[bytes, tuple[str, ...], str]
 

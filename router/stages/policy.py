@@ -108,7 +108,14 @@ def _subject(subject: Subject) -> Document:
 
 
 def _signals(signals: Signals) -> Document:
-    return {"findings": _findings(signals.findings), "unknown": signals.unknown, "text_chars": signals.text_chars}
+    language = {"code": signals.language.code, "score": signals.language.score}
+    return {
+        "findings": _findings(signals.findings),
+        "unknown": signals.unknown,
+        "learning": signals.learning,
+        "text_chars": signals.text_chars,
+        "language": language,
+    }
 
 
 def _findings(findings: tuple[Finding, ...]) -> Document:
@@ -130,9 +137,12 @@ def _classification(found: Classification) -> Document:
         "confidence": found.confidence,
         "margin": found.margin,
         "scope": found.scope,
+        "novelty": found.novelty,
+        "injection": found.injection,
         "tier": found.tier,
         "threshold": found.threshold,
         "candidates": [{"intent": each.intent, "confidence": each.calibrated} for each in found.candidates],
+        "prediction_set": list(found.prediction_set),
         "reason": found.reason,
         "truncated": found.reason == TRUNCATED,
     }

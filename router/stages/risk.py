@@ -20,15 +20,26 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "pii": 0.12,
     "secret": 0.5,
     "injection": 0.8,
+    "injection_likely": 0.4,
     "unknown_signals": 0.35,
     "hidden_characters": 0.3,
     "mixed_script": 0.3,
     "size": 0.05,
+    "unusual_size": 0.15,
+    "unusual_rate": 0.25,
+    "learning": 0.05,
     "uncertainty": 0.4,
     "novelty": 0.2,
     "other": 0.3,  # a finding that has no weight
 }
-_GROUPS = {"text.hidden_characters": "hidden_characters", "text.mixed_script": "mixed_script"}
+_GROUPS = {
+    "text.hidden_characters": "hidden_characters",
+    "text.mixed_script": "mixed_script",
+    "unusual.size": "unusual_size",
+    "unusual.rate": "unusual_rate",
+}
+LIKELY = 0.8  # probability of an injection from which on it counts
+FAMILIAR = 0.9  # novelty that an ordinary text may well have
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +79,13 @@ class RiskModel:
     def _of_classification(self, classification: Classification) -> list[tuple[str, float]]:
         if classification.status is Status.SKIPPED:
             return []
-        if classification.status is not Status.CLASSIFIED:
-            return [("uncertainty", self._weights["uncertainty"])]
-        unsure = _missing(classification.confidence) * self._weights["uncertainty"]
-        return [("uncertainty", unsure), ("novelty", _missing(classification.scope) * self._weights["novelty"])]
+        unsure = _missing(classification.confidence) if classification.status is Status.CLASSIFIED else 1.0
+        parts = (
+            ("uncertainty", unsure),
+            ("novelty", _novel(classification.novelty)),
+            ("injection_likely", _likely(classification.injection)),
+        )
+        return [(name, share * self._weights[name]) for name, share in parts]
 
     def _of_signals(self, signals: Signals) -> list[tuple[str, float]]:
         worst: dict[str, float] = {}
@@ -81,6 +95,8 @@ class RiskModel:
             worst[name] = max(worst.get(name, 0.0), weight * (1.0 - _missing(finding.score)))
         if signals.unknown:
             worst["unknown_signals"] = self._weights["unknown_signals"]
+        if signals.learning:
+            worst["learning"] = self._weights["learning"]
         return list(worst.items())
 
 
@@ -101,3 +117,17 @@ def _intent_level(intent_risk: str | None, classification: Classification) -> Le
 def _missing(share: float | None) -> float:
     """What `share` lacks of 1; all of it where there is no usable number."""
     return 1.0 - min(1.0, share) if share is not None and share >= 0.0 else 1.0
+
+
+def _novel(novelty: float | None) -> float:
+    """How far into the most unusual tenth; all the way where there is no usable number."""
+    if novelty is None or not 0.0 <= novelty <= 1.0:
+        return 1.0
+    return max(0.0, novelty - FAMILIAR) / (1.0 - FAMILIAR)
+
+
+def _likely(injection: float | None) -> float:
+    """None means that the encoder was not asked: a rule or the static tier decided, or nobody did, which is `uncertainty`."""
+    if injection is None:
+        return 0.0
+    return max(0.0, injection - LIKELY) / (1.0 - LIKELY) if 0.0 <= injection <= 1.0 else 1.0

@@ -50,7 +50,11 @@ class RoutingTable:
     def abstention(self, classification: Classification) -> str:
         """`clarify`, `deny` or a route's name: the most likely intent's own choice, else the listener's."""
         likely = classification.candidates[0].intent if classification.candidates else classification.intent
-        entry = self.intents.get(likely) if likely is not None else None
+        return self.choice(likely) if likely is not None else self.on_abstain
+
+    def choice(self, intent: str) -> str:
+        """The same for this intent, were it the most likely one."""
+        entry = self.intents.get(intent)
         return (entry.on_abstain if entry is not None else None) or self.on_abstain
 
     def final(self, provisional: Route | None, verdict: Verdict) -> tuple[Route | None, Verdict]:

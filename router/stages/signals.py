@@ -1,4 +1,4 @@
-"""Deterministic signals of a request: personal data, credentials, injection, hidden characters, size.
+"""Deterministic signals of a request: personal data, credentials, injection, hidden characters, language, size.
 
 A signal that could not be computed is named in `Signals.unknown`; nothing is silently absent.
 """
@@ -9,10 +9,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.decision import BodyView, Finding, Request, Signals
+from router.decision import UNDETERMINED_LANGUAGE, BodyView, Finding, Language, Request, Signals
+from router.ports import Personal, Recogniser
 from router.stages.characters import character_findings
 from router.stages.folding import Folded
 from router.stages.injection import InjectionDetector
+from router.stages.language import LanguageDetector
 from router.stages.leaves import beside_text
 from router.stages.masking import Mask, masked
 from router.stages.patterns import Patterns
@@ -21,6 +23,7 @@ from router.stages.secrets import secrets
 
 log = logging.getLogger("lockgate.signals")
 KINDS = ("pii", "secret", "injection")
+NAMED_UNKNOWN = (*KINDS, "text", "language")
 HIDDEN_TEXT = "[masked]"
 _CUT_TAIL = 128  # characters; a text that was cut may end inside of something that would have been masked
 
@@ -48,13 +51,15 @@ Look = Callable[[str, Folded, _Seen, bool], None]
 class SignalDetector:
     """`most_chars` bounds what is inspected beside the request text; a body of three quarters of it counts as large."""
 
-    def __init__(self, most_chars: int = 64 * 1024) -> None:
+    def __init__(self, most_chars: int = 64 * 1024, language: LanguageDetector | None = None, recogniser: Recogniser | None = None) -> None:
         self._most = most_chars
         self._large = most_chars * 3 // 4
         self._sensitive = {"pii": pii(), "secret": secrets()}
         self._injection = InjectionDetector()
+        self._language = language if language is not None else LanguageDetector()
         self._looks: dict[str, Look] = {kind: _finder(patterns) for kind, patterns in self._sensitive.items()}
         self._looks |= {"injection": self._injected, "text": _drawn}
+        self._recogniser = recogniser
 
     def inspect(self, request: Request) -> Signals:
         body, seen = request.body, _Seen()
@@ -69,14 +74,18 @@ class SignalDetector:
             self._look(rest, seen, False)
         if body.truncated or len(body.data) >= self._large:
             seen.add("size.large", 1.0 if body.truncated else 0.5)
-        unknown = tuple(kind for kind in (*KINDS, "text") if kind in seen.unknown or kind in seen.failed)
-        return Signals(seen.findings(), _masked_text(body, seen), len(body.text or ""), len(body.data), unknown)
+        language = self._spoken(body.text, seen) if body.text else UNDETERMINED_LANGUAGE
+        unknown = tuple(kind for kind in NAMED_UNKNOWN if kind in seen.unknown or kind in seen.failed)
+        return Signals(seen.findings(), _masked_text(body, seen), len(body.text or ""), len(body.data), unknown, language)
 
     def mask(self, text: str) -> str:
         """The text with personal data and credentials replaced by their labels."""
         folded = Folded(text)
         hits = [hit for patterns in self._sensitive.values() for hit in patterns.find(folded.data)]
-        return masked(text, [(*folded.span(hit.start, hit.end), hit.label) for hit in hits]) if hits else text
+        masks: list[Mask] = [(*folded.span(hit.start, hit.end), hit.label) for hit in hits]
+        if self._recogniser is not None:
+            masks += [(each.start, each.end, _label(each)) for each in self._recogniser.find(text)]
+        return masked(text, masks) if masks else text
 
     def _look(self, text: str, seen: _Seen, placed: bool) -> None:
         """`placed`: whether this is the request text, whose places are kept."""
@@ -87,6 +96,34 @@ class SignalDetector:
             except Exception:  # whatever broke, the signal is unknown and the request goes on to be judged so
                 log.exception("the detector of '%s' failed", kind)
                 seen.failed.add(kind)
+        if self._recogniser is not None:
+            self._recognised(self._recogniser, text, seen, placed)
+
+    def _recognised(self, recogniser: Recogniser, text: str, seen: _Seen, placed: bool) -> None:
+        """What the built-in recogniser has found at a place is not counted twice."""
+        if len(text) > recogniser.most_chars:
+            seen.unknown.add("pii")
+        try:
+            found = recogniser.find(text)
+        except Exception:  # as above
+            log.exception("the recogniser of personal data failed")
+            seen.failed.add("pii")
+            return
+        taken = [(start, end) for start, end, _ in seen.masks] if placed else []
+        for each in found:
+            if all(each.end <= start or end <= each.start for start, end in taken):
+                seen.add(each.kind, each.score)
+                if placed:
+                    seen.places.setdefault(each.kind, []).append((each.start, each.end))
+                    seen.masks.append((each.start, each.end, _label(each)))
+
+    def _spoken(self, text: str, seen: _Seen) -> Language:
+        try:
+            return self._language.detect(text)
+        except Exception:  # as above
+            log.exception("the detector of 'language' failed")
+            seen.failed.add("language")
+            return UNDETERMINED_LANGUAGE
 
     def _injected(self, _text: str, folded: Folded, seen: _Seen, placed: bool) -> None:
         injection = self._injection.find(folded.data)
@@ -95,6 +132,10 @@ class SignalDetector:
         seen.add("injection", injection.score)
         if placed:
             seen.places["injection"] = [folded.span(*place) for place in injection.places]
+
+
+def _label(found: Personal) -> str:
+    return f"[{found.kind.removeprefix('pii.')}]"
 
 
 def _finder(patterns: Patterns) -> Look:

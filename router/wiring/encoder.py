@@ -8,6 +8,7 @@ from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import training_set
+from embeddings.injection import InjectionHead, injection_head
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder
@@ -57,6 +58,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
             save_report(tuned.report, models)
         else:
             model = load_or_train(cache, examples, outside, encoder, progress, models)
+        injection_head(_injection_folder(workspace), encoder, lambda step, done, total: progress(f"injection: {step}", done, total))
         path = model.save(models)
         static = static_encoder(workspace)
         if static is not None:
@@ -109,7 +111,20 @@ def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | Non
     if model is None or path is None:
         return ()
     static = load_static(workspace, model, path)
-    return (EncoderTier(model),) if static is None else (StaticTier(static), EncoderTier(model))
+    coverage = workspace.config.classifier.coverage
+    encoder = EncoderTier(model, coverage, load_injection_head(workspace, model))
+    return (encoder,) if static is None else (StaticTier(static, coverage), encoder)
+
+
+def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:
+    try:
+        return injection_head(_injection_folder(workspace), model.encoder)
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _injection_folder(workspace: Workspace) -> Path:
+    return workspace.path(workspace.config.state) / "models" / "injection"
 
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:

@@ -11,6 +11,7 @@ from router.stages.llm_arbiter import UNSURE, LlmArbiter
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.llm_choice import Described, prompt_digest
 from router.stages.signals import SignalDetector
+from router.wiring.stages import recogniser
 from router.workspace import Workspace, tuned_settings
 
 ASKING = {"response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
@@ -28,7 +29,7 @@ def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: Cha
         described,
         workspace.llm_calibration,
         allowed=frozenset(name for name, intent in catalog.intents.items() if catalog.routes[intent.route].llm),
-        mask=str if config.raw_text else SignalDetector().mask,
+        mask=str if config.raw_text else SignalDetector(recogniser=recogniser(workspace)).mask,
         prompt_digest=asked_digest(workspace),
         catalog_digest=workspace.digests.catalog,
         candidates=config.candidates,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,9 @@ from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
 from router.registry import ADAPTERS
 from router.review.holding import Holding
+from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
+from router.stages.usual import Usual
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -36,7 +38,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for."""
+    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -46,6 +48,7 @@ class Services:
     random: Random
     workers: int = 1
     outcomes: Ledger | None = None
+    usual: Usual = field(default_factory=Usual)
 
 
 class Measuring(ChatObserver, Protocol):
@@ -85,7 +88,7 @@ async def build(
         identity = await make_identity(workspace, services.clock, before.identity if before else None)
         opened.push_async_callback(identity.close, before.identity if before else None)
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, arbiter)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
         opened.pop_all()
     return Built(workspace, runtime, identity, destinations, tiers, services)
@@ -104,8 +107,14 @@ def _runtime(
         limiter=rate_limiter(workspace, services),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=door_options(workspace),
-        descriptions={name: intent.description for name, intent in workspace.catalog.intents.items()},
+        descriptions=_told(workspace, stages.routing),
     )
+
+
+def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+    """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
+    intents = workspace.catalog.intents.items()
+    return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
 
 
 def make_policy(workspace: Workspace) -> PolicyEngine:

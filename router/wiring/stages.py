@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pydantic import BaseModel
+
 from embeddings.model import IntentModel
 from embeddings.train import inputs_digest
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
+from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Stages
-from router.ports import Arbiter, Clock, PolicyEngine, Tier
-from router.stages.classification import Cascade, Thresholds
+from router.ports import Arbiter, Clock, PolicyEngine, Recogniser, Tier
+from router.registry import ADAPTERS
+from router.settings import ANY_LANGUAGE
+from router.stages.classification import Cascade, Thresholds, normalise
+from router.stages.language import LanguageDetector
+from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
 from router.stages.tuned import Tuned
+from router.stages.usual import Usual
 from router.workspace import Workspace
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
@@ -31,15 +39,18 @@ def make_stages(
     model: IntentModel | None,
     policy: PolicyEngine,
     clock: Clock,
+    usual: Usual,
     arbiter: Arbiter | None = None,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
+    languages = known_languages(workspace.encoder, model)
     if model is not None and workspace.tuned is not None:
         refuse_other_training(workspace.tuned, model.examples_digest, model.encoder_digest)
     return Stages(
         rules=rule_index(catalog.rules),
-        signals=SignalDetector(most_chars=config.gateway.limits.view),
+        signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages)), recogniser(workspace)),
         cascade=make_cascade(workspace, tiers, model, clock, arbiter),
+        usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
         policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
@@ -88,12 +99,36 @@ def refuse_other_training(tuned: Tuned, examples_digest: str, encoder_digest: st
         raise ConfigError("The thresholds are for another encoder or version of Lockgate; run `lockgate tune` and review what it changes.")
 
 
+def recogniser(workspace: Workspace) -> Recogniser | None:
+    """The configured one beside the built-in. Raises ConfigError, which names what to install."""
+    settings, named = workspace.recogniser, workspace.config.signals.recogniser
+    if named is None or not isinstance(settings, PresidioSettings):
+        return None
+    found: Recogniser = ADAPTERS.load("recogniser", named.adapter).PresidioRecogniser(
+        min_score=settings.min_score, most_chars=settings.chars
+    )
+    return found
+
+
+def known_languages(settings: BaseModel, model: IntentModel | None) -> frozenset[str] | None:
+    """None for any: the configuration says so, or there is no encoder that could not know one."""
+    told = getattr(settings, "languages", None)
+    if told is not None:
+        return None if ANY_LANGUAGE in told else frozenset(told)
+    return model.encoder.languages if model is not None else None
+
+
+def _expected(languages: frozenset[str] | None) -> frozenset[str]:
+    """Without a word about languages, requests are in English or anything else."""
+    return languages if languages is not None else frozenset({"en"})
+
+
 def make_cascade(
     workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None = None
 ) -> Cascade:
     classifier = workspace.config.classifier
     confidence = _confidence(classifier.max_error, classifier.min_confidence, model)
-    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, classifier.max_error)
+    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, max_error=classifier.max_error)
     return Cascade(
         tiers,
         default,
@@ -102,6 +137,7 @@ def make_cascade(
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
         clock=clock,
+        languages=known_languages(workspace.encoder, model),
         arbiter=arbiter,
     )
 
@@ -122,7 +158,8 @@ def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) 
     if intent.min_confidence is not None or intent.max_error is not None:
         confidence, max_error = _confidence(intent.max_error, intent.min_confidence, model), intent.max_error
     margin = intent.min_margin if intent.min_margin is not None else default.margin
-    return Thresholds(confidence, margin, default.scope, max_error)
+    negated = negated_verbs(normalise(text) for text in intent.examples)
+    return Thresholds(confidence, margin, default.scope, negated, max_error)
 
 
 def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from embeddings.train import inputs_digest
 from router.errors import ConfigError
 from router.ports import Tier
 from router.stages.classification import Thresholds, normalise
+from router.stages.courtesy import without_courtesies
+from router.stages.negation import negations
 from router.stages.tuned import Entry, Tuned
 from router.wiring.encoder import examples_of, load_encoder
-from router.wiring.stages import refuse_other_training
+from router.wiring.stages import by_intent_thresholds, refuse_other_training
 from router.workspace import Workspace, stated_risk, tuned_settings
 
 CROSSED = "cross-validation of the catalog's examples"
@@ -72,17 +74,16 @@ async def answered(workspace: Workspace, tiers: Sequence[Tier], texts: Labelled,
     """Each tier is asked for itself: which of them answers hangs on the threshold that is looked for."""
     classifier = workspace.config.classifier
     default = Thresholds(0.0, classifier.min_margin, classifier.min_scope)
-    gates = {
-        name: Thresholds(0.0, default.margin if intent.min_margin is None else intent.min_margin, default.scope)
-        for name, intent in workspace.catalog.intents.items()
-    }
+    by_intent = by_intent_thresholds(workspace.catalog.intents, default, None)
+    gates = {name: replace(thresholds, confidence=0.0) for name, thresholds in by_intent.items()}
     found: list[Answered] = []
     for text, intent in zip(texts.texts, texts.intents, strict=True):
         answers: list[tuple[str, float]] = []
         for tier in tiers:
-            scored = await tier.classify(text)
-            judged = gates.get(scored.intent or "", default).judge(scored)
-            if judged.intent is not None and judged.confidence is not None:
+            scored = await tier.classify(without_courtesies(text))
+            gate = gates.get(scored.intent or "", default)
+            judged = gate.judge(scored)
+            if judged.intent is not None and judged.confidence is not None and gate.negated.issuperset(negations(text)):
                 answers.append((judged.intent, judged.confidence))
         found.append(Answered(text, intent, tuple(answers)))
         progress("classify", len(found), len(texts))

@@ -59,7 +59,7 @@ async def parts(measured: Measured) -> AsyncIterator[Parts]:
     telemetry = start_telemetry(None, "bench", lambda _: None)
     built = await build(workspace, str(path), services, telemetry)
     model = load_model(workspace, Path(str(path)))
-    tier = EncoderTier(model)
+    tier = EncoderTier(model, workspace.config.classifier.coverage)
     encoder = model.encoder
     if not isinstance(encoder, OnnxEncoder):
         raise TypeError("the bench measures the ONNX encoder")

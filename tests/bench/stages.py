@@ -24,7 +24,7 @@ Once = Callable[[], Awaitable[Any]]
 ROUNDS = 7
 BUDGETS = {
     "front door": (80.0, ("header", "identity", "limits", "body", "request headers", "response headers")),
-    "rules and signals": (40.0, ("signals", "rules")),
+    "rules and signals": (40.0, ("signals", "rules", "unusual")),
     "policy": (200.0, ("admission policy", "decision policy")),
     "route and record": (60.0, ("risk", "routing", "decision record", "outcome record")),
     "telemetry": (60.0, ("telemetry",)),
@@ -92,6 +92,9 @@ class Sample:
         async def signals() -> None:
             stages.signals.inspect(self.request)
 
+        async def unusual() -> None:
+            stages.usual.judge(self.request, decision.signals, found)
+
         async def admission() -> None:
             await judge(engine, "admission", None, admission_input(self.request), deadline)
 
@@ -127,7 +130,10 @@ class Sample:
             "admission policy": admission,
             "signals": signals,
             "rules": rules,
-            "classification": lambda: stages.cascade.classify(self.request, self.looked.match, self.looked.undecided),
+            "classification": lambda: stages.cascade.classify(
+                self.request, self.looked.match, self.looked.undecided, decision.signals.language
+            ),
+            "unusual": unusual,
             "risk": risk,
             "decision policy": policy,
             "routing": routing,

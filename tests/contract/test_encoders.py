@@ -123,3 +123,8 @@ def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=Path(__file__).parents[2])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_languages_are_codes(encoder: Encoder) -> None:
+    """Every encoder says which languages it was made for, and that is no part of its digest."""
+    assert encoder.languages == {"en"}

@@ -318,7 +318,7 @@ async def test_a_bad_answer_leaves_the_encoders(server: LlmServer, bad: dict[str
     vars(server).update(bad)
     found = await classify(chat(server))
     assert replace(found, stages_ns=()) == replace(
-        OPEN, status=Status.UNDETERMINED, intent=None, threshold=0.7, reason=reason, catalog_digest="c"
+        OPEN, status=Status.UNDETERMINED, intent=None, threshold=0.7, prediction_set=("cancel",), reason=reason, catalog_digest="c"
     )
 
 

@@ -60,7 +60,7 @@ def calibrate(lockgate: Lockgate) -> None:
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
     llm = {"url": "http://127.0.0.1:1/v1", "model": "small", "calibration": "llm.json", "cache": 0, "failures": 100, "deadline": "2s"}
-    classifier = {"llm": llm, "min_confidence": 0.8, "min_margin": 0.95, "min_scope": 0.0, "deadline": "5s"}
+    classifier = {"llm": llm, "min_confidence": 0.8, "min_margin": 0.95, "min_scope": 0.0, "coverage": 0.5, "deadline": "5s"}
     with prepared(tmp_path_factory.mktemp("llm"), classifier=classifier) as lockgate:
         config = load(lockgate.yard.config)
         config["classifier"]["llm"]["url"] = f"http://127.0.0.1:{lockgate.ports['nobody']}/v1"
@@ -93,7 +93,7 @@ async def test_the_model_decides_what_the_encoder_left_open(asking: Lockgate) ->
     asking.forget()
     async with model(asking, content=choosing("pay")) as server:
         status, found = await told(asking, UNSURE)
-    assert (status, found["status"], found["intent"], found["tier"]) == (200, "classified", "pay", "llm")
+    assert (status, found["status"], found["intent"], found["tier"], found["reason"]) == (200, "classified", "pay", "llm", "")
     assert float(found["confidence"]) == pytest.approx(MEASURED.confidence, abs=1e-4)
     assert len(asking.arrived("/echo/text")) == 1
     assert json.loads(server.asked[0]["messages"][1]["content"])["text"] == UNSURE

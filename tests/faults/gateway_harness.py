@@ -25,6 +25,7 @@ from router.stages.risk import RiskModel
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex
 from router.stages.signals import SignalDetector
+from router.stages.usual import Usual
 from router.system import SystemClock, SystemRandom, UuidV7
 
 ALLOW = {"effect": "allow", "reasons": [{"code": "test.allowed", "message": "allowed"}]}
@@ -151,6 +152,7 @@ class House:
             cascade=Cascade(
                 [tier or ScriptedTier(SURE)], thresholds, by_intent, catalog_digest="c" * 64, deadline_s=deadline, cache_size=0, clock=clock
             ),
+            usual=Usual(),
             risk=RiskModel(),
             policy=policy,
             policy_deadline_s=0.1,

@@ -223,3 +223,12 @@ async def test_every_dispatch_has_exactly_one_outcome() -> None:
     assert (decision["schema"], outcome["schema"]) == ("lockgate.decision.v1", "lockgate.outcome.v1")
     assert outcome["id"] == decision["id"]
     assert (house.reached[0].method, house.reached[0].target) == ("PUT", "/elsewhere")
+
+
+async def test_a_worker_that_just_started_says_what_it_has_yet_to_learn() -> None:
+    """Too little was seen to call a size or a rate usual: the record says so, the risk counts it, and the request goes on."""
+    house = House()
+    assert (await house.ask()).status == 200
+    assert house.leaves[0]["signals"]["learning"] == ["unusual.size", "unusual.rate"]
+    assert "learning" in [part["name"] for part in house.leaves[0]["risk"]["contributions"]]
+    assert house.leaves[0]["signals"]["unknown"] == []

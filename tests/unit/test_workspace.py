@@ -151,7 +151,7 @@ def test_settings_are_the_adapters_own(make: Make) -> None:
     """Each destination's settings are an instance of its adapter's strict model, with the environment filled in."""
     workspace = parse(read(make(), {}), {"DESK": "http://127.0.0.1:1"}, REGISTRY)
     assert workspace.destinations["desk"].model_dump() == {"url": "http://127.0.0.1:1", "idle": 15.0}
-    assert workspace.encoder.model_dump() == {"threads": 1, "digest": None}
+    assert workspace.encoder.model_dump() == {"languages": None, "threads": 1, "digest": None}
     assert workspace.path("state") == workspace.root / "state"
 
 

@@ -117,12 +117,14 @@ def reworded() -> list[Asking]:
 
 
 def unclear() -> list[Asking]:
-    """Nothing that Halden does, and things that could be two: answered with what they might have meant."""
+    """Nothing that Halden does, things that could be two or are, and what is not to be done: answered with what they might have meant."""
     return [
         said("jonas.weber", "what is the capital of Australia?", 422, classification="out_of_scope"),
         said("jonas.weber", "write me a poem about the sea", 422, classification="out_of_scope"),
         said("jonas.weber", "locked out, password forgotten", 422, classification="ambiguous"),
         said("jonas.weber", "book leave on friday or cancel it, not sure yet", 422, classification="ambiguous"),
+        said("anna.lind", "where is payment 4712, and book me two days of leave", 422, classification="ambiguous"),
+        said("anna.lind", "please don't cancel payment 4711", 422, classification="undetermined"),
         said("sam.okoro", "asdf qwer zxcv", 422),
     ]
 

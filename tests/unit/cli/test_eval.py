@@ -78,6 +78,21 @@ def test_the_figures_have_their_names_and_units(figures):
     assert figures["asked"]["train"] == ["train", "oos_train"]
 
 
+def test_prediction_sets_are_held_to_what_was_stated(figures):
+    """Easy texts have sets of one, and these have the right intent."""
+    sets = figures["prediction_set"]
+    assert sets["coverage_stated"] == 0.95
+    assert sets["coverage"] > 0.93
+    assert sets["share_of_one"] + sets["share_of_two"] <= 1.0 <= sets["mean_size"]
+    assert sets["share_of_one"] > 0.8
+
+
+def test_a_coverage_that_cannot_be_stated_has_no_figures(data, tmp_path):
+    """None of them is a number, rather than one that looks like knowledge."""
+    sets = evaluate(data, tmp_path / "out.json", "--coverage", "0.999")["prediction_set"]
+    assert sets == {"coverage_stated": 0.999, "coverage": None, "mean_size": None, "share_of_one": None, "share_of_two": None}
+
+
 def test_easy_texts_are_told_apart(figures):
     """Intents from each other and from what is about none; accepted texts are mostly right."""
     assert figures["accuracy"] > 0.9

@@ -27,3 +27,14 @@ def test_another_encoder_than_the_pinned_one_is_refused(tmp_path: Path, capsys: 
     config.write_text("version: 1\nclassifier: {encoder: {adapter: minilm, digest: 'sha256:0'}}\n")
     assert run(["model", "--config", str(config)]) == 2
     assert "sha256:0 is wanted" in capsys.readouterr().err
+
+
+def test_training_says_where_the_stated_coverage_needs_more_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Since every text would abstain; with what the starter states it says nothing."""
+    assert run(["init", str(tmp_path / "demo")]) == 0
+    config = tmp_path / "demo" / "lockgate.yaml"
+    assert run(["train", "--config", str(config)]) == 0
+    assert "Too few examples" not in capsys.readouterr().err
+    config.write_text("version: 1\nclassifier: {coverage: 99.99%}\n")
+    assert run(["train", "--config", str(config)]) == 0
+    assert "Too few examples for the coverage 0.9999" in capsys.readouterr().err

@@ -24,6 +24,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
     **dict.fromkeys(("Outcome", "respond_problem"), (2, "reason")),
     "_shed": (3, "code"),
     "_none": (1, "reason"),
+    "_abstained": (2, "reason"),
     "Classification": (9, "reason"),
     "BodyView": (4, "problem"),
 }

@@ -24,6 +24,7 @@ def calibration(seed: int, right: float = 0.98) -> Calibration:
         confidences=confidences,
         correct=chance.uniform(size=COUNT) < right,
         rows=np.arange(COUNT),
+        right=confidences,
         in_scope=chance.uniform(0.4, 1.0, COUNT),
         places=np.arange(COUNT),
         outside=chance.uniform(0.0, 0.8, 500),

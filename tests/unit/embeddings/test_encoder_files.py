@@ -83,6 +83,24 @@ def test_a_malformed_manifest_is_refused(copied: Path, content: bytes) -> None:
     assert refused(copied) == "encoder_manifest"
 
 
+@pytest.mark.parametrize(("said", "known"), [({}, {"en"}), ({"languages": ["de", "en"]}, {"de", "en"})])
+def test_the_manifest_says_which_languages_it_knows(copied: Path, said: dict[str, object], known: set[str]) -> None:
+    """English where it does not say; the digest stays, since the vectors do."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    before = OnnxEncoder(copied).digest
+    (copied / "manifest.json").write_text(json.dumps({**manifest, **said}))
+    encoder = OnnxEncoder(copied)
+    assert (encoder.languages, encoder.digest) == (known, before)
+
+
+@pytest.mark.parametrize("languages", ["en", [], [1], None])
+def test_languages_that_are_no_list_of_codes_are_refused(copied: Path, languages: object) -> None:
+    """A manifest that is not understood knows nothing."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "languages": languages}))
+    assert refused(copied) == "encoder_manifest"
+
+
 def test_a_graph_that_does_not_load_is_refused(copied: Path) -> None:
     """Bytes that are no ONNX graph give a named error, not a traceback of the runtime."""
     (copied / "model.onnx").write_bytes(b"not a graph")

@@ -32,6 +32,17 @@ def test_figures_of_a_prediction_agree(model: IntentModel) -> None:
     assert 0.0 <= prediction.scope <= 1.0
 
 
+def test_novelty_is_a_place_among_held_out_examples(model: IntentModel) -> None:
+    """About one in ten of them is beyond 0.9, and a foreign text is beyond nearly all."""
+    novelties = [model._novelty(scope) for scope in model.artefact.calibration.in_scope.tolist()]
+    assert sum(each is not None and each > 0.9 for each in novelties) <= 0.1 * len(novelties)
+    foreign, known = (model.predict(text).novelty for text in ("zebra quartz voltmeter", "please book annual leave"))
+    assert foreign is not None
+    assert known is not None
+    assert foreign > known
+    assert foreign > 0.9
+
+
 def test_predicting_from_the_vector_is_the_same(model: IntentModel, encoder: HashingEncoder) -> None:
     """predict is encode_one followed by predict_vector."""
     text = "repair the laptop"

@@ -15,7 +15,7 @@ AFTER = "My wife says that I worry too much about such things. Have a lovely day
 
 
 def prediction(intent: str, scope: float) -> Prediction:
-    return Prediction((Candidate(intent, 1.0, 0.9),), 0.9, 0.8, scope, 10.0, 1.0)
+    return Prediction((Candidate(intent, 1.0, 0.9),), 0.9, 0.8, scope, 0.5, 10.0, 1.0)
 
 
 @pytest.mark.parametrize(

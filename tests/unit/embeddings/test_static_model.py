@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.answers import UNPROVEN
 from adapters.static_tier import UNSURE, StaticTier
 from embeddings.errors import EmbeddingsError
 from embeddings.minilm import load_minilm, minilm_directory
@@ -36,12 +37,25 @@ def static(models: tuple[IntentModel, IntentModel]) -> StaticModel:
 
 async def test_what_is_plain_is_answered_and_what_is_not_is_left(static: StaticModel) -> None:
     """With the tier's name and digests on it; what is left has no intent."""
-    tier = StaticTier(static)
+    tier = StaticTier(static, 0.9)
     plain = await tier.classify("please cancel the payment to the supplier")
     assert (plain.status, plain.intent, plain.tier) == (Status.CLASSIFIED, "cancel_payment", "static")
     assert plain.model_digest == static.model.digest
     left = await tier.classify("what is the capital of Australia")
     assert (left.status, left.intent, left.reason) == (Status.UNDETERMINED, None, UNSURE)
+
+
+async def test_without_enough_held_out_texts_for_the_coverage_it_gives_no_intent(static: StaticModel) -> None:
+    """And says why; anything is plausible then."""
+    found = await StaticTier(static, 0.9999).classify("please cancel the payment to the supplier")
+    assert (found.status, found.intent, found.reason) == (Status.UNDETERMINED, None, UNPROVEN)
+    assert len(found.prediction_set) == len(INTENTS)
+
+
+def test_slips_are_read_as_the_examples_words(models: tuple[IntentModel, IntentModel]) -> None:
+    """By both tiers, so that a text with one is the same text to them."""
+    for model in models:
+        assert model.predict("pleese cnacel the paynent").candidates == model.predict("please cancel the payment").candidates
 
 
 def test_the_pair_is_found_again(models: tuple[IntentModel, IntentModel], static: StaticModel, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_altered_arrays_in_a_sound_file_are_refused(saved: Path) -> None:
     assert refused(saved) == "model_altered"
 
 
-@pytest.mark.parametrize("change", [{"schema": 1}, {"calibration": None}, {"intents": ["x"]}, {"report": {}}])
+@pytest.mark.parametrize("change", [{"schema": 1}, {"calibration": None}, {"intents": ["x"]}, {"report": {}}, {"words": {}}])
 def test_an_altered_description_is_refused(saved: Path, change: dict[str, object]) -> None:
     """Every field of model.json is covered by the digest."""
     description = json.loads((saved / "model.json").read_text())

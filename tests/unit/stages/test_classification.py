@@ -6,12 +6,13 @@ import asyncio
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import BodyView, Candidate, Classification, RuleMatch, Status
+from router.decision import BodyView, Candidate, Classification, Language, RuleMatch, Status
 from router.errors import ClassifierError
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.system import SystemClock
@@ -48,15 +49,64 @@ class SlowTier:
         return SURE
 
 
+class Asked(Protocol):
+    name: str
+
+    async def classify(self, text: str) -> Classification: ...
+
+
 def cascade(
-    *tiers: Tier | SlowTier, deadline_s: float = 5.0, cache_size: int = 10, by_intent: dict[str, Thresholds] | None = None
+    *tiers: Asked,
+    deadline_s: float = 5.0,
+    cache_size: int = 10,
+    by_intent: dict[str, Thresholds] | None = None,
+    languages: tuple[str, ...] | None = None,
 ) -> Cascade:
     intents = by_intent or {"cancel": THRESHOLDS, "pay": THRESHOLDS}
-    return Cascade(tiers, THRESHOLDS, intents, catalog_digest="c", deadline_s=deadline_s, cache_size=cache_size, clock=SystemClock())
+    return Cascade(
+        tiers,
+        THRESHOLDS,
+        intents,
+        catalog_digest="c",
+        deadline_s=deadline_s,
+        cache_size=cache_size,
+        clock=SystemClock(),
+        languages=languages,
+    )
 
 
 async def classify(tier: Tier | SlowTier, text: str = "cancel it", **options: float) -> Classification:
     return await cascade(tier, **options).classify(text_request(text), None, False)
+
+
+async def test_a_language_that_the_encoder_does_not_know_is_undetermined() -> None:
+    """Its confidence was calibrated on other texts, so that there is none; the tiers are not even asked."""
+    tier = Tier(SURE)
+    only = cascade(tier, languages=("en",))
+    found = await only.classify(text_request("storniere es"), None, False, Language("de", 0.9))
+    assert (found.status, found.intent, found.confidence) == (Status.UNDETERMINED, None, None)
+    assert (found.reason, tier.asked) == ("language_unknown_to_encoder", [])
+
+
+@pytest.mark.parametrize("code", ["en", "und"])
+async def test_a_language_that_is_known_or_not_told_is_classified(code: str) -> None:
+    """Only what is plainly something else is left alone."""
+    found = await cascade(Tier(SURE), languages=("en",)).classify(text_request("cancel it"), None, False, Language(code, 0.9))
+    assert found.status is Status.CLASSIFIED
+
+
+async def test_without_languages_every_language_is_classified() -> None:
+    """None means any."""
+    found = await cascade(Tier(SURE)).classify(text_request("storniere es"), None, False, Language("de", 0.9))
+    assert found.status is Status.CLASSIFIED
+
+
+async def test_a_rule_decides_in_any_language() -> None:
+    """No encoder has to understand what a rule decided."""
+    found = await cascade(Tier(SURE), languages=("en",)).classify(
+        text_request("storniere es"), RuleMatch("r", "cancel"), False, Language("de", 0.9)
+    )
+    assert found.intent == "cancel"
 
 
 async def test_a_sure_answer_is_classified() -> None:
@@ -95,6 +145,124 @@ async def test_scores_at_the_threshold_pass() -> None:
 async def test_ambiguity_names_the_two() -> None:
     """An ambiguous answer says between which two intents."""
     assert (await classify(Tier(replace(SURE, margin=0.0)))).prediction_set == ("cancel", "pay")
+
+
+@pytest.mark.parametrize(
+    ("plausible", "status", "reason"),
+    [
+        (("cancel",), Status.CLASSIFIED, ""),
+        (("cancel", "pay"), Status.AMBIGUOUS, "several_plausible"),
+        (("cancel", "pay", "ask"), Status.AMBIGUOUS, "several_plausible"),
+        (("cancel", "pay", "ask", "leave"), Status.UNDETERMINED, "too_many_plausible"),
+    ],
+)
+@pytest.mark.parametrize("confidence", [0.9, 0.3])
+async def test_what_else_is_plausible_speaks_before_confidence(
+    plausible: tuple[str, ...], status: Status, reason: str, confidence: float
+) -> None:
+    """Two or three plausible intents are a question to the caller, more are none; one is an answer if it is sure enough."""
+    found = await classify(Tier(replace(SURE, prediction_set=plausible, confidence=confidence)))
+    if len(plausible) == 1 and confidence < THRESHOLDS.confidence:
+        status, reason = Status.UNDETERMINED, "confidence_too_low"
+    assert (found.status, found.reason, found.prediction_set) == (status, reason, plausible)
+
+
+async def test_nothing_is_plausible_out_of_scope() -> None:
+    """A prediction set is about texts that are about an intent."""
+    found = await classify(Tier(replace(SURE, prediction_set=("cancel", "pay"), scope=0.1)))
+    assert (found.status, found.prediction_set) == (Status.OUT_OF_SCOPE, ())
+
+
+PAY = replace(SURE, intent="pay", candidates=SURE.candidates[::-1])
+VAGUE = replace(SURE, confidence=0.1)
+
+
+def by_words(text: str) -> Classification:
+    """As a tier would that knows two words."""
+    return {(True, False): SURE, (False, True): PAY, (True, True): SURE}.get(("cancel" in text, "pay" in text), VAGUE)
+
+
+async def test_two_requests_in_one_text_are_ambiguous() -> None:
+    """Also where the text as a whole would have been accepted: one request is dispatched once."""
+    found = await classify(Tier(by_words), "cancel the first one and pay the other one")
+    assert (found.status, found.intent, found.reason) == (Status.AMBIGUOUS, None, "several_intents")
+    assert found.prediction_set == ("cancel", "pay")
+
+
+@pytest.mark.parametrize("text", ["cancel the first one and cancel the other one", "cancel the first one and do it now"])
+async def test_clauses_that_agree_or_say_nothing_change_nothing(text: str) -> None:
+    """The whole text's answer stands."""
+    found = await classify(Tier(by_words), text)
+    assert (found.status, found.intent) == (Status.CLASSIFIED, "cancel")
+
+
+async def test_clauses_are_accepted_by_the_same_thresholds() -> None:
+    """One that would abstain by itself is no second intent."""
+    lenient = cascade(Tier(by_words), by_intent={"cancel": THRESHOLDS, "pay": replace(THRESHOLDS, confidence=0.95)})
+    text = "cancel the first one and pay the other one"
+    assert (await lenient.classify(text_request(text), None, False)).status is Status.CLASSIFIED
+
+
+async def test_a_clause_must_be_plainer_than_a_text() -> None:
+    """Circumstances are about something too, though less plainly so."""
+    faint = Tier(lambda text: replace(by_words(text), scope=0.6))
+    assert (await classify(faint, "cancel the first one and pay the other one")).intent == "cancel"
+
+
+async def test_two_requests_are_remembered_as_two() -> None:
+    """And no clause is asked about again."""
+    tier = Tier(by_words)
+    both = cascade(tier)
+    for _ in range(2):
+        found = await both.classify(text_request("cancel the first one and pay the other one"), None, False)
+    assert (found.reason, found.cached, len(tier.asked)) == ("several_intents", True, 3)
+
+
+async def test_clauses_share_the_deadline() -> None:
+    """A text is not given more time for having many of them."""
+
+    class Steady:
+        name = "steady"
+
+        async def classify(self, text: str) -> Classification:
+            await asyncio.sleep(0.04)
+            return SURE
+
+    found = await cascade(Steady(), deadline_s=0.1).classify(text_request("do the one. do the two. do the three"), None, False)
+    assert (found.status, found.reason) == (Status.UNAVAILABLE, "classifier_late")
+
+
+async def test_courtesies_are_not_what_tiers_are_asked_about() -> None:
+    """Neither around the whole text nor around its clauses."""
+    tier = Tier(by_words)
+    await classify(tier, "Hi, could you please cancel the first one, and please pay the other one, thanks!")
+    assert tier.asked == ["cancel the first one, and please pay the other one", "cancel the first one", "pay the other one"]
+
+
+@pytest.mark.parametrize("text", ["don't cancel payment 4711", "Please do not cancel it, I want to keep it"])
+async def test_what_is_not_to_be_done_is_not_done(text: str) -> None:
+    """However sure the tiers are of what it would be."""
+    found = await classify(Tier(SURE), text)
+    assert (found.status, found.intent, found.reason) == (Status.UNDETERMINED, None, "negated")
+    assert found.candidates == SURE.candidates
+
+
+async def test_an_intent_may_be_about_what_is_not_to_be_done() -> None:
+    """Where its own examples negate the same; anything else that is negated in the text still counts."""
+    stopping = cascade(Tier(SURE), by_intent={"cancel": replace(THRESHOLDS, negated=frozenset({"send"})), "pay": THRESHOLDS})
+    assert (await stopping.classify(text_request("don't send payment 4711"), None, False)).intent == "cancel"
+    assert (await stopping.classify(text_request("don't send it. don't cancel it"), None, False)).reason == "negated"
+
+
+async def test_what_abstains_anyway_keeps_its_reason() -> None:
+    """A text that is about no intent is out of scope, negated or not."""
+    assert (await classify(Tier(replace(SURE, scope=0.1)), "don't sing")).reason == "out_of_scope"
+
+
+async def test_a_rule_may_decide_about_a_negated_text() -> None:
+    """What a rule's expression matches is what its author wanted."""
+    found = await cascade(Tier(SURE)).classify(text_request("don't cancel it"), RuleMatch("r", "pay"), False)
+    assert found.intent == "pay"
 
 
 async def test_an_intent_may_have_its_own_thresholds() -> None:

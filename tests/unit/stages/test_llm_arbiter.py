@@ -140,6 +140,19 @@ async def test_a_text_that_cannot_be_masked_stays_here() -> None:
     assert (found.status, found.reason, model.users) == (Status.UNDETERMINED, "llm_failed", [])
 
 
+async def test_one_of_several_plausible_intents_is_chosen() -> None:
+    """Where the encoder is sure but of more than one, the model says which."""
+    several = replace(OPEN, confidence=0.9, margin=0.5, prediction_set=("cancel", "pay"))
+    found = await classify(arbiter(Model("pay")), several)
+    assert (found.status, found.intent, found.prediction_set) == (Status.CLASSIFIED, "pay", ("pay",))
+
+
+async def test_what_is_not_to_be_done_is_not_chosen() -> None:
+    """A model's choice is taken back as an encoder's is, where the text says what not to do."""
+    found = await cascade(arbiter(Model("cancel"))).classify(text_request("do not cancel it"), None, False)
+    assert (found.status, found.intent, found.reason) == (Status.UNDETERMINED, None, "negated")
+
+
 async def test_none_of_these_is_out_of_scope() -> None:
     """The request abstains, as one about nothing that is served here."""
     found = await classify(arbiter(Model(None)))

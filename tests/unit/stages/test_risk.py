@@ -12,17 +12,30 @@ from router.decision import Classification, Finding, Level, Signals, Status
 from router.stages.risk import DEFAULT_WEIGHTS, LEVELS, RiskModel, Thresholds, noisy_or
 
 MODEL = RiskModel()
-SURE = Classification(Status.CLASSIFIED, "x", 0.97, scope=0.98)
+SURE = Classification(Status.CLASSIFIED, "x", 0.97, scope=0.98, novelty=0.4)
 SKIPPED = Classification(Status.SKIPPED)
 NOTHING = Signals()
 
 unit = st.floats(0, 1)
 finding_names = st.sampled_from(
-    ["pii.iban", "pii.email", "secret.jwt", "injection", "text.hidden_characters", "text.mixed_script", "size.large", "new"]
+    [
+        "pii.iban",
+        "pii.email",
+        "secret.jwt",
+        "injection",
+        "text.hidden_characters",
+        "text.mixed_script",
+        "size.large",
+        "unusual.size",
+        "unusual.rate",
+        "new",
+    ]
 )
 findings = st.lists(st.builds(Finding, finding_names, unit), max_size=5).map(tuple)
-signals_of = st.builds(Signals, findings, unknown=st.sampled_from([(), ("pii",), ("injection", "secret")]))
-classifications = st.builds(Classification, st.sampled_from(Status), st.none() | st.just("x"), st.none() | unit, scope=st.none() | unit)
+signals_of = st.builds(
+    Signals, findings, unknown=st.sampled_from([(), ("pii",), ("injection", "secret")]), learning=st.sampled_from([(), ("unusual.rate",)])
+)
+classifications = st.builds(Classification, st.sampled_from(Status), st.none() | st.just("x"), st.none() | unit, novelty=st.none() | unit)
 intent_risks = st.none() | st.sampled_from([level.value for level in Level])
 
 
@@ -34,13 +47,13 @@ def with_finding(name: str, score: float = 1.0) -> Signals:
 @pytest.mark.parametrize("confidence", [0.6, 0.8, 0.99])
 def test_an_ordinary_request_has_its_intents_level(level: Level, confidence: float) -> None:
     """A well-classified request without findings is as risky as its intent, whatever the accepted confidence."""
-    assert MODEL.weigh(level.value, NOTHING, replace(SURE, confidence=confidence, scope=0.8)).level is level
+    assert MODEL.weigh(level.value, NOTHING, replace(SURE, confidence=confidence, novelty=0.9)).level is level
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_rule_decides_without_doubt(level: Level) -> None:
     """A deterministic rule leaves the intent as the only contribution."""
-    risk = MODEL.weigh(level.value, NOTHING, replace(SURE, confidence=1.0, scope=1.0))
+    risk = MODEL.weigh(level.value, NOTHING, replace(SURE, confidence=1.0, novelty=0.0))
     assert [each.name for each in risk.contributions] == ["intent"]
     assert risk.level is level
 
@@ -94,11 +107,47 @@ def test_a_missing_number_is_full_doubt(number: float | None) -> None:
     assert {each.name: each.score for each in risk.contributions}["uncertainty"] == DEFAULT_WEIGHTS["uncertainty"]
 
 
+@pytest.mark.parametrize("number", [None, float("nan"), -0.1, 1.1, 1.0])
+def test_a_missing_novelty_is_the_highest(number: float | None) -> None:
+    """A text that nothing is known of is not taken for a familiar one."""
+    risk = MODEL.weigh("low", NOTHING, replace(SURE, novelty=number))
+    assert {each.name: each.score for each in risk.contributions}["novelty"] == DEFAULT_WEIGHTS["novelty"]
+
+
+@pytest.mark.parametrize(("novelty", "share"), [(0.0, 0.0), (0.9, 0.0), (0.95, 0.5), (1.0, 1.0)])
+def test_only_the_most_unusual_tenth_is_novel(novelty: float, share: float) -> None:
+    """Nine of ten ordinary texts add nothing."""
+    contributions = {each.name: each.score for each in MODEL.weigh("low", NOTHING, replace(SURE, novelty=novelty)).contributions}
+    assert contributions.get("novelty", 0.0) == pytest.approx(share * DEFAULT_WEIGHTS["novelty"])
+
+
+@pytest.mark.parametrize(("injection", "share"), [(None, 0.0), (0.0, 0.0), (0.8, 0.0), (0.9, 0.5), (1.0, 1.0), (float("nan"), 1.0)])
+def test_a_likely_injection_is_a_contribution(injection: float | None, share: float) -> None:
+    """From where it is likely on, and wholly where the number makes no sense; nothing where the encoder was not asked."""
+    contributions = {each.name: each.score for each in MODEL.weigh("low", NOTHING, replace(SURE, injection=injection)).contributions}
+    assert contributions.get("injection_likely", 0.0) == pytest.approx(share * DEFAULT_WEIGHTS["injection_likely"])
+
+
+def test_what_is_unusual_has_contributions_of_its_own() -> None:
+    """Size and rate are weighed apart, and so is that too little was seen to say."""
+    signals = Signals((Finding("unusual.size", 0.5), Finding("unusual.rate", 1.0)), learning=("x",))
+    contributions = {each.name: each.score for each in MODEL.weigh("low", signals, SURE).contributions}
+    assert contributions["unusual_size"] == DEFAULT_WEIGHTS["unusual_size"] / 2
+    assert contributions["unusual_rate"] == DEFAULT_WEIGHTS["unusual_rate"]
+    assert contributions["learning"] == DEFAULT_WEIGHTS["learning"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_start_from_nothing_keeps_the_intents_level(level: Level) -> None:
+    """While everything is still learnt, ordinary requests are as risky as their intents."""
+    assert MODEL.weigh(level.value, Signals(learning=("unusual.size", "unusual.rate")), replace(SURE, confidence=0.6)).level is level
+
+
 def test_contributions_have_names() -> None:
     """Policy can read what made the risk."""
     signals = Signals((Finding("pii.iban", 1.0), Finding("pii.email", 1.0), Finding("injection", 0.5)), unknown=("secret",))
     risk = MODEL.weigh("medium", signals, SURE)
-    assert [each.name for each in risk.contributions] == ["intent", "uncertainty", "novelty", "pii", "injection", "unknown_signals"]
+    assert [each.name for each in risk.contributions] == ["intent", "uncertainty", "pii", "injection", "unknown_signals"]
     assert risk.score == pytest.approx(noisy_or(each.score for each in risk.contributions))
 
 
@@ -147,7 +196,8 @@ def test_not_knowing_never_lowers_the_risk(risk: str | None, found_signals: tupl
     """Signals that could not be computed and a confidence that is missing only raise it."""
     known = MODEL.weigh(risk, Signals(found_signals), found)
     assert MODEL.weigh(risk, Signals(found_signals, unknown=("injection",)), found).score >= known.score
-    assert MODEL.weigh(risk, Signals(found_signals), replace(found, confidence=None, scope=None)).score >= known.score
+    assert MODEL.weigh(risk, Signals(found_signals, learning=("unusual.size",)), found).score >= known.score
+    assert MODEL.weigh(risk, Signals(found_signals), replace(found, confidence=None, novelty=None)).score >= known.score
 
 
 @given(signals_of, classifications)

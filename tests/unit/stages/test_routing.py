@@ -92,3 +92,9 @@ def test_a_reroute_to_nowhere_is_a_deny(name: str | None) -> None:
     assert verdict.effect is Effect.DENY
     assert [reason.code for reason in verdict.reasons] == ["elsewhere", "route_unknown"]
     assert (verdict.revision, verdict.digest, verdict.engine) == ("r1", "d", "e")
+
+
+@pytest.mark.parametrize(("intent", "choice"), [("cancel", "clarify"), ("ask", "help"), ("secret", "deny"), ("unknown", "clarify")])
+def test_what_abstaining_from_an_intent_means(intent: str, choice: str) -> None:
+    """Its own choice, or the listener's."""
+    assert TABLE.choice(intent) == choice

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import NO_BODY, BodyView, Signals
+from router.decision import NO_BODY, UNDETERMINED_LANGUAGE, BodyView, Language, Signals
 from router.stages.folding import Folded
+from router.stages.language import LanguageDetector
 from router.stages.patterns import Patterns, options, search_set
 from router.stages.pii import PII
 from router.stages.secrets import SECRETS
@@ -157,6 +158,24 @@ def test_the_end_of_a_cut_text_is_not_shown() -> None:
     assert masked is not None
     assert "3704" not in masked
     assert masked.startswith("word word")
+
+
+def test_the_language_is_that_of_the_request_text() -> None:
+    """What stands beside it in the body has no say."""
+    signals = DETECTOR.inspect(json_request({"text": "x", "note": "please do this today"}, text="ich habe mein Passwort vergessen"))
+    assert signals.language.code == "de"
+    assert signals.language.score > 0.5
+
+
+def test_a_language_that_could_not_be_told_is_unknown() -> None:
+    """A detector that breaks is no text in no language."""
+
+    class Broken(LanguageDetector):
+        def detect(self, text: str) -> Language:
+            raise RuntimeError(text)
+
+    signals = SignalDetector(language=Broken()).inspect(text_request("please reset my password"))
+    assert (signals.unknown, signals.language) == (("language",), UNDETERMINED_LANGUAGE)
 
 
 def test_a_detector_that_fails_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
