@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 EXTRAS := $(VENV)/.extras
-.PHONY: demo test extras check fmt bench docs model clean e2e faults bench-large lock
+.PHONY: demo test extras check fmt bench docs model clean e2e e2e-llm faults bench-large lock
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
@@ -14,6 +14,7 @@ fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format 
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
 e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
+e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install

@@ -12,6 +12,7 @@ from embeddings.numeric import Floats
 # How likely it may be that the stated risk is exceeded all the same.
 DELTA = 0.05
 STEPS = 200
+MOST_FORGIVEN = 20  # errors; whoever has more needs another model sooner than more examples
 
 
 def threshold_for(confidences: Floats, correct: NDArray[np.bool_], max_error: float, delta: float = DELTA) -> float | None:
@@ -37,6 +38,37 @@ def least_proof(max_error: float, delta: float = DELTA) -> int:
     if max_error < 1e-9:
         return 2**63 - 1  # nobody has so many
     return 1 if max_error >= 1.0 else math.ceil(math.log(delta) / math.log1p(-max_error))
+
+
+def error_bound(errors: int, trials: int, delta: float = DELTA) -> float:
+    """Clopper and Pearson's upper bound of the share of errors, one-sided, at 1 - `delta`; 1 where nothing was seen."""
+    low, high = (errors / trials if trials else 1.0), 1.0
+    for _ in range(60):
+        rate = (low + high) / 2
+        low, high = (rate, high) if binomial_tail(errors, trials, rate) > delta else (low, rate)
+    return high
+
+
+def more_needed(confidences: Floats, correct: NDArray[np.bool_], max_error: float, delta: float = DELTA) -> int:
+    """Where there is no threshold: how many more examples, accepted and none of them wrong, would be needed at the very least. For each
+    number of errors among the most confident, what is missing from proving the risk in spite of them; the least of these."""
+    errors = np.flatnonzero(~correct[np.argsort(-confidences, kind="stable")])
+    ends = [*(int(place) for place in errors[:MOST_FORGIVEN]), len(correct)]
+    missing = [_trials_for(count, max_error, delta) - end for count, end in enumerate(ends)]
+    return max(1, min(missing))
+
+
+def _trials_for(errors: int, max_error: float, delta: float) -> int:
+    """The fewest trials at which so many errors keep the risk."""
+    low, high = errors, max(errors, least_proof(max_error, delta))
+    if high >= 2**62:
+        return high
+    while binomial_tail(errors, high, max_error) > delta:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if binomial_tail(errors, middle, max_error) > delta else (low, middle)
+    return high
 
 
 def _places(ranked: Floats, least: int) -> list[int]:

@@ -21,7 +21,7 @@ from embeddings.report_storage import load_report, save_report
 if TYPE_CHECKING:
     from embeddings.reporting import Judged
 
-__all__ = ["TRAINING_VERSION", "Progress", "load_or_train", "report_of", "silent", "train"]
+__all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "report_of", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
 TRAINING_VERSION = 7
@@ -65,6 +65,11 @@ def load_or_train(
     return model
 
 
+def inputs_digest(examples_digest: str, encoder_digest: str) -> str:
+    """Of all that a training depends on. The model itself may differ by a rounding between two kinds of processors, this does not."""
+    return digest_of({"examples": examples_digest, "encoder": encoder_digest, "training_version": TRAINING_VERSION})
+
+
 def report_of(
     model: IntentModel,
     examples: Mapping[str, Sequence[str]],
@@ -89,8 +94,7 @@ def _report(model: IntentModel, judged: Judged, reports: Path) -> Report:
 
 
 def _cache_key(data: TrainingSet, encoder: Encoder) -> str:
-    inputs = {"examples": data.digest, "encoder": encoder.digest, "training_version": TRAINING_VERSION}
-    return storage.directory_name(digest_of(inputs))[:32]
+    return storage.directory_name(inputs_digest(data.digest, encoder.digest))[:32]
 
 
 def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:

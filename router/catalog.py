@@ -79,6 +79,10 @@ class Route(Strict):
     method: Method | None = Field(default=None, description="Method sent instead of the caller's.")
     on_abstain: OnAbstain | None = Field(default=None, description="What happens to a request for this route without an accepted intent.")
     timeouts: Timeouts | None = Field(default=None, description="Time-outs of this route.")
+    llm: Bool = Field(
+        default=False,
+        description="Let `classifier.llm` be asked about texts whose likeliest intent goes here, and let it choose such an intent.",
+    )
     websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
     stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
     deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")

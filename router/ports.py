@@ -38,6 +38,42 @@ class Tier(Protocol):
         """`status` CLASSIFIED only if this tier itself stands by its answer; thresholds are applied by the classification stage."""
 
 
+class Arbiter(Protocol):
+    """Asked about a text that no tier stands by. Bounds its own time. Raises ClassifierError, whose code says why it changes nothing; the
+    tiers' answer is then what it was."""
+
+    name: str
+
+    def asks(self, judged: Classification) -> bool:
+        """Whether this abstention is one that it may be asked about."""
+
+    async def arbitrate(self, text: str, scored: Classification) -> Classification:
+        """`scored` are the last tier's scores. The answer is CLASSIFIED, with one of the candidates and a confidence that was measured for
+        answers of its kind, or OUT_OF_SCOPE; the stage still asks whether that confidence suffices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a language model wrote, not yet trusted. `model` is the version that the server says it used; empty if it does not say."""
+
+    text: str
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Chat(Protocol):
+    """A language model, bounded in time, in tokens and in failures. Raises ClassifierError."""
+
+    async def complete(self, system: str, user: str, schema: Mapping[str, Any]) -> Completion:
+        """`schema` is the JSON Schema of the answer that is wanted; whether the server holds itself to it is not certain."""
+
+
+class ChatObserver(Protocol):
+    def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """After each call and each refusal to make one. `result` is `answered` or the failure's code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Personal:
     """Characters `start` to `end` of a text are personal data of a kind such as `pii.email`; `score` in 0..1."""

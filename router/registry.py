@@ -71,5 +71,6 @@ ADAPTERS = Registry(
             extra="sentence-transformers",
             config="router.config.judgement:SentenceTransformersEncoder",
         ),
+        ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

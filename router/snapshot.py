@@ -67,7 +67,7 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     config = _mapping(name, files[name], environment)
     catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
     folder, data = _policy_paths(config)
-    for relative in [catalog_file, policy_data_file(folder, data), *policy_files(root, folder)]:
+    for relative in [catalog_file, policy_data_file(folder, data), *policy_files(root, folder), *_measured(config)]:
         _add(files, root, relative)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
@@ -128,6 +128,16 @@ def _policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
     settings = policy if isinstance(policy, dict) else {}
     data = settings.get("data")
     return _text(settings.get("path"), "policies"), data if isinstance(data, str) and data else None
+
+
+def _measured(config: Mapping[str, Any]) -> Iterator[str]:
+    """What `lockgate tune` wrote."""
+    classifier = config.get("classifier")
+    settings = classifier if isinstance(classifier, dict) else {}
+    llm = settings.get("llm")
+    for file in (settings.get("thresholds"), llm.get("calibration") if isinstance(llm, dict) else None):
+        if isinstance(file, str) and file:
+            yield os.path.normpath(file)
 
 
 def _example_files(catalog: Mapping[str, Any]) -> Iterator[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.catalog import Catalog
+from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
 from router.errors import ConfigError
@@ -17,10 +18,14 @@ from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
 from router.snapshot import Snapshot, digest, policy_data_file, policy_files, read, watched
+from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
+from router.stages.tuned import Tuned
 from router.utterances import BACKGROUND, Utterance, beside, check_trainable, check_utterances, read_sources, sources_of
 from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
+
+Read = TypeVar("Read")
 
 __all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", "watched"]
 
@@ -50,19 +55,22 @@ class Workspace:
     engine: BaseModel
     recogniser: BaseModel | None
     digests: Digests
+    llm_calibration: LlmCalibration | None = None
+    tuned: Tuned | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
         return self.root / relative
 
 
-def parse(snapshot: Snapshot, environment: Mapping[str, str], registry: Registry = ADAPTERS) -> Workspace:
-    """Raises ConfigError with every fault, by file and line."""
-    return _Parser(snapshot, environment, registry).workspace()
+def parse(snapshot: Snapshot, environment: Mapping[str, str], registry: Registry = ADAPTERS, *, measured: bool = True) -> Workspace:
+    """Raises ConfigError with every fault, by file and line. `measured`: with what `lockgate tune` writes, which must be there and fit."""
+    return _Parser(snapshot, environment, registry, measured).workspace()
 
 
 class _Parser:
-    def __init__(self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry) -> None:
+    def __init__(self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry, measured: bool) -> None:
+        self._measured = measured
         self._snapshot = snapshot
         self._environment = environment
         self._registry = registry
@@ -91,11 +99,17 @@ class _Parser:
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
+        calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
+        tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
+        digests = self._digests(config, policies)
+        if catalog is not None and tuned is not None:
+            self._faults += _stale(tuned, config, catalog, digests.catalog)
         if self._faults or catalog is None or encoder is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
-        digests = self._digests(config, policies)
-        return Workspace(self._snapshot.root, config, full, policies, data, destinations, encoder, engine, recogniser, digests)
+        return Workspace(
+            self._snapshot.root, config, full, policies, data, destinations, encoder, engine, recogniser, digests, calibration, tuned
+        )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
         document, faults = read_yaml(file, self._snapshot.files[file], self._environment)
@@ -148,14 +162,63 @@ class _Parser:
             self._faults.append(Fault(file, 1, "The file must be a mapping of keys to values."))
         return value if isinstance(value, dict) else {}
 
+    def _read(self, file: str | None, loc: Loc, reader: Callable[[bytes], Read], document: Document) -> Read | None:
+        """What `lockgate tune` wrote."""
+        if file is None or not self._measured:
+            return None
+        if file not in self._snapshot.files:
+            self._faults.append(document.fault(loc, f"The file '{file}' does not exist; `lockgate tune` writes it."))
+            return None
+        try:
+            return reader(self._snapshot.files[file])
+        except ConfigError as error:
+            self._faults.append(Fault(file, 1, str(error)))
+            return None
+
     def _digests(self, config: Config, policies: Mapping[str, str]) -> Digests:
         files = self._snapshot.files
         judging = {path for path in (*policies, policy_data_file(config.policy.path, config.policy.data)) if path in files}
-        rest = {path: data for path, data in files.items() if path not in judging and path != self._snapshot.config}
+        # What was measured names the catalog's digest, so it is no part of it.
+        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config)}
+        rest = {path: data for path, data in files.items() if path not in judging and path not in others}
         return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
 
     def _error(self) -> ConfigError:
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def _calibration_file(config: Config) -> str | None:
+    llm = config.classifier.llm
+    return os.path.normpath(llm.calibration) if llm is not None and llm.calibration is not None else None
+
+
+def _thresholds_file(config: Config) -> str | None:
+    return os.path.normpath(config.classifier.thresholds) if config.classifier.thresholds is not None else None
+
+
+def tuned_settings(config: Config) -> dict[str, float | bool | None]:
+    """Those of the classifier, beside the catalog's, that the counts behind a threshold depend on."""
+    return config.classifier.model_dump(include={"max_error", "min_confidence", "min_margin", "min_scope", "coverage", "static"})
+
+
+def stated_risk(config: Config, intent: Intent) -> float | None:
+    """The intent's own, else the listener's; none where the intent has a confidence of its own instead."""
+    if intent.max_error is not None or intent.min_confidence is not None:
+        return intent.max_error
+    return config.classifier.max_error
+
+
+def _stale(tuned: Tuned, config: Config, catalog: Catalog, digest: str) -> Iterator[Fault]:
+    file = _thresholds_file(config) or ""
+    if tuned.catalog_digest != digest:
+        yield Fault(file, 1, "The thresholds are for another catalog; run `lockgate tune` and review what it changes.")
+        return
+    settings = tuned_settings(config)
+    for name in (name for name, value in settings.items() if tuned.settings.get(name) != value):
+        yield Fault(file, 1, f"The thresholds are for another 'classifier.{name}'; run `lockgate tune` and review what it changes.")
+    stated = {name for name, intent in catalog.intents.items() if stated_risk(config, intent) is not None}
+    if tuned.settings == settings and stated != tuned.confidences.keys():
+        yield Fault(file, 1, "The thresholds are for other intents; run `lockgate tune` and review what it changes.")
 
 
 def check_weights(catalog: Parts) -> Iterator[Fault]:

@@ -43,12 +43,21 @@ def checked(snapshot: Snapshot) -> Workspace:
     workspace = parse(snapshot, os.environ)
     faults = [*_missing(workspace, snapshot)]
     try:
+        _check_thresholds(workspace)
         ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
     except ConfigError as error:
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
     return workspace
+
+
+def _check_thresholds(workspace: Workspace) -> None:
+    if workspace.tuned is None:
+        return
+    from router.wiring.tuning import check_encoder  # the encoder's libraries take a while to load
+
+    check_encoder(workspace)
 
 
 def summary(workspace: Workspace) -> dict[str, Any]:

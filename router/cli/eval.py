@@ -19,18 +19,18 @@ RUNS = "eval-runs.jsonl"
 TIERS = ("static", "encoder")
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
 
 
 @click.command("eval")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV file with the columns split, text, intent (oos: none).")
-@click.option("--train", callback=_names, required=True, metavar="SPLIT,…", help="Splits to learn from; nothing else is learnt from.")
-@click.option("--test", callback=_names, required=True, metavar="SPLIT,…", help="Splits to measure on.")
-@click.option("--calibrate", callback=_names, metavar="SPLIT,…", help="Splits to calibrate on, else cross-validation of --train.")
-@click.option("--oos-test", callback=_names, metavar="SPLIT,…", help="More splits to measure on, of texts about no intent.")
+@click.option("--train", callback=names, required=True, metavar="SPLIT,…", help="Splits to learn from; nothing else is learnt from.")
+@click.option("--test", callback=names, required=True, metavar="SPLIT,…", help="Splits to measure on.")
+@click.option("--calibrate", callback=names, metavar="SPLIT,…", help="Splits to calibrate on, else cross-validation of --train.")
+@click.option("--oos-test", callback=names, metavar="SPLIT,…", help="More splits to measure on, of texts about no intent.")
 @click.option(
-    "--tiers", callback=_names, default="static,encoder", show_default=True, metavar="TIER,…", help="Tiers of the cascade, in order."
+    "--tiers", callback=names, default="static,encoder", show_default=True, metavar="TIER,…", help="Tiers of the cascade, in order."
 )
 @click.option(
     "--max-error", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of accepted answers that may be wrong."

@@ -24,6 +24,7 @@ COMMANDS = {
     "model": ("router.cli.model:model", "Show and check the encoder."),
     "catalog": ("router.cli.catalog:catalog", "Find what would make a catalog classify worse than it could."),
     "train": ("router.cli.train:train", "Train and calibrate the classifier from the catalog."),
+    "tune": ("router.cli.tune:tune", "Find thresholds for stated risks; measure a language model."),
     "eval": ("router.cli.eval:evaluate", "Measure the classifier on labelled texts."),
 }
 FAILED, INTERRUPTED, UNEXPECTED = 2, 130, 70

@@ -43,7 +43,7 @@ def train(config: Path, as_json: bool, page: Path | None, fine_tune: str) -> Non
     from embeddings.report_storage import described
     from router.wiring.encoder import ensure_model, load_model, load_static, load_training_report  # they take a while to load
 
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = parse(read(config, os.environ), os.environ, measured=False)
     with progress_bars() as progress:
         path = ensure_model(workspace, progress)
         if path is None:
@@ -88,7 +88,7 @@ def _fine_tune(config: Path, as_json: bool) -> None:
     """A tuned encoder is not used before the configuration names it: which encoder decides is a reviewed change."""
     from router.wiring.fine_tuning import fine_tune
 
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = parse(read(config, os.environ), os.environ, measured=False)
     with progress_bars() as progress:
         found = fine_tune(workspace, progress)
     if as_json:

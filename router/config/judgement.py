@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from router.config.blocks import AdapterBlock
+from router.config.identity import SecureUrl
+from router.secret import Secret
 from router.settings import Bool, Count, Fraction, LanguageCode, Span, Strict, Text
 
 
@@ -56,6 +60,39 @@ class EmbeddedEngine(Strict):
     """Policy engine adapter `embedded`: Rego in this process. It has no settings."""
 
 
+class LlmConfig(Strict):
+    """A language model that is asked where the encoder abstains, to choose among the encoder's candidates or none of them. It changes
+    nothing without a calibration. Needs `pip install 'lockgate[llm]'`."""
+
+    url: SecureUrl = Field(description="Base URL of the server, such as `http://127.0.0.1:8000/v1`. There is no default.")
+    model: Text = Field(description="The model to ask for, as the server calls it.")
+    provider: Text = Field(
+        default="openai", description="The server's protocol, as litellm names it; `openai` is every server that is compatible with it."
+    )
+    api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
+    calibration: Text | None = Field(
+        default=None,
+        description="File with what the model's answers were found to be worth, relative to the configuration file. Without one the "
+        "model is not asked.",
+    )
+    response_format: Literal["json_object", "json_schema", "none"] = Field(
+        default="json_object",
+        description="How the server is held to the answer's form: `json_object` with a schema, which small local servers understand, "
+        "`json_schema`, or not at all. The answer is checked all the same.",
+    )
+    candidates: int = Field(default=5, ge=2, le=5, description="How many of the encoder's candidates are offered.")
+    raw_text: Bool = Field(
+        default=False, description="Send texts as they are, rather than with the personal data and credentials that were found masked."
+    )
+    out_of_scope: Bool = Field(default=False, description="Ask about texts that the encoder takes for out of scope, too.")
+    deadline: Span = Field(default=3.0, description="Longest time for an answer, beside `classifier.deadline`.")
+    max_tokens: int = Field(default=32, ge=8, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")
+    tokens_per_minute: Count = Field(default=60_000, description="Tokens that all workers together may use in a minute.")
+    failures: Count = Field(default=3, description="Failures in a row after which the model is left alone for a time.")
+    open_for: Span = Field(default=30.0, description="How long it is then left alone.")
+    cache: int = Field(default=10_000, ge=0, description="Choices that each worker remembers by text and candidates.")
+
+
 class ClassifierConfig(Strict):
     """How request texts become intents, and how sure an answer must be. Intents may set their own thresholds."""
 
@@ -71,6 +108,11 @@ class ClassifierConfig(Strict):
     max_error: Fraction | None = Field(
         default=None, description="Instead of `min_confidence`: the share of accepted decisions that may be wrong, such as `1%`."
     )
+    thresholds: Text | None = Field(
+        default=None,
+        description="File with the thresholds that `lockgate tune` found for each `max_error`, relative to the configuration file. Without "
+        "one they are found anew whenever the model is loaded, and nobody has reviewed them.",
+    )
     min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
     coverage: Fraction = Field(
         default=0.95,
@@ -80,6 +122,9 @@ class ClassifierConfig(Strict):
         default=0.5, description="Least score that the text is about any intent at all; below it it is `out_of_scope`."
     )
     deadline: Span = Field(default=0.5, description="Longest time for a classification; then it is `unavailable`.")
+    llm: LlmConfig | None = Field(
+        default=None, description="A language model for what the encoder leaves open. None is asked unless this is set."
+    )
     cache: int = Field(default=10_000, ge=0, description="Classifications that each worker remembers by their text.")
 
 

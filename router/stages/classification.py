@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status
 from router.errors import ClassifierError
-from router.ports import Clock, Tier
+from router.ports import Arbiter, Clock, Tier
 from router.stages.clauses import clauses
 from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
@@ -28,12 +28,13 @@ LANGUAGE_UNKNOWN = "language_unknown_to_encoder"
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Calibrated probability, top-two margin and in-scope probability that an answer must reach; all in 0..1. `negated`: what a text may
-    say is not to be done and mean the intent all the same."""
+    say is not to be done and mean the intent all the same. `max_error`: the stated risk that `confidence` was chosen for, if one was."""
 
     confidence: float
     margin: float
     scope: float
     negated: frozenset[str] = frozenset()
+    max_error: float | None = None
 
     def judge(self, scored: Classification) -> Classification:
         """A tier's scores as an answer. A number that is missing or no probability never passes; nor does, however sure it is, an answer
@@ -56,6 +57,14 @@ class Thresholds:
     def _abstained(self, scored: Classification, status: Status, reason: str, plausible: tuple[str, ...]) -> Classification:
         return replace(scored, status=status, intent=None, threshold=self.confidence, prediction_set=plausible, reason=reason)
 
+    def settle(self, answer: Classification) -> Classification:
+        """An arbiter's answer, accepted or UNDETERMINED. All its answers of a kind have one confidence, so that a stated risk is kept only
+        where each of them keeps it: what an encoder's higher scores make up for, nothing makes up for here."""
+        least = self.confidence if self.max_error is None else 1.0 - self.max_error
+        if not _reaches(answer.confidence, least):
+            return replace(answer, status=Status.UNDETERMINED, intent=None, threshold=least)
+        return replace(answer, threshold=least, prediction_set=(answer.intent,) if answer.intent else ())
+
 
 def _reaches(value: float | None, least: float) -> bool:
     return value is not None and least <= value <= 1.0
@@ -63,8 +72,9 @@ def _reaches(value: float | None, least: float) -> bool:
 
 class Cascade:
     """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
-    thresholds apply afresh. Everything that goes wrong is `unavailable`. `languages`: what the tiers know, None for any; confidence was
-    calibrated on texts in these, so that there is none for a text in another."""
+    thresholds apply afresh. Everything that goes wrong with a tier is `unavailable`; what goes wrong with the arbiter leaves the abstention
+    as it was, with another reason. `languages`: what the tiers know, None for any; confidence was calibrated on texts in these, so that
+    there is none for a text in another."""
 
     def __init__(
         self,
@@ -77,8 +87,10 @@ class Cascade:
         cache_size: int,
         clock: Clock,
         languages: Collection[str] | None = None,
+        arbiter: Arbiter | None = None,
     ) -> None:
         self._tiers = tuple(tiers)
+        self._arbiter = arbiter
         self._languages = None if languages is None else frozenset({UNDETERMINED_LANGUAGE.code, *languages})
         self._default = default
         self._by_intent = by_intent
@@ -106,7 +118,15 @@ class Cascade:
             return self._none(Status.UNDETERMINED, NO_TEXT)
         if self._languages is not None and language.code not in self._languages:
             return self._none(Status.UNDETERMINED, LANGUAGE_UNKNOWN)
-        return self._judge(await self._scored(text))
+        scored, judged = await self.tiers_say(text)
+        if self._arbiter is None or not self._arbiter.asks(judged):
+            return judged
+        return await self._arbitrated(self._arbiter, text, scored, judged)
+
+    async def tiers_say(self, text: str) -> tuple[Classification, Classification]:
+        """The tiers' scores of a normalised text, and what the thresholds make of them; the arbiter is not asked."""
+        scored = await self._scored(text)
+        return scored, self._judge(scored)
 
     async def _scored(self, text: str) -> Classification:
         key = _key(text)
@@ -168,6 +188,35 @@ class Cascade:
             return self._none(Status.UNAVAILABLE, "intent_unknown")
         thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
         return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
+
+    async def _arbitrated(self, arbiter: Arbiter, text: str, scored: Classification, judged: Classification) -> Classification:
+        """Outside of the tiers' deadline and after their answer is remembered: nothing that happens here can lose it."""
+        began = self._clock.monotonic_ns()
+        try:
+            answer = self._settle(await arbiter.arbitrate(text, scored), scored, text)
+        except ClassifierError as error:
+            answer = replace(judged, reason=error.code)
+        except TimeoutError:
+            answer = replace(judged, reason="llm_late")
+        except Exception:  # noqa: BLE001  # a failing arbiter must not cost what the tiers found
+            answer = replace(judged, reason="llm_failed")
+        return replace(answer, stages_ns=(*judged.stages_ns, (arbiter.name, self._clock.monotonic_ns() - began)))
+
+    def _settle(self, answer: object, scored: Classification, text: str) -> Classification:
+        if isinstance(answer, Classification) and answer.status is Status.OUT_OF_SCOPE and answer.intent is None:
+            return replace(answer, threshold=self._default.confidence, prediction_set=(), catalog_digest=self._catalog_digest)
+        offered = {candidate.intent for candidate in scored.candidates}
+        if not isinstance(answer, Classification) or answer.status is not Status.CLASSIFIED or answer.intent not in offered:
+            raise ClassifierError("the arbiter answered with something that it was not offered", "llm_malformed")
+        thresholds = self._by_intent.get(answer.intent)
+        if thresholds is None:
+            raise ClassifierError("the arbiter named an intent that the catalog does not have", "intent_unknown")
+        if not thresholds.negated.issuperset(negations(text)):
+            raise ClassifierError("the text says what is not to be done, and the arbiter chose an intent all the same", NEGATED)
+        settled = thresholds.settle(answer)
+        if settled.status is not Status.CLASSIFIED:
+            raise ClassifierError("the arbiter's answer is not sure enough for this intent", "llm_confidence_too_low")
+        return replace(settled, catalog_digest=self._catalog_digest)
 
     def _remember(self, key: str | bytes, scored: Classification) -> None:
         if self._cache_size <= 0 or scored.status is Status.UNAVAILABLE:

@@ -27,6 +27,8 @@ class Metrics:
         self._requests = self._counter("lockgate.requests", "result", "route", "reason")
         self._refusals = self._counter("lockgate.refusals", "reason")
         self._classifications = self._counter("lockgate.classifications", "status", "tier")
+        self._llm_calls = self._counter("lockgate.llm.calls", "result")
+        self._llm_tokens = self._counter("lockgate.llm.tokens", "kind")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -65,6 +67,11 @@ class Metrics:
         self._audit.observe(spent_ns / 1e9)
         if failed:
             self._audit_failures.inc()
+
+    def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
+        self._child(self._llm_calls, self._bounded(result)).inc()
+        self._child(self._llm_tokens, "prompt").inc(prompt_tokens)
+        self._child(self._llm_tokens, "completion").inc(completion_tokens)
 
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()

@@ -56,6 +56,8 @@ METRICS = {
     "lockgate.stage.duration": "Seconds that a stage of the pipeline took.",
     "lockgate.confidence": "Calibrated confidence of classifications.",
     "lockgate.classifications": "Classifications by status and tier.",
+    "lockgate.llm.calls": "Calls of the language model, and refusals to make one, by result.",
+    "lockgate.llm.tokens": "Tokens that the language model's server counted, by kind.",
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",

@@ -46,6 +46,9 @@ class Telemetry:
     def timed(self, recorder: Recorder) -> Recorder:
         return TimedRecorder(recorder, self.metrics)
 
+    def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
+        self.metrics.llm_called(result, prompt_tokens, completion_tokens)
+
     def exposition(self) -> str:
         return self.metrics.exposition()
 

@@ -47,7 +47,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     """Where the model trained from this catalog is; trained now if it is not there yet. None for a catalog without intents."""
     if not any(intent.examples for intent in workspace.catalog.intents.values()):
         return None
-    examples, outside = _examples(workspace)
+    examples, outside = examples_of(workspace)
     cache = workspace.path(workspace.config.state) / "models"
     models = cache / "by-digest"
     try:
@@ -72,12 +72,12 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
 def load_training_report(workspace: Workspace, model: IntentModel, path: Path, progress: Progress = silent) -> Report:
     """What training the model in `path` found out about the catalog's examples. Raises ConfigError."""
     try:
-        return report_of(model, *_examples(workspace), path.parent, progress)
+        return report_of(model, *examples_of(workspace), path.parent, progress)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
 
 
-def _examples(workspace: Workspace) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+def examples_of(workspace: Workspace) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Those of each intent that has any, and those that are about none."""
     catalog = workspace.catalog
     return {name: intent.examples for name, intent in catalog.intents.items() if intent.examples}, catalog.out_of_scope.examples

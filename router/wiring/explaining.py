@@ -10,6 +10,7 @@ from router.pipeline import Pipeline
 from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
 from router.wiring.encoder import ensure_model, load_model, make_tiers
+from router.wiring.llm import make_arbiter
 from router.wiring.runtime import door_options, make_policy
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
@@ -21,7 +22,8 @@ async def decide_only(workspace: Workspace, subject: Subject, method: str, path:
     model = load_model(workspace, found) if found is not None else None
     tiers = make_tiers(workspace, model, found)
     clock, ids = SystemClock(), UuidV7()
-    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock, Usual()), NoRecorder(), clock, ids)
+    arbiter = make_arbiter(workspace, clock, 1, None)
+    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock, Usual(), arbiter), NoRecorder(), clock, ids)
     view = _view(workspace, data, content_type)
     kind = content_type if data else ""
     request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)

@@ -18,7 +18,7 @@ from router.doors.body import BodyLimits
 from router.doors.runtime import DoorOptions, Runtime
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.pipeline import Pipeline, Recorder, Stages
-from router.ports import Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
+from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
 from router.registry import ADAPTERS
 from router.review.holding import Holding
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
@@ -27,6 +27,7 @@ from router.stages.usual import Usual
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
+from router.wiring.llm import make_arbiter
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
 
@@ -50,7 +51,7 @@ class Services:
     usual: Usual = field(default_factory=Usual)
 
 
-class RecorderWrapper(Protocol):
+class Measuring(ChatObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
 
@@ -72,7 +73,7 @@ class Built:
 
 
 async def build(
-    workspace: Workspace, model_path: str | None, services: Services, telemetry: RecorderWrapper, before: Built | None = None
+    workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None = None
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
@@ -86,14 +87,15 @@ async def build(
         opened.push_async_callback(destinations.close, before.destinations if before else None)
         identity = await make_identity(workspace, services.clock, before.identity if before else None)
         opened.push_async_callback(identity.close, before.identity if before else None)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual)
+        arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
         opened.pop_all()
     return Built(workspace, runtime, identity, destinations, tiers, services)
 
 
 def _runtime(
-    workspace: Workspace, stages: Stages, services: Services, telemetry: RecorderWrapper, destinations: Destinations, identity: Identity
+    workspace: Workspace, stages: Stages, services: Services, telemetry: Measuring, destinations: Destinations, identity: Identity
 ) -> Runtime:
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
     return Runtime(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel
 
 from embeddings.model import IntentModel
+from embeddings.train import inputs_digest
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
 from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Stages
-from router.ports import Clock, PolicyEngine, Recogniser, Tier
+from router.ports import Arbiter, Clock, PolicyEngine, Recogniser, Tier
 from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
 from router.stages.classification import Cascade, Thresholds, normalise
@@ -24,6 +26,7 @@ from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
+from router.stages.tuned import Tuned
 from router.stages.usual import Usual
 from router.workspace import Workspace
 
@@ -31,14 +34,22 @@ NEVER = 2.0  # a threshold that no probability reaches: the route then always ab
 
 
 def make_stages(
-    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, policy: PolicyEngine, clock: Clock, usual: Usual
+    workspace: Workspace,
+    tiers: Sequence[Tier],
+    model: IntentModel | None,
+    policy: PolicyEngine,
+    clock: Clock,
+    usual: Usual,
+    arbiter: Arbiter | None = None,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
+    if model is not None and workspace.tuned is not None:
+        refuse_other_training(workspace.tuned, model.examples_digest, model.encoder_digest)
     return Stages(
         rules=rule_index(catalog.rules),
         signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages)), recogniser(workspace)),
-        cascade=_cascade(workspace, tiers, model, clock, languages),
+        cascade=make_cascade(workspace, tiers, model, clock, arbiter),
         usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         policy=policy,
@@ -82,6 +93,12 @@ def _abstain(wanted: OnAbstain | None) -> str | None:
     return None if wanted is None else wanted.route or wanted.action
 
 
+def refuse_other_training(tuned: Tuned, examples_digest: str, encoder_digest: str) -> None:
+    """Raises ConfigError where the thresholds were found for another encoder or another way of training."""
+    if tuned.training != inputs_digest(examples_digest, encoder_digest):
+        raise ConfigError("The thresholds are for another encoder or version of Lockgate; run `lockgate tune` and review what it changes.")
+
+
 def recogniser(workspace: Workspace) -> Recogniser | None:
     """The configured one beside the built-in. Raises ConfigError, which names what to install."""
     settings, named = workspace.recogniser, workspace.config.signals.recogniser
@@ -106,33 +123,43 @@ def _expected(languages: frozenset[str] | None) -> frozenset[str]:
     return languages if languages is not None else frozenset({"en"})
 
 
-def _cascade(
-    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, languages: frozenset[str] | None
+def make_cascade(
+    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None = None
 ) -> Cascade:
     classifier = workspace.config.classifier
-    default = Thresholds(_confidence(classifier.max_error, classifier.min_confidence, model), classifier.min_margin, classifier.min_scope)
+    confidence = _confidence(classifier.max_error, classifier.min_confidence, model)
+    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, max_error=classifier.max_error)
     return Cascade(
         tiers,
         default,
-        by_intent_thresholds(workspace.catalog.intents, default, model),
+        by_intent_thresholds(workspace.catalog.intents, default, model, workspace.tuned),
         catalog_digest=workspace.digests.catalog,
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
         clock=clock,
-        languages=languages,
+        languages=known_languages(workspace.encoder, model),
+        arbiter=arbiter,
     )
 
 
-def by_intent_thresholds(intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None) -> dict[str, Thresholds]:
-    return {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+def by_intent_thresholds(
+    intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None, tuned: Tuned | None = None
+) -> dict[str, Thresholds]:
+    """What was tuned and reviewed takes the place of what the model would find by itself."""
+    found = {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+    reviewed = tuned.confidences if tuned is not None else {}
+    for name, confidence in reviewed.items():
+        found[name] = replace(found[name], confidence=NEVER if confidence is None else confidence)
+    return found
 
 
 def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) -> Thresholds:
-    confidence = default.confidence
+    confidence, max_error = default.confidence, default.max_error
     if intent.min_confidence is not None or intent.max_error is not None:
-        confidence = _confidence(intent.max_error, intent.min_confidence, model)
+        confidence, max_error = _confidence(intent.max_error, intent.min_confidence, model), intent.max_error
     margin = intent.min_margin if intent.min_margin is not None else default.margin
-    return Thresholds(confidence, margin, default.scope, negated_verbs(normalise(text) for text in intent.examples))
+    negated = negated_verbs(normalise(text) for text in intent.examples)
+    return Thresholds(confidence, margin, default.scope, negated, max_error)
 
 
 def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:

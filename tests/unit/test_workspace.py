@@ -3,13 +3,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from router.errors import ConfigError
 from router.registry import Adapter, Registry
 from router.snapshot import MAX_BYTES, Snapshot, digest, policy_files
-from router.workspace import parse, read, watched
+from router.stages.llm_calibration import LlmCalibration
+from router.stages.tuned import Entry, Tuned
+from router.workspace import parse, read, tuned_settings, watched
 
 REGISTRY = Registry(
     {
@@ -150,3 +153,59 @@ def test_settings_are_the_adapters_own(make: Make) -> None:
     assert workspace.destinations["desk"].model_dump() == {"url": "http://127.0.0.1:1", "idle": 15.0}
     assert workspace.encoder.model_dump() == {"languages": None, "threads": 1, "digest": None}
     assert workspace.path("state") == workspace.root / "state"
+
+
+def test_a_calibration_is_of_the_configuration_and_not_of_the_catalog(make: Make) -> None:
+    """It names the catalog's digest, so it cannot be part of it; but a decision's configuration covers it, and its change is noticed."""
+    llm = "version: 1\nclassifier: {llm: {url: 'http://127.0.0.1:1/v1', model: m, calibration: ./llm.json}}\n"
+    found = []
+    for calibration in (LlmCalibration("m@1", "p", "c"), LlmCalibration("m@2", "p", "c")):
+        snapshot = read(root := make(**{"lockgate.yaml": llm, "llm.json": calibration.to_json().decode()}), {})
+        assert root / "llm.json" in watched(snapshot)
+        found.append(parse(snapshot, {}, REGISTRY))
+        assert found[-1].llm_calibration == calibration
+    assert found[0].digests.catalog == found[1].digests.catalog
+    assert found[0].digests.config != found[1].digests.config
+
+
+def thresholds(make: Make, settings: str = "", **changes: Any) -> tuple[Path, Tuned]:
+    """A workspace whose configuration names thresholds that fit, but for the changes."""
+    config = f"version: 1\nclassifier: {{max_error: 1%, thresholds: t.yaml{settings}}}\n"
+    plain = parse(read(make(**{"lockgate.yaml": "version: 1\nclassifier: {max_error: 1%}\n"}), {}), {}, REGISTRY)
+    entry = Entry(None, tuple(sorted(plain.catalog.intents)), 0.01, 0.9, 0.5, 400, 300, 0, 0.01, 0)
+    tuned = replace(Tuned(plain.digests.catalog, "t", tuned_settings(plain.config), "d", (entry,)), **changes)
+    return make(**{"lockgate.yaml": config, "t.yaml": tuned.to_yaml().decode()}), tuned
+
+
+def test_thresholds_that_fit_are_taken(make: Make) -> None:
+    """They are watched, and part of the configuration, not of the catalog whose digest they name."""
+    root, tuned = thresholds(make)
+    snapshot = read(root, {})
+    assert root / "t.yaml" in watched(snapshot)
+    assert parse(snapshot, {}, REGISTRY).tuned == tuned
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "fault"),
+    [
+        ("", {"catalog_digest": "another"}, "another catalog"),
+        (", min_scope: 0.4", {}, "another 'classifier.min_scope'"),
+        (", static: false", {}, "another 'classifier.static'"),
+        ("", {"entries": ()}, "other intents"),
+    ],
+)
+def test_thresholds_for_something_else_are_refused(make: Make, settings: str, changes: dict[str, Any], fault: str) -> None:
+    """One sentence says what they were found for, and what to do."""
+    root, _ = thresholds(make, settings, **changes)
+    with pytest.raises(ConfigError) as caught:
+        parse(read(root, {}), {}, REGISTRY)
+    (told,) = caught.value.faults
+    assert told.startswith("t.yaml:1: The thresholds are for ")
+    assert fault in told
+    assert "run `lockgate tune`" in told
+
+
+def test_whoever_measures_needs_no_measurement(make: Make) -> None:
+    """`lockgate tune` reads a workspace whose files it has yet to write."""
+    root = make(**{"lockgate.yaml": "version: 1\nclassifier: {max_error: 1%, thresholds: t.yaml}\n"})
+    assert parse(read(root, {}), {}, REGISTRY, measured=False).tuned is None

@@ -31,7 +31,7 @@ def head(model: IntentModel, tmp_path_factory: pytest.TempPathFactory) -> Inject
 
 @pytest.fixture
 def tiers(model: IntentModel, head: InjectionHead) -> Iterator[tuple[EncoderTier, EncoderTier]]:
-    pair = EncoderTier(model), EncoderTier(model, head)
+    pair = EncoderTier(model, 0.95), EncoderTier(model, 0.95, head)
     yield pair
     for tier in pair:
         tier.close()

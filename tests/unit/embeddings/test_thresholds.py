@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
-from embeddings.thresholds import binomial_tail, least_proof, scope_threshold_for, threshold_for
+from embeddings.thresholds import binomial_tail, error_bound, least_proof, more_needed, scope_threshold_for, threshold_for
 
 
 @given(
@@ -57,3 +57,38 @@ def test_scope_threshold_rejects_the_stated_share() -> None:
     in_scope = np.random.default_rng(5).uniform(size=1000)
     assert (in_scope < scope_threshold_for(in_scope, 0.05)).mean() == pytest.approx(0.05, abs=0.002)
     assert (in_scope < scope_threshold_for(in_scope, 0.0)).sum() == 0
+
+
+@pytest.mark.parametrize(("errors", "trials"), [(0, 1), (0, 299), (3, 1000), (150, 15_000), (5, 6)])
+def test_the_upper_bound_is_that_of_clopper_and_pearson(errors: int, trials: int) -> None:
+    """The quantile of the beta distribution as scipy knows it."""
+    assert error_bound(errors, trials) == pytest.approx(beta.ppf(0.95, errors + 1, trials - errors), rel=1e-9)
+
+
+def test_nothing_seen_bounds_nothing() -> None:
+    """Without trials, and where all failed, every share is possible."""
+    assert error_bound(0, 0) == 1.0
+    assert error_bound(4, 4) == 1.0
+
+
+@given(
+    pairs=st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.booleans()), max_size=200),
+    max_error=st.floats(0.005, 0.5),
+)
+def test_fewer_than_are_said_to_be_needed_do_not_help(pairs: list[tuple[float, bool]], max_error: float) -> None:
+    """One example less than the least number, surer than all others and right, still proves nothing."""
+    confidences = np.array([pair[0] for pair in pairs])
+    correct = np.array([pair[1] for pair in pairs], dtype=bool)
+    if threshold_for(confidences, correct, max_error) is None:
+        more = more_needed(confidences, correct, max_error) - 1
+        surer, right = np.concatenate([np.ones(more), confidences]), np.concatenate([np.ones(more, dtype=bool), correct])
+        assert threshold_for(surer, right, max_error) is None
+
+
+def test_as_many_as_are_said_to_be_needed_can_do() -> None:
+    """With 100 right ones, 199 more prove one per cent; with an error among the surest it takes 473 altogether."""
+    assert more_needed(np.ones(100), np.ones(100, dtype=bool), 0.01) == 199
+    one_wrong = np.arange(300) != 0
+    assert more_needed(np.ones(300), one_wrong, 0.01) == 473 - 300
+    assert threshold_for(np.ones(473), np.arange(473) != 0, 0.01) == 1.0
+    assert more_needed(np.ones(9), np.ones(9, dtype=bool), 0.0) > 10**15

@@ -65,3 +65,15 @@ def test_every_metric_of_a_worker_has_a_documented_name() -> None:
     known = {name.replace(".", "_") for name in METRICS}
     families = {family.name.removesuffix("_seconds") for family in text_string_to_metric_families(filled().exposition())}
     assert families <= known
+
+
+def test_calls_of_the_language_model_are_counted() -> None:
+    """Calls by result, tokens by kind as the server counted them."""
+    metrics = Metrics()
+    metrics.llm_called("answered", 120, 8)
+    metrics.llm_called("llm_budget", 0, 0)
+    page = metrics.exposition()
+    assert value(page, "lockgate_llm_calls_total", result="answered") == 1
+    assert value(page, "lockgate_llm_calls_total", result="llm_budget") == 1
+    assert value(page, "lockgate_llm_tokens_total", kind="prompt") == 120
+    assert value(page, "lockgate_llm_tokens_total", kind="completion") == 8

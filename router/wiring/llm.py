@@ -1,0 +1,60 @@
+"""The configured language model as the cascade's arbiter."""
+
+from __future__ import annotations
+
+import json
+
+from router.config.judgement import LlmConfig
+from router.ports import Chat, ChatObserver, Clock
+from router.registry import ADAPTERS
+from router.stages.llm_arbiter import UNSURE, LlmArbiter
+from router.stages.llm_calibration import LlmCalibration
+from router.stages.llm_choice import Described, prompt_digest
+from router.stages.signals import SignalDetector
+from router.wiring.stages import recogniser
+from router.workspace import Workspace, tuned_settings
+
+ASKING = {"response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
+
+
+def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None) -> LlmArbiter | None:
+    """None unless it is switched on. Raises ConfigError, which names what to install."""
+    config = workspace.config.classifier.llm
+    if config is None:
+        return None
+    catalog = workspace.catalog
+    described = {name: Described(name, intent.description, intent.boundaries) for name, intent in catalog.intents.items()}
+    return LlmArbiter(
+        make_chat(workspace, config, clock, workers, observer),
+        described,
+        workspace.llm_calibration,
+        allowed=frozenset(name for name, intent in catalog.intents.items() if catalog.routes[intent.route].llm),
+        mask=str if config.raw_text else SignalDetector(recogniser=recogniser(workspace)).mask,
+        prompt_digest=asked_digest(workspace),
+        catalog_digest=workspace.digests.catalog,
+        candidates=config.candidates,
+        asked_about=UNSURE | {"out_of_scope"} if config.out_of_scope else UNSURE,
+        cache_size=config.cache,
+    )
+
+
+def make_chat(workspace: Workspace, config: LlmConfig, clock: Clock, workers: int, observer: ChatObserver | None) -> Chat:
+    """Each worker keeps its own budget, so each gets its share."""
+    adapter = ADAPTERS.load("language model", "litellm")
+    key = config.api_key.reveal(workspace.root) if config.api_key is not None else None
+    chat: Chat = adapter.LitellmChat(config, key, tokens_per_minute=config.tokens_per_minute / workers, clock=clock, observer=observer)
+    return chat
+
+
+def fits(workspace: Workspace, calibration: LlmCalibration) -> bool:
+    """Whether it was measured with what is asked now."""
+    return (calibration.prompt_digest, calibration.catalog_digest) == (asked_digest(workspace), workspace.digests.catalog)
+
+
+def asked_digest(workspace: Workspace) -> str:
+    """What a calibration must have been measured with: all that changes what is asked, or about which texts."""
+    classifier = workspace.config.classifier
+    llm = classifier.llm.model_dump(include=ASKING) if classifier.llm is not None else {}
+    tuned = workspace.tuned.digest if workspace.tuned is not None else None
+    encoder = [classifier.encoder.adapter, workspace.encoder.model_dump(exclude={"threads"})]
+    return prompt_digest(json.dumps([llm, encoder, tuned_settings(workspace.config), tuned], sort_keys=True))

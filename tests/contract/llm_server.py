@@ -1,0 +1,72 @@
+"""A server that speaks OpenAI's chat protocol on loopback, well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+MODEL = "small-1b@2026-11"
+
+
+@dataclass
+class LlmServer:
+    """`content` is what the model writes. The rest is how the server misbehaves."""
+
+    content: str | None = '{"choice": "A"}'
+    model: str | None = MODEL
+    status: int = 200
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    raw: bytes | None = None
+    delay_s: float = 0.0
+    endless: bool = False
+    usage: Any = field(default_factory=lambda: {"prompt_tokens": 120, "completion_tokens": 8, "total_tokens": 128})
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    arrived: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    sent_headers: list[dict[str, str]] = field(default_factory=list)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.asked.append(json.loads(body))
+        self.arrived.put_nowait(None)
+        self.sent_headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await asyncio.sleep(self.delay_s)
+        headers = [(b"content-type", b"application/json"), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self._answer() if self.raw is None else self.raw, "more_body": self.endless})
+        while self.endless:
+            message = asyncio.create_task(receive())
+            await send({"type": "http.response.body", "body": b" " * 65_536, "more_body": True})
+            self.endless = not message.done()
+            message.cancel()
+
+    def _answer(self) -> bytes:
+        message = {"role": "assistant", "content": self.content}
+        answer: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": self.model, "usage": self.usage}
+        answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
+        return json.dumps({key: value for key, value in answer.items() if value is not None}).encode()
+
+
+@asynccontextmanager
+async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        running = uvicorn.Server(uvicorn.Config(server, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
+        task = asyncio.create_task(running.serve([listener]))
+        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        try:
+            yield server
+        finally:
+            running.should_exit = True
+            await task
