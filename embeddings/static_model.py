@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,19 @@ from embeddings.prediction import Prediction
 from embeddings.static_encoder import StaticEncoder
 
 
+# English, as the encoders are that have a token table.
+ALTERNATIVES = re.compile(r"\b(?:or|nor|either|instead|rather)\b", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class StaticModel:
     model: IntentModel
     acceptance: Acceptance
 
     def predict(self, text: str) -> Prediction | None:
-        """None for what is the encoder's to answer: what the tier is not sure of, and long texts, whose words add up to nothing."""
-        if passages(text):
+        """None for what is the encoder's to answer: what the tier is not sure of, long texts, whose words add up to nothing, and
+        alternatives: a sum of words does not know "or" from "and"."""
+        if ALTERNATIVES.search(text) is not None or passages(text):
             return None
         found = self.model.predict(text)
         return found if self.accepts(found) else None

@@ -99,3 +99,10 @@ def test_an_encoder_without_a_table_has_no_static_tier(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(EmbeddingsError, match=r"has no static\.npy"):
         StaticEncoder(tmp_path)
+
+
+def test_what_a_sum_of_words_cannot_know_is_the_encoders(static: StaticModel) -> None:
+    """Alternatives and stories are left to it, however sure the sum is."""
+    assert static.predict("please cancel the payment") is not None
+    assert static.predict("please cancel the payment or revoke the payment order") is None
+    assert static.predict("Hello there, I hope you are well. I was at the fair in Hanover until Thursday. Cancel the payment. " * 2) is None
