@@ -14,7 +14,6 @@ from embeddings.passages import passages
 from embeddings.prediction import Prediction
 from embeddings.static_encoder import StaticEncoder
 
-
 # English, as the encoders are that have a token table.
 ALTERNATIVES = re.compile(r"\b(?:or|nor|either|instead|rather)\b", re.IGNORECASE)
 
