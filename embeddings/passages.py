@@ -12,7 +12,7 @@ LONG = 160  # characters; hardly a request of one sentence has more
 FEWEST = 3
 # People ask at the beginning or at the end; each passage costs a forward of its own.
 FIRST, LAST = 12, 4
-MOST_CHARACTERS = 300
+MOST_CHARACTERS = 200
 END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 

@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from router.stages.courtesy import is_courtesy
 
 MOST_CLAUSES = 4
+MOST_CHARACTERS = 400  # of a clause: nobody asks for one thing at greater length, and each costs a classification
 MOST_JOINTS = 64  # what comes after so many is one clause
 # "salt and pepper", "Mr. Smith": what is shorter belongs to the next one, or is none.
 LEAST_WORDS = 3
@@ -45,8 +46,8 @@ def _long_enough(clause: str) -> bool:
 
 
 def _grouped(asking: list[str]) -> tuple[str, ...]:
-    """Neighbours together, where there are too many: none is left out."""
+    """Neighbours together, where there are too many; what is too long is cut."""
     if len(asking) <= MOST_CLAUSES:
-        return tuple(asking)
+        return tuple(clause[:MOST_CHARACTERS] for clause in asking)
     bounds = [len(asking) * number // MOST_CLAUSES for number in range(MOST_CLAUSES + 1)]
-    return tuple(". ".join(asking[first:last]) for first, last in pairwise(bounds))
+    return tuple(". ".join(asking[first:last])[:MOST_CHARACTERS] for first, last in pairwise(bounds))
