@@ -17,7 +17,7 @@ class EncoderTier:
     name = "encoder"
 
     def __init__(self, model: IntentModel, coverage: float, injection: InjectionHead | None = None) -> None:
-        """`coverage`: how often prediction sets are to have the right intent among them. `injection` reads the same vector."""
+        """`coverage`: how often prediction sets are to have the right intent among them. `injection` reads the same vectors."""
         self._model = model
         self._least = model.least_probability(coverage)
         self._injection = injection
@@ -30,8 +30,8 @@ class EncoderTier:
             raise ClassifierError(str(error), "classifier_failed") from None
 
     def _answer(self, text: str) -> Classification:
-        found, vector = self._model.predict_with_vector(text)
-        attack = self._injection.probability(vector) if self._injection is not None else None
+        found, vectors = self._model.predict_with_vectors(text)
+        attack = max(map(self._injection.probability, vectors)) if self._injection is not None else None
         return answer(self.name, self._model, found, self._least, attack)
 
     def close(self) -> None:

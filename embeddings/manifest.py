@@ -31,8 +31,14 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        decisive = {name: self.files[name] for name in REQUIRED_FILES}
-        return digest_of({"files": decisive, "dimensions": self.dimensions, "max_tokens": self.max_tokens})
+        """Over everything that decides the vectors, and what may be made of them where that is not as with any encoder."""
+        content: dict[str, Any] = {"dimensions": self.dimensions, "max_tokens": self.max_tokens}
+        content["files"] = {name: self.files[name] for name in REQUIRED_FILES}
+        if self.languages != DEFAULT_LANGUAGES:
+            content["languages"] = sorted(self.languages)
+        if self.examples is not None:
+            content["examples"] = self.examples
+        return digest_of(content)
 
 
 def read_manifest(directory: Path) -> Manifest:

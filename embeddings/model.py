@@ -38,13 +38,14 @@ class IntentModel:
         return f"IntentModel({len(self.intents)} intents, {self.digest[:19]})"
 
     def predict(self, text: str) -> Prediction:
-        return self.predict_with_vector(text)[0]
+        return self.predict_with_vectors(text)[0]
 
-    def predict_with_vector(self, text: str) -> tuple[Prediction, Vector]:
-        """Also the text's vector, for others that read it; a long text's is that of the whole."""
-        parts = passages(text)
+    def predict_with_vectors(self, text: str) -> tuple[Prediction, list[Vector]]:
+        """Also the vectors of the text and, if it is a long one, of its passages, for others that read them."""
         whole, vector = self._predict_one(text)
-        return (clearest(whole, [self._predict_one(part)[0] for part in parts]) if parts else whole), vector
+        parts = [self._predict_one(part) for part in passages(text)]
+        found = clearest(whole, [part for part, _ in parts]) if parts else whole
+        return found, [vector, *(each for _, each in parts)]
 
     def _predict_one(self, text: str) -> tuple[Prediction, Vector]:
         started = perf_counter_ns()

@@ -43,7 +43,11 @@ def explain(
     config: Path,
     as_json: bool,
 ) -> None:
-    """Show what Lockgate would decide about TEXT and why. Nothing is dispatched and nothing recorded."""
+    """Show what Lockgate would decide about TEXT and why. Nothing is dispatched and nothing recorded.
+
+    Nobody knows here what sizes and rates are usual, so that `learning` adds to the risk as after a start. A language model that is
+    configured is asked.
+    """
     workspace = parse(read(config, os.environ), os.environ)
     who = _subject(workspace, subject, roles, tenant)
     decision = asyncio.run(_decide(workspace, who, method, path, text, body))

@@ -45,7 +45,9 @@ class PresidioSettings(Strict):
     """Recogniser adapter `presidio`: presidio-analyzer's English recognisers; needs `pip install 'lockgate[presidio]'`."""
 
     min_score: Fraction = Field(default=0.4, description="Least score of what it finds; at 0.5 it finds no telephone numbers.")
-    chars: Count = Field(default=8192, description="Characters that it looks at; of a longer text `pii` is unknown.")
+    chars: Count = Field(
+        default=2048, description="Characters that it looks at; of a longer text `pii` is unknown. It blocks the worker while it looks."
+    )
 
 
 class SignalsConfig(Strict):

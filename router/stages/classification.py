@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -60,7 +60,7 @@ class Thresholds:
     def settle(self, answer: Classification) -> Classification:
         """An arbiter's answer, accepted or UNDETERMINED. All its answers of a kind have one confidence, so that a stated risk is kept only
         where each of them keeps it: what an encoder's higher scores make up for, nothing makes up for here."""
-        least = self.confidence if self.max_error is None else 1.0 - self.max_error
+        least = self.confidence if self.max_error is None else max(self.confidence, 1.0 - self.max_error)
         if not _reaches(answer.confidence, least):
             return replace(answer, status=Status.UNDETERMINED, intent=None, threshold=least)
         return replace(answer, threshold=least, prediction_set=(answer.intent,) if answer.intent else ())
@@ -74,7 +74,7 @@ class Cascade:
     """Asks the tiers in order until one stands by an answer. Answers are cached by normalised text, scores and not verdicts, so that
     thresholds apply afresh. Everything that goes wrong with a tier is `unavailable`; what goes wrong with the arbiter leaves the abstention
     as it was, with another reason. `languages`: what the tiers know, None for any; confidence was calibrated on texts in these, so that
-    there is none for a text in another."""
+    there is none for a text in another. `in_passages`: of which texts the tiers look at each sentence themselves."""
 
     def __init__(
         self,
@@ -88,9 +88,11 @@ class Cascade:
         clock: Clock,
         languages: Collection[str] | None = None,
         arbiter: Arbiter | None = None,
+        in_passages: Callable[[str], bool] = lambda text: False,
     ) -> None:
         self._tiers = tuple(tiers)
         self._arbiter = arbiter
+        self._in_passages = in_passages
         self._languages = None if languages is None else frozenset({UNDETERMINED_LANGUAGE.code, *languages})
         self._default = default
         self._by_intent = by_intent
@@ -149,7 +151,7 @@ class Cascade:
     async def _ask(self, text: str) -> Classification:
         """What is said of the text as a whole, unless its clauses say otherwise."""
         whole = self._unless_negated(text, await self._first(without_courtesies(text)))
-        parts = clauses(text)
+        parts = () if self._in_passages(text) else clauses(text)
         return await self._unless_several(whole, parts) if parts else whole
 
     async def _unless_several(self, whole: Classification, parts: Sequence[str]) -> Classification:

@@ -14,8 +14,9 @@ MOST_JOINTS = 64  # what comes after so many is one clause
 LEAST_WORDS = 3
 LEAST_UNSPACED = 4  # characters, in scripts that have no spaces between words
 _UNSPACED = re.compile(r"[\u2e80-\uffdc\U0001f000-\U0003ffff]")
+# Each run of marks is begun once only, so that a text of nothing else is read in linear time.
 # Normalised text: full-width marks have become ASCII ones, which are then not followed by a space.
-_SENTENCE = re.compile(r"[.!?;]+ |[!?;]+(?=[^\x00-\x7f])|[\u3002\u0964\u06d4\u061f\u061b]+ ?")
+_SENTENCE = re.compile(r"(?<![.!?;])[.!?;]+ |(?<![!?;])[!?;]+(?=[^\x00-\x7f])|[\u3002\u0964\u06d4\u061f\u061b]+ ?")
 _JOINT = re.compile(
     _SENTENCE.pattern + r"|,? (?:and|then|plus|also|afterwards|after that|as well as)(?:,? (?:then|also|plus|after that))?,? ",
     re.IGNORECASE,

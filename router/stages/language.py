@@ -18,6 +18,8 @@ MORE_LIKELY = 10.0
 LEAST_SCORE = 0.5
 LEAST_LETTERS = 3
 _SEEN_CHARS = 256
+_LOOKED_AT = 16_384
+_INVISIBLE = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]+")
 _REMEMBERED = 4096
 _NO_WORD = re.compile(r"[^A-Za-z']+")
 _TOLD_APART = (
@@ -47,7 +49,9 @@ class LanguageDetector:
         self._remembered = lru_cache(_REMEMBERED)(self._look)
 
     def detect(self, text: str) -> Language:
-        return self._remembered(text[:_SEEN_CHARS])
+        """By the first words: what stands before them cannot be seen, and counts for nothing."""
+        beginning = _INVISIBLE.sub("", text.lstrip()[:_LOOKED_AT])
+        return self._remembered(" ".join(beginning.split())[:_SEEN_CHARS])
 
     def _look(self, text: str) -> Language:
         words = _words(normalise(text))

@@ -13,6 +13,7 @@ from router.ports import Chat
 from router.stages.llm_calibration import LlmCalibration, merge
 from router.stages.llm_choice import MOST_CANDIDATES, Described, ask, choice_of
 
+MOST_CHARACTERS = 2_000  # of normalised text: one long text must not spend what all others may
 UNSURE = frozenset({"margin_too_small", "confidence_too_low", "several_plausible", "too_many_plausible"})
 
 Key = tuple[bytes, tuple[str, ...], str]
@@ -83,6 +84,8 @@ class LlmArbiter:
 
     async def _ask(self, text: str, offered: list[Described]) -> Choice:
         """Only valid answers are remembered. `text` is masked here."""
+        if len(text) > MOST_CHARACTERS:
+            raise ClassifierError("the text is longer than what a language model is asked about", "llm_text_long")
         shown = self._mask(text)
         key = (sha256(shown.encode("utf-8", "surrogatepass")).digest(), tuple(each.intent for each in offered), self._prompt_digest)
         remembered = self._cache.get(key)

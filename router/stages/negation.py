@@ -6,6 +6,12 @@ import re
 from collections.abc import Iterable
 
 _NOT = r"(?:don(?:['\u2019]| ?)t|do ?n['\u2019]t|do not|dotn)"
+# What is typed for an apostrophe, an acute accent as normalising leaves it included; marks of emphasis are left out.
+_APOSTROPHES = re.compile(" \u0301|[`\u00b4\u2018\u02bc\u02b9\u2032\uff07]")
+_EMPHASIS = re.compile(r"[*_~\"]+")
+_SLIPS = {"donnt": "dont", "dnt": "dont", "dno't": "dont", "noot": "not", "nto": "not", "nott": "not", "nver": "never", "nevr": "never"}
+_SLIPS |= {"neveer": "never", "neever": "never", "nevver": "never", "cannot": "can not"}
+_SLIP = re.compile(rf"\b(?:{'|'.join(map(re.escape, _SLIPS))})\b", re.IGNORECASE)
 _POLITE = r"(?:please|pls|plz|kindly|but|so|and|also|just|hey|hi|hello|ok|okay|no|actually|wait|stop|then|now)"
 # "don't know", "don't forget to": these leave nothing undone.
 _STATES = (
@@ -13,7 +19,7 @@ _STATES = (
     r"|recogni[sz]e|you|i|we"
 )
 _PAST = r"(?:mind|seen|been|had|got|gotten|made|did|done|used|gave|went|came|took|\w+ed)"
-_STARTS = rf"(?:^|[.!?;:,(] ?|\b(?:please|pls|plz|but|and|so) )(?:{_POLITE},? ){{0,3}}"
+_STARTS = rf"(?:^|[.!?;:,(]+ ?|\b(?:please|pls|plz|but|and|so) )(?:{_POLITE},? ){{0,3}}"
 _WISH = r"(?:want|wish|need|like|intend)"
 _NEGATED = re.compile(
     r"(?:"
@@ -30,14 +36,17 @@ _NEGATED = re.compile(
     r")(?P<what>\w+)",
     re.IGNORECASE,
 )
-_WORDS = frozenset({"not", "no", "never", "dont", "don", "donot", "nt", "dotn", "didnt", "wouldnt", "mustnt", "shouldnt"})
+_LETTERS = re.compile(r"[a-z]+")
+_WORDS = frozenset({"not", "no", "never", "dont", "don", "donot", "nt", "dotn", "didnt", "wouldnt", "mustnt", "shouldnt", *_SLIPS})
 
 
 def negations(text: str) -> tuple[str, ...]:
     """The verb of each negated request in normalised text: "don't cancel it" has `cancel`. Statements such as "it does not work" are
     none."""
-    if "'" not in text and "\u2019" not in text and _WORDS.isdisjoint(text.lower().split()):
+    text = _EMPHASIS.sub("", _APOSTROPHES.sub("'", text))
+    if "'" not in text and "\u2019" not in text and _WORDS.isdisjoint(_LETTERS.findall(text.lower())):
         return ()
+    text = _SLIP.sub(lambda slip: _SLIPS[slip[0].lower()], text)
     return tuple(found["what"].lower() for found in _NEGATED.finditer(text))
 
 

@@ -14,7 +14,7 @@ from router.stages.signals import SignalDetector
 from router.wiring.stages import recogniser
 from router.workspace import Workspace, tuned_settings
 
-ASKING = {"response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
+ASKING = {"url", "provider", "model", "response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
 
 
 def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None) -> LlmArbiter | None:

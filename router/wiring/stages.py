@@ -8,6 +8,7 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from embeddings.model import IntentModel
+from embeddings.passages import passages
 from embeddings.train import inputs_digest
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
@@ -139,6 +140,7 @@ def make_cascade(
         clock=clock,
         languages=known_languages(workspace.encoder, model),
         arbiter=arbiter,
+        in_passages=lambda text: bool(passages(text)),
     )
 
 

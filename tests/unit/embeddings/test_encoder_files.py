@@ -83,14 +83,22 @@ def test_a_malformed_manifest_is_refused(copied: Path, content: bytes) -> None:
     assert refused(copied) == "encoder_manifest"
 
 
+def test_a_pinned_digest_covers_what_it_was_tuned_for(copied: Path) -> None:
+    """Without that mark a model would be calibrated on texts that the encoder has seen."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    before = OnnxEncoder(copied).digest
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "fine_tuned": {"examples": "sha256:e"}}))
+    assert OnnxEncoder(copied).digest != before
+
+
 @pytest.mark.parametrize(("said", "known"), [({}, {"en"}), ({"languages": ["de", "en"]}, {"de", "en"})])
 def test_the_manifest_says_which_languages_it_knows(copied: Path, said: dict[str, object], known: set[str]) -> None:
-    """English where it does not say; the digest stays, since the vectors do."""
+    """English where it does not say. A digest that somebody pinned covers it: what is classified at all hangs on it."""
     manifest = json.loads((copied / "manifest.json").read_text())
     before = OnnxEncoder(copied).digest
     (copied / "manifest.json").write_text(json.dumps({**manifest, **said}))
     encoder = OnnxEncoder(copied)
-    assert (encoder.languages, encoder.digest) == (known, before)
+    assert (encoder.languages, encoder.digest == before) == (known, not said)
 
 
 @pytest.mark.parametrize("languages", ["en", [], [1], None])

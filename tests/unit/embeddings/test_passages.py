@@ -55,6 +55,15 @@ def test_more_sentences_must_be_surer() -> None:
     assert few.embed_us == pytest.approx(40.0)
 
 
+def test_two_requests_in_one_story_are_two() -> None:
+    """Neither speaks for the text: both are candidates, with nothing between them."""
+    one, other = prediction("a", 0.95), prediction("b", 0.9)
+    found = clearest(prediction("c", 0.0), [one, other, prediction("c", 0.1)])
+    assert [each.intent for each in found.candidates] == ["a", "b"]
+    assert found.margin == 0.0
+    assert clearest(prediction("c", 0.0), [one, prediction("b", 0.6), prediction("c", 0.1)]).margin == 0.8
+
+
 def test_certainty_stays_a_probability() -> None:
     """A scope of exactly one or zero has finite odds."""
     assert 0.0 <= clearest(prediction("a", 0.0), [prediction("b", 0.0)] * 3).scope <= 1.0

@@ -60,6 +60,13 @@ def test_only_the_beginning_is_looked_at() -> None:
     assert DETECTOR.detect("please reset my password " * 20 + "ich habe mein Passwort vergessen " * 1000).code == "en"
 
 
+@pytest.mark.parametrize("before", [" " * 256, "\n" * 5000, "\u200b" * 256, "\u2060 " * 200])
+def test_what_cannot_be_seen_hides_no_language(before: str) -> None:
+    """A text is in the language of its words, whatever stands before them."""
+    text = "Bitte stornieren Sie die Zahlung noch heute, ich möchte sie nicht ausführen lassen"
+    assert DETECTOR.detect(before + text).code == "de"
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_any_text_has_an_answer(text: str) -> None:
     """A known code with a probability, or `und` with none."""

@@ -219,6 +219,20 @@ async def test_a_stated_risk_holds_for_the_arbiter_by_itself() -> None:
     assert (await classify(arbiter(Model("pay"), proven), thresholds=at_risk)).intent == "pay"
 
 
+async def test_what_cannot_be_proved_for_an_intent_no_arbiter_proves() -> None:
+    """A threshold that nothing reaches, as a reviewed file may have, is not passed by a model either."""
+    never = replace(THRESHOLDS, confidence=2.0, max_error=0.01)
+    proven = replace(CALIBRATION, disagree=Measured(299, 0, 0))
+    assert (await classify(arbiter(Model("pay"), proven), thresholds=never)).reason == "llm_confidence_too_low"
+
+
+async def test_a_long_text_is_not_sent() -> None:
+    """One text cannot spend what all others may."""
+    model = Model("pay")
+    found = await cascade(arbiter(model)).classify(text_request("stop it " * 300), None, False)
+    assert (found.reason, model.users) == ("llm_text_long", [])
+
+
 async def test_the_encoders_answer_is_kept_when_the_arbiter_is_cancelled() -> None:
     """A caller who leaves while the model thinks has not made the encoder work for nothing."""
 

@@ -32,6 +32,14 @@ from router.stages.negation import negated_verbs, negations
         ("I didn't ask you to cancel it", ("cancel",)),
         ("under no circumstances cancel it", ("cancel",)),
         ("it is right: don't cancel payment 4711", ("cancel",)),
+        ("don`t cancel it", ("cancel",)),
+        ("don\u2018t cancel it", ("cancel",)),
+        ("don \u0301t cancel it", ("cancel",)),  # an acute accent, normalised
+        ("do **not** cancel it", ("cancel",)),
+        ("Hello,never cancel it", ("cancel",)),
+        ("donnt cancel it", ("cancel",)),
+        ("do noot cancel it", ("cancel",)),
+        ("nver cancel it", ("cancel",)),
     ],
 )
 def test_what_is_not_to_be_done_is_seen(text: str, verbs: tuple[str, ...]) -> None:
