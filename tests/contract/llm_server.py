@@ -63,6 +63,7 @@ async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         running = uvicorn.Server(uvicorn.Config(server, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
+        listener.listen()  # callers may come before the server is up
         task = asyncio.create_task(running.serve([listener]))
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         try:
