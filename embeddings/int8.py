@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from tokenizers import Tokenizer
 
 from embeddings.bert_graph import BertShape, bert_model
 from embeddings.errors import EmbeddingsError
+from embeddings.float_model import FloatModel
 
 CHECK_SENTENCES = (
     "please cancel the payment of 40 euros I made yesterday",
@@ -25,23 +24,6 @@ CHECK_SENTENCES = (
     "My laptop's screen stays black after the last update, could the service desk have a look at it today?",
     "book five days of annual leave from the 3rd of March",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FloatModel:
-    """An encoder as it is published: `weights` is a safetensors file, `tokenizer` a tokenizer.json, `config` what config.json says."""
-
-    weights: bytes
-    tokenizer: bytes
-    config: dict[str, object]
-
-
-def plain_tokenizer(original: bytes) -> bytes:
-    """The same tokenizer without its fixed padding to 128 (ten times the cost for a short text) and its truncation."""
-    settings = json.loads(original)
-    settings["padding"] = None
-    settings["truncation"] = None
-    return json.dumps(settings, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def write_float_model(source: FloatModel, path: Path) -> None:

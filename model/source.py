@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from embeddings.int8 import FloatModel
+from embeddings.float_model import FloatModel
 from model.errors import BuildError
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from embeddings import int8
 from embeddings.errors import EmbeddingsError
 from embeddings.fine_tuning.bert import Bert
-from embeddings.int8 import FloatModel
+from embeddings.float_model import FloatModel
 from embeddings.manifest import read_manifest
 from embeddings.static_encoder import TABLE
 from embeddings.storage import directory_name

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing import parent_process
 from multiprocessing.queues import Queue
 from pathlib import Path
+from threading import Thread
+
+# Read when PyTorch is loaded. Batches have a thousand shapes, and it would keep what it prepared for each: gigabytes, and no faster.
+os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "0"
 
 import torch
 from safetensors.torch import load
@@ -15,7 +21,8 @@ from embeddings.fine_tuning import learning
 from embeddings.fine_tuning.bert import Bert
 from embeddings.fine_tuning.export import export
 from embeddings.fine_tuning.learning import Settings
-from embeddings.int8 import FloatModel, bert_shape
+from embeddings.float_model import FloatModel
+from embeddings.int8 import bert_shape
 from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Matrix
 
@@ -47,9 +54,17 @@ _state: dict[str, object] = {}
 
 
 def prepare(source: FloatModel, base: Path, told: Queue[tuple[int, int]]) -> None:
-    """Once in each process."""
+    """Once in each process, which ends with the one that started it, however that ended."""
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _state.update(source=source, base=base, told=told)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run(job: Job) -> Done:

