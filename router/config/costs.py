@@ -22,7 +22,7 @@ class Costs(Strict):
     @model_validator(mode="after")
     def _worse(self) -> Self:
         if any(wrong <= self.abstain for wrong in self._all()):
-            raise ValueError("must have a wrong decision cost more than an abstention; else nothing would ever abstain")
+            raise ValueError("must price a wrong decision above an abstention; else nothing would ever abstain")
         return self
 
     def _all(self) -> tuple[float, ...]:

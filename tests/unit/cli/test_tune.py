@@ -167,7 +167,6 @@ def test_costs_come_with_what_a_text_costs(workspace: Path, capsys: Out) -> None
 def test_costs_by_risk_that_cannot_be_proved_abstain(workspace: Path, capsys: Out) -> None:
     """Chosen intents of each risk have a threshold of their own; what does not pay for sure says how much is missing."""
     change(workspace / "lockgate.yaml", "max_error: 20%", "costs: {wrong: 100000, abstain: 1, wrong_by_risk: {low: 5}}")
-    change(workspace / "catalog.yaml", "    route: ask\n", "    route: ask\n    risk: critical\n")
     assert tune(workspace) == 0
     shown = capsys.readouterr().out
     cheap, dear = entries(workspace)
