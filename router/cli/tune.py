@@ -220,8 +220,8 @@ def _show_entry(entry: Entry) -> None:
         click.echo("  would be needed. Until then these intents abstain.")
         return
     if entry.costs is not None:
-        click.echo(f"  costs {entry.costs.expected:.4g} a text, at most {entry.costs.at_most:.4g} (95 % certainty); to abstain always")
-        click.echo(f"  costs {entry.costs.abstain:g}")
+        click.echo(f"  costs {entry.costs.expected:.4g} a text, at most {entry.costs.at_most:.4g} (95 % certainty);")
+        click.echo(f"  to abstain always costs {entry.costs.abstain:g}")
     click.echo(f"  threshold {entry.confidence:.4f}, expected coverage {entry.coverage:.1%} of the texts about these intents")
     click.echo(f"  {entry.wrong} of {entry.accepted} accepted were wrong, so at most {entry.error_at_most:.2%} (95 % certainty);")
     click.echo(f"  {entry.held_out} held-out texts")

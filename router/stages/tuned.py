@@ -34,7 +34,8 @@ class EntryCosts:
 class Entry:
     """The intents of one route (None: of all) that state one risk, or one pair of costs. The counts are of held-out texts: `held_out`
     passed every other gate, `accepted` also this threshold, `wrong` of them were. `error_at_most` is Clopper and Pearson's bound at 95 %,
-    with costs the one that the bound of the costs rests on, `coverage` the share of the texts about these intents that is accepted. `more_needed`: how many more at the least, where nothing could be proved."""
+    with costs the one that the bound of the costs rests on, `coverage` the share of the texts about these intents that is accepted.
+    `more_needed`: how many more at the least, where nothing could be proved."""
 
     route: str | None
     intents: tuple[str, ...]

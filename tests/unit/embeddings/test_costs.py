@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddings.costs import SHARE, Costs, cheapest, expected_cost
+from embeddings.model import IntentModel
 from embeddings.proving import Accepted, find_by
 from embeddings.thresholds import DELTA, least_proof
 
@@ -83,3 +84,12 @@ def test_of_equal_costs_the_higher_threshold_is_taken() -> None:
     confidences = np.concatenate([np.full(100, 0.9), np.full(10, 0.8)])
     correct = np.arange(110) < 109
     assert cheapest(confidences, correct, COSTS) == cheapest(confidences[:100], correct[:100], COSTS)
+
+
+def test_a_model_has_the_threshold_of_its_own_held_out_texts(model: IntentModel) -> None:
+    """Where errors cost little it is the cheapest one; where no number of texts like these could prove that it pays there is none."""
+    held_out, cheap = model.artefact.calibration, Costs(1.5, 1.0)
+    found = cheapest(held_out.confidences, held_out.correct, cheap)
+    assert found is not None
+    assert model.threshold_by(cheap) == found.confidence
+    assert model.threshold_by(Costs(1e9, 1.0)) is None
