@@ -231,7 +231,7 @@ def _aim(entry: Entry) -> str:
     if entry.costs is None:
         return f"at most {entry.max_error:.2%} wrong"
     wrong, abstain = entry.costs.wrong, entry.costs.abstain
-    return f"a wrong decision costs {wrong:g}, an abstention {abstain:g} (even at {abstain / wrong:.2%} wrong)"
+    return f"a wrong decision costs {wrong:g}, an abstention {abstain:g} (break-even at {abstain / wrong:.2%} wrong)"
 
 
 def _count(number: int) -> str:

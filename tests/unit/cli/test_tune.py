@@ -159,7 +159,7 @@ def test_costs_come_with_what_a_text_costs(workspace: Path, capsys: Out) -> None
     costs = entry["costs"]
     assert isinstance(costs, dict)
     assert costs["expected"] < costs["at_most"] <= costs["abstain"] == 1
-    assert "a wrong decision costs 5, an abstention 1 (even at 20.00% wrong)" in shown
+    assert "a wrong decision costs 5, an abstention 1 (break-even at 20.00% wrong)" in shown
     assert f"costs {costs['expected']:.4g} a text, at most {costs['at_most']:.4g} (95 % certainty)" in shown
     assert run(["check", "--config", str(workspace)]) == tune(workspace, "--check") == 0
 
