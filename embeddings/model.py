@@ -6,6 +6,7 @@ from time import perf_counter_ns
 
 from embeddings import conformal, storage, thresholds
 from embeddings.artefact import Artefact
+from embeddings.costs import Costs, cheapest
 from embeddings.errors import EmbeddingsError
 from embeddings.passages import clearest, passages
 from embeddings.ports import Encoder, Vector
@@ -64,6 +65,12 @@ class IntentModel:
         """The lowest confidence at which at most `max_error` of accepted in-scope texts are wrong; None if none is."""
         held_out = self.artefact.calibration
         return thresholds.threshold_for(held_out.confidences, held_out.correct, max_error)
+
+    def threshold_by(self, costs: Costs) -> float | None:
+        """The confidence from which on accepting in-scope texts costs least; None if it is not proved to cost less than abstaining."""
+        held_out = self.artefact.calibration
+        found = cheapest(held_out.confidences, held_out.correct, costs)
+        return found.confidence if found is not None else None
 
     def least_probability(self, coverage: float) -> float | None:
         """From which probability on an intent belongs to a prediction set with this coverage; None if held-out texts are too few."""

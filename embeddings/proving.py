@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.artefact import Calibration
+from embeddings.costs import SHARE, Costs, cheapest, expected_cost
 from embeddings.numeric import Floats
 from embeddings.thresholds import error_bound, more_needed, threshold_for
 
@@ -26,7 +27,8 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`confidence`: the threshold, None where the risk cannot be proved; then nothing is accepted and `more_needed` examples are missing at
-    least. `coverage`: share of the texts about these intents that is accepted; `error_at_most`: Clopper and Pearson's bound at 95 %."""
+    least. `coverage`: share of the texts about these intents that is accepted; `error_at_most`: Clopper and Pearson's bound at 95 %. `cost`
+    and `cost_at_most`: see `costs.expected_cost`; None where no costs were given or nothing is accepted."""
 
     confidence: float | None
     coverage: float
@@ -35,6 +37,8 @@ class Finding:
     wrong: int
     error_at_most: float | None
     more_needed: int
+    cost: float | None = None
+    cost_at_most: float | None = None
 
 
 def find(texts: Accepted, max_error: float) -> Finding:
@@ -43,8 +47,22 @@ def find(texts: Accepted, max_error: float) -> Finding:
         return Finding(None, 0.0, len(texts.correct), 0, 0, None, more_needed(texts.confidences, texts.correct, max_error))
     taken = texts.confidences >= least
     accepted, wrong = int(taken.sum()), int((taken & ~texts.correct).sum())
-    covered = float((taken & texts.about).sum() / texts.total) if texts.total else 0.0
-    return Finding(least, covered, len(texts.correct), accepted, wrong, error_bound(wrong, accepted), 0)
+    return Finding(least, _covered(texts, least), len(texts.correct), accepted, wrong, error_bound(wrong, accepted), 0)
+
+
+def find_by(texts: Accepted, costs: Costs) -> Finding:
+    """The threshold that costs least, where accepting is proved to cost less than abstaining."""
+    held_out = len(texts.correct)
+    found = cheapest(texts.confidences, texts.correct, costs)
+    if found is None:
+        more = more_needed(texts.confidences, texts.correct, costs.break_even, SHARE)
+        return Finding(None, 0.0, held_out, 0, 0, None, more)
+    mean, bound, error = expected_cost(found, held_out, costs)
+    return Finding(found.confidence, _covered(texts, found.confidence), held_out, found.accepted, found.wrong, error, 0, mean, bound)
+
+
+def _covered(texts: Accepted, least: float) -> float:
+    return float(((texts.confidences >= least) & texts.about).sum() / texts.total) if texts.total else 0.0
 
 
 def crossed(calibration: Calibration, scope: float) -> Accepted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,29 @@ def threshold_for(confidences: Floats, correct: NDArray[np.bool_], max_error: fl
     them has to be paid for (Learn then Test, Angelopoulos et al. 2021, fixed-sequence testing). Sequences that cannot prove anything yet,
     since too little is accepted, are passed over before the first test.
     """
+    found = proved(confidences, correct, max_error, delta)
+    return found[-1].confidence if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A threshold, and how many held-out texts reach it and are wrong."""
+
+    confidence: float
+    accepted: int
+    wrong: int
+
+
+def proved(confidences: Floats, correct: NDArray[np.bool_], max_error: float, delta: float = DELTA) -> list[Proof]:
+    """All thresholds at which the risk is kept, from the highest down, with probability 1 - `delta` each of them."""
     order = np.argsort(-confidences, kind="stable")
     ranked, wrong = confidences[order], np.cumsum(~correct[order])
-    found: float | None = None
+    found: list[Proof] = []
     for accepted in _places(ranked, least_proof(max_error, delta)):
-        if binomial_tail(int(wrong[accepted - 1]), accepted, max_error) > delta:
+        errors = int(wrong[accepted - 1])
+        if binomial_tail(errors, accepted, max_error) > delta:
             break
-        found = float(ranked[accepted - 1])
+        found.append(Proof(float(ranked[accepted - 1]), accepted, errors))
     return found
 
 

@@ -10,6 +10,7 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from router.config.blocks import AdapterBlock, OnAbstain
+from router.config.costs import Costs
 from router.config.listeners import JsonPath, visible_header
 from router.decision import Level
 from router.settings import Bool, Fraction, Name, Span, Strict, Text, listed
@@ -101,6 +102,7 @@ class Intent(Strict):
     min_confidence: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.min_confidence`.")
     min_margin: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.min_margin`.")
     max_error: Fraction | None = Field(default=None, description="Instead of the listener's `classifier.max_error`.")
+    costs: Costs | None = Field(default=None, description="Instead of the listener's `classifier.costs`, when this intent is chosen.")
     on_abstain: OnAbstain | None = Field(default=None, description="What happens when this intent is likely and not accepted.")
     tags: tuple[Name, ...] = Field(default=(), description="Words that policies may use.")
 
@@ -108,6 +110,12 @@ class Intent(Strict):
     def _one_source(self) -> Self:
         if self.examples and self.examples_file:
             raise ValueError("has both 'examples' and 'examples_file'; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if self.max_error is not None and self.costs is not None:
+            raise ValueError("has both 'max_error' and 'costs'; keep one")
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
+from router.config.costs import Costs
 from router.errors import ConfigError
 from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
@@ -196,16 +197,19 @@ def _thresholds_file(config: Config) -> str | None:
     return os.path.normpath(config.classifier.thresholds) if config.classifier.thresholds is not None else None
 
 
-def tuned_settings(config: Config) -> dict[str, float | bool | None]:
+def tuned_settings(config: Config) -> dict[str, Any]:
     """Those of the classifier, beside the catalog's, that the counts behind a threshold depend on."""
-    return config.classifier.model_dump(include={"max_error", "min_confidence", "min_margin", "min_scope", "coverage", "static"})
+    named = {"max_error", "costs", "min_confidence", "min_margin", "min_scope", "coverage", "static"}
+    return config.classifier.model_dump(mode="json", include=named)
 
 
-def stated_risk(config: Config, intent: Intent) -> float | None:
-    """The intent's own, else the listener's; none where the intent has a confidence of its own instead."""
-    if intent.max_error is not None or intent.min_confidence is not None:
-        return intent.max_error
-    return config.classifier.max_error
+def stated_aim(config: Config, intent: Intent) -> float | Costs | None:
+    """A share of errors, or costs: the intent's own, else the listener's; none where the intent has a confidence of its own instead."""
+    own = intent.costs if intent.costs is not None else intent.max_error
+    if own is not None or intent.min_confidence is not None:
+        return own
+    costs = config.classifier.costs
+    return costs.at(intent.risk) if costs is not None else config.classifier.max_error
 
 
 def _stale(tuned: Tuned, config: Config, catalog: Catalog, digest: str) -> Iterator[Fault]:
@@ -216,7 +220,7 @@ def _stale(tuned: Tuned, config: Config, catalog: Catalog, digest: str) -> Itera
     settings = tuned_settings(config)
     for name in (name for name, value in settings.items() if tuned.settings.get(name) != value):
         yield Fault(file, 1, f"The thresholds are for another 'classifier.{name}'; run `lockgate tune` and review what it changes.")
-    stated = {name for name, intent in catalog.intents.items() if stated_risk(config, intent) is not None}
+    stated = {name for name, intent in catalog.intents.items() if stated_aim(config, intent) is not None}
     if tuned.settings == settings and stated != tuned.confidences.keys():
         yield Fault(file, 1, "The thresholds are for other intents; run `lockgate tune` and review what it changes.")
 

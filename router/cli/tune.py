@@ -54,7 +54,7 @@ class Found:
 def tune(
     config: Path, data: Path | None, calibrate: tuple[str, ...], llm: tuple[str, ...], most: int, tokens: int, check: bool, as_json: bool
 ) -> int:
-    """Find the thresholds that keep the stated risks (`max_error`), and say what they rest on.
+    """Find the thresholds for the stated risks (`max_error`) and costs, and say what they rest on.
 
     With --data each route has its own, from texts that nothing was learnt from; else all share the cross-validation of the training. The
     result is written to `classifier.thresholds` and, with --llm, to `classifier.llm.calibration`.
@@ -210,16 +210,28 @@ def _show(found: Found, written: list[str]) -> None:
 def _show_entry(entry: Entry) -> None:
     few = ", ".join(entry.intents[:3]) + (f" and {len(entry.intents) - 3} more" if len(entry.intents) > 3 else "")
     where = "all routes" if entry.route is None else f"route {entry.route}"
-    click.echo(f"\n{where} ({few}): at most {entry.max_error:.2%} wrong")
+    click.echo(f"\n{where} ({few}): {_aim(entry)}")
     if entry.confidence is None or entry.error_at_most is None:
+        if entry.costs is not None:
+            click.echo("  that accepting costs less than abstaining")
         click.echo(
             f"  cannot be proved with {entry.held_out} held-out texts; at least {_count(entry.more_needed)} more, none of them wrong,"
         )
         click.echo("  would be needed. Until then these intents abstain.")
         return
+    if entry.costs is not None:
+        click.echo(f"  costs {entry.costs.expected:.4g} a text, at most {entry.costs.at_most:.4g} (95 % certainty);")
+        click.echo(f"  to abstain always costs {entry.costs.abstain:g}")
     click.echo(f"  threshold {entry.confidence:.4f}, expected coverage {entry.coverage:.1%} of the texts about these intents")
     click.echo(f"  {entry.wrong} of {entry.accepted} accepted were wrong, so at most {entry.error_at_most:.2%} (95 % certainty);")
     click.echo(f"  {entry.held_out} held-out texts")
+
+
+def _aim(entry: Entry) -> str:
+    if entry.costs is None:
+        return f"at most {entry.max_error:.2%} wrong"
+    wrong, abstain = entry.costs.wrong, entry.costs.abstain
+    return f"a wrong decision costs {wrong:g}, an abstention {abstain:g} (break-even at {abstain / wrong:.2%} wrong)"
 
 
 def _count(number: int) -> str:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from router.config.blocks import AdapterBlock
+from router.config.costs import CostsByRisk
 from router.config.identity import SecureUrl
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, LanguageCode, Span, Strict, Text
@@ -110,10 +111,13 @@ class ClassifierConfig(Strict):
     max_error: Fraction | None = Field(
         default=None, description="Instead of `min_confidence`: the share of accepted decisions that may be wrong, such as `1%`."
     )
+    costs: CostsByRisk | None = Field(
+        default=None, description="Instead of `max_error`: what decisions cost. The threshold is then the one that costs least."
+    )
     thresholds: Text | None = Field(
         default=None,
-        description="File with the thresholds that `lockgate tune` found for each `max_error`, relative to the configuration file. Without "
-        "one they are found anew whenever the model is loaded, and nobody has reviewed them.",
+        description="File with the thresholds that `lockgate tune` found for each `max_error` and `costs`, relative to the configuration "
+        "file. Without one they are found anew whenever the model is loaded, and nobody has reviewed them.",
     )
     min_margin: Fraction = Field(default=0.1, description="Least distance to the second intent; below it the request is `ambiguous`.")
     coverage: Fraction = Field(
@@ -128,6 +132,12 @@ class ClassifierConfig(Strict):
         default=None, description="A language model for what the encoder leaves open. None is asked unless this is set."
     )
     cache: int = Field(default=10_000, ge=0, description="Classifications that each worker remembers by their text.")
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if self.max_error is not None and self.costs is not None:
+            raise ValueError("has both 'max_error' and 'costs'; keep one")
+        return self
 
 
 class PolicyConfig(Strict):

@@ -15,19 +15,31 @@ from router.errors import ConfigError
 SCHEMA = "lockgate.thresholds.v1"
 HEAD = """\
 # Written by `lockgate tune`, to be reviewed and committed. It counts for this catalog, training and configuration only.
-# confidence: null means that the risk could not be proved: these intents abstain.
+# confidence: null means that nothing could be proved for the stated risk or costs: these intents abstain.
 """
 
 
 @dataclass(frozen=True, slots=True)
+class EntryCosts:
+    """What was stated, and what a held-out text costs: on average (`expected`) and, of texts like these, with 95 % certainty at the most.
+    Both are None where nothing is accepted, so that each costs `abstain`."""
+
+    wrong: float
+    abstain: float
+    expected: float | None
+    at_most: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """The intents of one route (None: of all) that state one risk. The counts are of held-out texts: `held_out` passed every other gate,
-    `accepted` also this threshold, `wrong` of them were. `error_at_most` is Clopper and Pearson's bound at 95 %, `coverage` the share of
-    the texts about these intents that is accepted. `more_needed`: how many more at the least, where nothing could be proved."""
+    """The intents of one route (None: of all) that state one risk, or one pair of costs. The counts are of held-out texts: `held_out`
+    passed every other gate, `accepted` also this threshold, `wrong` of them were. `error_at_most` is Clopper and Pearson's bound at 95 %,
+    with costs the one that the bound of the costs rests on, `coverage` the share of the texts about these intents that is accepted.
+    `more_needed`: how many more at the least, where nothing could be proved."""
 
     route: str | None
     intents: tuple[str, ...]
-    max_error: float
+    max_error: float | None
     confidence: float | None
     coverage: float
     held_out: int
@@ -35,6 +47,7 @@ class Entry:
     wrong: int
     error_at_most: float | None
     more_needed: int
+    costs: EntryCosts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,7 @@ class Tuned:
 
     catalog_digest: str
     training: str
-    settings: Mapping[str, float | bool | None]
+    settings: Mapping[str, Any]
     data: str
     entries: tuple[Entry, ...]
 
@@ -73,7 +86,9 @@ class Tuned:
         except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ConfigError("The file holds no thresholds of `lockgate tune`; run it anew.") from None
         if not same:
-            raise ConfigError("The thresholds were changed after they were found; state another 'max_error' and run `lockgate tune`.")
+            raise ConfigError(
+                "The thresholds were changed after they were found; state another 'max_error' or other 'costs' and run `lockgate tune`."
+            )
         return read
 
 
@@ -87,4 +102,5 @@ def _entry(found: dict[str, Any]) -> Entry:
     confidence = found["confidence"]
     if confidence is not None and not 0.0 <= confidence <= 1.0:
         raise ValueError("no probability")
-    return Entry(**{**found, "intents": tuple(found["intents"])})
+    costs = EntryCosts(**found["costs"]) if found["costs"] is not None else None
+    return Entry(**{**found, "intents": tuple(found["intents"]), "costs": costs})

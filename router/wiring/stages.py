@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from pydantic import BaseModel
 
+from embeddings.costs import Costs as WrongAndAbstain
 from embeddings.model import IntentModel
 from embeddings.passages import passages
 from embeddings.train import inputs_digest
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
+from router.config.costs import Costs
 from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Stages
@@ -29,7 +32,7 @@ from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
 from router.stages.tuned import Tuned
 from router.stages.usual import Usual
-from router.workspace import Workspace
+from router.workspace import Workspace, stated_aim
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
 
@@ -128,12 +131,13 @@ def make_cascade(
     workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None = None
 ) -> Cascade:
     classifier = workspace.config.classifier
-    confidence = _confidence(classifier.max_error, classifier.min_confidence, model)
-    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, max_error=classifier.max_error)
+    aim = classifier.costs if classifier.costs is not None else classifier.max_error
+    confidence = _confidence(aim, classifier.min_confidence, model)
+    default = Thresholds(confidence, classifier.min_margin, classifier.min_scope, max_error=_most_errors(aim))
     return Cascade(
         tiers,
         default,
-        by_intent_thresholds(workspace.catalog.intents, default, model, workspace.tuned),
+        by_intent_thresholds(workspace, default, model, workspace.tuned),
         catalog_digest=workspace.digests.catalog,
         deadline_s=classifier.deadline,
         cache_size=classifier.cache,
@@ -145,30 +149,48 @@ def make_cascade(
 
 
 def by_intent_thresholds(
-    intents: Mapping[str, Intent], default: Thresholds, model: IntentModel | None, tuned: Tuned | None = None
+    workspace: Workspace, default: Thresholds, model: IntentModel | None, tuned: Tuned | None = None
 ) -> dict[str, Thresholds]:
     """What was tuned and reviewed takes the place of what the model would find by itself."""
-    found = {name: _thresholds(intent, default, model) for name, intent in intents.items()}
+
+    @cache
+    def learnt(aim: float | Costs) -> float:
+        return _confidence(aim, None, model)
+
+    found = {name: _thresholds(workspace.config, intent, default, learnt) for name, intent in workspace.catalog.intents.items()}
     reviewed = tuned.confidences if tuned is not None else {}
     for name, confidence in reviewed.items():
         found[name] = replace(found[name], confidence=NEVER if confidence is None else confidence)
     return found
 
 
-def _thresholds(intent: Intent, default: Thresholds, model: IntentModel | None) -> Thresholds:
-    confidence, max_error = default.confidence, default.max_error
-    if intent.min_confidence is not None or intent.max_error is not None:
-        confidence, max_error = _confidence(intent.max_error, intent.min_confidence, model), intent.max_error
+def _thresholds(config: Config, intent: Intent, default: Thresholds, learnt: Callable[[float | Costs], float]) -> Thresholds:
+    aim, confidence = stated_aim(config, intent), default.confidence
+    if aim is not None:
+        confidence = learnt(aim)
+    elif intent.min_confidence is not None:
+        confidence = intent.min_confidence
     margin = intent.min_margin if intent.min_margin is not None else default.margin
     negated = negated_verbs(normalise(text) for text in intent.examples)
-    return Thresholds(confidence, margin, default.scope, negated, max_error)
+    return Thresholds(confidence, margin, default.scope, negated, _most_errors(aim))
 
 
-def _confidence(max_error: float | None, floor: float | None, model: IntentModel | None) -> float:
-    """The stated risk's threshold from calibration data, never under a stated floor; unreachable where no threshold keeps the risk."""
-    if max_error is None:
+def _most_errors(aim: float | Costs | None) -> float | None:
+    """With costs it is the share of errors at which accepting costs as much as abstaining."""
+    return costs_of(aim).break_even if isinstance(aim, Costs) else aim
+
+
+def costs_of(stated: Costs) -> WrongAndAbstain:
+    return WrongAndAbstain(stated.wrong, stated.abstain)
+
+
+def _confidence(aim: float | Costs | None, floor: float | None, model: IntentModel | None) -> float:
+    """The threshold from calibration data for a stated risk or costs, else the floor; unreachable where nothing can be proved."""
+    if aim is None:
         if floor is None:
-            raise ConfigError("A threshold needs 'min_confidence' or 'max_error'.")
+            raise ConfigError("A threshold needs 'min_confidence', 'max_error' or 'costs'.")
         return floor
-    learnt = model.threshold_for(max_error) if model is not None else None
+    if model is None:
+        return NEVER
+    learnt = model.threshold_by(costs_of(aim)) if isinstance(aim, Costs) else model.threshold_for(aim)
     return NEVER if learnt is None else learnt

@@ -12,17 +12,18 @@ from embeddings.examples import training_set
 from embeddings.labelled import Labelled
 from embeddings.model import IntentModel
 from embeddings.ports import Progress
-from embeddings.proving import Accepted, crossed, find
+from embeddings.proving import Accepted, crossed, find, find_by
 from embeddings.train import inputs_digest
+from router.config.costs import Costs
 from router.errors import ConfigError
 from router.ports import Tier
 from router.stages.classification import Thresholds, normalise
 from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
-from router.stages.tuned import Entry, Tuned
+from router.stages.tuned import Entry, EntryCosts, Tuned
 from router.wiring.encoder import examples_of, load_encoder
-from router.wiring.stages import by_intent_thresholds, refuse_other_training
-from router.workspace import Workspace, stated_risk, tuned_settings
+from router.wiring.stages import by_intent_thresholds, costs_of, refuse_other_training
+from router.workspace import Workspace, stated_aim, tuned_settings
 
 CROSSED = "cross-validation of the catalog's examples"
 
@@ -41,17 +42,24 @@ class Group:
     """Intents that share a threshold. `route` is None for those of all routes."""
 
     route: str | None
-    max_error: float
+    aim: float | Costs
     intents: tuple[str, ...]
 
 
 def groups(workspace: Workspace, by_route: bool) -> list[Group]:
-    found: dict[tuple[str, float], list[str]] = {}
+    found: dict[tuple[str, float | Costs], list[str]] = {}
     for name, intent in sorted(workspace.catalog.intents.items()):
-        risk = stated_risk(workspace.config, intent)
-        if risk is not None:
-            found.setdefault((intent.route if by_route else "", risk), []).append(name)
-    return [Group(route or None, risk, tuple(names)) for (route, risk), names in sorted(found.items())]
+        aim = stated_aim(workspace.config, intent)
+        if aim is not None:
+            found.setdefault((intent.route if by_route else "", aim), []).append(name)
+    return sorted((Group(route or None, aim, tuple(names)) for (route, aim), names in found.items()), key=_order)
+
+
+def _order(group: Group) -> tuple[str, float, float]:
+    """By route, stated risks before costs."""
+    if isinstance(group.aim, Costs):
+        return group.route or "", group.aim.wrong, group.aim.abstain
+    return group.route or "", group.aim, 0.0
 
 
 def held_out(workspace: Workspace, labelled: Labelled) -> Labelled:
@@ -74,7 +82,7 @@ async def answered(workspace: Workspace, tiers: Sequence[Tier], texts: Labelled,
     """Each tier is asked for itself: which of them answers hangs on the threshold that is looked for."""
     classifier = workspace.config.classifier
     default = Thresholds(0.0, classifier.min_margin, classifier.min_scope)
-    by_intent = by_intent_thresholds(workspace.catalog.intents, default, None)
+    by_intent = by_intent_thresholds(workspace, default, None)
     gates = {name: replace(thresholds, confidence=0.0) for name, thresholds in by_intent.items()}
     found: list[Answered] = []
     for text, intent in zip(texts.texts, texts.intents, strict=True):
@@ -111,10 +119,12 @@ def accepted(texts: Sequence[Answered], intents: Sequence[str]) -> Accepted:
 
 def tuned(workspace: Workspace, model: IntentModel, texts: Sequence[Answered] | None, data: str) -> Tuned:
     """From `texts` route by route; where there are none, from the training's own cross-validation, all routes together. Raises ConfigError
-    where no risk is stated."""
+    where neither a risk nor costs are stated."""
     wanted = groups(workspace, by_route=texts is not None)
     if not wanted:
-        raise ConfigError("Neither the configuration nor any intent states a risk ('max_error'), so there is no threshold to find.")
+        raise ConfigError(
+            "Neither the configuration nor any intent states a risk ('max_error') or 'costs', so there is no threshold to find."
+        )
     everything = crossed(model.artefact.calibration, workspace.config.classifier.min_scope)
     entries = [_entry(group, everything if texts is None else accepted(texts, group.intents)) for group in wanted]
     training = inputs_digest(model.examples_digest, model.encoder_digest)
@@ -133,11 +143,16 @@ def check_encoder(workspace: Workspace) -> None:
 
 
 def _entry(group: Group, texts: Accepted) -> Entry:
-    found = find(texts, group.max_error)
+    aim = group.aim
+    if isinstance(aim, Costs):
+        found, max_error = find_by(texts, costs_of(aim)), None
+        costs = EntryCosts(aim.wrong, aim.abstain, found.cost, found.cost_at_most)
+    else:
+        found, max_error, costs = find(texts, aim), aim, None
     return Entry(
         group.route,
         group.intents,
-        group.max_error,
+        max_error,
         found.confidence,
         round(found.coverage, 4),
         found.held_out,
@@ -145,4 +160,5 @@ def _entry(group: Group, texts: Accepted) -> Entry:
         found.wrong,
         found.error_at_most,
         found.more_needed,
+        costs,
     )

@@ -148,6 +148,33 @@ def test_each_route_has_its_own_where_there_are_texts(workspace: Path, data: Pat
     assert json.loads(said[said.index("{") :])["classification"]["reason"] == "confidence_too_low"
 
 
+def test_costs_come_with_what_a_text_costs(workspace: Path, capsys: Out) -> None:
+    """Threshold, expected cost, its bound and the cost of abstaining are shown, written and checked; other costs make the file stale."""
+    change(workspace / "lockgate.yaml", "max_error: 20%", "costs: {wrong: 5, abstain: 1}")
+    assert run(["check", "--config", str(workspace)]) == 1
+    assert "another 'classifier.costs'" in capsys.readouterr().out
+    assert tune(workspace) == 0
+    shown = capsys.readouterr().out
+    (entry,) = entries(workspace)
+    costs = entry["costs"]
+    assert isinstance(costs, dict)
+    assert costs["expected"] < costs["at_most"] <= costs["abstain"] == 1
+    assert "a wrong decision costs 5, an abstention 1 (break-even at 20.00% wrong)" in shown
+    assert f"costs {costs['expected']:.4g} a text, at most {costs['at_most']:.4g} (95 % certainty)" in shown
+    assert run(["check", "--config", str(workspace)]) == tune(workspace, "--check") == 0
+
+
+def test_costs_by_risk_that_cannot_be_proved_abstain(workspace: Path, capsys: Out) -> None:
+    """Chosen intents of each risk have a threshold of their own; what does not pay for sure says how much is missing."""
+    change(workspace / "lockgate.yaml", "max_error: 20%", "costs: {wrong: 100000, abstain: 1, wrong_by_risk: {low: 5}}")
+    assert tune(workspace) == 0
+    shown = capsys.readouterr().out
+    cheap, dear = entries(workspace)
+    assert (cheap["confidence"] is None, dear["confidence"]) == (False, None)
+    assert f"that accepting costs less than abstaining\n  cannot be proved with {dear['held_out']} held-out texts" in shown
+    assert f"at least {dear['more_needed']:,} more" in shown
+
+
 def test_other_texts_make_it_stale(workspace: Path, data: Path, capsys: Out) -> None:
     """The file says which texts it was made with."""
     assert tune(workspace, "--data", str(data), "--calibrate", "val") == 0

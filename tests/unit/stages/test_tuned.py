@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from router.errors import ConfigError
-from router.stages.tuned import Entry, Tuned
+from router.stages.tuned import Entry, EntryCosts, Tuned
 
 ENTRIES = (
     Entry("desk", ("ask", "book"), 0.01, 0.8123456789012345, 0.91, 900, 700, 1, 0.0067, 0),
     Entry(None, ("pay",), 0.001, None, 0.0, 40, 0, 0, None, 2955),
+    Entry("desk", ("rest",), None, 0.7, 0.9, 900, 700, 1, 0.01, 0, EntryCosts(20.0, 1.0, 0.25, 0.5)),
 )
 TUNED = Tuned("c", "sha256:t", {"max_error": 0.01, "static": True, "min_scope": 0.5}, "cross-validation", ENTRIES)
 
@@ -22,7 +23,7 @@ def test_what_is_written_is_read_again() -> None:
     read = Tuned.from_yaml(TUNED.to_yaml())
     assert read == TUNED
     assert read.digest == TUNED.digest
-    assert read.confidences == {"ask": 0.8123456789012345, "book": 0.8123456789012345, "pay": None}
+    assert read.confidences == {"ask": 0.8123456789012345, "book": 0.8123456789012345, "pay": None, "rest": 0.7}
 
 
 def test_a_person_can_read_it() -> None:
