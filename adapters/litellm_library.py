@@ -15,6 +15,8 @@ os.environ["LITELLM_MODE"] = "PRODUCTION"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 # The library makes some of its types at the first call, and pydantic remarks on them where nobody can do anything about it.
 warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
+# It would write to standard error what a server sent where numbers belong, which may be the text.
+warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
 
 import httpx
 import litellm
@@ -25,6 +27,7 @@ __all__ = ["NO_KEY", "Fault", "fault_of", "litellm", "pause_of", "server_client"
 
 litellm.suppress_debug_info = True  # it would print advice to standard output
 litellm.turn_off_message_logging = True
+vars(litellm)["DEFAULT_MAX_RETRIES"] = 0  # for embeddings it takes the 0 that it is told for nothing said
 
 NO_KEY = "none"  # without any, litellm would take OPENAI_API_KEY and send it to a server that it is not for
 LONGEST_PAUSE_S = 600.0

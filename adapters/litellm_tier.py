@@ -24,8 +24,9 @@ FAILURES = {
     Fault.LATE: ("the language model was late", "llm_late"),
     Fault.LIMITED: ("the language model's server limits its callers", "llm_rate_limited"),
     Fault.UNAUTHORIZED: ("the language model's server does not accept the key", "llm_unauthorized"),
+    Fault.REFUSED: ("the language model's server refuses the request", "llm_unavailable"),
+    Fault.UNAVAILABLE: ("the language model's server gave no usable response", "llm_unavailable"),
 }
-UNAVAILABLE = ("the language model's server gave no usable response", "llm_unavailable")
 
 
 class LitellmChat:
@@ -93,7 +94,7 @@ class LitellmChat:
         fault = fault_of(error)
         if fault is Fault.LIMITED:
             self._not_before = now + pause_of(error)
-        return self._refuse(*FAILURES.get(fault, UNAVAILABLE))
+        return self._refuse(*FAILURES[fault])
 
     def _refuse(self, message: str, code: str) -> ClassifierError:
         self._told(code, 0, 0)
