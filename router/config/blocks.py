@@ -25,6 +25,8 @@ class AdapterBlock(BaseModel):
     def __repr__(self) -> str:
         return f"AdapterBlock(adapter={self.adapter!r})"
 
+    __str__ = __repr__
+
     @model_serializer
     def _dump(self) -> dict[str, str]:
         """Without the settings: only the adapter's own model knows which of them are secret."""

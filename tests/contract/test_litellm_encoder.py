@@ -24,6 +24,7 @@ from router.registry import ADAPTERS
 from router.stages.classification import Cascade, Thresholds
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
+from router.wiring.llm import asked_digest
 from router.wiring.stages import make_cascade
 from router.workspace import Workspace, parse, read
 from tests.contract.embeddings_server import EmbeddingsServer, minilm, served
@@ -361,3 +362,11 @@ def test_texts_are_masked_unless_that_is_switched_off(server: EmbeddingsServer, 
     assert "4111" not in server.asked[-2]["input"][0]
     assert server.asked[-1]["input"] == [text]
     assert masked.digest != raw.digest
+
+
+def test_a_calibration_outlives_a_move_of_the_server(tmp_path: Path) -> None:
+    """What was measured with an encoder counts wherever the same one is reached, and not for another."""
+    url = "http://127.0.0.1:9/v1"
+    found = asked_digest(workspace(tmp_path, url))
+    assert asked_digest(workspace(tmp_path, "https://embed.example/v1", ", batch: 7")) == found
+    assert asked_digest(workspace(tmp_path, url, ", raw_text: true")) != found
