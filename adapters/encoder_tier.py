@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from adapters.answers import answer
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, EncodingError
 from embeddings.injection import InjectionHead
 from embeddings.model import IntentModel
 from router.decision import Classification
@@ -26,6 +26,8 @@ class EncoderTier:
     async def classify(self, text: str) -> Classification:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, text)
+        except EncodingError as error:
+            raise ClassifierError(str(error), error.code) from None
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
 

@@ -8,3 +8,7 @@ class EmbeddingsError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class EncodingError(EmbeddingsError):
+    """An encoder that works elsewhere gave no vector; `code` is one that callers may be told."""

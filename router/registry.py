@@ -71,6 +71,7 @@ ADAPTERS = Registry(
             extra="sentence-transformers",
             config="router.config.judgement:SentenceTransformersEncoder",
         ),
+        ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

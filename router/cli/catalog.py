@@ -66,16 +66,21 @@ def lint(config: Path, as_json: bool, strict: bool, held_out: Path | None, words
 
 
 def _by_meaning(found: Linted, workspace: Workspace) -> list[Finding]:
+    """Raises ConfigError where the encoder is not there."""
     from embeddings.encoding import encode_all  # what needs the encoder takes a while to load
+    from embeddings.errors import EmbeddingsError
     from router.catalog_likeness import lint_likeness
     from router.wiring.encoder import load_encoder
 
     encoder = load_encoder(workspace)
     examples = intents_only(found)
     descriptions = [intent.description for intent in found.parts.intents.values()]
-    with progress_bars() as progress:
-        vectors = encode_all(encoder, [each.text for _, each in examples], partial(progress, "encode"))
-    return [*_cut_off(examples, encoder), *lint_likeness(found, vectors, encoder.encode(descriptions))]
+    try:
+        with progress_bars() as progress:
+            vectors = encode_all(encoder, [each.text for _, each in examples], partial(progress, "encode"))
+        return [*_cut_off(examples, encoder), *lint_likeness(found, vectors, encoder.encode(descriptions))]
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _cut_off(examples: list[tuple[str, Utterance]], encoder: Encoder) -> list[Finding]:

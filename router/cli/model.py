@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from router.cli.common import config_option, console, json_option, print_json
+from router.errors import ConfigError
 from router.workspace import Workspace, parse, read
 
 SAMPLE = "where is the parcel that I sent on monday morning"
@@ -30,13 +31,18 @@ def model(config: Path, as_json: bool) -> None:
 
 
 def describe(workspace: Workspace) -> dict[str, Any]:
-    from router.wiring.encoder import load_encoder  # the encoder's libraries take a while to load
+    """Raises ConfigError where the encoder is not there."""
+    from embeddings.errors import EmbeddingsError  # the encoder's libraries take a while to load
+    from router.wiring.encoder import load_encoder
 
     encoder = load_encoder(workspace)
-    encoder.encode_one(SAMPLE)
-    started = time.perf_counter_ns()
-    for _ in range(ROUNDS):
+    try:
         encoder.encode_one(SAMPLE)
+        started = time.perf_counter_ns()
+        for _ in range(ROUNDS):
+            encoder.encode_one(SAMPLE)
+    except EmbeddingsError as error:
+        raise ConfigError(str(error)) from error
     each = (time.perf_counter_ns() - started) // ROUNDS
     return {
         "adapter": workspace.config.classifier.encoder.adapter,

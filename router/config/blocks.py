@@ -22,6 +22,16 @@ class AdapterBlock(BaseModel):
     def settings(self) -> Settings:
         return self.model_extra or {}
 
+    def __repr__(self) -> str:
+        return f"AdapterBlock(adapter={self.adapter!r})"
+
+    __str__ = __repr__
+
+    @model_serializer
+    def _dump(self) -> dict[str, str]:
+        """Without the settings: only the adapter's own model knows which of them are secret."""
+        return {"adapter": self.adapter}
+
 
 class OnAbstain(Strict):
     """Written `clarify`, `deny` or `{route: NAME}`."""

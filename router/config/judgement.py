@@ -42,6 +42,33 @@ class SentenceTransformersEncoder(KnownLanguages):
     device: Text = Field(default="cpu", description="Device that the library computes on.")
 
 
+class LitellmEncoderSettings(KnownLanguages):
+    """Encoder adapter `litellm`: a server that gives embeddings. Texts leave this process. Needs `pip install 'lockgate[llm]'`."""
+
+    url: SecureUrl = Field(description="Base URL of the server, such as `http://127.0.0.1:8080/v1`. There is no default.")
+    model: Text = Field(description="The model to ask for, as the server calls it.")
+    provider: Text = Field(
+        default="openai", description="The server's protocol, as litellm names it; `openai` is every server that is compatible with it."
+    )
+    api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
+    dimensions: Count | None = Field(
+        default=None, description="Numbers of a vector; others are refused. Not asked of the server. Without it: what the first vector has."
+    )
+    characters: Count = Field(
+        default=2000,
+        description="Characters of a text that are sent. Choose it so that the model reads them all: its tokens are not known.",
+    )
+    raw_text: Bool = Field(
+        default=False, description="Send texts as they are, rather than with the personal data and credentials that were found masked."
+    )
+    deadline: Span = Field(default=0.4, description="Longest time for one text's vector; `classifier.deadline` is for all of a request's.")
+    batch: int = Field(default=32, ge=1, le=128, description="Most texts that are sent at once, in training.")
+    batch_deadline: Span = Field(default=60.0, description="Longest time for the vectors of a batch, and for the first one at start.")
+    failures: Count = Field(default=5, description="Failures in a row after which the server is left alone for a time.")
+    open_for: Span = Field(default=5.0, description="How long it is then left alone.")
+    digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
+
+
 class PresidioSettings(Strict):
     """Recogniser adapter `presidio`: presidio-analyzer's English recognisers; needs `pip install 'lockgate[presidio]'`."""
 
@@ -101,7 +128,7 @@ class ClassifierConfig(Strict):
 
     encoder: AdapterBlock = Field(
         default=AdapterBlock(adapter="minilm"),
-        description="The text encoder: `minilm`, `onnx` or `sentence-transformers`, with that adapter's settings.",
+        description="The text encoder: `minilm`, `onnx`, `sentence-transformers` or `litellm`, with that adapter's settings.",
     )
     static: Bool = Field(
         default=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
@@ -18,9 +19,12 @@ from embeddings.static_encoder import TABLE, StaticEncoder
 from embeddings.static_model import StaticModel, load_beside, save_beside
 from embeddings.train import Progress, load_or_train, report_of, silent
 from embeddings.tuned import model_with
-from router.config.judgement import MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
+from router.config.judgement import LitellmEncoderSettings, MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
 from router.errors import ConfigError
 from router.registry import ADAPTERS
+from router.stages.signals import SignalDetector
+from router.system import SystemClock
+from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
 
@@ -36,10 +40,26 @@ def load_encoder(workspace: Workspace) -> Encoder:
             encoder = module.load_minilm(threads=settings.threads, expected_digest=settings.digest)
         elif isinstance(settings, SentenceTransformersEncoder):
             encoder = module.SentenceTransformersEncoder(settings.model, device=settings.device)
+        elif isinstance(settings, LitellmEncoderSettings):
+            encoder = _served(workspace, module, settings)
         else:
             raise ConfigError(f"There is no way to make an encoder from {type(settings).__name__}.")
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
+    return encoder
+
+
+def _served(workspace: Workspace, module: Any, settings: LitellmEncoderSettings) -> Encoder:
+    """It sees every text masked, examples as well as requests: so what a confidence was calibrated on is what is asked about."""
+    key = settings.api_key.reveal(workspace.root) if settings.api_key is not None else None
+    looking = workspace.recogniser.model_dump(mode="json") if workspace.recogniser is not None else None
+    encoder: Encoder = module.LitellmEncoder(
+        settings,
+        key,
+        mask=str if settings.raw_text else SignalDetector(recogniser=recogniser(workspace)).mask,
+        masking=None if settings.raw_text else ["masked", looking],
+        clock=SystemClock(),
+    )
     return encoder
 
 

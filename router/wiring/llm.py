@@ -15,6 +15,8 @@ from router.wiring.stages import recogniser
 from router.workspace import Workspace, tuned_settings
 
 ASKING = {"url", "provider", "model", "response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
+# What decides how an encoder is reached, and not which vectors it gives.
+REACHING = {"threads", "url", "api_key", "deadline", "batch", "batch_deadline", "failures", "open_for"}
 
 
 def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None) -> LlmArbiter | None:
@@ -56,5 +58,5 @@ def asked_digest(workspace: Workspace) -> str:
     classifier = workspace.config.classifier
     llm = classifier.llm.model_dump(include=ASKING) if classifier.llm is not None else {}
     tuned = workspace.tuned.digest if workspace.tuned is not None else None
-    encoder = [classifier.encoder.adapter, workspace.encoder.model_dump(exclude={"threads"})]
+    encoder = [classifier.encoder.adapter, workspace.encoder.model_dump(exclude=REACHING)]
     return prompt_digest(json.dumps([llm, encoder, tuned_settings(workspace.config), tuned], sort_keys=True))

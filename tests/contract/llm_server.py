@@ -37,20 +37,21 @@ class LlmServer:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        self.asked.append(json.loads(body))
+        asked = json.loads(body)
+        self.asked.append(asked)
         self.arrived.put_nowait(None)
         self.sent_headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
         await asyncio.sleep(self.delay_s)
         headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self._answer() if self.raw is None else self.raw, "more_body": self.endless})
+        await send({"type": "http.response.body", "body": self._answer(asked) if self.raw is None else self.raw, "more_body": self.endless})
         while self.endless:
             message = asyncio.create_task(receive())
             await send({"type": "http.response.body", "body": b" " * 65_536, "more_body": True})
             self.endless = not message.done()
             message.cancel()
 
-    def _answer(self) -> bytes:
+    def _answer(self, asked: dict[str, Any]) -> bytes:
         message = {"role": "assistant", "content": self.content}
         answer: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": self.model, "usage": self.usage}
         answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]

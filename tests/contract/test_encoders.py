@@ -1,9 +1,13 @@
-"""What every encoder promises, over the real wheel and the in-memory twin."""
+"""What every encoder promises, over the real wheel, the in-memory twin, and a server on loopback."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,10 @@ from embeddings.hashing_encoder import HashingEncoder
 from embeddings.minilm import load_minilm, minilm_directory
 from embeddings.ports import Encoder
 from embeddings.static_encoder import StaticEncoder
+from router.config.judgement import LitellmEncoderSettings
+from router.registry import ADAPTERS
+from router.system import SystemClock
+from tests.contract.embeddings_server import EmbeddingsServer, served
 
 ODD_TEXTS = [
     "",
@@ -32,9 +40,44 @@ ODD_TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["minilm", "hashing", "static"])
-def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return ENCODERS[("minilm", "hashing", "static").index(request.param)]
+def served_encoder() -> Encoder:
+    """Its server stays until the module's tests are over."""
+    url = SERVERS.enter_context(served(EmbeddingsServer())).url
+    settings = LitellmEncoderSettings.model_validate({"url": url, "model": "small", "characters": 600, "deadline": "20s"})
+    made: Encoder = ADAPTERS.load("encoder", "litellm").LitellmEncoder(settings, None, mask=str, masking=None, clock=SystemClock())
+    return made
+
+
+SERVERS = ExitStack()
+MAKERS: dict[str, Callable[[], Encoder]] = {
+    "minilm": load_minilm,
+    "hashing": HashingEncoder,
+    "static": lambda: StaticEncoder(minilm_directory()),
+}
+if find_spec("litellm") is not None or os.environ.get("CI") == "true":
+    MAKERS["litellm"] = served_encoder
+
+
+@cache
+def made(name: str) -> Encoder:
+    return MAKERS[name]()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers() -> Iterator[None]:
+    with SERVERS:
+        yield
+    made.cache_clear()
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def encoder(name: str) -> Encoder:
+    return made(name)
 
 
 def test_additive_is_what_it_says(encoder: Encoder) -> None:
@@ -67,8 +110,8 @@ def test_odd_text_gives_a_unit_vector(encoder: Encoder, text: str) -> None:
 @given(text=st.text(alphabet=st.characters(exclude_categories=()), max_size=80))
 def test_any_string_is_accepted(text: str) -> None:
     """Whatever Python can hold in a str, lone surrogates included, is encoded."""
-    for either in ENCODERS:
-        assert np.linalg.norm(either.encode_one(text)) == pytest.approx(1.0, abs=1e-4)
+    for each in MAKERS:
+        assert np.linalg.norm(made(each).encode_one(text)) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_vector_does_not_depend_on_its_batch(encoder: Encoder) -> None:
@@ -98,10 +141,9 @@ def test_a_hundred_thousand_tokens_are_cut_before_tokenising(encoder: Encoder) -
     assert np.array_equal(encoder.encode_one(head + "x " * 100_000), encoder.encode_one(head))
 
 
-def test_digest_is_stable_and_prefixed(encoder: Encoder) -> None:
+def test_digest_is_stable_and_prefixed(name: str, encoder: Encoder) -> None:
     """The digest names its algorithm and is the same for the same encoder."""
-    again = {"OnnxEncoder": load_minilm, "HashingEncoder": HashingEncoder, "StaticEncoder": lambda: StaticEncoder(minilm_directory())}
-    assert encoder.digest == again[type(encoder).__name__]().digest
+    assert encoder.digest == MAKERS[name]().digest
     assert encoder.digest.startswith("sha256:")
     assert len(encoder.digest) == 71
 
@@ -112,9 +154,6 @@ def test_threads_share_an_encoder(encoder: Encoder) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = np.stack(list(pool.map(encoder.encode_one, texts)))
     assert np.array_equal(found, encoder.encode(texts))
-
-
-ENCODERS: tuple[Encoder, ...] = (load_minilm(), HashingEncoder(), StaticEncoder(minilm_directory()))
 
 
 def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:

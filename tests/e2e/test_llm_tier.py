@@ -8,7 +8,6 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from tests.contract.llm_server import MODEL, LlmServer, serving
 from tests.e2e.running import Lockgate, cli, prepared
 from tests.e2e.yard import load, save
 
-pytestmark = pytest.mark.skipif(find_spec("litellm") is None, reason="The language model tier needs litellm: pip install 'lockgate[llm]'.")
 EXAMPLES = {
     "look": ["show me the item", "what does it look like", "describe the item", "let me see it", "open the item's page", "show its photo"],
     "pay": ["pay for the item", "take it and charge my card", "buy it now", "check out and pay", "settle the bill", "send the payment"],

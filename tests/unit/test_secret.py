@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from router.config.blocks import AdapterBlock
 from router.errors import ConfigError
 from router.secret import Secret
 from router.settings import Strict
@@ -47,3 +48,10 @@ def test_secrets_are_compared_by_what_they_are() -> None:
     assert Secret("a") != Secret("b")
     assert Secret("a") != Secret(file="a")
     assert len({Secret("a"), Secret("a")}) == 1
+
+
+def test_an_adapters_block_shows_none_of_its_settings() -> None:
+    """Before the adapter's own model has read them nobody knows which are secret."""
+    block = AdapterBlock.model_validate({"adapter": "litellm", "api_key": "hunter2"})
+    assert block.settings == {"api_key": "hunter2"}
+    assert "hunter2" not in f"{block} {block!r} {block.model_dump()} {block.model_dump_json()}"

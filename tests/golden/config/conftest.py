@@ -16,6 +16,7 @@ REGISTRY = Registry(
         ("destination", "extra"): Adapter("tests.golden.config.no_such_module", extra="kafka"),
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
         ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
+        ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
     }
 )

@@ -20,7 +20,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
         (1, "code"),
     ),
     **dict.fromkeys(("DestinationError", "RemoteError", "refusal", "problem", "answer", "_refuse"), (1, "code")),
-    **dict.fromkeys(("failure", "Reason", "refused"), (0, "code")),
+    **dict.fromkeys(("failure", "Reason", "refused", "_wrong"), (0, "code")),
     **dict.fromkeys(("Outcome", "respond_problem"), (2, "reason")),
     "_shed": (3, "code"),
     "_none": (1, "reason"),
@@ -30,7 +30,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
 }
 # Names that only ever hold codes, and functions and tables that only ever give them.
 VARIABLES = frozenset({"reason", "problem", "code", "ending"})
-TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "ABSENT"})
+TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "ABSENT", "FAILURES"})
 ANSWERING = frozenset({"read_text", "_refusal", "_pump"})
 # Verification's findings are no reasons of a request: `audit verify` prints them with a sentence each.
 FINDINGS = {"Fault": (1, "kind")}
