@@ -159,6 +159,8 @@ class LitellmEncoder:
 def _loop() -> asyncio.AbstractEventLoop:
     """One for all encoders of this process, on a thread that ends with it: a deadline over a whole call needs a loop."""
     loop = asyncio.new_event_loop()
+    # What the library leaves running ends with the process, and is nobody's to remark on; our own failures are raised to who asked.
+    loop.set_exception_handler(lambda loop, context: None)
     Thread(target=loop.run_forever, name="embeddings", daemon=True).start()
     return loop
 

@@ -45,11 +45,15 @@ class LlmServer:
         headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self._answer(asked) if self.raw is None else self.raw, "more_body": self.endless})
-        while self.endless:
-            message = asyncio.create_task(receive())
+        if self.endless:
+            await self._go_on(receive, send)
+
+    async def _go_on(self, receive: Any, send: Any) -> None:
+        """Until the caller is gone, which is seen only where the loop has a turn: sending to nobody takes none."""
+        gone = asyncio.create_task(receive())
+        while not gone.done():
             await send({"type": "http.response.body", "body": b" " * 65_536, "more_body": True})
-            self.endless = not message.done()
-            message.cancel()
+            await asyncio.sleep(0)
 
     def _answer(self, asked: dict[str, Any]) -> bytes:
         message = {"role": "assistant", "content": self.content}
