@@ -65,13 +65,13 @@ class Opinionated(LlmServer):
     answers: Mapping[str, str | None] = field(default_factory=dict)
     versions: tuple[str, ...] = (MODEL,)
 
-    def _answer(self) -> bytes:
-        question = json.loads(self.asked[-1]["messages"][1]["content"])
+    def _answer(self, asked: dict[str, Any]) -> bytes:
+        question = json.loads(asked["messages"][1]["content"])
         wanted = self.answers[question["text"]]
         ids = {option.get("name"): option["id"] for option in question["options"]}
         self.content = "no idea" if wanted == "prose" else json.dumps({"choice": ids[wanted]})
         self.model = self.versions[len(self.asked) % len(self.versions)]
-        return super()._answer()
+        return super()._answer(asked)
 
 
 @pytest.fixture

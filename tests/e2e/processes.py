@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
 
 
-def until(question: Callable[[], T | None], what: str, seconds: float = WAIT_S) -> T:
+def until(question: Callable[[], T | Literal[False] | None], what: str, seconds: float = WAIT_S) -> T:
     """The first answer that is true. Bounded, so that a fault is a failure and not a hang."""
     deadline = time.monotonic() + seconds
     while True:
