@@ -26,7 +26,11 @@ from tests.e2e.processes import Process, until
 from tests.e2e.running import listens
 
 BUILT_FOR = sys.platform == "linux" and sys.version_info < (3, 14)  # as pyproject.toml has it
-MESSAGES: dict[str, Any] = {"/v1/traces": ExportTraceServiceRequest, "/v1/metrics": ExportMetricsServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+MESSAGES: dict[str, Any] = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+    "/v1/logs": ExportLogsServiceRequest,
+}
 
 
 @dataclass(slots=True)

@@ -14,7 +14,9 @@ from router.errors import PolicyError
 from tests.unit.policy.halden import ROOT
 
 VALID = Draft202012Validator(json.loads((ROOT / "policies" / "schemas" / "result.json").read_text()))
-odd: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers(-1, 70) | st.sampled_from(["", "a", "A", "24h", "soon"]) | st.just([]) | st.just({})
+odd: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-1, 70) | st.sampled_from(["", "a", "A", "24h", "soon"]) | st.just([]) | st.just({})
+)
 reasons = st.fixed_dictionaries({}, optional={"code": st.sampled_from(["a.b", "B", ""]) | odd, "message": st.just("m") | odd, "x": odd})
 params = st.fixed_dictionaries(
     {},
