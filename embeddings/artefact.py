@@ -13,8 +13,9 @@ from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex
 from embeddings.numeric import Floats, Labels
 from embeddings.scope import ScopeGate
+from embeddings.token_rows import TokenRows
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Artefact:
-    """What training made, without the encoder it was made for. `words`: the examples' words, with how often these occur.
+    """What training made, without the encoder it was made for. `words`: the examples' words, with how often these occur. `rows`: what was
+    learnt of single tokens, where the encoder has a table of these.
 
     `report`: figures on held-out examples, for people; no prediction depends on them.
     """
@@ -59,6 +61,7 @@ class Artefact:
     examples_digest: str
     words: dict[str, int]
     report: dict[str, float]
+    rows: TokenRows | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -85,6 +88,7 @@ class Artefact:
             "held_out.outside_confidences": self.calibration.outside_confidences,
             "held_out.mixed": self.calibration.mixed,
             "held_out.mixed_confidences": self.calibration.mixed_confidences,
+            **({} if self.rows is None else {"tokens.ids": self.rows.tokens, "tokens.vectors": self.rows.vectors}),
         }
 
     def description(self) -> dict[str, Any]:

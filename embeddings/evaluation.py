@@ -18,7 +18,6 @@ from embeddings.conformal import prediction_set
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
 from embeddings.labelled import Labelled
-from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.numeric import Floats
 from embeddings.operating import OperatingPoint, operating_point
@@ -132,7 +131,8 @@ def _trained(
 ) -> tuple[IntentModel, dict[str, Any]]:
     """The model, and what is to be said about fine-tuning."""
     if tune is None:
-        fitted = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress, held_out)  # brings scipy
+        fitting = import_module("embeddings.fitting")  # brings scipy
+        fitted = fitting.fit(data, fitting.embedding_of(encoder), progress, held_out)
         return IntentModel(encoder, fitted.artefact), {"done": False}
     found = import_module("embeddings.fine_tuning.training").fit_best(data, encoder, tune.base, tune.directory, progress, held_out)
     told = {"frozen_accuracy": found.frozen_accuracy, "tuned_accuracy": found.tuned_accuracy, "held_out": found.held_out}

@@ -34,6 +34,9 @@ from embeddings.scope_training import (
     with_background,
 )
 from embeddings.spelling import Spelling, words_of
+from embeddings.static_encoder import StaticEncoder
+from embeddings.token_learning import TaughtTable
+from embeddings.token_rows import learnt_by
 from embeddings.training import STRENGTHS, Coefficients, OutOfFold, choose, cross_validate, fit_softmax
 
 
@@ -96,6 +99,11 @@ class Fitted:
         return Judged(data.intents, data.texts, data.labels, self.vectors, self.scored.rows, self.scored.logits, self.scored.temperature)
 
 
+def embedding_of(encoder: Encoder) -> Embedding:
+    """A table of tokens is taught by the examples; any other encoder stays as it is."""
+    return TaughtTable(encoder) if isinstance(encoder, StaticEncoder) else Frozen(encoder)
+
+
 def fit(data: TrainingSet, embedding: Embedding, progress: Progress, held_out: HeldOut | None = None) -> Fitted:
     """Calibrated on `held_out`, or by cross-validation where there is none."""
     with one_blas_thread():
@@ -128,7 +136,7 @@ def _fit(data: TrainingSet, embedding: Embedding, progress: Progress, held_out: 
 def judge(data: TrainingSet, encoder: Encoder, strength: float, progress: Progress) -> Judged:
     """What `fit` finds out about the examples where it chooses this strength, without a head being made."""
     with one_blas_thread():
-        texts, embedding = texts_of(data), Frozen(encoder)
+        texts, embedding = texts_of(data), embedding_of(encoder)
         plan = _plan(data, texts, embedding.folds, None)
         _, encoded = embedding.encode(texts, plan.lessons, progress)
         crossed = _crossed(plan, texts, encoded[0], encoded[1 : 1 + plan.folds], (strength,), progress)
@@ -212,6 +220,7 @@ def _artefact(
         examples_digest=data.digest,
         words=words_of(data.texts),
         report=_report(data, confidences, correct, strength, gate),
+        rows=learnt_by(encoder),
     )
 
 

@@ -13,6 +13,7 @@ from embeddings.ports import Encoder, Vector
 from embeddings.prediction import Candidate, Prediction
 from embeddings.scoring import score
 from embeddings.spelling import Spelling
+from embeddings.token_rows import taught
 
 
 class IntentModel:
@@ -24,7 +25,7 @@ class IntentModel:
                 "encoder_digest",
                 f"The model was trained for encoder {artefact.encoder_digest}, this one is {encoder.digest}.",
             )
-        self.encoder = encoder
+        self.encoder = taught(encoder, artefact.rows)
         self.artefact = artefact
         self.intents = artefact.head.intents
         self.digest = artefact.digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN, load_tokenizer
 from embeddings.ports import Matrix, Vector
 from embeddings.spelling import whole_words
 from embeddings.text import bounded
+from embeddings.token_rows import TokenRows
 
 TABLE = "static.npy"
 FILES = (TABLE, "tokenizer.json")
@@ -23,7 +25,7 @@ FILES = (TABLE, "tokenizer.json")
 
 class StaticEncoder:
     """An encoder's directory that also has `static.npy`: float16 (vocabulary, dimensions), weighted. The table is mapped, not read: all
-    workers share one copy of it."""
+    workers share one copy of it. Rows that a model brings (`taught`) are part of that model's digest, not of the encoder's."""
 
     def __init__(self, directory: Path) -> None:
         manifest = read_manifest(directory)
@@ -40,6 +42,19 @@ class StaticEncoder:
         self.dimensions = int(self._table.shape[1])
         self.digest = digest_of({"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in FILES}})
         self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)
+        self.learnt: TokenRows | None = None
+        self._place = np.full(len(self._table), -1, dtype=np.int32)  # of a token among the learnt rows
+
+    def taught(self, rows: TokenRows | None) -> StaticEncoder:
+        """The table, with these rows for its own, whatever was learnt before. Raises EmbeddingsError where they are of another table."""
+        encoder = copy(self)
+        encoder.learnt = rows
+        encoder._place = np.full(len(self._table), -1, dtype=np.int32)
+        if rows is not None:
+            if rows.vectors.shape != (len(rows.tokens), self.dimensions) or not np.isin(rows.tokens, np.arange(len(self._table))).all():
+                raise EmbeddingsError("model_altered", "The model's vectors of single tokens are not for this encoder's table.")
+            encoder._place[rows.tokens] = np.arange(len(rows.tokens))
+        return encoder
 
     def __repr__(self) -> str:
         return f"StaticEncoder({self.digest[:19]})"
@@ -48,8 +63,27 @@ class StaticEncoder:
         return stacked(self.encode_one, texts, self.dimensions)
 
     def encode_one(self, text: str) -> Vector:
-        ids = self._tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids
-        vector: Vector = self._table[ids].astype(np.float32).sum(axis=0)
+        return self.sum_of(self.tokens(text))
+
+    def tokens(self, text: str) -> NDArray[np.intp]:
+        """The ids of what is seen of the text."""
+        return np.array(self._tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids, dtype=np.intp)
+
+    def rows(self, tokens: NDArray[np.intp]) -> Matrix:
+        """Shape (len(tokens), dimensions)."""
+        if self.learnt is None:
+            return self._table[tokens].astype(np.float32)
+        places = self._place[tokens]
+        known = places >= 0
+        if known.all():
+            return self.learnt.vectors[places].astype(np.float32)
+        rows = self._table[tokens]
+        rows[known] = self.learnt.vectors[places[known]]
+        return rows.astype(np.float32)
+
+    def sum_of(self, tokens: NDArray[np.intp]) -> Vector:
+        """Their sum's direction, shape (dimensions,)."""
+        vector: Vector = self.rows(tokens).sum(axis=0)
         length = float(np.sqrt(np.dot(vector, vector)))
         if length < 1e-6:
             return self._nothing  # a text without tokens has a direction too

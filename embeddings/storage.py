@@ -17,6 +17,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex
 from embeddings.scope import FEATURES, ScopeGate
+from embeddings.token_rows import TokenRows
 
 DESCRIPTION = "model.json"
 ARRAYS = "arrays.npz"
@@ -84,6 +85,7 @@ def _read(path: Path) -> Artefact:
         examples_digest=description["examples_digest"],
         words=description["words"],
         report=description["report"],
+        rows=TokenRows(arrays["tokens.ids"], arrays["tokens.vectors"]) if "tokens.ids" in arrays else None,
     )
     if artefact.description() != description:
         raise ValueError("its arrays do not have the digests it states")

@@ -12,7 +12,6 @@ from embeddings.artefact import Artefact
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
-from embeddings.material import Frozen
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder, Progress
 from embeddings.report import Report
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "report_of", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
-TRAINING_VERSION = 7
+TRAINING_VERSION = 8
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -105,5 +104,6 @@ def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:
 
 def _trained(data: TrainingSet, encoder: Encoder, progress: Progress) -> tuple[IntentModel, Judged]:
     # Loaded when something is trained: a worker that finds its model cached is spared 65 MiB of scipy.
-    fitted = import_module("embeddings.fitting").fit(data, Frozen(encoder), progress)
+    fitting = import_module("embeddings.fitting")
+    fitted = fitting.fit(data, fitting.embedding_of(encoder), progress)
     return IntentModel(encoder, fitted.artefact), fitted.judged(data)

@@ -19,6 +19,7 @@ from embeddings.hashing_encoder import HashingEncoder
 from embeddings.minilm import load_minilm, minilm_directory
 from embeddings.ports import Encoder
 from embeddings.static_encoder import StaticEncoder
+from embeddings.token_learning import learn
 from router.config.judgement import LitellmEncoderSettings
 from router.registry import ADAPTERS
 from router.system import SystemClock
@@ -48,11 +49,19 @@ def served_encoder() -> Encoder:
     return made
 
 
+def taught_encoder() -> Encoder:
+    """A table that has learnt of some tokens, and of others not."""
+    encoder = StaticEncoder(minilm_directory())
+    texts = [encoder.tokens(text) for text in ("please cancel the payment", "where is my payment", "reset my password")]
+    return encoder.taught(learn(encoder, texts, np.array([0, 1, 2])))
+
+
 SERVERS = ExitStack()
 MAKERS: dict[str, Callable[[], Encoder]] = {
     "minilm": load_minilm,
     "hashing": HashingEncoder,
     "static": lambda: StaticEncoder(minilm_directory()),
+    "taught": taught_encoder,
 }
 if find_spec("litellm") is not None or os.environ.get("CI") == "true":
     MAKERS["litellm"] = served_encoder
