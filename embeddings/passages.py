@@ -11,7 +11,7 @@ from embeddings.prediction import Prediction
 LONG = 160  # characters; hardly a request of one sentence has more
 FEWEST = 3
 # A passage beside the clearest one that is as plainly about another intent: the text asks for two things.
-OTHER_SCOPE, OTHER_CONFIDENCE = 0.7, 0.7
+OTHER_SCOPE, OTHER_CONFIDENCE = 0.8, 0.7
 # People ask at the beginning or at the end; each passage costs a forward of its own.
 FIRST, LAST = 8, 4
 MOST_CHARACTERS = 200
