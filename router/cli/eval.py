@@ -17,6 +17,7 @@ from router.errors import ConfigError
 
 RUNS = "eval-runs.jsonl"
 TIERS = ("static", "encoder")
+ELSEWHERE = {"llm": "what a language model may change hangs on a catalog, its routes and a server; `lockgate tune --llm` measures that"}
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ def _usable(tiers: tuple[str, ...]) -> list[str]:
         raise ConfigError(f"None of the tiers {', '.join(tiers)} can be measured; there is {', '.join(TIERS)}.")
     for tier in tiers:
         if tier not in TIERS:
-            click.echo(f"The tier '{tier}' is not measured: this version has none of that name.", err=True)
+            click.echo(f"The tier '{tier}' is not measured: {ELSEWHERE.get(tier, 'there is none of that name')}.", err=True)
     return known
 
 

@@ -143,3 +143,10 @@ def test_mistakes_are_one_sentence(data, capsys, change, sentence):
     """With exit status 2."""
     assert run(["eval", "--data", str(data), "--train", "train", "--test", "test", *change]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_tier_that_is_measured_elsewhere_is_named(data, tmp_path, capsys):
+    """And the figures are of the others."""
+    found = evaluate(data, tmp_path / "out.json", "--tiers", "encoder,llm")
+    assert found["tiers"] == ["encoder"]
+    assert "`lockgate tune --llm` measures that" in capsys.readouterr().err
