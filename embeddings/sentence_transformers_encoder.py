@@ -47,7 +47,9 @@ class SentenceTransformersEncoder:
         if not texts:
             return np.empty((0, self.dimensions), dtype=np.float32)
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
-        rows = self._model.encode([bounded(text, limit) for text in texts], normalize_embeddings=True, show_progress_bar=False)
+        cut = [bounded(text, limit) for text in texts]
+        # One by one, so that a vector does not depend on its batch.
+        rows = self._model.encode(cut, batch_size=1, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(rows, dtype=np.float32)
 
     def encode_one(self, text: str) -> Vector:
