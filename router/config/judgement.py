@@ -38,8 +38,10 @@ class OnnxEncoderSettings(MinilmEncoder):
 class SentenceTransformersEncoder(KnownLanguages):
     """Encoder adapter `sentence-transformers`: any model of that library; needs `pip install 'lockgate[sentence-transformers]'`."""
 
-    model: Text = Field(description="A directory or a hub name.")
+    model: Text = Field(description="A directory, relative to the configuration file, or a hub name, which is downloaded at first use.")
+    revision: Text | None = Field(default=None, description="Commit, tag or branch of a hub name; else what is its newest.")
     device: Text = Field(default="cpu", description="Device that the library computes on.")
+    digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
 
 
 class LitellmEncoderSettings(KnownLanguages):

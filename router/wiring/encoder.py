@@ -41,7 +41,13 @@ def load_encoder(workspace: Workspace) -> Encoder:
         elif isinstance(settings, MinilmEncoder):
             encoder = module.load_minilm(threads=settings.threads, expected_digest=settings.digest)
         elif isinstance(settings, SentenceTransformersEncoder):
-            encoder = module.SentenceTransformersEncoder(settings.model, device=settings.device)
+            beside = workspace.path(settings.model)
+            encoder = module.SentenceTransformersEncoder(
+                str(beside) if beside.is_dir() else settings.model,
+                revision=settings.revision,
+                device=settings.device,
+                expected_digest=settings.digest,
+            )
         elif isinstance(settings, LitellmEncoderSettings):
             encoder = _served(workspace, module, settings)
         else:
