@@ -75,6 +75,7 @@ class QdrantIndex:
             return
         if found is None:
             self._create()
+        self._index_intents()
         self._upsert(examples, progress)
         self._check_count()
         self._ask(lambda: self._client.update_collection(self._collection, metadata={STATED: self._stated}), self._patience)
@@ -142,6 +143,8 @@ class QdrantIndex:
                 raise self._wrong("index_unavailable", "does not answer as Qdrant does") from None
             if self._info() is None:  # else another node was a moment faster
                 raise
+
+    def _index_intents(self) -> None:
         index = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
         self._ask(lambda: self._client.create_payload_index(self._collection, INTENT, index, wait=True), self._patience)
 

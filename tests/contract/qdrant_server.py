@@ -71,12 +71,13 @@ def plain(result: Any) -> Any:
 class QdrantServer(LlmServer):
     """`calls`: what was asked, as method and the part of the path behind the collection, with the body. `clients`: the connections.
 
-    `refuse` says with which status a call is to be refused, `spoil` makes something else of a result.
+    `behind` is the path before its own. `refuse` says with which status a call is to be refused, `spoil` makes something else of a result.
     """
 
     engine: AsyncQdrantClient = field(default_factory=lambda: AsyncQdrantClient(":memory:"))
     calls: list[tuple[str, str, bytes]] = field(default_factory=list)
     clients: set[Any] = field(default_factory=set)
+    behind: str = ""
     refuse: Callable[[str, str], int | None] = lambda method, rest: None
     spoil: Callable[[str, Any], Any] = lambda rest, result: result
 
@@ -92,7 +93,7 @@ class QdrantServer(LlmServer):
             body, more = body + message.get("body", b""), message.get("more_body", False)
         self.clients.add(tuple(scope["client"]))
         self.sent_headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
-        name, _, rest = scope["path"].removeprefix("/collections/").partition("/")
+        name, _, rest = scope["path"].removeprefix(f"{self.behind}/collections/").partition("/")
         rest = f"/{rest}" if rest else ""
         self.calls.append((scope["method"], rest, body))
         await asyncio.sleep(self.delay_s)

@@ -215,6 +215,14 @@ def test_connections_are_kept(server: QdrantServer, artefact: Artefact) -> None:
     assert len(server.clients) == 1
 
 
+@pytest.mark.parametrize("path", ["/", "/vectors", "/vectors/"])
+def test_the_server_may_be_behind_a_path(server: QdrantServer, artefact: Artefact, path: str) -> None:
+    """What stands in the URL behind the host goes before Qdrant's own paths."""
+    server.behind = path.rstrip("/")
+    asking = ready(server, artefact, url=server.root + path)
+    assert asking.nearest(vector(), 0) == pytest.approx(artefact.index.nearest(vector(), 0), abs=1e-5)
+
+
 def test_neither_texts_nor_names_are_stored(server: QdrantServer, artefact: Artefact) -> None:
     """Vectors, numbers of intents and a digest are all that leaves."""
     ready(server, artefact)
