@@ -71,10 +71,13 @@ def _load(model: str, revision: str | None, device: str) -> Any:
 
 
 def _digest(model: Any, max_tokens: int) -> str:
-    """Over the weights as float32 and the vocabulary: what was loaded, wherever it came from."""
+    """Over what was loaded, wherever it came from: the weights as float32, the vocabulary, what is made of the tokens' vectors, and what is
+    put before every text."""
     weights = {name: _tensor_digest(tensor) for name, tensor in model.state_dict().items()}
     vocabulary = digest_of(model.tokenizer.get_vocab())
-    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens})
+    after = [[type(module).__name__, module.get_config_dict()] for module in list(model)[1:]]
+    prompt = model.prompts.get(model.default_prompt_name)
+    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens, "after": after, "prompt": prompt})
 
 
 def _tensor_digest(tensor: Any) -> str:

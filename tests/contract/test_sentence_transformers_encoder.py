@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -66,6 +67,26 @@ def test_the_encoder_can_be_pinned(tmp_path: Path) -> None:
     """Weights of another digest than the configuration's are refused."""
     with pytest.raises(ConfigError, match=r"sha256:0+ is wanted"):
         load_encoder(workspace(tmp_path, str(published()), f", digest: 'sha256:{'0' * 64}'"))
+
+
+def altered(folder: Path, file: str, **changes: object) -> str:
+    """The model with one of its files of settings changed."""
+    model = shutil.copytree(published(), folder / file.replace("/", "."), ignore=shutil.ignore_patterns("*.safetensors"))
+    (model / "model.safetensors").symlink_to(published() / "model.safetensors")
+    (model / file).write_text(json.dumps({**json.loads((model / file).read_text()), **changes}))
+    return str(model)
+
+
+def test_the_digest_is_of_more_than_the_weights(tmp_path: Path) -> None:
+    """Another way to make one vector of the tokens', or words before every text, make another encoder of the same weights."""
+    models = (
+        str(published()),
+        altered(tmp_path, "1_Pooling/config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
+        altered(tmp_path, "config_sentence_transformers.json", prompts={"query": "query: "}, default_prompt_name="query"),
+    )
+    encoders = [load_encoder(workspace(tmp_path, model)) for model in models]
+    assert len({each.digest for each in encoders}) == 3
+    assert len({each.encode_one("stop the payment").tobytes() for each in encoders}) == 3
 
 
 @pytest.mark.parametrize("left", [0, 1000])
