@@ -63,10 +63,9 @@ def on_a_real_server(artefact: Artefact) -> Iterator[Index]:
     url, key = os.environ["QDRANT_URL"], os.environ.get("QDRANT_API_KEY")
     with closing(stored(artefact, url, key)) as made:
         yield made
-    client = import_module("qdrant_client").QdrantClient(url=url, port=None, headers={"api-key": key} if key else None)
-    for each in client.get_collections().collections:
-        if each.name.startswith(PREFIX):
-            client.delete_collection(each.name)
+    headers = {"api-key": key} if key else None
+    client = import_module("qdrant_client").QdrantClient(url=url, port=None, headers=headers, check_compatibility=False)
+    client.delete_collection(PREFIX + artefact.digest.removeprefix("sha256:"))
     client.close()
 
 
