@@ -213,7 +213,8 @@ def connect(settings: QdrantIndexSettings, api_key: str | None) -> AsyncQdrantCl
         headers["api-key"] = api_key  # as an argument the library would remark on it for http, which is this machine
     library: dict[str, Any] = {
         "trust_env": False,
-        "limits": httpx.Limits(max_connections=8, max_keepalive_connections=8),
+        # The server itself ends what is idle for five seconds: a question must not meet that.
+        "limits": httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=4.0),
         "event_hooks": {"response": [bounded_response(MOST_BYTES)]},
     }
     timeout = math.ceil(settings.batch_deadline)
