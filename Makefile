@@ -23,5 +23,5 @@ lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BASE): pyproject.toml requirements/base.lock ; @sh requirements/install.sh $(VENV) base && touch $@
-$(EXTRAS): $(DEV) requirements/fine-tune.lock requirements/presidio.lock ; @sh requirements/install.sh $(VENV) extras && touch $@
+$(EXTRAS): $(DEV) requirements/fine-tune.lock requirements/presidio.lock requirements/qdrant.lock requirements/sentence-transformers.lock ; @sh requirements/install.sh $(VENV) extras && touch $@
 $(DEV): $(BASE) requirements/dev.lock ; @sh requirements/install.sh $(VENV) dev && touch $@

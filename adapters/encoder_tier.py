@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from adapters.answers import answer
-from embeddings.errors import EmbeddingsError, EncodingError
+from embeddings.errors import EmbeddingsError, EncodingError, SearchError
 from embeddings.injection import InjectionHead
 from embeddings.model import IntentModel
 from router.decision import Classification
@@ -26,7 +26,7 @@ class EncoderTier:
     async def classify(self, text: str) -> Classification:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, text)
-        except EncodingError as error:
+        except (EncodingError, SearchError) as error:
             raise ClassifierError(str(error), error.code) from None
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
@@ -38,3 +38,4 @@ class EncoderTier:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._model.close()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import cache
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +15,7 @@ import numpy as np
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
+from adapters.own_loop import own_loop
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError, EncodingError
 from embeddings.manifest import DEFAULT_LANGUAGES
@@ -59,7 +58,7 @@ class LitellmEncoder:
         self._client = server_client(settings.provider, settings.url, self._api_key, settings.batch_deadline, MOST_BYTES)
         self._circuit = Circuit(settings.failures, settings.open_for)
         self._not_before = 0.0
-        self._loop = _loop()
+        self._loop = own_loop()
         self.max_tokens = settings.characters
         first, self._reported = self._ask(["a"], settings.batch_deadline)
         self.dimensions = settings.dimensions or first.shape[1]
@@ -153,16 +152,6 @@ class LitellmEncoder:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One for all encoders of this process, on a thread that ends with it: a deadline over a whole call needs a loop."""
-    loop = asyncio.new_event_loop()
-    # What the library leaves running ends with the process, and is nobody's to remark on; our own failures are raised to who asked.
-    loop.set_exception_handler(lambda loop, context: None)
-    Thread(target=loop.run_forever, name="embeddings", daemon=True).start()
-    return loop
 
 
 def _vectors(data: Any, count: int) -> Matrix:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 # Before litellm is loaded: else it reads a `.env` file of the working directory into this process, and fetches a price list.
@@ -22,6 +22,8 @@ import httpx
 import litellm
 import openai
 from litellm.exceptions import RateLimitError, Timeout
+
+from adapters.bounded_httpx import bounded_response
 
 __all__ = ["NO_KEY", "Fault", "fault_of", "litellm", "pause_of", "server_client"]
 
@@ -73,40 +75,10 @@ def server_client(provider: str, url: str, api_key: str, timeout_s: float, most_
         follow_redirects=False,
         headers={"accept-encoding": "identity"},
         limits=httpx.Limits(max_keepalive_connections=0),
-        event_hooks={"request": [_own_headers(api_key)], "response": [_bound(most_bytes)]},
+        event_hooks={"request": [_own_headers(api_key)], "response": [bounded_response(most_bytes)]},
         timeout=timeout_s,
     )
     return openai.AsyncOpenAI(api_key=api_key, base_url=url, http_client=wire, max_retries=0)
-
-
-class _Bounded(httpx.AsyncByteStream):
-    """A response's bytes, as long as there are not too many."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, most_bytes: int) -> None:
-        self._stream = stream
-        self._most_bytes = most_bytes
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self._most_bytes
-        async for chunk in self._stream:
-            left -= len(chunk)
-            if left < 0:
-                raise httpx.ReadError("the response is too large")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-def _bound(most_bytes: int) -> Callable[[httpx.Response], Awaitable[None]]:
-    """Before the body is read. Packed, a small body could still become a large one."""
-
-    async def bound(response: httpx.Response) -> None:
-        if response.headers.get("content-encoding", "identity") != "identity" or not isinstance(response.stream, httpx.AsyncByteStream):
-            raise httpx.DecodingError("the response is packed, which was not asked for")
-        response.stream = _Bounded(response.stream, most_bytes)
-
-    return bound
 
 
 def _own_headers(api_key: str) -> Callable[[httpx.Request], Awaitable[None]]:

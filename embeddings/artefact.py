@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,6 +71,13 @@ class Artefact:
     @cached_property
     def calibration_digest(self) -> str:
         return digest_of({**self._calibration_settings(), **self._digests("held_out.")})
+
+    def without_examples(self) -> Artefact:
+        """The same model, digest included, without the vectors of its examples: for one that asks for them elsewhere. Not to be saved."""
+        none = ExampleIndex(self.index.vectors[:0].copy(), np.zeros_like(self.index.offsets))
+        lean = replace(self, index=none)
+        vars(lean)["digest"] = self.digest  # in the place of the one that would be computed
+        return lean
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {

@@ -12,3 +12,7 @@ class EmbeddingsError(Exception):
 
 class EncodingError(EmbeddingsError):
     """An encoder that works elsewhere gave no vector; `code` is one that callers may be told."""
+
+
+class SearchError(EmbeddingsError):
+    """An index that works elsewhere gave no answer; `code` as above."""

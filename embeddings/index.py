@@ -12,7 +12,7 @@ MAX_PER_INTENT = 256
 
 @dataclass(frozen=True, slots=True)
 class ExampleIndex:
-    """Example vectors in one block per intent: rows offsets[i]:offsets[i + 1] of `vectors` belong to intent i.
+    """See `ports.Index`; in memory, one block per intent: rows offsets[i]:offsets[i + 1] of `vectors` belong to intent i.
 
     Only the top intent's block is compared, so the cost does not grow with the number of intents.
     """
@@ -26,6 +26,9 @@ class ExampleIndex:
         if start == end:
             return 0.0
         return float(np.vecdot(self.vectors[start:end], vector).max())
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def build_index(vectors: Matrix, labels: Labels, classes: int) -> ExampleIndex:

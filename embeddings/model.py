@@ -9,7 +9,7 @@ from embeddings.artefact import Artefact
 from embeddings.costs import Costs, cheapest
 from embeddings.errors import EmbeddingsError
 from embeddings.passages import clearest, passages
-from embeddings.ports import Encoder, Vector
+from embeddings.ports import Encoder, Index, Vector
 from embeddings.prediction import Candidate, Prediction
 from embeddings.scoring import score
 from embeddings.spelling import Spelling
@@ -17,16 +17,20 @@ from embeddings.token_rows import taught
 
 
 class IntentModel:
-    """An encoder, a head over its vectors, and what the head's scores mean. Immutable; safe to share between threads."""
+    """An encoder, a head over its vectors, and what the head's scores mean. Immutable; safe to share between threads.
 
-    def __init__(self, encoder: Encoder, artefact: Artefact) -> None:
+    `index`: where the artefact's examples are asked for, if not in memory; they are not kept in memory then.
+    """
+
+    def __init__(self, encoder: Encoder, artefact: Artefact, index: Index | None = None) -> None:
         if artefact.encoder_digest != encoder.digest:
             raise EmbeddingsError(
                 "encoder_digest",
                 f"The model was trained for encoder {artefact.encoder_digest}, this one is {encoder.digest}.",
             )
         self.encoder = taught(encoder, artefact.rows)
-        self.artefact = artefact
+        self.artefact = artefact if index is None else artefact.without_examples()
+        self._index = artefact.index if index is None else index
         self.intents = artefact.head.intents
         self.digest = artefact.digest
         self.encoder_digest = artefact.encoder_digest
@@ -81,6 +85,10 @@ class IntentModel:
         """The scope below which at most `max_rejected` of in-scope texts fall."""
         return thresholds.scope_threshold_for(self.artefact.calibration.in_scope, max_rejected)
 
+    def close(self) -> None:
+        """Lets go of the index; nothing can be predicted afterwards where that is not in memory."""
+        self._index.close()
+
     def save(self, directory: Path) -> Path:
         """Writes `directory`/<digest>, all or nothing; the path written. Raises EmbeddingsError."""
         return storage.save(self.artefact, directory)
@@ -98,7 +106,7 @@ class IntentModel:
 
     def _predict(self, vector: Vector, embed_us: float, embedded: int) -> Prediction:
         artefact = self.artefact
-        scores = score(artefact.head, artefact.index, artefact.calibration.temperature, vector)
+        scores = score(artefact.head, self._index, artefact.calibration.temperature, vector)
         candidates = tuple(
             Candidate(self.intents[row], raw, calibrated)
             for row, raw, calibrated in zip(scores.order, scores.raw, scores.calibrated, strict=True)

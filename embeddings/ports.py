@@ -52,5 +52,18 @@ class Encoder(Protocol):
         ...
 
 
+class Index(Protocol):
+    """The examples' vectors, by intent. Safe to call from several threads."""
+
+    def nearest(self, vector: Vector, intent: int) -> float:
+        """The highest cosine between a unit vector of shape (dimensions,) and the examples of the head's intent in this place; 0 where
+        there are none. Raises SearchError where they cannot be asked: never another number."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of connections; may be called again."""
+        ...
+
+
 Progress = Callable[[str, int, int], None]
 """Called with the step's name, how much of it is done, and how much there is."""

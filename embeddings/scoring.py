@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from embeddings.errors import EmbeddingsError
 from embeddings.head import LinearHead
-from embeddings.index import ExampleIndex
-from embeddings.ports import Vector
+from embeddings.ports import Index, Vector
 from embeddings.scope import scope_features
 
 CANDIDATES = 5
@@ -27,7 +26,7 @@ class Scores:
     features: tuple[float, ...]
 
 
-def score(head: LinearHead, index: ExampleIndex, temperature: float, vector: Vector) -> Scores:
+def score(head: LinearHead, index: Index, temperature: float, vector: Vector) -> Scores:
     logits = head.logits(vector)
     background = float(logits[-1]) if head.knows_background else None
     logits = logits[: len(head.intents)]

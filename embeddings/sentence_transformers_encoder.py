@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,19 +23,12 @@ DEFAULT_MAX_TOKENS = 512
 
 
 class SentenceTransformersEncoder:
-    """`model`: a directory, or a hub name that is downloaded at first use. Code that comes with a model is never run."""
+    """`model`: a directory, or a hub name that is downloaded at first use, with the `revision` there. Code that comes with a model is
+    never run."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        device: str = "cpu",
-        offline: bool = False,
-        expected_digest: str | None = None,
-    ) -> None:
-        self.name = model
-        self._model = _load(model, revision, device, offline)
+    def __init__(self, model: str, *, revision: str | None = None, device: str = "cpu", expected_digest: str | None = None) -> None:
+        self._model = _load(model, revision, device)
+        self._one_at_a_time = Lock()  # its tokenizer is changed while it is used
         self.max_tokens = int(self._model.get_max_seq_length() or DEFAULT_MAX_TOKENS)
         self.digest = _digest(self._model, self.max_tokens)
         if expected_digest is not None and expected_digest != self.digest:
@@ -47,7 +42,9 @@ class SentenceTransformersEncoder:
         if not texts:
             return np.empty((0, self.dimensions), dtype=np.float32)
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
-        rows = self._model.encode([bounded(text, limit) for text in texts], normalize_embeddings=True, show_progress_bar=False)
+        cut = [bounded(text, limit) for text in texts]
+        with self._one_at_a_time:  # and one text at a time, so that a vector does not depend on its batch
+            rows = self._model.encode(cut, batch_size=1, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(rows, dtype=np.float32)
 
     def encode_one(self, text: str) -> Vector:
@@ -55,26 +52,32 @@ class SentenceTransformersEncoder:
         return vector
 
 
-def _load(model: str, revision: str | None, device: str, offline: bool) -> Any:
+def _load(model: str, revision: str | None, device: str) -> Any:
     try:
         library = import_module("sentence_transformers")
+        import_module("transformers").utils.logging.disable_progress_bar()
     except ImportError as error:
         raise EmbeddingsError(
             "extra_missing",
             f"Encoder {model!r} needs sentence-transformers: install the extra `lockgate[sentence-transformers]`.",
         ) from error
     try:
-        return library.SentenceTransformer(model, revision=revision, local_files_only=offline, device=device)
-    except (OSError, ValueError) as error:
+        return library.SentenceTransformer(model, revision=revision, local_files_only=Path(model).is_dir(), device=device)
+    except Exception as error:  # its libraries raise what they like where a file is not what it should be
         reason = str(error).strip().splitlines()[:1]
-        raise EmbeddingsError("encoder_missing", f"Encoder {model!r} cannot be loaded: {' '.join(reason)}") from error
+        raise EmbeddingsError(
+            "encoder_missing", f"Encoder {model!r} cannot be loaded: {' '.join(reason) or type(error).__name__}"
+        ) from error
 
 
 def _digest(model: Any, max_tokens: int) -> str:
-    """Over the weights as float32 and the vocabulary: what was loaded, wherever it came from."""
+    """Over what was loaded, wherever it came from: the weights as float32, the vocabulary, what is made of the tokens' vectors, and what is
+    put before every text."""
     weights = {name: _tensor_digest(tensor) for name, tensor in model.state_dict().items()}
     vocabulary = digest_of(model.tokenizer.get_vocab())
-    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens})
+    after = [[type(module).__name__, module.get_config_dict()] for module in list(model)[1:]]
+    prompt = model.prompts.get(model.default_prompt_name)
+    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens, "after": after, "prompt": prompt})
 
 
 def _tensor_digest(tensor: Any) -> str:

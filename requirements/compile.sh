@@ -9,3 +9,5 @@ pin pyproject.toml --group test --group check -c requirements/base.lock -o requi
 pin model/requirements.in -o requirements/model.lock
 pin --no-deps requirements/fine-tune.in -c requirements/dev.lock -o requirements/fine-tune.lock
 pin pyproject.toml --extra presidio -c requirements/dev.lock -o requirements/presidio.lock
+pin pyproject.toml --extra qdrant -c requirements/dev.lock -c requirements/presidio.lock -o requirements/qdrant.lock
+pin pyproject.toml --extra sentence-transformers --overrides requirements/without-torch.txt -c requirements/dev.lock -c requirements/presidio.lock -o requirements/sentence-transformers.lock

@@ -13,6 +13,8 @@ if [ "$what" = extras ]; then
   pip "torch==2.13.0" # has builds that no hash list can hold
   pip --no-deps --require-hashes -r requirements/fine-tune.lock
   pip --require-hashes -r requirements/presidio.lock
+  pip --require-hashes -r requirements/qdrant.lock
+  pip --no-deps --require-hashes -r requirements/sentence-transformers.lock # torch is there already
   exit
 fi
 pip --require-hashes -r "requirements/$what.lock"

@@ -72,6 +72,8 @@ ADAPTERS = Registry(
             config="router.config.judgement:SentenceTransformersEncoder",
         ),
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
+        ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
+        ("index", "qdrant"): Adapter("adapters.qdrant_index", extra="qdrant", config="router.config.judgement:QdrantIndexSettings"),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

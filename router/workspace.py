@@ -43,8 +43,8 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder`, `engine` and `recogniser` are adapters' validated settings, each an instance of that adapter's
-    own model."""
+    them holds. `destinations`, `encoder`, `index`, `engine` and `recogniser` are adapters' validated settings, each an instance of that
+    adapter's own model."""
 
     root: Path
     config: Config
@@ -53,6 +53,7 @@ class Workspace:
     policy_data: Mapping[str, Any]
     destinations: Mapping[str, BaseModel]
     encoder: BaseModel
+    index: BaseModel
     engine: BaseModel
     recogniser: BaseModel | None
     digests: Digests
@@ -96,6 +97,7 @@ class _Parser:
             raise self._error()
         self._faults += check_config(config, config_document, pieces)
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
+        index = self._adapter("index", config.classifier.index, config_document, ("classifier", "index"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
@@ -105,11 +107,11 @@ class _Parser:
         digests = self._digests(config, policies)
         if catalog is not None and tuned is not None:
             self._faults += _stale(tuned, config, catalog, digests.catalog)
-        if self._faults or catalog is None or encoder is None or engine is None:
+        if self._faults or catalog is None or encoder is None or index is None or engine is None:
             raise self._error()
         full = with_examples(catalog, utterances)
         return Workspace(
-            self._snapshot.root, config, full, policies, data, destinations, encoder, engine, recogniser, digests, calibration, tuned
+            self._snapshot.root, config, full, policies, data, destinations, encoder, index, engine, recogniser, digests, calibration, tuned
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:

@@ -8,6 +8,11 @@ from importlib.util import find_spec
 import pytest
 
 
+def wanted(module: str) -> bool:
+    """Whether one suite over many parts takes in the one that needs it: where it is missing and nothing may be, it fails there."""
+    return find_spec(module) is not None or bool(os.environ.get("LOCKGATE_NOTHING_MISSING"))
+
+
 def needs(module: str, how: str) -> None:
     """At the top of a test module, or in a fixture. `LOCKGATE_NOTHING_MISSING` is set in CI."""
     if find_spec(module) is None:

@@ -23,7 +23,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     encoder, engine = _union(registry, "encoder"), _union(registry, "policy engine")
-    classifier = _with(ClassifierConfig, "encoder", encoder)
+    classifier = _with(_with(ClassifierConfig, "encoder", encoder), "index", _union(registry, "index"))
     policy = _with(PolicyConfig, "engine", engine)
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
     return _schema(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals))

@@ -8,7 +8,7 @@ from router.config.blocks import AdapterBlock
 from router.config.costs import CostsByRisk
 from router.config.identity import SecureUrl
 from router.secret import Secret
-from router.settings import Bool, Count, Fraction, LanguageCode, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, LanguageCode, Name, Span, Strict, Text
 
 
 class KnownLanguages(Strict):
@@ -38,8 +38,10 @@ class OnnxEncoderSettings(MinilmEncoder):
 class SentenceTransformersEncoder(KnownLanguages):
     """Encoder adapter `sentence-transformers`: any model of that library; needs `pip install 'lockgate[sentence-transformers]'`."""
 
-    model: Text = Field(description="A directory or a hub name.")
+    model: Text = Field(description="A directory, relative to the configuration file, or a hub name, which is downloaded at first use.")
+    revision: Text | None = Field(default=None, description="Commit, tag or branch of a hub name; else what is its newest.")
     device: Text = Field(default="cpu", description="Device that the library computes on.")
+    digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
 
 
 class LitellmEncoderSettings(KnownLanguages):
@@ -67,6 +69,25 @@ class LitellmEncoderSettings(KnownLanguages):
     failures: Count = Field(default=5, description="Failures in a row after which the server is left alone for a time.")
     open_for: Span = Field(default=5.0, description="How long it is then left alone.")
     digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
+
+
+class MemoryIndexSettings(Strict):
+    """Index adapter `memory`: the examples' vectors in each worker. It has no settings."""
+
+
+class QdrantIndexSettings(Strict):
+    """Index adapter `qdrant`: the examples' vectors on a Qdrant server, from version 1.16 on. Needs `pip install 'lockgate[qdrant]'`."""
+
+    url: SecureUrl = Field(
+        description="URL of the server's REST interface, such as `http://127.0.0.1:6333`. There is no default; without a port it is the "
+        "scheme's."
+    )
+    api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
+    prefix: Name = Field(default="lockgate-", description="How the names of its collections begin; the model's digest follows.")
+    deadline: Span = Field(default=0.1, description="Longest time for one question; `classifier.deadline` is for all of a request's.")
+    batch_deadline: Span = Field(default=30.0, description="Longest time for each step of storing and checking a model's examples.")
+    failures: Count = Field(default=5, description="Failures in a row after which the server is left alone for a time.")
+    open_for: Span = Field(default=5.0, description="How long it is then left alone.")
 
 
 class PresidioSettings(Strict):
@@ -129,6 +150,11 @@ class ClassifierConfig(Strict):
     encoder: AdapterBlock = Field(
         default=AdapterBlock(adapter="minilm"),
         description="The text encoder: `minilm`, `onnx`, `sentence-transformers` or `litellm`, with that adapter's settings.",
+    )
+    index: AdapterBlock = Field(
+        default=AdapterBlock(adapter="memory"),
+        description="Where the encoder tier looks for the example that is nearest to a text: `memory` or `qdrant`, with that adapter's "
+        "settings.",
     )
     static: Bool = Field(
         default=True,

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
+from embeddings import storage
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import training_set
 from embeddings.injection import InjectionHead, injection_head
@@ -24,6 +25,7 @@ from router.errors import ConfigError
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock
+from router.wiring.index import open_index, store_examples
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
@@ -39,7 +41,13 @@ def load_encoder(workspace: Workspace) -> Encoder:
         elif isinstance(settings, MinilmEncoder):
             encoder = module.load_minilm(threads=settings.threads, expected_digest=settings.digest)
         elif isinstance(settings, SentenceTransformersEncoder):
-            encoder = module.SentenceTransformersEncoder(settings.model, device=settings.device)
+            beside = workspace.path(settings.model)
+            encoder = module.SentenceTransformersEncoder(
+                str(beside) if beside.is_dir() else settings.model,
+                revision=settings.revision,
+                device=settings.device,
+                expected_digest=settings.digest,
+            )
         elif isinstance(settings, LitellmEncoderSettings):
             encoder = _served(workspace, module, settings)
         else:
@@ -80,6 +88,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
             model = load_or_train(cache, examples, outside, encoder, progress, models)
         injection_head(_injection_folder(workspace), encoder, lambda step, done, total: progress(f"injection: {step}", done, total))
         path = model.save(models)
+        store_examples(workspace, model.artefact, progress)
         static = static_encoder(workspace)
         if static is not None:
             told = lambda step, done, total: progress(f"static: {step}", done, total)  # noqa: E731  # the same steps once more
@@ -149,6 +158,8 @@ def _injection_folder(workspace: Workspace) -> Path:
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:
     try:
-        return IntentModel.load(path, load_encoder(workspace))
+        encoder, artefact = load_encoder(workspace), storage.load(path)
+        model, index = IntentModel(encoder, artefact), open_index(workspace, artefact)
+        return model if index is None else IntentModel(encoder, artefact, index)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error

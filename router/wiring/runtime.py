@@ -77,9 +77,11 @@ async def build(
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
-    model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     policy = make_policy(workspace)
+    model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     async with AsyncExitStack() as opened:
+        if model is not None:
+            opened.callback(model.close)
         tiers = await asyncio.to_thread(make_tiers, workspace, model, path)
         for tier in tiers:
             opened.callback(tier.close)

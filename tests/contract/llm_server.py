@@ -64,7 +64,7 @@ class LlmServer:
 
 @asynccontextmanager
 async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # else asyncio leaves small answers waiting for each other
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         running = uvicorn.Server(uvicorn.Config(server, lifespan="off", log_level="error", timeout_graceful_shutdown=1))

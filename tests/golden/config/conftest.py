@@ -17,6 +17,8 @@ REGISTRY = Registry(
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
         ("encoder", "minilm"): Adapter("embeddings.minilm", config="router.config.judgement:MinilmEncoder"),
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
+        ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
+        ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
     }
 )
@@ -42,6 +44,7 @@ def normalised(workspace: Workspace) -> str:
         "catalog": workspace.catalog.model_dump(mode="json", by_alias=True),
         "destinations": {name: settings.model_dump(mode="json", by_alias=True) for name, settings in workspace.destinations.items()},
         "encoder": workspace.encoder.model_dump(mode="json", by_alias=True),
+        "index": workspace.index.model_dump(mode="json", by_alias=True),
         "policies": sorted(workspace.policies),
     }
     return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=120)
