@@ -26,9 +26,11 @@ ROOT = Path(__file__).parent.parent
 MULTILINGUAL_INPUTS = (
     "embeddings/bert_graph.py",
     "embeddings/int8.py",
+    "model/download.py",
     "model/LICENSE.mit",
     "model/NOTICE.multilingual",
     "model/multilingual.py",
+    "model/multilingual.txt",
     "model/packed_e5.py",
     "requirements/model.lock",
 )
@@ -52,7 +54,7 @@ def _minilm() -> int:
 
 
 def _multilingual() -> int:
-    if not _current(MULTILINGUAL):
+    if not is_current(MULTILINGUAL):
         try:
             _build("model.multilingual", "--out", str(MULTILINGUAL), "--cache", str(CACHE))
         except subprocess.CalledProcessError as error:
@@ -68,7 +70,7 @@ def multilingual_inputs() -> str:
     return digest.hexdigest()
 
 
-def _current(directory: Path) -> bool:
+def is_current(directory: Path) -> bool:
     """One that other code made is made anew."""
     try:
         return bool(json.loads((directory / "manifest.json").read_bytes())["inputs"] == multilingual_inputs())
