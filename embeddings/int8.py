@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,10 @@ def quantise(float_model: Path, int8_model: Path) -> None:
     quantize_dynamic(float_model, int8_model, per_channel=True, weight_type=QuantType.QInt8)
 
 
-def verify(float_model: Path, int8_model: Path, tokenizer: bytes, minimum: float) -> float:
-    """The lowest cosine between float and int8 vectors of the check sentences. Raises EmbeddingsError below `minimum`."""
+def verify(float_model: Path, int8_model: Path, tokenizer: bytes, minimum: float, sentences: Sequence[str] = CHECK_SENTENCES) -> float:
+    """The lowest cosine between float and int8 vectors of the sentences. Raises EmbeddingsError below `minimum`."""
     parser = Tokenizer.from_str(tokenizer.decode())
-    inputs = [np.asarray([parser.encode(text).ids], dtype=np.int64) for text in CHECK_SENTENCES]
+    inputs = [np.asarray([parser.encode(text).ids], dtype=np.int64) for text in sentences]
     expected, found = _vectors(float_model, inputs), _vectors(int8_model, inputs)
     lowest = float(np.min(np.sum(expected * found, axis=1)))
     if lowest < minimum:

@@ -19,7 +19,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Manifest:
     """What an encoder directory holds: `files` maps each name to its sha256 in hex. `languages` (ISO 639-1) is English where it does not
     say. `weights`: the sha256 of the float weights it was made from, where it says so; `examples`: the digest of the training set that it
-    was fine-tuned for, None for an encoder that was not."""
+    was fine-tuned for, None for an encoder that was not. `prefix`: what the encoder puts before every text, as its training did."""
 
     name: str
     dimensions: int
@@ -28,6 +28,7 @@ class Manifest:
     languages: frozenset[str] = DEFAULT_LANGUAGES
     weights: str | None = None
     examples: str | None = None
+    prefix: str = ""
 
     @property
     def digest(self) -> str:
@@ -38,6 +39,8 @@ class Manifest:
             content["languages"] = sorted(self.languages)
         if self.examples is not None:
             content["examples"] = self.examples
+        if self.prefix:
+            content["prefix"] = self.prefix
         return digest_of(content)
 
 
@@ -90,5 +93,8 @@ def _parse(content: dict[str, Any]) -> Manifest:
         raise ValueError("languages are no list of codes")
     weights = content.get("source", {}).get("weights_sha256")
     examples = content["fine_tuned"]["examples"] if "fine_tuned" in content else None
-    known = frozenset(languages)
-    return Manifest(str(content["name"]), int(content["dimensions"]), int(content["max_tokens"]), files, known, weights, examples)
+    prefix = content.get("prefix", "")
+    if not isinstance(prefix, str):
+        raise ValueError("the prefix is no text")
+    known, sizes = frozenset(languages), (int(content["dimensions"]), int(content["max_tokens"]))
+    return Manifest(str(content["name"]), *sizes, files, known, weights, examples, prefix)

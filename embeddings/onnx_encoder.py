@@ -40,6 +40,7 @@ class OnnxEncoder:
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens
+        self._prefix = manifest.prefix
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
         self.words = whole_words(self._tokenizer.get_vocab())
@@ -58,8 +59,8 @@ class OnnxEncoder:
         return self.forward(np.array([self.token_ids(text)], dtype=np.int64))
 
     def token_ids(self, text: str) -> list[int]:
-        """At most `max_tokens` ids, the special ones included; unpadded."""
-        ids: list[int] = self._tokenizer.encode(bounded(text, self._max_characters)).ids
+        """At most `max_tokens` ids, the special ones and the prefix included; unpadded."""
+        ids: list[int] = self._tokenizer.encode(self._prefix + bounded(text, self._max_characters)).ids
         return ids
 
     def forward(self, input_ids: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Vector:

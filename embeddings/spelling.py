@@ -42,9 +42,9 @@ def words_of(texts: Iterable[str]) -> dict[str, int]:
 
 
 def whole_words(vocabulary: Iterable[str]) -> frozenset[str]:
-    """Those of a WordPiece vocabulary; none of another kind, which does not say where a word begins."""
+    """Those of a WordPiece vocabulary; none of another kind, whose pieces are no words."""
     tokens = frozenset(vocabulary)
-    if not any(token.startswith("##") for token in tokens):
+    if not any(token.startswith("##") for token in tokens) or any(token.startswith("▁") for token in tokens):
         return frozenset()
     return frozenset(token.lower() for token in tokens if _WORD.fullmatch(token))
 

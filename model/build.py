@@ -18,6 +18,7 @@ from embeddings.bert_graph import OPSET
 from embeddings.errors import EmbeddingsError
 from embeddings.float_model import plain_tokenizer
 from model import source
+from model.download import last_line
 from model.errors import BuildError
 from model.static_table import static_table
 from model.wheel import WHEEL_VERSION, wheel_name, write_wheel
@@ -132,7 +133,7 @@ def _install(wheel: Path) -> None:
     command = [*pip, "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"pip could not install {wheel}: {source.last_line(done.stderr)}")
+        raise BuildError(f"pip could not install {wheel}: {last_line(done.stderr)}")
 
 
 def _say(line: str) -> None:

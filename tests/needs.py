@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+
+from model.install import MULTILINGUAL
+
+MULTILINGUAL_ENCODER = Path(__file__).parent.parent / MULTILINGUAL
 
 
 def wanted(module: str) -> bool:
@@ -16,6 +21,16 @@ def wanted(module: str) -> bool:
 def needs(module: str, how: str) -> None:
     """At the top of a test module, or in a fixture. `LOCKGATE_NOTHING_MISSING` is set in CI."""
     if find_spec(module) is None:
-        if os.environ.get("LOCKGATE_NOTHING_MISSING"):
-            pytest.fail(f"{module} is missing: {how}", pytrace=False)
-        pytest.skip(f"{module} is missing: {how}", allow_module_level=True)
+        _missing(f"{module} is missing: {how}")
+
+
+def needs_multilingual() -> None:
+    """As `needs`, for the directory of the multilingual encoder."""
+    if not (MULTILINGUAL_ENCODER / "manifest.json").is_file():
+        _missing("the multilingual encoder is missing: run `make multilingual`")
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("LOCKGATE_NOTHING_MISSING"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason, allow_module_level=True)

@@ -80,7 +80,7 @@ def judged(workspace: Workspace, served: str) -> Judged:
 
 
 async def _answers(workspace: Workspace, model: IntentModel, tiers: Sequence[Tier], rows: list[dict[str, str]]) -> list[Classification]:
-    """As requests are answered, at the defaults of `lockgate.yaml`."""
+    """As requests are answered, by the thresholds of the company's `lockgate.yaml`."""
     classifier = workspace.config.classifier
     default = Thresholds(classifier.min_confidence, classifier.min_margin, classifier.min_scope)
     cascade = Cascade(

@@ -109,6 +109,25 @@ def test_languages_that_are_no_list_of_codes_are_refused(copied: Path, languages
     assert refused(copied) == "encoder_manifest"
 
 
+def test_the_manifests_prefix_stands_before_every_text(copied: Path) -> None:
+    """As if it had been written there; and it is a part of the digest, since it decides the vectors."""
+    plain = load_minilm()
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "prefix": "query: "}))
+    encoder = OnnxEncoder(copied)
+    assert encoder.token_ids("reset my password") == plain.token_ids("query: reset my password")
+    assert encoder.digest != plain.digest
+    assert len(encoder.token_ids("pay " * 1000)) == 256
+
+
+@pytest.mark.parametrize("prefix", [1, None, ["query: "]])
+def test_a_prefix_that_is_no_text_is_refused(copied: Path, prefix: object) -> None:
+    """Vectors of other texts than the examples' would be no use."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "prefix": prefix}))
+    assert refused(copied) == "encoder_manifest"
+
+
 def test_a_graph_that_does_not_load_is_refused(copied: Path) -> None:
     """Bytes that are no ONNX graph give a named error, not a traceback of the runtime."""
     (copied / "model.onnx").write_bytes(b"not a graph")

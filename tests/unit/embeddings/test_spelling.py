@@ -71,4 +71,5 @@ def test_a_vocabulary_has_whole_words_or_none() -> None:
     """Only WordPiece says which of its pieces are words."""
     assert whole_words(["pay", "cancel", "##ment", "[CLS]", "4711x"]) == {"cancel"}
     assert whole_words(["cancel", "Ġpayment"]) == frozenset()
+    assert whole_words(["▁cancel", "ment", "tion", "###"]) == frozenset()  # a unigram vocabulary that has hash marks, too
     assert "payment" in load_minilm().words
