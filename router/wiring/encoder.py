@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from embeddings.examples import training_set
 from embeddings.injection import InjectionHead, injection_head
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
+from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Encoder
 from embeddings.report import Report
 from embeddings.report_storage import save_report
@@ -26,6 +28,8 @@ from router.stages.signals import SignalDetector
 from router.system import SystemClock
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
+
+AT_ONCE_CHARACTERS = 100
 
 
 def load_encoder(workspace: Workspace) -> Encoder:
@@ -126,14 +130,25 @@ def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticM
         raise ConfigError(str(error)) from error
 
 
-def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | None) -> tuple[StaticTier | EncoderTier, ...]:
-    """The cascade, the cheapest tier first; none for a catalog without intents. Raises ConfigError."""
+def make_tiers(
+    workspace: Workspace, model: IntentModel | None, path: Path | None, alone: Callable[[], bool] = lambda: False
+) -> tuple[StaticTier | EncoderTier, ...]:
+    """The cascade, the cheapest tier first; none for a catalog without intents. `alone`: whether nobody but the request that asks would
+    wait if the event loop stood still. Raises ConfigError."""
     if model is None or path is None:
         return ()
     static = load_static(workspace, model, path)
     coverage = workspace.config.classifier.coverage
-    encoder = EncoderTier(model, coverage, load_injection_head(workspace, model))
+    encoder = EncoderTier(model, coverage, load_injection_head(workspace, model), at_once(model.encoder, alone))
     return (encoder,) if static is None else (StaticTier(static, coverage), encoder)
+
+
+def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool]:
+    """Short texts only, in whose letters a token is several: the loop stands still for one short forward at the most. Of other encoders it
+    is not known how long they take, and some wait for a server."""
+    if not isinstance(encoder, OnnxEncoder):
+        return lambda text: False
+    return lambda text: len(text) <= AT_ONCE_CHARACTERS and text.isascii() and alone()
 
 
 def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:
