@@ -1,6 +1,6 @@
 """The encoder tier: a trained intent model behind the `Tier` port, on one thread of its own so that nobody waits for another's text.
 
-The way to that thread and back costs a fifth of a short text's forward. Where nobody else could be kept waiting it is not taken.
+The way to that thread and back costs up to an eighth of a short text's forward. Where nobody else could be kept waiting it is not taken.
 """
 
 from __future__ import annotations
