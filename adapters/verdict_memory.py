@@ -21,24 +21,28 @@ class VerdictMemory:
     """The verdicts of one question under one set of policies; the oldest are forgotten. `paths` say what is read. Any thread may use it."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple((path[:-1], path[-1]) for path in paths)
+        places: dict[Path, list[str]] = {}
+        for path in paths:
+            places.setdefault(path[:-1], []).append(path[-1])
+        self._places = tuple((above, tuple(names)) for above, names in places.items())
         self._verdicts: dict[bytes, Verdict] = {}
         self._writing = threading.Lock()
 
     def key(self, document: Mapping[str, Any]) -> bytes | None:
         """JSON of the values, as the engine would be given them, and which of them are there; None where it is too long or no JSON."""
         values: list[Any] = []
-        absent = 0
-        for number, (above, last) in enumerate(self._paths):
+        absent: list[tuple[Path, str]] = []
+        for above, names in self._places:
             node: Any = document
             for part in above:
                 node = node.get(part) if isinstance(node, dict) else None
-            if isinstance(node, dict) and last in node:
-                values.append(node[last])
-            else:
-                absent |= 1 << number
+            for name in names:
+                if isinstance(node, dict) and name in node:
+                    values.append(node[name])
+                else:
+                    absent.append((above, name))
         try:
-            key = b"%x" % absent + orjson.dumps(values)
+            key = orjson.dumps([absent, *values])
         except TypeError:
             return None
         return key if len(key) <= MOST_BYTES else None

@@ -40,6 +40,7 @@ class OnnxEncoder:
         self.digest = manifest.digest
         self.dimensions = manifest.dimensions
         self.max_tokens = manifest.max_tokens
+        self.bytes = (directory / "model.onnx").stat().st_size
         self._prefix = manifest.prefix
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)

@@ -78,7 +78,7 @@ def _judgement(decision: Decision) -> dict[str, str | None]:
 
 def _reasons(verdict: Verdict) -> str:
     """In full only where the leaf's codes do not say everything."""
-    if _plain(reason.code for reason in verdict.reasons) and not any(reason.message for reason in verdict.reasons):
+    if not any(reason.message for reason in verdict.reasons) and _plain(reason.code for reason in verdict.reasons):
         return ""
     return as_text([{"code": reason.code, "message": reason.message} for reason in verdict.reasons])
 

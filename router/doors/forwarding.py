@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 from router.decision import Decision, Subject, TraceContext
@@ -28,6 +29,7 @@ _CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 _WEBSOCKET = frozenset(
     (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-accept", b"sec-websocket-protocol")
 )
+_CACHED_CHARS = 256  # names, roles and tenants come again and again; what may be longer is never kept
 
 
 def request_headers(head: Head, decision: Decision, *, trusted_peer: bool, idempotency_key: str | None, websocket: bool = False) -> Headers:
@@ -76,7 +78,14 @@ def _subject_headers(subject: Subject) -> Headers:
 
 def _field(text: str) -> bytes:
     """Percent-encoded where it is more than plain printable ASCII, so that nothing can break out of its field or list."""
+    return _cached_field(text) if len(text) <= _CACHED_CHARS else _quoted(text)
+
+
+def _quoted(text: str) -> bytes:
     return quote(text, safe="!#$&'*+-.^_`|~@:/ ", errors="surrogatepass").encode("ascii")
+
+
+_cached_field = lru_cache(maxsize=4096)(_quoted)
 
 
 def _forwarded(head: Head, trusted_peer: bool) -> Headers:

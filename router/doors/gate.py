@@ -12,6 +12,7 @@ from router.doors.body import Receive
 from router.doors.gateway import Gateway
 from router.doors.responses import Send, respond_problem
 from router.doors.runtime import Observer, Runtime
+from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
 from router.errors import RefusedError
 
@@ -23,7 +24,9 @@ class Gate:
 
     runtime: Runtime | None
 
-    def __init__(self, gateway: Gateway, sockets: WebSocketDoor, observer: Observer, concurrency: int, queue: int) -> None:
+    def __init__(
+        self, gateway: Gateway, sockets: WebSocketDoor, observer: Observer, concurrency: int, queue: int, under_way: UnderWay
+    ) -> None:
         self.runtime = None
         self._gateway = gateway
         self._sockets = sockets
@@ -31,6 +34,7 @@ class Gate:
         self._slots = asyncio.Semaphore(concurrency)
         self._most = concurrency + queue
         self._inside = 0
+        self._under_way = under_way
         self._users: dict[int, int] = {}
         self._left: dict[int, asyncio.Event] = {}
 
@@ -87,9 +91,11 @@ class Gate:
         if runtime is None:
             raise RefusedError("Lockgate is starting.", "starting", 503, 1)
         self._enter(runtime)
+        self._under_way.count += 1
         try:
             yield runtime
         finally:
+            self._under_way.count -= 1
             self._leave(runtime)
 
     def _enter(self, runtime: Runtime) -> None:
@@ -117,11 +123,13 @@ class _Place:
         self._gate: Gate | None = gate
         self.slot = False
         gate._inside += 1
+        gate._under_way.count += 1
 
     def leave(self) -> None:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate._inside -= 1
+            gate._under_way.count -= 1
             if self.slot:
                 gate._slots.release()
 

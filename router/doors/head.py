@@ -197,10 +197,11 @@ def _is_address(text: str) -> bool:
 def trace_context(traceparent: bytes | None, headers: Headers, sample: bool, trusted: bool = False) -> TraceContext:
     """W3C trace context: the caller's when it is well-formed, else a new one. Never an error. Whether it is sampled is for a trusted
     caller to say, and else for `sample`: a span costs."""
-    span_id = secrets.token_hex(8)
+    fresh = secrets.token_hex(24)
+    span_id = fresh[:16]
     parts = (traceparent or b"").decode("latin-1").split("-")
     if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4) or not _ids_valid(parts):
-        return TraceContext(secrets.token_hex(16), span_id, sample)
+        return TraceContext(fresh[16:], span_id, sample)
     state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
     return TraceContext(parts[1], span_id, bool(int(parts[3][:2], 16) & 1) if trusted else sample, state[:512], parts[2])
 

@@ -1,41 +1,36 @@
 """The control process: owns the ledger, subject keys and reviews, serves the control API, and supervises the workers.
 
-Start:  1 read and check the workspace   2 open the evidence   3 record the start   4 prepare the model   5 workers   6 control API
-Stop:   6 5 in reverse, then the held-back refusals and the end are recorded, and the ledger is closed.
+Start:  1 read and check the workspace   2 open the evidence   3 record the start   4 launch the workers' processes
+        5 prepare the model   6 hand workers their configuration, which they serve from then on   7 control API
+Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from router.control.app import create_app
-from router.doors.http1 import GuardedHttp
 from router.ipc import Handler
 from router.processes import messages
 from router.processes.evidence import Evidence, open_evidence
-from router.processes.reload import Reloader
-from router.processes.server import server, started
-from router.processes.sockets import listen
+from router.processes.sockets import bound, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
-from router.system import SystemClock, settle_memory
-from router.telemetry.exporting import Exporters, export_figures
+from router.system import SystemClock
 from router.telemetry.logs import configure_logs
-from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
 
-log = logging.getLogger("lockgate.control")
-GRACE_S = 10.0
+if TYPE_CHECKING:
+    from router.processes.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,6 @@ class ControlProcess:
         self._announce = announce
         self._clock = SystemClock()
         self._stopping = asyncio.Event()
-        self._exported: Exporters | None = None
 
     def stop(self) -> None:
         self._stopping.set()
@@ -78,70 +72,42 @@ class ControlProcess:
             await evidence.close()
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
-        model = await prepare_model(snapshot, workspace, self._progress)  # 4
-        assignment = Assignment(workspace.digests.config, snapshot.to_bytes(), model)
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
-        listening = [listen(address.host, address.port) for address in doors]
+        sockets = [bound(address.host, address.port) for address in doors]
         reviews = await open_reviews(workspace, evidence, self._clock)
-        supervisor = Supervisor(listening, lambda: _handlers(evidence, reviews))
+        supervisor = Supervisor(sockets, lambda: _handlers(evidence, reviews))
         recording = asyncio.create_task(evidence.keep_recording())
+        serving: Serving | None = None
         try:
-            await supervisor.start(self._wanted_workers or config.workers, assignment)  # 5
-            await self._with_workers(snapshot, workspace, evidence, reviews, supervisor, listening)
+            await supervisor.launch(self._wanted_workers or config.workers)  # 4
+            model, serving_type = await asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
+            for sock in sockets:
+                listen(sock)
+            await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model))  # 6
+            tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
+            serving = serving_type(self._path, snapshot, workspace, evidence, reviews, supervisor, self._progress, self._clock, tell)
+            await serving.run(self._stopping)  # 7
         finally:
             recording.cancel()
-            for sock in listening:  # while ours is open, who connects would wait for an answer that nobody is going to give
+            for sock in sockets:  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
-            await asyncio.gather(supervisor.drain(), self._end_export())
+            await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await reviews.close()
 
-    async def _with_workers(
-        self,
-        snapshot: Snapshot,
-        workspace: Workspace,
-        evidence: Evidence,
-        reviews: Reviews,
-        supervisor: Supervisor,
-        listening: list[socket.socket],
+    def _tell(
+        self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket], control: Address
     ) -> None:
-        reloader = Reloader(self._path, snapshot, workspace, evidence, supervisor, reviews, self._progress)
-        address = workspace.config.control.listen
-        sock = listen(address.host, address.port)
-        audit = AuditQuestions(workspace, evidence.keys, evidence)
-        status = ProcessStatus(supervisor, reloader, evidence.ledger, lambda: reviews.pending)
-        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, reviews.api, status, self._clock)
-        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
-        serving = asyncio.create_task(running.serve([sock]))  # 6
-        watching = asyncio.create_task(reloader.watch())
-        try:
-            await started(running, serving)
-            settle_memory()
-            self._tell(workspace, evidence, supervisor, [*listening, sock])
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
-            await reviews.resume()
-            await self._until_stopped(serving)
-        finally:
-            watching.cancel()
-            running.stop()
-            await serving
-            await control.close()
-
-    async def _end_export(self) -> None:
-        """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""
-        if self._exported is not None:
-            await asyncio.to_thread(self._exported.close)
-
-    async def _until_stopped(self, serving: asyncio.Task[None]) -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-
-    def _tell(self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket]) -> None:
         names = [str(Address(*sock.getsockname()[:2])) for sock in sockets]
-        decide = names[1] if len(names) == 3 else None
-        self._announce(Started(names[0], decide, names[-1], supervisor.alive, evidence.ledger.size, workspace.digests.config))
+        decide = names[1] if len(names) == 2 else None
+        self._announce(Started(names[0], decide, str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config))
+
+
+async def _loaded() -> type[Serving]:
+    """On a thread, beside the model's preparation."""
+    module = await asyncio.to_thread(import_module, "router.processes.serving")
+    found: type[Serving] = module.Serving
+    return found
 
 
 def _handlers(evidence: Evidence, reviews: Reviews) -> Mapping[str, Handler]:

@@ -11,19 +11,33 @@ BACKLOG = 2048
 MANY = 100_000
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Raises ConfigError in one sentence where the address cannot be had."""
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that has the address, and refuses whoever connects until it is told to `listen`. Raises ConfigError in one sentence where
+    the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from None
+        raise _unavailable(host, port, error) from None
     sock.setblocking(False)
     return sock
+
+
+def listen(sock: socket.socket) -> socket.socket:
+    """From here on connections are queued, also for processes that inherited the socket before. Raises ConfigError as `bound`."""
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        host, port = sock.getsockname()[:2]
+        raise _unavailable(host, port, error) from None
+    return sock
+
+
+def _unavailable(host: str, port: int, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}")
 
 
 def most_connections() -> int:

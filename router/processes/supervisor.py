@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +57,16 @@ class Supervisor:
         self._draining = False
         self._count = 0
 
-    async def start(self, count: int, assignment: Assignment) -> None:
-        """Returns when every worker serves. Raises ConfigError where one cannot."""
-        self._current, self._count = assignment, count
-        starting = [self._spawn(index) for index in range(count)]
-        results = await asyncio.gather(*starting, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise ConfigError(str(result)) from result
-        self._keepers = [asyncio.create_task(self._keep(index)) for index in range(count)]
+    async def launch(self, count: int) -> None:
+        """Starts the workers' processes, which load what they need while their configuration is still prepared. Raises ConfigError."""
+        self._count = count
+        await _all([self._launched(index) for index in range(count)])
+
+    async def start(self, assignment: Assignment) -> None:
+        """Returns when every worker that was launched serves. Raises ConfigError where one cannot."""
+        self._current = assignment
+        await _all([self._begin(worker) for worker in self._workers.values()])
+        self._keepers = [asyncio.create_task(self._keep(index)) for index in self._workers]
 
     async def change(self, assignment: Assignment) -> None:
         """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
@@ -122,8 +123,17 @@ class Supervisor:
             except (LockgateError, OSError) as error:
                 log.error("worker %d could not be started: %s", index, error)
 
+    async def _begin(self, worker: Worker) -> None:
+        """The wait for the configuration may have been long, and one that has ended meanwhile is started again."""
+        if worker.process.returncode is None:
+            await self._assign(worker)
+        else:
+            await self._spawn(worker.index)
+
     async def _spawn(self, index: int) -> None:
-        worker = self._workers[index] = await self._started(index)
+        await self._assign(await self._launched(index))
+
+    async def _assign(self, worker: Worker) -> None:
         try:
             async with self._changing:
                 if self._current is not None:
@@ -132,7 +142,7 @@ class Supervisor:
             worker.process.kill()
             raise
 
-    async def _started(self, index: int) -> Worker:
+    async def _launched(self, index: int) -> Worker:
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno(), *(sock.fileno() for sock in self._listening)]
         with theirs, contextlib.ExitStack() as undone:
@@ -148,7 +158,15 @@ class Supervisor:
             )
             peer = await connect(ours, self._handlers())
             undone.pop_all()
-        return Worker(index, process, peer)
+        worker = self._workers[index] = Worker(index, process, peer)
+        return worker
+
+
+async def _all(attempts: Sequence[Awaitable[object]]) -> None:
+    """All are made, also when one fails. Raises ConfigError with the first fault."""
+    for result in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise ConfigError(str(result)) from result
 
 
 async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:

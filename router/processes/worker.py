@@ -17,7 +17,6 @@ from typing import Any
 
 import uvloop
 
-from router.doors.decide import create_app
 from router.doors.http1 import guarded
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect
@@ -153,6 +152,8 @@ class Worker:
         self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S, date=False)]
         sockets = [inherited(given.gateway)]
         if given.decide is not None:
+            from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs
+
             app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
             self._servers.append(server(app, http=http, grace_s=GRACE_S))
             sockets.append(inherited(given.decide))

@@ -135,7 +135,7 @@ class Cascade:
         cached = self._cache.get(key)
         if cached is not None:
             self._cache.move_to_end(key)
-            return replace(cached, cached=True, stages_ns=())
+            return cached
         try:
             async with asyncio.timeout(self._deadline):
                 scored = await self._ask(text)
@@ -145,6 +145,7 @@ class Cascade:
             return self._none(Status.UNAVAILABLE, "classifier_late")
         except Exception:  # noqa: BLE001  # any failure of a tier is `unavailable`, never an answer
             return self._none(Status.UNAVAILABLE, "classifier_failed")
+        scored = replace(scored, catalog_digest=self._catalog_digest)
         self._remember(key, scored)
         return scored
 
@@ -189,7 +190,7 @@ class Cascade:
         if (scored.intent is not None or scored.status is Status.CLASSIFIED) and scored.intent not in self._by_intent:
             return self._none(Status.UNAVAILABLE, "intent_unknown")
         thresholds = self._by_intent.get(scored.intent, self._default) if scored.intent is not None else self._default
-        return replace(thresholds.judge(scored), catalog_digest=self._catalog_digest)
+        return thresholds.judge(scored)
 
     async def _arbitrated(self, arbiter: Arbiter, text: str, scored: Classification, judged: Classification) -> Classification:
         """Outside of the tiers' deadline and after their answer is remembered: nothing that happens here can lose it."""
@@ -223,7 +224,7 @@ class Cascade:
     def _remember(self, key: str | bytes, scored: Classification) -> None:
         if self._cache_size <= 0 or scored.status is Status.UNAVAILABLE:
             return
-        self._cache[key] = scored
+        self._cache[key] = replace(scored, cached=True, stages_ns=())
         if len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 

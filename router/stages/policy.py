@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from router.decision import Classification, Effect, Finding, Reason, Request, Risk, Route, Signals, Subject, Verdict
@@ -83,8 +84,13 @@ def _request(request: Request) -> Document:
         "content_type": request.content_type,
         "client": request.client,
         "body": {"bytes": len(body.data), "truncated": body.truncated, "problem": body.problem},
-        "time": {"ns": request.received_ns, "iso": datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"},
+        "time": {"ns": request.received_ns, "iso": _iso(seconds)},
     }
+
+
+@lru_cache(maxsize=8)
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"
 
 
 def _headers(fields: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -112,7 +112,10 @@ class Usual:
         return replace(signals, findings=(*signals.findings, *unusual), learning=learning)
 
     def _size(self, size: int, classification: Classification) -> float | None:
-        sketch = self._sizes.setdefault(_kind(classification), SizeSketch())
+        kind = _kind(classification)
+        sketch = self._sizes.get(kind)
+        if sketch is None:
+            sketch = self._sizes[kind] = SizeSketch()
         score = sketch.score(size)
         sketch.add(size)
         return score

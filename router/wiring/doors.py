@@ -26,5 +26,5 @@ class Doors:
 def make_doors(limits: GatewayLimits, services: Services, observer: Observer) -> Doors:
     gateway = Gateway(services.clock, services.ids, services.random, observer)
     sockets = WebSocketDoor(gateway, services.clock, observer)
-    gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue)
+    gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue, services.under_way)
     return Doors(gate, DecideDoor(gate.using, services.clock, services.ids, services.random, observer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from embeddings.examples import training_set
 from embeddings.injection import InjectionHead, injection_head
 from embeddings.minilm import minilm_directory
 from embeddings.model import IntentModel
+from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Encoder
 from embeddings.report import Report
 from embeddings.report_storage import save_report
@@ -20,7 +22,13 @@ from embeddings.static_encoder import TABLE, StaticEncoder
 from embeddings.static_model import StaticModel, load_beside, save_beside
 from embeddings.train import Progress, load_or_train, report_of, silent
 from embeddings.tuned import model_with
-from router.config.judgement import LitellmEncoderSettings, MinilmEncoder, OnnxEncoderSettings, SentenceTransformersEncoder
+from router.config.judgement import (
+    LitellmEncoderSettings,
+    MemoryIndexSettings,
+    MinilmEncoder,
+    OnnxEncoderSettings,
+    SentenceTransformersEncoder,
+)
 from router.errors import ConfigError
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
@@ -28,6 +36,9 @@ from router.system import SystemClock
 from router.wiring.index import open_index, store_examples
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
+
+AT_ONCE_CHARACTERS = 100
+AT_ONCE_BYTES = 32 << 20  # of a model; all-MiniLM-L6 has 23 MB
 
 
 def load_encoder(workspace: Workspace) -> Encoder:
@@ -135,14 +146,27 @@ def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticM
         raise ConfigError(str(error)) from error
 
 
-def make_tiers(workspace: Workspace, model: IntentModel | None, path: Path | None) -> tuple[StaticTier | EncoderTier, ...]:
-    """The cascade, the cheapest tier first; none for a catalog without intents. Raises ConfigError."""
+def make_tiers(
+    workspace: Workspace, model: IntentModel | None, path: Path | None, alone: Callable[[], bool] = lambda: False
+) -> tuple[StaticTier | EncoderTier, ...]:
+    """The cascade, the cheapest tier first; none for a catalog without intents. `alone`: whether nobody but the request that asks would
+    wait if the event loop stood still. Raises ConfigError."""
     if model is None or path is None:
         return ()
     static = load_static(workspace, model, path)
     coverage = workspace.config.classifier.coverage
-    encoder = EncoderTier(model, coverage, load_injection_head(workspace, model))
+    here = isinstance(workspace.index, MemoryIndexSettings)
+    may = at_once(model.encoder, alone) if here else None
+    encoder = EncoderTier(model, coverage, load_injection_head(workspace, model), may)
     return (encoder,) if static is None else (StaticTier(static, coverage), encoder)
+
+
+def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool]:
+    """Short texts only, in whose letters a token is several, and small models: the loop stands still for one short forward at the most. Of
+    other encoders it is not known how long they take, and some wait for a server."""
+    if not isinstance(encoder, OnnxEncoder) or encoder.bytes > AT_ONCE_BYTES:
+        return lambda text: False
+    return lambda text: len(text) <= AT_ONCE_CHARACTERS and text.isascii() and alone()
 
 
 def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:

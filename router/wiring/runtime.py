@@ -16,6 +16,7 @@ from router.audit.recorder import LedgerRecorder
 from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
 from router.doors.runtime import DoorOptions, Runtime
+from router.doors.under_way import UnderWay
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
@@ -38,7 +39,8 @@ class ForgettingKeys(SubjectKeys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like."""
+    """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
+    `under_way`: how many there are now."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -49,6 +51,7 @@ class Services:
     workers: int = 1
     outcomes: Ledger | None = None
     usual: Usual = field(default_factory=Usual)
+    under_way: UnderWay = field(default_factory=UnderWay)
 
 
 class Measuring(ChatObserver, Protocol):
@@ -82,7 +85,7 @@ async def build(
     async with AsyncExitStack() as opened:
         if model is not None:
             opened.callback(model.close)
-        tiers = await asyncio.to_thread(make_tiers, workspace, model, path)
+        tiers = await asyncio.to_thread(make_tiers, workspace, model, path, services.under_way.alone)
         for tier in tiers:
             opened.callback(tier.close)
         destinations = await make_destinations(workspace, services.clock, services.random, before.destinations if before else None)

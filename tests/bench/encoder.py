@@ -17,8 +17,12 @@ TARGET = 1.15
 async def measure(report: Report, parts: Parts, rounds: int) -> None:
     tokens = [len(parts.encoder.token_ids(fresh_text(number))) for number in range(50)]
     turns = [await _round(parts, start) for start in range(0, rounds * 50, 50)]
-    bare, model, tier = zip(*turns, strict=True)
-    figures = [_ratio("text to prediction", model, bare), _ratio("the same through the tier's thread", tier, bare)]
+    bare, model, tier, alone = zip(*turns, strict=True)
+    figures = [
+        _ratio("text to prediction", model, bare),
+        _ratio("the same through the tier, alone", alone, bare),
+        _ratio("the same through the tier's thread", tier, bare),
+    ]
     report.section(f"Encoder — p50 over the bare ONNX forward, {min(tokens)}–{max(tokens)} tokens", figures)
 
 
@@ -28,20 +32,22 @@ def _ratio(name: str, ours: Sequence[float], bare: Sequence[float]) -> Figure:
     return Figure(name, median(ratios), "×", TARGET, spread(ratios), note)
 
 
-async def _round(parts: Parts, start: int) -> tuple[float, float, float]:
-    """p50 in microseconds of the bare forward, of the model and of the tier over fifty texts; who is first changes, for who comes later
-    finds warm caches."""
-    spent: list[list[float]] = [[], [], []]
+async def _round(parts: Parts, start: int) -> tuple[float, ...]:
+    """p50 in microseconds of the bare forward, of the model, of the tier beside others and alone, over fifty texts; who is first changes,
+    for who comes later finds warm caches."""
+    spent: list[list[float]] = [[], [], [], []]
     for number in range(start, start + 50):
         text = fresh_text(number)
         ids = np.array([parts.encoder.token_ids(text)], dtype=np.int64)
-        for turn in (number % 3, (number + 1) % 3, (number + 2) % 3):
+        for turn in ((number + step) % 4 for step in range(4)):
             began = time.perf_counter_ns()
             if turn == 0:
                 parts.encoder.forward(ids)
             elif turn == 1:
                 parts.model.predict(text)
-            else:
+            elif turn == 2:
                 await parts.tier.classify(text)
+            else:
+                await parts.alone.classify(text)
             spent[turn].append((time.perf_counter_ns() - began) / 1000)
-    return median(spent[0]), median(spent[1]), median(spent[2])
+    return tuple(map(median, spent))

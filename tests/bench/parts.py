@@ -29,6 +29,7 @@ class Parts:
     model: IntentModel
     encoder: OnnxEncoder
     tier: EncoderTier
+    alone: EncoderTier
     services: Services
 
 
@@ -60,12 +61,14 @@ async def parts(measured: Measured) -> AsyncIterator[Parts]:
     built = await build(workspace, str(path), services, telemetry)
     model = load_model(workspace, Path(str(path)))
     tier = EncoderTier(model, workspace.config.classifier.coverage)
+    alone = EncoderTier(model, workspace.config.classifier.coverage, at_once=lambda text: True)
     encoder = model.encoder
     if not isinstance(encoder, OnnxEncoder):
         raise TypeError("the bench measures the ONNX encoder")
     try:
-        yield Parts(workspace, built.runtime, telemetry, model, encoder, tier, services)
+        yield Parts(workspace, built.runtime, telemetry, model, encoder, tier, alone, services)
     finally:
         tier.close()
+        alone.close()
         await built.close()
         telemetry.close()

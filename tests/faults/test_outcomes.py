@@ -11,6 +11,7 @@ import pytest
 
 from adapters.memory_destination import Answer, MemoryDestination, Visit
 from router.doors.gate import Gate
+from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
 from router.stages.rules import Rule, RuleIndex
 from router.system import SystemClock
@@ -133,7 +134,7 @@ async def test_a_caller_who_is_gone_before_the_accept_leaves_no_socket() -> None
 
 async def test_a_stream_leaves_its_slot_to_others() -> None:
     """A response that may last for hours does not count as a request in progress; what was dispatched is bounded by its destination."""
-    ending = asyncio.Event()
+    ending, under_way = asyncio.Event(), UnderWay()
 
     async def events() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"
@@ -143,7 +144,7 @@ async def test_a_stream_leaves_its_slot_to_others() -> None:
     house.answer = Answer(200, [(b"content-type", b"text/event-stream")], events())
     await house.ledger.open()
     await house.destination.open()
-    gate = Gate(house.gateway, WebSocketDoor(house.gateway, SystemClock(), house.seen), house.seen, 1, 0)
+    gate = Gate(house.gateway, WebSocketDoor(house.gateway, SystemClock(), house.seen), house.seen, 1, 0, under_way)
     gate.runtime = house.runtime
     begun = asyncio.Event()
 
@@ -176,5 +177,6 @@ async def test_a_stream_leaves_its_slot_to_others() -> None:
         house.answer = Answer(200, [], b"done")
         await ask(second)
         assert (first[0]["status"], second[0]["status"], streaming.done()) == (200, 200, False)
+        assert under_way.count == 0
         ending.set()
         await streaming

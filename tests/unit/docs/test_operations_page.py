@@ -31,5 +31,5 @@ def test_every_file_of_the_state_is_in_the_table() -> None:
 def test_the_start_tells_the_order_of_the_code() -> None:
     """The steps that the control process numbers are told, first to last."""
     told = section(PAGE, "Start, stop, drain")
-    places = [told.index(word) for word in ("workspace", "ledger", "`started`", "model", "workers", "control API")]
+    places = [told.index(word) for word in ("workspace", "ledger", "`started`", "workers", "model", "configuration", "control API")]
     assert places == sorted(places)

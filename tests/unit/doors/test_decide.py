@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from router.doors.decide import DecideDoor, create_app
+from router.doors.decide import DecideDoor
+from router.doors.decide_api import create_app
 from router.doors.runtime import Runtime
 from router.errors import IdentityError
 from router.system import SystemClock, SystemRandom, UuidV7

@@ -22,10 +22,26 @@ async def test_a_worker_that_cannot_take_its_configuration_is_ended(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as listening:
         supervisor = Supervisor([listening], dict)
         try:
+            await supervisor.launch(1)
             with pytest.raises(ConfigError, match="failed"):
-                await supervisor.start(1, Assignment("d" * 64, b"rubbish", None))
+                await supervisor.start(Assignment("d" * 64, b"rubbish", None))
             async with asyncio.timeout(PATIENCE_S):
                 while supervisor.alive:  # noqa: ASYNC110  # the supervisor tells nobody
                     await asyncio.sleep(0.01)
+        finally:
+            await supervisor.drain()
+
+
+async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() -> None:
+    """Training may take minutes; what happens to an idle worker meanwhile must not cost the start."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        supervisor = Supervisor([listening], dict)
+        try:
+            await supervisor.launch(1)
+            (launched,) = supervisor._workers.values()
+            launched.process.kill()
+            await launched.process.wait()
+            with pytest.raises(ConfigError, match="failed"):  # the next one's answer, not that the first is gone
+                await supervisor.start(Assignment("d" * 64, b"rubbish", None))
         finally:
             await supervisor.drain()

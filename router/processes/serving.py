@@ -1,0 +1,83 @@
+"""What the control process does beside its workers while these serve: the control API, taking up changes, exporting figures.
+
+Loaded while the workers start: it takes the control process as long as it takes them, and nobody asks it anything before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.control.app import create_app
+from router.doors.http1 import GuardedHttp
+from router.ports import Clock
+from router.processes.evidence import Evidence
+from router.processes.reload import Reloader
+from router.processes.server import server, started
+from router.processes.sockets import bound, listen
+from router.processes.supervisor import Supervisor
+from router.processes.training import Progress
+from router.settings import Address
+from router.system import settle_memory
+from router.telemetry.exporting import Exporters, export_figures
+from router.wiring.control import AuditQuestions, ProcessStatus, make_control
+from router.wiring.reviews import Reviews
+from router.workspace import Snapshot, Workspace
+
+GRACE_S = 10.0
+
+
+@dataclass(slots=True)
+class Serving:
+    """`announce` is told the control API's address once everything serves."""
+
+    path: Path
+    snapshot: Snapshot
+    workspace: Workspace
+    evidence: Evidence
+    reviews: Reviews
+    supervisor: Supervisor
+    progress: Progress
+    clock: Clock
+    announce: Callable[[Address], None]
+    _exported: Exporters | None = field(default=None, init=False)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until it is to stop, or the control API has ended."""
+        workspace, reviews = self.workspace, self.reviews
+        reloader = Reloader(self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress)
+        address = workspace.config.control.listen
+        sock = listen(bound(address.host, address.port))
+        audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
+        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
+        control = make_control(workspace, audit, reviews.api, status, self.clock)
+        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
+        serving = asyncio.create_task(running.serve([sock]))
+        watching = asyncio.create_task(reloader.watch())
+        try:
+            await started(running, serving)
+            settle_memory()
+            self.announce(Address(*sock.getsockname()[:2]))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+            await reviews.resume()
+            await _first(stopping, serving)
+        finally:
+            watching.cancel()
+            running.stop()
+            await serving
+            await control.close()
+
+    async def end_export(self) -> None:
+        """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""
+        if self._exported is not None:
+            await asyncio.to_thread(self._exported.close)
+
+
+async def _first(stopping: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait((told, serving), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
