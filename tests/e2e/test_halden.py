@@ -81,13 +81,14 @@ def _is_of(pid: int, leader: int) -> bool:
 
 
 def test_words_reach_the_service_that_acts(halden: Halden) -> None:
-    """Free text is classified by the encoder, passes policy and changes something at the service it was meant for."""
+    """Free text is classified by one of the tiers, passes policy and changes something at the service it was meant for."""
     before = halden.service("itdesk", "/debug/calls")["calls"].get("unlock_account", 0)
     answer = halden.said("jonas.weber", "cant get in, to many wrong passwords, acount is locked!!")
     assert (answer.status, answer.json["intent"]) == (200, "unlock_account")
     assert halden.service("itdesk", "/debug/calls")["calls"].get("unlock_account", 0) == before + 1
     decision, outcome = halden.story(answer.decision)
-    assert (decision["classification"]["tier"], decision["classification"]["status"]) == ("encoder", "classified")
+    assert decision["classification"]["tier"] in ("static", "encoder")
+    assert decision["classification"]["status"] == "classified"
     assert 0.5 < float(decision["classification"]["confidence"]) <= 1
     assert outcome["outcome"]["result"] == "routed"
 
