@@ -121,7 +121,8 @@ def _rule(node: Node) -> Rule:
     (form, head), *_ = value["head"].items()
     name = reference(head["refr"])
     _collect(list(_indexes(head["refr"])), uses)
-    _collect([head.get("assign"), head.get("key"), value["bodies"]], uses)
+    patterns = [each for each in head.get("args", ()) if _plain(each) is None]  # what is given is compared with what they read
+    _collect([patterns, head.get("assign"), head.get("key"), value["bodies"]], uses)
     for argument in head.get("args", ()):
         uses.local.update(_variables(argument))
     shape = {"Func": FUNCTION, "Set": MULTI}.get(form, COMPLETE if name.whole else MULTI)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -71,13 +72,23 @@ def _load(model: str, revision: str | None, device: str) -> Any:
 
 
 def _digest(model: Any, max_tokens: int) -> str:
-    """Over what was loaded, wherever it came from: the weights as float32, the vocabulary, what is made of the tokens' vectors, and what is
-    put before every text."""
+    """Over what was loaded, wherever it came from: the weights as float32, how a text becomes tokens, what is made of their vectors, and
+    what is put before every text."""
     weights = {name: _tensor_digest(tensor) for name, tensor in model.state_dict().items()}
     vocabulary = digest_of(model.tokenizer.get_vocab())
     after = [[type(module).__name__, module.get_config_dict()] for module in list(model)[1:]]
     prompt = model.prompts.get(model.default_prompt_name)
-    return digest_of({"weights": weights, "vocabulary": vocabulary, "max_tokens": max_tokens, "after": after, "prompt": prompt})
+    parts = {"weights": weights, "vocabulary": vocabulary, "tokenizer": _rules(model.tokenizer), "lower": model[0].do_lower_case}
+    return digest_of({**parts, "max_tokens": max_tokens, "after": after, "prompt": prompt})
+
+
+def _rules(tokenizer: Any) -> dict[str, Any]:
+    """How a text is changed and cut; what it is cut to and filled up with belongs to the call that asked last."""
+    known = getattr(tokenizer, "backend_tokenizer", None)
+    if known is None:  # one that is written in Python
+        return {"class": type(tokenizer).__name__, "settings": repr(sorted(tokenizer.init_kwargs.items()))}
+    rules: dict[str, Any] = json.loads(known.to_str())
+    return {name: value for name, value in rules.items() if name not in ("truncation", "padding")}
 
 
 def _tensor_digest(tensor: Any) -> str:

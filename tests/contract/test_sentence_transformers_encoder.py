@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from embeddings.sentence_transformers_encoder import SentenceTransformersEncoder, _digest
 from router.errors import ConfigError
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
@@ -78,15 +79,25 @@ def altered(folder: Path, file: str, **changes: object) -> str:
 
 
 def test_the_digest_is_of_more_than_the_weights(tmp_path: Path) -> None:
-    """Another way to make one vector of the tokens', or words before every text, make another encoder of the same weights."""
+    """Another way to make tokens of a text or one vector of the tokens', or words before every text, make another encoder of the same
+    weights."""
     models = (
         str(published()),
         altered(tmp_path, "1_Pooling/config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
         altered(tmp_path, "config_sentence_transformers.json", prompts={"query": "query: "}, default_prompt_name="query"),
+        altered(tmp_path, "tokenizer_config.json", do_lower_case=False),
     )
     encoders = [load_encoder(workspace(tmp_path, model)) for model in models]
-    assert len({each.digest for each in encoders}) == 3
-    assert len({each.encode_one("stop the payment").tobytes() for each in encoders}) == 3
+    assert len({each.digest for each in encoders}) == 4
+    assert len({each.encode_one("STOP the payment").tobytes() for each in encoders}) == 4
+
+
+def test_the_digest_is_the_same_each_time(tmp_path: Path) -> None:
+    """What a tokenizer was last asked to cut its texts to is not part of it."""
+    encoder, again = (load_encoder(workspace(tmp_path, str(published()))) for _ in range(2))
+    assert isinstance(encoder, SentenceTransformersEncoder)
+    encoder.encode(["stop the payment", "stop it"])
+    assert _digest(encoder._model, encoder.max_tokens) == encoder.digest == again.digest
 
 
 @pytest.mark.parametrize("left", [0, 1000])

@@ -50,6 +50,8 @@ def found(*lines: str, **others: str):
         ("import input.subject as who\n\nx if who.roles[0] == input.a", {"subject.roles", "a"}),
         ("import input as asked\n\nx if asked.a.b", {"a.b"}),
         ("f(y) if y.signals.a\n\nx if f(input)", {"signals.a"}),
+        ("f(input.a) := 1\n\nx if f(1)", {"a"}),
+        ('f([{"key": input.a}, y]) := y\n\nx if f([{"key": 1}, 2])', {"a"}),
     ],
 )
 def test_paths_are_found_where_they_are_written(line, paths):

@@ -55,6 +55,21 @@ def test_the_memory_is_bounded():
     assert memory.key({"a": object()}) is None
 
 
+async def test_what_a_parameter_is_compared_with_is_part_of_the_question():
+    """Nobody is given the verdict of whom a function was written for."""
+    decide = """package lockgate.decision
+
+default result := {"effect": "deny", "reasons": [{"code": "not_owner", "message": ""}]}
+
+own(input.subject.id) := true
+
+result := {"effect": "allow"} if own("anna")
+"""
+    engine = load({"a.rego": ADMIT, "d.rego": decide})
+    effects = [(await engine.evaluate("decision", None, {"subject": {"id": name}})).effect for name in ("anna", "mallory", "anna")]
+    assert effects == [Effect.ALLOW, Effect.DENY, Effect.ALLOW]
+
+
 async def test_a_policy_that_reads_the_time_is_asked_each_time():
     """What differs is part of the question."""
     engine = load({"a.rego": ADMIT, "d.rego": DECIDE})
