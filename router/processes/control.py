@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from router.ipc import Handler
 from router.processes import messages
@@ -81,7 +81,10 @@ class ControlProcess:
         serving: Serving | None = None
         try:
             await supervisor.launch(self._wanted_workers or config.workers)  # 4
-            model, serving_type = await asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
+            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
+            if not await self._ends_before_a_stop(preparing):
+                return
+            model, serving_type = preparing.result()
             for sock in sockets:
                 listen(sock)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model))  # 6
@@ -94,6 +97,19 @@ class ControlProcess:
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await reviews.close()
+
+    async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
+        """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
+        told = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((told, work), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            ended = work.done()
+            if not ended:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        return ended
 
     def _tell(
         self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket], control: Address

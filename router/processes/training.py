@@ -5,6 +5,7 @@ not pay. Speaks JSON lines on standard output: `{"step", "done", "total"}` while
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -18,14 +19,20 @@ Progress = Callable[[str, int, int], None]
 
 
 async def prepare_model(snapshot: Snapshot, workspace: Workspace, progress: Progress) -> str | None:
-    """The directory of the model that fits exactly this snapshot, trained if need be; None without intents to tell apart. Raises
-    ConfigError."""
+    """The directory of the model that fits exactly this snapshot, trained if need be; None without intents to tell apart. The process
+    ends with who waits for it. Raises ConfigError."""
     if not any(intent.examples for intent in workspace.catalog.intents.values()):
         return None
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "router.processes.training", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    told = await _told(child, snapshot.to_bytes(), progress)
+    try:
+        told = await _told(child, snapshot.to_bytes(), progress)
+    finally:
+        if child.returncode is None:  # nobody waits for it any more; what it writes is there whole or not at all
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
     if "error" in told or "model" not in told:
         raise ConfigError(told.get("error", f"the model could not be prepared (exit status {child.returncode})"))
     model: str | None = told["model"]

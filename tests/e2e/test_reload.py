@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.load import Load
 from tests.e2e.load import load as constant_load
-from tests.e2e.processes import until
+from tests.e2e.processes import group, until
 from tests.e2e.running import Lockgate, company
 from tests.e2e.wire import Answer
 from tests.e2e.yard import load, save
@@ -236,6 +236,25 @@ def test_sigterm_finishes_what_is_under_way(start: START) -> None:
     assert lockgate.workers() == []
     verified = lockgate.verify()
     assert verified.returncode == 0, verified.stdout
+
+
+def test_sigterm_does_not_wait_for_a_model(prepare: START) -> None:
+    """While a model is trained, which may take minutes, it ends as at any time: what trains ends with it, and it never serves."""
+    lockgate = prepare()
+    catalog = load(lockgate.yard.folder / "catalog.yaml")
+    catalog["routes"]["asked"] = {"destination": "service", "path": "/asked", "method": "POST"}
+    for name in ("leave", "payment"):
+        examples = [f"{name} number {number}" for number in range(1000)]
+        catalog["intents"][name] = {"route": "asked", "description": f"About {name}.", "risk": "low", "examples": examples}
+    save(lockgate.yard.folder / "catalog.yaml", catalog)
+    lockgate.process.start()
+    until(lambda: "encode: " in lockgate.process.said, "the examples were read")
+    lockgate.process.signal(signal.SIGTERM)
+    assert lockgate.process.wait() == 0
+    assert group(lockgate.process.pid) == []
+    assert [leaf["event"] for leaf in lockgate.leaves()] == ["started", "stopped"]
+    assert "head: " not in lockgate.process.said
+    assert "Lockgate serves" not in lockgate.process.said
 
 
 def test_sigterm_under_load_leaves_no_request_half_done(start: START) -> None:
