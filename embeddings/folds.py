@@ -13,14 +13,18 @@ FOLDS = 5
 
 
 def stratified_folds(texts: Sequence[str], labels: Labels, folds: int = FOLDS) -> Labels:
-    """The fold of each example. An intent with a single example is never held out (-1): no head could know it then."""
+    """The fold of each example; those that differ in case only are in one, for they are the same to an encoder. An intent with a single
+    example is never held out (-1): no head could know it then."""
     assigned = np.full(len(texts), -1, dtype=np.intp)
     for label in range(int(labels.max()) + 1):
         members = sorted(np.flatnonzero(labels == label).tolist(), key=lambda row: _shuffled(texts[row]))
-        if len(members) > 1:
-            for position, row in enumerate(members):
+        places: dict[str, int] = {}
+        for row in members:
+            places.setdefault(texts[row].casefold(), len(places))
+        if len(places) > 1:
+            for row in members:
                 # The label shifts the start, so that small intents do not all put their surplus in the first folds.
-                assigned[row] = (position + label) % folds
+                assigned[row] = (places[texts[row].casefold()] + label) % folds
     return assigned
 
 

@@ -50,8 +50,8 @@ class TaughtTable:
         """Background is one class more where there is enough of it."""
         rows = np.flatnonzero(lesson.texts)
         _, labels = np.unique(texts.labels[rows], return_inverse=True)
-        if len(texts.background) >= ENOUGH_BACKGROUND:
-            others = np.flatnonzero(lesson.background)
+        others = np.flatnonzero(lesson.background)
+        if len(others) >= ENOUGH_BACKGROUND:
             labels = np.append(labels, np.full(len(others), labels.max() + 1))
             rows = np.append(rows, len(texts.texts) + others)
         encoder = self._encoder.taught(learn(self._encoder, [tokens[row] for row in rows.tolist()], labels))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "report_of", "silent", "train"]
 
 # Part of the cache key: raise it whenever the same examples would give another model.
-TRAINING_VERSION = 8
+TRAINING_VERSION = 9
 
 
 def silent(step: str, done: int, total: int) -> None:

@@ -21,6 +21,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from embeddings import int8
 from embeddings.bert_graph import OPSET, bert_model
 from embeddings.errors import EmbeddingsError
+from embeddings.manifest import read_manifest
 from model import download, packed_e5
 from model.errors import BuildError
 from model.install import multilingual_inputs
@@ -72,6 +73,7 @@ def build(out: Path, cache: Path) -> None:
         _say(f"5/5 writing {out} (lowest cosine {cosine:.4f})")
         (made / "manifest.json").write_bytes(_manifest(made, packed.shape.hidden))
         if out.exists():
+            read_manifest(out)  # what is no encoder's directory stays
             shutil.rmtree(out)
         made.rename(out)
 

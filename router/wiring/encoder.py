@@ -37,7 +37,7 @@ from router.wiring.index import open_index, store_examples
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
-AT_ONCE_CHARACTERS = 100
+AT_ONCE_CHARACTERS, AT_ONCE_TOKENS = 100, 32
 AT_ONCE_BYTES = 32 << 20  # of a model; all-MiniLM-L6 has 23 MB
 
 
@@ -162,11 +162,12 @@ def make_tiers(
 
 
 def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool]:
-    """Short texts only, in whose letters a token is several, and small models: the loop stands still for one short forward at the most. Of
-    other encoders it is not known how long they take, and some wait for a server."""
+    """Texts of few tokens only, and small models: the loop stands still for one short forward at the most. Of other encoders it is not known
+    how long they take, and some wait for a server."""
     if not isinstance(encoder, OnnxEncoder) or encoder.bytes > AT_ONCE_BYTES:
         return lambda text: False
-    return lambda text: len(text) <= AT_ONCE_CHARACTERS and text.isascii() and alone()
+    few = lambda text: len(text) <= AT_ONCE_CHARACTERS and len(encoder.token_ids(text)) <= AT_ONCE_TOKENS  # noqa: E731  # one line, once
+    return lambda text: alone() and few(text)
 
 
 def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:

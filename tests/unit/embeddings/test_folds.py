@@ -37,3 +37,12 @@ def test_every_group_leaves_intents_outside(count: int) -> None:
     assert len(sizes) == min(5, count)
     assert sizes.max() - sizes.min() <= 1
     assert sizes.max() < count
+
+
+def test_texts_that_differ_in_case_are_held_out_together() -> None:
+    """An encoder that knows no case has seen the one where it has seen the other; an intent of such texts only is never held out."""
+    texts = ("Book leave", "book leave", "take a day off", "BOOK LEAVE", "vacation", "Yes", "yes")
+    folds = stratified_folds(texts, np.array([0, 0, 0, 0, 0, 1, 1]))
+    assert len({int(folds[row]) for row in (0, 1, 3)}) == 1
+    assert len({int(folds[row]) for row in (0, 2, 4)}) == 3
+    assert folds[5:].tolist() == [-1, -1]
