@@ -162,8 +162,8 @@ def make_tiers(
 
 
 def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool]:
-    """Texts of few tokens only, and small models: the loop stands still for one short forward at the most. Of other encoders it is not known
-    how long they take, and some wait for a server."""
+    """Texts of few tokens only, and small models: the loop stands still for one short forward at the most. Of other encoders it is not
+    known how long they take, and some wait for a server."""
     if not isinstance(encoder, OnnxEncoder) or encoder.bytes > AT_ONCE_BYTES:
         return lambda text: False
     few = lambda text: len(text) <= AT_ONCE_CHARACTERS and len(encoder.token_ids(text)) <= AT_ONCE_TOKENS  # noqa: E731  # one line, once
