@@ -166,7 +166,10 @@ def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool
     known how long they take, and some wait for a server."""
     if not isinstance(encoder, OnnxEncoder) or encoder.bytes > AT_ONCE_BYTES:
         return lambda text: False
-    few = lambda text: len(text) <= AT_ONCE_CHARACTERS and len(encoder.token_ids(text)) <= AT_ONCE_TOKENS  # noqa: E731  # one line, once
+
+    def few(text: str) -> bool:
+        return len(text) <= AT_ONCE_CHARACTERS and len(encoder.token_ids(text)) <= AT_ONCE_TOKENS
+
     return lambda text: alone() and few(text)
 
 
