@@ -12,5 +12,5 @@ def own_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     # What a library leaves running ends with the process, and is nobody's to remark on; our own failures are raised to who asked.
     loop.set_exception_handler(lambda loop, context: None)
-    Thread(target=loop.run_forever, name="embeddings", daemon=True).start()
+    Thread(target=loop.run_forever, name="clients", daemon=True).start()
     return loop

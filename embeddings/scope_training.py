@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from embeddings.folds import intent_groups
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex, build_index
-from embeddings.material import Encoded, Lesson
+from embeddings.material import Encoded, Lesson, Texts
 from embeddings.numeric import Floats, Labels
 from embeddings.parallel import in_order
 from embeddings.ports import Matrix
@@ -153,6 +153,17 @@ def scope_lesson(intents: tuple[str, ...], labels: Labels, folds: Labels, backgr
     """Without one group of intents, one fold of the examples of all others, and a part of the background."""
     groups = intent_groups(intents)
     return Lesson((groups[labels] != fold) & (folds != fold), np.arange(background) % (int(groups.max()) + 1) != fold)
+
+
+def lesson_rows(texts: Texts, lesson: Lesson) -> tuple[Labels, Labels]:
+    """What is to be learnt from, as rows of the texts with the background after them, and their labels from 0 on. Background is one class
+    more where there is enough of it."""
+    rows = np.flatnonzero(lesson.texts)
+    _, labels = np.unique(texts.labels[rows], return_inverse=True)
+    others = np.flatnonzero(lesson.background)
+    if len(others) < ENOUGH_BACKGROUND:
+        return rows, labels
+    return np.append(rows, len(texts.texts) + others), np.append(labels, np.full(len(others), labels.max() + 1))
 
 
 def _observe_fold(data: ScopeTraining, groups: Labels, fold: int) -> Observed:

@@ -17,7 +17,7 @@ from embeddings.material import Encoded, Lesson, Texts
 from embeddings.numeric import Labels
 from embeddings.parallel import in_order
 from embeddings.ports import Encoder, Matrix, Progress
-from embeddings.scope_training import ENOUGH_BACKGROUND
+from embeddings.scope_training import lesson_rows
 from embeddings.static_encoder import StaticEncoder
 from embeddings.token_rows import TokenRows
 
@@ -47,13 +47,7 @@ class TaughtTable:
         return found[0][0], [encoded for _, encoded in found]
 
     def _by_lesson(self, texts: Texts, tokens: Sequence[Tokens], lesson: Lesson) -> tuple[StaticEncoder, Encoded]:
-        """Background is one class more where there is enough of it."""
-        rows = np.flatnonzero(lesson.texts)
-        _, labels = np.unique(texts.labels[rows], return_inverse=True)
-        others = np.flatnonzero(lesson.background)
-        if len(others) >= ENOUGH_BACKGROUND:
-            labels = np.append(labels, np.full(len(others), labels.max() + 1))
-            rows = np.append(rows, len(texts.texts) + others)
+        rows, labels = lesson_rows(texts, lesson)
         encoder = self._encoder.taught(learn(self._encoder, [tokens[row] for row in rows.tolist()], labels))
         vectors = np.stack([encoder.sum_of(each) for each in tokens])
         return encoder, Encoded(vectors[: len(texts.texts)], vectors[len(texts.texts) :])

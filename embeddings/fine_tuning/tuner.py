@@ -14,8 +14,6 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
 
-import numpy as np
-
 from embeddings.errors import EmbeddingsError
 from embeddings.fine_tuning import job as work
 from embeddings.fine_tuning.job import Done, Job
@@ -25,7 +23,7 @@ from embeddings.folds import FOLDS
 from embeddings.material import Encoded, Lesson, Texts
 from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Encoder, Progress
-from embeddings.scope_training import ENOUGH_BACKGROUND
+from embeddings.scope_training import lesson_rows
 
 # Texts seen by all trainings together: about fifteen minutes of one core, and the number of folds follows from it.
 BUDGET = 150_000
@@ -62,15 +60,13 @@ class Tuner:
         return OnnxEncoder(done[0].directory), [Encoded(each.vectors[:count], each.vectors[count:]) for each in done]
 
     def _job(self, number: int, texts: Texts, lesson: Lesson, aside: Path) -> Job:
-        """Background is one class more where there is enough of it."""
-        rows = np.flatnonzero(lesson.texts)
-        _, labels = np.unique(texts.labels[rows], return_inverse=True)
-        others = np.flatnonzero(lesson.background) if len(texts.background) >= ENOUGH_BACKGROUND else np.empty(0, dtype=np.intp)
+        rows, labels = lesson_rows(texts, lesson)
+        every = (*texts.texts, *texts.background)
         return Job(
             number=number,
-            texts=(*(texts.texts[row] for row in rows), *(texts.background[row] for row in others)),
-            labels=(*labels.tolist(), *([int(labels.max()) + 1] * len(others))),
-            encode=(*texts.texts, *texts.background),
+            texts=tuple(every[row] for row in rows.tolist()),
+            labels=tuple(labels.tolist()),
+            encode=every,
             settings=self.settings,
             examples=self._examples,
             directory=self._directory if number == 0 else aside / str(number),

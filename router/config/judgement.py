@@ -44,15 +44,20 @@ class SentenceTransformersEncoder(KnownLanguages):
     digest: Text | None = Field(default=None, description="Refuse any encoder but the one with this digest.")
 
 
-class LitellmEncoderSettings(KnownLanguages):
-    """Encoder adapter `litellm`: a server that gives embeddings. Texts leave this process. Needs `pip install 'lockgate[llm]'`."""
+class ModelServer(Strict):
+    """A server that litellm knows how to speak to."""
 
-    url: SecureUrl = Field(description="Base URL of the server, such as `http://127.0.0.1:8080/v1`. There is no default.")
+    url: SecureUrl = Field(description="Base URL of the server, such as `http://127.0.0.1:8000/v1`. There is no default.")
     model: Text = Field(description="The model to ask for, as the server calls it.")
     provider: Text = Field(
         default="openai", description="The server's protocol, as litellm names it; `openai` is every server that is compatible with it."
     )
     api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
+
+
+class LitellmEncoderSettings(ModelServer, KnownLanguages):
+    """Encoder adapter `litellm`: a server that gives embeddings. Texts leave this process. Needs `pip install 'lockgate[llm]'`."""
+
     dimensions: Count | None = Field(
         default=None, description="Numbers of a vector; others are refused. Not asked of the server. Without it: what the first vector has."
     )
@@ -111,16 +116,10 @@ class EmbeddedEngine(Strict):
     """Policy engine adapter `embedded`: Rego in this process. It has no settings."""
 
 
-class LlmConfig(Strict):
+class LlmConfig(ModelServer):
     """A language model that is asked where the encoder abstains, to choose among the encoder's candidates or none of them. It changes
     nothing without a calibration. Needs `pip install 'lockgate[llm]'`."""
 
-    url: SecureUrl = Field(description="Base URL of the server, such as `http://127.0.0.1:8000/v1`. There is no default.")
-    model: Text = Field(description="The model to ask for, as the server calls it.")
-    provider: Text = Field(
-        default="openai", description="The server's protocol, as litellm names it; `openai` is every server that is compatible with it."
-    )
-    api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
     calibration: Text | None = Field(
         default=None,
         description="File with what the model's answers were found to be worth, relative to the configuration file. Without one the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -32,7 +32,7 @@ async def read_body(reader: asyncio.StreamReader, headers: dict[bytes, bytes]) -
     if headers.get(b"transfer-encoding") != b"chunked":
         return await reader.readexactly(int(headers.get(b"content-length", b"0")))
     body = b""
-    while size := int(await reader.readline(), 16):
+    while size := int(await reader.readuntil(b"\r\n"), 16):  # who leaves before it is an incomplete read
         body += (await reader.readexactly(size + 2))[:-2]
     await reader.readline()
     return body
@@ -57,7 +57,7 @@ async def http_server(handler: Handler) -> AsyncIterator[int]:
     """A plain HTTP/1.1 server; a client that leaves cancels its answer."""
 
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
                 method, target, _ = lines[0].decode().split(" ")
@@ -73,7 +73,6 @@ async def http_server(handler: Handler) -> AsyncIterator[int]:
                 await asyncio.gather(answering, leaving, return_exceptions=True)
                 if left:
                     break
-        writer.close()
 
     server = await asyncio.start_server(answer_all, "127.0.0.1", 0)
     try:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,7 @@ if wanted("sentence_transformers"):
     MAKERS["sentence-transformers"] = in_pytorch
 if MULTILINGUAL_ENCODER.exists() or os.environ.get("LOCKGATE_NOTHING_MISSING"):
     MAKERS["multilingual"] = lambda: OnnxEncoder(MULTILINGUAL_ENCODER)
-if find_spec("litellm") is not None or os.environ.get("CI") == "true":
+if wanted("litellm"):
     MAKERS["litellm"] = served_encoder
 
 

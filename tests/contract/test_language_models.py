@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,10 @@ from router.system import SystemClock
 from router.wiring.llm import asked_digest, make_arbiter
 from router.workspace import Workspace, parse, read
 from tests.contract.llm_server import MODEL, LlmServer, serving
+from tests.needs import needs
 from tests.unit.stages.requests import text_request
 
-if find_spec("litellm") is None and os.environ.get("CI") != "true":
-    pytest.skip("The language model tier needs litellm: pip install 'lockgate[llm]'.", allow_module_level=True)
+needs("litellm", "run `make test`")
 
 # litellm makes some of its types at the first call, and pydantic remarks on them.
 pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")

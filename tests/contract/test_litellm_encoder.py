@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
 from router.wiring.llm import asked_digest
 from router.wiring.stages import make_cascade
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace
 from tests.contract.embeddings_server import EmbeddingsServer, minilm, served
 from tests.contract.llm_server import MODEL
+from tests.contract.small_workspace import small_workspace
+from tests.needs import needs
 from tests.unit.stages.requests import text_request
 
-if find_spec("litellm") is None and os.environ.get("CI") != "true":
-    pytest.skip("The encoder needs litellm: pip install 'lockgate[llm]'.", allow_module_level=True)
+needs("litellm", "run `make test`")
 
 # What the adapter switches off; pytest has filters of its own.
 pytestmark = [
@@ -306,27 +305,8 @@ def test_a_request_without_a_vector_is_unavailable(server: EmbeddingsServer, bad
     assert (found.status, found.intent, found.reason) == (Status.UNAVAILABLE, None, reason)
 
 
-EXAMPLES = {
-    "cancel": [f"{word} payment {number}" for word in ("cancel", "stop", "undo") for number in range(4)],
-    "leave": [f"{word} {number} days of leave" for word in ("book", "request", "plan") for number in range(4)],
-}
-
-
 def workspace(tmp_path: Path, url: str, more: str = "") -> Workspace:
-    intents = "".join(f"  {name}: {{route: ask, description: About {name}., examples: {each}}}\n" for name, each in EXAMPLES.items())
-    files = {
-        "catalog.yaml": "version: 1\n"
-        "destinations: {desk: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9000'}]}}\n"
-        f"routes: {{ask: {{destination: desk, path: /ask, method: POST}}}}\nintents:\n{intents}",
-        "policies/decision.rego": "package lockgate.decision\n",
-        "lockgate.yaml": "version: 1\nstate: state\n"
-        f"classifier: {{deadline: 5s, encoder: {{adapter: litellm, url: '{url}', model: small, deadline: 5s{more}}}}}\n",
-    }
-    for name, content in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return parse(read(tmp_path, {}), {})
+    return small_workspace(tmp_path, f"{{deadline: 5s, encoder: {{adapter: litellm, url: '{url}', model: small, deadline: 5s{more}}}}}")
 
 
 @pytest.mark.slow

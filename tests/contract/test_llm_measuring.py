@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,9 @@ from router.wiring.llm import asked_digest, fits
 from router.wiring.llm_measuring import HOPELESS, Measurement, measured
 from router.workspace import Workspace, parse, read
 from tests.contract.llm_server import MODEL, LlmServer, serving
+from tests.needs import needs
 
-if find_spec("litellm") is None and os.environ.get("CI") != "true":
-    pytest.skip("The language model tier needs litellm: pip install 'lockgate[llm]'.", allow_module_level=True)
+needs("litellm", "run `make test`")
 
 pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 FILES = {

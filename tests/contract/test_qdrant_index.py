@@ -30,7 +30,7 @@ from router.stages.classification import Cascade, Thresholds
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.stages import make_cascade
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace
 from tests.contract.embeddings_server import served
 from tests.needs import needs
 from tests.unit.stages.requests import text_request
@@ -40,6 +40,7 @@ needs("qdrant_client", "pip install 'lockgate[qdrant]', or make extras")
 from qdrant_client import models
 
 from tests.contract.qdrant_server import QdrantServer
+from tests.contract.small_workspace import small_workspace
 
 STEPS = 6  # the collection, the index of its field, three batches, and the word that it is complete
 ENCODER = HashingEncoder()
@@ -389,20 +390,7 @@ def test_a_request_without_an_answer_is_unavailable(server: QdrantServer, artefa
 
 
 def workspace(tmp_path: Path, url: str, more: str = "") -> Workspace:
-    intents = "".join(f"  {name.split()[0]}: {{route: ask, description: A., examples: {each}}}\n" for name, each in EXAMPLES.items())
-    files = {
-        "catalog.yaml": "version: 1\n"
-        "destinations: {desk: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9000'}]}}\n"
-        f"routes: {{ask: {{destination: desk, path: /ask, method: POST}}}}\nintents:\n{intents}",
-        "policies/decision.rego": "package lockgate.decision\n",
-        "lockgate.yaml": "version: 1\nstate: state\n"
-        f"classifier: {{deadline: 5s, static: false, index: {{adapter: qdrant, url: '{url}', deadline: 5s{more}}}}}\n",
-    }
-    for name, content in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return parse(read(tmp_path, {}), {})
+    return small_workspace(tmp_path, f"{{deadline: 5s, static: false, index: {{adapter: qdrant, url: '{url}', deadline: 5s{more}}}}}")
 
 
 def test_a_catalog_trains_and_classifies(server: QdrantServer, tmp_path: Path) -> None:

