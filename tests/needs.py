@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def needs(module: str, how: str) -> None:
     """At the top of a test module, or in a fixture. `LOCKGATE_NOTHING_MISSING` is set in CI."""
     if find_spec(module) is None:
         _missing(f"{module} is missing: {how}")
+
+
+def needs_program(name: str, how: str) -> None:
+    """As `needs`, for a program on the path."""
+    if shutil.which(name) is None:
+        _missing(f"{name} is missing: {how}")
 
 
 def needs_multilingual() -> None:
