@@ -45,7 +45,7 @@ class SqliteStore:
         self._lock: int | None = None
 
     def open(self, origin: str) -> tuple[int, bytes]:
-        self._lock = _locked(self._path)
+        self._lock = locked(self._path)
         try:
             private_file(self._path)
             self._connection = self._connect(self._path)
@@ -167,7 +167,8 @@ def _chunked(count: int) -> Iterator[tuple[int, int]]:
             start += rows
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
+    """A handle that holds the writer's lock until it is closed. Raises AuditError `audit_locked` where another process has it."""
     lock = path.with_name(path.name + ".lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -58,12 +58,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too."""
+    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too. `beside` is the
+    newest note in the directory of checkpoints: worth no more than those in the file, but it does not come back with a backup of it."""
 
     open_reader: OpenReader
     verifier: str | None = None
     outside: str | None = None
     open_keys: OpenKeys | None = None
+    beside: str | None = None
     processes: int | None = None
     progress: Progress | None = None
 
@@ -72,7 +74,10 @@ def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
     reader = plan.open_reader()
     try:
-        notes = reader.checkpoints()  # before the last commit, which then covers them all, though the ledger may be growing
+        notes = [
+            *reader.checkpoints(),
+            *([plan.beside] if plan.beside else []),
+        ]  # before the last commit, which then covers them all, though the ledger may be growing
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
         outside = _outside(plan)
@@ -97,13 +102,13 @@ def _outside(plan: Plan) -> Checkpoint | None:
 
 
 def _claims(report: Report, notes: Iterable[str], verifier: str | None) -> list[Checkpoint]:
-    """The checkpoints in the file. One that does not open was tampered with and is a fault of its own."""
+    """The checkpoints in the file and beside it. One that does not open was tampered with and is a fault of its own."""
     key, claims = NoteVerifier(verifier) if verifier else None, list[Checkpoint]()
     for note in notes:
         try:
             claims.append(key.open_checkpoint(note) if key else note_checkpoint(note))
         except AuditError as error:
-            report.faults.append(Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger: {error}"))
+            report.faults.append(Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger or beside it: {error}"))
     return claims
 
 
@@ -151,13 +156,14 @@ def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
 
 
 def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
-    """The checkpoints in the file, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
+    """These checkpoints, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
     for claim in sorted(claims, key=lambda claim: claim.size):
         fault = _claim_fault(report, roots, claim, max(report.held_against, default=0))
         if fault is not None:
             report.faults.append(fault)
             return
-        report.held_against.append(claim.size)
+        if claim.size not in report.held_against:
+            report.held_against.append(claim.size)
 
 
 def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:

@@ -24,6 +24,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_recover import recover_command
 from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
@@ -213,6 +214,15 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
         plan = Plan(
-            place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
+            place.open_reader,
+            verifier,
+            outside,
+            open_keys,
+            place.newest_checkpoint(),
+            processes,
+            lambda done, total: bar.update(task, completed=done, total=total),
         )
         return verify(plan)
+
+
+audit.add_command(recover_command)

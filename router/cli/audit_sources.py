@@ -12,7 +12,7 @@ from pathlib import Path
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reader import SqliteReader
 from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteSigner
+from router.audit.checkpoint import NoteSigner, latest_published
 from router.audit.chunk import OpenReader
 from router.audit.keys import read_sealing_key, read_signing_key
 from router.audit.query import Trail
@@ -28,6 +28,7 @@ class Sources:
     state: Path
     signing_key: Path
     sealing_key: Path
+    checkpoints: Path
 
     @property
     def open_reader(self) -> OpenReader:
@@ -59,6 +60,13 @@ class Sources:
         finally:
             reader.close()
 
+    def newest_checkpoint(self) -> str | None:
+        """In the directory of checkpoints. Raises AuditError when there is one that cannot be read."""
+        try:
+            return latest_published(self.checkpoints)
+        except (OSError, UnicodeDecodeError) as error:
+            raise AuditError(f"The newest checkpoint in {self.checkpoints} cannot be read.", "checkpoint_invalid") from error
+
     @contextmanager
     def trail(self, personal: bool) -> Iterator[Trail]:
         with ExitStack() as stack:
@@ -75,9 +83,10 @@ class Sources:
 def sources(state: Path | None, config: Path) -> Sources:
     """A state directory that is named wins and needs no configuration: auditors work on copies."""
     if state is not None:
-        return Sources(state, state / "keys" / "ledger.key", state / "keys" / "sealing.key")
+        return Sources(state, state / "keys" / "ledger.key", state / "keys" / "sealing.key", state / "checkpoints")
     if not config.exists():
         return sources(Path("state"), config)
     workspace = parse(read(config, os.environ), os.environ)
     audit = workspace.config.audit
-    return Sources(workspace.path(workspace.config.state), workspace.path(audit.key.file), workspace.path(audit.sealing_key.file))
+    keys = workspace.path(audit.key.file), workspace.path(audit.sealing_key.file)
+    return Sources(workspace.path(workspace.config.state), *keys, workspace.path(audit.checkpoint.directory))

@@ -1,6 +1,7 @@
 """One ledger, killed at random over and over, each time at another moment of its life: opening, writing, signing, closing.
 
-Writers are forked from one that has everything loaded, so that a life costs milliseconds. `LOCKGATE_SOAK` says how many lives the long form has.
+Writers are forked from one that has everything loaded, so that a life costs milliseconds. `LOCKGATE_SOAK` says how many lives the long form
+has.
 """
 
 from __future__ import annotations
