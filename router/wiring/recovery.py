@@ -130,18 +130,13 @@ def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str)
 def _begun(aside: Path, signer: NoteSigner, before: Predecessor, reason: str) -> tuple[Checkpoint, str]:
     for leftover in aside.parent.glob(f"{aside.name}*"):
         leftover.unlink()
-    store = SqliteStore(aside)
-    journal = Journal(store, Checkpointing(signer))
+    journal = Journal(SqliteStore(aside), Checkpointing(signer))
     journal.open()
     journal.append([system_entry("recovered", time.time_ns(), before.details(reason))])
+    checkpoint = Checkpoint(signer.name, journal.size, journal.root())
     journal.close()
     aside.with_name(f"{aside.name}.lock").unlink()
-    reader = SqliteReader(aside, Stored)
-    try:
-        note = reader.latest_checkpoint() or ""
-    finally:
-        reader.close()
-    return note_checkpoint(note), note
+    return checkpoint, signer.sign(checkpoint.text())
 
 
 def _put_aside(checkpoints: Path, kept: Path) -> None:

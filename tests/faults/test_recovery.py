@@ -67,6 +67,7 @@ def test_the_first_record_embeds_the_last_known_checkpoint(tmp_path: Path) -> No
     }
     assert verified(kept).ok
     assert kept.parent == tmp_path / PREDECESSORS
+    assert list(tmp_path.glob("*.new*")) == []
     goes_on(tmp_path)
 
 
