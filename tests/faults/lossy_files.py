@@ -5,6 +5,7 @@ Over it runs the ledger's own store with its own schema and pragmas; only the dr
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,3 +143,18 @@ class ApswConnection:
 
     def close(self) -> None:
         self._raw.close(True)
+
+
+def image_of(disk: Disk, folder: Path, target: Path, *, power_lost: bool) -> Path:
+    """What the next process finds: with the power on, the kernel still has what was written and not synced."""
+    shutil.copytree(folder, target)
+    for shared in target.glob("*-shm"):
+        shared.unlink()
+    for name, writes in disk.unsynced.items():
+        file = target / Path(name).name
+        if not power_lost and file.exists():
+            with file.open("r+b") as opened:
+                for offset, data in writes:
+                    opened.seek(offset)
+                    opened.write(data)
+    return target

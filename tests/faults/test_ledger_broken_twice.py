@@ -3,7 +3,6 @@ only the answer was lost, and writes also half-way. After each, with and without
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from router.audit.journal import Checkpointing, Journal
 from router.audit.merkle import CompactRange, leaf_hash
 from router.errors import AuditError
 from router.ports import Entry
-from tests.faults.lossy_files import ApswConnection, Break, Disk, LossyFiles
+from tests.faults.lossy_files import ApswConnection, Break, Disk, LossyFiles, image_of
 from tests.unit.audit.ledgers import SIGNER, entries, records_of, verified
 
 RECORDS = entries(16)
@@ -75,20 +74,6 @@ def _refused_for_good(journal: Journal) -> None:
         journal.append([LATE])
 
 
-def image_of(run: Run, target: Path, *, power_lost: bool) -> Path:
-    """What the next process finds: with the power on, the kernel still has what was written and not synced."""
-    shutil.copytree(run.folder, target)
-    (target / "ledger.sqlite-shm").unlink(missing_ok=True)
-    for name, writes in run.disk.unsynced.items():
-        file = target / Path(name).name
-        if not power_lost and file.exists():
-            with file.open("r+b") as opened:
-                for offset, data in writes:
-                    opened.seek(offset)
-                    opened.write(data)
-    return target
-
-
 def hold(run: Run, image: Path) -> None:
     """Acknowledged ⊆ ledger ⊆ offered, in order; the tree is that of the leaves; it verifies, goes on, and verifies again."""
     journal = Journal(SqliteStore(image / "ledger.sqlite"), Checkpointing(SIGNER, image / "checkpoints", 3600, 4))
@@ -120,7 +105,7 @@ def test_whatever_operation_breaks_nothing_acknowledged_is_lost(tmp_path: Path, 
         run = lived(tmp_path / f"{at}", Break(at, persisted=persisted))
         if operation in ("write", "sync") and run.offered and len(run.acknowledged) < sum(BATCHES):
             assert set(run.refusals) == {"audit_io_failed"}, (at, operation)
-        hold(run, image_of(run, tmp_path / f"{at}-after", power_lost=power_lost))
+        hold(run, image_of(run.disk, run.folder, tmp_path / f"{at}-after", power_lost=power_lost))
 
 
 @pytest.mark.parametrize("power_lost", [False, True], ids=["killed", "power lost"])
@@ -131,7 +116,7 @@ def test_whatever_write_finds_the_disk_full_the_ledger_goes_on_without_a_gap(tmp
             continue
         run = lived(tmp_path / f"{at}", Break(at, apsw.FullError))
         assert set(run.refusals) <= {"audit_disk_full"}
-        hold(run, image_of(run, tmp_path / f"{at}-after", power_lost=power_lost))
+        hold(run, image_of(run.disk, run.folder, tmp_path / f"{at}-after", power_lost=power_lost))
 
 
 @pytest.mark.parametrize("torn", [1, 12, 512, 4095])
@@ -141,7 +126,7 @@ def test_a_page_of_which_only_the_beginning_was_written_is_not_believed(tmp_path
         if operation != "write":
             continue
         run = lived(tmp_path / f"{at}", Break(at, torn=torn))
-        hold(run, image_of(run, tmp_path / f"{at}-after", power_lost=True))
+        hold(run, image_of(run.disk, run.folder, tmp_path / f"{at}-after", power_lost=True))
 
 
 def test_the_writer_changes_its_disk_in_enough_ways(tmp_path: Path) -> None:
