@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.generators import PQGen
 from psycopg.pq import TransactionStatus
 
 from router.errors import AuditError, ConfigError
@@ -76,7 +76,7 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
             raise
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self.execute(sql, parameters, binary=True).fetchall()  # type: ignore[call-overload, no-any-return]  # our own SQL
+        return self.execute(sql, parameters, binary=True).fetchall()
 
 
 def connect(server: Server, *, read_only: bool = False) -> BoundedConnection:
@@ -89,7 +89,7 @@ def connect(server: Server, *, read_only: bool = False) -> BoundedConnection:
     made.answer_within = server.answer_within
     made.add_notice_handler(lambda notice: _note(made, notice))
     try:
-        made.execute(_session(server, read_only))  # type: ignore[call-overload]  # our own SQL
+        made.execute(_session(server, read_only))
         if not read_only:
             _check_durable(server, made)
     except psycopg.Error as error:
@@ -127,7 +127,7 @@ def _check_durable(server: Server, connection: BoundedConnection) -> None:
     for name, value, wanted in ((names[0], commit, DURABLE), (names[1], fsync, ("on",)), (names[2], pages, ("on",))):
         if value not in wanted:
             raise AuditError(f"{_capital(server)} has {name} = {value}, so that a commit may be lost; it must be {wanted[0]}.", UNSAFE)
-    connection.execute(f"SET synchronous_commit = {commit}")  # type: ignore[call-overload]  # a change by others is for later sessions
+    connection.execute(f"SET synchronous_commit = {commit}")
 
 
 def certain(error: psycopg.Error, connection: BoundedConnection) -> bool:

@@ -77,7 +77,8 @@ class PostgresReader:
                 connection.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        return self._ask(lambda connection: connection.rows(sql, parameters))
+        found: list[Any] = self._ask(lambda connection: connection.rows(sql, parameters))
+        return found
 
     def _ask(self, question: Callable[[BoundedConnection], Any]) -> Any:
         """A question changes nothing, so it may be asked again, once, where the session was over before it came."""

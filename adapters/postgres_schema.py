@@ -51,13 +51,13 @@ def migrate(connection: BoundedConnection, server: Server, part: str, steps: Ste
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate migration {server.schema}",))
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{server.schema}"')  # type: ignore[call-overload]  # a checked name
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{server.schema}"')
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value text NOT NULL)")
             found = stored_format(connection, part)  # another node may have been quicker
             check_known(server, part, found, max(steps))
             for number in range(found + 1, max(steps) + 1):
                 for statement in steps[number]:
-                    connection.execute(statement)  # type: ignore[call-overload]  # our own SQL
+                    connection.execute(statement)
             connection.execute(
                 "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (_row(part), str(max(steps)))
             )
@@ -86,8 +86,8 @@ def _row(part: str) -> str:
 def _said(server: Server, part: str, found: int, wanted: int, error: AuditError) -> AuditError:
     if error.code != DENIED:
         return error
-    return AuditError(
-        f"The {part} in {server} has format {found} and must be brought to {wanted}, which this user may not: run `lockgate audit migrate`"
-        " as the owner of its tables.",
-        "audit_migration_denied",
+    there = (
+        f"The {part} in {server} has format {found} and must be brought to {wanted}" if found else f"No {part} is to be seen in {server}"
     )
+    message = f"{there}, and this user may not change that: run `lockgate audit migrate` as the owner, and grant what nodes need."
+    return AuditError(message, "audit_migration_denied")

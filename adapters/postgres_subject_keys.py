@@ -85,7 +85,8 @@ class PostgresKeys(KeyFile):
         with self._said() as connection:
             connection.warned = ""
             connection.execute(
-                "INSERT INTO keys SELECT * FROM unnest(%b::bytea[], %b::text[], %b::bytea[], %b::bigint[]) ON CONFLICT (subject) DO NOTHING",
+                "INSERT INTO keys SELECT * FROM unnest(%b::bytea[], %b::text[], %b::bytea[], %b::bigint[])"
+                " ON CONFLICT (subject) DO NOTHING",
                 [list(column) for column in zip(*rows, strict=True)],
             )
             if connection.warned:
@@ -144,5 +145,3 @@ class PostgresKeys(KeyFile):
         if session is not None:
             with suppress(psycopg.Error):
                 session.close()
-
-

@@ -155,7 +155,9 @@ class Journal:
             return tree
         size, root = head
         if size < tree.size:
-            raise AuditError(f"The store holds {size} records, but {tree.size} were seen committed: it is an old copy.", "audit_rolled_back")
+            raise AuditError(
+                f"The store holds {size} records, but {tree.size} were seen committed: it is an old copy.", "audit_rolled_back"
+            )
         while tree.size < size:
             end = min(size, tree.size + FAR)
             for hashed in stored_hashes(self._store, 0, tree.size, end):
