@@ -74,6 +74,10 @@ ADAPTERS = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", extra="qdrant", config="router.config.judgement:QdrantIndexSettings"),
+        ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
+        ("ledger store", "postgres"): Adapter(
+            "adapters.postgres_place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"
+        ),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from router.audit.canonical import canonical, has_unusual_numbers, is_plain
+from router.audit.journal import PASSING
 from router.audit.reader import KeyLookup, Keys, LedgerReader, Stored
 from router.audit.record import SCHEMAS
 from router.audit.sealing import commit, sealed_digest, unseal
@@ -78,6 +79,8 @@ def _readable(reader: LedgerReader, chunk: Chunk, start: int, end: int) -> Itera
             yield stored
             start = stored.index + 1
     except AuditError as error:
+        if error.code in PASSING:  # then nothing is known of the records
+            raise
         chunk.faults.append(Fault(start, "file_damaged", f"Record {start} cannot be read: {error}"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 from router.audit.canonical import MAX_LEAF_BYTES
 from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
 from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.proof import STRIDE, NodeSource, peaks, tree_root
+from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -24,17 +25,34 @@ Node = tuple[int, int, bytes]
 """(level, index, hash) of a complete subtree; above the leaves only every eighth level is kept."""
 
 DISK_FULL = "audit_disk_full"
+STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED, WRITE_AGAIN = (
+    "audit_store_unavailable",
+    "audit_store_denied",
+    "audit_unsettled",
+    "audit_write_again",
+)
+PASSING = frozenset({DISK_FULL, STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED})
+"""Failures after which the same journal may go on by itself: the store has rolled back, or finds out before it writes again."""
+
+FAR = 65_536
+ATTEMPTS = 5
+RETRY_S = 5.0
 
 
 class LedgerStore(NodeSource, Protocol):
-    """Where a ledger's bytes lie. Every method blocks. A failure is an AuditError: `audit_disk_full` says that nothing was written and
-    room may come back; any other code says that nothing is known any more and the store must be opened anew."""
+    """Where a ledger's bytes lie. Every method blocks. A failure is an AuditError: `audit_disk_full`, `audit_store_unavailable` and
+    `audit_store_denied` say that nothing was written and that it may work again later; `audit_unsettled` that it may or may not have been
+    written, which the next `turn` shows; `audit_write_again`, from `write`, that nothing was written, and that another turn may be taken
+    at once. Any other code says that nothing is known any more and the store must be opened anew."""
 
     def open(self, origin: str) -> tuple[int, bytes]:
-        """(size, root) after the last commit. Refuses a second writer, and a file that was made for another origin."""
+        """(size, root) after the last commit. Refuses a second writer where there may be one only, and what was made for another origin."""
+
+    def turn(self) -> AbstractContextManager[tuple[int, bytes] | None]:
+        """Within it nobody else appends. Gives (size, root) after the last commit, whoever made it; None where nobody else can write."""
 
     def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
-        """One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
+        """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
 
     def latest_checkpoint(self) -> str | None: ...
 
@@ -60,6 +78,7 @@ class Journal:
         self._tree = CompactRange()
         self._signed = 0
         self._signed_at = time.monotonic()
+        self._unsignable_until = 0.0
         self._fault: AuditError | None = None
 
     @property
@@ -91,28 +110,70 @@ class Journal:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`."""
         if self._fault is not None:
             raise self._fault
-        tree, nodes, first = self._tree.copy(), list[Node](), self._tree.size
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
         hashes = [leaf_hash(entry.leaf) for entry in entries]
-        for hashed in hashes:
-            tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
         try:
-            self._store.write(first, rows, hashes, nodes, tree.root())
+            return self._written(rows, hashes)
         except AuditError as error:
             self._failed(error)
             raise
         except Exception as error:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
-        self._tree = tree
-        return first
+
+    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> int:
+        for _ in range(ATTEMPTS):
+            try:
+                first = self._attempt(rows, hashes)
+            except AuditError as error:
+                if error.code != WRITE_AGAIN:
+                    raise
+                continue
+            if first is not None:
+                return first
+        raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
+
+    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> int | None:
+        """None when this node was so far behind that it gave up its turn to read on."""
+        with self._store.turn() as head:
+            if head is None or head[0] - self._tree.size <= FAR:
+                tree, nodes = self._following(head), list[Node]()
+                first = tree.size
+                for hashed in hashes:
+                    tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
+                self._store.write(first, rows, hashes, nodes, tree.root())
+                self._tree = tree
+                return first
+        self._tree = self._following(head)
+        return None
+
+    def _following(self, head: tuple[int, bytes] | None) -> CompactRange:
+        """This node's tree, grown by what others appended. So no node ever goes on from, or signs, what does not contain all that it has
+        seen committed, whatever the store says."""
+        tree = self._tree.copy()
+        if head is None:
+            return tree
+        size, root = head
+        if size < tree.size:
+            raise AuditError(
+                f"The store holds {size} records, but {tree.size} were seen committed: it is an old copy.", "audit_rolled_back"
+            )
+        while tree.size < size:
+            end = min(size, tree.size + FAR)
+            for hashed in stored_hashes(self._store, 0, tree.size, end):
+                tree.append(hashed)
+        if tree.root() != root:
+            raise AuditError(f"The store's {size} records do not continue the {self._tree.size} seen before.", "audit_tree_broken")
+        return tree
 
     def until_checkpoint(self) -> float | None:
         """Seconds until a checkpoint is due, 0 when it is now, None while nothing is unsigned."""
         unsigned = self._tree.size - self._signed
         if unsigned <= 0 or self._fault is not None:
             return None
-        return 0.0 if unsigned >= self._plan.records else max(0.0, self._signed_at + self._plan.every - time.monotonic())
+        now = time.monotonic()
+        due = now if unsigned >= self._plan.records else self._signed_at + self._plan.every
+        return max(0.0, due - now, self._unsignable_until - now)
 
     def sign_checkpoint(self) -> None:
         """Only ever over committed records: a crash before this one loses a checkpoint, never the other way round. A directory that
@@ -124,6 +185,7 @@ class Journal:
             self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
         except AuditError as error:
             self._failed(error)
+            self._unsignable_until = self._signed_at + RETRY_S
             _LOG.error("audit checkpoint not stored: %s", error)
             return
         self._signed = checkpoint.size
@@ -149,7 +211,7 @@ class Journal:
         return checkpoint.size
 
     def _failed(self, error: AuditError) -> None:
-        if error.code != DISK_FULL:
+        if error.code not in PASSING:
             self._fault = error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from router.audit.journal import DISK_FULL, Journal, check_entry
+from router.audit.journal import PASSING, Journal, check_entry
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -30,12 +30,12 @@ class AuditLedger:
         self._lock = threading.Lock()
         self._waiting = 0
         self._accepting = False
-        self._full: AuditError | None = None
+        self._hindered: AuditError | None = None
 
     async def open(self) -> None:
         """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it."""
         await asyncio.to_thread(self._journal.open)
-        self._accepting, self._full = True, None
+        self._accepting, self._hindered = True, None
         self._thread = threading.Thread(target=self._run, name="audit-ledger", daemon=True)
         self._thread.start()
 
@@ -50,9 +50,9 @@ class AuditLedger:
         return list(range(first, first + len(entries)))
 
     async def ping(self) -> None:
-        """After a full disk an empty commit tries whether there is room again: nobody else may, while readiness keeps traffic away."""
+        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away."""
         self._usable(0)
-        if self._full is not None:
+        if self._hindered is not None:
             await self._submit(())
 
     @property
@@ -66,7 +66,7 @@ class AuditLedger:
     @property
     def fault(self) -> AuditError | None:
         """Why records are refused now, if they are."""
-        return self._journal.fault or self._full
+        return self._journal.fault or self._hindered
 
     def root(self) -> bytes:
         return self._journal.root()
@@ -145,7 +145,7 @@ class AuditLedger:
             result: int | AuditError = self._journal.append(entries)
         except AuditError as error:
             result = error
-        self._full = result if isinstance(result, AuditError) and result.code == DISK_FULL else None
+        self._hindered = result if isinstance(result, AuditError) and result.code in PASSING else None
         _answer(jobs, result)
 
 

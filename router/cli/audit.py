@@ -15,6 +15,7 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.cli.audit_migrate import migrate
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -25,7 +26,7 @@ from router.cli.audit_output import (
     report_document,
 )
 from router.cli.audit_recover import recover_command
-from router.cli.audit_sources import Sources, sources
+from router.cli.audit_sources import Sources, sources, store_option
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
 from router.errors import AuditError
@@ -36,12 +37,19 @@ FAULTY = 1
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-state_option = click.option(
+_state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LOCKGATE_STATE",
     help="The state directory, or a copy of it; `state` of the configuration when left out.",
 )
+
+
+def state_option(command: Command) -> Command:
+    """Where the ledger is: `--state` and, for who asks `sources`, `--store`."""
+    return _state_option(store_option(command))
+
+
 personal_option = click.option(
     "--personal", is_flag=True, help="Open personal fields. Needs the sealing key; without this they show as sealed."
 )
@@ -226,3 +234,4 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
 
 
 audit.add_command(recover_command)
+audit.add_command(migrate)

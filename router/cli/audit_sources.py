@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import click
+
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
+from adapters.sqlite_place import SqlitePlace
 from adapters.sqlite_subject_keys import KeyFile
 from router.audit.checkpoint import NoteSigner, latest_published
 from router.audit.chunk import OpenReader
@@ -18,30 +20,40 @@ from router.audit.keys import read_sealing_key, read_signing_key
 from router.audit.query import Trail
 from router.audit.reader import Stored
 from router.errors import AuditError
+from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
 from router.workspace import parse, read
 
-LEDGER_FILE, INDEX_FILE, KEYS_FILE = "ledger.sqlite", "index.sqlite", "keys.sqlite"
+INDEX_FILE = "index.sqlite"
+STORE = "lockgate.store"
+
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    envvar="LOCKGATE_STORE",
+    expose_value=False,
+    callback=lambda ctx, _, value: ctx.meta.__setitem__(STORE, value),
+    help="The PostgreSQL database that has the ledger, instead of the configuration's; best in the environment, for others see arguments.",
+)
+"""Read by `sources`, so that no command has to hand it on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
+    """`place` has the ledger and the subjects' keys; the index and, usually, the key files are in `state`."""
+
     state: Path
     signing_key: Path
     sealing_key: Path
     checkpoints: Path
+    place: LedgerPlace
 
     @property
     def open_reader(self) -> OpenReader:
-        return partial(SqliteReader, self.state / LEDGER_FILE, Stored)
+        return partial(self.place.reader, Stored)
 
     def open_keys(self) -> KeyFile:
         """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
-        file = self.state / KEYS_FILE
-        if not os.path.isfile(file):
-            raise AuditError(f"There are no subject keys at {file}.", "audit_keys_missing")
-        keys = KeyFile(file, read_sealing_key(self.sealing_key))
-        keys.open()
-        return keys
+        return self.place.kept_keys(partial(read_sealing_key, self.sealing_key))
 
     def key_id(self, subject: str) -> str | None:
         keys = self.open_keys()
@@ -81,12 +93,15 @@ class Sources:
 
 
 def sources(state: Path | None, config: Path) -> Sources:
-    """A state directory that is named wins and needs no configuration: auditors work on copies."""
-    if state is not None:
-        return Sources(state, state / "keys" / "ledger.key", state / "keys" / "sealing.key", state / "checkpoints")
-    if not config.exists():
-        return sources(Path("state"), config)
+    """A state directory that is named wins and needs no configuration: auditors work on copies. `--store` wins over both for where the
+    ledger is."""
+    url: str | None = click.get_current_context().meta.get(STORE)
+    if state is not None or not config.exists():
+        folder = state if state is not None else Path("state")
+        keys = folder / "keys" / "ledger.key", folder / "keys" / "sealing.key"
+        return Sources(folder, *keys, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
     workspace = parse(read(config, os.environ), os.environ)
-    audit = workspace.config.audit
+    audit, folder = workspace.config.audit, workspace.path(workspace.config.state)
+    place = ledger_place(workspace) if url is None else place_at(url)
     keys = workspace.path(audit.key.file), workspace.path(audit.sealing_key.file)
-    return Sources(workspace.path(workspace.config.state), *keys, workspace.path(audit.checkpoint.directory))
+    return Sources(folder, *keys, workspace.path(audit.checkpoint.directory), place)

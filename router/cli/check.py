@@ -15,6 +15,7 @@ from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.registry import ADAPTERS
 from router.snapshot import Snapshot
+from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace, parse, read
 from router.yaml_source import read_yaml
 
@@ -41,7 +42,7 @@ def check(config: Path, as_json: bool) -> int:
 def checked(snapshot: Snapshot) -> Workspace:
     """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
     workspace = parse(snapshot, os.environ)
-    faults = [*_missing(workspace, snapshot)]
+    faults = [*_missing(workspace, snapshot), *_unusable_store(workspace, snapshot)]
     try:
         _check_thresholds(workspace)
         ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
@@ -80,6 +81,15 @@ def _missing(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
         if not workspace.path(path).is_file():
             where = document or Document(snapshot.config, None)
             yield str(where.fault(loc, f"The file '{path}' does not exist."))
+
+
+def _unusable_store(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
+    """What can be said of the ledger's store without asking it."""
+    try:
+        ledger_place(workspace)
+    except ConfigError as error:
+        document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
+        yield str((document or Document(snapshot.config, None)).fault(("audit", "store"), str(error)))
 
 
 def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:

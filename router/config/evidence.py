@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from router.config.blocks import FileReference
+from router.config.blocks import AdapterBlock, FileReference
 from router.config.identity import SecureUrl
-from router.settings import Bool, Count, Fraction, Span, Strict, Text
+from router.secret import Secret
+from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -31,11 +32,44 @@ class CheckpointConfig(Strict):
     )
 
 
+class SqliteStoreSettings(Strict):
+    """Ledger store adapter `sqlite`: files in `state`, for one node. It has no settings."""
+
+
+class PostgresStoreSettings(Strict):
+    """Ledger store adapter `postgres`: one ledger and the subjects' keys of several nodes. Needs `pip install 'lockgate[postgres]'`."""
+
+    url: Secret = Field(
+        description="URL of the ledger's database, `${NAME}` or `{file: PATH}`: `postgresql://USER@HOST/DATABASE`; of several hosts, with "
+        "commas between them and `target_session_attrs=read-write`. Another machine must prove who it is: `sslmode=verify-full`."
+    )
+    keys: Secret | None = Field(
+        default=None,
+        description="URL of the database of the subjects' keys. It should be another one: a backup of both together is readable to who has "
+        "the sealing key. Without this they are in the ledger's.",
+    )
+    schema_name: Name = Field(
+        default="lockgate", max_length=63, description="PostgreSQL schema of the tables; another ledger wants another."
+    )
+    patience: Span = Field(
+        default=5.0, description="How long a record waits for a server that went away before it is refused; a failover should fit in."
+    )
+    connect_within: Span = Field(default=3.0, description="Longest time to connect; less than two seconds are two.")
+    answer_within: Span = Field(
+        default=10.0, description="Longest time for one answer, a commit with its wait for standbys included; after that it is unsettled."
+    )
+
+
 class AuditConfig(Strict):
     """The append-only ledger of decisions."""
 
     origin: Annotated[Text, AfterValidator(ledger_name)] = Field(
         default="lockgate.example/ledger", description="Name of this ledger on its checkpoints; one ledger, one name."
+    )
+    store: AdapterBlock = Field(
+        default=AdapterBlock(adapter="sqlite"),
+        description="Where the ledger and the subjects' keys are: `sqlite`, in `state`, for one node; or `postgres`, for several, with "
+        "that adapter's settings.",
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
     key: FileReference = Field(

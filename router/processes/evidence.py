@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite_subject_keys import SqliteSubjectKeys
 from router.audit.checkpoint import NoteSigner
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
@@ -18,10 +17,10 @@ from router.audit.record import system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals
+from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.audit")
-LEDGER_FILE, KEYS_FILE = "ledger.sqlite", "keys.sqlite"
 REFUSALS_EVERY_S = 5.0
 
 
@@ -70,15 +69,16 @@ class Evidence:
 
 
 async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
-    """Raises AuditError, StateError: without evidence nothing starts."""
+    """Raises AuditError, ConfigError, StateError: without evidence nothing starts."""
+    place = ledger_place(workspace)
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = NoteSigner(audit.origin, ensure_signing_key(workspace.path(audit.key.file)))
     checkpoint = audit.checkpoint
     checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records)
-    ledger = AuditLedger(Journal(SqliteStore(state / LEDGER_FILE), checkpointing))
+    ledger = AuditLedger(Journal(place.store(signer.verifier), checkpointing))
     await ledger.open()
-    keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, ensure_sealing_key(workspace.path(audit.sealing_key.file))))
+    keys = SqliteSubjectKeys(place.keys(ensure_sealing_key(workspace.path(audit.sealing_key.file))))
     try:
         await keys.open()
     except BaseException:

@@ -15,11 +15,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
 from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
-from router.audit.reader import Stored
+from router.audit.reader import LedgerReader, Stored
 from router.control.services import AuditFilters, Check, ControlServices, Json, Page, Reviews
 from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.key_service import KeyService
@@ -27,10 +26,11 @@ from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
 from router.wiring.identity import API_KEYS_FILE
+from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
 T = TypeVar("T")
-LEDGER_FILE, INDEX_FILE = "ledger.sqlite", "index.sqlite"
+INDEX_FILE = "index.sqlite"
 
 
 class SystemRecords(Protocol):
@@ -45,15 +45,17 @@ class SubjectLookup(Protocol):
 
 
 class AuditQuestions:
-    """Implements the control API's audit port over the files, on one thread; every answer is itself recorded."""
+    """Implements the control API's audit port over the ledger and this node's index, on one thread; every answer is itself recorded."""
 
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
+        self._place = ledger_place(workspace)
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
         self._trail: Trail | None = None
-        self._open: list[SqliteReader | SqliteIndex] = []
+        self._reader: LedgerReader | None = None
+        self._index: SqliteIndex | None = None
 
     async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page:
         key_id = await self._subjects.find(filters.subject) if filters.subject is not None else None
@@ -99,18 +101,26 @@ class AuditQuestions:
 
     def _opened(self) -> Trail:
         if self._trail is None:
-            reader, index = SqliteReader(self._state / LEDGER_FILE, Stored), SqliteIndex(self._state / INDEX_FILE)
-            self._open = [reader, index]
-            self._trail = Trail(reader, index)
+            self._trail = Trail(self._ledger(), self._opened_index())
         return self._trail
 
+    def _ledger(self) -> LedgerReader:
+        if self._reader is None:
+            self._reader = self._place.reader(Stored)
+        return self._reader
+
+    def _opened_index(self) -> SqliteIndex:
+        if self._index is None:
+            self._index = SqliteIndex(self._state / INDEX_FILE)
+        return self._index
+
     def _latest(self) -> str | None:
-        self._opened()
-        return next(each.latest_checkpoint() for each in self._open if isinstance(each, SqliteReader))
+        return self._ledger().latest_checkpoint()
 
     def _close(self) -> None:
-        for each in self._open:
-            each.close()
+        for each in (self._reader, self._index):
+            if each is not None:
+                each.close()
 
 
 def _query(filters: AuditFilters, key_id: str | None) -> Query:

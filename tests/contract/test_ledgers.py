@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
+from adapters.postgres_connection import Server
+from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_subject_keys import PostgresKeys
 from adapters.sqlite_ledger import SqliteStore
 from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.checkpoint import NoteSigner
@@ -24,22 +29,40 @@ Ledger = AuditLedger | MemoryLedger
 Keys = SqliteSubjectKeys | MemorySubjectKeys
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+KINDS = ["sqlite", "memory", "postgres", *(["POSTGRES_URL"] if "POSTGRES_URL" in os.environ else [])]
+
+
+def server(request: pytest.FixtureRequest) -> Server:
+    """A schema of its own on the tests' server, or on the one that POSTGRES_URL names."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres").server()
+    return Server(os.environ["POSTGRES_URL"], f"lockgate_test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture(params=KINDS)
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
     signer = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
-    made: Ledger = (
-        MemoryLedger()
-        if request.param == "memory"
-        else AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(signer)))
-    )
+    made: Ledger
+    if request.param == "memory":
+        made = MemoryLedger()
+    elif request.param == "sqlite":
+        made = AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(signer)))
+    else:
+        made = AuditLedger(Journal(PostgresStore(server(request), signer.verifier), Checkpointing(signer)))
     await made.open()
     yield made
     await made.close()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=KINDS)
 async def keys(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Keys]:
-    made: Keys = MemorySubjectKeys() if request.param == "memory" else SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    made: Keys
+    if request.param == "memory":
+        made = MemorySubjectKeys()
+    elif request.param == "sqlite":
+        made = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    else:
+        made = SqliteSubjectKeys(PostgresKeys(server(request), bytes(32)))
     await made.open()
     yield made
     await made.close()
