@@ -36,6 +36,11 @@ class LedgerStore(NodeSource, Protocol):
     def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
         """One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
 
+    def write_pruning(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    ) -> None:
+        """As `write`; in the same transaction the sealed parts of the records `places` are removed, and nothing else of them."""
+
     def latest_checkpoint(self) -> str | None: ...
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None: ...
@@ -87,8 +92,9 @@ class Journal:
                 self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
         self._tree, self._fault = tree, None
 
-    def append(self, entries: Sequence[Entry]) -> int:
-        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`."""
+    def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
+        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
+        the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are."""
         if self._fault is not None:
             raise self._fault
         tree, nodes, first = self._tree.copy(), list[Node](), self._tree.size
@@ -97,7 +103,10 @@ class Journal:
         for hashed in hashes:
             tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
         try:
-            self._store.write(first, rows, hashes, nodes, tree.root())
+            if pruning:
+                self._store.write_pruning(first, rows, hashes, nodes, tree.root(), pruning)
+            else:
+                self._store.write(first, rows, hashes, nodes, tree.root())
         except AuditError as error:
             self._failed(error)
             raise

@@ -61,6 +61,52 @@ class Rejection(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
+Named = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Erasure(Body):
+    """`authority`: on whose word; `case`: where it is filed. Both may name people and are sealed under the key of who orders."""
+
+    subject: Named
+    authority: Named
+    reason: Annotated[str, Field(max_length=64, description="A slug such as gdpr_art_17")]
+    case: Annotated[str, Field(max_length=1024)] = ""
+
+
+class NewHold(Body):
+    on: Literal["subject", "decision", "intent"]
+    target: Named
+    case: Named
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Release(Body):
+    case: Named
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Receipt(BaseModel):
+    """What was done, as the ledger says it: the record, and its inclusion proof (leaf upwards) in a checkpoint signed for it."""
+
+    record: int
+    leaf: dict[str, Any]
+    checkpoint: str | None
+    inclusion: list[str]
+
+
+class Hold(BaseModel):
+    """`record` is the index of the record that added it; `target` a key's id, a decision's id or an intent's name."""
+
+    record: int
+    on: str
+    target: str
+    since: str
+
+
+class Holds(BaseModel):
+    holds: list[Hold]
+
+
 class NewKey(Body):
     name: str
     subject: str
