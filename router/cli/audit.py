@@ -15,6 +15,8 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.cli.audit_erase import erase
+from router.cli.audit_hold import hold
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -216,3 +218,7 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
             place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
         )
         return verify(plan)
+
+
+audit.add_command(erase)
+audit.add_command(hold)
