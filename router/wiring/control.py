@@ -142,7 +142,7 @@ def _cursor(cursor: str | None) -> int | None:
 
 
 def _row(found: Found) -> Json:
-    return {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+    return {"index": found.index, "sealed": found.sealed, "gone_by": found.gone_by, "leaf": found.leaf}
 
 
 def _proven(proven: Proven) -> Json:
