@@ -135,8 +135,9 @@ class Trail:
 
     def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
         if not stored.sealed:
-            said = "pruned" if self._standing.pruned(stored.index) is not None else "missing"
-            return said if "sealed" in leaf else "none", None
+            if "sealed" not in leaf:
+                return "none", None
+            return "missing" if self._standing.pruned(stored.index) is None else "pruned", None
         if stored.key_id in self._standing.erased:
             return "erased", None
         if self._keys is None:

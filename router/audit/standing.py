@@ -7,7 +7,7 @@
 | `erasure_repeated` | `key_id`, `erasure`: a key that came back with an old copy of the keys was destroyed again |
 | `hold_added` | one of `key_id`, `decision`, `intent` |
 | `hold_released` | `hold` (index of the record that added it) |
-| `pruned` | `class`, `keep`, `policy`, `before`, `from`, `until`, `ranges` ([first, end) pairs), `count` |
+| `pruned` | `class`, `keep`, `policy`, `from`, `until`, `ranges` ([first, end) pairs), `count` |
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ class Standing:
     def pruned(self, index: int) -> int | None:
         """The record which says that the personal part of this one was removed."""
         return next((each.record for each in self.prunings if each.covers(index)), None)
+
+    def considered(self, policy: str, name: str) -> int:
+        """Up to where a class was looked at already; from the beginning again once a hold was released or the classes were changed."""
+        since = (each.until for each in self.prunings if each.record > self.released and (each.policy, each.name) == (policy, name))
+        return max(since, default=0)
 
     def holding(self, **targets: str | None) -> Hold | None:
         """The first hold on one of these: `key_id`, `decision`, `intent`."""

@@ -26,6 +26,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_prune import prune
 from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
@@ -222,3 +223,4 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
 
 audit.add_command(erase)
 audit.add_command(hold)
+audit.add_command(prune)

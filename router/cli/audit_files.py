@@ -42,6 +42,9 @@ class Files:
     def holds(self) -> list[Json]:
         return self._with(lambda governance: governance.holds())
 
+    def prune(self, authority: str) -> Json:
+        return self._with(lambda governance: governance.prune(_who(authority, "")))
+
     def _with(self, order: Callable[[Governance], Awaitable[T]]) -> T:
         return asyncio.run(self._carried_out(order))
 

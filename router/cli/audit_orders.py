@@ -40,6 +40,8 @@ class Orders(Protocol):
 
     def holds(self) -> list[Json]: ...
 
+    def prune(self, authority: str) -> Json: ...
+
 
 def orders(config: Path, url: str | None, key: str | None) -> Orders:
     if key is not None:
@@ -61,3 +63,6 @@ class Running(ReviewClient):
 
     def holds(self) -> list[Json]:
         return list(self._call("GET", "/v1/audit/holds")["holds"])
+
+    def prune(self, authority: str) -> Json:
+        return self._call("POST", "/v1/audit/prunings", {"authority": authority})

@@ -6,7 +6,7 @@ from fastapi import Path
 
 from router.audit.erasing import Who
 from router.control.guarded import Caller, Services, guarded_router, needs
-from router.control.models import Erasure, Hold, Holds, NewHold, Receipt, Release
+from router.control.models import Erasure, Hold, Holds, NewHold, NewPruning, Pruned, Receipt, Release
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Governance
 from router.errors import RefusedError
@@ -40,6 +40,12 @@ async def hold(wanted: NewHold, services: Services, caller: Caller) -> Receipt:
 async def release(record: Record, wanted: Release, services: Services, caller: Caller) -> Receipt:
     """Ends a hold. Others on the same target stay."""
     return Receipt(**await _governance(services).release(record, Who(caller.id, wanted.authority, wanted.case)))
+
+
+@router.post("/v1/audit/prunings", **needs(Permission.AUDIT_PRUNE))
+async def prune(wanted: NewPruning, services: Services, caller: Caller) -> Pruned:
+    """Removes personal parts that are older than their class of `audit.retention` says and not on hold; a bounded number in one call."""
+    return Pruned(**await _governance(services).prune(Who(caller.id, wanted.authority)))
 
 
 def _governance(services: ControlServices) -> Governance:

@@ -107,6 +107,37 @@ class Holds(BaseModel):
     holds: list[Hold]
 
 
+class NewPruning(Body):
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class PrunedClass(BaseModel):
+    """`older_than` is the index before which records are old enough; `held` parts were left because of a hold."""
+
+    name: str
+    keep: str
+    older_than: int
+    parts: int
+    bytes: int
+    held: int
+
+
+class Jump(BaseModel):
+    """The clock jumped here by so many days, of which 31 are counted."""
+
+    record: int
+    days: int
+
+
+class Pruned(BaseModel):
+    """`records` say what was removed, under a signed checkpoint; `more` that there is more to remove."""
+
+    classes: list[PrunedClass]
+    records: list[int]
+    jumps: list[Jump]
+    more: bool
+
+
 class NewKey(Body):
     name: str
     subject: str

@@ -106,6 +106,9 @@ class Governance(Protocol):
 
     async def holds(self) -> Sequence[Json]: ...
 
+    async def prune(self, who: Who) -> Json:
+        """A bounded part of what is due; `more` says that there is more."""
+
 
 Record = Callable[[str, Json], Awaitable[None]]
 

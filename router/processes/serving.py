@@ -60,6 +60,7 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
+        pruning = asyncio.create_task(self.governance.keep_pruning())
         try:
             await started(running, serving)
             settle_memory()
@@ -69,6 +70,8 @@ class Serving:
             await _first(stopping, serving)
         finally:
             watching.cancel()
+            pruning.cancel()
+            await asyncio.gather(pruning, return_exceptions=True)
             running.stop()
             await serving
             await control.close()

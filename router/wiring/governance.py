@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -12,12 +13,18 @@ from adapters.sqlite_reader import SqliteReader
 from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
 from router.audit.facts import Facts, Receipt
 from router.audit.holding import Holding
+from router.audit.pruning import Pruning, Summary
 from router.audit.reader import Stored
+from router.audit.retention import DAY_NS, SECOND_NS, Retention, RetentionClass
 from router.audit.standing import Hold
+from router.config.retention import RetentionConfig
+from router.errors import AuditError, LockgateError
 from router.ports import Clock, Ids
+from router.settings import duration_text
 from router.wiring.control import INDEX_FILE, LEDGER_FILE
 from router.workspace import Workspace
 
+log = logging.getLogger("lockgate.audit")
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -68,6 +75,9 @@ class Governance:
         orders = Orders(evidence.ledger, evidence.keys, self._facts, clock, ids)
         self._erasing = Erasing(orders, elsewhere)
         self._holding = Holding(orders)
+        settings = workspace.config.audit.retention
+        self._every = None if settings is None else settings.every
+        self._pruning = None if settings is None else Pruning(orders, retention(settings))
 
     async def finish(self) -> list[int]:
         """What a crash or an old copy of the keys left half done; before anybody is served."""
@@ -85,8 +95,52 @@ class Governance:
     async def holds(self) -> list[Json]:
         return [hold_document(hold) for hold in await self._holding.all()]
 
+    async def prune(self, who: Who | None) -> Json:
+        """Removes a bounded number of parts; `more` says that there are others. Raises AuditError `audit_retention_missing`."""
+        if self._pruning is None:
+            raise AuditError("The configuration has no audit.retention: nothing is pruned.", "audit_retention_missing")
+        return summary_document(await self._pruning.prune(who))
+
+    async def keep_pruning(self) -> None:
+        """For as long as it runs; at once, and then as often as configured. What fails is tried again the next time."""
+        while self._every is not None:
+            try:
+                more = True
+                while more:
+                    more = (await self.prune(None))["more"]
+            except LockgateError as error:
+                log.error("pruning did not get through: %s", error)
+            except Exception:  # the schedule must go on
+                log.exception("pruning failed in a way that nobody foresaw")
+            await asyncio.sleep(self._every)
+
     async def close(self) -> None:
         await self._facts.close()
+
+
+def retention(settings: RetentionConfig) -> Retention:
+    return Retention(
+        tuple(
+            RetentionClass(each.name, int(each.keep * SECOND_NS), each.kind, each.intent, each.risk, each.effect)
+            for each in settings.classes
+        )
+    )
+
+
+def summary_document(summary: Summary) -> Json:
+    classes = [
+        {
+            "name": each.name,
+            "keep": duration_text(each.keep_ns / SECOND_NS),
+            "older_than": each.older_than,
+            "parts": each.parts,
+            "bytes": each.size,
+            "held": each.held,
+        }
+        for each in summary.classes
+    ]
+    jumps = [{"record": jump.record, "days": round(jump.ns / DAY_NS)} for jump in summary.jumps]
+    return {"classes": classes, "records": summary.records, "jumps": jumps, "more": summary.more}
 
 
 def receipt_document(receipt: Receipt) -> Json:
