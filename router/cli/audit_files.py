@@ -39,8 +39,8 @@ class Files:
     def release(self, record: int, authority: str, case: str) -> Json:
         return self._with(lambda governance: governance.release(record, _who(authority, case)))
 
-    def holds(self) -> list[Json]:
-        return self._with(lambda governance: governance.holds())
+    def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
+        return self._with(lambda governance: governance.holds(on, target))
 
     def prune(self, authority: str) -> Json:
         return self._with(lambda governance: governance.prune(_who(authority, "")))

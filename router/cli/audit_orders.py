@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
 
 import click
 
@@ -38,7 +39,7 @@ class Orders(Protocol):
 
     def release(self, record: int, authority: str, case: str) -> Json: ...
 
-    def holds(self) -> list[Json]: ...
+    def holds(self, on: str | None = None, target: str | None = None) -> list[Json]: ...
 
     def prune(self, authority: str) -> Json: ...
 
@@ -61,8 +62,9 @@ class Running(ReviewClient):
     def release(self, record: int, authority: str, case: str) -> Json:
         return self._call("POST", f"/v1/audit/holds/{record}/release", {"authority": authority, "case": case})
 
-    def holds(self) -> list[Json]:
-        return list(self._call("GET", "/v1/audit/holds")["holds"])
+    def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
+        wanted = "" if on is None or target is None else f"?{urlencode({'on': on, 'target': target})}"
+        return list(self._call("GET", f"/v1/audit/holds{wanted}")["holds"])
 
     def prune(self, authority: str) -> Json:
         return self._call("POST", "/v1/audit/prunings", {"authority": authority})

@@ -42,11 +42,12 @@ class RetentionConfig(Strict):
     @model_validator(mode="after")
     def _above_the_floor(self) -> Self:
         if self.floor < SIX_MONTHS_S:
-            raise ValueError("'floor' can be longer than six months (184d), not shorter")
+            raise ValueError("must have a 'floor' of six months (184d) or more")
         for each in self.classes:
             if each.keep < self.floor:
-                raise ValueError(f"class '{each.name}' keeps for {duration_text(each.keep)}, and the floor is {duration_text(self.floor)}")
+                kept, floor = duration_text(each.keep), duration_text(self.floor)
+                raise ValueError(f"keeps class '{each.name}' for {kept}, below the floor of {floor}")
         names = [each.name for each in self.classes]
         if len(set(names)) != len(names):
-            raise ValueError("two classes have the same name")
+            raise ValueError("has two classes of the same name")
         return self

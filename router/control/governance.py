@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path
+from fastapi import Path, Query
 
 from router.audit.erasing import Who
 from router.control.guarded import Caller, Services, guarded_router, needs
@@ -12,6 +12,7 @@ from router.control.services import ControlServices, Governance
 from router.errors import RefusedError
 
 router = guarded_router()
+Target = Annotated[Literal["subject", "decision", "intent"] | None, Query(description="What `target` names")]
 Record = Annotated[int, Path(ge=0, description="Index of the record that added the hold")]
 
 
@@ -24,9 +25,11 @@ async def erase(wanted: Erasure, services: Services, caller: Caller) -> Receipt:
 
 
 @router.get("/v1/audit/holds", **needs(Permission.AUDIT_READ))
-async def holds(services: Services) -> Holds:
-    """The legal holds that are in force, oldest first."""
-    return Holds(holds=[Hold(**each) for each in await _governance(services).holds()])
+async def holds(services: Services, on: Target = None, target: Annotated[str | None, Query(max_length=1024)] = None) -> Holds:
+    """The legal holds that are in force, oldest first; with `on` and `target` those on this very target."""
+    if (on is None) is not (target is None):
+        raise RefusedError("Give both 'on' and 'target', or neither.", "request_invalid", 422)
+    return Holds(holds=[Hold(**each) for each in await _governance(services).holds(on, target)])
 
 
 @router.post("/v1/audit/holds", status_code=201, **needs(Permission.AUDIT_HOLD))

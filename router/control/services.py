@@ -104,7 +104,8 @@ class Governance(Protocol):
 
     async def release(self, record: int, who: Who) -> Json: ...
 
-    async def holds(self) -> Sequence[Json]: ...
+    async def holds(self, on: str | None, target: str | None) -> Sequence[Json]:
+        """All, or those on this very target."""
 
     async def prune(self, who: Who) -> Json:
         """A bounded part of what is due; `more` says that there is more."""

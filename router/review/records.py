@@ -8,7 +8,7 @@ from router.decision import Outcome, Result
 from router.ports import Change, Entry, Held, Review
 from router.review.state import APPROVALS, Event, Reviewer, approvers, move, quorum
 
-ENDINGS = {Event.REJECTED: "review_rejected"}
+ENDINGS = {Event.REJECTED: "review_rejected", Event.EXPIRED: "review_expired"}
 Key = tuple[str, bytes]
 
 
@@ -37,7 +37,7 @@ def judged(review: Review, event: Event, at_ns: int, reviewer: Reviewer, key: by
     return _change(review, event, at_ns, entry)
 
 
-def expired(review: Review, at_ns: int, reason: str = "review_expired") -> Change:
+def expired(review: Review, at_ns: int, reason: str = ENDINGS[Event.EXPIRED]) -> Change:
     entry = review_entry(review.held.decision_id, Event.EXPIRED, at_ns, {"route": review.held.route, "reason": reason})
     return _change(review, Event.EXPIRED, at_ns, entry, reason)
 

@@ -92,8 +92,9 @@ class Governance:
     async def release(self, record: int, who: Who) -> Json:
         return receipt_document(await self._holding.release(record, who))
 
-    async def holds(self) -> list[Json]:
-        return [hold_document(hold) for hold in await self._holding.all()]
+    async def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
+        found = await (self._holding.all() if on is None or target is None else self._holding.on(on, target))
+        return [hold_document(hold) for hold in found]
 
     async def prune(self, who: Who | None) -> Json:
         """Removes a bounded number of parts; `more` says that there are others. Raises AuditError `audit_retention_missing`."""

@@ -271,6 +271,10 @@ def _full(code: str, *_: Any) -> None:
     raise AuditError("injected", code)
 
 
+def holds_bytes(folder: Path, needle: bytes) -> bool:
+    return any(needle in file.read_bytes() for file in folder.glob("ledger.sqlite*"))
+
+
 async def test_removed_bytes_are_not_in_the_file(tmp_path: Path) -> None:
     """Pages that become free are zeroed, and used again."""
     async with running(tmp_path, late(365)) as place:
@@ -280,7 +284,7 @@ async def test_removed_bytes_are_not_in_the_file(tmp_path: Path) -> None:
         await pruned(place)
     async with running(tmp_path, late(365)):  # a start empties the write-ahead log
         pass
-    assert not any(needle in file.read_bytes() for file in tmp_path.glob("ledger.sqlite*"))
+    assert not holds_bytes(tmp_path, needle)
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
         (free,), (pages,) = file.execute("PRAGMA freelist_count").fetchone(), file.execute("PRAGMA page_count").fetchone()
     assert free > pages / 10
