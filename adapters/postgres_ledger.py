@@ -40,6 +40,7 @@ _RECORDS = (
 )
 _HASHES = "INSERT INTO leaf_hashes SELECT %b::bigint + n - 1, hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS batch(hash, n)"
 _NODES = "INSERT INTO nodes SELECT * FROM unnest(%b::smallint[], %b::bigint[], %b::bytea[])"
+_PRUNE = "UPDATE records SET sealed = ''::bytea WHERE idx = ANY(%b::bigint[])"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 Row = tuple[bytes, bytes, str]
@@ -91,10 +92,17 @@ class PostgresStore:
             self._roll_back()
 
     def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
+        self.write_pruning(first, rows, hashes, nodes, root, ())
+
+    def write_pruning(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    ) -> None:
         connection, batch = self._in_turn(), secrets.token_bytes(16)
         connection.warned = ""
         try:
             with connection.pipeline():
+                if places:
+                    connection.execute(_PRUNE, (list(places),))
                 if rows:
                     self._insert(connection, first, rows, hashes, nodes)
                     connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))

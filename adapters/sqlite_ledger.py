@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
@@ -27,9 +27,11 @@ PRAGMAS = (
     "PRAGMA page_size=4096",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
     "PRAGMA wal_autocheckpoint=2048",
     "PRAGMA cache_size=-16384",
 )
+Run = Callable[..., Any]
 _CHUNKS = (256, 64, 16, 4, 1)
 _RECORDS = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
 _HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
@@ -72,13 +74,21 @@ class SqliteStore:
         root: bytes,
     ) -> None:
         with self._transaction() as run:
-            for start, count in _chunked(len(rows)):
-                places = range(start, start + count)
-                run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
-                run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
-            for node in nodes:
-                run("INSERT INTO nodes VALUES (?,?,?)", node)
-            run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+            _insert(run, first, rows, hashes, nodes, root)
+
+    def write_pruning(
+        self,
+        first: int,
+        rows: Sequence[tuple[bytes, bytes, str]],
+        hashes: Sequence[bytes],
+        nodes: Sequence[tuple[int, int, bytes]],
+        root: bytes,
+        places: Sequence[int],
+    ) -> None:
+        with self._transaction() as run:
+            for start, count in _chunked(len(places)):
+                _prune(run, places[start : start + count])
+            _insert(run, first, rows, hashes, nodes, root)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self._open, level, start, end)
@@ -141,6 +151,31 @@ class SqliteStore:
         if size != last:
             raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
         return size, root
+
+
+def _insert(
+    run: Run,
+    first: int,
+    rows: Sequence[tuple[bytes, bytes, str]],
+    hashes: Sequence[bytes],
+    nodes: Sequence[tuple[int, int, bytes]],
+    root: bytes,
+) -> None:
+    for start, count in _chunked(len(rows)):
+        places = range(start, start + count)
+        run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
+        run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
+    for node in nodes:
+        run("INSERT INTO nodes VALUES (?,?,?)", node)
+    run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+
+
+def _prune(run: Run, places: Sequence[int]) -> None:
+    """Rows are taken out and put back: where they are only made smaller, SQLite leaves their pages half empty for ever."""
+    marks = ",".join("?" * len(places))
+    kept = run(f"SELECT idx, leaf, key_id FROM records WHERE idx IN ({marks}) ORDER BY idx", places)  # noqa: S608 - marks only
+    run(f"DELETE FROM records WHERE idx IN ({marks})", places)  # noqa: S608 - marks only
+    run(_RECORDS[len(kept)], [*chain.from_iterable((idx, leaf, b"", key_id) for idx, leaf, key_id in kept)])
 
 
 def last_commit(connection: Connection) -> tuple[int, bytes]:

@@ -54,6 +54,11 @@ class LedgerStore(NodeSource, Protocol):
     def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
         """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
 
+    def write_pruning(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    ) -> None:
+        """As `write`; in the same transaction the sealed parts of the records `places` are removed, and nothing else of them."""
+
     def latest_checkpoint(self) -> str | None: ...
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None: ...
@@ -106,14 +111,15 @@ class Journal:
                 self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
         self._tree, self._fault = tree, None
 
-    def append(self, entries: Sequence[Entry]) -> int:
-        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`."""
+    def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
+        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
+        the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are."""
         if self._fault is not None:
             raise self._fault
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
         hashes = [leaf_hash(entry.leaf) for entry in entries]
         try:
-            return self._written(rows, hashes)
+            return self._written(rows, hashes, pruning)
         except AuditError as error:
             self._failed(error)
             raise
@@ -121,10 +127,10 @@ class Journal:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
 
-    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> int:
+    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int:
         for _ in range(ATTEMPTS):
             try:
-                first = self._attempt(rows, hashes)
+                first = self._attempt(rows, hashes, pruning)
             except AuditError as error:
                 if error.code != WRITE_AGAIN:
                     raise
@@ -133,7 +139,7 @@ class Journal:
                 return first
         raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
 
-    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> int | None:
+    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int | None:
         """None when this node was so far behind that it gave up its turn to read on."""
         with self._store.turn() as head:
             if head is None or head[0] - self._tree.size <= FAR:
@@ -141,7 +147,10 @@ class Journal:
                 first = tree.size
                 for hashed in hashes:
                     tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
-                self._store.write(first, rows, hashes, nodes, tree.root())
+                if pruning:
+                    self._store.write_pruning(first, rows, hashes, nodes, tree.root(), pruning)
+                else:
+                    self._store.write(first, rows, hashes, nodes, tree.root())
                 self._tree = tree
                 return first
         self._tree = self._following(head)

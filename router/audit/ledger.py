@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from router.audit.journal import PASSING, Journal, check_entry
 from router.errors import AuditError
@@ -14,9 +15,39 @@ from router.ports import Entry
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[int]"]
 _Job = tuple[Sequence[Entry], _Waiter]
+T = TypeVar("T")
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 8 * 2**20
+
+
+class _Call:
+    """Work for the writer's thread between two commits."""
+
+    def __init__(self, work: Callable[[Journal], Any]) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self._loop.create_future()
+
+    def run(self, journal: Journal) -> None:
+        try:
+            self.answer(self._work(journal))
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is; the writer goes on
+            self.answer(error)
+
+    def answer(self, result: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, result)
+
+    def _resolve(self, result: object) -> None:
+        if self.future.done():
+            return
+        if isinstance(result, AuditError):
+            self.future.set_exception(_fresh(result))
+        elif isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
 
 
 class AuditLedger:
@@ -25,7 +56,8 @@ class AuditLedger:
     def __init__(self, journal: Journal, waiting: int = 8192) -> None:
         self._journal = journal
         self._limit = waiting
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | _Call | None] = SimpleQueue()
+        self._calls: list[_Call] = []
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._waiting = 0
@@ -48,6 +80,14 @@ class AuditLedger:
             return []
         first = await self._submit(entries)
         return list(range(first, first + len(entries)))
+
+    async def call(self, work: Callable[[Journal], T]) -> T:
+        """On the writer's thread, after everything that was submitted before; records wait for as long as it takes."""
+        self._usable(0)
+        call = _Call(work)
+        self._jobs.put(call)
+        result: T = await call.future
+        return result
 
     async def ping(self) -> None:
         """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away."""
@@ -104,6 +144,9 @@ class AuditLedger:
                 jobs, running = self._take()
                 if jobs:
                     self._commit(jobs)
+                calls, self._calls = self._calls, []
+                for call in calls:
+                    call.run(self._journal)
                 if self._journal.until_checkpoint() == 0.0:
                     self._journal.sign_checkpoint()
             self._journal.close()
@@ -116,9 +159,11 @@ class AuditLedger:
         """The writer is gone by a fault of its own; whoever waits for it must not wait for ever."""
         with suppress(Empty):
             while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    _answer([job], AuditError("The audit ledger's writer has stopped.", "audit_unavailable"))
+                job, stopped = self._jobs.get_nowait(), AuditError("The audit ledger's writer has stopped.", "audit_unavailable")
+                if isinstance(job, _Call):
+                    job.answer(stopped)
+                elif job is not None:
+                    _answer([job], stopped)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that waits, up to a bound; waits for the first until a checkpoint is due. False once the ledger closes."""
@@ -127,6 +172,9 @@ class AuditLedger:
         try:
             job = self._jobs.get(timeout=self._journal.until_checkpoint())
             while job is not None:
+                if isinstance(job, _Call):
+                    self._calls.append(job)
+                    return jobs, True
                 jobs.append(job)
                 records += len(job[0])
                 size += sum(len(entry.leaf) + len(entry.sealed) for entry in job[0])

@@ -2,7 +2,9 @@
 
 1. Every record: in place, canonical, of a known schema, as its stored leaf hash says, its sealed part as its leaf says (`chunk`).
 2. The tree over what the records really are: held against the last commit, every checkpoint in the file and the one from outside.
-3. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+3. What is missing must be said to be: a personal part by a record that it was pruned, a key by one that it was erased, each of them
+   under a signed checkpoint; and what is said to be gone must be (`accounting`).
+4. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
+from router.audit.accounting import Account
 from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
@@ -30,7 +33,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts."""
+    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
+    parts."""
 
     origin: str
     size: int
@@ -40,6 +44,7 @@ class Report:
     outside: int | None = None
     opened: int = 0
     erased: int = 0
+    pruned: int = 0
     unproven: list[str] = field(default_factory=list)
 
     @property
@@ -82,12 +87,14 @@ def verify(plan: Plan) -> Report:
         report = Report(reader.origin(), size)
         outside = _outside(plan)
         claims = _claims(report, notes, plan.verifier)
-        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))})
+        account = Account()
+        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
         _check_claims(report, roots, claims)
         if outside is not None:
             _check_outside(report, roots, outside)
+        _check_account(plan, report, account)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
         return report
@@ -112,13 +119,14 @@ def _claims(report: Report, notes: Iterable[str], verifier: str | None) -> list[
     return claims
 
 
-def _check_records(plan: Plan, report: Report, sizes: set[int]) -> dict[int, bytes]:
+def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account) -> dict[int, bytes]:
     """Checks every record and returns the roots of the recomputed tree at the given sizes, as far as records go without a hole."""
     tree, roots, whole = CompactRange(), dict[int, bytes](), True
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
         report.opened += chunk.opened
         report.erased += chunk.erased
+        account.add(chunk)
         if whole:
             _grow(tree, chunk.hashes, sizes, roots)
             whole = not any(fault.kind in ("record_missing", "file_damaged") for fault in chunk.faults)
@@ -144,6 +152,18 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         readers, keys = [plan.open_reader] * len(spans), [plan.open_keys] * len(spans)
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
+
+
+def _check_account(plan: Plan, report: Report, account: Account) -> None:
+    signed = max([*report.held_against, report.outside or 0], default=0)
+    report.faults.extend(account.faults(signed, report.size))
+    report.pruned = account.pruned
+    if plan.open_keys is not None:
+        keys = plan.open_keys()
+        try:
+            report.faults.extend(account.key_faults(signed, keys.key))
+        finally:
+            keys.close()
 
 
 def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:

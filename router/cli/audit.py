@@ -15,6 +15,8 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.cli.audit_erase import erase
+from router.cli.audit_hold import hold
 from router.cli.audit_migrate import migrate
 from router.cli.audit_output import (
     found_document,
@@ -25,6 +27,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_prune import prune
 from router.cli.audit_recover import recover_command
 from router.cli.audit_sources import Sources, sources, store_option
 from router.cli.common import config_option, console, json_option
@@ -235,3 +238,6 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
 
 audit.add_command(recover_command)
 audit.add_command(migrate)
+audit.add_command(erase)
+audit.add_command(hold)
+audit.add_command(prune)

@@ -23,7 +23,7 @@ def json_line(value: Any) -> str:
 
 
 def found_document(found: Found) -> dict[str, Any]:
-    document = {"index": found.index, "leaf": found.leaf, "index_columns": found.columns, "sealed": found.sealed}
+    document = {"index": found.index, "leaf": found.leaf, "index_columns": found.columns, "sealed": found.sealed, "gone_by": found.gone_by}
     return document if found.personal is None else {**document, "personal": found.personal}
 
 
@@ -45,6 +45,7 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "outside_checkpoint": report.outside,
         "opened": report.opened,
         "erased": report.erased,
+        "pruned": report.pruned,
         "not_proven": report.unproven,
         "public_key": verifier,
     }
@@ -81,7 +82,12 @@ def _cells(found: Found) -> list[str]:
 
 
 def _subject(found: Found) -> str:
-    return found.personal.get("subject", "") if found.personal is not None else {"none": ""}.get(found.sealed, found.sealed)
+    return found.personal.get("subject", "") if found.personal is not None else {"none": ""}.get(found.sealed, sealed_text(found))
+
+
+def sealed_text(found: Found) -> str:
+    """`erased by record 71`"""
+    return found.sealed if found.gone_by is None else f"{found.sealed} by record {found.gone_by}"
 
 
 def _reasons(leaf: dict[str, Any]) -> list[str]:
@@ -107,7 +113,7 @@ def _print_record(console: Console, proven: Proven) -> None:
     for name, value in (found.personal or {}).items():
         table.add_row(f"  {name} (personal)", escape(value))
     console.print(table)
-    console.print(f"  personal part: {found.sealed}   {_proof(proven)}\n")
+    console.print(f"  personal part: {sealed_text(found)}   {_proof(proven)}\n")
 
 
 def _proof(proven: Proven) -> str:
@@ -141,6 +147,8 @@ def print_report(console: Console, report: Report, verifier: str | None) -> None
     console.print(f"  held against {len(report.held_against)} checkpoints in the ledger{_outside(report)}")
     if report.opened or report.erased:
         console.print(f"  {report.opened} personal parts opened and compared with their commitments, {report.erased} erased")
+    if report.pruned:
+        console.print(f"  {report.pruned} personal parts pruned, as signed records say")
     for sentence in report.unproven:
         console.print(f"  [yellow]not proven[/yellow]  {escape(sentence)}")
     if verifier is not None:

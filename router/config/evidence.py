@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from router.config.blocks import AdapterBlock, FileReference
 from router.config.identity import SecureUrl
+from router.config.retention import RetentionConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
 
@@ -80,6 +81,9 @@ class AuditConfig(Strict):
         default=FileReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
+    )
+    retention: RetentionConfig | None = Field(
+        default=None, description="How long personal parts are kept, by class; without this until a subject is erased."
     )
 
 

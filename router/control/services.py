@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from router.audit.erasing import Who
 from router.decision import Subject
 from router.identity.key_service import KeyService
 
@@ -92,6 +93,24 @@ class Status(Protocol):
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 
 
+class Governance(Protocol):
+    """Erasure and legal holds. Each answer is the record that says what was done (`record`, `leaf`) under a checkpoint that was signed for
+    it at once (`checkpoint`, `inclusion`). Raises AuditError, ReviewError."""
+
+    async def erase(self, subject: str, reason: str, who: Who) -> Json: ...
+
+    async def hold(self, on: str, target: str, who: Who) -> Json:
+        """`on` is `subject`, `decision` or `intent`."""
+
+    async def release(self, record: int, who: Who) -> Json: ...
+
+    async def holds(self, on: str | None, target: str | None) -> Sequence[Json]:
+        """All, or those on this very target."""
+
+    async def prune(self, who: Who) -> Json:
+        """A bounded part of what is due; `more` says that there is more."""
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -110,3 +129,4 @@ class ControlServices:
     status: Status
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
     record: Record = _unrecorded
+    governance: Governance | None = None

@@ -24,6 +24,7 @@ from router.settings import Address
 from router.system import settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
+from router.wiring.governance import Governance
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
@@ -39,6 +40,7 @@ class Serving:
     workspace: Workspace
     evidence: Evidence
     reviews: Reviews
+    governance: Governance
     supervisor: Supervisor
     progress: Progress
     clock: Clock
@@ -54,10 +56,11 @@ class Serving:
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
         status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, reviews.api, status, self.clock)
+        control = make_control(workspace, audit, reviews.api, status, self.clock, self.governance)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
+        pruning = asyncio.create_task(self.governance.keep_pruning())
         try:
             await started(running, serving)
             settle_memory()
@@ -67,6 +70,8 @@ class Serving:
             await _first(stopping, serving)
         finally:
             watching.cancel()
+            pruning.cancel()
+            await asyncio.gather(pruning, return_exceptions=True)
             running.stop()
             await serving
             await control.close()

@@ -19,7 +19,7 @@ from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import LedgerReader, Stored
-from router.control.services import AuditFilters, Check, ControlServices, Json, Page, Reviews
+from router.control.services import AuditFilters, Check, ControlServices, Governance, Json, Page, Reviews
 from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -152,7 +152,7 @@ def _cursor(cursor: str | None) -> int | None:
 
 
 def _row(found: Found) -> Json:
-    return {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+    return {"index": found.index, "sealed": found.sealed, "gone_by": found.gone_by, "leaf": found.leaf}
 
 
 def _proven(proven: Proven) -> Json:
@@ -258,12 +258,15 @@ class Control:
         self.keys.close()
 
 
-def make_control(workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock) -> Control:
+def make_control(
+    workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock, governance: Governance
+) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record), _tls(workspace), audit, keys)
+    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, governance)
+    return Control(services, _tls(workspace), audit, keys)
 
 
 def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
