@@ -12,12 +12,12 @@ from pathlib import Path
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reader import SqliteReader
 from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteSigner
 from router.audit.chunk import OpenReader
-from router.audit.keys import read_sealing_key, read_signing_key
 from router.audit.query import Trail
 from router.audit.reader import Stored
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
+from router.wiring.ledger_keys import open_sealing_key, verifier_of
 from router.workspace import parse, read
 
 LEDGER_FILE, INDEX_FILE, KEYS_FILE = "ledger.sqlite", "index.sqlite", "keys.sqlite"
@@ -25,9 +25,12 @@ LEDGER_FILE, INDEX_FILE, KEYS_FILE = "ledger.sqlite", "index.sqlite", "keys.sqli
 
 @dataclass(frozen=True, slots=True)
 class Sources:
+    """The keys' paths are relative to `root`."""
+
     state: Path
-    signing_key: Path
-    sealing_key: Path
+    signing_key: SigningKeyReference
+    sealing_key: SealingKeyReference
+    root: Path = Path()
 
     @property
     def open_reader(self) -> OpenReader:
@@ -38,7 +41,7 @@ class Sources:
         file = self.state / KEYS_FILE
         if not os.path.isfile(file):
             raise AuditError(f"There are no subject keys at {file}.", "audit_keys_missing")
-        keys = KeyFile(file, read_sealing_key(self.sealing_key))
+        keys = KeyFile(file, open_sealing_key(self.sealing_key, self.root, create=False))
         keys.open()
         return keys
 
@@ -51,11 +54,9 @@ class Sources:
 
     def verifier(self) -> str | None:
         """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
-        if not os.path.isfile(self.signing_key):  # False also for what may not be looked at
-            return None
         reader = self.open_reader()
         try:
-            return NoteSigner(reader.origin(), read_signing_key(self.signing_key)).verifier
+            return verifier_of(self.signing_key, self.root, reader.origin())
         finally:
             reader.close()
 
@@ -75,9 +76,10 @@ class Sources:
 def sources(state: Path | None, config: Path) -> Sources:
     """A state directory that is named wins and needs no configuration: auditors work on copies."""
     if state is not None:
-        return Sources(state, state / "keys" / "ledger.key", state / "keys" / "sealing.key")
+        keys = state / "keys"
+        return Sources(state, SigningKeyReference(file=str(keys / "ledger.key")), SealingKeyReference(file=str(keys / "sealing.key")))
     if not config.exists():
         return sources(Path("state"), config)
     workspace = parse(read(config, os.environ), os.environ)
     audit = workspace.config.audit
-    return Sources(workspace.path(workspace.config.state), workspace.path(audit.key.file), workspace.path(audit.sealing_key.file))
+    return Sources(workspace.path(workspace.config.state), audit.key, audit.sealing_key, workspace.root)

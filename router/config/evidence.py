@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from router.config.blocks import FileReference
 from router.config.identity import SecureUrl
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
@@ -38,12 +38,18 @@ class AuditConfig(Strict):
         default="lockgate.example/ledger", description="Name of this ledger on its checkpoints; one ledger, one name."
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
-    key: FileReference = Field(
-        default=FileReference(file="state/keys/ledger.key"),
-        description="Ed25519 key that signs checkpoints, made where there is none; without this, `keys/ledger.key` in `state`.",
+    key: SigningKeyReference = Field(
+        default=SigningKeyReference(file="state/keys/ledger.key"),
+        description="Ed25519 key that signs checkpoints: `file` (made where there is none), `env` (PEM, or base64 of the seed) or `vault`; "
+        "without this, `keys/ledger.key` in `state`.",
     )
-    sealing_key: FileReference = Field(
-        default=FileReference(file="state/keys/sealing.key"),
+    previous_key: SigningKeyReference | None = Field(
+        default=None,
+        description="The key that signed until now, when `key` is another one: at the next start it hands the ledger over to `key`, once. "
+        "It is not looked at again and may then be destroyed.",
+    )
+    sealing_key: SealingKeyReference = Field(
+        default=SealingKeyReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
     )
