@@ -15,6 +15,7 @@ from router.audit.canonical import canonical, has_unusual_numbers, is_plain
 from router.audit.reader import KeyLookup, Keys, LedgerReader, Stored
 from router.audit.record import SCHEMAS
 from router.audit.sealing import commit, sealed_digest, unseal
+from router.audit.succession import Rotation, rotation
 from router.errors import AuditError
 
 OpenReader = Callable[[], LedgerReader]
@@ -40,6 +41,7 @@ class Chunk:
     faults: list[Fault] = field(default_factory=list)
     opened: int = 0
     erased: int = 0
+    rotations: list[Rotation] = field(default_factory=list)
 
 
 def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
@@ -85,7 +87,10 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
     leaf, complaint = _leaf(stored.leaf)
     if complaint:
         chunk.faults.append(Fault(stored.index, "leaf_malformed", f"Record {stored.index} {complaint}."))
-    elif (digest := leaf.get("sealed")) is not None or stored.sealed:
+        return
+    if (found := rotation(stored.index, leaf)) is not None:
+        chunk.rotations.append(found)
+    if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
 
 

@@ -89,7 +89,10 @@ class Journal:
         for note in notes:
             self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
         if notes:
-            self._plan.signer.continues(max(notes, key=lambda note: note_checkpoint(note).size))
+            last = max(notes, key=lambda note: note_checkpoint(note).size)
+            self._plan.signer.continues(last)
+            if published is None or note_checkpoint(published).size < note_checkpoint(last).size:  # a crash came between
+                self._publish(note_checkpoint(last), last)
         self._tree, self._fault = tree, None
 
     def append(self, entries: Sequence[Entry]) -> int:
@@ -136,17 +139,20 @@ class Journal:
             _LOG.error("audit checkpoint not stored: %s", error)
             return False
         self._signed = checkpoint.size
-        if self._plan.directory is not None:
-            try:
-                publish(self._plan.directory, checkpoint, note)
-            except OSError as error:
-                _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+        self._publish(checkpoint, note)
         return True
 
     def close(self) -> None:
         while self.until_checkpoint() is not None and self.sign_checkpoint(wait=True):
             continue  # it may have been under way for fewer records
         self._store.close()
+
+    def _publish(self, checkpoint: Checkpoint, note: str) -> None:
+        if self._plan.directory is not None:
+            try:
+                publish(self._plan.directory, checkpoint, note)
+            except OSError as error:
+                _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.size > size:

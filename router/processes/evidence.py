@@ -10,14 +10,14 @@ from typing import Any
 
 from adapters.sqlite_ledger import SqliteStore
 from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
-from router.audit.journal import Checkpointing, Journal
+from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
 from router.audit.record import system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals
-from router.wiring.ledger_keys import open_sealing_key, open_signing_key
+from router.wiring.ledger_keys import open_sealing_key
+from router.wiring.ledger_rotation import checkpointing, ledger_signer, taken_over
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.audit")
@@ -73,10 +73,11 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     """Raises AuditError, StateError: without evidence nothing starts."""
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signer = NoteSigner(audit.origin, await asyncio.to_thread(open_signing_key, audit.key, workspace.root, create=True))
-    checkpoint = audit.checkpoint
-    checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records)
-    ledger = AuditLedger(Journal(SqliteStore(state / LEDGER_FILE), checkpointing))
+    signer, store = await asyncio.to_thread(ledger_signer, workspace), SqliteStore(state / LEDGER_FILE)
+    handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
+    if handed is not None:
+        log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1, signer.verifier)
+    ledger = AuditLedger(Journal(store, checkpointing(workspace, signer)))
     await ledger.open()
     keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, open_sealing_key(audit.sealing_key, workspace.root, create=True)))
     try:
