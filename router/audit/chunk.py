@@ -18,6 +18,7 @@ from router.audit.reader import KeyLookup, Keys, LedgerReader, Stored
 from router.audit.record import SCHEMAS, SYSTEM
 from router.audit.sealing import commit, sealed_digest, unseal
 from router.audit.standing import EVENTS
+from router.audit.succession import Rotation, rotation
 from router.errors import AuditError
 
 OpenReader = Callable[[], LedgerReader]
@@ -48,6 +49,7 @@ class Chunk:
     absent: array[int] = field(default_factory=lambda: array("Q"))
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
 
 
 def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
@@ -98,6 +100,8 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
         return
     if leaf.get("event") in EVENTS and leaf.get("schema") == SYSTEM:
         chunk.orders.append((stored.index, leaf))
+    if (found := rotation(stored.index, leaf)) is not None:
+        chunk.rotations.append(found)
     if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
 

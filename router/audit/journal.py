@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from router.audit.canonical import MAX_LEAF_BYTES
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
+from router.audit.checkpoint import Checkpoint, latest_published, note_checkpoint, publish
 from router.audit.merkle import CompactRange, leaf_hash
 from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
+from router.audit.signing import Signer, Signing
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -70,7 +71,7 @@ class LedgerStore(NodeSource, Protocol):
 class Checkpointing:
     """A checkpoint is signed when `records` came since the last one, or one came and `every` seconds passed, and on close."""
 
-    signer: NoteSigner
+    signer: Signer
     directory: Path | None = None
     every: float = 60.0
     records: int = 1000
@@ -80,6 +81,7 @@ class Journal:
     def __init__(self, store: LedgerStore, checkpointing: Checkpointing) -> None:
         self._store = store
         self._plan = checkpointing
+        self._signing = Signing(checkpointing.signer)
         self._tree = CompactRange()
         self._signed = 0
         self._signed_at = time.monotonic()
@@ -106,9 +108,15 @@ class Journal:
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        for note in (self._store.latest_checkpoint(), latest_published(self._plan.directory) if self._plan.directory else None):
-            if note is not None:
-                self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
+        published = latest_published(self._plan.directory) if self._plan.directory else None
+        notes = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
+        for note in notes:
+            self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
+        if notes:
+            last = max(notes, key=lambda note: note_checkpoint(note).size)
+            self._plan.signer.continues(last)
+            if published is None or note_checkpoint(published).size < note_checkpoint(last).size:  # a crash came between
+                self._publish(note_checkpoint(last), last)
         self._tree, self._fault = tree, None
 
     def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
@@ -182,13 +190,16 @@ class Journal:
             return None
         now = time.monotonic()
         due = now if unsigned >= self._plan.records else self._signed_at + self._plan.every
-        return max(0.0, due - now, self._unsignable_until - now)
+        return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
-    def sign_checkpoint(self) -> None:
-        """Only ever over committed records: a crash before this one loses a checkpoint, never the other way round. A directory that
-        cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost one."""
-        checkpoint = Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root())
-        note = self._plan.signer.sign(checkpoint.text())
+    def sign_checkpoint(self, *, wait: bool = False) -> bool:
+        """Whether one was stored. Only ever over committed records: a crash before this one loses a checkpoint, never the other way round.
+        A directory that cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost
+        one. A signature that has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        signed = self._signing.note(Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root()), wait=wait)
+        if signed is None:
+            return False
+        checkpoint, note = signed
         self._signed_at = time.monotonic()
         try:
             self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
@@ -196,18 +207,22 @@ class Journal:
             self._failed(error)
             self._unsignable_until = self._signed_at + RETRY_S
             _LOG.error("audit checkpoint not stored: %s", error)
-            return
+            return False
         self._signed = checkpoint.size
+        self._publish(checkpoint, note)
+        return True
+
+    def close(self) -> None:
+        while self.until_checkpoint() is not None and self.sign_checkpoint(wait=True):
+            continue  # it may have been under way for fewer records
+        self._store.close()
+
+    def _publish(self, checkpoint: Checkpoint, note: str) -> None:
         if self._plan.directory is not None:
             try:
                 publish(self._plan.directory, checkpoint, note)
             except OSError as error:
                 _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
-
-    def close(self) -> None:
-        if self.until_checkpoint() is not None:
-            self.sign_checkpoint()
-        self._store.close()
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.size > size:

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from router.audit.accounting import Account
-from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
+from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
+from router.audit.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 @dataclass(slots=True)
 class Report:
     """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
-    parts."""
+    parts; `terms` are the keys in the order in which they were in force, none where there was only one."""
 
     origin: str
     size: int
@@ -46,6 +47,8 @@ class Report:
     erased: int = 0
     pruned: int = 0
     unproven: list[str] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -63,8 +66,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too. `beside` is the
-    newest note in the directory of checkpoints: worth no more than those in the file, but it does not come back with a backup of it."""
+    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too; `more_keys` are
+    others of the same ledger that are trusted as well. Each leads to those that it handed over to, and to those that handed over to it.
+    `beside` is the newest note in the directory of checkpoints: worth no more than those in the file, but it does not come back with a
+    backup of it."""
 
     open_reader: OpenReader
     verifier: str | None = None
@@ -73,25 +78,32 @@ class Plan:
     beside: str | None = None
     processes: int | None = None
     progress: Progress | None = None
+    more_keys: tuple[str, ...] = ()
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        return () if self.verifier is None else (self.verifier, *self.more_keys)
 
 
 def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
     reader = plan.open_reader()
     try:
-        notes = [
-            *reader.checkpoints(),
-            *([plan.beside] if plan.beside else []),
-        ]  # before the last commit, which then covers them all, though the ledger may be growing
+        # Before the last commit, which then covers them all, though the ledger may be growing.
+        notes = [*reader.checkpoints(), *([plan.beside] if plan.beside else [])]
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
-        outside = _outside(plan)
-        claims = _claims(report, notes, plan.verifier)
+        outside = None if plan.outside is None else note_checkpoint(plan.outside)
+        notes = _legible(report, notes)
+        claims = [note_checkpoint(note) for note in notes]
         account = Account()
         roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
-        _check_claims(report, roots, claims)
+        keys = _keys(report, plan, notes)
+        _check_claims(report, roots, _claims(report, notes, keys))
+        if keys is not None and plan.outside is not None:
+            keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
         _check_account(plan, report, account)
@@ -102,21 +114,46 @@ def verify(plan: Plan) -> Report:
         reader.close()
 
 
-def _outside(plan: Plan) -> Checkpoint | None:
-    if plan.outside is None:
-        return None
-    return NoteVerifier(plan.verifier).open_checkpoint(plan.outside) if plan.verifier else note_checkpoint(plan.outside)
-
-
-def _claims(report: Report, notes: Iterable[str], verifier: str | None) -> list[Checkpoint]:
-    """The checkpoints in the file and beside it. One that does not open was tampered with and is a fault of its own."""
-    key, claims = NoteVerifier(verifier) if verifier else None, list[Checkpoint]()
+def _legible(report: Report, notes: Iterable[str]) -> list[str]:
+    """A checkpoint in the file or beside it that cannot be read was tampered with and is a fault of its own."""
+    legible = []
     for note in notes:
         try:
-            claims.append(key.open_checkpoint(note) if key else note_checkpoint(note))
+            note_checkpoint(note)
+            legible.append(note)
         except AuditError as error:
-            report.faults.append(Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger or beside it: {error}"))
+            report.faults.append(_note_fault(report, error))
+    return legible
+
+
+def _keys(report: Report, plan: Plan, notes: Sequence[str]) -> Succession | None:
+    """Who had to sign, as the records have it; None when no key is given."""
+    if not plan.trusted:
+        return None
+    keys = Succession(plan.trusted, report.rotations, [*notes, *([plan.outside] if plan.outside else [])])
+    report.terms, report.rotations = keys.terms, keys.done
+    return keys
+
+
+def _claims(report: Report, notes: Sequence[str], keys: Succession | None) -> list[Checkpoint]:
+    """The checkpoints in the file that are signed as they have to be. One that is not is a fault."""
+    claims, told = list[Checkpoint](), set[str]()
+    for note in notes:
+        try:
+            claims.append(keys.check(note) if keys else note_checkpoint(note))
+        except AuditError as error:
+            if error.code not in (NOT_VOUCHED, NOT_IN_FORCE) or error.code not in told:  # those that follow say the same
+                report.faults.append(_note_fault(report, error))
+            told.add(error.code)
     return claims
+
+
+def _note_fault(report: Report, error: AuditError) -> Fault:
+    if error.code == NOT_VOUCHED:
+        return Fault(report.size, "key_not_vouched", str(error))
+    if error.code == NOT_IN_FORCE:
+        return Fault(report.size, "key_not_in_force", str(error))
+    return Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger or beside it: {error}")
 
 
 def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account) -> dict[int, bytes]:
@@ -124,6 +161,7 @@ def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account
     tree, roots, whole = CompactRange(), dict[int, bytes](), True
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
+        report.rotations.extend(chunk.rotations)
         report.opened += chunk.opened
         report.erased += chunk.erased
         account.add(chunk)
@@ -249,6 +287,16 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append(f"Records {covered} to {report.size - 1} are newer than every checkpoint: nothing signed speaks for them yet.")
     elif report.outside is not None and report.outside < report.size:
         said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
+    said += [
+        f"For {one.new} no key vouches: record {one.index} says that the one before it was lost."
+        for one in report.rotations
+        if not one.vouched
+    ]
+    said += [
+        f"Checkpoints of up to {term.until} records are by {term.name}, of which no more is known: their signatures were not checked."
+        for term in report.terms
+        if term.key is None
+    ]
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

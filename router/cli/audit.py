@@ -29,6 +29,7 @@ from router.cli.audit_output import (
 )
 from router.cli.audit_prune import prune
 from router.cli.audit_recover import recover_command
+from router.cli.audit_rotate_key import rotate_key
 from router.cli.audit_sources import Sources, sources, store_option
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
@@ -184,7 +185,13 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint that was kept outside this machine: the only thing that a rewritten ledger cannot agree with.",
 )
-@click.option("--key", help="The ledger's public key (name+keyid+base64) as noted elsewhere; the key on this machine when left out.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The ledger's public key (name+keyid+base64) as noted elsewhere, be it an earlier one; the key on this machine when left out. May "
+    "be repeated.",
+)
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
@@ -194,7 +201,7 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
 def verify_command(
     ctx: click.Context,
     checkpoint: Path | None,
-    key: str | None,
+    keys: tuple[str, ...],
     personal: bool,
     processes: int | None,
     state: Path | None,
@@ -203,8 +210,8 @@ def verify_command(
 ) -> None:
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
-    verifier = key or place.verifier()
-    report = _verified(place, verifier, _note(checkpoint), personal, processes)
+    verifier, *more = keys or (place.verifier(),)
+    report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key))
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:
@@ -220,19 +227,14 @@ def _note(checkpoint: Path | None) -> str | None:
         raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
-def _verified(place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None) -> Report:
+def _verified(
+    place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None, more: tuple[str, ...]
+) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
-        plan = Plan(
-            place.open_reader,
-            verifier,
-            outside,
-            open_keys,
-            place.newest_checkpoint(),
-            processes,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more)
         return verify(plan)
 
 
@@ -241,3 +243,4 @@ audit.add_command(migrate)
 audit.add_command(erase)
 audit.add_command(hold)
 audit.add_command(prune)
+audit.add_command(rotate_key)

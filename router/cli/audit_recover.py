@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from router.audit.checkpoint import NoteSigner, note_checkpoint
-from router.audit.keys import ensure_signing_key
+from router.audit.checkpoint import note_checkpoint
 from router.cli.common import config_option
 from router.errors import AuditError
+from router.wiring.ledger_rotation import ledger_signer
 from router.wiring.recovery import BEHIND, DIFFERS, Place, Predecessor, recover
 from router.workspace import parse, read
 
@@ -32,7 +32,7 @@ def recover_command(checkpoint: Path | None, reason: str, config: Path) -> None:
     workspace = parse(read(config, os.environ), os.environ)
     audit = workspace.config.audit
     place = Place(workspace.path(workspace.config.state), workspace.path(audit.checkpoint.directory))
-    signer = NoteSigner(audit.origin, ensure_signing_key(workspace.path(audit.key.file)))
+    signer = ledger_signer(workspace)
     before, kept = recover(place, signer, reason, _note(checkpoint))
     click.echo(f"{signer.name} begins, after {before.origin} with {before.size} records, which is kept in {kept}.")
     click.echo(_said(before))

@@ -14,12 +14,13 @@ import click
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_place import SqlitePlace
 from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteSigner, latest_published
+from router.audit.checkpoint import latest_published
 from router.audit.chunk import OpenReader
-from router.audit.keys import read_sealing_key, read_signing_key
 from router.audit.query import Trail
 from router.audit.reader import Stored
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
+from router.wiring.ledger_keys import open_sealing_key, verifier_of
 from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
 from router.workspace import parse, read
 
@@ -39,13 +40,15 @@ store_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """`place` has the ledger and the subjects' keys; the index and, usually, the key files are in `state`."""
+    """`place` has the ledger and the subjects' keys; the index and, usually, the key files are in `state`. The keys' paths are relative to
+    `root`."""
 
     state: Path
-    signing_key: Path
-    sealing_key: Path
+    signing_key: SigningKeyReference
+    sealing_key: SealingKeyReference
     checkpoints: Path
     place: LedgerPlace
+    root: Path = Path()
 
     @property
     def open_reader(self) -> OpenReader:
@@ -53,7 +56,7 @@ class Sources:
 
     def open_keys(self) -> KeyFile:
         """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
-        return self.place.kept_keys(partial(read_sealing_key, self.sealing_key))
+        return self.place.kept_keys(partial(open_sealing_key, self.sealing_key, self.root, create=False))
 
     def key_id(self, subject: str) -> str | None:
         keys = self.open_keys()
@@ -64,11 +67,9 @@ class Sources:
 
     def verifier(self) -> str | None:
         """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
-        if not os.path.isfile(self.signing_key):  # False also for what may not be looked at
-            return None
         reader = self.open_reader()
         try:
-            return NoteSigner(reader.origin(), read_signing_key(self.signing_key)).verifier
+            return verifier_of(self.signing_key, self.root, reader.origin())
         finally:
             reader.close()
 
@@ -98,10 +99,11 @@ def sources(state: Path | None, config: Path) -> Sources:
     url: str | None = click.get_current_context().meta.get(STORE)
     if state is not None or not config.exists():
         folder = state if state is not None else Path("state")
-        keys = folder / "keys" / "ledger.key", folder / "keys" / "sealing.key"
-        return Sources(folder, *keys, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
+        keys = folder / "keys"
+        signing, sealing = SigningKeyReference(file=str(keys / "ledger.key")), SealingKeyReference(file=str(keys / "sealing.key"))
+        return Sources(folder, signing, sealing, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
     workspace = parse(read(config, os.environ), os.environ)
     audit, folder = workspace.config.audit, workspace.path(workspace.config.state)
     place = ledger_place(workspace) if url is None else place_at(url)
-    keys = workspace.path(audit.key.file), workspace.path(audit.sealing_key.file)
-    return Sources(folder, *keys, workspace.path(audit.checkpoint.directory), place)
+    checkpoints = workspace.path(audit.checkpoint.directory)
+    return Sources(folder, audit.key, audit.sealing_key, checkpoints, place, workspace.root)

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from router.config.blocks import AdapterBlock, FileReference
+from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.config.retention import RetentionConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
@@ -73,12 +74,18 @@ class AuditConfig(Strict):
         "that adapter's settings.",
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
-    key: FileReference = Field(
-        default=FileReference(file="state/keys/ledger.key"),
-        description="Ed25519 key that signs checkpoints, made where there is none; without this, `keys/ledger.key` in `state`.",
+    key: SigningKeyReference = Field(
+        default=SigningKeyReference(file="state/keys/ledger.key"),
+        description="Ed25519 key that signs checkpoints: `file` (made where there is none), `env` (PEM, or base64 of the seed) or `vault`; "
+        "without this, `keys/ledger.key` in `state`.",
     )
-    sealing_key: FileReference = Field(
-        default=FileReference(file="state/keys/sealing.key"),
+    previous_key: SigningKeyReference | None = Field(
+        default=None,
+        description="The key that signed until now, when `key` is another one: at the next start it hands the ledger over to `key`, once. "
+        "It is not looked at again and may then be destroyed.",
+    )
+    sealing_key: SealingKeyReference = Field(
+        default=SealingKeyReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
     )

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.sqlite_subject_keys import SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
-from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
+from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
 from router.audit.record import system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals
+from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import ledger_place
+from router.wiring.ledger_rotation import checkpointing, ledger_signer, taken_over
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.audit")
@@ -73,12 +73,14 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     place = ledger_place(workspace)
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signer = NoteSigner(audit.origin, ensure_signing_key(workspace.path(audit.key.file)))
-    checkpoint = audit.checkpoint
-    checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records)
-    ledger = AuditLedger(Journal(place.store(signer.verifier), checkpointing))
+    signer = await asyncio.to_thread(ledger_signer, workspace)
+    store = place.store(signer.verifier)
+    handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
+    if handed is not None:
+        log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1, signer.verifier)
+    ledger = AuditLedger(Journal(store, checkpointing(workspace, signer)))
     await ledger.open()
-    keys = SqliteSubjectKeys(place.keys(ensure_sealing_key(workspace.path(audit.sealing_key.file))))
+    keys = SqliteSubjectKeys(place.keys(open_sealing_key(audit.sealing_key, workspace.root, create=True)))
     try:
         await keys.open()
     except BaseException:
