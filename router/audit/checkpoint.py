@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from router.errors import AuditError
 
 ED25519 = b"\x01"
+WITNESSED = "latest.witnessed"
 _BAD = "checkpoint_invalid"
 
 
@@ -112,8 +113,13 @@ def note_checkpoint(note: str) -> Checkpoint:
 
 def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
     """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
+    write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
+
+
+def write_note(final: Path, note: str) -> None:
+    """In the place of what is there, in one step; durable when it returns."""
+    directory = final.parent
     directory.mkdir(parents=True, exist_ok=True)
-    final = directory / f"{checkpoint.size:016d}.checkpoint"
     draft = final.with_suffix(".draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(note)
@@ -131,6 +137,12 @@ def latest_published(directory: Path) -> str | None:
     """The note of the largest tree in a directory; names sort as sizes do."""
     names = sorted(directory.glob("*.checkpoint"))
     return names[-1].read_text(encoding="utf-8") if names else None
+
+
+def latest_witnessed(directory: Path) -> str | None:
+    """The note of the largest tree that witnesses have confirmed, where there are any."""
+    file = directory / WITNESSED
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def _key_id(name: str, public: bytes) -> bytes:

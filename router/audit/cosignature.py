@@ -30,6 +30,7 @@ class Cosignature:
     its line of the note, newline included."""
 
     name: str
+    key_id: bytes
     at: int
     line: str
 
@@ -88,7 +89,7 @@ class CosignatureVerifier:
             self._key.verify(signature[12:], _message(text, at))
         except InvalidSignature as error:
             raise AuditError(f"The cosignature by {self.name} is wrong.", "checkpoint_invalid") from error
-        return Cosignature(self.name, at, f"— {self.name} {b64encode(signature).decode()}\n")
+        return Cosignature(self.name, self._id, at, f"— {self.name} {b64encode(signature).decode()}\n")
 
 
 def _message(text: str, at: int) -> bytes:

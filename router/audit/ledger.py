@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -14,6 +14,7 @@ from router.ports import Entry
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[int]"]
 _Job = tuple[Sequence[Entry], _Waiter]
+_Errand = Callable[[], None]
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 8 * 2**20
@@ -25,16 +26,23 @@ class AuditLedger:
     def __init__(self, journal: Journal, waiting: int = 8192) -> None:
         self._journal = journal
         self._limit = waiting
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | _Errand | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._waiting = 0
         self._accepting = False
         self._full: AuditError | None = None
 
-    async def open(self) -> None:
-        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it."""
+    async def open(self, agreed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it, and what `agreed` raises,
+        which is awaited before anything may be written or signed."""
         await asyncio.to_thread(self._journal.open)
+        try:
+            if agreed is not None:
+                await agreed()
+        except BaseException:
+            await asyncio.to_thread(self._journal.abandon)
+            raise
         self._accepting, self._full = True, None
         self._thread = threading.Thread(target=self._run, name="audit-ledger", daemon=True)
         self._thread.start()
@@ -54,6 +62,25 @@ class AuditLedger:
         self._usable(0)
         if self._full is not None:
             await self._submit(())
+
+    async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
+        self._usable(0)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+
+        def keep() -> None:
+            result: int | AuditError = 0
+            try:
+                self._journal.keep_cosigned(note, witnessed=witnessed)
+            except AuditError as error:
+                result = error
+            except Exception as error:  # noqa: BLE001  # the writer must go on; who waits is told
+                result = AuditError(f"A checkpoint could not be kept: {type(error).__name__}.", "audit_unavailable")
+            _answer([((), (loop, future))], result)
+
+        self._jobs.put(keep)
+        await future
 
     @property
     def size(self) -> int:
@@ -117,7 +144,9 @@ class AuditLedger:
         with suppress(Empty):
             while True:
                 job = self._jobs.get_nowait()
-                if job is not None:
+                if callable(job):
+                    job()
+                elif job is not None:
                     _answer([job], AuditError("The audit ledger's writer has stopped.", "audit_unavailable"))
 
     def _take(self) -> tuple[list[_Job], bool]:
@@ -127,6 +156,10 @@ class AuditLedger:
         try:
             job = self._jobs.get(timeout=self._journal.until_checkpoint())
             while job is not None:
+                if callable(job):
+                    job()
+                    job = self._jobs.get_nowait()
+                    continue
                 jobs.append(job)
                 records += len(job[0])
                 size += sum(len(entry.leaf) + len(entry.sealed) for entry in job[0])

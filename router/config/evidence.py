@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from router.config.blocks import FileReference
 from router.config.identity import SecureUrl
+from router.config.witnesses import WitnessesConfig
 from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
@@ -47,6 +48,7 @@ class AuditConfig(Strict):
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
     )
+    witnesses: WitnessesConfig | None = Field(default=None, description="Who confirms the checkpoints; nobody without this.")
 
 
 class ReviewConfig(Strict):

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite_reader import SqliteReader
 from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
+from router.audit.checkpoint import NoteSigner, latest_witnessed
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.audit.ledger import AuditLedger
+from router.audit.reader import Stored
 from router.audit.record import system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals
 from router.workspace import Workspace
+
+if TYPE_CHECKING:
+    from router.wiring.witnesses import Witnesses
 
 log = logging.getLogger("lockgate.audit")
 LEDGER_FILE, KEYS_FILE = "ledger.sqlite", "keys.sqlite"
@@ -31,6 +38,7 @@ class Evidence:
     keys: SqliteSubjectKeys
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
+    witnesses: Witnesses | None = None
 
     async def append(self, payload: Any) -> list[int]:
         return await self.ledger.append_many([Entry(*fields) for fields in payload])
@@ -65,6 +73,8 @@ class Evidence:
             await self.record_refusals()
 
     async def close(self) -> None:
+        if self.witnesses is not None:
+            await self.witnesses.close()
         await self.ledger.close()
         await self.keys.close()
 
@@ -75,13 +85,41 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = NoteSigner(audit.origin, ensure_signing_key(workspace.path(audit.key.file)))
     checkpoint = audit.checkpoint
-    checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records)
+    newer = _Newer()
+    checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records, newer)
     ledger = AuditLedger(Journal(SqliteStore(state / LEDGER_FILE), checkpointing))
-    await ledger.open()
+    witnesses = _witnesses(workspace, signer, clock, ledger)
     keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, ensure_sealing_key(workspace.path(audit.sealing_key.file))))
+    evidence = Evidence(ledger, keys, clock, witnesses=witnesses)
     try:
+        await ledger.open(None if witnesses is None else witnesses.agree)
         await keys.open()
+        if witnesses is not None:
+            newer.wake = witnesses.witnessing.wake
+            await evidence.system(*witnesses.record())
+            await witnesses.start(latest_witnessed(workspace.path(checkpoint.directory)))
     except BaseException:
-        await ledger.close()
+        await evidence.close()
         raise
-    return Evidence(ledger, keys, clock)
+    return evidence
+
+
+class _Newer:
+    """Called on the ledger's thread when a checkpoint was signed; wakes whoever shows it to witnesses, on the loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.wake: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.wake is not None:
+            self._loop.call_soon_threadsafe(self.wake)
+
+
+def _witnesses(workspace: Workspace, signer: NoteSigner, clock: Clock, ledger: AuditLedger) -> Witnesses | None:
+    config = workspace.config.audit.witnesses
+    if config is None:
+        return None
+    made: type[Witnesses] = import_module("router.wiring.witnesses").Witnesses  # loads an HTTP client, which nobody else needs here
+    open_reader = partial(SqliteReader, workspace.path(workspace.config.state) / LEDGER_FILE, Stored)
+    return made(workspace, config, signer, clock, open_reader, lambda note, met: ledger.keep_cosigned(note, witnessed=met))

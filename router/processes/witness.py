@@ -76,12 +76,20 @@ def read_witness(path: Path) -> WitnessFiles:
 
 
 class WitnessProcess:
-    """`new_state`: whether it may begin without a memory although it has a key."""
+    """`new_state`: whether it may begin without a memory although it has a key. `remember` makes what remembers, over a path."""
 
-    def __init__(self, files: WitnessFiles, announce: Callable[[str], None], *, new_state: bool = False) -> None:
+    def __init__(
+        self,
+        files: WitnessFiles,
+        announce: Callable[[str], None],
+        *,
+        new_state: bool = False,
+        remember: Callable[[Path], WitnessStateFile] = WitnessStateFile,
+    ) -> None:
         self._files = files
         self._announce = announce
         self._new_state = new_state
+        self._remember = remember
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -92,7 +100,7 @@ class WitnessProcess:
         files = self._files
         sock = bound(files.config.listen.host, files.config.listen.port)
         try:
-            state, cosigner = _opened(files, self._new_state)
+            state, cosigner = _opened(files, self._remember(files.state), self._new_state)
         except BaseException:
             sock.close()
             raise
@@ -115,10 +123,9 @@ class WitnessProcess:
             state.close()
 
 
-def _opened(files: WitnessFiles, new_state: bool) -> tuple[WitnessStateFile, Cosigner]:
+def _opened(files: WitnessFiles, state: WitnessStateFile, new_state: bool) -> tuple[WitnessStateFile, Cosigner]:
     """A key that is made now has signed nothing, so it needs no memory; the memory is made first, for a crash between the two leaves a
     state without a key, which is nothing, and not a key without a state."""
-    state = WitnessStateFile(files.state)
     state.open(new=new_state or not files.key.exists())
     try:
         cosigner = Cosigner(files.config.name, ensure_signing_key(files.key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -174,14 +174,30 @@ class LedgerState(Protocol):
     async def ping(self) -> None: ...
 
 
+class WitnessState(Protocol):
+    @property
+    def stale(self) -> bool:
+        """Whether readiness is to say no."""
+
+    def figures(self) -> Iterator[Metric]: ...
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
-    def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        supervised: Supervised,
+        reloading: Reloading,
+        ledger: LedgerState,
+        pending: Callable[[], int],
+        witnesses: WitnessState | None = None,
+    ) -> None:
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
         self._pending = pending
+        self._witnesses = witnesses
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -192,7 +208,8 @@ class ProcessStatus:
             await self._ledger.ping()
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
-        return [workers, Check("audit", ok=True)]
+        stale = self._witnesses is not None and self._witnesses.stale
+        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""
@@ -229,7 +246,8 @@ class ProcessStatus:
             "lockgate.reviews.pending": self._pending(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds")]
+        witnessed = () if self._witnesses is None else self._witnesses.figures()
+        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), *witnessed]
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:

@@ -1,6 +1,6 @@
-"""A witness that is killed between remembering a checkpoint and answering, or after what it wrote last was synced.
+"""A witness that is killed between remembering a checkpoint and answering: by itself, with `kill -9`, once the state is on stable storage.
 
-Run as `python -m tests.faults.witness_that_dies CONFIG`: `kill -9` of itself once the state is on stable storage.
+Run as `python -m tests.faults.witness_that_dies CONFIG`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-import router.processes.witness as process
 from adapters.witness_state_file import WitnessStateFile
 from router.audit.witness_desk import Seen
+from router.processes.witness import WitnessProcess, read_witness
 
 
 class Dying(WitnessStateFile):
@@ -23,5 +23,4 @@ class Dying(WitnessStateFile):
 
 
 if __name__ == "__main__":
-    process.WitnessStateFile = Dying
-    asyncio.run(process.WitnessProcess(process.read_witness(Path(sys.argv[1])), print).run())
+    asyncio.run(WitnessProcess(read_witness(Path(sys.argv[1])), print, remember=Dying).run())

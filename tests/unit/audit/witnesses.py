@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,7 +11,9 @@ from router.audit.checkpoint import Checkpoint, NoteSigner
 from router.audit.cosignature import Cosigner
 from router.audit.merkle import EMPTY_ROOT, CompactRange, consistency_proof, leaf_hash, node_hash
 from router.audit.witness_desk import Seen, WitnessDesk
+from router.audit.witness_policy import WitnessPolicy, parse_policy
 from router.audit.witness_protocol import request_body
+from router.audit.witnessing import Reply
 from router.errors import AuditError
 
 SECOND = 1_000_000_000
@@ -95,3 +98,48 @@ class Witness:
     @property
     def desk(self) -> WitnessDesk:
         return WitnessDesk(cosigner(self.number), [self.log.signer.verifier], self.memory, self.clock)
+
+
+@dataclass
+class View:
+    """A ledger as it lies on the disk: `size` records are signed for. `note` is what was stored last, with cosignatures."""
+
+    log: Log = field(default_factory=Log)
+    size: int = 0
+    note: str | None = None
+
+    def grow(self, size: int) -> None:
+        self.size, self.note = size, None
+
+    async def newest(self) -> str | None:
+        return self.note or (self.log.note(self.size) if self.size else None)
+
+    async def prove(self, old: int, new: int) -> Sequence[bytes]:
+        return self.log.proof(old, new)
+
+
+@dataclass
+class Calls:
+    """Witnesses by the host of their URL: a desk, or whatever answers a body with a reply or an error."""
+
+    answering: dict[str, Callable[[bytes], Reply] | WitnessDesk]
+    asked: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def post(self, url: str, body: bytes) -> Reply:
+        host = url.removeprefix("https://").partition("/")[0]
+        assert url == f"https://{host}/add-checkpoint"
+        self.asked.append((host, body))
+        answering = self.answering[host]
+        if isinstance(answering, WitnessDesk):
+            answer = answering.add_checkpoint(body)
+            return Reply(answer.status, answer.content_type, answer.body.encode())
+        return answering(body)
+
+    async def close(self) -> None: ...
+
+
+def policy_of(quorum: str, *numbers: int) -> WitnessPolicy:
+    """Witnesses `w1`, `w2`, … under URLs of the same names; `quorum` is all, any or a number of them."""
+    lines = [f"witness w{number} {cosigner(number).verifier} https://w{number}" for number in numbers]
+    members = " ".join(f"w{number}" for number in numbers)
+    return parse_policy("".join(f"{line}\n" for line in [*lines, f"group g {quorum} {members}", "quorum g"]).encode(), "policy")
