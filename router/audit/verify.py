@@ -20,6 +20,8 @@ from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
+from router.audit.witness_policy import WitnessPolicy
+from router.audit.witnessed import Confirmed, cosigned_by_anybody, newest_confirmed
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -30,7 +32,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts."""
+    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts;
+    `cosigned` says whether there are cosignatures, checked or not."""
 
     origin: str
     size: int
@@ -40,6 +43,8 @@ class Report:
     outside: int | None = None
     opened: int = 0
     erased: int = 0
+    witnessed: Confirmed | None = None
+    cosigned: bool = False
     unproven: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +71,7 @@ class Plan:
     open_keys: OpenKeys | None = None
     processes: int | None = None
     progress: Progress | None = None
+    policy: WitnessPolicy | None = None
 
 
 def verify(plan: Plan) -> Report:
@@ -83,6 +89,7 @@ def verify(plan: Plan) -> Report:
         _check_claims(report, roots, claims)
         if outside is not None:
             _check_outside(report, roots, outside)
+        _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
         return report
@@ -172,6 +179,19 @@ def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint)
         report.faults.append(Fault(0, "history_forked", message, outside.size))
 
 
+def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
+    """Only checkpoints that agree with the records count, and the outside one among them."""
+    every = [*notes, *([plan.outside] if plan.outside is not None else [])]
+    report.cosigned = cosigned_by_anybody(report.origin, every)
+    if plan.policy is None:
+        return
+    report.witnessed, wrong = newest_confirmed(plan.policy, every, {*report.held_against, report.outside})
+    report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
+    if report.witnessed is None:
+        message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."
+        report.faults.append(Fault(report.size, "not_witnessed", message))
+
+
 def _claim_fault(report: Report, roots: dict[int, bytes], claim: Checkpoint, good: int) -> Fault | None:
     """`good` records are known to be right."""
     if claim.origin != report.origin:
@@ -209,7 +229,12 @@ def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
 
 def _unproven(report: Report, plan: Plan) -> list[str]:
     said = []
-    if plan.outside is None:
+    if plan.outside is None and report.witnessed is not None:
+        said.append(
+            f"Witnesses confirmed the first {report.witnessed.size} records. That there were more cannot be excluded: newer records,"
+            " checkpoints and cosignatures could have been cut off together. The witnesses know, and are asked at every start."
+        )
+    elif plan.outside is None:
         said.append(
             "Without a checkpoint kept outside this machine it cannot be excluded that whoever holds the ledger's signing key rewrote"
             " everything, checkpoints included, or that the newest records and checkpoints were cut off together."
@@ -223,6 +248,10 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append(f"Records {covered} to {report.size - 1} are newer than every checkpoint: nothing signed speaks for them yet.")
     elif report.outside is not None and report.outside < report.size:
         said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
+    if report.witnessed is not None and report.witnessed.size < covered:
+        said.append(f"Records {report.witnessed.size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if plan.policy is None and report.cosigned:
+        said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

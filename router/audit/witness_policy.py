@@ -98,6 +98,17 @@ def read_policy(path: Path) -> WitnessPolicy:
     return parse_policy(content, str(path))
 
 
+def verifying_policy(path: Path, verifier: str | None) -> WitnessPolicy:
+    """A policy that something can be held against: it asks for somebody, and is about the log of this key where it names logs. Raises
+    ConfigError for what is wrong with the file, AuditError for a policy that says nothing here."""
+    policy = read_policy(path)
+    if policy.asks_for_nobody:
+        raise AuditError(f"{path} asks for no witness (`quorum none`), so that nothing could be held against it.", "witness_policy_empty")
+    if verifier is not None and not policy.accepts_log(verifier):
+        raise AuditError(f"{path} is about other logs than the one with the key {verifier}.", "witness_policy_other_log")
+    return policy
+
+
 def parse_policy(content: bytes, file: str) -> WitnessPolicy:
     """`file` is what faults name."""
     reading = _Reading(file)

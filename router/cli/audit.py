@@ -15,6 +15,7 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.audit.witness_policy import WitnessPolicy, verifying_policy
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -173,6 +174,11 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
     help="A checkpoint that was kept outside this machine: the only thing that a rewritten ledger cannot agree with.",
 )
 @click.option("--key", help="The ledger's public key (name+keyid+base64) as noted elsewhere; the key on this machine when left out.")
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A witness policy (C2SP tlog-policy), best from elsewhere: a checkpoint must have the cosignatures that it asks for.",
+)
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
@@ -183,6 +189,7 @@ def verify_command(
     ctx: click.Context,
     checkpoint: Path | None,
     key: str | None,
+    policy: Path | None,
     personal: bool,
     processes: int | None,
     state: Path | None,
@@ -192,7 +199,8 @@ def verify_command(
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
     verifier = key or place.verifier()
-    report = _verified(place, verifier, _note(checkpoint), personal, processes)
+    witnesses = None if policy is None else verifying_policy(policy, verifier)
+    report = _verified(place, verifier, _note(checkpoint), personal, processes, witnesses)
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:
@@ -208,11 +216,12 @@ def _note(checkpoint: Path | None) -> str | None:
         raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
-def _verified(place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None) -> Report:
+def _verified(
+    place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None, policy: WitnessPolicy | None
+) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
-        plan = Plan(
-            place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
+        plan = Plan(place.open_reader, verifier, outside, open_keys, processes, progress, policy)
         return verify(plan)

@@ -14,7 +14,7 @@ from adapters.witness_http import WitnessHttp
 from router.audit.checkpoint import NoteSigner
 from router.audit.proof import prove_consistency
 from router.audit.reader import LedgerReader
-from router.audit.witness_policy import WitnessPolicy, reachable, read_policy, shown
+from router.audit.witness_policy import WitnessPolicy, reachable, shown, verifying_policy
 from router.audit.witnessing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
 from router.config.identity import secure_url
 from router.config.witnesses import WitnessesConfig
@@ -136,9 +136,10 @@ class Witnesses:
 
 def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
     """A policy under which something can be witnessed. `verifier` is the ledger's public key, where it is known. Raises ConfigError."""
-    policy = read_policy(file)
-    if policy.asks_for_nobody:
-        raise ConfigError(f"{file}: The policy asks for no witness (`quorum none`), so that nothing would be witnessed; leave it out.")
+    try:
+        policy = verifying_policy(file, verifier)
+    except AuditError as error:
+        raise ConfigError(f"audit.witnesses.policy: {error}") from error
     if not policy.met({witness.name for witness in reachable(policy)}):
         raise ConfigError(f"{file}: The witnesses with a URL are too few for the quorum, so that it could never be met.")
     for witness in reachable(policy):
@@ -146,8 +147,6 @@ def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
             secure_url(witness.url or "")
         except ValueError as error:
             raise ConfigError(f"{file}: The URL of witness '{shown(witness.name)}' {error}.") from error
-    if verifier is not None and not policy.accepts_log(verifier):
-        raise ConfigError(f"{file}: The policy is about other logs; this ledger's key is {verifier}.")
     return policy
 
 
