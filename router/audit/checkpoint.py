@@ -160,6 +160,9 @@ def _signature_line(line: str) -> tuple[str, bytes]:
 
 def _decoded(encoded: str, fault: str) -> bytes:
     try:
-        return b64decode(encoded, validate=True)
+        decoded = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise AuditError(fault, _BAD) from error
+    if b64encode(decoded).decode() != encoded:  # one form for one signature: padding and spare bits are not anybody's to choose
+        raise AuditError(fault, _BAD)
+    return decoded

@@ -67,6 +67,8 @@ def strict_checkpoint(note: str) -> Checkpoint:
         raise _malformed(str(error)) from error
     if len(lines) > MOST_SIGNATURES:
         raise _malformed(f"The checkpoint has more than {MOST_SIGNATURES} signatures.")
+    if any("+" in name or any(character.isspace() for character in name) for name, _ in lines):
+        raise _malformed("A signature's name holds a space or a plus sign.")
     if checkpoint.size > LARGEST or "" in text[:-1].split("\n"):
         raise _malformed("The checkpoint's size is too large, or one of its lines is empty.")
     return checkpoint
