@@ -56,8 +56,8 @@ def review_entry(
 
 
 def system_entry(event: str, at_ns: int, details: Mapping[str, Any] | None = None) -> Entry:
-    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered. `details` holds nothing personal; real
-    numbers become decimal strings."""
+    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered, witnessed, unwitnessed (the last two: what
+    witnesses said at a start). `details` holds nothing personal; real numbers become decimal strings."""
     fields = {"time": timestamp(at_ns), "event": event, "details": plain_details(details or {})}
     return _entry(SYSTEM, fields, {}, "", b"")
 

@@ -185,7 +185,8 @@ def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
     report.cosigned = cosigned_by_anybody(report.origin, every)
     if plan.policy is None:
         return
-    report.witnessed, wrong = newest_confirmed(plan.policy, every, {*report.held_against, report.outside})
+    agreeing = {*report.held_against, *([report.outside] if report.outside is not None else [])}
+    report.witnessed, wrong = newest_confirmed(plan.policy, every, agreeing)
     report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
     if report.witnessed is None:
         message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."

@@ -84,7 +84,7 @@ class WitnessDesk:
         origin = request.checkpoint.origin
         signed = self._signed(request)
         if request.old > request.checkpoint.size:
-            raise _refused("witness_old_size_larger", 400, "The old size is larger than the checkpoint's.")
+            raise refused("witness_old_size_larger", 400, "The old size is larger than the checkpoint's.")
         last = self._store.last(origin)
         known = last.checkpoint if last is not None else Checkpoint(origin, 0, EMPTY_ROOT)
         if request.old != known.size:  # 2
@@ -99,7 +99,7 @@ class WitnessDesk:
         """The note, with the signature lines of trusted keys alone. One that is by such a key and wrong condemns the note."""
         verifiers = self._logs.get(request.checkpoint.origin)
         if verifiers is None:
-            raise _refused("witness_log_unknown", 404, "This witness does not know the log of that origin.")
+            raise refused("witness_log_unknown", 404, "This witness does not know the log of that origin.")
         text, lines = split_note(request.note)
         trusted = {_key_id(verifier): NoteVerifier(verifier) for verifier in verifiers}
         mine = {signature[:4].hex() for name, signature in lines if name == request.checkpoint.origin} & trusted.keys()
@@ -107,9 +107,9 @@ class WitnessDesk:
             for known in mine:
                 trusted[known].open(request.note)
         except AuditError as error:
-            raise _refused("witness_signature_wrong", 403, str(error)) from error
+            raise refused("witness_signature_wrong", 403, str(error)) from error
         if not mine:
-            raise _refused("witness_signature_missing", 403, "No key that this witness trusts for the log signed the checkpoint.")
+            raise refused("witness_signature_missing", 403, "No key that this witness trusts for the log signed the checkpoint.")
         kept = [(name, signature) for name, signature in lines if name == request.checkpoint.origin and signature[:4].hex() in mine]
         return text + "\n" + "".join(f"— {name} {b64encode(signature).decode()}\n" for name, signature in kept)
 
@@ -117,11 +117,11 @@ class WitnessDesk:
         new = request.checkpoint
         if last is not None and new.size == known.size > 0 and new.root != known.root:
             log.error("a log signed two histories of %d records, which these two prove:\n%s\n%s", known.size, last.note, signed)
-            raise _refused("witness_fork", 409, f"Another tree of {known.size} records was cosigned for this log.")
+            raise refused("witness_fork", 409, f"Another tree of {known.size} records was cosigned for this log.")
         if not _continues(known, new, request.proof):
             if last is not None:
                 log.error("a log brought no proof that its second tree here continues the first:\n%s\n%s", last.note, signed)
-            raise _refused("witness_proof_wrong", 422, "The proof does not lead from the tree that was cosigned last to this one.")
+            raise refused("witness_proof_wrong", 422, "The proof does not lead from the tree that was cosigned last to this one.")
 
     def _now(self, last: Seen | None) -> int:
         """Never earlier than the last cosignature for this log: as of then, something smaller was the largest."""
@@ -132,7 +132,7 @@ class WitnessDesk:
             sentence = (
                 f"This witness's clock is {last.at - now} seconds behind its last cosignature; it signs nothing until that is settled."
             )
-            raise _refused("witness_clock_behind", 503, sentence)
+            raise refused("witness_clock_behind", 503, sentence)
         return last.at
 
 
@@ -146,7 +146,7 @@ def _key_id(verifier: str) -> str:
     return verifier.split("+")[1]
 
 
-def _refused(code: str, status: int, sentence: str) -> _RefusedError:
+def refused(code: str, status: int, sentence: str) -> _RefusedError:
     log.warning("refused with %d: %s", status, sentence)
     return _RefusedError(Answer(status, f"{code}: {sentence}\n"))
 

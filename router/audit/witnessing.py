@@ -102,7 +102,7 @@ class Witnessing:
         asked = await self._ask(await self._newest())
         for name, error in asked.failures.items():
             if error.code in CONTRADICTIONS:
-                raise AuditError(f"Witness {shown(name)} contradicts this ledger: {error}", error.code)
+                raise AuditError(f"Witness {shown(name)} contradicts this ledger ({error.code}): {error}", error.code)
         self._confirmed(asked)
         return asked
 
@@ -239,7 +239,7 @@ class Exchange:
 
     def _not_ahead(self, size: int) -> None:
         if size > self.checkpoint.size:
-            sentence = f"it saw a checkpoint of {size} records, but the newest that was signed here is of {self.checkpoint.size}."
+            sentence = f"It saw a checkpoint of {size} records, but the newest that was signed here is of {self.checkpoint.size}."
             raise AuditError(sentence, ROLLED_BACK)
 
     def _judged(self, reply: Reply, old: int) -> Cosignature:
@@ -272,7 +272,7 @@ class Exchange:
         return AuditError("It is not of one mind about the size that it knows.", "witness_conflict")
 
     def _forked(self, old: int) -> AuditError:
-        return AuditError(f"it saw another history of the first {old} records, signed with this ledger's key.", FORKED)
+        return AuditError(f"It saw another history of the first {old} records, signed with this ledger's key.", FORKED)
 
     def _opened(self, body: bytes) -> Cosignature:
         """Lines by other keys are passed over, as the specification says; one by the right key must be right."""

@@ -17,7 +17,7 @@ from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reader import SqliteReader
 from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import latest_witnessed, note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import Stored
 from router.control.services import AuditFilters, Check, ControlServices, Json, Page, Reviews
@@ -49,6 +49,8 @@ class AuditQuestions:
 
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
+        audit = workspace.config.audit
+        self._witnessed = workspace.path(audit.checkpoint.directory) if audit.witnesses is not None else None
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
@@ -79,11 +81,14 @@ class AuditQuestions:
         await self._records.system(event, details)
 
     async def checkpoint(self) -> Json:
-        note = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
+        note, witnessed = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
         if note is None:
             raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
         found = note_checkpoint(note)
-        return {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        answer = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        if self._witnessed is None:
+            return answer
+        return {**answer, "witnessed": None if witnessed is None else {"size": note_checkpoint(witnessed).size, "note": witnessed}}
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -104,9 +109,11 @@ class AuditQuestions:
             self._trail = Trail(reader, index)
         return self._trail
 
-    def _latest(self) -> str | None:
+    def _latest(self) -> tuple[str | None, str | None]:
+        """The newest checkpoint, and the newest that enough witnesses confirmed."""
         self._opened()
-        return next(each.latest_checkpoint() for each in self._open if isinstance(each, SqliteReader))
+        newest = next(each.latest_checkpoint() for each in self._open if isinstance(each, SqliteReader))
+        return newest, latest_witnessed(self._witnessed) if self._witnessed is not None else None
 
     def _close(self) -> None:
         for each in self._open:

@@ -80,7 +80,8 @@ class Witnesses:
         is to end the start."""
         self.asked = await self.witnessing.agree()
         if not self.met and self._config.unreachable == "refuse":
-            raise AuditError(f"Too few witnesses confirm where the ledger ends, so nothing starts: {_why(self.asked)}", UNREACHABLE)
+            sentence = f"Too few witnesses confirm where the ledger ends ({UNREACHABLE}), so nothing starts."
+            raise AuditError(f"{sentence} {_why(self.asked)}", UNREACHABLE)
 
     @property
     def met(self) -> bool:
@@ -151,7 +152,7 @@ def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
 
 
 def _why(asked: Asked) -> str:
-    return " ".join(f"{shown(name)}: {error.code}, {error}" for name, error in asked.failures.items())
+    return " ".join(f"{shown(name)}: {error} ({error.code})" for name, error in asked.failures.items())
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:

@@ -93,7 +93,7 @@ async def test_an_answer_without_end_is_cut() -> None:
 
     async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(MOST_BYTES // 1024 + 8):
+        for _kib in range(MOST_BYTES // 1024 + 8):
             writer.write(b"x" * 1024)
 
     async with peer(flood) as url:

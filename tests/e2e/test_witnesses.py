@@ -146,7 +146,7 @@ def test_an_old_copy_of_the_ledger_does_not_start(watched: Callable[..., Watched
     shutil.copytree(tmp_path / "old", yard.lockgate.state)
     before = len(yard.lockgate.leaves())
     said = yard.refused()
-    assert "contradicts this ledger: it saw a checkpoint of" in said
+    assert "contradicts this ledger (audit_rolled_back): It saw a checkpoint of" in said
     assert said.count("lockgate: ") == 1
     assert len(yard.lockgate.leaves()) == before
 
@@ -175,7 +175,7 @@ def test_another_history_under_the_same_key_does_not_start(watched: Callable[...
     assert len(yard.lockgate.leaves()) > size
     save(yard.lockgate.yard.config, whole)
     said = yard.refused()
-    assert "saw another history of the first" in said
+    assert "contradicts this ledger (audit_forked): It saw another history of the first" in said
 
 
 def test_without_witnesses_nothing_starts(watched: Callable[..., Watched]) -> None:
