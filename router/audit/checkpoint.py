@@ -17,6 +17,7 @@ from router.errors import AuditError
 from router.ports import SigningKey
 
 ED25519 = b"\x01"
+WITNESSED = "latest.witnessed"
 _BAD = "checkpoint_invalid"
 
 
@@ -135,8 +136,13 @@ def note_checkpoint(note: str) -> Checkpoint:
 
 def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
     """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
+    write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
+
+
+def write_note(final: Path, note: str) -> None:
+    """In the place of what is there, in one step; durable when it returns."""
+    directory = final.parent
     directory.mkdir(parents=True, exist_ok=True)
-    final = directory / f"{checkpoint.size:016d}.checkpoint"
     draft = final.with_suffix(".draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(note)
@@ -156,6 +162,12 @@ def latest_published(directory: Path) -> str | None:
     return names[-1].read_text(encoding="utf-8") if names else None
 
 
+def latest_witnessed(directory: Path) -> str | None:
+    """The note of the largest tree that witnesses have confirmed, where there are any."""
+    file = directory / WITNESSED
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
 def _key_id(name: str, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
 
@@ -171,6 +183,9 @@ def _signature_line(line: str) -> tuple[str, bytes]:
 
 def _decoded(encoded: str, fault: str) -> bytes:
     try:
-        return b64decode(encoded, validate=True)
+        decoded = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise AuditError(fault, _BAD) from error
+    if b64encode(decoded).decode() != encoded:  # one form for one signature: padding and spare bits are not anybody's to choose
+        raise AuditError(fault, _BAD)
+    return decoded

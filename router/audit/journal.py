@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from router.audit.canonical import MAX_LEAF_BYTES
-from router.audit.checkpoint import Checkpoint, latest_published, note_checkpoint, publish
+from router.audit.checkpoint import (
+    WITNESSED,
+    Checkpoint,
+    latest_published,
+    latest_witnessed,
+    note_checkpoint,
+    publish,
+    write_note,
+)
 from router.audit.merkle import CompactRange, leaf_hash
 from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
 from router.audit.signing import Signer, Signing
@@ -69,12 +77,14 @@ class LedgerStore(NodeSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkpointing:
-    """A checkpoint is signed when `records` came since the last one, or one came and `every` seconds passed, and on close."""
+    """A checkpoint is signed when `records` came since the last one, or one came and `every` seconds passed, and on close. `signed` is
+    then called, on the ledger's thread."""
 
     signer: Signer
     directory: Path | None = None
     every: float = 60.0
     records: int = 1000
+    signed: Callable[[], None] | None = None
 
 
 class Journal:
@@ -108,9 +118,10 @@ class Journal:
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        published = latest_published(self._plan.directory) if self._plan.directory else None
+        kept = self._plan.directory
+        published = latest_published(kept) if kept else None
         notes = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
-        for note in notes:
+        for note in (*notes, *([known] if kept and (known := latest_witnessed(kept)) else ())):
             self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
         if notes:
             last = max(notes, key=lambda note: note_checkpoint(note).size)
@@ -217,12 +228,37 @@ class Journal:
             continue  # it may have been under way for fewer records
         self._store.close()
 
+    def abandon(self) -> None:
+        """Closes without signing anything."""
+        self._store.close()
+
     def _publish(self, checkpoint: Checkpoint, note: str) -> None:
         if self._plan.directory is not None:
             try:
                 publish(self._plan.directory, checkpoint, note)
             except OSError as error:
                 _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+        if self._plan.signed is not None:
+            self._plan.signed()
+
+    def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """A checkpoint that was signed here, with cosignatures: takes the place of the one without, here and in the directory. Where it is
+        `witnessed`, by a quorum, the directory says so. Raises AuditError when it could not be stored."""
+        checkpoint = note_checkpoint(note)
+        if self._fault is not None:
+            raise self._fault
+        try:
+            self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
+        except AuditError as error:
+            self._failed(error)
+            raise
+        if self._plan.directory is not None:
+            try:
+                publish(self._plan.directory, checkpoint, note)
+                if witnessed:
+                    write_note(self._plan.directory / WITNESSED, note)
+            except OSError as error:
+                _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.size > size:

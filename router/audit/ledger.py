@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -64,9 +64,16 @@ class AuditLedger:
         self._accepting = False
         self._hindered: AuditError | None = None
 
-    async def open(self) -> None:
-        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it."""
+    async def open(self, agreed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it, and what `agreed` raises,
+        which is awaited before anything may be written or signed."""
         await asyncio.to_thread(self._journal.open)
+        try:
+            if agreed is not None:
+                await agreed()
+        except BaseException:
+            await asyncio.to_thread(self._journal.abandon)
+            raise
         self._accepting, self._hindered = True, None
         self._thread = threading.Thread(target=self._run, name="audit-ledger", daemon=True)
         self._thread.start()
@@ -94,6 +101,10 @@ class AuditLedger:
         self._usable(0)
         if self._hindered is not None:
             await self._submit(())
+
+    async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
+        await self.call(lambda journal: journal.keep_cosigned(note, witnessed=witnessed))
 
     @property
     def size(self) -> int:

@@ -64,9 +64,9 @@ def system_entry(
     key_id: str = "",
     key: bytes = b"",
 ) -> Entry:
-    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered and others. `details` holds nothing personal;
-    real numbers become decimal strings. With `personal`, sealed under the key of the person it is about (who ordered it), the record
-    has an id of its own: commitments are salted by it."""
+    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered, witnessed and unwitnessed (what witnesses said
+    at a start) and others. `details` holds nothing personal; real numbers become decimal strings. With `personal`, sealed under the key of
+    the person it is about (who ordered it), the record has an id of its own: commitments are salted by it."""
     fields: dict[str, Any] = {"time": timestamp(at_ns), "event": event, "details": plain_details(details or {})}
     if record_id:
         fields["id"] = record_id

@@ -24,6 +24,8 @@ from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
 from router.audit.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
+from router.audit.witness_policy import WitnessPolicy
+from router.audit.witnessed import Confirmed, cosigned_by_anybody, newest_confirmed
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -35,7 +37,8 @@ Progress = Callable[[int, int], None]
 @dataclass(slots=True)
 class Report:
     """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
-    parts; `terms` are the keys in the order in which they were in force, none where there was only one."""
+    parts; `terms` are the keys in the order in which they were in force, none where there was only one; `cosigned` says whether there are
+    cosignatures, checked or not."""
 
     origin: str
     size: int
@@ -46,6 +49,8 @@ class Report:
     opened: int = 0
     erased: int = 0
     pruned: int = 0
+    witnessed: Confirmed | None = None
+    cosigned: bool = False
     unproven: list[str] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
@@ -79,6 +84,7 @@ class Plan:
     processes: int | None = None
     progress: Progress | None = None
     more_keys: tuple[str, ...] = ()
+    policy: WitnessPolicy | None = None
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -107,6 +113,7 @@ def verify(plan: Plan) -> Report:
         if outside is not None:
             _check_outside(report, roots, outside)
         _check_account(plan, report, account)
+        _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
         return report
@@ -236,6 +243,20 @@ def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint)
         report.faults.append(Fault(0, "history_forked", message, outside.size))
 
 
+def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
+    """Only checkpoints that agree with the records count, and the outside one among them."""
+    every = [*notes, *([plan.outside] if plan.outside is not None else [])]
+    report.cosigned = cosigned_by_anybody(report.origin, every)
+    if plan.policy is None:
+        return
+    agreeing = {*report.held_against, *([report.outside] if report.outside is not None else [])}
+    report.witnessed, wrong = newest_confirmed(plan.policy, every, agreeing)
+    report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
+    if report.witnessed is None:
+        message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."
+        report.faults.append(Fault(report.size, "not_witnessed", message))
+
+
 def _claim_fault(report: Report, roots: dict[int, bytes], claim: Checkpoint, good: int) -> Fault | None:
     """`good` records are known to be right."""
     if claim.origin != report.origin:
@@ -273,7 +294,12 @@ def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
 
 def _unproven(report: Report, plan: Plan) -> list[str]:
     said = []
-    if plan.outside is None:
+    if plan.outside is None and report.witnessed is not None:
+        said.append(
+            f"Witnesses confirmed the first {report.witnessed.size} records. That there were more cannot be excluded: newer records,"
+            " checkpoints and cosignatures could have been cut off together. The witnesses know, and are asked at every start."
+        )
+    elif plan.outside is None:
         said.append(
             "Without a checkpoint kept outside this machine it cannot be excluded that whoever holds the ledger's signing key rewrote"
             " everything, checkpoints included, or that the newest records and checkpoints were cut off together."
@@ -297,6 +323,10 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         for term in report.terms
         if term.key is None
     ]
+    if report.witnessed is not None and report.witnessed.size < covered:
+        said.append(f"Records {report.witnessed.size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if plan.policy is None and report.cosigned:
+        said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.audit.witness_policy import WitnessPolicy, verifying_policy
 from router.cli.audit_erase import erase
 from router.cli.audit_hold import hold
 from router.cli.audit_migrate import migrate
@@ -192,6 +193,11 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
     help="The ledger's public key (name+keyid+base64) as noted elsewhere, be it an earlier one; the key on this machine when left out. May "
     "be repeated.",
 )
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A witness policy (C2SP tlog-policy), best from elsewhere: a checkpoint must have the cosignatures that it asks for.",
+)
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
@@ -202,6 +208,7 @@ def verify_command(
     ctx: click.Context,
     checkpoint: Path | None,
     keys: tuple[str, ...],
+    policy: Path | None,
     personal: bool,
     processes: int | None,
     state: Path | None,
@@ -211,7 +218,8 @@ def verify_command(
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
     verifier, *more = keys or (place.verifier(),)
-    report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key))
+    witnesses = None if policy is None else verifying_policy(policy, verifier)
+    report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:
@@ -228,13 +236,19 @@ def _note(checkpoint: Path | None) -> str | None:
 
 
 def _verified(
-    place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None, more: tuple[str, ...]
+    place: Sources,
+    verifier: str | None,
+    outside: str | None,
+    personal: bool,
+    processes: int | None,
+    more: tuple[str, ...],
+    policy: WitnessPolicy | None,
 ) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
         told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
-        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more)
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more, policy)
         return verify(plan)
 
 

@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from router.audit.canonical import timestamp
 from router.audit.query import Found, Proven
 from router.audit.verify import Report
+from router.audit.witness_policy import shown
 
 HEADINGS = ("time", "record", "decision", "subject", "intent", "confidence", "risk", "verdict", "reason", "route", "result")
 WIDE = 170
+SECOND = 1_000_000_000
 LEFT_OUT = ("time", "subject", "risk", "reason", "route")
 WHOLE = ("decision", "record")
 
@@ -43,6 +46,7 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "faults": faults,
         "checkpoints": report.held_against,
         "outside_checkpoint": report.outside,
+        "witnessed": witnessed_document(report),
         "opened": report.opened,
         "erased": report.erased,
         "pruned": report.pruned,
@@ -50,6 +54,13 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "public_key": verifier,
         "keys": [{"key": term.name, "after": term.after, "until": term.until, "followed": term.followed} for term in report.terms],
     }
+
+
+def witnessed_document(report: Report) -> dict[str, Any] | None:
+    found = report.witnessed
+    if found is None:
+        return None
+    return {"records": found.size, "as_of": timestamp(found.by.as_of * SECOND), "witnesses": [shown(name) for name in found.by.names]}
 
 
 def record_table(rows: list[Found], width: int) -> Table:
@@ -146,6 +157,10 @@ def print_report(console: Console, report: Report, verifier: str | None) -> None
         console.print(f"  and {len(report.faults) - 20} more; --json prints all")
     console.print(f"  root {report.root.hex()}")
     console.print(f"  held against {len(report.held_against)} checkpoints in the ledger{_outside(report)}")
+    if (found := witnessed_document(report)) is not None:
+        console.print(
+            escape(f"  witnessed: the first {found['records']} records, by {', '.join(found['witnesses'])}, as of {found['as_of']}")
+        )
     if report.opened or report.erased:
         console.print(f"  {report.opened} personal parts opened and compared with their commitments, {report.erased} erased")
     if report.pruned:

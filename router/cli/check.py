@@ -42,7 +42,7 @@ def check(config: Path, as_json: bool) -> int:
 def checked(snapshot: Snapshot) -> Workspace:
     """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
     workspace = parse(snapshot, os.environ)
-    faults = [*_missing(workspace, snapshot), *_unusable_store(workspace, snapshot)]
+    faults = [*_missing(workspace, snapshot), *_unusable_store(workspace, snapshot), *_witness_faults(workspace)]
     try:
         _check_thresholds(workspace)
         ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
@@ -74,6 +74,19 @@ def summary(workspace: Workspace) -> dict[str, Any]:
     }
 
 
+def _witness_faults(workspace: Workspace) -> tuple[str, ...]:
+    witnesses = workspace.config.audit.witnesses
+    if witnesses is None or not workspace.path(witnesses.policy).is_file():
+        return ()
+    from router.wiring.witnesses import usable_policy  # an HTTP client comes with it
+
+    try:
+        usable_policy(workspace.path(witnesses.policy), None)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
 def _missing(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
     """Files outside the snapshot that serving would need."""
     document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
@@ -100,6 +113,10 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     if config.control.tls is not None:
         yield ("control", "tls", "certificate"), config.control.tls.certificate
         yield ("control", "tls", "key"), config.control.tls.key
+    if config.audit.witnesses is not None:
+        yield ("audit", "witnesses", "policy"), config.audit.witnesses.policy
+        if config.audit.witnesses.ca is not None:
+            yield ("audit", "witnesses", "ca"), config.audit.witnesses.ca
 
 
 def _report(faults: tuple[str, ...], as_json: bool) -> None:

@@ -9,6 +9,7 @@ from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.config.retention import RetentionConfig
+from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
 
@@ -92,6 +93,7 @@ class AuditConfig(Strict):
     retention: RetentionConfig | None = Field(
         default=None, description="How long personal parts are kept, by class; without this until a subject is erased."
     )
+    witnesses: WitnessesConfig | None = Field(default=None, description="Who confirms the checkpoints; nobody without this.")
 
 
 class ReviewConfig(Strict):

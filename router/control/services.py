@@ -54,7 +54,8 @@ class Audit(Protocol):
         """Everything recorded about one decision; None when there is none."""
 
     async def checkpoint(self) -> Json:
-        """The latest signed checkpoint: `origin`, `size`, `root`, `note`."""
+        """The latest signed checkpoint: `origin`, `size`, `root`, `note`; with witnesses also `witnessed`, the latest one that enough of
+        them confirmed: `size`, `note`, or None."""
 
 
 class Reviews(Protocol):

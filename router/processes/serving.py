@@ -54,7 +54,7 @@ class Serving:
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, self.evidence.witnesses)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, reviews.api, status, self.clock, self.governance)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
 from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import latest_witnessed, note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import LedgerReader, Stored
 from router.control.services import AuditFilters, Check, ControlServices, Governance, Json, Page, Reviews
@@ -50,6 +50,8 @@ class AuditQuestions:
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
         self._place = ledger_place(workspace)
+        audit = workspace.config.audit
+        self._witnessed = workspace.path(audit.checkpoint.directory) if audit.witnesses is not None else None
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
@@ -81,11 +83,14 @@ class AuditQuestions:
         await self._records.system(event, details)
 
     async def checkpoint(self) -> Json:
-        note = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
+        note, witnessed = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
         if note is None:
             raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
         found = note_checkpoint(note)
-        return {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        answer = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        if self._witnessed is None:
+            return answer
+        return {**answer, "witnessed": None if witnessed is None else {"size": note_checkpoint(witnessed).size, "note": witnessed}}
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -114,8 +119,9 @@ class AuditQuestions:
             self._index = SqliteIndex(self._state / INDEX_FILE)
         return self._index
 
-    def _latest(self) -> str | None:
-        return self._ledger().latest_checkpoint()
+    def _latest(self) -> tuple[str | None, str | None]:
+        """The newest checkpoint, and the newest that enough witnesses confirmed."""
+        return self._ledger().latest_checkpoint(), latest_witnessed(self._witnessed) if self._witnessed is not None else None
 
     def _close(self) -> None:
         for each in (self._reader, self._index):
@@ -184,14 +190,30 @@ class LedgerState(Protocol):
     async def ping(self) -> None: ...
 
 
+class WitnessState(Protocol):
+    @property
+    def stale(self) -> bool:
+        """Whether readiness is to say no."""
+
+    def figures(self) -> Iterator[Metric]: ...
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
-    def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        supervised: Supervised,
+        reloading: Reloading,
+        ledger: LedgerState,
+        pending: Callable[[], int],
+        witnesses: WitnessState | None = None,
+    ) -> None:
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
         self._pending = pending
+        self._witnesses = witnesses
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -202,7 +224,8 @@ class ProcessStatus:
             await self._ledger.ping()
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
-        return [workers, Check("audit", ok=True)]
+        stale = self._witnesses is not None and self._witnesses.stale
+        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""
@@ -239,7 +262,8 @@ class ProcessStatus:
             "lockgate.reviews.pending": self._pending(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds")]
+        witnessed = () if self._witnesses is None else self._witnesses.figures()
+        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), *witnessed]
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:

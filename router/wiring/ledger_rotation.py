@@ -20,11 +20,16 @@ def checkpointing(workspace: Workspace, signer: NoteSigner) -> Checkpointing:
     return Checkpointing(signer, workspace.path(audit.checkpoint.directory), audit.checkpoint.every, audit.checkpoint.records)
 
 
+def is_to_be_handed_over(workspace: Workspace, store: LedgerStore, new: NoteSigner) -> bool:
+    """Whether `taken_over` has something to do. What is not needed is not opened: it may have been destroyed. Raises AuditError."""
+    return workspace.config.audit.previous_key is not None and not is_in_force(store, checkpointing(workspace, new))
+
+
 def taken_over(workspace: Workspace, store: LedgerStore, new: NoteSigner, reason: str, at_ns: int) -> Checkpoint | None:
     """The checkpoint by which the configured previous key handed over; None where there was nothing to do. Raises AuditError."""
     audit, plan = workspace.config.audit, checkpointing(workspace, new)
-    if audit.previous_key is None or is_in_force(store, plan):
-        return None  # what is not needed is not opened: it may have been destroyed
+    if audit.previous_key is None or not is_to_be_handed_over(workspace, store, new):
+        return None
     old = NoteSigner(audit.origin, open_signing_key(audit.previous_key, workspace.root, create=False))
     return hand_over(store, plan, vouched(old, new), reason, at_ns)
 
