@@ -101,7 +101,8 @@ class LlmEvaluation:
     ) -> Asked[Classification | str]:
         """Nobody is asked where nothing that could be answered would change anything."""
         if calibration is None or not calibration.may_override or not left_open:
-            return Asked({}, 0, {}, (problem or "no kind of answer was found to be a gain") if left_open else "")
+            why_not = "nothing was measured" if problem else "no kind of answer was found to be a gain"
+            return Asked({}, 0, {}, why_not if left_open else "")
         ask = partial(_arbitrated, asking.arbiter(meter, calibration))
         bounds = Bounds(len(left_open), self._bounds.tokens)
         return await ask_each(left_open, ask, meter, bounds, partial(progress, "ask, test"))
