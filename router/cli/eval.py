@@ -143,7 +143,7 @@ def evaluate(
 
 def _usable(tiers: tuple[str, ...], server: Path | None) -> list[str]:
     """The tiers that can be measured; the others are named, so that nobody takes these figures for theirs."""
-    known = [tier for tier in tiers if tier in TIERS]
+    known = [tier for tier in dict.fromkeys(tiers) if tier in TIERS]
     if not known:
         raise ConfigError(f"None of the tiers {', '.join(tiers)} can be measured; there is {', '.join(TIERS)}.")
     if "encoder" not in known:

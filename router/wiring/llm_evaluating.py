@@ -84,12 +84,7 @@ class LlmEvaluation:
         found = await choices(asking.arbiter(measuring, None), chosen, measuring, self._bounds, partial(progress, "ask, held out"))
         calibration, problem = _calibrated(asking, chosen, found)
         places, left_open = asking.test()
-        why_not = problem or "no kind of answer was found to be a gain"
-        answered: Asked[Classification | str] = Asked({}, 0, {}, why_not if left_open else "")
-        if calibration is not None and calibration.may_override:
-            ask = partial(_arbitrated, asking.arbiter(testing, calibration))
-            bounds = Bounds(len(left_open), self._bounds.tokens)
-            answered = await ask_each(left_open, ask, testing, bounds, partial(progress, "ask, test"))
+        answered = await self._test(asking, left_open, calibration, problem, testing, progress)
         opinions = {places[place]: asking.opinion(each) for place, each in answered.answers.items() if not isinstance(each, str)}
         told = {
             "model": self._config.model,
@@ -100,6 +95,17 @@ class LlmEvaluation:
             "costs": _costs(measuring.used, testing.used, _failures(found, answered)),
         }
         return Evaluated(opinions, told, problem)
+
+    async def _test(
+        self, asking: _Asking, left_open: list[Open], calibration: LlmCalibration | None, problem: str, meter: Meter, progress: Progress
+    ) -> Asked[Classification | str]:
+        """Nobody is asked where nothing that could be answered would change anything."""
+        if calibration is None or not calibration.may_override or not left_open:
+            why_not = "nothing was measured" if problem else "no kind of answer was found to be a gain"
+            return Asked({}, 0, {}, why_not if left_open else "")
+        ask = partial(_arbitrated, asking.arbiter(meter, calibration))
+        bounds = Bounds(len(left_open), self._bounds.tokens)
+        return await ask_each(left_open, ask, meter, bounds, partial(progress, "ask, test"))
 
 
 class _Asking:

@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -45,6 +43,7 @@ from qdrant_client import models
 
 from tests.contract.qdrant_server import QdrantServer
 from tests.contract.small_workspace import small_workspace
+from tests.contract.standing_loop import standing_still
 
 STEPS = 6  # the collection, the index of its field, three batches, and the word that it is complete
 ENCODER = HashingEncoder()
@@ -180,18 +179,6 @@ def test_an_answer_that_comes_too_late_is_none(server: QdrantServer, artefact: A
     began = time.monotonic()
     assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
     assert time.monotonic() - began < 0.9
-
-
-@contextmanager
-def standing_still() -> Iterator[None]:
-    """The loop that all clients share does nothing meanwhile, as where one of them blocks it."""
-    begun, over = Event(), Event()
-    own_loop().call_soon_threadsafe(lambda: (begun.set(), over.wait(20)))
-    assert begun.wait(5)
-    try:
-        yield
-    finally:
-        over.set()
 
 
 def test_a_loop_that_stands_still_keeps_nobody_waiting(server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
