@@ -98,13 +98,23 @@ class Journal:
         """Recomputes the tree's right edge from what is stored. Raises AuditError when it is not what was committed, or when a
         checkpoint was signed for more, or for something else: then this is an old or altered copy, and must not be continued."""
         size, root = self._store.open(self._plan.signer.name)
+        try:
+            self._tree, self._fault = self._checked(size, root), None
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _checked(self, size: int, root: bytes) -> CompactRange:
+        notes = (self._store.latest_checkpoint(), latest_published(self._plan.directory) if self._plan.directory else None)
+        with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
+            size, root = head or (size, root)
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        for note in (self._store.latest_checkpoint(), latest_published(self._plan.directory) if self._plan.directory else None):
+        for note in notes:
             if note is not None:
                 self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
-        self._tree, self._fault = tree, None
+        return tree
 
     def append(self, entries: Sequence[Entry]) -> int:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`."""

@@ -89,8 +89,8 @@ def assert_verified(node: Lockgate, *arguments: str) -> None:
 
 
 def test_two_nodes_record_into_one_ledger_and_one_is_killed(place: Place, make_node: Callable[..., Lockgate]) -> None:
-    """Requests through both, one killed -9 with all its workers in the middle: the other goes on at once, what either acknowledged is in the
-    ledger, which verifies with personal parts opened, and the killed node starts again and goes on."""
+    """Requests through both, one killed -9 with all its workers in the middle: the other goes on at once, what either acknowledged is in
+    the ledger, which verifies with personal parts opened, and the killed node starts again and goes on."""
     one, two = make_node(place, "one"), make_node(place, "two")
     one.start()
     two.start()
