@@ -185,7 +185,11 @@ def pair() -> Iterator[tuple[PostgresServer, PostgresServer, str]]:
         first.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
         state = "SELECT sync_state FROM pg_stat_replication"
         PostgresServer.until(lambda: True if first.sql(state) == "sync" else None, "the standby was synchronous")
-        yield first, second, f"postgresql://postgres@127.0.0.1:{first.port},127.0.0.1:{second.port}/postgres?target_session_attrs=read-write"
+        yield (
+            first,
+            second,
+            f"postgresql://postgres@127.0.0.1:{first.port},127.0.0.1:{second.port}/postgres?target_session_attrs=read-write",
+        )
 
 
 def test_a_promoted_standby_has_all_that_was_acknowledged(tmp_path: Path) -> None:
@@ -201,8 +205,8 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(tmp_path: Path) -> Non
 
 
 def test_a_standby_that_does_not_answer_stops_the_ledger_and_nothing_is_half_true(tmp_path: Path) -> None:
-    """Without its standby no commit is acknowledged: unsettled, then unavailable. Once the standby is back the ledger goes on after what had
-    been committed, and nothing is there twice."""
+    """Without its standby no commit is acknowledged: unsettled, then unavailable. Once the standby is back the ledger goes on after what
+    had been committed, and nothing is there twice."""
     with pair() as (first, second, _):
         server = Server(first.url(), answer_within=2.0)
         journal = opened(server, patience=0.5, folder=tmp_path)
