@@ -3,6 +3,7 @@ library's exceptions become ours here and nowhere else."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from router.errors import AuditError, ConfigError
+
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # a lost connection is told in our words, once
 
 UNAVAILABLE = "audit_store_unavailable"
 UNSETTLED = "audit_unsettled"

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ from adapters.postgres_connection import (
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, Steps, migrate
 from router.errors import AuditError
 
+log = logging.getLogger("lockgate.audit")
 AGAIN = "audit_write_again"
 _LOCK = "SELECT size, root FROM head FOR UPDATE"
 _RECORDS = (
@@ -157,6 +159,7 @@ class PostgresStore:
 
     def _settled(self, first: int, batch: bytes, why: AuditError) -> bool:
         """Whether a batch whose commit was not answered is in. Raises AuditError `audit_unsettled` when that cannot be learnt in time."""
+        log.warning("the answer to a commit of the ledger was lost: %s", why)
         deadline = time.monotonic() + self._patience
         self._drop()
         while True:
@@ -218,10 +221,14 @@ class PostgresStore:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
-        self._absence = None
+        if self._absence is not None:
+            log.warning("the ledger's store answers again")
+            self._absence = None
         return self._connection
 
     def _absent(self, error: AuditError) -> None:
+        if self._absence is None:
+            log.error("the ledger's store is away, and nothing can be recorded: %s", error)
         pause = _FIRST_PAUSE_S if self._absence is None else min(2 * self._absence.pause, _LONGEST_PAUSE_S)
         self._absence = _Absence(error, time.monotonic() + pause, pause)
 

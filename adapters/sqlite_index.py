@@ -14,8 +14,9 @@ COLUMNS = (
     "idx", "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant"
 )  # fmt: skip
 INHERITED = ("trace_id", "intent", "route", "effect", "confidence", "risk", "tenant")
+_META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    _META,
     "CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, time TEXT, kind TEXT, decision_id TEXT, trace_id TEXT, key_id TEXT,"
     " intent TEXT, route TEXT, effect TEXT, result TEXT, confidence REAL, risk TEXT, tenant TEXT)",
     "CREATE TABLE IF NOT EXISTS reasons (code TEXT, idx INTEGER, PRIMARY KEY (code, idx)) WITHOUT ROWID",
@@ -37,7 +38,7 @@ class SqliteIndex:
     def __init__(self, path: Path) -> None:
         private_file(path)
         self._connection = StandardConnection(path)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", *SCHEMA, _EVENTS):
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", _META):
             self._connection.execute(statement)
         if dict(self._connection.execute("SELECT name, value FROM meta")).get("version") != VERSION:
             self.reset()

@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite_connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
+from adapters.sqlite_migrations import Steps, migrate
 from router.errors import AuditError
 
-FORMAT = 1
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
-    # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
-    "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
-)
+STEPS: Steps = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+        # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
+        "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
+    ),
+}
+FORMAT = max(STEPS)
 PRAGMAS = (
     "PRAGMA page_size=4096",
     "PRAGMA journal_mode=WAL",
@@ -40,26 +43,32 @@ _HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) 
 class SqliteStore:
     """Implements the store that `router.audit.journal` describes. Blocking; used from one thread at a time."""
 
-    def __init__(self, path: Path, connect: Connect = connect) -> None:
+    def __init__(self, path: Path, connect: Connect = connect, steps: Steps = STEPS) -> None:
         self._path = path
         self._connect = connect
+        self._steps = steps
         self._connection: Connection | None = None
         self._lock: int | None = None
 
     def open(self, origin: str) -> tuple[int, bytes]:
-        self._lock = locked(self._path)
         try:
-            private_file(self._path)
-            self._connection = self._connect(self._path)
-            for statement in (*PRAGMAS, *SCHEMA):
-                self._connection.execute(statement)
+            self.migrate()
             # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._check_meta(origin)
             return self._committed()
         except AuditError:
             self.close()
             raise
+
+    def migrate(self) -> int:
+        """Takes the file and brings it to the newest format; `close` gives it back. Returns the format that it had."""
+        self._lock = locked(self._path)
+        private_file(self._path)
+        self._connection = self._connect(self._path)
+        for statement in PRAGMAS:
+            self._connection.execute(statement)
+        return migrate(self._connection, self._path, self._steps)
 
     def turn(self) -> AbstractContextManager[None]:
         """The lock on the file keeps everybody else away anyhow."""
@@ -138,10 +147,8 @@ class SqliteStore:
 
     def _check_meta(self, origin: str) -> None:
         run = self._open.execute
-        run("INSERT OR IGNORE INTO meta VALUES ('format', ?), ('origin', ?)", (str(FORMAT), origin))
+        run("INSERT OR IGNORE INTO meta VALUES ('origin', ?)", (origin,))
         meta = dict(run("SELECT name, value FROM meta"))
-        if meta["format"] != str(FORMAT):
-            raise AuditError(f"{self._path} has format {meta['format']}, this release knows {FORMAT}.", "audit_format_unknown")
         if meta["origin"] != origin:
             raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite_connection import connect
+from adapters.sqlite_ledger import FORMAT, SqliteStore
+from adapters.sqlite_migrations import stored_format
 from adapters.sqlite_reader import SqliteReader
-from adapters.sqlite_subject_keys import KeyFile
-from router.errors import AuditError, ConfigError
+from adapters.sqlite_subject_keys import STEPS, KeyFile, prepared
+from router.errors import AuditError
 
 LEDGER_FILE, KEYS_FILE = "ledger.sqlite", "keys.sqlite"
 
@@ -41,4 +43,19 @@ class SqlitePlace:
         return keys
 
     def migrate(self) -> list[tuple[str, int, int]]:
-        raise ConfigError("This ledger is a file in `state`: `lockgate serve` migrates it when it opens it.")
+        """Of files that nobody has open. Raises AuditError `audit_missing`, `audit_locked`."""
+        ledger, keys = self.state / LEDGER_FILE, self.state / KEYS_FILE
+        if not os.path.isfile(ledger):
+            raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
+        store = SqliteStore(ledger)
+        try:
+            done = [("ledger", store.migrate(), FORMAT)]
+        finally:
+            store.close()
+        if os.path.isfile(keys):
+            connection = connect(keys)
+            before = stored_format(connection)
+            connection.close()
+            prepared(keys).close()
+            done.append(("keys", before, max(STEPS)))
+        return done

@@ -22,17 +22,22 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from adapters.sqlite_connection import Connect, Connection, connect, private_file
+from adapters.sqlite_migrations import Steps, migrate
 from router.errors import AuditError
 
-SCHEMA = (
+PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",
     "PRAGMA busy_timeout=10000",
-    "CREATE TABLE IF NOT EXISTS keys (subject BLOB PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL,"
-    " created_ns INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
+STEPS: Steps = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS keys (subject BLOB PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL,"
+        " created_ns INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    ),
+}
 _NONCE = 12
 
 SubjectKey = tuple[str, bytes]
@@ -41,9 +46,10 @@ SubjectKey = tuple[str, bytes]
 class KeyFile:
     """The blocking core. `read_only` neither makes the file nor a key."""
 
-    def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect) -> None:
+    def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect, steps: Steps = STEPS) -> None:
         self._path = path
         self._connect = connect
+        self._steps = steps
         self._wrapping = AESGCM(_derived(sealing_key, b"lockgate subject key wrapping v1"))
         self._index = _derived(sealing_key, b"lockgate subject key index v1")
         self._connection: Connection | None = None
@@ -51,10 +57,12 @@ class KeyFile:
 
     def open(self) -> None:
         private_file(self._path)
-        self._connection = self._connect(self._path)
-        for statement in SCHEMA:
-            self._connection.execute(statement)
-        self._check_sealing_key()
+        try:
+            self._connection = prepared(self._path, self._connect, self._steps)
+            self._check_sealing_key()
+        except AuditError:
+            self.close()
+            raise
 
     def find(self, subject: str) -> str | None:
         with self._one_at_a_time:
@@ -142,9 +150,7 @@ class KeyFile:
     def _abandon(self) -> None:
         """A transaction that could not be finished must not swallow the next one; the connection is made anew."""
         self.close()
-        self._connection = self._connect(self._path)
-        for statement in SCHEMA:
-            self._connection.execute(statement)
+        self._connection = prepared(self._path, self._connect, self._steps)
 
     def _check_sealing_key(self) -> None:
         """With another sealing key every subject would silently get a second key, and the first would never be found again."""
@@ -156,6 +162,19 @@ class KeyFile:
             self._wrapping.decrypt(kept[:_NONCE], kept[_NONCE:], None)
         except InvalidTag as error:
             raise AuditError(f"The sealing key is not the one that {self._path} was made with.", "audit_sealing_key_wrong") from error
+
+
+def prepared(path: Path, connect: Connect = connect, steps: Steps = STEPS) -> Connection:
+    """The file in its newest format."""
+    connection = connect(path)
+    try:
+        for statement in PRAGMAS:
+            connection.execute(statement)
+        migrate(connection, path, steps)
+    except AuditError:
+        connection.close()
+        raise
+    return connection
 
 
 class SqliteSubjectKeys:

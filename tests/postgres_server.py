@@ -61,7 +61,7 @@ class PostgresServer:
     def copy_to(self, other: PostgresServer, slot: str) -> None:
         """Makes `other` a standby that streams from this server."""
         place = f"host=127.0.0.1 port={self.port} user=postgres application_name={slot}"
-        self.run("pg_basebackup", "-D", str(other.data), "-d", place, "-R", "-X", "stream", "--no-sync", "-C", "-S", slot)
+        self.run("pg_basebackup", "-D", str(other.data), "-d", place, "-R", "-X", "stream", "--no-sync", "-c", "fast", "-C", "-S", slot)
 
     def start(self) -> None:
         options = {"port": str(self.port), "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **self.settings}

@@ -115,20 +115,29 @@ class Journal:
         """Recomputes the tree's right edge from what is stored. Raises AuditError when it is not what was committed, or when a
         checkpoint was signed for more, or for something else: then this is an old or altered copy, and must not be continued."""
         size, root = self._store.open(self._plan.signer.name)
+        try:
+            self._tree, self._fault = self._checked(size, root), None
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _checked(self, size: int, root: bytes) -> CompactRange:
+        kept = self._plan.directory
+        published, witnessed = (latest_published(kept), latest_witnessed(kept)) if kept else (None, None)
+        signed = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
+        with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
+            size, root = head or (size, root)
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        kept = self._plan.directory
-        published = latest_published(kept) if kept else None
-        notes = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
-        for note in (*notes, *([known] if kept and (known := latest_witnessed(kept)) else ())):
+        for note in (*signed, *([witnessed] if witnessed else ())):
             self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
-        if notes:
-            last = max(notes, key=lambda note: note_checkpoint(note).size)
+        if signed:
+            last = max(signed, key=lambda note: note_checkpoint(note).size)
             self._plan.signer.continues(last)
             if published is None or note_checkpoint(published).size < note_checkpoint(last).size:  # a crash came between
                 self._publish(note_checkpoint(last), last)
-        self._tree, self._fault = tree, None
+        return tree
 
     def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of

@@ -31,7 +31,7 @@ class LedgerPlace(Protocol):
         """Open, for who only asks. Raises AuditError."""
 
     def migrate(self) -> list[tuple[str, int, int]]:
-        """(part, format before, format now), for what its owner must migrate. Raises ConfigError where nobody needs to."""
+        """(part, format before, format now). Raises AuditError."""
 
 
 def ledger_place(workspace: Workspace) -> LedgerPlace:

@@ -114,6 +114,24 @@ def test_two_nodes_may_sign_at_the_same_time(server: Server) -> None:
     assert (report.ok, report.held_against) == (True, [3, 5])
 
 
+def test_a_checkpoint_that_is_signed_while_a_node_opens_is_no_alarm(server: Server) -> None:
+    """It is for more than the opening node read at first, and that is nothing that was cut off."""
+    other = node(server)
+    other.append(entries(2))
+
+    class Overtaken(PostgresStore):
+        def latest_checkpoint(self) -> str | None:
+            other.append(entries(3))
+            other.sign_checkpoint()
+            return super().latest_checkpoint()
+
+    journal = Journal(Overtaken(server, SIGNER.verifier), Checkpointing(SIGNER))
+    journal.open()
+    assert journal.append(entries(1)) == 5
+    journal.close()
+    other.close()
+
+
 def test_a_node_signs_only_what_it_knows_committed(server: Server) -> None:
     """What another node appended since is signed by whoever has seen it."""
     one, two = node(server), node(server)
