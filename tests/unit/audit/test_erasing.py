@@ -190,6 +190,22 @@ async def test_a_key_that_was_being_fetched_is_not_kept(tmp_path: Path) -> None:
             assert kept != key_id
 
 
+def test_moving_keys_about_leaves_no_copies_behind(tmp_path: Path) -> None:
+    """Among thousands whose pages were split many times: neither the wrapped bytes nor the subject's place are anywhere."""
+    keys = KeyFile(tmp_path / "keys.sqlite", SEALING_KEY)
+    keys.open()
+    made = [keys.ensure([f"subject-{number}" for number in range(start, start + 100)]) for start in range(0, 4000, 100)]
+    destroyed = [key_id for batch in made for key_id, _ in list(batch.values())[::20]]
+    rows = {key_id: (place, sealed) for place, key_id, sealed in keys._open.execute("SELECT subject, key_id, wrapped FROM keys")}
+    for key_id in destroyed:
+        keys.destroy(key_id)
+    contents = b"".join(file.read_bytes() for file in tmp_path.glob("keys.sqlite*"))
+    assert len(destroyed) == 200
+    assert not any(needle in contents for key_id in destroyed for needle in rows[key_id])
+    assert all(rows[key_id][1] in contents for key_id in rows.keys() - set(destroyed))
+    keys.close()
+
+
 def test_destroying_twice_is_harmless(tmp_path: Path) -> None:
     """A crash may have come after the first."""
     keys = KeyFile(tmp_path / "keys.sqlite", SEALING_KEY)
