@@ -117,7 +117,7 @@ class Trail:
         return [self._proven(found, note) for found in story]
 
     def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
-        follow(self._reader, self._index, self._standing)
+        follow(self._reader, self._index, self._standing, tolerant=True)
         rows = self._index.find(query.conditions(), cursor, newest, limit)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)

@@ -119,12 +119,17 @@ class Standing:
             self.prunings.append(_pruning(index, details))
 
 
-def follow(reader: LedgerReader, index: IndexStore, standing: Standing) -> None:
-    """Takes what came since; the index must have been brought up to date. Raises AuditError."""
+def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, tolerant: bool = False) -> None:
+    """Takes what came since; the index must have been brought up to date. Raises AuditError `audit_order_malformed`, so that nothing is
+    destroyed by somebody who cannot read every hold; who only looks is `tolerant`, and leaves it to a verification."""
     for place in index.events(EVENTS, standing.taken):
         stored = next(reader.records(place, place + 1), None)
-        if stored is not None:
-            standing.take(place, orjson.loads(stored.leaf))
+        try:
+            standing.take(place, {} if stored is None else orjson.loads(stored.leaf))
+        except AuditError:
+            if not tolerant:
+                raise
+            standing.taken = place + 1
 
 
 def joined(places: Sequence[int]) -> list[tuple[int, int]]:

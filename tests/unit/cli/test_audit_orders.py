@@ -12,7 +12,7 @@ import pytest
 
 from router.audit.record import decision_entry, outcome_entry, system_entry
 from router.cli.main import run
-from router.processes.evidence import open_evidence
+from router.processes.evidence import Evidence, open_evidence
 from router.workspace import parse, read
 from tests.unit.audit.governed import DAY_NS, Clock
 from tests.unit.audit.samples import DECISION, OUTCOME, SUBJECT, numbered
@@ -38,6 +38,11 @@ def bank(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 async def _filled(config: Path) -> None:
     evidence = await open_evidence(parse(read(config, {}), {}), Clock())
+    await filled(evidence)
+    await evidence.close()
+
+
+async def filled(evidence: Evidence) -> None:
     key_id, key = await evidence.keys.key_for(SUBJECT.id)
     for number in range(20):
         decision = numbered(number)
@@ -45,7 +50,6 @@ async def _filled(config: Path) -> None:
         await evidence.ledger.append(outcome_entry(decision.id, OUTCOME, decision.decided_ns + 1, key_id, key))
     for fortnight in range(1, 30):
         await evidence.ledger.append(system_entry("refused", DECISION.decided_ns + fortnight * 14 * DAY_NS, {"rate_limited": 1}))
-    await evidence.close()
 
 
 @pytest.fixture
