@@ -141,6 +141,22 @@ async def test_every_earlier_proof_holds(place: Place) -> None:
     assert verified(place.folder, outside).ok
 
 
+async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none, or it is far behind: the records say the same."""
+    async with running(tmp_path) as place:
+        await place.decide(1, 2)
+        await place.holding.add("intent", "payment.status", OFFICER)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        expected = place.facts.standing()
+    (tmp_path / "index.sqlite").unlink()
+    monkeypatch.setattr("router.audit.facts.FAR", 0)
+    async with running(tmp_path) as place:
+        assert place.facts.orders() == expected
+        assert place.facts.index.complete()[0] == 0
+        await place.decide(3)
+        assert place.facts.orders().erased == place.facts.standing().erased == expected.erased
+
+
 async def test_an_old_copy_of_the_keys_does_not_bring_a_key_back(tmp_path: Path) -> None:
     """At the next start it is destroyed again, and the ledger says so."""
     async with running(tmp_path) as place:
