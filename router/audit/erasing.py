@@ -130,11 +130,11 @@ class Erasing:
 
     async def _finish(self) -> dict[str, int]:
         """The records that say so, by key id."""
-        standing = await self._orders.ask(lambda facts: facts.standing())
+        standing = await self._orders.ask(lambda facts: facts.orders())
         return {order.key_id: await self._carried_out(order, None) for order in standing.unfinished()}
 
     async def _repeat(self) -> list[int]:
-        standing, done = await self._orders.ask(lambda facts: facts.standing()), list[int]()
+        standing, done = await self._orders.ask(lambda facts: facts.orders()), list[int]()
         for key_id in await self._orders.keys.present(list(standing.erased)):
             index = standing.erased[key_id]
             await self._destroyed(key_id)

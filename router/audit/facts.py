@@ -12,10 +12,11 @@ from router.audit.checkpoint import note_checkpoint
 from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
 from router.audit.reader import Condition, IndexRow, IndexStore, LedgerReader, Stored
-from router.audit.standing import Hold, Standing, follow
+from router.audit.standing import Hold, Standing, follow, read_through
 from router.errors import AuditError
 
 PAGE = 1000
+FAR = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ class Facts:
     def standing(self) -> Standing:
         catch_up(self.reader, self.index)
         follow(self.reader, self.index, self._standing)
+        return self._standing
+
+    def orders(self) -> Standing:
+        """The same for who needs nothing else: where the index is far behind, from the records, which takes a sixth of building it."""
+        if self.reader.size() - max(self.index.complete()[0], self._standing.taken) <= FAR:
+            return self.standing()
+        read_through(self.reader, self._standing)
         return self._standing
 
     def rows(self, *conditions: Condition, newest: bool = False) -> Iterator[IndexRow]:

@@ -17,7 +17,7 @@ class Holding:
 
     async def add(self, on: str, target: str, who: Who) -> Receipt:
         """`on` is `subject`, `decision` or `intent`. The same target may be on hold more than once, for several cases. Raises AuditError
-        `subject_unknown`, `decision_unknown`, `intent_unknown` with nothing written."""
+        `subject_unknown`, `decision_unknown`, `audit_hold_invalid` with nothing written."""
         async with self._orders.one_at_a_time:
             details = await self._details(on, target)
             index = await self._orders.ledger.append(await self._orders.entry(HOLD, details, who))
@@ -53,7 +53,7 @@ class Holding:
                 raise AuditError(f"The ledger holds no decision {target[:LONGEST]}.", "decision_unknown")
             return {"decision": target}
         if not is_slug(target):
-            raise AuditError(f"{target[:LONGEST]!r} is no name of an intent.", "intent_unknown")
+            raise AuditError(f"{target[:LONGEST]!r} is no name of an intent.", "audit_hold_invalid")
         return {"intent": target}
 
 

@@ -24,9 +24,10 @@ from router.ports import Entry
 from router.settings import duration_text
 
 log = logging.getLogger("lockgate.audit")
-BATCH = 500
+BATCH = 200
 LOOK = 20_000
 SAMPLES = 100_000
+MOST = 100_000
 PAUSE_S = 0.02  # for those who wait for the ledger, between two batches
 
 
@@ -68,7 +69,7 @@ class Pruning:
         self._retention = retention
         self._looked: dict[tuple[str, int], int] = {}
 
-    async def prune(self, who: Who | None, most: int = BATCH * 200) -> Summary:
+    async def prune(self, who: Who | None, most: int = MOST) -> Summary:
         """At most about so many parts in one call. `who` is None for the schedule. Raises AuditError; what was removed until then is on
         record."""
         retention = self._retention

@@ -117,7 +117,7 @@ class Trail:
         return [self._proven(found, note) for found in story]
 
     def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
-        follow(self._reader, self._index, self._standing)
+        follow(self._reader, self._index, self._standing, tolerant=True)
         rows = self._index.find(query.conditions(), cursor, newest, limit)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
@@ -134,12 +134,12 @@ class Trail:
         return {"erased": self._standing.erased.get(stored.key_id), "pruned": self._standing.pruned(stored.index)}.get(state)
 
     def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
-        if not stored.sealed:
-            if "sealed" not in leaf:
-                return "none", None
-            return "missing" if self._standing.pruned(stored.index) is None else "pruned", None
+        if not stored.sealed and "sealed" not in leaf:
+            return "none", None
         if stored.key_id in self._standing.erased:
             return "erased", None
+        if not stored.sealed:
+            return "missing" if self._standing.pruned(stored.index) is None else "pruned", None
         if self._keys is None:
             return "sealed", None
         key = self._keys(stored.key_id)

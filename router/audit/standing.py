@@ -21,12 +21,14 @@ from typing import Any
 
 import orjson
 
-from router.audit.reader import IndexStore, LedgerReader
+from router.audit.reader import IndexStore, LedgerReader, Stored
+from router.audit.record import SYSTEM
 from router.errors import AuditError
 
 ORDERED, ERASED, REPEATED = "erasure_ordered", "subject_erased", "erasure_repeated"
 HOLD, RELEASE, PRUNED = "hold_added", "hold_released", "pruned"
 EVENTS = (ORDERED, ERASED, HOLD, RELEASE, PRUNED)
+_SYSTEM = f'"schema":"{SYSTEM}"'.encode()
 TARGETS = ("key_id", "decision", "intent")
 
 
@@ -119,12 +121,36 @@ class Standing:
             self.prunings.append(_pruning(index, details))
 
 
-def follow(reader: LedgerReader, index: IndexStore, standing: Standing) -> None:
-    """Takes what came since; the index must have been brought up to date. Raises AuditError."""
+def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, tolerant: bool = False) -> None:
+    """Takes what came since; the index must have been brought up to date. Raises AuditError `audit_order_malformed`, so that nothing is
+    destroyed by somebody who cannot read every hold; who only looks is `tolerant`, and leaves it to a verification."""
     for place in index.events(EVENTS, standing.taken):
         stored = next(reader.records(place, place + 1), None)
-        if stored is not None:
-            standing.take(place, orjson.loads(stored.leaf))
+        try:
+            standing.take(place, {} if stored is None else _parsed(stored))
+        except AuditError:
+            if not tolerant:
+                raise
+            standing.taken = place + 1
+
+
+def read_through(reader: LedgerReader, standing: Standing) -> None:
+    """Takes what came since from the records themselves, without an index. Raises AuditError."""
+    size = reader.size()
+    for stored in reader.records(standing.taken, size):
+        if _SYSTEM in stored.leaf:
+            leaf = _parsed(stored)
+            if leaf.get("schema") == SYSTEM and leaf.get("event") in EVENTS:
+                standing.take(stored.index, leaf)
+    standing.taken = size
+
+
+def _parsed(stored: Stored) -> Mapping[str, Any]:
+    try:
+        leaf = orjson.loads(stored.leaf)
+    except orjson.JSONDecodeError:
+        return {}
+    return leaf if isinstance(leaf, dict) else {}
 
 
 def joined(places: Sequence[int]) -> list[tuple[int, int]]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reviews import ReviewFile, SqliteReviews
 from router.audit.erasing import Who
+from router.audit.facts import Facts
+from router.cli.audit_sources import INDEX_FILE, LEDGER_FILE, sources
 from router.errors import AuditError, LockgateError
 from router.processes.evidence import Evidence, open_evidence
 from router.review.forgetting import forget_subject
 from router.review.recording import Recording
 from router.system import SystemClock, UuidV7
-from router.wiring.governance import Governance
+from router.wiring.governance import Governance, hold_document
 from router.wiring.reviews import REVIEWS_FILE
 from router.workspace import Workspace, parse, read
 
@@ -40,7 +43,14 @@ class Files:
         return self._with(lambda governance: governance.release(record, _who(authority, case)))
 
     def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
-        return self._with(lambda governance: governance.holds(on, target))
+        """Read only, also beside a running Lockgate."""
+        place = sources(None, self._config)
+        with closing(place.open_reader()) as reader, closing(SqliteIndex(place.state / INDEX_FILE)) as index:
+            holds = list(Facts(reader, index).standing().holds.values())
+        if on is not None and target is not None:
+            column, wanted = ("key_id", place.key_id(target)) if on == "subject" else (on, target)
+            holds = [hold for hold in holds if (hold.on, hold.target) == (column, wanted)]
+        return [hold_document(hold) for hold in holds]
 
     def prune(self, authority: str) -> Json:
         return self._with(lambda governance: governance.prune(_who(authority, "")))
@@ -76,6 +86,9 @@ class _Stopped:
 @asynccontextmanager
 async def _governed(config: Path) -> AsyncIterator[Governance]:
     workspace = parse(read(config, os.environ), os.environ)
+    ledger = workspace.path(workspace.config.state) / LEDGER_FILE
+    if not ledger.is_file():
+        raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
     evidence = await open_evidence(workspace, SystemClock())
     try:
         async with _around(workspace, evidence) as governance:

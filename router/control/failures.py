@@ -30,7 +30,7 @@ AUDIT_STATUS = {
     "audit_on_hold": 409,
     "audit_self_erasure": 403,
     "audit_reason_invalid": 422,
-    "intent_unknown": 422,
+    "audit_hold_invalid": 422,
     "audit_retention_missing": 409,
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}

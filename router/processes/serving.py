@@ -60,7 +60,7 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
-        pruning = asyncio.create_task(self.governance.keep_pruning())
+        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
         try:
             await started(running, serving)
             settle_memory()
@@ -70,8 +70,8 @@ class Serving:
             await _first(stopping, serving)
         finally:
             watching.cancel()
-            pruning.cancel()
-            await asyncio.gather(pruning, return_exceptions=True)
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
             await control.close()

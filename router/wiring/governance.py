@@ -27,6 +27,7 @@ from router.workspace import Workspace
 log = logging.getLogger("lockgate.audit")
 T = TypeVar("T")
 Json = dict[str, Any]
+INDEX_EVERY_S = 60.0
 
 
 class Evidence(Protocol):
@@ -102,6 +103,15 @@ class Governance:
         if self._pruning is None:
             raise AuditError("The configuration has no audit.retention: nothing is pruned.", "audit_retention_missing")
         return summary_document(await self._pruning.prune(who))
+
+    async def keep_indexed(self) -> None:
+        """For as long as it runs: the next start has to know what was ordered, and must not wait for the index of a week."""
+        while True:
+            await asyncio.sleep(INDEX_EVERY_S)
+            try:
+                await self._facts(lambda facts: facts.standing())
+            except LockgateError as error:
+                log.error("the index is not up to date: %s", error)
 
     async def keep_pruning(self) -> None:
         """For as long as it runs; at once, and then as often as configured. What fails is tried again the next time."""

@@ -163,6 +163,18 @@ async def test_many_new_subjects_at_once_each_get_one_key(keys: Keys) -> None:
     assert len({key_id for key_id, _ in got}) == 50
 
 
+async def test_a_destroyed_key_is_nowhere_and_its_subject_gets_another(keys: Keys) -> None:
+    """By subject, by id and from the cache; others keep theirs, and destroying it once more is harmless."""
+    (anna, old), (bo, _) = await keys.key_for("anna"), await keys.key_for("bo")
+    for _ in range(2):
+        await keys.destroy(anna)
+    assert (await keys.find("anna"), await keys.key(anna), await keys.present([anna, bo])) == (None, None, [bo])
+    again, new = await keys.key_for("anna")
+    assert again != anna
+    assert new != old
+    assert (await keys.key_for("bo"))[0] == bo
+
+
 async def test_a_key_is_found_by_subject_and_by_id(keys: Keys) -> None:
     """Queries go from the subject to the key's id, readers from the id to the key."""
     key_id, key = await keys.key_for("anna")

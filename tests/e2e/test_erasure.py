@@ -107,3 +107,11 @@ def test_beside_a_running_lockgate_the_files_are_not_touched(erased: tuple[Lockg
     answer = cli(*command, LOCKGATE_KEY="")
     assert answer.returncode == 2
     assert "A running Lockgate owns this ledger" in answer.stderr
+
+
+def test_without_retention_nothing_is_pruned(erased: tuple[Lockgate, str, Any]) -> None:
+    """409, and what is missing is named; who may erase nothing may prune nothing."""
+    lockgate, _, _ = erased
+    answer = lockgate.control("POST", "/v1/audit/prunings", {})
+    assert (answer.status, answer.code) == (409, "audit_retention_missing")
+    assert lockgate.control("POST", "/v1/audit/prunings", {}, who="idle").code == "permission_missing"

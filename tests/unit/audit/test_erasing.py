@@ -141,6 +141,22 @@ async def test_every_earlier_proof_holds(place: Place) -> None:
     assert verified(place.folder, outside).ok
 
 
+async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none, or it is far behind: the records say the same."""
+    async with running(tmp_path) as place:
+        await place.decide(1, 2)
+        await place.holding.add("intent", "payment.status", OFFICER)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        expected = place.facts.standing()
+    (tmp_path / "index.sqlite").unlink()
+    monkeypatch.setattr("router.audit.facts.FAR", 0)
+    async with running(tmp_path) as place:
+        assert place.facts.orders() == expected
+        assert place.facts.index.complete()[0] == 0
+        await place.decide(3)
+        assert place.facts.orders().erased == place.facts.standing().erased == expected.erased
+
+
 async def test_an_old_copy_of_the_keys_does_not_bring_a_key_back(tmp_path: Path) -> None:
     """At the next start it is destroyed again, and the ledger says so."""
     async with running(tmp_path) as place:
@@ -188,6 +204,22 @@ async def test_a_key_that_was_being_fetched_is_not_kept(tmp_path: Path) -> None:
             kept, _ = await place.keys.key_for("zoe")
             assert await place.keys.find("zoe") == kept
             assert kept != key_id
+
+
+def test_moving_keys_about_leaves_no_copies_behind(tmp_path: Path) -> None:
+    """Among thousands whose pages were split many times: neither the wrapped bytes nor the subject's place are anywhere."""
+    keys = KeyFile(tmp_path / "keys.sqlite", SEALING_KEY)
+    keys.open()
+    made = [keys.ensure([f"subject-{number}" for number in range(start, start + 100)]) for start in range(0, 4000, 100)]
+    destroyed = [key_id for batch in made for key_id, _ in list(batch.values())[::20]]
+    rows = {key_id: (place, sealed) for place, key_id, sealed in keys._open.execute("SELECT subject, key_id, wrapped FROM keys")}
+    for key_id in destroyed:
+        keys.destroy(key_id)
+    contents = b"".join(file.read_bytes() for file in tmp_path.glob("keys.sqlite*"))
+    assert len(destroyed) == 200
+    assert not any(needle in contents for key_id in destroyed for needle in rows[key_id])
+    assert all(rows[key_id][1] in contents for key_id in rows.keys() - set(destroyed))
+    keys.close()
 
 
 def test_destroying_twice_is_harmless(tmp_path: Path) -> None:

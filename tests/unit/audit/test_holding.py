@@ -69,7 +69,7 @@ async def test_the_ledger_names_no_person_of_a_hold(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("on", "target", "expected"),
-    [("subject", "nobody", "subject_unknown"), ("decision", "x", "decision_unknown"), ("intent", "Not one", "intent_unknown")],
+    [("subject", "nobody", "subject_unknown"), ("decision", "x", "decision_unknown"), ("intent", "Not one", "audit_hold_invalid")],
 )
 async def test_what_is_not_there_is_not_put_on_hold(place: Place, on: str, target: str, expected: str) -> None:
     """One sentence, nothing written."""

@@ -254,6 +254,11 @@ async def test_a_malformed_record_of_pruning_excuses_nothing(place: Place, chang
     await place.ledger.call(lambda journal: journal.sign_checkpoint())
     kinds = {fault.kind for fault in verified(place.folder).faults}
     assert kinds == {"sealed_missing", "order_malformed"}
+    with pytest.raises(AuditError) as refused:
+        await place.erasing.erase(SUBJECT.id, "gdpr_art_17", OFFICER)
+    assert refused.value.code == "audit_order_malformed"
+    (found, *_) = Trail(place.facts.reader, place.facts.index).find(Query(decision_id=numbered(364 * 86_400).id), newest=False)
+    assert found.sealed == "missing"
 
 
 async def test_a_removal_that_fails_leaves_no_trace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
