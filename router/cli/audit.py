@@ -26,6 +26,7 @@ from router.cli.audit_output import (
 )
 from router.cli.audit_rotate_key import rotate_key
 from router.cli.audit_sources import Sources, sources
+from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
 from router.errors import AuditError
@@ -227,3 +228,4 @@ def _verified(
 
 
 audit.add_command(rotate_key)
+audit.add_command(tiles)

@@ -90,6 +90,9 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     if config.control.tls is not None:
         yield ("control", "tls", "certificate"), config.control.tls.certificate
         yield ("control", "tls", "key"), config.control.tls.key
+    if config.audit.tiles is not None and config.audit.tiles.tls is not None:
+        yield ("audit", "tiles", "tls", "certificate"), config.audit.tiles.tls.certificate
+        yield ("audit", "tiles", "tls", "key"), config.audit.tiles.tls.key
 
 
 def _report(faults: tuple[str, ...], as_json: bool) -> None:

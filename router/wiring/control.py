@@ -20,6 +20,7 @@ from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import Stored
+from router.config import Tls
 from router.control.services import AuditFilters, Check, ControlServices, Json, Page, Reviews
 from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.key_service import KeyService
@@ -253,11 +254,15 @@ def make_control(workspace: Workspace, audit: AuditQuestions, reviews: Reviews, 
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record), _tls(workspace), audit, keys)
+    return Control(
+        ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record),
+        tls_context(workspace, control.tls),
+        audit,
+        keys,
+    )
 
 
-def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
-    files = workspace.config.control.tls
+def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
     if files is None:
         return None
 

@@ -1,0 +1,45 @@
+"""The tiles' listener, for as long as the control process serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from adapters.sqlite_reader import SqliteReader
+from router.audit.reader import Stored
+from router.control.tiles import TilesApp
+from router.doors.http1 import GuardedHttp
+from router.identity.key_service import KeyService
+from router.ports import Clock
+from router.processes.evidence import LEDGER_FILE, Evidence
+from router.processes.server import server, started
+from router.processes.sockets import bound, listen
+from router.wiring.control import tls_context
+from router.wiring.tiles import LedgerTiles, Readers
+from router.workspace import Workspace
+
+GRACE_S = 5.0
+
+
+@asynccontextmanager
+async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyService, clock: Clock) -> AsyncIterator[None]:
+    """Nothing where tiles are not configured. Raises ConfigError where the address cannot be had."""
+    config = workspace.config.audit.tiles
+    if config is None:
+        yield
+        return
+    sock = listen(bound(config.listen.host, config.listen.port))
+    tiles = LedgerTiles(partial(SqliteReader, workspace.path(workspace.config.state) / LEDGER_FILE, Stored))
+    readers = None if config.public else Readers(keys, evidence.keys, evidence, clock)
+    app = TilesApp(tiles, None if readers is None else readers.admit)
+    running = server(app, http=GuardedHttp, grace_s=GRACE_S, ssl=tls_context(workspace, config.tls))
+    task = asyncio.create_task(running.serve([sock]))
+    try:
+        await started(running, task)
+        yield
+    finally:
+        running.stop()
+        await task
+        await tiles.close()
