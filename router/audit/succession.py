@@ -43,11 +43,15 @@ class Term:
     """A key's time in force: it signs checkpoints of more than `after` and at most `until` records. `key` is None where no more is known
     than its id. `followed` says whether the trusted keys lead to it."""
 
-    name: str
+    line: str
     key: NoteVerifier | None
     after: int
     until: int | None
     followed: bool
+
+    @property
+    def name(self) -> str:
+        return _short(self.line)
 
 
 class Succession:
@@ -63,7 +67,7 @@ class Succession:
         if not self.terms:
             return self._by_a_trusted(note)
         size = note_checkpoint(note).size
-        term = next(term for term in self.terms if term.after < size <= (term.until or size) or (size == 0 and term.after == 0))
+        term = next(term for term in reversed(self.terms) if term.after < size or not term.after)
         if term.key is None:  # its successor's checkpoints cover all that it signed
             return note_checkpoint(note)
         if not term.followed:
@@ -95,7 +99,8 @@ class Succession:
     def _refuse_another(self, note: str, size: int, due: Term) -> None:
         for term in self.terms:
             if term is not due and _opens(term.key, note):
-                when = f"which had handed over at {term.until}" if (term.until or size) < size else "which was not in force yet"
+                retired = term.until is not None and term.until < size
+                when = f"which had handed over at {term.until}" if retired else "which was not in force yet"
                 raise AuditError(f"A checkpoint of {size} records is signed by {term.name}, {when}; {due.name} was in force.", NOT_IN_FORCE)
 
     def _terms(self, trusted: list[str]) -> list[Term]:
@@ -117,7 +122,7 @@ class Succession:
         bounds = [0, *(end - 1 for end in ends)]
         untils: list[int | None] = [*(end - 1 for end in ends), None]
         return [
-            Term(_short(line), _verifier(line), after, until, led_to)
+            Term(line, _verifier(line), after, until, led_to)
             for line, after, until, led_to in zip(lines, bounds, untils, followed, strict=True)
         ]
 

@@ -90,6 +90,10 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     if config.control.tls is not None:
         yield ("control", "tls", "certificate"), config.control.tls.certificate
         yield ("control", "tls", "key"), config.control.tls.key
+    for name in ("key", "previous_key"):
+        reference = getattr(config.audit, name)
+        if reference is not None and reference.vault is not None and reference.vault.ca is not None:
+            yield ("audit", name, "vault", "ca"), reference.vault.ca
     if config.audit.tiles is not None and config.audit.tiles.tls is not None:
         yield ("audit", "tiles", "tls", "certificate"), config.audit.tiles.tls.certificate
         yield ("audit", "tiles", "tls", "key"), config.audit.tiles.tls.key

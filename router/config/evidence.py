@@ -78,6 +78,11 @@ class AuditConfig(Strict):
         "Keep it out of the ledger's backups.",
     )
 
+    @property
+    def lasting(self) -> AuditConfig:
+        """Without what is only looked at when the ledger is opened."""
+        return self.model_copy(update={"previous_key": None})
+
 
 class ReviewConfig(Strict):
     """Requests that policy holds for a person."""

@@ -5,7 +5,6 @@ Raw ASGI on a listener of its own: a static resource is no part of the control A
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
@@ -30,8 +29,8 @@ class Tiles(Protocol):
     async def checkpoint(self) -> str | None:
         """The latest signed note; None while there is none."""
 
-    async def tile(self, tile: Tile) -> bytes | None:
-        """None for what the latest checkpoint does not cover."""
+    async def tile(self, tile: Tile, packed: bool) -> bytes | None:
+        """None for what the latest checkpoint does not cover. `packed` with gzip, which is no work for an event loop."""
 
 
 class TilesApp:
@@ -61,11 +60,14 @@ class TilesApp:
         if path == CHECKPOINT:
             return await self._checkpoint()
         tile = parse_path(path)
-        content = None if tile is None else await self._tiles.tile(tile)
+        entries = tile is not None and tile.level is None  # JSON, and packed a fraction of its size; hashes would not be smaller
+        packed = entries and _takes_gzip(scope)
+        content = None if tile is None else await self._tiles.tile(tile, packed)
         if tile is None or content is None:
             return _refused(404, "not_found", [(b"cache-control", b"no-store")])
         headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", self._caching(FULL_S if tile.full else PARTIAL_S))]
-        return (200, headers, content) if tile.level is not None else _packed(scope, headers, content)
+        headers += [(b"vary", b"accept-encoding")] if entries else []
+        return 200, headers + ([(b"content-encoding", b"gzip")] if packed else []), content
 
     async def _checkpoint(self) -> tuple[int, Headers, bytes]:
         note = await self._tiles.checkpoint()
@@ -84,12 +86,8 @@ def _path(scope: Scope) -> str:
     return raw.decode("ascii", "replace").removeprefix("/") if plain and raw.startswith(b"/") else ""
 
 
-def _packed(scope: Scope, headers: Headers, content: bytes) -> tuple[int, Headers, bytes]:
-    """Entries are JSON and become a fraction of their size; hashes would not."""
-    headers = [*headers, (b"vary", b"accept-encoding")]
-    if any(name == b"accept-encoding" and GZIP.search(value.lower()) for name, value in scope["headers"]):
-        return 200, [*headers, (b"content-encoding", b"gzip")], gzip.compress(content, 6, mtime=0)
-    return 200, headers, content
+def _takes_gzip(scope: Scope) -> bool:
+    return any(name == b"accept-encoding" and GZIP.search(value.lower()) for name, value in scope["headers"])
 
 
 def _failure(error: LockgateError) -> tuple[int, Headers, bytes]:

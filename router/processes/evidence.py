@@ -74,12 +74,13 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer, store = await asyncio.to_thread(ledger_signer, workspace), SqliteStore(state / LEDGER_FILE)
+    sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
     handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
     if handed is not None:
         log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1, signer.verifier)
     ledger = AuditLedger(Journal(store, checkpointing(workspace, signer)))
     await ledger.open()
-    keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, open_sealing_key(audit.sealing_key, workspace.root, create=True)))
+    keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, sealing_key))
     try:
         await keys.open()
     except BaseException:

@@ -10,7 +10,7 @@ from functools import partial
 from adapters.sqlite_reader import SqliteReader
 from router.audit.reader import Stored
 from router.control.tiles import TilesApp
-from router.doors.http1 import GuardedHttp
+from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_COUNT, guarded
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.processes.evidence import LEDGER_FILE, Evidence
@@ -21,6 +21,7 @@ from router.wiring.tiles import LedgerTiles, Readers
 from router.workspace import Workspace
 
 GRACE_S = 5.0
+MOST_CONNECTIONS = 64  # each may hold a bundle of 16 MiB, and this process has more to do
 
 
 @asynccontextmanager
@@ -34,7 +35,8 @@ async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyServi
     tiles = LedgerTiles(partial(SqliteReader, workspace.path(workspace.config.state) / LEDGER_FILE, Stored))
     readers = None if config.public else Readers(keys, evidence.keys, evidence, clock)
     app = TilesApp(tiles, None if readers is None else readers.admit)
-    running = server(app, http=GuardedHttp, grace_s=GRACE_S, ssl=tls_context(workspace, config.tls))
+    http = guarded(HEADER_TIMEOUT_S, MAX_HEADER_COUNT, MAX_HEADER_BYTES, MOST_CONNECTIONS)
+    running = server(app, http=http, grace_s=GRACE_S, ssl=tls_context(workspace, config.tls))
     task = asyncio.create_task(running.serve([sock]))
     try:
         await started(running, task)

@@ -172,6 +172,9 @@ class LedgerState(Protocol):
     @property
     def waiting(self) -> int: ...
 
+    @property
+    def unsigned(self) -> int: ...
+
     async def ping(self) -> None: ...
 
 
@@ -226,6 +229,7 @@ class ProcessStatus:
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
+            "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
         }

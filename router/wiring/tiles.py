@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -31,8 +32,8 @@ class LedgerTiles:
     async def checkpoint(self) -> str | None:
         return await self._run(lambda reader: reader.latest_checkpoint())
 
-    async def tile(self, tile: Tile) -> bytes | None:
-        return await self._run(lambda reader: _covered(reader, tile))
+    async def tile(self, tile: Tile, packed: bool) -> bytes | None:
+        return await self._run(lambda reader: _covered(reader, tile, packed))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -74,8 +75,9 @@ class Readers:
             self._noted[key.id] = now
 
 
-def _covered(reader: LedgerReader, tile: Tile) -> bytes | None:
+def _covered(reader: LedgerReader, tile: Tile, packed: bool) -> bytes | None:
     note = reader.latest_checkpoint()
     if note is None or not tile.within(note_checkpoint(note).size):
         return None
-    return read_tile(reader, tile)
+    content = read_tile(reader, tile)
+    return gzip.compress(content, 6, mtime=0) if packed else content

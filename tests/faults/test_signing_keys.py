@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite_ledger import SqliteStore
-from adapters.vault_signing_key import VaultSigningKey
+from adapters.vault_transit import VaultSigningKey
 from router.audit import signing
 from router.audit.checkpoint import NoteSigner, latest_published, note_checkpoint
 from router.audit.journal import Checkpointing, Journal
@@ -191,7 +191,7 @@ def test_authorities_that_are_no_pem_are_said(vault: BadVault, tmp_path: Path) -
 @pytest.mark.parametrize("token", ["", "a\nb", "schlüssel"])
 def test_a_token_that_is_none_is_not_sent(vault: BadVault, token: str) -> None:
     """It could break the request apart."""
-    with pytest.raises(AuditError, match="token for the key 'ledger'"):
+    with pytest.raises(AuditError, match="its token is empty or not one line"):
         VaultSigningKey(vault.config, lambda: token)
     assert vault.seen == []
 
@@ -226,9 +226,11 @@ async def test_a_wrong_signature_is_never_published(
     await asyncio.sleep(0.3)
     assert sizes(tmp_path) == []
     assert "does not verify" in caplog.text
+    assert ledger.unsigned == 3
     vault.signing = signature
     await asyncio.sleep(0.5)
     assert sizes(tmp_path) == [3]
+    assert ledger.unsigned == 0
     await ledger.close()
 
 
