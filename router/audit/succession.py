@@ -1,6 +1,7 @@
 """Which key had to sign which checkpoint. A key that somebody trusts leads to all others by the ledger's own records of hand-overs.
 
 1. A `key_rotated` record counts once a checkpoint that ends with it is signed by the new key and, unless the old one was lost, by the old.
+   Of a lost one the checkpoint before must be.
 2. The old key is in force up to that checkpoint, the new one from it on. A checkpoint by another key than the one in force is a fault.
 3. A trusted key leads to its successor where it vouched for it, and to its predecessor, for it has signed the record that names it.
 """
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
+from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint, split_note
 from router.audit.record import SYSTEM
 from router.errors import AuditError
 
@@ -134,12 +135,23 @@ def _carried_out(rotations: Iterable[Rotation], notes: Iterable[str]) -> Iterato
         by_size.setdefault(note_checkpoint(note).size, []).append(note)
     last: Rotation | None = None
     for one in rotations:
-        new, old = _verifier(one.new), _verifier(one.old)
         fits = last is None or last.new == one.old or (not one.vouched and one.old == _short(last.new))
-        handing = by_size.get(one.index + 1, [])
-        if fits and any(_opens(new, note) and (not one.vouched or _opens(old, note)) for note in handing):
+        before = by_size[max(sizes)] if (sizes := [size for size in by_size if size <= one.index]) else []
+        if fits and _handed_over(one, before, by_size.get(one.index + 1, [])):
             last = one
             yield one
+
+
+def _handed_over(one: Rotation, before: list[str], handing: list[str]) -> bool:
+    """Who may append records, and no more, could write such a record just before a checkpoint. So a key that was lost must have signed the
+    checkpoint before, and the key in force cannot follow itself."""
+    new, old = _verifier(one.new), _verifier(one.old)
+    if any(_opens(new, note) for note in before):
+        return False
+    if one.vouched:
+        return any(_opens(new, note) and _opens(old, note) for note in handing)
+    signed = any(_opens(old, note) if old is not None else _signs(one.old, note) for note in before)
+    return signed and any(_opens(new, note) for note in handing)
 
 
 def _verifier(line: str) -> NoteVerifier | None:
@@ -157,6 +169,11 @@ def _opens(key: NoteVerifier | None, note: str) -> bool:
     except AuditError:
         return False
     return True
+
+
+def _signs(short: str, note: str) -> bool:
+    """Whether a line of the note claims to be by the key, of which no more is known than its name and id."""
+    return any(f"{name}+{signature[:4].hex()}" == short for name, signature in split_note(note)[1])
 
 
 def _short(line: str) -> str:
