@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,11 +90,9 @@ class Succession:
         try:
             return self._trusted[-1].open_checkpoint(note)
         except AuditError:
-            for one in self._all:
-                if _opens(_verifier(one.new), note):
-                    said = (
-                        f"A checkpoint is signed by {_short(one.new)}, which record {one.index} names, but no checkpoint hands over to it."
-                    )
+            for line, index in {one.new: one.index for one in self._all}.items():
+                if _opens(_verifier(line), note):
+                    said = f"A checkpoint is signed by {_short(line)}, which record {index} names, but no checkpoint hands over to it."
                     raise AuditError(said, NOT_IN_FORCE) from None
             raise
 
@@ -133,10 +132,12 @@ def _carried_out(rotations: Iterable[Rotation], notes: Iterable[str]) -> Iterato
     by_size: dict[int, list[str]] = {}
     for note in notes:
         by_size.setdefault(note_checkpoint(note).size, []).append(note)
+    sizes = sorted(by_size)
     last: Rotation | None = None
     for one in rotations:
         fits = last is None or last.new == one.old or (not one.vouched and one.old == _short(last.new))
-        before = by_size[max(sizes)] if (sizes := [size for size in by_size if size <= one.index]) else []
+        place = bisect_right(sizes, one.index)
+        before = by_size[sizes[place - 1]] if place else []
         if fits and _handed_over(one, before, by_size.get(one.index + 1, [])):
             last = one
             yield one

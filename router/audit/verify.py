@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from router.audit.checkpoint import Checkpoint, note_checkpoint
+from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
@@ -80,6 +80,8 @@ class Plan:
 
 def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
+    for key in plan.trusted:
+        NoteVerifier(key)  # a slip in it is said now, and not after an hour
     reader = plan.open_reader()
     try:
         notes = reader.checkpoints()  # before the last commit, which then covers them all, though the ledger may be growing
