@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite_ledger import SqliteStore
@@ -23,6 +26,7 @@ from router.audit.keys import proven
 from router.audit.ledger import AuditLedger
 from router.config.ledger_keys import VaultKey
 from router.errors import AuditError
+from tests.faults.test_upstream_tls import Authority
 from tests.unit.audit.ledgers import entries
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -185,6 +189,25 @@ def test_authorities_that_are_no_pem_are_said(vault: BadVault, tmp_path: Path) -
     (tmp_path / "ca.pem").write_text("x")
     with pytest.raises(AuditError, match=r"ca\.pem is not a PEM file of authorities"):
         VaultSigningKey(vault.config, lambda: TOKEN, tmp_path / "ca.pem")
+    assert vault.seen == []
+
+
+@pytest.mark.parametrize("believed", [True, False], ids=["its authority", "another"])
+def test_only_a_vault_whose_certificate_is_believed_is_asked(vault: BadVault, tmp_path: Path, believed: bool) -> None:
+    """By the configured authority and no other; the token is not sent before."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("vault", x509.IPAddress(ip_address("127.0.0.1")))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    vault.socket = context.wrap_socket(vault.socket, server_side=True)
+    (tmp_path / "other").mkdir()
+    ca = Path(authority.ca if believed else Authority(tmp_path / "other").ca)
+    config = vault.config.model_copy(update={"address": f"https://127.0.0.1:{vault.server_port}"})
+    if believed:
+        assert proven(VaultSigningKey(config, lambda: TOKEN, ca)).public == KEY.public_key().public_bytes_raw()
+        return
+    with pytest.raises(AuditError, match="its certificate is not trusted"):
+        VaultSigningKey(config, lambda: TOKEN, ca)
     assert vault.seen == []
 
 
