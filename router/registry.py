@@ -63,7 +63,7 @@ ADAPTERS = Registry(
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
         ("ledger key", "file"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "env"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
-        ("ledger key", "vault"): Adapter("adapters.vault_signing_key", config="router.config.ledger_keys:VaultKey"),
+        ("ledger key", "vault"): Adapter("adapters.vault_transit", config="router.config.ledger_keys:VaultKey"),
         ("recogniser", "presidio"): Adapter(
             "adapters.presidio_recogniser", extra="presidio", config="router.config.judgement:PresidioSettings"
         ),

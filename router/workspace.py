@@ -264,6 +264,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
+    if config.audit.tiles is not None:
+        listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
 

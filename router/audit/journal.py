@@ -103,6 +103,11 @@ class Journal:
         return self._tree.size
 
     @property
+    def unsigned(self) -> int:
+        """Records that no stored checkpoint covers."""
+        return max(0, self._tree.size - self._signed)
+
+    @property
     def fault(self) -> AuditError | None:
         """Set for good by a failure after which nothing may be written: a failed fsync must not be tried again, for the kernel may
         have dropped the pages and report success the second time."""
@@ -205,11 +210,10 @@ class Journal:
 
     def until_checkpoint(self) -> float | None:
         """Seconds until a checkpoint is due, 0 when it is now, None while nothing is unsigned."""
-        unsigned = self._tree.size - self._signed
-        if unsigned <= 0 or self._fault is not None:
+        if not self.unsigned or self._fault is not None:
             return None
         now = time.monotonic()
-        due = now if unsigned >= self._plan.records else self._signed_at + self._plan.every
+        due = now if self.unsigned >= self._plan.records else self._signed_at + self._plan.every
         return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
     def sign_checkpoint(self, *, wait: bool = False) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -97,6 +97,20 @@ def _sealing_key(digits: bytes, where: str) -> bytes:
     if len(key) != 32:
         raise AuditError(f"{where} does not hold 64 hex digits.", _INVALID)
     return key
+
+
+def ensure_wrapped_key(path: Path, make: Callable[[], str]) -> str:
+    """Reads the text that stands for a key which somebody else unwraps, or keeps what `make` gives, with mode 0600."""
+    if not path.exists():
+        _create(path, make().encode() + b"\n")
+    return read_wrapped_key(path)
+
+
+def read_wrapped_key(path: Path) -> str:
+    text = _read(path).strip()
+    if not text or len(text) > 4096 or not text.isascii():
+        raise AuditError(f"{path} does not hold a wrapped key.", _INVALID)
+    return text.decode()
 
 
 def _read(path: Path) -> bytes:

@@ -115,6 +115,11 @@ class AuditLedger:
         return self._waiting
 
     @property
+    def unsigned(self) -> int:
+        """Records that no checkpoint covers yet."""
+        return self._journal.unsigned
+
+    @property
     def fault(self) -> AuditError | None:
         """Why records are refused now, if they are."""
         return self._journal.fault or self._hindered

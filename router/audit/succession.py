@@ -1,17 +1,19 @@
 """Which key had to sign which checkpoint. A key that somebody trusts leads to all others by the ledger's own records of hand-overs.
 
 1. A `key_rotated` record counts once a checkpoint that ends with it is signed by the new key and, unless the old one was lost, by the old.
+   Of a lost one the checkpoint before must be.
 2. The old key is in force up to that checkpoint, the new one from it on. A checkpoint by another key than the one in force is a fault.
 3. A trusted key leads to its successor where it vouched for it, and to its predecessor, for it has signed the record that names it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
+from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint, split_note
 from router.audit.record import SYSTEM
 from router.errors import AuditError
 
@@ -43,11 +45,15 @@ class Term:
     """A key's time in force: it signs checkpoints of more than `after` and at most `until` records. `key` is None where no more is known
     than its id. `followed` says whether the trusted keys lead to it."""
 
-    name: str
+    line: str
     key: NoteVerifier | None
     after: int
     until: int | None
     followed: bool
+
+    @property
+    def name(self) -> str:
+        return _short(self.line)
 
 
 class Succession:
@@ -63,7 +69,7 @@ class Succession:
         if not self.terms:
             return self._by_a_trusted(note)
         size = note_checkpoint(note).size
-        term = next(term for term in self.terms if term.after < size <= (term.until or size) or (size == 0 and term.after == 0))
+        term = next(term for term in reversed(self.terms) if term.after < size or not term.after)
         if term.key is None:  # its successor's checkpoints cover all that it signed
             return note_checkpoint(note)
         if not term.followed:
@@ -84,18 +90,17 @@ class Succession:
         try:
             return self._trusted[-1].open_checkpoint(note)
         except AuditError:
-            for one in self._all:
-                if _opens(_verifier(one.new), note):
-                    said = (
-                        f"A checkpoint is signed by {_short(one.new)}, which record {one.index} names, but no checkpoint hands over to it."
-                    )
+            for line, index in {one.new: one.index for one in self._all}.items():
+                if _opens(_verifier(line), note):
+                    said = f"A checkpoint is signed by {_short(line)}, which record {index} names, but no checkpoint hands over to it."
                     raise AuditError(said, NOT_IN_FORCE) from None
             raise
 
     def _refuse_another(self, note: str, size: int, due: Term) -> None:
         for term in self.terms:
             if term is not due and _opens(term.key, note):
-                when = f"which had handed over at {term.until}" if (term.until or size) < size else "which was not in force yet"
+                retired = term.until is not None and term.until < size
+                when = f"which had handed over at {term.until}" if retired else "which was not in force yet"
                 raise AuditError(f"A checkpoint of {size} records is signed by {term.name}, {when}; {due.name} was in force.", NOT_IN_FORCE)
 
     def _terms(self, trusted: list[str]) -> list[Term]:
@@ -117,7 +122,7 @@ class Succession:
         bounds = [0, *(end - 1 for end in ends)]
         untils: list[int | None] = [*(end - 1 for end in ends), None]
         return [
-            Term(_short(line), _verifier(line), after, until, led_to)
+            Term(line, _verifier(line), after, until, led_to)
             for line, after, until, led_to in zip(lines, bounds, untils, followed, strict=True)
         ]
 
@@ -127,14 +132,27 @@ def _carried_out(rotations: Iterable[Rotation], notes: Iterable[str]) -> Iterato
     by_size: dict[int, list[str]] = {}
     for note in notes:
         by_size.setdefault(note_checkpoint(note).size, []).append(note)
+    sizes = sorted(by_size)
     last: Rotation | None = None
     for one in rotations:
-        new, old = _verifier(one.new), _verifier(one.old)
         fits = last is None or last.new == one.old or (not one.vouched and one.old == _short(last.new))
-        handing = by_size.get(one.index + 1, [])
-        if fits and any(_opens(new, note) and (not one.vouched or _opens(old, note)) for note in handing):
+        place = bisect_right(sizes, one.index)
+        before = by_size[sizes[place - 1]] if place else []
+        if fits and _handed_over(one, before, by_size.get(one.index + 1, [])):
             last = one
             yield one
+
+
+def _handed_over(one: Rotation, before: list[str], handing: list[str]) -> bool:
+    """Who may append records, and no more, could write such a record just before a checkpoint. So a key that was lost must have signed the
+    checkpoint before, and the key in force cannot follow itself."""
+    new, old = _verifier(one.new), _verifier(one.old)
+    if any(_opens(new, note) for note in before):
+        return False
+    if one.vouched:
+        return any(_opens(new, note) and _opens(old, note) for note in handing)
+    signed = any(_opens(old, note) if old is not None else _signs(one.old, note) for note in before)
+    return signed and any(_opens(new, note) for note in handing)
 
 
 def _verifier(line: str) -> NoteVerifier | None:
@@ -152,6 +170,11 @@ def _opens(key: NoteVerifier | None, note: str) -> bool:
     except AuditError:
         return False
     return True
+
+
+def _signs(short: str, note: str) -> bool:
+    """Whether a line of the note claims to be by the key, of which no more is known than its name and id."""
+    return any(f"{name}+{signature[:4].hex()}" == short for name, signature in split_note(note)[1])
 
 
 def _short(line: str) -> str:

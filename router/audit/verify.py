@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from router.audit.accounting import Account
-from router.audit.checkpoint import Checkpoint, note_checkpoint
+from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
@@ -93,6 +93,8 @@ class Plan:
 
 def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
+    for key in plan.trusted:
+        NoteVerifier(key)  # a slip in it is said now, and not after an hour
     reader = plan.open_reader()
     try:
         # Before the last commit, which then covers them all, though the ledger may be growing.

@@ -32,6 +32,7 @@ from router.cli.audit_prune import prune
 from router.cli.audit_recover import recover_command
 from router.cli.audit_rotate_key import rotate_key
 from router.cli.audit_sources import Sources, sources, store_option
+from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
 from router.errors import AuditError
@@ -258,3 +259,4 @@ audit.add_command(erase)
 audit.add_command(hold)
 audit.add_command(prune)
 audit.add_command(rotate_key)
+audit.add_command(tiles)

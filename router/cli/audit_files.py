@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_place import LEDGER_FILE
 from adapters.sqlite_reviews import ReviewFile, SqliteReviews
 from router.audit.erasing import Who
 from router.audit.facts import Facts
-from router.cli.audit_sources import INDEX_FILE, LEDGER_FILE, sources
+from router.cli.audit_sources import INDEX_FILE, sources
 from router.errors import AuditError, LockgateError
 from router.processes.evidence import Evidence, open_evidence
 from router.review.forgetting import forget_subject

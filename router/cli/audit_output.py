@@ -52,7 +52,7 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "pruned": report.pruned,
         "not_proven": report.unproven,
         "public_key": verifier,
-        "keys": [{"key": term.name, "after": term.after, "until": term.until, "followed": term.followed} for term in report.terms],
+        "keys": [{"key": term.line, "after": term.after, "until": term.until, "followed": term.followed} for term in report.terms],
     }
 
 
@@ -169,7 +169,7 @@ def print_report(console: Console, report: Report, verifier: str | None) -> None
         console.print(f"  [yellow]not proven[/yellow]  {escape(sentence)}")
     for term in report.terms:
         until = "" if term.until is None else f" and at most {term.until}"
-        console.print(f"  {escape(term.name)} signs checkpoints of more than {term.after}{until} records")
+        console.print(f"  {escape(term.line)} signs checkpoints of more than {term.after}{until} records")
     if verifier is not None:
         console.print(f"  public key {escape(verifier)}")
 

@@ -70,6 +70,8 @@ class Sources:
         reader = self.open_reader()
         try:
             return verifier_of(self.signing_key, self.root, reader.origin())
+        except AuditError as error:
+            raise AuditError(f"{error} `--key` takes the public key instead.", error.code) from error
         finally:
             reader.close()
 

@@ -117,6 +117,13 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
         yield ("audit", "witnesses", "policy"), config.audit.witnesses.policy
         if config.audit.witnesses.ca is not None:
             yield ("audit", "witnesses", "ca"), config.audit.witnesses.ca
+    for name in ("key", "previous_key"):
+        reference = getattr(config.audit, name)
+        if reference is not None and reference.vault is not None and reference.vault.ca is not None:
+            yield ("audit", name, "vault", "ca"), reference.vault.ca
+    if config.audit.tiles is not None and config.audit.tiles.tls is not None:
+        yield ("audit", "tiles", "tls", "certificate"), config.audit.tiles.tls.certificate
+        yield ("audit", "tiles", "tls", "key"), config.audit.tiles.tls.key
 
 
 def _report(faults: tuple[str, ...], as_json: bool) -> None:

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
+from router.config.listeners import Tls
 from router.config.retention import RetentionConfig
 from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
-from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
+from router.settings import Address, Bool, Count, Fraction, Listen, Name, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -63,6 +64,28 @@ class PostgresStoreSettings(Strict):
     )
 
 
+class TilesConfig(Strict):
+    """The ledger's tree as C2SP tlog-tiles over HTTP, read only, up to the latest checkpoint. Leaves hold nothing personal, but say what
+    was decided when."""
+
+    listen: Listen = Field(default=Address("127.0.0.1", 8083), description="Where `/checkpoint` and `/tile/…` are served.")
+    public: Bool = Field(
+        default=False,
+        description="Serve them to everybody who reaches the listener, as clients of tlog-tiles expect. Otherwise an API key with the "
+        "permission `audit.read` is needed.",
+    )
+    tls: Tls | None = Field(
+        default=None, description="Certificate and key; needed where `listen` is not a loopback address, unless `public`."
+    )
+    insecure: Bool = Field(default=False, description="Take API keys unencrypted on an address that is not loopback.")
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        if not (self.listen.loopback or self.tls or self.public or self.insecure):
+            raise ValueError(f"would take API keys unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        return self
+
+
 class AuditConfig(Strict):
     """The append-only ledger of decisions."""
 
@@ -75,6 +98,7 @@ class AuditConfig(Strict):
         "that adapter's settings.",
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
+    tiles: TilesConfig | None = Field(default=None, description="Serve the ledger's tree as tiles. Off unless this is set.")
     key: SigningKeyReference = Field(
         default=SigningKeyReference(file="state/keys/ledger.key"),
         description="Ed25519 key that signs checkpoints: `file` (made where there is none), `env` (PEM, or base64 of the seed) or `vault`; "
@@ -94,6 +118,11 @@ class AuditConfig(Strict):
         default=None, description="How long personal parts are kept, by class; without this until a subject is erased."
     )
     witnesses: WitnessesConfig | None = Field(default=None, description="Who confirms the checkpoints; nobody without this.")
+
+    @property
+    def lasting(self) -> AuditConfig:
+        """Without what is only looked at when the ledger is opened."""
+        return self.model_copy(update={"previous_key": None})
 
 
 class ReviewConfig(Strict):

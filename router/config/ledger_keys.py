@@ -34,24 +34,37 @@ def name(value: str) -> str:
     return place(value)
 
 
-class VaultKey(Strict):
-    """A key of the transit engine of HashiCorp Vault or OpenBao. It never leaves the vault."""
+class Transit(Strict):
+    """How a transit engine of HashiCorp Vault or OpenBao is reached, and which of its keys is meant."""
 
     address: SecureUrl = Field(description="Base URL of the vault, such as https://vault.example:8200.")
-    key: Annotated[Text, AfterValidator(name)] = Field(description="Name of the key, which is of the type `ed25519`.")
-    version: Count = Field(
-        default=1, description="Which version of the key signs. A rotation in the vault changes nothing until the ledger is handed over."
-    )
+    key: Annotated[Text, AfterValidator(name)] = Field(description="Name of the key in the transit engine.")
     mount: Annotated[Text, AfterValidator(place)] = Field(default="transit", description="Where the transit engine is mounted.")
     namespace: Annotated[Text, AfterValidator(place)] | None = Field(default=None, description="Namespace of the mount.")
     token: Secret = Field(
-        description="Token that may read the key and sign with it, as `${NAME}` or `{file: path}`; a file is read for each request, so "
+        description="Token that may use the key, as `${NAME}` or `{file: path}`; a file is read for each request, so "
         "that an agent may renew it."
     )
     ca: Text | None = Field(
         default=None, description="PEM file of the authority that signed the vault's certificate, relative to the configuration file."
     )
     timeout: Span = Field(default=5.0, description="Longest time for one request.")
+
+
+class VaultKey(Transit):
+    """A key of the type `ed25519`. It never leaves the vault, and the token needs `read` on it and `update` on signing with it."""
+
+    version: Count = Field(
+        default=1, description="Which version of the key signs. A rotation in the vault changes nothing until the ledger is handed over."
+    )
+
+
+class VaultWrap(Transit):
+    """A key of a type that encrypts, under which a file beside Lockgate is wrapped; it is unwrapped once, at the start."""
+
+    wrapped: Text = Field(
+        description="File with the wrapped key, relative to the configuration file. Where there is none, the vault makes a key for it."
+    )
 
 
 class KeyReference(Strict):
@@ -82,4 +95,6 @@ class SigningKeyReference(KeyReference):
 
 
 class SealingKeyReference(KeyReference):
-    """Where the key is that wraps the subjects' keys: 64 hex digits."""
+    """Where the key is that wraps the subjects' keys: 64 hex digits, or wrapped by a vault."""
+
+    vault: VaultWrap | None = Field(default=None, description="A key that HashiCorp Vault or OpenBao wraps, and unwraps at each start.")

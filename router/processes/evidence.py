@@ -84,6 +84,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = await asyncio.to_thread(ledger_signer, workspace)
+    sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
     store, newer = place.store(signer.verifier), _Newer()
     ledger = AuditLedger(Journal(store, replace(checkpointing(workspace, signer), signed=newer)))
     witnesses = _witnesses(workspace, place, signer, clock, ledger)
@@ -92,7 +93,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
             await witnesses.agree()
         handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
         log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1 if handed else -1, signer.verifier)
-    keys = SqliteSubjectKeys(place.keys(open_sealing_key(audit.sealing_key, workspace.root, create=True)))
+    keys = SqliteSubjectKeys(place.keys(sealing_key))
     evidence = Evidence(ledger, keys, clock, witnesses=witnesses)
     try:
         await ledger.open(None if witnesses is None else witnesses.agree)

@@ -19,6 +19,7 @@ from router.processes.reload import Reloader
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Supervisor
+from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
 from router.settings import Address
 from router.system import settle_memory
@@ -63,11 +64,12 @@ class Serving:
         keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
         try:
             await started(running, serving)
-            settle_memory()
-            self.announce(Address(*sock.getsockname()[:2]))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
-            await reviews.resume()
-            await _first(stopping, serving)
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+                settle_memory()
+                self.announce(Address(*sock.getsockname()[:2]))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                await reviews.resume()
+                await _first(stopping, serving)
         finally:
             watching.cancel()
             keeping.cancel()

@@ -19,6 +19,7 @@ from router.audit.canonical import timestamp
 from router.audit.checkpoint import latest_witnessed, note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import LedgerReader, Stored
+from router.config import Tls
 from router.control.services import AuditFilters, Check, ControlServices, Governance, Json, Page, Reviews
 from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.key_service import KeyService
@@ -187,6 +188,9 @@ class LedgerState(Protocol):
     @property
     def waiting(self) -> int: ...
 
+    @property
+    def unsigned(self) -> int: ...
+
     async def ping(self) -> None: ...
 
 
@@ -258,6 +262,7 @@ class ProcessStatus:
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
+            "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
         }
@@ -290,11 +295,10 @@ def make_control(
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, governance)
-    return Control(services, _tls(workspace), audit, keys)
+    return Control(services, tls_context(workspace, control.tls), audit, keys)
 
 
-def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
-    files = workspace.config.control.tls
+def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
     if files is None:
         return None
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from router.audit.checkpoint import NoteSigner
-from router.audit.keys import ensure_sealing_key, proven, read_sealing_key, sealing_key_from_environment
-from router.config.ledger_keys import SealingKeyReference, SigningKeyReference, VaultKey
+from router.audit.keys import (
+    ensure_sealing_key,
+    ensure_wrapped_key,
+    proven,
+    read_sealing_key,
+    read_wrapped_key,
+    sealing_key_from_environment,
+)
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference, Transit, VaultKey, VaultWrap
 from router.errors import AuditError, ConfigError
 from router.ports import SigningKey
 from router.registry import ADAPTERS
@@ -25,7 +33,22 @@ def open_sealing_key(reference: SealingKeyReference, root: Path, *, create: bool
     if reference.file is not None:
         path = root / reference.file
         return ensure_sealing_key(path) if create else read_sealing_key(path)
-    return sealing_key_from_environment(reference.env or "", os.environ)
+    if reference.env is not None:
+        return sealing_key_from_environment(reference.env, os.environ)
+    return _unwrapped(reference, root, create)
+
+
+def _unwrapped(reference: SealingKeyReference, root: Path, create: bool) -> bytes:
+    wrap: VaultWrap = reference.vault  # type: ignore[assignment]  # exactly one is set
+    adapter, path = ADAPTERS.load("ledger key", "vault"), root / wrap.wrapped
+    vault = adapter.Vault(wrap, *_reaching(wrap, root))
+    text = ensure_wrapped_key(path, partial(adapter.new_wrapped_key, vault)) if create else read_wrapped_key(path)
+    key: bytes = adapter.unwrapped(vault, text)
+    return key
+
+
+def _reaching(transit: Transit, root: Path) -> tuple[Callable[[], str], Path | None]:
+    return partial(_revealed, transit.token, root), root / transit.ca if transit.ca else None
 
 
 def verifier_of(reference: SigningKeyReference, root: Path, origin: str) -> str | None:
@@ -48,7 +71,7 @@ def signing_key(reference: SigningKeyReference, root: Path, *, create: bool) -> 
         key = adapter.from_environment(reference.env, os.environ)
     else:
         vault: VaultKey = reference.vault  # type: ignore[assignment]  # exactly one is set
-        key = adapter.VaultSigningKey(vault, partial(_revealed, vault.token, root), root / vault.ca if vault.ca else None)
+        key = adapter.VaultSigningKey(vault, *_reaching(vault, root))
     return key
 
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from adapters.local_signing_key import from_environment
-from adapters.vault_signing_key import VaultSigningKey
+from adapters.vault_transit import VaultSigningKey
 from router.audit.checkpoint import Checkpoint, NoteSigner, NoteVerifier
-from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference, VaultWrap
 from router.errors import AuditError
 from router.ports import SigningKey
 from router.wiring.ledger_keys import open_sealing_key, open_signing_key, verifier_of
@@ -174,3 +174,47 @@ def test_a_token_that_is_renewed_is_taken_up(vault: Vault) -> None:
         key.sign(b"text")
     tokens.append(vault.token_for("renewed"))
     Ed25519PublicKey.from_public_bytes(key.public).verify(key.sign(b"text"), b"text")
+
+
+def sealed_by(vault: Vault, name: str, folder: Path) -> SealingKeyReference:
+    (folder / "token").write_text(vault.token_for(name))
+    where = {"address": vault.address, "mount": vault.mount, "key": name, "token": {"file": "token"}}
+    return SealingKeyReference(vault=VaultWrap(**where, wrapped="keys/sealing.wrapped"))
+
+
+def test_a_sealing_key_that_the_vault_wraps_is_made_once(vault: Vault, tmp_path: Path) -> None:
+    """Only its wrapped form is on the disk, for its owner; it opens again, also after a rotation in the vault."""
+    vault.make_key("seal", "aes256-gcm96")
+    found = sealed_by(vault, "seal", tmp_path)
+    with pytest.raises(AuditError, match=r"sealing\.wrapped cannot be read"):
+        open_sealing_key(found, tmp_path, create=False)
+    key = open_sealing_key(found, tmp_path, create=True)
+    file = tmp_path / "keys/sealing.wrapped"
+    assert len(key) == 32
+    assert file.read_text().startswith("vault:v1:")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert key.hex() not in file.read_text()
+    vault.rotate("seal")
+    assert open_sealing_key(found, tmp_path, create=True) == key
+    assert open_sealing_key(found, tmp_path, create=False) == key
+
+
+def test_a_wrapped_key_that_does_not_open_is_said(vault: Vault, tmp_path: Path) -> None:
+    """Another key's, an altered one, an empty file, a key that cannot encrypt."""
+    for name in ("mine", "yours"):
+        vault.make_key(f"seal-{name}", "aes256-gcm96")
+    found, file = sealed_by(vault, "seal-mine", tmp_path), tmp_path / "keys/sealing.wrapped"
+    open_sealing_key(sealed_by(vault, "seal-yours", tmp_path), tmp_path, create=True)
+    other = file.read_text()
+    for content, code in ((other, "audit_key_refused"), ("vault:v1:AAAA", "audit_key_refused"), ("", "audit_key_invalid")):
+        found = sealed_by(vault, "seal-mine", tmp_path)
+        file.write_text(content)
+        with pytest.raises(AuditError) as refused:
+            open_sealing_key(found, tmp_path, create=True)
+        assert refused.value.code == code
+    file.unlink()
+    vault.make_key("seal-signs")
+    with pytest.raises(AuditError) as refused:
+        open_sealing_key(sealed_by(vault, "seal-signs", tmp_path), tmp_path, create=True)
+    assert refused.value.code == "audit_key_refused"
+    assert not file.exists()

@@ -44,7 +44,7 @@ class Vault:
 
     def token_for(self, name: str) -> str:
         """One that may do what the documentation says it needs, and no more."""
-        may = {f"keys/{name}": "read", f"sign/{name}": "update"}
+        may = {f"keys/{name}": "read", **dict.fromkeys((f"sign/{name}", f"decrypt/{name}", f"datakey/wrapped/{name}"), "update")}
         rules = "\n".join(f'path "{self.mount}/{path}" {{ capabilities = ["{what}"] }}' for path, what in may.items())
         policy = f"{self.mount}-{name}"
         self.ask("POST", f"sys/policies/acl/{policy}", {"policy": rules})

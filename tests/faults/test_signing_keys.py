@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite_ledger import SqliteStore
-from adapters.vault_signing_key import VaultSigningKey
+from adapters.vault_transit import VaultSigningKey
 from router.audit import signing
 from router.audit.checkpoint import NoteSigner, latest_published, note_checkpoint
 from router.audit.journal import Checkpointing, Journal
@@ -23,6 +26,7 @@ from router.audit.keys import proven
 from router.audit.ledger import AuditLedger
 from router.config.ledger_keys import VaultKey
 from router.errors import AuditError
+from tests.faults.test_upstream_tls import Authority
 from tests.unit.audit.ledgers import entries
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -188,10 +192,29 @@ def test_authorities_that_are_no_pem_are_said(vault: BadVault, tmp_path: Path) -
     assert vault.seen == []
 
 
+@pytest.mark.parametrize("believed", [True, False], ids=["its authority", "another"])
+def test_only_a_vault_whose_certificate_is_believed_is_asked(vault: BadVault, tmp_path: Path, believed: bool) -> None:
+    """By the configured authority and no other; the token is not sent before."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("vault", x509.IPAddress(ip_address("127.0.0.1")))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    vault.socket = context.wrap_socket(vault.socket, server_side=True)
+    (tmp_path / "other").mkdir()
+    ca = Path(authority.ca if believed else Authority(tmp_path / "other").ca)
+    config = vault.config.model_copy(update={"address": f"https://127.0.0.1:{vault.server_port}"})
+    if believed:
+        assert proven(VaultSigningKey(config, lambda: TOKEN, ca)).public == KEY.public_key().public_bytes_raw()
+        return
+    with pytest.raises(AuditError, match="its certificate is not trusted"):
+        VaultSigningKey(config, lambda: TOKEN, ca)
+    assert vault.seen == []
+
+
 @pytest.mark.parametrize("token", ["", "a\nb", "schlüssel"])
 def test_a_token_that_is_none_is_not_sent(vault: BadVault, token: str) -> None:
     """It could break the request apart."""
-    with pytest.raises(AuditError, match="token for the key 'ledger'"):
+    with pytest.raises(AuditError, match="its token is empty or not one line"):
         VaultSigningKey(vault.config, lambda: token)
     assert vault.seen == []
 
@@ -226,9 +249,11 @@ async def test_a_wrong_signature_is_never_published(
     await asyncio.sleep(0.3)
     assert sizes(tmp_path) == []
     assert "does not verify" in caplog.text
+    assert ledger.unsigned == 3
     vault.signing = signature
     await asyncio.sleep(0.5)
     assert sizes(tmp_path) == [3]
+    assert ledger.unsigned == 0
     await ledger.close()
 
 

@@ -236,3 +236,44 @@ def test_a_reason_is_one_word(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="stays in the ledger for ever"):
         hand_over(SqliteStore(tmp_path / "ledger.sqlite"), plan(tmp_path, SECOND), vouched(FIRST, SECOND), "Anna has left", 1)
     assert len(records_of(tmp_path)) == 10
+
+
+def test_a_ledger_may_be_handed_over_before_its_first_record(tmp_path: Path) -> None:
+    """Then the old key was in force for nothing, and the first checkpoint is the new key's, with the old one's word."""
+    rotate(tmp_path, vouched(FIRST, SECOND), SECOND)
+    write(tmp_path, SECOND)
+    for key in (FIRST, SECOND):
+        assert verified(tmp_path, key).ok
+    put(tmp_path, note_of(tmp_path, FIRST, 2))
+    assert kinds(verified(tmp_path, SECOND)) == {"key_not_in_force"}
+
+
+def test_a_key_may_come_back(tmp_path: Path) -> None:
+    """As an order in reverse; each term is one of its own."""
+    rotated(tmp_path)
+    rotate(tmp_path, vouched(SECOND, FIRST), FIRST)
+    write(tmp_path, FIRST)
+    for key in (FIRST, SECOND):
+        assert verified(tmp_path, key).ok
+    put(tmp_path, note_of(tmp_path, FIRST, 15))
+    assert kinds(verified(tmp_path, SECOND)) == {"key_not_in_force"}
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize(("old", "new"), [(THIEF, FIRST), (FIRST, FIRST), (FIRST, THIEF), (THIEF, THIRD)])
+def test_who_can_only_append_records_changes_nothing(tmp_path: Path, old: NoteSigner, new: NoteSigner, claimed: bool) -> None:
+    """A worker that was taken over may write such a record just before the next checkpoint."""
+    write(tmp_path, FIRST)
+    journal = Journal(SqliteStore(tmp_path / "ledger.sqlite"), plan(tmp_path, FIRST))
+    journal.open()
+    journal.append([system_entry("key_rotated", 1, {"old": old.verifier, "new": new.verifier, "vouched": claimed, "reason": "scheduled"})])
+    journal.sign_checkpoint()
+    journal.close()
+    write(tmp_path, FIRST)
+    report = verified(tmp_path, FIRST)
+    assert report.ok
+    assert report.terms == []
+    rotate(tmp_path, vouched(FIRST, SECOND), SECOND)
+    write(tmp_path, SECOND)
+    for key in (FIRST, SECOND):
+        assert verified(tmp_path, key).ok
