@@ -24,6 +24,12 @@ def needs(module: str, how: str) -> None:
         _missing(f"{module} is missing: {how}")
 
 
+def needs_file(path: Path, how: str) -> None:
+    """As `needs`, for a program of the system."""
+    if not path.is_file():
+        _missing(f"{path} is missing: {how}")
+
+
 def needs_multilingual() -> None:
     """As `needs`, for the directory of the multilingual encoder."""
     if not (MULTILINGUAL_ENCODER / "manifest.json").is_file():

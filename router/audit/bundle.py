@@ -25,7 +25,7 @@ from router.errors import AuditError
 from router.ports import Entry
 
 FORMAT = "lockgate.bundle.v1"
-NOTES = 1000  # among so many of the latest a cosigned one is looked for
+NOTES = 1000  # among so many of the latest the one that most witnesses cosigned is looked for
 HANDOVER = 10  # among so many of the first after a rotation, one that the old key signed
 _COSIGNATURE = 4 + 8 + 64  # key id, time, Ed25519 signature: C2SP tlog-cosignature
 
@@ -98,14 +98,14 @@ class Bundles:
         return found
 
     def _tree(self, indexes: Sequence[int]) -> _Tree:
-        """The newest checkpoint over all of these that a witness cosigned, among the latest; else the newest."""
+        """Of the latest checkpoints over all of these the one with most cosignatures; the newest of several, or where there are none."""
         latest = self._reader.latest_checkpoint()
         covered = 0 if latest is None else note_checkpoint(latest).size
         if latest is None or covered <= max(indexes):
             first = min(index for index in indexes if index >= covered)
             raise AuditError(f"Record {first} is newer than the latest checkpoint, which is over {covered} records.", "checkpoint_pending")
         notes = self._reader.notes(max(indexes) + 1, NOTES, newest=True)
-        return _Tree(next(filter(_cosigned, notes), latest), subtrees(self._reader))
+        return _Tree(max(notes, key=_cosignatures), subtrees(self._reader))
 
     def _rotation(self, tree: _Tree, index: int) -> Document:
         """With the proof in the first checkpoint after it that the old key signed, where there is one: that is how it vouches."""
@@ -184,8 +184,8 @@ def _details(stored: Stored) -> Mapping[str, Any]:
     return details if isinstance(details, dict) else {}
 
 
-def _cosigned(note: str) -> bool:
-    return any(len(signature) == _COSIGNATURE for _, signature in split_note(note)[1])
+def _cosignatures(note: str) -> int:
+    return sum(len(signature) == _COSIGNATURE for _, signature in split_note(note)[1])
 
 
 def _signed_by(verifier: str, note: str) -> bool:
