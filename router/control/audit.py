@@ -74,6 +74,15 @@ async def decision(decision_id: Identifier, services: Services, caller: Caller) 
     return dict(found)
 
 
+@router.get("/v1/audit/decisions/{decision_id}/bundle", **needs(Permission.AUDIT_READ))
+async def bundle(decision_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """Evidence about one decision that anybody can verify offline: `lockgate.bundle.v1`. Personal fields stay sealed."""
+    made = await services.audit.bundle(decision_id, caller.id)
+    if made is None:
+        raise RefusedError("There is no record of that decision.", "not_found", 404)
+    return dict(made)
+
+
 @router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))
 async def checkpoint(services: Services) -> dict[str, Any]:
     """The latest signed checkpoint of the ledger."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reader import SqliteReader
+from router.audit.bundle import Bundles
 from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
@@ -62,6 +63,16 @@ class AuditQuestions:
         await self._noted(reader, "decision", len(story))
         return {"decision_id": decision_id, "records": [_proven(each) for each in story]}
 
+    async def bundle(self, decision_id: str, reader: str) -> Json | None:
+        try:
+            made = await self._run(lambda trail: Bundles(self._ledger(), trail).bundle(decision_id))
+        except AuditError as error:
+            if error.code == "decision_unknown":
+                return None
+            raise
+        await self._noted(reader, "bundle", len(made["records"]))
+        return made
+
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
         """What administrators do. Raises AuditError."""
         await self._records.system(event, details)
@@ -94,7 +105,10 @@ class AuditQuestions:
 
     def _latest(self) -> str | None:
         self._opened()
-        return next(each.latest_checkpoint() for each in self._open if isinstance(each, SqliteReader))
+        return self._ledger().latest_checkpoint()
+
+    def _ledger(self) -> SqliteReader:
+        return next(each for each in self._open if isinstance(each, SqliteReader))
 
     def _close(self) -> None:
         for each in self._open:
