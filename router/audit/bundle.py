@@ -26,7 +26,6 @@ from router.ports import Entry
 
 FORMAT = "lockgate.bundle.v1"
 NOTES = 1000  # among so many of the latest the one that most witnesses cosigned is looked for
-HANDOVER = 10  # among so many of the first after a rotation, one that the old key signed
 _COSIGNATURE = 4 + 8 + 64  # key id, time, Ed25519 signature: C2SP tlog-cosignature
 
 Document = dict[str, Any]
@@ -61,7 +60,7 @@ class Bundles:
             "checkpoint": tree.note,
             "records": [{**tree.proven(stored), **_personal(stored, erasures, disclosure)} for stored in records],
             "erasures": [tree.proven(self._stored(index)) for index in sorted(set(erasures.values()))],
-            "rotations": [self._rotation(tree, index) for index in self._events("key_rotated") if index < tree.size],
+            "rotations": list(self._rotations(tree)),
             "consistency": None if outside is None else self._consistency(tree, outside),
         }
 
@@ -107,14 +106,23 @@ class Bundles:
         notes = self._reader.notes(max(indexes) + 1, NOTES, newest=True)
         return _Tree(max(notes, key=_cosignatures), subtrees(self._reader))
 
-    def _rotation(self, tree: _Tree, index: int) -> Document:
-        """With the proof in the first checkpoint after it that the old key signed, where there is one: that is how it vouches."""
-        stored = self._stored(index)
-        old = str(_details(stored).get("old"))
-        notes = [note for note in self._reader.notes(index + 1, HANDOVER, newest=False) if note_checkpoint(note).size <= tree.size]
-        vouching = next((note for note in notes if _signed_by(old, note)), None)
-        handover = None if vouching is None else _Tree(vouching, tree.subtree).proven(stored)["proof"]
-        return {**tree.proven(stored), "handover": handover}
+    def _rotations(self, tree: _Tree) -> Iterator[Document]:
+        """Those that took effect: a checkpoint that ends with the record is signed by the new key. Where the old one signed it, too, it
+        vouches; else it was lost, as the record says."""
+        for index in self._events("key_rotated"):
+            stored = self._stored(index)
+            details, notes = _details(stored), self._reader.notes(index + 1, 1, newest=False)
+            if (
+                index >= tree.size
+                or not notes
+                or note_checkpoint(notes[0]).size != index + 1
+                or not _signed_by(details.get("new"), notes[0])
+            ):
+                continue
+            vouched = _signed_by(details.get("old"), notes[0])
+            handover = _Tree(notes[0], tree.subtree).proven(stored)["proof"] if vouched else None
+            if vouched or details.get("vouched") is False:
+                yield {**tree.proven(stored), "handover": handover}
 
     def _consistency(self, tree: _Tree, outside: Checkpoint) -> Document | None:
         size, origin = self._reader.size(), self._reader.origin()
@@ -188,9 +196,9 @@ def _cosignatures(note: str) -> int:
     return sum(len(signature) == _COSIGNATURE for _, signature in split_note(note)[1])
 
 
-def _signed_by(verifier: str, note: str) -> bool:
+def _signed_by(verifier: Any, note: str) -> bool:
     try:
-        NoteVerifier(verifier).open_checkpoint(note)
+        NoteVerifier(str(verifier)).open_checkpoint(note)
     except AuditError:
         return False
     return True

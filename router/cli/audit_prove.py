@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from adapters.sqlite_index import SqliteIndex
 from router.audit.bundle import Bundles, Disclosure
 from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.query import Trail
+from router.audit.reader import KeyLookup
 from router.cli.audit_sources import INDEX_FILE, Sources, sources
 from router.cli.common import config_option
 from router.errors import AuditError
@@ -60,33 +63,30 @@ def prove(
         raise click.UsageError("A tlog-proof holds neither personal fields nor a consistency proof.")
     if form == "bundle" and record is not None:
         raise click.UsageError("A bundle is of all the decision's records; --record is for --format tlog-proof.")
-    place = sources(state, config)
-    with _bundles(place, personal or bool(fields)) as (bundles, disclosure):
+    place, wanted = sources(state, config), None if personal else frozenset(fields)
+    with _bundles(place, opening=wanted is None or bool(wanted)) as (bundles, keys):
         try:
             if form == "tlog-proof":
                 _write(out, bundles.proof(decision_id, record).encode())
                 return
-            named = disclosure if personal or disclosure is None else Disclosure(disclosure.keys, frozenset(fields))
-            document = bundles.bundle(decision_id, _outside(checkpoint), named)
+            document = bundles.bundle(decision_id, _outside(checkpoint), keys and Disclosure(keys, wanted))
         except AuditError as error:
             raise (_pending(error, state, config) if error.code == "checkpoint_pending" else error) from error
     _write(out, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    _tell(out, document, place.verifier())
+    _tell(out, document, wanted, place.verifier())
 
 
 @contextmanager
-def _bundles(place: Sources, opening: bool) -> Iterator[tuple[Bundles, Disclosure | None]]:
+def _bundles(place: Sources, *, opening: bool) -> Iterator[tuple[Bundles, KeyLookup | None]]:
     with ExitStack() as stack:
         reader = place.open_reader()
         stack.callback(reader.close)
         index = SqliteIndex(place.state / INDEX_FILE)
         stack.callback(index.close)
-        disclosure = None
-        if opening:
-            keys = place.open_keys()
+        keys = place.open_keys() if opening else None
+        if keys is not None:
             stack.callback(keys.close)
-            disclosure = Disclosure(keys.key)
-        yield Bundles(reader, Trail(reader, index)), disclosure
+        yield Bundles(reader, Trail(reader, index)), keys and keys.key
 
 
 def _outside(path: Path | None) -> Checkpoint | None:
@@ -110,25 +110,34 @@ def _pending(error: AuditError, state: Path | None, config: Path) -> AuditError:
 
 
 def _write(out: Path, content: bytes) -> None:
-    """Readable by its owner only: it may hold personal fields, and who else may read it is for him to say."""
+    """Whole or not at all, and readable by its owner only: it may hold personal fields, and who else may read it is for him to say."""
     if str(out) == "-":
         click.echo(content, nl=False)
         return
     try:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
             file.write(content)
+        os.replace(file.name, out)
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written: {error.strerror}.") from error
 
 
-def _tell(out: Path, document: dict[str, Any], verifier: str | None) -> None:
+def _tell(out: Path, document: dict[str, Any], wanted: frozenset[str] | None, verifier: str | None) -> None:
+    """`wanted` are the fields that were asked for, None for all."""
     records = document["records"]
     opened = sum(len(record.get("opened", ())) for record in records)
     erased = [str(record["index"]) for record in records if "erased" in record]
+    removed = [str(record["index"]) for record in records if not record.keys() & {"opened", "erased"} and _committed(record, wanted)]
+    count = "1 record" if len(records) == 1 else f"{len(records)} records"
     size = note_checkpoint(document["checkpoint"]).size
-    said = [f"{len(records)} records of decision {document['decision']}, proven in the checkpoint over {size} records"]
+    said = [f"{count} of decision {document['decision']}, proven in the checkpoint over {size} records"]
     said.append(f"{opened} personal fields opened" if opened else "no personal field opened")
-    if erased:
-        said.append(f"erased: record {', '.join(erased)}")
+    said.extend(f"{what}: record {', '.join(them)}" for what, them in (("erased", erased), ("personal part removed", removed)) if them)
     click.echo(f"{out}: {'; '.join(said)}.", err=True)
     click.echo(f"Verify with: lockgate-verify {out} --key {verifier or 'PUBLIC-KEY'}", err=True)
+
+
+def _committed(record: dict[str, Any], wanted: frozenset[str] | None) -> bool:
+    """Whether the record has a field of those."""
+    names = orjson.loads(b64decode(record["leaf"])).get("commitments", {}).keys()
+    return bool(names if wanted is None else names & wanted)

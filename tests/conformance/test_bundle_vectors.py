@@ -25,6 +25,8 @@ APART = {"signature-twice"}
 JUDGED = [
     name for name, vector in vectors().items() if vector["status"] not in (2, 11, 16) and vector["policy"] is None and name not in APART
 ]
+ENDLESS = float("inf")
+Terms = dict[str, tuple[int, float]]
 EXAMPLE = """example.com/behind-the-sofa
 20852163
 CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
@@ -45,7 +47,7 @@ def failing(vector: Vector) -> int:
     """The status of the first step that fails, 0 when all that is judged here holds."""
     bundle = json.loads(raw_bundle(vector))
     every = [*bundle["records"], *bundle["erasures"], *bundle["rotations"]]
-    keys = {key: (0, float("inf")) for key in vector["keys"]}
+    keys = dict.fromkeys(vector["keys"], (0, ENDLESS))
     steps = (
         (12, lambda: all(map(canonical, every))),
         (13, lambda: all(stands(record, record["proof"], bundle["checkpoint"]) for record in every)),
@@ -83,25 +85,37 @@ def opens(key: str, note: str) -> bool:
     return True
 
 
-def followed(keys: dict[str, tuple[int, float]], rotation: Any) -> bool:
+def followed(keys: Terms, rotation: Any) -> bool:
     details, note = leaf(rotation).get("details", {}), (rotation["handover"] or "").partition("\n\n")[2]
-    if leaf(rotation).get("event") != "key_rotated" or (
-        note and not (stands(rotation, rotation["handover"], note) and opens(details["old"], note))
-    ):
+    index = rotation["index"]
+    if leaf(rotation).get("event") != "key_rotated":
         return False
-    if details["old"] in keys:
-        keys[details["old"]] = (keys[details["old"]][0], note_checkpoint(note).size if note else rotation["index"])
-        if note:
-            keys.setdefault(details["new"], (rotation["index"] + 1, float("inf")))
+    if note:
+        if not (stands(rotation, rotation["handover"], note) and all(opens(details[name], note) for name in ("old", "new"))):
+            return False
+        if note_checkpoint(note).size != index + 1:
+            return False
+    retire(keys, details, index, vouched=bool(note))
     return True
 
 
-def signed(keys: dict[str, tuple[int, float]], note: str) -> bool:
+def retire(keys: Terms, details: Any, index: int, *, vouched: bool) -> None:
+    """One rotation is all that the vectors have."""
+    old, new = (next((key for key in keys if key.startswith(details[name])), None) for name in ("old", "new"))
+    if old is not None:
+        keys[old] = (0, index + vouched)
+    if new is not None or (old is not None and vouched):
+        keys[details["new"]] = (index + 1, ENDLESS)
+    if new is not None and old is None and vouched:
+        keys[details["old"]] = (0, index + 1)
+
+
+def signed(keys: Terms, note: str) -> bool:
     size = note_checkpoint(note).size
     return any(first <= size <= last and opens(key, note) for key, (first, last) in keys.items())
 
 
-def continues(keys: dict[str, tuple[int, float]], bundle: Any, note: str) -> bool:
+def continues(keys: Terms, bundle: Any, note: str) -> bool:
     older, newer = sorted((note_checkpoint(note), note_checkpoint(bundle["checkpoint"])), key=lambda one: one.size)
     path = bundle["consistency"] or {"old": older.size, "new": newer.size, "hashes": []}
     fits = (path["old"], path["new"]) == (older.size, newer.size)

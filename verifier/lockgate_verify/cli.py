@@ -1,6 +1,7 @@
 """`lockgate-verify BUNDLE --key VERIFIER… [--policy FILE] [--checkpoint NOTE] [--json]`
 
-Exit status: 0 all holds; 2 something given beside the bundle is unusable; 11 to 20 the first of the ten steps that fails, plus ten.
+Exit status: 0 all holds; 2 something given beside the bundle is unusable; 3 the answer could not be written; 11 to 20 the first of the
+ten steps that fails, plus ten.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from lockgate_verify.bundle import MAX_BYTES
@@ -16,6 +18,8 @@ from lockgate_verify.failure import STEPS, Refusal, misuse
 from lockgate_verify.sentence import sentence, unproven
 from lockgate_verify.trust import MAX_NOTE, Given, given
 from lockgate_verify.verify import Holding, moment, verify
+
+UNSAID = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document: dict[str, Any] = refusal_document(refusal)
     else:
         document = holding_document(holding, brought)
-    _print(json.dumps(document) if options.json else document["sentence"])
-    return int(document["status"])
+    said = _print(json.dumps(document) if options.json else document["sentence"])
+    return int(document["status"]) if said else UNSAID
 
 
 def holding_document(holding: Holding, brought: Given) -> dict[str, Any]:
@@ -79,10 +83,17 @@ def _read(path: str, most: int) -> bytes:
         raise misuse("file_unreadable", f"{path!a} cannot be read.") from error
 
 
-def _print(line: str) -> None:
-    """In what the terminal can say: a name that it cannot must not end this with a traceback."""
+def _print(line: str) -> bool:
+    """In what the terminal can say: a name that it cannot must not end this with a traceback, nor a reader that is gone."""
     encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    try:
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()  # else it is tried again, and complained about, at the very end
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ def sentence(holding: Holding) -> str:
 
 def unproven(holding: Holding) -> list[str]:
     said = ["that the records are true", "that they are all there are of this decision"]
-    said.append("when before that they were written" if holding.under_quorum else "when they were written")
+    said.append("how long before that they were written" if holding.under_quorum else "when they were written")
     exposed = [index for index, _ in holding.records if holding.outside is None or index >= holding.outside]
     if not holding.under_quorum:
         said.append("that nobody was shown another history")

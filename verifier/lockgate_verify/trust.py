@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate_verify.bundle import Bundle, Record
+from lockgate_verify.bundle import Bundle, Record, Rotation
 from lockgate_verify.failure import Refusal, misuse
 from lockgate_verify.merkle import included
 from lockgate_verify.note import LOG, Checkpoint, Key, Proof
@@ -34,6 +34,16 @@ class Reign:
         return self.since <= size and (self.until is None or size <= self.until)
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Of the key in force. `old` is None where it did not vouch; of a lost key no more than `old_id`, its name and id, may be known."""
+
+    index: int
+    old_id: str
+    old: Key | None
+    new: Key
+
+
 def given(keys: Sequence[str], policy: bytes | None = None, checkpoint: bytes | None = None) -> Given:
     """Raises Refusal. A policy that lists logs narrows the keys down to these, or gives them where there are none."""
     parsed = None if policy is None else parse_policy(policy)
@@ -49,18 +59,27 @@ def given(keys: Sequence[str], policy: bytes | None = None, checkpoint: bytes | 
 
 
 def reigns(bundle: Bundle, leaves: Sequence[dict[str, Any]], keys: Sequence[Key]) -> list[Reign]:
-    """Step 4: follows the rotations, whose leaves stand in `leaves`. Raises Refusal when one is not what it says."""
+    """Step 4: follows the rotations, whose leaves stand in `leaves`. Raises Refusal when one is not what it says.
+
+    A trusted key leads to the key that it handed over to, and to the one that handed over to it, for both have signed the hand-over. Where
+    the old key did not vouch, its reign ends and leads nowhere.
+    """
     found = [Reign(key, 0) for key in keys]
-    for rotation, leaf in zip(bundle.rotations, leaves, strict=True):
-        index = rotation.record.index
-        old, new = _rotated(leaf, index, bundle.checkpoint.origin)
-        if rotation.handover is not None:
-            _check_handover(bundle, rotation.record, *rotation.handover, old)
-        reigning = next((reign for reign in found if reign.key == old and reign.until is None), None)
+    changes = [_change(rotation, leaf, bundle.checkpoint) for rotation, leaf in zip(bundle.rotations, leaves, strict=True)]
+    for change in changes:
+        reigning = next((reign for reign in found if str(reign.key) == change.old_id and reign.until is None), None)
         if reigning is not None:
-            reigning.until = index if rotation.handover is None else rotation.handover[1].size
-            if rotation.handover is not None and not any(reign.key == new and reign.until is None for reign in found):
-                found.append(Reign(new, index + 1))
+            reigning.until = change.index + 1 if change.old else change.index
+        following = next((reign for reign in found if reign.key == change.new and reign.until is None), None)
+        if following is not None:
+            following.since = change.index + 1
+        elif reigning is not None and change.old:
+            found.append(Reign(change.new, change.index + 1))
+    for place, change in reversed(list(enumerate(changes))):
+        known = [reign.key for reign in found]
+        if change.old and change.new in known and change.old not in known:
+            since = next((one.index + 1 for one in reversed(changes[:place]) if one.new == change.old), 0)
+            found.append(Reign(change.old, since, change.index + 1))
     return found
 
 
@@ -74,11 +93,11 @@ def signer(step: int, prefix: str, checkpoint: Checkpoint, found: Sequence[Reign
     if not signing:
         sentence = f"The {which} of {checkpoint.origin} carries no signature by a key that is trusted."
         raise Refusal(step, f"{prefix}signature_missing", sentence)
-    in_force = [reign.key for reign in signing if reign.holds_at(checkpoint.size)]
+    in_force = [reign for reign in signing if reign.holds_at(checkpoint.size)]
     if not in_force:
         sentence = f"The {which} is signed by a key that was not in force at {checkpoint.size} records."
         raise Refusal(step, f"{prefix}key_not_in_force", sentence)
-    return in_force[-1]
+    return max(in_force, key=lambda reign: reign.since).key
 
 
 def _key(text: str) -> Key:
@@ -97,20 +116,25 @@ def _checkpoint(raw: bytes) -> Checkpoint:
         raise misuse("checkpoint_malformed", "The outside checkpoint is not a signed checkpoint.") from error
 
 
-def _rotated(leaf: dict[str, Any], index: int, origin: str) -> tuple[Key, Key]:
-    details = leaf.get("details")
+def _change(rotation: Rotation, leaf: dict[str, Any], checkpoint: Checkpoint) -> _Change:
+    index, details = rotation.record.index, leaf.get("details")
     try:
         if leaf["schema"] != "lockgate.system.v1" or leaf.get("event") != "key_rotated" or not isinstance(details, dict):
             raise ValueError("another record")
-        old, new = (Key.parse(str(details.get(name)), LOG) for name in ("old", "new"))
+        old_id, new = "+".join(str(details.get("old")).split("+")[:2]), Key.parse(str(details.get("new")), LOG)
+        old = None if rotation.handover is None else Key.parse(str(details.get("old")), LOG)
     except ValueError as error:
         raise Refusal(4, "rotation_malformed", f"Record {index} is no rotation from one key to another.") from error
-    if old == new or {old.name, new.name} != {origin}:
+    if old == new or {old_id.split("+")[0], new.name} != {checkpoint.origin}:
         raise Refusal(4, "rotation_malformed", f"Record {index} is no rotation from one key to another.")
-    return old, new
+    if rotation.handover is not None and old is not None:
+        _check_handover(rotation.record, *rotation.handover, checkpoint, (old, new))
+    return _Change(index, old_id, old, new)
 
 
-def _check_handover(bundle: Bundle, record: Record, proof: Proof, checkpoint: Checkpoint, old: Key) -> None:
-    fits = checkpoint.origin == bundle.checkpoint.origin and checkpoint.size <= bundle.checkpoint.size and proof.index == record.index
-    if not (fits and included(record.leaf, record.index, checkpoint.size, proof.hashes, checkpoint.root) and checkpoint.signed_by(old)):
-        raise Refusal(4, "handover_wrong", f"The old key does not vouch for the rotation in record {record.index}.")
+def _check_handover(record: Record, proof: Proof, handover: Checkpoint, checkpoint: Checkpoint, keys: tuple[Key, Key]) -> None:
+    """It ends with the record, and both keys have signed it: the old one vouches, the new one takes over."""
+    ends = handover.origin == checkpoint.origin and handover.size == record.index + 1 and proof.index == record.index
+    stands = ends and included(record.leaf, record.index, handover.size, proof.hashes, handover.root)
+    if not (stands and all(handover.signed_by(key) for key in keys)):
+        raise Refusal(4, "handover_wrong", f"The old key does not hand over to the new one by record {record.index}.")

@@ -3,7 +3,7 @@
  1. Format: strict JSON, the keys and types of `lockgate.bundle.v1`, canonical base64, well-formed notes and proofs.
  2. Leaves: each is canonical JSON (RFC 8785) of a known version.
  3. Inclusion: each leaf stands at its index in the tree of the bundle's checkpoint.
- 4. Rotations: each new key is vouched for in a tree that the old key signed.
+ 4. Rotations: old and new key have both signed the tree that ends with the rotation.
  5. Signature: the checkpoint is signed by a key that is given, or was reached from one, and in force at that size.
  6. Witnesses: the cosignatures are right and meet the policy's quorum.
  7. Consistency: the outside checkpoint is signed likewise, and one of the two trees is the beginning of the other.

@@ -59,6 +59,10 @@ def private(seed: int) -> Ed25519PrivateKey:
 OLD, NEW, THIEF = (NoteSigner(ORIGIN, private(seed)) for seed in (1, 2, 9))
 
 
+ROTATION = {"old": OLD.verifier, "new": NEW.verifier, "vouched": True, "reason": "yearly"}
+LOST = {"old": "+".join(OLD.verifier.split("+")[:2]), "new": NEW.verifier, "vouched": False, "reason": "lost"}
+
+
 class Witness:
     """Cosigns as C2SP tlog-cosignature has it."""
 
@@ -96,7 +100,7 @@ def sealed_entry(fields: dict[str, Any], personal: dict[str, str], key_id: str, 
     return Entry(canonical({**fields, **marks}), sealed, key_id)
 
 
-def entries() -> list[Entry]:
+def entries(rotation: dict[str, Any] = ROTATION) -> list[Entry]:
     """By index: 0 started, 1 to 3 the first decision's, 4 the erased one's, 5 the rotation, 6 to 10 others; 7 is the erasure."""
     first = {**decision_fields(decision(FIRST)), "schema": DECISION}
     held = {"id": FIRST, "time": "2025-11-24T16:00:01.000000000Z", "event": "held", "details": {"quorum": 1}, "schema": REVIEW}
@@ -109,7 +113,7 @@ def entries() -> list[Entry]:
         sealed_entry(held, {"reviewer": "rita@halden.example"}, *RITA),
         Entry(canonical(outcome)),
         sealed_entry(second, {"subject": "bert@halden.example"}, *BERT),
-        system("key_rotated", {"old": OLD.verifier, "new": NEW.verifier, "reason": "yearly"}),
+        system("key_rotated", rotation),
         system("config_changed", {}),
         system("subject_erased", {"key_id": BERT[0], "reason": "gdpr_art_17", "records": 1}),
         *(system("audit_read", {"rows": number}) for number in range(3)),
@@ -145,16 +149,18 @@ def both(checkpoint: Checkpoint) -> str:
 
 
 class Ledger:
-    """`notes` by size: 5 signed by the old key, 6 the hand-over, 9 cosigned by two witnesses, 11 signed only."""
+    """`notes` by size: 5 signed by the old key, 6 the hand-over, 9 cosigned by two witnesses, 11 signed only. With `lost` the old key signs
+    no hand-over, for nobody has it any more."""
 
-    def __init__(self, folder: Path, records: list[Entry] | None = None) -> None:
+    def __init__(self, folder: Path, records: list[Entry] | None = None, *, lost: bool = False) -> None:
         self.notes = dict[int, str]()
+        self._lost = lost
         self._file = folder / "ledger.sqlite"
         self._index = folder / "index.sqlite"
         store = SqliteStore(self._file)
         journal = Journal(store, Checkpointing(NEW, None, 3600, 10**6))
         journal.open()
-        for entry in records or entries():
+        for entry in records or entries(LOST if lost else ROTATION):
             journal.append([entry])
             checkpoint = Checkpoint(ORIGIN, journal.size, journal.root())
             if journal.size in (5, 6, 9, 11):
@@ -164,8 +170,10 @@ class Ledger:
         store.close()
 
     def _note(self, checkpoint: Checkpoint) -> str:
-        if checkpoint.size <= 6:
-            return OLD.sign(checkpoint.text()) if checkpoint.size == 5 else both(checkpoint)
+        if checkpoint.size == 5:
+            return OLD.sign(checkpoint.text())
+        if checkpoint.size == 6 and not self._lost:
+            return both(checkpoint)
         note = NEW.sign(checkpoint.text())
         return note + "".join(each.line(note, SEEN + place) for place, each in enumerate(WITNESSES[:2])) if checkpoint.size == 9 else note
 

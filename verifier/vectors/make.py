@@ -21,7 +21,7 @@ from lockgate_verify.trust import given
 from lockgate_verify.verify import verify
 from router.audit.bundle import Disclosure
 from router.audit.checkpoint import note_checkpoint
-from vectors.ledger import ERASED, FIRST, NEW, OLD, ORIGIN, POLICY, THIEF, WITNESSES, Ledger, Witness, entries, keys, system
+from vectors.ledger import ERASED, FIRST, NEW, OLD, ORIGIN, POLICY, THIEF, WITNESSES, Ledger, Witness, both, entries, keys, system
 
 FOLDER = Path(__file__).parent
 Document = dict[str, Any]
@@ -38,14 +38,14 @@ def main(folder: Path = FOLDER) -> int:
 
 def files() -> dict[str, str]:
     """Text by file name."""
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        ledger = Ledger(Path(one))
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, tempfile.TemporaryDirectory() as three:
+        ledger, lost = Ledger(Path(one)), Ledger(Path(three), lost=True)
         forked = Ledger(Path(two), [*entries()[:3], system("forged", {}), *entries()[4:]])
         made = {
             "valid": valid(ledger),
             "format": format_vectors(ledger),
             "contents": contents(ledger),
-            "signatures": signatures(ledger),
+            "signatures": signatures(ledger, lost),
             "witnesses": witnesses(ledger),
             "consistency": consistency(ledger, forked),
             "given": brought(ledger),
@@ -117,6 +117,8 @@ def valid(ledger: Ledger) -> Iterator[Vector]:
     )
     yield vector("erased-without-record", "No record says so.", unordered)
     yield vector("newer-outside", "The outside checkpoint is the newer one.", whole(ledger, 11), checkpoint=ledger.notes[11])
+    older = whole(ledger, 5)
+    yield vector("predecessor", "A checkpoint by the old key, for who trusts the new one.", older, checkpoint=ledger.notes[5])
     yield vector("same-outside", "The outside checkpoint is the bundle's own.", whole(ledger, 9), checkpoint=ledger.notes[9])
     yield vector("quorum-none", "A policy that asks for no witness.", small(ledger), policy="quorum none\n")
     unwitnessed = with_note(small(ledger), ledger.notes[9].split("— witness")[0])
@@ -286,7 +288,7 @@ def _shorter(made: Document) -> None:
     made["records"][0]["proof"] = head.rpartition("\n")[0] + "\n\n" + note
 
 
-def signatures(ledger: Ledger) -> Iterator[Vector]:
+def signatures(ledger: Ledger, lost: Ledger) -> Iterator[Vector]:
     """Steps 4 and 5."""
     document, full = small(ledger), whole(ledger)
     note = document["checkpoint"]
@@ -306,14 +308,21 @@ def signatures(ledger: Ledger) -> Iterator[Vector]:
     yield vector("not-vouched", "The old key did not vouch.", unvouched, "signature_missing", keys=[OLD.verifier])
     yield vector("not-vouched-new-key", "Nor need it for who trusts the new one.", unvouched)
     handover = full["rotations"][0]["handover"]
-    head, _, by_new = handover.split("— ")
+    head, by_old, by_new = handover.split("— ")
+    later = both(note_checkpoint(note))
     for name, about, text in (
         ("handover-by-new", "The new key vouches for itself.", f"{head}— {by_new}"),
-        ("handover-later", "A hand-over in a tree that the old key did not sign.", full["rotations"][0]["proof"]),
+        ("handover-by-old", "The new key did not take over.", f"{head}— {by_old}"),
+        ("handover-later", "A tree that does not end with the record, signed by both.", full["rotations"][0]["proof"].replace(note, later)),
         ("handover-other-index", "A hand-over of another record.", handover.replace("index 5", "index 4", 1)),
     ):
         broken = changed(full, lambda made, text=text: made["rotations"][0].update(handover=text))  # type: ignore[misc]
         yield vector(name, about, broken, "handover_wrong", keys=[OLD.verifier])
+    missed = whole(lost)
+    yield vector("lost-key", "The old key was lost, and vouches for nothing.", missed, "signature_missing", keys=[OLD.verifier])
+    yield vector("lost-key-new", "Who trusts the new one need not care.", missed)
+    found = with_note(missed, OLD.sign(missed["checkpoint"].rpartition("\n\n")[0] + "\n"))
+    yield vector("lost-key-found", "Signed by the key that was said to be lost.", found, "key_not_in_force", keys=[OLD.verifier])
     decided = changed(full, lambda made: made.update(rotations=[{**_bare(full["records"][0]), "handover": None}]))
     yield vector("rotation-other", "A decision as a rotation.", decided, "rotation_malformed")
     retired = with_note(full, OLD.sign(note.rpartition("\n\n")[0] + "\n"))

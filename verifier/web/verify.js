@@ -506,39 +506,47 @@ globalThis.lockgateVerify = (() => {
   // Step 4: rotations. A reign is a key and the sizes of the tree at which it may have signed.
 
   async function reignsOf(bundle, leaves, keys) {
-    const reigns = keys.map((key) => ({ key, since: 0, until: null }));
-    const open = (key) => reigns.find((reign) => reign.until === null && sameKey(reign.key, key));
-    for (const [place, rotation] of bundle.rotations.entries()) {
-      const [older, newer] = await rotatedIn(leaves[place], rotation.index, bundle.checkpoint.origin);
-      const { handover } = rotation;
-      if (handover) await checkHandover(bundle, rotation, handover, older);
-      const reign = open(older);
-      if (!reign) continue;
-      reign.until = handover ? handover.checkpoint.size : rotation.index;
-      if (handover && !open(newer)) reigns.push({ key: newer, since: rotation.index + 1, until: null });
+    const found = keys.map((key) => ({ key, since: 0, until: null })), changes = [];
+    for (const [place, rotation] of bundle.rotations.entries()) changes.push(await changeBy(rotation, leaves[place], bundle.checkpoint));
+    for (const { index, oldId, older, newer } of changes) {
+      const reigning = found.find(({ key, until }) => key.text === oldId && until === null);
+      if (reigning) reigning.until = older ? index + 1 : index;
+      const following = found.find(({ key, until }) => sameKey(key, newer) && until === null);
+      if (following) following.since = index + 1;
+      else if (reigning && older) found.push({ key: newer, since: index + 1, until: null });
     }
-    return reigns;
+    for (const [place, { index, older, newer }] of [...changes.entries()].reverse()) {
+      const known = (key) => found.some((reign) => sameKey(reign.key, key));
+      if (!older || !known(newer) || known(older)) continue;
+      const before = changes.slice(0, place).reverse().find((one) => sameKey(one.newer, older));
+      found.push({ key: older, since: before ? before.index + 1 : 0, until: index + 1 });
+    }
+    return found;
   }
 
-  async function rotatedIn(leaf, index, origin) {
+  async function changeBy(rotation, leaf, checkpoint) {
+    const { index, handover } = rotation, details = leaf.get("details");
+    const refusal = () => new Refusal(4, "rotation_malformed", `Record ${index} is no rotation from one key to another.`);
+    let older = null, newer, oldId;
     try {
-      const details = leaf.get("details");
       must(leaf.get("schema") === "lockgate.system.v1" && leaf.get("event") === "key_rotated" && details instanceof Map);
-      const [older, newer] = [await parseKey(text(details.get("old")), LOG), await parseKey(text(details.get("new")), LOG)];
-      must(!sameKey(older, newer) && older.name === origin && newer.name === origin);
-      return [older, newer];
+      oldId = text(details.get("old")).split("+").slice(0, 2).join("+");
+      newer = await parseKey(text(details.get("new")), LOG);
+      if (handover) older = await parseKey(text(details.get("old")), LOG);
     } catch (error) {
-      if (!(error instanceof Malformed)) throw error;
-      throw new Refusal(4, "rotation_malformed", `Record ${index} is no rotation from one key to another.`);
+      throw error instanceof Malformed ? refusal() : error;
     }
+    const names = [oldId.split("+")[0], newer.name];
+    if ((older && sameKey(older, newer)) || names.some((each) => each !== checkpoint.origin)) throw refusal();
+    if (handover) await checkHandover(rotation, handover, checkpoint, [older, newer]);
+    return { index, oldId, older, newer };
   }
 
-  async function checkHandover(bundle, record, { proof, checkpoint }, older) {
-    const fits = checkpoint.origin === bundle.checkpoint.origin && checkpoint.size <= bundle.checkpoint.size
-      && proof.index === record.index;
-    const vouched = fits && (await included(record.leaf, record.index, checkpoint.size, proof.hashes, checkpoint.root))
-      && (await signedBy(checkpoint, older));
-    if (!vouched) throw new Refusal(4, "handover_wrong", `The old key does not vouch for the rotation in record ${record.index}.`);
+  async function checkHandover(record, { proof, checkpoint: handover }, checkpoint, keys) {
+    const ends = handover.origin === checkpoint.origin && handover.size === record.index + 1 && proof.index === record.index;
+    let vouched = ends && (await included(record.leaf, record.index, handover.size, proof.hashes, handover.root));
+    for (const key of keys) vouched = vouched && (await signedBy(handover, key));
+    if (!vouched) throw new Refusal(4, "handover_wrong", `The old key does not hand over to the new one by record ${record.index}.`);
   }
 
   // Steps 5 and 7: whose signature counts.
@@ -561,7 +569,7 @@ globalThis.lockgateVerify = (() => {
       const sentence = `The ${which} is signed by a key that was not in force at ${checkpoint.size} records.`;
       throw new Refusal(step, `${prefix}key_not_in_force`, sentence);
     }
-    return inForce.at(-1).key;
+    return inForce.reduce((one, other) => (other.since > one.since ? other : one)).key;
   }
 
   // Step 6: witnesses.
@@ -734,7 +742,7 @@ globalThis.lockgateVerify = (() => {
 
   function unprovenOf({ records, outside, underQuorum, erased }) {
     const said = ["that the records are true", "that they are all there are of this decision"];
-    said.push(underQuorum ? "when before that they were written" : "when they were written");
+    said.push(underQuorum ? "how long before that they were written" : "when they were written");
     const exposed = records.map(([index]) => index).filter((index) => outside === null || index >= outside);
     if (!underQuorum) {
       said.push("that nobody was shown another history");

@@ -94,10 +94,16 @@ def test_rotations_bring_the_old_keys_word(ledger: Ledger) -> None:
     assert rotation["handover"].endswith(ledger.notes[6])
 
 
-def test_a_rotation_that_the_old_key_did_not_sign_is_not_vouched_for(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_rotation_that_the_old_key_did_not_sign_is_not_vouched_for(tmp_path: Path) -> None:
     """The old key was lost."""
-    run(tmp_path, "DELETE FROM checkpoints WHERE size < 9")
-    assert bundle(ledger)["rotations"][0]["handover"] is None
+    (rotation,) = bundle(Ledger(tmp_path, lost=True))["rotations"]
+    assert (rotation["index"], rotation["handover"]) == (5, None)
+
+
+def test_a_rotation_that_no_hand_over_followed_is_left_out(ledger: Ledger, tmp_path: Path) -> None:
+    """It had no effect: the checkpoint that ends with it never was."""
+    run(tmp_path, "DELETE FROM checkpoints WHERE size = 6")
+    assert bundle(ledger)["rotations"] == []
 
 
 def test_a_record_newer_than_every_checkpoint_is_said(ledger: Ledger, tmp_path: Path) -> None:

@@ -67,12 +67,21 @@ def test_what_it_writes_verifies_elsewhere(lockgate: Lockgate, state: Path, caps
 def test_one_field_is_opened_without_the_key(lockgate: Lockgate, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And no other; the file is for its owner's eyes."""
     out = state / "bundle.json"
+    out.write_text("something that everybody may read")
     assert lockgate(numbered(3).id, "--out", str(out), "--field", "text")[0] == 0
     assert os.stat(out).st_mode & 0o077 == 0
     _, report = verified(out, capsys)
     assert report["opened"] == [{"record": 6, "field": "text", "value": "cancel 4711 for anna"}]
     assert lockgate(numbered(3).id, "--out", str(out), "--personal")[0] == 0
     assert len(verified(out, capsys)[1]["opened"]) > 10
+
+
+def test_a_part_that_was_removed_is_said_to_be(lockgate: Lockgate, state: Path) -> None:
+    """Instead of a field that is silently missing."""
+    tamper(state, "UPDATE records SET sealed = X'' WHERE idx = 6")
+    status, _, said = lockgate(numbered(3).id, "--out", str(state / "bundle.json"), "--field", "text")
+    assert status == 0
+    assert "no personal field opened; personal part removed: record 6." in said
 
 
 def test_a_tlog_proof_is_written_as_text(lockgate: Lockgate) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lockgate_verify.cli import main
-from tests.unit.verifier.vectors import raw_bundle, vectors
+from tests.unit.verifier.vectors import FOLDER, raw_bundle, vectors
 
 Call = Callable[..., tuple[int, str]]
 
@@ -65,6 +67,17 @@ def test_a_file_that_cannot_be_read_is_one_sentence(path: str, capsys: pytest.Ca
     """Status 2, whatever its name."""
     assert main([path, "--key", vectors()["one-record"]["keys"][0]]) == 2
     assert capsys.readouterr().out.endswith("cannot be read.\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_answer_that_cannot_be_written_is_no_success(tmp_path: Path) -> None:
+    """A status of its own, and no traceback."""
+    vector = vectors()["one-record"]
+    (tmp_path / "bundle").write_bytes(raw_bundle(vector))
+    command = [sys.executable, "-m", "lockgate_verify", str(tmp_path / "bundle"), "--key", vector["keys"][0]]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(FOLDER.parent)}, check=False)
+    assert (ended.returncode, ended.stderr) == (3, "")
 
 
 def test_help_lists_the_statuses(capsys: pytest.CaptureFixture[str]) -> None:
