@@ -24,11 +24,13 @@ class Given:
 
 @dataclass(slots=True)
 class Reign:
-    """`key` may have signed checkpoints of `since` to `until` records; None means that nothing retired it."""
+    """`key` may have signed checkpoints of `since` to `until` records; None means that nothing retired it. Of a key that no trusted one
+    leads to, because one before it was lost, it is only known that it came next."""
 
     key: Key
     since: int
     until: int | None = None
+    vouched: bool = True
 
     def holds_at(self, size: int) -> bool:
         return self.since <= size and (self.until is None or size <= self.until)
@@ -73,10 +75,10 @@ def reigns(bundle: Bundle, leaves: Sequence[dict[str, Any]], keys: Sequence[Key]
         following = next((reign for reign in found if reign.key == change.new and reign.until is None), None)
         if following is not None:
             following.since = change.index + 1
-        elif reigning is not None and change.old:
-            found.append(Reign(change.new, change.index + 1))
+        elif reigning is not None:
+            found.append(Reign(change.new, change.index + 1, vouched=reigning.vouched and change.old is not None))
     for place, change in reversed(list(enumerate(changes))):
-        known = [reign.key for reign in found]
+        known = [reign.key for reign in found if reign.vouched]
         if change.old and change.new in known and change.old not in known:
             since = next((one.index + 1 for one in reversed(changes[:place]) if one.new == change.old), 0)
             found.append(Reign(change.old, since, change.index + 1))
@@ -87,17 +89,24 @@ def signer(step: int, prefix: str, checkpoint: Checkpoint, found: Sequence[Reign
     """Whose signature counts on this checkpoint, the latest of them; `prefix` begins the id of a refusal."""
     which = "outside checkpoint" if prefix else "checkpoint"
     claims = [(reign, checkpoint.signed_by(reign.key)) for reign in found if reign.key.name == checkpoint.origin]
-    if any(right is False for _, right in claims):
+    if any(right is False for reign, right in claims if reign.vouched):
         raise Refusal(step, f"{prefix}signature_wrong", f"The {which}'s signature by {checkpoint.origin} is wrong.")
-    signing = [reign for reign, right in claims if right]
+    signing = [reign for reign, right in claims if right and reign.vouched]
     if not signing:
-        sentence = f"The {which} of {checkpoint.origin} carries no signature by a key that is trusted."
-        raise Refusal(step, f"{prefix}signature_missing", sentence)
+        raise _unsigned(step, prefix, which, checkpoint.origin, [reign.since - 1 for reign, right in claims if right])
     in_force = [reign for reign in signing if reign.holds_at(checkpoint.size)]
     if not in_force:
         sentence = f"The {which} is signed by a key that was not in force at {checkpoint.size} records."
         raise Refusal(step, f"{prefix}key_not_in_force", sentence)
     return max(in_force, key=lambda reign: reign.since).key
+
+
+def _unsigned(step: int, prefix: str, which: str, origin: str, not_vouched: Sequence[int]) -> Refusal:
+    """`not_vouched` are the rotations to keys that did sign it."""
+    if not_vouched:
+        sentence = f"The {which} is signed by a key that record {not_vouched[0]} names, but a key before it was lost and vouches for none."
+        return Refusal(step, f"{prefix}key_not_vouched", sentence)
+    return Refusal(step, f"{prefix}signature_missing", f"The {which} of {origin} carries no signature by a key that is trusted.")
 
 
 def _key(text: str) -> Key:

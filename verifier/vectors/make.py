@@ -305,7 +305,7 @@ def signatures(ledger: Ledger, lost: Ledger) -> Iterator[Vector]:
     yield vector("old-key-alone", "The old key, and no rotation in the bundle.", document, "signature_missing", keys=[OLD.verifier])
     yield vector("other-key", "A key that has nothing to do with it.", full, "signature_missing", keys=[THIEF.verifier])
     unvouched = changed(full, lambda made: made["rotations"][0].update(handover=None))
-    yield vector("not-vouched", "The old key did not vouch.", unvouched, "signature_missing", keys=[OLD.verifier])
+    yield vector("not-vouched", "The old key did not vouch.", unvouched, "key_not_vouched", keys=[OLD.verifier])
     yield vector("not-vouched-new-key", "Nor need it for who trusts the new one.", unvouched)
     handover = full["rotations"][0]["handover"]
     head, by_old, by_new = handover.split("— ")
@@ -319,7 +319,7 @@ def signatures(ledger: Ledger, lost: Ledger) -> Iterator[Vector]:
         broken = changed(full, lambda made, text=text: made["rotations"][0].update(handover=text))  # type: ignore[misc]
         yield vector(name, about, broken, "handover_wrong", keys=[OLD.verifier])
     missed = whole(lost)
-    yield vector("lost-key", "The old key was lost, and vouches for nothing.", missed, "signature_missing", keys=[OLD.verifier])
+    yield vector("lost-key", "The old key was lost, and vouches for nothing.", missed, "key_not_vouched", keys=[OLD.verifier])
     yield vector("lost-key-new", "Who trusts the new one need not care.", missed)
     found = with_note(missed, OLD.sign(missed["checkpoint"].rpartition("\n\n")[0] + "\n"))
     yield vector("lost-key-found", "Signed by the key that was said to be lost.", found, "key_not_in_force", keys=[OLD.verifier])

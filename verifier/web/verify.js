@@ -506,20 +506,20 @@ globalThis.lockgateVerify = (() => {
   // Step 4: rotations. A reign is a key and the sizes of the tree at which it may have signed.
 
   async function reignsOf(bundle, leaves, keys) {
-    const found = keys.map((key) => ({ key, since: 0, until: null })), changes = [];
+    const found = keys.map((key) => ({ key, since: 0, until: null, vouched: true })), changes = [];
     for (const [place, rotation] of bundle.rotations.entries()) changes.push(await changeBy(rotation, leaves[place], bundle.checkpoint));
     for (const { index, oldId, older, newer } of changes) {
       const reigning = found.find(({ key, until }) => key.text === oldId && until === null);
       if (reigning) reigning.until = older ? index + 1 : index;
       const following = found.find(({ key, until }) => sameKey(key, newer) && until === null);
       if (following) following.since = index + 1;
-      else if (reigning && older) found.push({ key: newer, since: index + 1, until: null });
+      else if (reigning) found.push({ key: newer, since: index + 1, until: null, vouched: reigning.vouched && older !== null });
     }
     for (const [place, { index, older, newer }] of [...changes.entries()].reverse()) {
-      const known = (key) => found.some((reign) => sameKey(reign.key, key));
+      const known = (key) => found.some((reign) => reign.vouched && sameKey(reign.key, key));
       if (!older || !known(newer) || known(older)) continue;
       const before = changes.slice(0, place).reverse().find((one) => sameKey(one.newer, older));
-      found.push({ key: older, since: before ? before.index + 1 : 0, until: index + 1 });
+      found.push({ key: older, since: before ? before.index + 1 : 0, until: index + 1, vouched: true });
     }
     return found;
   }
@@ -552,13 +552,18 @@ globalThis.lockgateVerify = (() => {
   // Steps 5 and 7: whose signature counts.
 
   async function signerOf(step, prefix, checkpoint, reigns) {
-    const which = prefix ? "outside checkpoint" : "checkpoint", signing = [];
+    const which = prefix ? "outside checkpoint" : "checkpoint", signing = [], notVouched = [];
     for (const reign of reigns.filter(({ key }) => key.name === checkpoint.origin)) {
       const right = await signedBy(checkpoint, reign.key);
-      if (right === false) {
+      if (right === false && reign.vouched) {
         throw new Refusal(step, `${prefix}signature_wrong`, `The ${which}'s signature by ${checkpoint.origin} is wrong.`);
       }
-      if (right) signing.push(reign);
+      if (right) (reign.vouched ? signing : notVouched).push(reign);
+    }
+    if (!signing.length && notVouched.length) {
+      const sentence = `The ${which} is signed by a key that record ${notVouched[0].since - 1} names, but a key before it was lost and `
+        + "vouches for none.";
+      throw new Refusal(step, `${prefix}key_not_vouched`, sentence);
     }
     if (!signing.length) {
       const sentence = `The ${which} of ${checkpoint.origin} carries no signature by a key that is trusted.`;
