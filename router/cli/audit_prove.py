@@ -86,7 +86,7 @@ def _bundles(place: Sources, *, opening: bool) -> Iterator[tuple[Bundles, KeyLoo
         keys = place.open_keys() if opening else None
         if keys is not None:
             stack.callback(keys.close)
-        yield Bundles(reader, Trail(reader, index)), keys and keys.key
+        yield Bundles(reader, Trail(reader, index)), None if keys is None else keys.key
 
 
 def _outside(path: Path | None) -> Checkpoint | None:

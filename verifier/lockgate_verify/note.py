@@ -152,6 +152,6 @@ def _signature(line: str) -> Signature:
 def _cosigned(text: str, key: Key, raw: bytes) -> int:
     """tlog-cosignature: eight bytes of time, then an Ed25519 signature over a header, the time and the checkpoint."""
     at = int.from_bytes(raw[:8], "big")
-    if len(raw) != 72 or at > LAST_SECOND or not key.signed(f"cosignature/v1\ntime {at}\n{text}".encode(), raw[8:]):
+    if len(raw) != 72 or not 0 < at <= LAST_SECOND or not key.signed(f"cosignature/v1\ntime {at}\n{text}".encode(), raw[8:]):
         raise ValueError("a wrong cosignature")
     return at

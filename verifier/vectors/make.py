@@ -348,6 +348,7 @@ def witnesses(ledger: Ledger) -> Iterator[Vector]:
             "cosignature_wrong",
         ),
         ("absurd-time", "A time beyond the year 9999.", first + second + WITNESSES[2].line(note, 2**62), "cosignature_wrong"),
+        ("no-time", "A time of zero.", first + WITNESSES[1].line(note, 0), "cosignature_wrong"),
         ("short-cosignature", "A cosignature without its time.", first + _without_time(second), "cosignature_wrong"),
     ):
         yield vector(name, about, with_note(document, bare + lines), wanted, policy=POLICY)

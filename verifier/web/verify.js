@@ -260,7 +260,8 @@ globalThis.lockgateVerify = (() => {
     for (const { raw } of claims(checkpoint, key)) {
       must(raw.length === 72);
       const at = new DataView(raw.buffer, raw.byteOffset, 8).getBigUint64(0);
-      must(at <= LAST_SECOND && (await isSigned(key, encoder.encode(`cosignature/v1\ntime ${at}\n${checkpoint.text}`), raw.slice(8))));
+      const message = encoder.encode(`cosignature/v1\ntime ${at}\n${checkpoint.text}`);
+      must(at > 0n && at <= LAST_SECOND && (await isSigned(key, message, raw.slice(8))));
       latest = Math.max(latest ?? 0, Number(at));
     }
     return latest;
