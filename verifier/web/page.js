@@ -7,6 +7,7 @@
   const MAX_BYTES = 16 * 2 ** 20 + 1;
   const UNABLE = "This browser cannot check Ed25519 signatures here. Chrome and Edge can from version 137 on, Firefox from 129, Safari "
     + "from 17, when the page is opened from a file or over HTTPS; lockgate-verify can everywhere.";
+  const UNFORESEEN = "The page met a fault of its own and can say nothing about this bundle; lockgate-verify may.";
   let chosen = null;
 
   function element(tag, text, className = "") {
@@ -65,9 +66,8 @@
     const bundle = await chosen.slice(0, MAX_BYTES).arrayBuffer().catch(() => null);
     if (!bundle) return say("bad", "Cannot verify", "The bundle’s file cannot be read.");
     const keys = at("keys").value.split("\n").map((key) => key.trim()).filter(Boolean);
-    return show(await lockgateVerify.verify({
-      bundle: new Uint8Array(bundle), keys, policy: pasted("policy"), checkpoint: pasted("checkpoint"),
-    }));
+    const given = { bundle: new Uint8Array(bundle), keys, policy: pasted("policy"), checkpoint: pasted("checkpoint") };
+    return lockgateVerify.verify(given).then(show, () => say("bad", "Cannot verify", UNFORESEEN));
   }
 
   function dropped(event) {

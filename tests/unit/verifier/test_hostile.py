@@ -92,6 +92,9 @@ def test_a_bundle_with_other_values_is_refused_or_means_the_same(name: str, data
 @example(b'{"a":' * 100_000)
 @example(b'{"format":"lockgate.bundle.v1","decision":"' + b"\\" * 9)
 @example(b"1" * 100_000)
+@example(b'"' + b'\\"' * 200_000)
+@example(b'"' + b"\\" * 200_001)
+@example(b"[]" * 200_000)
 def test_nonsense_is_refused_in_one_sentence(raw: bytes) -> None:
     """Whatever it is, and however deep."""
     said = answer(raw, vectors()["one-record"])
