@@ -18,7 +18,7 @@ from router.audit.merkle import Subtree, consistency_proof, inclusion_proof, lea
 from router.audit.proof import subtrees, tree_root
 from router.audit.query import Query, Trail
 from router.audit.reader import KeyLookup, LedgerReader, Stored
-from router.audit.record import open_personal
+from router.audit.record import DECISION, open_personal
 from router.audit.sealing import salt
 from router.audit.tlog_proof import proof_text
 from router.errors import AuditError
@@ -73,10 +73,11 @@ class Bundles:
         return str(self._tree([wanted]).proven(self._stored(wanted))["proof"])
 
     def indexes(self, decision_id: str) -> list[int]:
-        found = [found.index for found in self._trail.find(Query(decision_id=decision_id), newest=False)]
-        if not found:
+        """Of the records about a decision, which are in order."""
+        found = list(self._trail.find(Query(decision_id=decision_id), newest=False))
+        if not any(each.leaf.get("schema") == DECISION for each in found):  # other records have ids of their own
             raise AuditError(f"The ledger holds no decision {decision_id}.", "decision_unknown")
-        return found
+        return [each.index for each in found]
 
     def _stored(self, index: int) -> Stored:
         stored = next(self._reader.records(index, index + 1), None)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from router.audit.bundle import Disclosure
+from router.audit.canonical import canonical
 from router.audit.checkpoint import Checkpoint, note_checkpoint
+from router.audit.record import SYSTEM
 from router.errors import AuditError
+from router.ports import Entry
 from tests.unit.audit.ledgers import run
 from vectors.ledger import ANNA, ERASED, FIRST, NEW, Ledger, entries, keys, system
 
@@ -133,10 +136,13 @@ def test_an_outside_checkpoint_of_another_history_is_refused(ledger: Ledger) -> 
         assert refused(ledger, outside=NEW.sign(wrong.text()))[0] == "checkpoint_other_history"
 
 
-@pytest.mark.parametrize(("decision_id", "code"), [("nobody", "decision_unknown"), ("", "decision_unknown")])
-def test_an_unknown_decision_is_refused(ledger: Ledger, decision_id: str, code: str) -> None:
-    """In one sentence."""
-    assert refused(ledger, decision_id)[0] == code
+@pytest.mark.parametrize("decision_id", ["nobody", "", "order-1"])
+def test_an_unknown_decision_is_refused(tmp_path: Path, decision_id: str) -> None:
+    """Also an id that other records have."""
+    order = Entry(
+        canonical({"schema": SYSTEM, "time": "2025-11-24T16:00:03.000000000Z", "event": "ordered", "id": "order-1", "details": {}})
+    )
+    assert refused(Ledger(tmp_path, [*entries()[:6], order, *entries()[7:]]), decision_id)[0] == "decision_unknown"
 
 
 def test_an_altered_record_is_not_proven(ledger: Ledger, tmp_path: Path) -> None:

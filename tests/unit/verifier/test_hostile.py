@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockgate_verify.strict_json import StrictError, canonical, parse
+from tests.unit.verifier.places import paths, put
 from tests.unit.verifier.vectors import answer, raw_bundle, vectors
 
 HOLDING = sorted(name for name, vector in vectors().items() if vector["id"] == "holds")
@@ -19,19 +20,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-Path = tuple[str | int, ...]
-
-
-def paths(value: Any, at: Path = ()) -> list[Path]:
-    """Every place in a document."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at, *(path for name, item in inner for path in paths(item, (*at, name)))]
-
-
-def put(document: Any, path: Path, change: Any) -> None:
-    for name in path[:-1]:
-        document = document[name]
-    change(document, path[-1])
 
 
 def says_no_more(said: dict[str, Any], before: dict[str, Any]) -> bool:
