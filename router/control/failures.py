@@ -22,7 +22,7 @@ REVIEW_STATUS = {
     "review_store_unavailable": 503,
     "review_store_closed": 503,
 }
-NOT_YET = "checkpoint_pending"
+CONFLICTS = ("checkpoint_pending", "checkpoint_other_history")
 ABSENT = ("decision_unknown", "checkpoint_missing")
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -46,7 +46,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ReviewError):
         return answer(REVIEW_STATUS.get(error.code, 409), error.code, str(error))
     if isinstance(error, AuditError | StateError):
-        return answer(404 if error.code in ABSENT else 409 if error.code == NOT_YET else 503, error.code, str(error))
+        return answer(404 if error.code in ABSENT else 409 if error.code in CONFLICTS else 503, error.code, str(error))
     return await _unforeseen(request, error)
 
 

@@ -11,7 +11,7 @@ from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_reader import SqliteReader
 from router.audit.bundle import Bundles
 from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
 from router.audit.reader import Stored
 from router.control.services import AuditFilters, Json, Page
@@ -63,9 +63,10 @@ class AuditQuestions:
         await self._noted(reader, "decision", len(story))
         return {"decision_id": decision_id, "records": [_proven(each) for each in story]}
 
-    async def bundle(self, decision_id: str, reader: str) -> Json | None:
+    async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
+        known = _kept(outside)
         try:
-            made = await self._run(lambda trail: Bundles(self._ledger(), trail).bundle(decision_id))
+            made = await self._run(lambda trail: Bundles(self._ledger(), trail).bundle(decision_id, known))
         except AuditError as error:
             if error.code == "decision_unknown":
                 return None
@@ -141,6 +142,13 @@ def _cursor(cursor: str | None) -> int | None:
     if not cursor.isdigit():
         raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
     return int(cursor)
+
+
+def _kept(note: str | None) -> Checkpoint | None:
+    try:
+        return None if note is None else note_checkpoint(note)
+    except AuditError as error:
+        raise RefusedError(str(error), error.code, 400) from error
 
 
 def _row(found: Found) -> Json:

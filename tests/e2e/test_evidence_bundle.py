@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests.e2e.processes import inherited, until
 from tests.e2e.running import Lockgate, cli
@@ -36,6 +37,14 @@ def test_a_decision_is_proven_over_http_once_a_checkpoint_covers_it(lockgate: Lo
     status, said = verified(tmp_path / "bundle.json", public_key(lockgate))
     assert (status, said["decision"], said["opened"]) == (0, decision, [])
     assert [each["leaf"]["schema"] for each in said["records"]] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
+    kept = sorted((lockgate.state / "checkpoints").glob("*.checkpoint"))[0]
+    wanted = f"{path}?checkpoint={quote(kept.read_text())}"
+    (tmp_path / "bundle.json").write_bytes(lockgate.control("GET", wanted).body)
+    assert verified(tmp_path / "bundle.json", public_key(lockgate), "--checkpoint", str(kept))[0] == 0
+    altered = kept.read_text().splitlines(keepends=True)
+    other = "".join([altered[0], altered[1], f"{'A' * 43}=\n", *altered[3:]])
+    conflict, nonsense = (lockgate.control("GET", f"{path}?checkpoint={quote(text)}") for text in (other, "x"))
+    assert [(each.status, each.code) for each in (conflict, nonsense)] == [(409, "checkpoint_other_history"), (400, "checkpoint_invalid")]
     assert "bundle" in {each.get("what") for each in lockgate.system("audit_read")}
 
 

@@ -122,7 +122,8 @@ def test_a_bundle_is_made_or_not_yet(client: TestClient, credential: Credential)
     """An unknown decision is a 404, one that no checkpoint covers yet a conflict; who asks is told to the trail."""
     headers = credential("auditor", subject="audrey")
     path = "/v1/audit/decisions/{}/bundle"
-    assert client.get(path.format(DECISION), headers=headers).json() == {"decision": DECISION, "reader": "audrey"}
+    told = client.get(path.format(DECISION), params={"checkpoint": "a\n\nb"}, headers=headers).json()
+    assert told == {"decision": DECISION, "outside": "a\n\nb", "reader": "audrey"}
     assert refused(client.get(path.format("none"), headers=headers)) == (404, "not_found")
     assert refused(client.get(path.format("new"), headers=headers)) == (409, "checkpoint_pending")
     assert refused(client.get(path.format(DECISION), headers=credential("reviewer"))) == (403, "permission_missing")
