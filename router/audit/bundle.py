@@ -93,8 +93,8 @@ class Bundles:
         found = dict[str, int]()
         for index in self._events("subject_erased"):
             key_id = _details(self._stored(index)).get("key_id")
-            if key_id in key_ids:
-                found.setdefault(str(key_id), index)
+            if isinstance(key_id, str) and key_id in key_ids:
+                found.setdefault(key_id, index)
         return found
 
     def _tree(self, indexes: Sequence[int]) -> _Tree:
@@ -111,19 +111,18 @@ class Bundles:
         """Those that took effect: a checkpoint that ends with the record is signed by the new key. Where the old one signed it, too, it
         vouches; else it was lost, as the record says."""
         for index in self._events("key_rotated"):
-            stored = self._stored(index)
-            details, notes = _details(stored), self._reader.notes(index + 1, 1, newest=False)
-            if (
-                index >= tree.size
-                or not notes
-                or note_checkpoint(notes[0]).size != index + 1
-                or not _signed_by(details.get("new"), notes[0])
-            ):
+            stored, note = self._stored(index), self._ending_with(index)
+            details = _details(stored)
+            if note is None or index >= tree.size or not _signed_by(details.get("new"), note):
                 continue
-            vouched = _signed_by(details.get("old"), notes[0])
-            handover = _Tree(notes[0], tree.subtree).proven(stored)["proof"] if vouched else None
+            vouched = _signed_by(details.get("old"), note)
             if vouched or details.get("vouched") is False:
+                handover = _Tree(note, tree.subtree).proven(stored)["proof"] if vouched else None
                 yield {**tree.proven(stored), "handover": handover}
+
+    def _ending_with(self, index: int) -> str | None:
+        """The checkpoint whose last record this is."""
+        return next((note for note in self._reader.notes(index + 1, 1, newest=False) if note_checkpoint(note).size == index + 1), None)
 
     def _consistency(self, tree: _Tree, outside: Checkpoint) -> Document | None:
         size, origin = self._reader.size(), self._reader.origin()

@@ -37,13 +37,18 @@ class Reign:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
     """Of the key in force. `old` is None where it did not vouch; of a lost key no more than `old_id`, its name and id, may be known."""
 
     index: int
     old_id: str
     old: Key | None
     new: Key
+
+    def ends(self, reign: Reign) -> bool:
+        """A name and id are four bytes of a hash, which somebody may make a second key for: they can end a reign, but hand over nothing."""
+        same = str(reign.key) == self.old_id if self.old is None else reign.key == self.old
+        return same and reign.until is None
 
 
 def given(keys: Sequence[str], policy: bytes | None = None, checkpoint: bytes | None = None) -> Given:
@@ -61,15 +66,16 @@ def given(keys: Sequence[str], policy: bytes | None = None, checkpoint: bytes | 
 
 
 def reigns(bundle: Bundle, leaves: Sequence[dict[str, Any]], keys: Sequence[Key]) -> list[Reign]:
-    """Step 4: follows the rotations, whose leaves stand in `leaves`. Raises Refusal when one is not what it says.
+    """Step 4: follows the rotations, whose leaves stand in `leaves`. Raises Refusal when one is not what it says."""
+    return follow([_change(rotation, leaf, bundle.checkpoint) for rotation, leaf in zip(bundle.rotations, leaves, strict=True)], keys)
 
-    A trusted key leads to the key that it handed over to, and to the one that handed over to it, for both have signed the hand-over. Where
-    the old key did not vouch, its reign ends and leads nowhere.
-    """
+
+def follow(changes: Sequence[Change], keys: Sequence[Key]) -> list[Reign]:
+    """A trusted key leads to the key that it handed over to, and to the one that handed over to it, for both have signed the hand-over.
+    Where the old key did not vouch, its reign ends and leads nowhere."""
     found = [Reign(key, 0) for key in keys]
-    changes = [_change(rotation, leaf, bundle.checkpoint) for rotation, leaf in zip(bundle.rotations, leaves, strict=True)]
     for change in changes:
-        reigning = next((reign for reign in found if str(reign.key) == change.old_id and reign.until is None), None)
+        reigning = next((reign for reign in found if change.ends(reign)), None)
         if reigning is not None:
             reigning.until = change.index + 1 if change.old else change.index
         following = next((reign for reign in found if reign.key == change.new and reign.until is None), None)
@@ -125,7 +131,7 @@ def _checkpoint(raw: bytes) -> Checkpoint:
         raise misuse("checkpoint_malformed", "The outside checkpoint is not a signed checkpoint.") from error
 
 
-def _change(rotation: Rotation, leaf: dict[str, Any], checkpoint: Checkpoint) -> _Change:
+def _change(rotation: Rotation, leaf: dict[str, Any], checkpoint: Checkpoint) -> Change:
     index, details = rotation.record.index, leaf.get("details")
     try:
         if leaf["schema"] != "lockgate.system.v1" or leaf.get("event") != "key_rotated" or not isinstance(details, dict):
@@ -138,7 +144,7 @@ def _change(rotation: Rotation, leaf: dict[str, Any], checkpoint: Checkpoint) ->
         raise Refusal(4, "rotation_malformed", f"Record {index} is no rotation from one key to another.")
     if rotation.handover is not None and old is not None:
         _check_handover(rotation.record, *rotation.handover, checkpoint, (old, new))
-    return _Change(index, old_id, old, new)
+    return Change(index, old_id, old, new)
 
 
 def _check_handover(record: Record, proof: Proof, handover: Checkpoint, checkpoint: Checkpoint, keys: tuple[Key, Key]) -> None:

@@ -535,7 +535,9 @@ globalThis.lockgateVerify = (() => {
     const found = keys.map((key) => ({ key, since: 0, until: null, vouched: true })), changes = [];
     for (const [place, rotation] of bundle.rotations.entries()) changes.push(await changeBy(rotation, leaves[place], bundle.checkpoint));
     for (const { index, oldId, older, newer } of changes) {
-      const reigning = found.find(({ key, until }) => key.text === oldId && until === null);
+      // A name and id are four bytes of a hash, which somebody may make a second key for: they can end a reign, but hand over nothing.
+      const ends = (key) => (older ? sameKey(key, older) : key.text === oldId);
+      const reigning = found.find(({ key, until }) => until === null && ends(key));
       if (reigning) reigning.until = older ? index + 1 : index;
       const following = found.find(({ key, until }) => sameKey(key, newer) && until === null);
       if (following) following.since = index + 1;

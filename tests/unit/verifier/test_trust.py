@@ -4,7 +4,7 @@ import pytest
 
 from lockgate_verify.failure import Refusal
 from lockgate_verify.note import LOG, Checkpoint, Key
-from lockgate_verify.trust import Reign, signer
+from lockgate_verify.trust import Change, Reign, follow, signer
 from router.audit import checkpoint as ledgers
 from vectors.ledger import NEW, OLD, ORIGIN, both
 
@@ -44,3 +44,25 @@ def test_the_key_of_another_ledger_does_not_count() -> None:
     with pytest.raises(Refusal) as caught:
         signer(5, "", read(OLD.sign(other.text())), [Reign(KEYS["old"], 0)])
     assert caught.value.id == "signature_missing"
+
+
+def test_a_key_with_the_id_of_a_trusted_one_hands_over_nothing() -> None:
+    """An id is four bytes, and a second key for it can be found."""
+    old, new = KEYS["old"], KEYS["new"]
+    double = Key(old.name, old.id, LOG, bytes(32))
+    assert str(double) == str(old)
+    assert follow([Change(5, str(double), double, new)], [old]) == [Reign(old, 0)]
+    assert follow([Change(5, str(old), old, new)], [old]) == [Reign(old, 0, 6), Reign(new, 6)]
+
+
+def test_what_is_known_of_a_lost_key_ends_its_reign() -> None:
+    """Its name and id are enough for that, and the next one is not trusted for it."""
+    old, new = KEYS["old"], KEYS["new"]
+    assert follow([Change(5, str(old), None, new)], [old]) == [Reign(old, 0, 5), Reign(new, 6, vouched=False)]
+
+
+def test_a_trusted_key_leads_back_to_the_one_before_it() -> None:
+    """Both have signed the hand-over; nothing leads back over a lost key."""
+    old, new = KEYS["old"], KEYS["new"]
+    assert follow([Change(5, str(old), old, new)], [new]) == [Reign(new, 6), Reign(old, 0, 6)]
+    assert follow([Change(5, str(old), None, new)], [new]) == [Reign(new, 6)]
