@@ -28,6 +28,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_prove import prove
 from router.cli.audit_prune import prune
 from router.cli.audit_recover import recover_command
 from router.cli.audit_rotate_key import rotate_key
@@ -260,3 +261,4 @@ audit.add_command(hold)
 audit.add_command(prune)
 audit.add_command(rotate_key)
 audit.add_command(tiles)
+audit.add_command(prove)

@@ -24,8 +24,9 @@ from router.processes.training import Progress
 from router.settings import Address
 from router.system import settle_memory
 from router.telemetry.exporting import Exporters, export_figures
-from router.wiring.control import AuditQuestions, ProcessStatus, make_control
+from router.wiring.control import ProcessStatus, make_control
 from router.wiring.governance import Governance
+from router.wiring.questions import AuditQuestions
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
