@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from router.audit.checkpoint import Checkpoint, note_checkpoint
-from router.audit.index import catch_up
+from router.audit.conditions import Compare, Condition, Some, every
+from router.audit.index import catch_up, index_row
 from router.audit.proof import prove_inclusion
-from router.audit.reader import Condition, IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.reader import IndexStore, KeyLookup, LedgerReader, Stored
 from router.audit.record import open_personal
+from router.audit.stats import Grouping, Statistics, statistics
+from router.audit.where import MILLIONTHS, moment
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -22,7 +25,8 @@ PAGE = 200
 @dataclass(frozen=True, slots=True)
 class Query:
     """Every field that is set must hold. Times are RFC 3339 with nine places (`canonical.timestamp`): `since` counts in, `until` out.
-    `kind` is decision, outcome, review or system; a decision's `result` is that of its latest outcome. `key_id` stands for a subject."""
+    `kind` is decision, outcome, review, system or evidence; a decision's `result` is that of its latest outcome. `key_id` stands for a
+    subject. `where` is any further condition (`router.audit.where`)."""
 
     since: str | None = None
     until: str | None = None
@@ -40,15 +44,23 @@ class Query:
     risk: str | None = None
     tenant: str | None = None
 
-    def conditions(self) -> list[Condition]:
-        ranges = {
-            "since": ("time", ">="),
-            "until": ("time", "<"),
-            "min_confidence": ("confidence", ">="),
-            "max_confidence": ("confidence", "<="),
-        }
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return [(*ranges.get(name, (name, "=")), value) for name, value in named.items() if value is not None]
+    where: Condition | None = None
+
+    def condition(self) -> Condition:
+        plain = ("kind", "key_id", "intent", "route", "effect", "reason", "result", "risk", "tenant", "decision_id", "trace_id")
+        parts: list[Condition | None] = [
+            None if self.since is None else Compare("time", ">=", moment(self.since, 0)),
+            None if self.until is None else Compare("time", "<", moment(self.until, 0)),
+            *(Compare(name, "=", getattr(self, name)) for name in plain if getattr(self, name) is not None),
+            _bound(">=", self.min_confidence),
+            _bound("<=", self.max_confidence),
+            self.where,
+        ]
+        return every(parts)
+
+
+def _bound(operator: str, confidence: float | None) -> Condition | None:
+    return None if confidence is None else Compare("confidence", operator, round(confidence * MILLIONTHS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +116,46 @@ class Trail:
             if cursor is None:
                 return
 
-    def show(self, decision_id: str) -> list[Proven]:
-        """The whole story of a decision in the order it was written. Raises AuditError `decision_unknown`."""
-        story = list(self.find(Query(decision_id=decision_id), newest=False))
+    def statistics(self, query: Query, grouping: Grouping) -> Statistics:
+        """Exact, over everything that matches as of now."""
+        complete = catch_up(self._reader, self._index)
+        return statistics(self._index, query.condition(), grouping, complete, self._id)
+
+    def show(self, identifier: str) -> list[Proven]:
+        """The whole story of a decision, a trace or a request, by its id, in the order it was written. Raises AuditError
+        `decision_unknown`."""
+        called = Some(tuple(Compare(name, "=", identifier) for name in ("decision_id", "trace_id", "request_id")))
+        story = list(self.find(Query(where=called), newest=False))
         if not story:
-            raise AuditError(f"The ledger holds no decision {decision_id}.", "decision_unknown")
+            raise AuditError(f"The ledger holds no decision, trace or request {identifier}.", "decision_unknown")
         note = self._reader.latest_checkpoint()
         return [self._proven(found, note) for found in story]
 
     def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
-        rows = self._index.find(query.conditions(), cursor, newest, limit)
+        rows = self._index.find(query.condition(), cursor, newest, limit)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
 
     def _found(self, row: dict[str, Any]) -> Found:
-        stored = next(self._reader.records(row["idx"], row["idx"] + 1), None)
-        if stored is None:
-            raise AuditError(f"Record {row['idx']} is missing from the ledger; run a verification.", "audit_record_missing")
+        stored = self._stored(row["idx"])
+        leaf, own = _parsed(stored), index_row(stored)
+        first = row.pop("first")
+        ids = {"decision_id": own.get("decision_id"), "trace_id": own.get("trace_id"), "key_id": own["key_id"]}
+        if ids["trace_id"] is None and "trace_id" in first:
+            ids["trace_id"] = self._id("trace_id", first["trace_id"])
         state, personal = self._personal(stored)
-        return Found(stored.index, _parsed(stored), row, state, personal)
+        return Found(stored.index, leaf, {**row, "time": leaf.get("time"), **ids}, state, personal)
+
+    def _stored(self, index: int) -> Stored:
+        stored = next(self._reader.records(index, index + 1), None)
+        if stored is None:
+            raise AuditError(f"Record {index} is missing from the ledger; run a verification.", "audit_record_missing")
+        return stored
+
+    def _id(self, column: str, index: int) -> str | None:
+        """The id that stands first in this record."""
+        found: str | None = index_row(self._stored(index)).get(column)
+        return found
 
     def _personal(self, stored: Stored) -> tuple[str, dict[str, str] | None]:
         if not stored.sealed:

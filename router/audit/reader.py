@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from router.audit.conditions import Condition
 from router.audit.proof import NodeSource
+
+if TYPE_CHECKING:
+    from router.audit.segments import Integers
 
 KeyLookup = Callable[[str], bytes | None]
 """The key of a key id; None once it was destroyed."""
@@ -50,9 +54,9 @@ class LedgerReader(NodeSource, Protocol):
     def close(self) -> None: ...
 
 
-Condition = tuple[str, str, Any]
-"""(column, one of = >= <= <, value); a reason is asked for by the column `reason` and ="""
 IndexRow = dict[str, Any]
+Chunk: TypeAlias = "dict[str, Integers]"
+"""Values of the records that matched, by column, as packed: words as codes, ids as the number after the record that has them first."""
 
 
 class IndexStore(Protocol):
@@ -64,9 +68,16 @@ class IndexStore(Protocol):
     def reset(self) -> None: ...
 
     def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
-        """Adds rows in order. A row of kind `outcome` gives its decision its result, and takes over the decision's columns."""
+        """Adds rows in order. What follows a decision inherits its columns and gives it its own (`columns.INHERITED`, `columns.LATE`)."""
 
-    def find(self, conditions: Sequence[Condition], after: int | None, newest: bool, limit: int) -> list[IndexRow]:
-        """Rows by index, descending when `newest`, that come after the index `after` in that order."""
+    def find(self, condition: Condition, after: int | None, newest: bool, limit: int) -> list[IndexRow]:
+        """Rows with the columns of `VIEW` by index, descending when `newest`, that come after the index `after` in that order. Ids are
+        not in them: where one stands first is under `first`."""
+
+    def scan(self, condition: Condition, columns: Sequence[str]) -> Iterator[Chunk]:
+        """Everything that matches, oldest first; `record` is always among the columns."""
+
+    def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
+        """What the codes of a column of words stand for; code 0 is none's."""
 
     def close(self) -> None: ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from router.audit.canonical import timestamp
+from router.audit.conditions import Condition
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.audit.where import WhereError, moment, where
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -28,9 +29,8 @@ from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
 from router.errors import AuditError
-from router.settings import duration
 
-SECOND = 1_000_000_000
+KINDS = ("decision", "outcome", "review", "system", "evidence")
 FAULTY = 1
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,15 +53,19 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return timestamp(time.time_ns() - int(duration(value) * SECOND))
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
+            return timestamp(moment(value, time.time_ns()))
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither a time such as 2026-11-24T09:45 nor a duration such as 24h.", param, ctx)
-        whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return timestamp(int(whole.timestamp()) * SECOND + whole.microsecond * 1000)
+
+
+class Where(click.ParamType[Condition]):
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
+        try:
+            return where(value)
+        except WhereError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -84,11 +88,10 @@ def filters(command: Command) -> Command:
             click.option("--max-confidence", type=click.FloatRange(0, 1)),
             click.option("--risk", type=click.Choice([level.value for level in Level])),
             click.option("--tenant"),
+            click.option("--where", type=Where(), help="A condition in SQL's own words: \"risk >= 'high' and effect <> 'review'\"."),
             click.option("--decision", "decision_id", help="Decision id."),
             click.option("--trace", "trace_id", help="Trace id, 32 hex digits."),
-            click.option(
-                "--kind", type=click.Choice(["decision", "outcome", "review", "system", "all"]), default="decision", show_default=True
-            ),
+            click.option("--kind", type=click.Choice([*KINDS, "all"]), default="decision", show_default=True),
         )
     ):
         command = option(command)

@@ -1,0 +1,109 @@
+"""The index's dictionaries: codes of words, and the records where an id stands first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.sqlite_connection import StandardConnection
+from router.audit.columns import COLUMNS, NAMES, WORDLY, Kind
+from router.audit.conditions import Among, Compare, Like, Test
+
+Word = str | tuple[str, ...]
+_APART = "\x1f"  # between several words of one record
+_UNKNOWN = -1
+_TOGETHER = 500
+_HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Words:
+    """A column's different words, kept in memory as well; of several words of a record, each set of them is one."""
+
+    def __init__(self, connection: StandardConnection) -> None:
+        self._connection = connection
+        self._codes: dict[str, dict[Word, int]] = {}
+        self._listed: dict[str, list[Word]] = {}
+
+    def forget(self) -> None:
+        self._codes.clear()
+        self._listed.clear()
+
+    def listed(self, name: str) -> list[Word]:
+        """By code. Another process may have added some since."""
+        known = self._listed.setdefault(name, [""])
+        found = self._connection.execute(
+            "SELECT word FROM words WHERE kept = ? AND code >= ? ORDER BY code", (NAMES.index(name), len(known))
+        )
+        several = COLUMNS[name].kind is Kind.WORDS
+        known += [tuple(word.split(_APART)) if several else word for (word,) in found]
+        return known
+
+    def refreshed(self) -> dict[str, dict[Word, int]]:
+        """Codes by column and word, read anew before a batch is added: with what another process added, and nothing that was rolled back.
+        `add` keeps them up to date."""
+        self.forget()
+        worded = [name for name in NAMES if COLUMNS[name].kind in WORDLY]
+        self._codes = {name: {word: code for code, word in enumerate(self.listed(name)) if code} for name in worded}
+        return self._codes
+
+    def add(self, name: str, word: Word) -> int:
+        listed = self._listed[name]
+        code = self._codes[name][word] = len(listed)
+        listed.append(word)
+        text = word if isinstance(word, str) else _APART.join(word)
+        self._connection.execute("INSERT INTO words VALUES (?,?,?)", (NAMES.index(name), code, text))
+        return code
+
+    def chosen(self, test: Test) -> NDArray[np.bool_]:
+        """By code: whether a record with this word passes. Code 0 never does."""
+        passes = _passes(test)
+        wanted = getattr(test, "wanted", True) if not isinstance(test, Compare) else test.operator == "="
+        known = self.listed(test.column)
+        found = [any(passes(single) for single in (word if isinstance(word, tuple) else (word,))) == wanted for word in known]
+        return np.array([False, *found[1:]], dtype=np.bool_)
+
+
+class Ids:
+    def __init__(self, connection: StandardConnection) -> None:
+        self._connection = connection
+
+    def find(self, name: str, value: str) -> int:
+        """The code, or one that no record has."""
+        found = self._connection.execute(f"SELECT code FROM {name} WHERE value = ?", (_short(value),))  # noqa: S608 - a column's name
+        return found[0][0] if found else _UNKNOWN
+
+    def codes(self, name: str, firsts: Mapping[str, int]) -> dict[str, int]:
+        """Those of many; `firsts` says which record has each first, should none have had it before."""
+        short = {_short(value): value for value in firsts}
+        wanted, found = list(short), dict[str, int]()
+        for start in range(0, len(wanted), _TOGETHER):
+            some = wanted[start : start + _TOGETHER]
+            sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608
+            found.update((short[value], code) for value, code in self._connection.execute(sql, some))
+        fresh = {value: firsts[value] + 1 for value in firsts if value not in found}
+        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", [(_short(value), code) for value, code in fresh.items()])  # noqa: S608
+        return {**found, **fresh}
+
+
+def _short(value: str) -> bytes:
+    """32 hex digits, with or without a UUID's hyphens, in 16 bytes; they differ from each other in the first byte's place."""
+    if _HEX.fullmatch(value) is None:
+        return b"t" + value.encode("utf-8", "surrogatepass")
+    return (b"u" if "-" in value else b"x") + bytes.fromhex(value.replace("-", ""))
+
+
+def _passes(test: Test) -> Callable[[str], Any]:
+    match test:
+        case Compare(_, _, value):
+            return lambda word: word == value
+        case Among(_, values, _):
+            return frozenset(values).__contains__
+        case Like(_, pattern, _):
+            parts = (".*" if part == "%" else "." if part == "_" else re.escape(part) for part in re.split("([%_])", pattern))
+            return re.compile("".join(parts), re.DOTALL).fullmatch
+        case _:
+            raise ValueError(f"{test.column} is looked at without its words")
