@@ -1,8 +1,7 @@
 """The index for questions: one SQLite file that is derived from the ledger and may be deleted at any time.
 
 Columns are kept apart, in packed segments (`router.audit.segments`), so that any condition on any columns reads those columns only and
-at the speed of memory; no filter needs an index of its own. Words are codes of a dictionary. An id's code is one more than the number of
-the record that has it first, so that ids are kept once, where they are looked up.
+at the speed of memory; no filter needs an index of its own. Words and ids are codes of dictionaries (`sqlite_index_words`).
 """
 
 from __future__ import annotations
@@ -17,21 +16,22 @@ import numpy as np
 from adapters.sqlite_connection import StandardConnection, private_file
 from adapters.sqlite_index_batch import Batch
 from adapters.sqlite_index_words import Ids, Words
-from router.audit.columns import COLUMNS, NAMES, RECORD, WORDLY, Kind
-from router.audit.conditions import Among, Compare, Condition, Every, Null, Some, Test
+from router.audit.canonical import timestamp
+from router.audit.columns import COLUMNS, MILLIONTHS, NAMES, RECORD, WORDLY, Kind
+from router.audit.conditions import Among, Asked, Compare, Condition, Every, Null, Some, Test, condition
 from router.audit.segments import NULL, SIZE, Integers, Truth, Zone, chosen, null, unpack, unpack_one, within
 from router.errors import AuditError
 
 VERSION = "2"
 VIEW = (
-    "time", "kind", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event", "review", "status", "duration"
+    "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event",
+    "review", "status", "duration"
 )  # fmt: skip
-FIRST = ("decision_id", "trace_id")
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS words (kept INTEGER, code INTEGER, word TEXT, PRIMARY KEY (kept, code)) WITHOUT ROWID",
     *(
-        f"CREATE TABLE IF NOT EXISTS {name} (value BLOB PRIMARY KEY, code INTEGER) WITHOUT ROWID"
+        f"CREATE TABLE IF NOT EXISTS {name} (code INTEGER PRIMARY KEY, value BLOB UNIQUE)"
         for name in NAMES
         if COLUMNS[name].kind is Kind.ID
     ),
@@ -86,11 +86,11 @@ class SqliteIndex:
             self._connection.close()
             raise
 
-    def find(self, condition: Condition, after: int | None, newest: bool, limit: int) -> list[dict[str, Any]]:
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         with self._reading():
             size = self.complete()[0]
-            plan = _Plan(self._connection, self._words, self._ids, condition)
+            plan = _Plan(self._connection, self._words, self._ids, condition(asked))
             for segment in _segments(size, after, newest):
                 hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
                 if after is not None:
@@ -101,10 +101,10 @@ class SqliteIndex:
                     break
         return found
 
-    def scan(self, condition: Condition, columns: Sequence[str]) -> Iterator[dict[str, Integers]]:
+    def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[dict[str, Integers]]:
         with self._reading():
             size = self.complete()[0]
-            plan = _Plan(self._connection, self._words, self._ids, condition)
+            plan = _Plan(self._connection, self._words, self._ids, condition(asked))
             for segment in _segments(size, None, newest=False):
                 hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
                 if len(hits):
@@ -113,6 +113,9 @@ class SqliteIndex:
 
     def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
         return self._words.listed(column)
+
+    def id(self, column: str, code: int) -> str | None:
+        return self._ids.value(column, code)
 
     def close(self) -> None:
         self._connection.close()
@@ -132,12 +135,9 @@ class SqliteIndex:
     def _rows(self, segment: int, hits: Integers) -> list[dict[str, Any]]:
         if not len(hits):
             return []
-        kept = {name: self._some(name, segment, hits) for name in (*VIEW, *FIRST)}
-        rows = [{name: self._said(name, kept[name][place]) for name in VIEW} for place in range(len(hits))]
-        for place, row in enumerate(rows):
-            row["idx"] = int(hits[place]) + segment * SIZE
-            row["first"] = {name: kept[name][place] - 1 for name in FIRST if kept[name][place] != NULL}
-        return rows
+        kept = {name: self._some(name, segment, hits) for name in VIEW}
+        numbers = (hits + segment * SIZE).tolist()
+        return [{"idx": idx, **{name: self._said(name, kept[name][place]) for name in VIEW}} for place, idx in enumerate(numbers)]
 
     def _some(self, name: str, segment: int, hits: Integers) -> list[int]:
         zone = read_zone(self._connection, name, segment)
@@ -155,7 +155,11 @@ class SqliteIndex:
         kind = COLUMNS[name].kind
         if kind in WORDLY:
             return self._words.listed(name)[value]
-        return value / 1_000_000 if kind is Kind.SCORE else value
+        if kind is Kind.ID:
+            return self._ids.value(name, value)
+        if kind is Kind.TIME:
+            return timestamp(value)
+        return value / MILLIONTHS if kind is Kind.SCORE else value
 
 
 class _Reading:

@@ -68,6 +68,9 @@ class Words:
 
 
 class Ids:
+    """An id's code is one more than the number of the record that has it first: codes grow with the ledger, so that few segments can
+    have a given one."""
+
     def __init__(self, connection: StandardConnection) -> None:
         self._connection = connection
 
@@ -75,6 +78,10 @@ class Ids:
         """The code, or one that no record has."""
         found = self._connection.execute(f"SELECT code FROM {name} WHERE value = ?", (_short(value),))  # noqa: S608 - a column's name
         return found[0][0] if found else _UNKNOWN
+
+    def value(self, name: str, code: int) -> str | None:
+        found = self._connection.execute(f"SELECT value FROM {name} WHERE code = ?", (code,))  # noqa: S608
+        return _long(found[0][0]) if found else None
 
     def codes(self, name: str, firsts: Mapping[str, int]) -> dict[str, int]:
         """Those of many; `firsts` says which record has each first, should none have had it before."""
@@ -85,7 +92,7 @@ class Ids:
             sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608
             found.update((short[value], code) for value, code in self._connection.execute(sql, some))
         fresh = {value: firsts[value] + 1 for value in firsts if value not in found}
-        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", [(_short(value), code) for value, code in fresh.items()])  # noqa: S608
+        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", [(code, _short(value)) for value, code in fresh.items()])  # noqa: S608
         return {**found, **fresh}
 
 
@@ -94,6 +101,13 @@ def _short(value: str) -> bytes:
     if _HEX.fullmatch(value) is None:
         return b"t" + value.encode("utf-8", "surrogatepass")
     return (b"u" if "-" in value else b"x") + bytes.fromhex(value.replace("-", ""))
+
+
+def _long(short: bytes) -> str:
+    if short[:1] == b"t":
+        return short[1:].decode("utf-8", "surrogatepass")
+    digits = short[1:].hex()
+    return digits if short[:1] == b"x" else "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _passes(test: Test) -> Callable[[str], Any]:

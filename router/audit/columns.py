@@ -6,10 +6,15 @@ Values as the index keeps them: words as they stand in the leaf, scores in milli
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from router.decision import Level
 
+NS = 1_000_000_000
+MILLIONTHS = 1_000_000
+LARGEST = 2**53 - 1
 LEVELS = tuple(level.value for level in Level)
 
 
@@ -128,6 +133,18 @@ ALIASES = {
 }
 INHERITED = tuple(column.name for column in _ALL if column.inherited)
 LATE = tuple(column.name for column in _ALL if column.late)
+
+
+def nanoseconds(text: str) -> int:
+    """Of a leaf's `2026-11-24T09:45:20.123456789Z`, since 1970. Raises ValueError."""
+    if len(text) != 30 or text[19] != "." or text[29] != "Z":
+        raise ValueError("not an instant of a leaf")
+    return _second(text[:19]) + int(text[20:29])
+
+
+@lru_cache(maxsize=64)
+def _second(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * NS
 
 
 def column(name: str) -> Column | None:

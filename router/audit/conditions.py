@@ -6,8 +6,11 @@ what is unknown stays unknown. So a store only ever has to know where a conditio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+from router.audit.columns import COLUMNS, MILLIONTHS, Kind, nanoseconds
 
 Value = str | int
 OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -58,6 +61,27 @@ class Some:
 
 Test = Compare | Among | Like | Null
 Condition = Test | Every | Some
+Plain = tuple[str, str, Any]
+"""(column, one of = <> < <= > >=, value as people read it: a time in RFC 3339, a score from 0 to 1)"""
+Asked = Condition | Sequence[Plain]
+"""A condition, or plain comparisons all of which must hold."""
+
+
+def condition(asked: Asked) -> Condition:
+    """Raises ValueError for a column or an operator that there is not."""
+    return asked if isinstance(asked, Test | Every | Some) else every(map(_plain, asked))
+
+
+def _plain(asked: Plain) -> Condition:
+    name, operator, value = asked
+    if operator not in OPPOSITE:
+        raise ValueError(f"unknown operator {operator}")
+    if name not in COLUMNS:
+        raise ValueError(f"unknown column {name}")
+    kind = COLUMNS[name].kind
+    if kind is Kind.TIME:
+        value = nanoseconds(value)
+    return Compare(name, operator, round(value * MILLIONTHS) if kind is Kind.SCORE else value)
 
 
 def negated(condition: Condition) -> Condition:

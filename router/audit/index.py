@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import orjson
 
+from router.audit.columns import LARGEST, MILLIONTHS, nanoseconds
 from router.audit.reader import IndexRow, IndexStore, LedgerReader, Stored
-from router.audit.where import LARGEST, MILLIONTHS, NS, moment
 
 BATCH = 5000
 JUDGED = frozenset({"approved", "rejected"})  # review events that are a person's
@@ -39,7 +38,7 @@ def index_row(stored: Stored) -> IndexRow:
     try:
         leaf = orjson.loads(stored.leaf)
         kind = _word(leaf["schema"]).split(".")[1]
-        whose = {"decision_id": _word(leaf.get("id")), "time": _time(leaf["time"])}
+        whose = {"decision_id": _word(leaf.get("id")), "time": nanoseconds(leaf["time"])}
         return {**row, "kind": kind, **whose, **_COLUMNS.get(kind, _event)(leaf, stored)}
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
         return row
@@ -120,8 +119,8 @@ def _review(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
     event, details = _word(leaf["event"]), leaf.get("details") or {}
     row: IndexRow = {"event": event, "result": event, "review": event}
     if event == "held":
-        row["held"] = _time(leaf["time"])
-        row["deadline"] = _time(details["expires"]) if "expires" in details else None
+        row["held"] = nanoseconds(leaf["time"])
+        row["deadline"] = nanoseconds(details["expires"]) if "expires" in details else None
         row["quorum"] = _count(details.get("quorum"))
     if event in JUDGED:
         row["reviewer"] = stored.key_id or None
@@ -144,7 +143,8 @@ def _system(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
 
 def _event(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
     """Evidence, and what later releases may bring."""
-    event = next((leaf[name] for name in ("event", "phase", "status") if isinstance(leaf.get(name), str)), None)
+    told = leaf["evidence"] if isinstance(leaf.get("evidence"), dict) else leaf
+    event = next((told[name] for name in ("event", "phase", "status") if isinstance(told.get(name), str)), None)
     return {"event": event, "result": event}
 
 
@@ -174,18 +174,3 @@ def _count(value: Any) -> int | None:
 
 def _flag(value: Any) -> int | None:
     return None if value is None else int(bool(value))
-
-
-def _time(text: str) -> int:
-    """A leaf's `2026-11-24T09:45:20.123456789Z`"""
-    if len(text) != 30 or text[19] != "." or text[29] != "Z":
-        raise ValueError("not an instant of a leaf")
-    return _second(text[:19]) + int(text[20:29])
-
-
-@lru_cache(maxsize=64)
-def _second(text: str) -> int:
-    found = moment(text, 0)
-    if not 0 <= found <= 2**62 or found % NS:
-        raise ValueError("not an instant of a leaf")
-    return found

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
 
 from router.audit.checkpoint import Checkpoint, note_checkpoint
-from router.audit.conditions import Compare, Condition, Some, every
-from router.audit.index import catch_up, index_row
+from router.audit.columns import COLUMNS, WORDLY
+from router.audit.conditions import Compare, Condition, Plain, Some, condition, every
+from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
 from router.audit.reader import IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.reading import told
 from router.audit.record import open_personal
+from router.audit.segments import NULL
 from router.audit.stats import Grouping, Statistics, statistics
-from router.audit.where import MILLIONTHS, moment
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -46,21 +48,22 @@ class Query:
 
     where: Condition | None = None
 
+    def conditions(self) -> list[Plain]:
+        ranges = {
+            "since": ("time", ">="),
+            "until": ("time", "<"),
+            "min_confidence": ("confidence", ">="),
+            "max_confidence": ("confidence", "<="),
+        }
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
+        return [(*ranges.get(name, (name, "=")), value) for name, value in named.items() if value is not None]
+
+    def also(self, further: Condition) -> Query:
+        return replace(self, where=every((self.where, further)))
+
     def condition(self) -> Condition:
-        plain = ("kind", "key_id", "intent", "route", "effect", "reason", "result", "risk", "tenant", "decision_id", "trace_id")
-        parts: list[Condition | None] = [
-            None if self.since is None else Compare("time", ">=", moment(self.since, 0)),
-            None if self.until is None else Compare("time", "<", moment(self.until, 0)),
-            *(Compare(name, "=", getattr(self, name)) for name in plain if getattr(self, name) is not None),
-            _bound(">=", self.min_confidence),
-            _bound("<=", self.max_confidence),
-            self.where,
-        ]
-        return every(parts)
-
-
-def _bound(operator: str, confidence: float | None) -> Condition | None:
-    return None if confidence is None else Compare("confidence", operator, round(confidence * MILLIONTHS))
+        """With `where`."""
+        return every((condition(self.conditions()), self.where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,27 @@ class Trail:
     def statistics(self, query: Query, grouping: Grouping) -> Statistics:
         """Exact, over everything that matches as of now."""
         complete = catch_up(self._reader, self._index)
-        return statistics(self._index, query.condition(), grouping, complete, self._id)
+        return statistics(self._index, query.condition(), grouping, complete)
+
+    def rows(self, query: Query, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """These columns and `record` of everything that matches, oldest first: times and durations in nanoseconds, ids as their codes."""
+        catch_up(self._reader, self._index)
+        words = {name: self._index.words(name) for name in columns if COLUMNS[name].kind in WORDLY}
+        for chunk in self._index.scan(query.condition(), columns):
+            listed = {name: values.tolist() for name, values in chunk.items()}
+            for place in range(len(listed["record"])):
+                yield {name: _plain(values[place], words.get(name)) for name, values in listed.items()}
+
+    def id(self, column: str, code: int) -> str | None:
+        return self._index.id(column, code)
+
+    def leaf(self, index: int) -> dict[str, Any]:
+        return _parsed(self._stored(index))
+
+    def told(self, query: Query) -> str:
+        """What is asked for, as text with nothing personal in it."""
+        catch_up(self._reader, self._index)
+        return told(query.condition(), self._known)
 
     def show(self, identifier: str) -> list[Proven]:
         """The whole story of a decision, a trace or a request, by its id, in the order it was written. Raises AuditError
@@ -138,13 +161,8 @@ class Trail:
 
     def _found(self, row: dict[str, Any]) -> Found:
         stored = self._stored(row["idx"])
-        leaf, own = _parsed(stored), index_row(stored)
-        first = row.pop("first")
-        ids = {"decision_id": own.get("decision_id"), "trace_id": own.get("trace_id"), "key_id": own["key_id"]}
-        if ids["trace_id"] is None and "trace_id" in first:
-            ids["trace_id"] = self._id("trace_id", first["trace_id"])
         state, personal = self._personal(stored)
-        return Found(stored.index, leaf, {**row, "time": leaf.get("time"), **ids}, state, personal)
+        return Found(stored.index, _parsed(stored), row, state, personal)
 
     def _stored(self, index: int) -> Stored:
         stored = next(self._reader.records(index, index + 1), None)
@@ -152,10 +170,8 @@ class Trail:
             raise AuditError(f"Record {index} is missing from the ledger; run a verification.", "audit_record_missing")
         return stored
 
-    def _id(self, column: str, index: int) -> str | None:
-        """The id that stands first in this record."""
-        found: str | None = index_row(self._stored(index)).get(column)
-        return found
+    def _known(self, column: str, word: str) -> bool:
+        return any(word == each or (isinstance(each, tuple) and word in each) for each in self._index.words(column))
 
     def _personal(self, stored: Stored) -> tuple[str, dict[str, str] | None]:
         if not stored.sealed:
@@ -175,6 +191,12 @@ class Trail:
         if checkpoint is None or found.index >= checkpoint.size:
             return Proven(found, None, [])
         return Proven(found, note, prove_inclusion(self._reader, found.index, checkpoint.size))
+
+
+def _plain(value: int, words: Sequence[Any] | None) -> Any:
+    if value == NULL:
+        return None
+    return value if words is None else words[value]
 
 
 def _parsed(stored: Stored) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from router.audit.conditions import Condition
+from router.audit.conditions import Asked
 from router.audit.proof import NodeSource
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LedgerReader(NodeSource, Protocol):
 
 IndexRow = dict[str, Any]
 Chunk: TypeAlias = "dict[str, Integers]"
-"""Values of the records that matched, by column, as packed: words as codes, ids as the number after the record that has them first."""
+"""Values of the records that matched, by column, as packed: words and ids as codes."""
 
 
 class IndexStore(Protocol):
@@ -70,14 +70,16 @@ class IndexStore(Protocol):
     def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
         """Adds rows in order. What follows a decision inherits its columns and gives it its own (`columns.INHERITED`, `columns.LATE`)."""
 
-    def find(self, condition: Condition, after: int | None, newest: bool, limit: int) -> list[IndexRow]:
-        """Rows with the columns of `VIEW` by index, descending when `newest`, that come after the index `after` in that order. Ids are
-        not in them: where one stands first is under `first`."""
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int) -> list[IndexRow]:
+        """Rows by index, descending when `newest`, that come after the index `after` in that order."""
 
-    def scan(self, condition: Condition, columns: Sequence[str]) -> Iterator[Chunk]:
+    def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[Chunk]:
         """Everything that matches, oldest first; `record` is always among the columns."""
 
     def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
         """What the codes of a column of words stand for; code 0 is none's."""
+
+    def id(self, column: str, code: int) -> str | None:
+        """What a code of a column of ids stands for."""
 
     def close(self) -> None: ...

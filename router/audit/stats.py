@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.audit.canonical import timestamp
-from router.audit.columns import ALIASES, COLUMNS, WORDLY, Kind, column
+from router.audit.columns import ALIASES, COLUMNS, MILLIONTHS, NS, WORDLY, Kind, column
 from router.audit.conditions import Condition
 from router.audit.reader import Chunk, IndexStore
 from router.audit.segments import NULL, Integers
-from router.audit.where import MILLIONTHS, NS, WhereError
+from router.audit.where import WhereError
 from router.faults import suggestion
 
 MEASURED = ("confidence", "duration")
@@ -26,7 +26,6 @@ GROUPED = tuple(
 )  # fmt: skip
 BUCKET = "bucket"
 _SMALL = 1 << 20
-IdAt = Callable[[str, int], str | None]
 Named = tuple[Any, ...]
 
 
@@ -71,14 +70,14 @@ def grouping(by: Iterable[str], bucket_ns: int | None) -> Grouping:
     return Grouping(tuple(dict.fromkeys(names)), bucket_ns)
 
 
-def statistics(index: IndexStore, condition: Condition, wanted: Grouping, complete: int, id_at: IdAt) -> Statistics:
+def statistics(index: IndexStore, condition: Condition, wanted: Grouping, complete: int) -> Statistics:
     tally, count = _Tally(), 0
     timed = ("time",) if wanted.bucket_ns else ()
     for chunk in index.scan(condition, [*wanted.by, *MEASURED, *timed]):
         count += len(chunk["record"])
         tally.add(*_keys(index, chunk, wanted))
     headings = (BUCKET, *wanted.by) if wanted.bucket_ns else wanted.by
-    names = _Names(index, wanted, id_at)
+    names = _Names(index, wanted)
     groups = [Group(names.of(key), among, among / count, measures) for key, among, measures in tally.groups()]
     groups.sort(key=lambda group: (str(group.names[0]) if wanted.bucket_ns else "", -group.count, tuple(map(str, group.names))))
     return Statistics(headings, groups, count, complete)
@@ -193,9 +192,9 @@ def _scaled(name: str, percentiles: list[int | None]) -> dict[str, float | None]
 
 
 class _Names:
-    def __init__(self, index: IndexStore, wanted: Grouping, id_at: IdAt) -> None:
+    def __init__(self, index: IndexStore, wanted: Grouping) -> None:
         self._wanted = wanted
-        self._id_at = id_at
+        self._index = index
         self._words = {
             name: _alphabet(index, name) if COLUMNS[name].kind is Kind.WORDS else index.words(name)
             for name in wanted.by
@@ -214,5 +213,5 @@ class _Names:
         if kind in WORDLY:
             return self._words[name][code]
         if kind is Kind.ID:
-            return self._id_at(name, code - 1)
+            return self._index.id(name, code)
         return bool(code) if kind is Kind.FLAG else code

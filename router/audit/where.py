@@ -16,16 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from router.audit.columns import COLUMNS, LEVELS, RECORD, WORDLY, Column, Kind, column
+from router.audit.columns import COLUMNS, LARGEST, LEVELS, MILLIONTHS, NS, RECORD, WORDLY, Column, Kind, column
 from router.audit.conditions import Among, Compare, Condition, Every, Like, Null, Some, Value, negated
 from router.errors import AuditError
 from router.faults import suggestion
 from router.settings import duration
 
 MAX_LENGTH, MAX_DEPTH, MAX_TESTS, MAX_VALUES = 4000, 16, 64, 500
-NS = 1_000_000_000
-MILLIONTHS = 1_000_000
-LARGEST = 2**53 - 1
 Parameters = Mapping[str, str]
 Literal = str | Decimal | bool
 
@@ -57,12 +54,16 @@ def where(text: str, parameters: Parameters | None = None, now_ns: Callable[[], 
     """Raises WhereError. `:name` stands for `parameters[name]`, bound as one value of the kind of the column beside it."""
     if len(text) > MAX_LENGTH:
         raise WhereError(f"The condition has {len(text)} characters; {MAX_LENGTH} are the most.")
-    return _Parser(_tokens(text), parameters or {}, now_ns).whole()
+    return _Parser(_tokens(text), {} if parameters is None else parameters, now_ns).whole()
 
 
 def parameter_names(text: str) -> frozenset[str]:
-    """Those that the condition wants. Raises WhereError."""
-    return frozenset(token.text[1:] for token in _tokens(text) if token.kind == "parameter")
+    """Those that the condition wants; all but their values is checked. Raises WhereError."""
+    if len(text) > MAX_LENGTH:
+        raise WhereError(f"The condition has {len(text)} characters; {MAX_LENGTH} are the most.")
+    tokens = _tokens(text)
+    _Parser(tokens, None, time.time_ns).whole()
+    return frozenset(token.text[1:] for token in tokens if token.kind == "parameter")
 
 
 def moment(text: str, now_ns: int) -> int:
@@ -98,7 +99,9 @@ def _mistake(at: int, what: str) -> WhereError:
 
 
 class _Parser:
-    def __init__(self, tokens: list[_Token], parameters: Parameters, now_ns: Callable[[], int]) -> None:
+    """Without `parameters` each stands for a value that fits."""
+
+    def __init__(self, tokens: list[_Token], parameters: Parameters | None, now_ns: Callable[[], int]) -> None:
         self._tokens = tokens
         self._place = 0
         self._parameters = parameters
@@ -231,6 +234,9 @@ class _Parser:
 
     def _value(self, asked: Column) -> Value:
         token = self._next
+        if token.kind == "parameter" and self._parameters is None:
+            self._take()
+            return LEVELS[0] if asked.kind is Kind.LEVEL else "" if asked.kind in WORDLY or asked.kind is Kind.ID else 0
         literal = self._literal()
         try:
             return _kept(asked, literal, self._now)
@@ -255,6 +261,8 @@ class _Parser:
 
     def _parameter(self, token: _Token) -> str:
         name = token.text[1:]
+        if self._parameters is None:
+            return ""
         if name not in self._parameters:
             raise _mistake(token.at, f"the parameter '{name}' has no value")
         return self._parameters[name]

@@ -198,3 +198,12 @@ def test_a_damaged_record_is_findable_and_does_not_stop_the_index(folder: Path, 
     run(folder, 'UPDATE records SET leaf = \'{"schema":"lockgate.decision.v1"}\' WHERE idx = 5')
     assert len(list(trail.find(Query(kind="unreadable")))) == 1
     assert len(list(trail.find(Query(kind="decision")))) >= COUNT - 1
+
+
+def test_unknown_columns_and_operators_are_refused(folder: Path) -> None:
+    """The index answers for its own columns only."""
+    index = SqliteIndex(folder / "index.sqlite")
+    for asked in (("idx; DROP TABLE entries", "=", 1), ("intent", "LIKE", "x")):
+        with pytest.raises(ValueError, match="unknown"):
+            index.find([asked], None, True, 1)
+    index.close()

@@ -127,7 +127,7 @@ def test_aggregates_are_exact(index: SqliteIndex, text: str, by: tuple[str, ...]
             key = tuple(reason if name == "reason" else row.get(name) for name in by)
             start = () if bucket is None else (row["time"] // (bucket * 10**9),)
             wanted.setdefault((*start, *key), []).append(row)
-    found = statistics(index, where(text), Grouping(by, bucket and bucket * 10**9), COUNT, lambda *_: None)
+    found = statistics(index, where(text), Grouping(by, bucket and bucket * 10**9), COUNT)
     assert found.count == len(chosen)
     assert len(found.groups) == len(wanted)
     expected = sorted((len(rows), *percentiles(rows)) for rows in wanted.values())
