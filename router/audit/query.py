@@ -10,7 +10,7 @@ import orjson
 
 from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.columns import COLUMNS, WORDLY
-from router.audit.conditions import Compare, Condition, Plain, Some, condition, every
+from router.audit.conditions import Compare, Condition, Plain, Some, condition, every, tests
 from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
 from router.audit.reader import IndexStore, KeyLookup, LedgerReader, Stored
@@ -64,6 +64,12 @@ class Query:
     def condition(self) -> Condition:
         """With `where`."""
         return every((condition(self.conditions()), self.where))
+
+
+def by_default(query: Query) -> Query:
+    """Of decisions only, unless the condition asks for a kind of record or an event."""
+    free = query.where is not None and any(test.column in ("kind", "event") for test in tests(query.where))
+    return query if query.kind is not None or free else replace(query, kind="decision")
 
 
 @dataclass(frozen=True, slots=True)

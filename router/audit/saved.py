@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from router.audit.columns import NS
 from router.audit.conditions import Condition
+from router.audit.query import Query, by_default
 from router.audit.stats import Grouping, grouping
 from router.audit.where import Parameters, WhereError, parameter_names, where
 from router.errors import ConfigError
@@ -48,7 +49,7 @@ class Saved(Strict):
         return grouping(self.by, None if self.bucket is None else int(self.bucket * NS))
 
     def condition(self, given: Parameters) -> Condition:
-        """Only decisions, where the condition does not say which kind of record. Raises WhereError."""
+        """Raises WhereError."""
         for name in given:
             if name not in self.parameters:
                 raise WhereError(f"The question has no parameter '{name}'.{suggestion(name, self.parameters)}")
@@ -57,6 +58,10 @@ class Saved(Strict):
             if name not in values:
                 raise WhereError(f"The question needs the parameter '{name}': {self.parameters[name]}.")
         return where(str(self.where), values)
+
+    def query(self, condition: Condition) -> Query:
+        """Only decisions, where the condition does not say which kind of record."""
+        return by_default(Query(where=condition))
 
     def _check(self, text: str) -> None:
         try:

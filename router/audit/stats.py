@@ -58,6 +58,13 @@ class Statistics:
     count: int
     complete: int
 
+    def document(self) -> dict[str, Any]:
+        groups = [
+            {**dict(zip(self.headings, group.names, strict=True)), "count": group.count, "share": round(group.share, 6), **group.measures}
+            for group in self.groups
+        ]
+        return {"records": self.count, "complete_to": self.complete, "groups": groups}
+
 
 def grouping(by: Iterable[str], bucket_ns: int | None) -> Grouping:
     """Raises WhereError for what cannot be grouped by."""

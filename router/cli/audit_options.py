@@ -11,8 +11,8 @@ import click
 
 from router.audit.canonical import timestamp
 from router.audit.columns import NS
-from router.audit.conditions import Condition, tests
-from router.audit.query import Query
+from router.audit.conditions import Condition
+from router.audit.query import Query, by_default
 from router.audit.where import WhereError, moment, where
 from router.cli.audit_sources import Sources
 from router.decision import Effect, Level, Result
@@ -100,7 +100,5 @@ def question(place: Sources, subject: str | None, kind: str | None, wanted: dict
     if subject is not None and key_id is None:
         click.echo("No record is about this subject, or its key was destroyed.", err=True)
         return None
-    condition = wanted.get("where")
-    free = condition is not None and any(test.column in ("kind", "event") for test in tests(condition))
-    chosen = kind or ("all" if free else "decision")
-    return Query(key_id=key_id, kind=None if chosen == "all" else chosen, **wanted)
+    asked = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
+    return asked if kind is not None else by_default(asked)

@@ -61,19 +61,11 @@ def stats(
 
 def print_statistics(found: Statistics, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        click.echo(json_line(document(found)))
+        click.echo(json_line(found.document()))
     elif as_csv:
         click.echo(_csv(found), nl=False)
     else:
         _table(found)
-
-
-def document(found: Statistics) -> dict[str, Any]:
-    groups = [
-        {**dict(zip(found.headings, group.names, strict=True)), "count": group.count, "share": round(group.share, 6), **group.measures}
-        for group in found.groups
-    ]
-    return {"records": found.count, "complete_to": found.complete, "groups": groups}
 
 
 def _measures() -> list[tuple[str, str]]:

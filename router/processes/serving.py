@@ -25,6 +25,7 @@ from router.system import settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.questions import AuditQuestions
+from router.wiring.readings import Readings
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
@@ -59,6 +60,8 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
+        reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
+        noticing = asyncio.create_task(reading.keep_taking_up())
         try:
             await started(running, serving)
             settle_memory()
@@ -68,6 +71,7 @@ class Serving:
             await _first(stopping, serving)
         finally:
             watching.cancel()
+            noticing.cancel()
             running.stop()
             await serving
             await control.close()
