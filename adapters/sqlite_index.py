@@ -86,7 +86,7 @@ class SqliteIndex:
             self._connection.close()
             raise
 
-    def find(self, asked: Asked, after: int | None, newest: bool, limit: int) -> list[dict[str, Any]]:
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         with self._reading():
             size = self.complete()[0]
@@ -96,7 +96,7 @@ class SqliteIndex:
                 if after is not None:
                     hits = hits[hits + segment * SIZE < after] if newest else hits[hits + segment * SIZE > after]
                 hits = (hits[::-1] if newest else hits)[: limit - len(found)]
-                found += self._rows(segment, hits)
+                found += self._rows(segment, hits, tuple(dict.fromkeys((*VIEW, *more))))
                 if len(found) == limit:
                     break
         return found
@@ -132,12 +132,12 @@ class SqliteIndex:
         zone = read_zone(self._connection, name, segment)
         return unpack(zone, read_data(self._connection, name, segment) if zone.width else b"")
 
-    def _rows(self, segment: int, hits: Integers) -> list[dict[str, Any]]:
+    def _rows(self, segment: int, hits: Integers, names: Sequence[str]) -> list[dict[str, Any]]:
         if not len(hits):
             return []
-        kept = {name: self._some(name, segment, hits) for name in VIEW}
+        kept = {name: self._some(name, segment, hits) for name in names}
         numbers = (hits + segment * SIZE).tolist()
-        return [{"idx": idx, **{name: self._said(name, kept[name][place]) for name in VIEW}} for place, idx in enumerate(numbers)]
+        return [{"idx": idx, **{name: self._said(name, kept[name][place]) for name in names}} for place, idx in enumerate(numbers)]
 
     def _some(self, name: str, segment: int, hits: Integers) -> list[int]:
         zone = read_zone(self._connection, name, segment)

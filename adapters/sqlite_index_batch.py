@@ -151,12 +151,17 @@ class Batch:
             self._store(place, segment + start // SIZE, values[start : start + SIZE])
 
     def _store(self, place: int, segment: int, values: Integers) -> None:
-        zone, data = pack(values)
-        run = self._connection.execute
-        parts = (place, segment, zone.rows, zone.low, zone.high, zone.nulls, zone.width)
-        run("INSERT OR REPLACE INTO zones VALUES (?,?,?,?,?,?,?)", parts)
-        if data:
-            run("INSERT OR REPLACE INTO segments VALUES (?,?)", (place << 32 | segment, data))
+        store_segment(self._connection, place, segment, values)
+
+
+def store_segment(connection: StandardConnection, place: int, segment: int, values: Integers) -> None:
+    """`place`: which column."""
+    zone, data = pack(values)
+    run = connection.execute
+    parts = (place, segment, zone.rows, zone.low, zone.high, zone.nulls, zone.width)
+    run("INSERT OR REPLACE INTO zones VALUES (?,?,?,?,?,?,?)", parts)
+    if data:
+        run("INSERT OR REPLACE INTO segments VALUES (?,?)", (place << 32 | segment, data))
 
 
 def _firsts(rows: Sequence[dict[str, Any]], name: str) -> dict[str, int]:

@@ -103,13 +103,14 @@ def _outcome(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
 
 
 def _ended(outcome: Mapping[str, Any]) -> IndexRow:
+    """What took no time at all was not measured."""
     return {
         "result": _word(outcome["result"]),
         "status": _count(outcome["status"]),
         "upstream": _word(outcome["upstream"]) or None,
         "attempts": _count(outcome["attempts"]),
-        "duration": _count(outcome["total_ns"]),
-        "upstream_duration": _count(outcome["upstream_ns"]),
+        "duration": _count(outcome["total_ns"]) or None,
+        "upstream_duration": _count(outcome["upstream_ns"]) or None,
         "response_bytes": _count(outcome["response_bytes"]),
         "complete": _flag(outcome["complete"]),
     }

@@ -59,7 +59,12 @@ def periods(trail: Trail, query: Query, gap_ns: int) -> list[Period]:
 def _signs(trail: Trail, query: Query, part: str, text: str) -> Iterator[Period]:
     for row in trail.rows(query.also(where(text)), ("time", "result", "effect", "reason")):
         went_on = row["result"] == "routed" or (row["result"] is None and row["effect"] in ("allow", "reroute"))
-        yield Period(part, row["time"], row["time"], 1, int(went_on), 0, row["record"], row["record"], row["reason"] or ())
+        yield Period(part, row["time"], row["time"], 1, int(went_on), 0, row["record"], row["record"], _failures(row["reason"] or ()))
+
+
+def _failures(codes: Iterable[str]) -> tuple[str, ...]:
+    """Without the policies' own reasons, which have a dot and would be the same on a good day."""
+    return tuple(code for code in codes if "." not in code or code.startswith("signals."))
 
 
 def _system(trail: Trail, query: Query) -> Iterator[Period]:

@@ -110,9 +110,10 @@ class Trail:
         self._index = index
         self._keys = keys
 
-    def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True) -> Page:
+    def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True, more: Sequence[str] = ()) -> Page:
+        """`more` names columns that are wanted besides the usual ones."""
         complete = catch_up(self._reader, self._index)
-        return self._page(query, cursor, limit, newest, complete)
+        return self._page(query, cursor, limit, newest, complete, more)
 
     def find(self, query: Query, newest: bool = True) -> Iterator[Found]:
         """Everything that matches as of now."""
@@ -160,8 +161,8 @@ class Trail:
         note = self._reader.latest_checkpoint()
         return [self._proven(found, note) for found in story]
 
-    def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
-        rows = self._index.find(query.condition(), cursor, newest, limit)
+    def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int, more: Sequence[str] = ()) -> Page:
+        rows = self._index.find(query.condition(), cursor, newest, limit, more)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
 

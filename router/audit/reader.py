@@ -70,8 +70,9 @@ class IndexStore(Protocol):
     def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
         """Adds rows in order. What follows a decision inherits its columns and gives it its own (`columns.INHERITED`, `columns.LATE`)."""
 
-    def find(self, asked: Asked, after: int | None, newest: bool, limit: int) -> list[IndexRow]:
-        """Rows by index, descending when `newest`, that come after the index `after` in that order."""
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[IndexRow]:
+        """Rows by index, descending when `newest`, that come after the index `after` in that order. `more` names columns that are wanted
+        besides the usual ones."""
 
     def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[Chunk]:
         """Everything that matches, oldest first; `record` is always among the columns."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from router.audit.columns import NS
+from router.audit.columns import COLUMNS, NS, column
 from router.audit.conditions import Condition
 from router.audit.query import Query, by_default
 from router.audit.stats import Grouping, grouping
@@ -29,6 +29,7 @@ class Saved(Strict):
     where: Text | None = None
     parameters: Mapping[Name, Text] = Field(default={})
     defaults: Mapping[Name, Text] = Field(default={})
+    columns: Texts = ()
     by: Texts = ()
     bucket: Span | None = None
     instead: Text | None = None
@@ -44,6 +45,11 @@ class Saved(Strict):
     @property
     def aggregated(self) -> bool:
         return bool(self.by) or self.bucket is not None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that the answer shows; the usual ones where there are none."""
+        return tuple(found.name for name in self.columns if (found := column(name)) is not None)
 
     def grouping(self) -> Grouping:
         return grouping(self.by, None if self.bucket is None else int(self.bucket * NS))
@@ -67,6 +73,9 @@ class Saved(Strict):
         try:
             wanted, told = parameter_names(text), set(self.parameters)
             self.grouping()
+            for name in self.columns:
+                if column(name) is None:
+                    raise WhereError(f"There is no column '{name}'.{suggestion(name, COLUMNS)}")
         except WhereError as error:
             raise ValueError(f"is wrong: {str(error).rstrip('.')}") from None
         for name in sorted(wanted ^ told):
@@ -80,18 +89,19 @@ class _File(Strict):
     queries: Mapping[Name, Saved]
 
 
-def saved_queries(path: Path) -> Mapping[str, Saved]:
-    """Those of the file; none where there is no file. Raises ConfigError with every fault."""
+def saved_queries(path: Path, called: str = "") -> Mapping[str, Saved]:
+    """Those of the file; none where there is no file. Raises ConfigError with every fault; they name the file as it is `called`."""
+    name = called or str(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ConfigError(f"{path}:1: The file cannot be read: {error.strerror}.") from None
+        raise ConfigError(f"{name}:1: The file cannot be read: {error.strerror}.") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}:1: The file is larger than {MAX_BYTES} bytes.")
-    document, faults = read_yaml(str(path), data, None)
+        raise ConfigError(f"{name}:1: The file is larger than {MAX_BYTES} bytes.")
+    document, faults = read_yaml(name, data, None)
     if document is None or faults:
         raise ConfigError(*map(str, faults))
     found, faults = validate(_File, document, value={} if document.value is None else document.value)

@@ -15,10 +15,10 @@ from router.audit.verify import Plan, Report, verify
 from router.cli.audit_ask import ask
 from router.cli.audit_degraded import degraded
 from router.cli.audit_noting import noted
-from router.cli.audit_options import filters, personal_option, question, state_option
+from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
 from router.cli.audit_reading import reading
-from router.cli.audit_records import print_lines, print_page
+from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_reviews import reviews
 from router.cli.audit_sources import Sources, sources
 from router.cli.audit_stats import stats
@@ -38,6 +38,7 @@ def audit() -> None:
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows. A table shows 50 when left out, JSON shows all.")
 @click.option("--cursor", type=click.IntRange(0), help="Continue after this record, as the end of a page says.")
 @click.option("--oldest-first", is_flag=True)
+@columns_option
 @personal_option
 @state_option
 @config_option
@@ -46,6 +47,7 @@ def query(
     limit: int | None,
     cursor: int | None,
     oldest_first: bool,
+    columns: tuple[str, ...],
     personal: bool,
     state: Path | None,
     config: Path,
@@ -61,9 +63,9 @@ def query(
         return
     with place.trail(personal) as trail, noted(place.state, "records", trail.told(asked), personal) as read:
         if as_json:
-            print_lines(trail, asked, read, limit, not oldest_first, cursor)
+            print_lines(trail, asked, read, limit, not oldest_first, cursor, columns)
         else:
-            print_page(trail.page(asked, cursor, limit or 50, not oldest_first), read)
+            print_table(trail, asked, read, limit or 50, not oldest_first, cursor, columns)
 
 
 @audit.command()

@@ -15,7 +15,7 @@ from router.audit.where import Parameters, WhereError
 from router.cli.audit_noting import noted
 from router.cli.audit_options import personal_option, question, state_option
 from router.cli.audit_output import json_line
-from router.cli.audit_records import print_lines, print_page
+from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_sources import Sources, sources
 from router.cli.audit_stats import print_statistics
 from router.cli.common import config_option, console, json_option
@@ -71,9 +71,9 @@ def _answer(place: Sources, saved: Saved, wanted: dict[str, Any], subject: str |
             read.rows = found.count
             print_statistics(found, as_json, as_csv)
         elif as_json:
-            print_lines(trail, asked, read)
+            print_lines(trail, asked, read, columns=saved.shown)
         else:
-            print_page(trail.page(asked, limit=50), read)
+            print_table(trail, asked, read, columns=saved.shown)
 
 
 def _parameters(given: tuple[str, ...]) -> Parameters:

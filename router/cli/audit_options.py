@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from router.audit.canonical import timestamp
-from router.audit.columns import NS
+from router.audit.columns import COLUMNS, NS, column
 from router.audit.conditions import Condition
 from router.audit.query import Query, by_default
 from router.audit.where import WhereError, moment, where
 from router.cli.audit_sources import Sources
 from router.decision import Effect, Level, Result
+from router.faults import suggestion
 from router.settings import span
 
 KINDS = ("decision", "outcome", "review", "system", "evidence")
@@ -57,6 +58,23 @@ class Length(click.ParamType[int]):
             self.fail(f"{value!r} {error}.", param, ctx)
 
 
+class Columns(click.ParamType[tuple[str, ...]]):
+    """Names of columns with commas between."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        found = []
+        for name in filter(None, map(str.strip, value.split(","))):
+            known = column(name)
+            if known is None:
+                self.fail(f"There is no column '{name}'.{suggestion(name, COLUMNS)}", param, ctx)
+            found.append(known.name)
+        return tuple(dict.fromkeys(found))
+
+
 class Where(click.ParamType[Condition]):
     name = "condition"
 
@@ -65,6 +83,11 @@ class Where(click.ParamType[Condition]):
             return where(value)
         except WhereError as error:
             self.fail(str(error), param, ctx)
+
+
+columns_option = click.option(
+    "--columns", type=Columns(), default="", help="Show these columns, with commas between, instead of the usual ones."
+)
 
 
 def filters(command: Command) -> Command:

@@ -15,6 +15,7 @@ from router.audit.query import Query
 from router.cli.audit_noting import noted
 from router.cli.audit_options import Length, Moment, Where, state_option
 from router.cli.audit_output import json_line
+from router.cli.audit_records import length_text
 from router.cli.audit_sources import sources
 from router.cli.common import config_option, console, json_option
 
@@ -70,23 +71,14 @@ def _person(person: Person) -> dict[str, Any]:
 def _print(found: Oversight, quick: int) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("reviewer", no_wrap=True)
-    headings = ("decided", "approved", "rejected", "half within", "95% within", f"under {_time(quick / NS)}", "share", "late", "own")
+    headings = ("decided", "approved", "rejected", "half within", "95% within", f"under {length_text(quick / NS)}", "share", "late", "own")
     for heading in headings:
         table.add_column(heading, justify="right")
     for person in found.people:
-        within = (_time(percentile(person.waited, percent)) for percent in (50, 95))
+        within = (length_text(percentile(person.waited, percent)) for percent in (50, 95))
         counts = (str(each) for each in (person.decided, person.approved, person.rejected))
         rest = (str(person.quick), f"{person.quick_share:.0%}", str(person.late), str(person.own))
         table.add_row(person.key_id, *counts, *within, *rest)
     screen = console()
     screen.print(table)
     screen.print("; ".join(f"{getattr(found, name)} {said}" for name, said in SENTENCES.items()))
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"

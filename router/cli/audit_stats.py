@@ -12,11 +12,12 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from router.audit.stats import MEASURED, PERCENTS, Statistics, grouping
+from router.audit.stats import BUCKET, MEASURED, PERCENTS, Statistics, grouping
 from router.audit.where import WhereError
 from router.cli.audit_noting import noted
 from router.cli.audit_options import Length, filters, question, state_option
 from router.cli.audit_output import json_line
+from router.cli.audit_records import short
 from router.cli.audit_sources import sources
 from router.cli.common import config_option, console, json_option
 
@@ -75,12 +76,12 @@ def _measures() -> list[tuple[str, str]]:
 def _table(found: Statistics) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in found.headings:
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == BUCKET)
     for heading in ("count", "share", *(f"{measure} {percent}" for measure, percent in _measures())):
         table.add_column(heading, justify="right")
     for group in found.groups:
         values = [group.measures[measure][percent] for measure, percent in _measures()]
-        names = (escape("" if name is None else _cell(name)) for name in group.names)
+        names = (escape("" if name is None else short(_cell(name))) for name in group.names)
         table.add_row(*names, str(group.count), f"{group.share:.1%}", *map(_short, values))
     screen = console()
     screen.print(table)

@@ -82,7 +82,8 @@ async def records(
 
 @router.get("/v1/audit/stats", **needs(Permission.AUDIT_READ))
 async def stats(services: Services, caller: Caller, filters: Filters, by: By = "", bucket: Bucket = None) -> Statistics:
-    """Counts, shares and percentiles of confidence and duration (seconds), exact, over everything that matches."""
+    """Counts, shares and percentiles of confidence and duration (seconds), exact, over everything that matches: of decisions
+    only, unless `kind` or the condition says otherwise."""
     return Statistics(**await services.audit.statistics(filters, tuple(filter(None, by.split(","))), bucket, caller.id))
 
 

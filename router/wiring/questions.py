@@ -12,7 +12,7 @@ from adapters.sqlite_reader import SqliteReader
 from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.columns import NS
-from router.audit.query import Found, Proven, Query, Trail
+from router.audit.query import Found, Proven, Query, Trail, by_default
 from router.audit.reader import KeyLookup, Stored
 from router.audit.reading import EVENT, Reading, told_id
 from router.audit.saved import FILE, saved_queries
@@ -60,7 +60,7 @@ class AuditQuestions:
         return await self._page(query, _cursor(cursor), limit, reader, newest_first, opening)
 
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
-        return await self._counted(await self._query(filters), _grouping(by, bucket), reader)
+        return await self._counted(by_default(await self._query(filters)), _grouping(by, bucket), reader)
 
     async def saved(self) -> Sequence[Json]:
         found = await self._run(lambda: saved_queries(self._saved))
