@@ -108,7 +108,7 @@ class SqliteIndex:
             for segment in _segments(size, None, newest=False):
                 hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
                 if len(hits):
-                    values = {name: self._values(name, segment)[hits] for name in columns if name != RECORD.name}
+                    values = {name: self._values(name, segment, hits) for name in columns if name != RECORD.name}
                     yield {RECORD.name: hits + segment * SIZE, **values}
 
     def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
@@ -128,9 +128,9 @@ class SqliteIndex:
     def _reading(self) -> _Reading:
         return _Reading(self._connection)
 
-    def _values(self, name: str, segment: int) -> Integers:
+    def _values(self, name: str, segment: int, hits: Integers) -> Integers:
         zone = read_zone(self._connection, name, segment)
-        return unpack(zone, read_data(self._connection, name, segment) if zone.width else b"")
+        return unpack(zone, read_data(self._connection, name, segment) if zone.width else b"", hits)
 
     def _rows(self, segment: int, hits: Integers, names: Sequence[str]) -> list[dict[str, Any]]:
         if not len(hits):
@@ -144,7 +144,7 @@ class SqliteIndex:
         if not zone.width:
             return [zone.low] * len(hits)
         if len(hits) > _MANY:
-            values: list[int] = unpack(zone, read_data(self._connection, name, segment))[hits].tolist()
+            values: list[int] = unpack(zone, read_data(self._connection, name, segment), hits).tolist()
             return values
         places = [int(hit) * zone.width for hit in hits]
         return [unpack_one(zone, part) for part in self._connection.parts("segments", "data", _place(name, segment), places, zone.width)]
@@ -154,7 +154,7 @@ class SqliteIndex:
             return None
         kind = COLUMNS[name].kind
         if kind in WORDLY:
-            return self._words.listed(name)[value]
+            return self._words.word(name, value)
         if kind is Kind.ID:
             return self._ids.value(name, value)
         if kind is Kind.TIME:

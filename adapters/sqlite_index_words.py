@@ -42,6 +42,10 @@ class Words:
         known += [tuple(word.split(_APART)) if several else word for (word,) in found]
         return known
 
+    def word(self, name: str, code: int) -> Word:
+        known = self._listed.get(name, [])
+        return known[code] if code < len(known) else self.listed(name)[code]
+
     def refreshed(self) -> dict[str, dict[Word, int]]:
         """Codes by column and word, read anew before a batch is added: with what another process added, and nothing that was rolled back.
         `add` keeps them up to date."""

@@ -44,10 +44,11 @@ def pack(values: Integers) -> tuple[Zone, bytes]:
     return Zone(len(values), low, high, nulls, width), stored.tobytes()
 
 
-def unpack(zone: Zone, data: bytes) -> Integers:
+def unpack(zone: Zone, data: bytes, places: Integers | slice = slice(None)) -> Integers:
+    """Of all places, or of these."""
     if not zone.width:
-        return np.full(zone.rows, zone.low, np.int64)
-    stored = _stored(zone, data).astype(np.int64)
+        return np.full(zone.rows, zone.low, np.int64)[places]
+    stored = _stored(zone, data)[places].astype(np.int64)
     return np.where(stored == 0, NULL, stored + (zone.low - 1))
 
 

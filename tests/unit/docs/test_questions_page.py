@@ -35,7 +35,7 @@ from tests.unit.docs.pages import ROOT, page
 from tests.unit.identity.parts import HandClock, open_keys
 
 PAGE = page("questions.md")
-SECTIONS = re.findall(r"^### (\d+)\. (.*?)\n(.*?)(?=^### |^<!-- speed)", PAGE, re.MULTILINE | re.DOTALL)
+SECTIONS = re.findall(r"^### (\d+)\. (.*?)\n(.*?)(?=^### |^## )", PAGE, re.MULTILINE | re.DOTALL)
 LINES = [
     (int(number), line)
     for number, _, text in SECTIONS
