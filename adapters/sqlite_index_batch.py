@@ -129,9 +129,8 @@ class Batch:
         return values
 
     def _read(self, place: int, segment: int) -> Integers:
-        run = self._connection.execute
-        zone = Zone(*run("SELECT size, low, high, nulls, width FROM zones WHERE kept = ? AND segment = ?", (place, segment))[0])
-        data = run("SELECT data FROM segments WHERE place = ?", (place << 32 | segment,))[0][0] if zone.width else b""
+        zone = self._zone(place, segment)
+        data = self._connection.execute("SELECT data FROM segments WHERE place = ?", (place << 32 | segment,))[0][0] if zone.width else b""
         return unpack(zone, data)
 
     def _write(self) -> None:
@@ -144,11 +143,29 @@ class Batch:
 
     def _append(self, place: int, values: Integers) -> None:
         segment, filled = divmod(self._first, SIZE)
+        if filled and self._lengthened(place, segment, filled, values):
+            return
         if filled:
             values = np.concatenate((self._segment(place, segment), values))
             self._changed.discard((place, segment))
         for start in range(0, len(values), SIZE):
             self._store(place, segment + start // SIZE, values[start : start + SIZE])
+
+    def _lengthened(self, place: int, segment: int, filled: int, values: Integers) -> bool:
+        """Whether the segment only has more of its one value now: so it is with most columns and few records."""
+        if (place, segment) in self._old or filled + len(values) > SIZE:
+            return False
+        zone = self._zone(place, segment)
+        if zone.width or not (values == zone.low).all():
+            return False
+        nulls = len(values) if zone.low == NULL else 0
+        run = self._connection.execute
+        run("UPDATE zones SET size = size + ?, nulls = nulls + ? WHERE kept = ? AND segment = ?", (len(values), nulls, place, segment))
+        return True
+
+    def _zone(self, place: int, segment: int) -> Zone:
+        run = self._connection.execute
+        return Zone(*run("SELECT size, low, high, nulls, width FROM zones WHERE kept = ? AND segment = ?", (place, segment))[0])
 
     def _store(self, place: int, segment: int, values: Integers) -> None:
         store_segment(self._connection, place, segment, values)

@@ -40,7 +40,7 @@ def index_row(stored: Stored) -> IndexRow:
         kind = _word(leaf["schema"]).split(".")[1]
         whose = {"decision_id": _word(leaf.get("id")), "time": nanoseconds(leaf["time"])}
         return {**row, "kind": kind, **whose, **_COLUMNS.get(kind, _event)(leaf, stored)}
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
         return row
 
 

@@ -17,6 +17,8 @@ SIZE = 1 << 15
 NULL = -(2**63)
 Integers: TypeAlias = NDArray[np.int64]
 Truth: TypeAlias = "NDArray[np.bool_] | bool"
+Places: TypeAlias = "Integers | None"
+Data = Callable[[], bytes]
 _WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -44,11 +46,11 @@ def pack(values: Integers) -> tuple[Zone, bytes]:
     return Zone(len(values), low, high, nulls, width), stored.tobytes()
 
 
-def unpack(zone: Zone, data: bytes, places: Integers | slice = slice(None)) -> Integers:
+def unpack(zone: Zone, data: bytes, places: Places = None) -> Integers:
     """Of all places, or of these."""
     if not zone.width:
-        return np.full(zone.rows, zone.low, np.int64)[places]
-    stored = _stored(zone, data)[places].astype(np.int64)
+        return np.full(zone.rows if places is None else len(places), zone.low, np.int64)
+    stored = _stored(zone, data, places).astype(np.int64)
     return np.where(stored == 0, NULL, stored + (zone.low - 1))
 
 
@@ -58,14 +60,14 @@ def unpack_one(zone: Zone, data: bytes) -> int:
     return stored + zone.low - 1 if stored else NULL
 
 
-def within(zone: Zone, data: Callable[[], bytes], low: int, high: int) -> Truth:
-    """Where low ≤ value ≤ high."""
+def within(zone: Zone, data: Data, low: int, high: int, places: Places = None) -> Truth:
+    """Where low ≤ value ≤ high; of `places` only, if any are given."""
     low, high = max(low, zone.low), min(high, zone.high)
     if zone.nulls == zone.rows or low > high:
         return False
     if (low, high, zone.nulls) == (zone.low, zone.high, 0):
         return True
-    stored, first, last = _stored(zone, data()), low - zone.low + 1, high - zone.low + 1
+    stored, first, last = _stored(zone, data(), places), low - zone.low + 1, high - zone.low + 1
     if first == last:
         return _truth(stored == first)
     if high == zone.high:
@@ -73,7 +75,7 @@ def within(zone: Zone, data: Callable[[], bytes], low: int, high: int) -> Truth:
     return _truth((stored >= first) & (stored <= last))
 
 
-def chosen(zone: Zone, data: Callable[[], bytes], codes: NDArray[np.bool_]) -> Truth:
+def chosen(zone: Zone, data: Data, codes: NDArray[np.bool_], places: Places = None) -> Truth:
     """Where the value is one of those that `codes` has True for."""
     if zone.nulls == zone.rows:
         return False
@@ -81,16 +83,15 @@ def chosen(zone: Zone, data: Callable[[], bytes], codes: NDArray[np.bool_]) -> T
     hits = np.flatnonzero(here)
     if not len(hits):
         return False
-    if len(hits) == 1 or len(hits) == len(here):
-        return within(zone, data, zone.low + int(hits[0]), zone.low + int(hits[-1]))
-    found: NDArray[np.bool_] = np.concatenate(([False], here))[_stored(zone, data())]
-    return found
+    if hits[-1] - hits[0] + 1 == len(hits):  # side by side
+        return within(zone, data, zone.low + int(hits[0]), zone.low + int(hits[-1]), places)
+    return _truth(np.concatenate(([False], here))[_stored(zone, data(), places)])
 
 
-def null(zone: Zone, data: Callable[[], bytes], wanted: bool) -> Truth:
+def null(zone: Zone, data: Data, wanted: bool, places: Places = None) -> Truth:
     if zone.nulls in (0, zone.rows):
         return (zone.nulls > 0) == wanted
-    missing = _truth(_stored(zone, data()) == 0)
+    missing = _truth(_stored(zone, data(), places) == 0)
     return missing if wanted else ~missing
 
 
@@ -99,5 +100,6 @@ def _truth(found: Any) -> NDArray[np.bool_]:
     return truth
 
 
-def _stored(zone: Zone, data: bytes) -> NDArray[Any]:
-    return np.frombuffer(data, _WIDTHS[zone.width])
+def _stored(zone: Zone, data: bytes, places: Places = None) -> NDArray[Any]:
+    stored = np.frombuffer(data, _WIDTHS[zone.width])
+    return stored if places is None else stored[places]

@@ -14,7 +14,7 @@ from router.audit.reading import told_id
 from router.audit.verify import Plan, Report, verify
 from router.cli.audit_ask import ask
 from router.cli.audit_degraded import degraded
-from router.cli.audit_noting import noted
+from router.cli.audit_noting import Read, noted
 from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
 from router.cli.audit_reading import reading
@@ -114,8 +114,9 @@ def verify_command(
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
     verifier = key or place.verifier()
-    with noted(place.state, "verify", "", personal=True) if personal else nullcontext():
+    with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
         report = _verified(place, verifier, _note(checkpoint), personal, processes)
+        read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:

@@ -148,21 +148,22 @@ def _conditions(records: int, filters: tuple[str, ...]) -> list[Any]:
 
 
 def _pages(index: SqliteIndex, records: int, repetitions: int) -> list[Figure]:
-    times: list[list[float]] = []
+    wall: list[list[float]] = []
+    cpu: list[float] = []
     for condition in _conditions(records, FILTERS):
         mine = []
         for _ in range(repetitions):
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             index.find(condition, None, True, PAGE)
             mine.append((time.perf_counter() - began) * 1000)
-        times.append(mine)
-    every = [each for mine in times for each in mine]
-    slowest = max(range(len(times)), key=lambda at: median(times[at]))
+            cpu.append((time.process_time() - began_cpu) * 1000)
+        wall.append(mine)
+    every = [each for mine in wall for each in mine]
+    slowest = max(range(len(wall)), key=lambda at: median(wall[at]))
+    note = f"p50 {median(every):.1f} ms; of CPU p95 {percentile(cpu, 0.95):.0f} ms, p50 {median(cpu):.1f} ms"
     return [
-        Figure(
-            f"page of {PAGE}, p95 of {len(FILTERS)} filters", percentile(every, 0.95), "ms", TARGET_MS, None, f"p50 {median(every):.1f} ms"
-        ),
-        Figure("slowest filter", median(times[slowest]), "ms", None, spread(times[slowest]), FILTERS[slowest]),
+        Figure(f"page of {PAGE}, p95 of {len(FILTERS)} filters", percentile(every, 0.95), "ms", TARGET_MS, None, note),
+        Figure("slowest filter", median(wall[slowest]), "ms", None, spread(wall[slowest]), FILTERS[slowest]),
     ]
 
 

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adapters.sqlite_index import SqliteIndex
 from router.audit.columns import COLUMNS, LATE, NAMES, Kind
 from router.audit.conditions import Compare, Condition, Every
+from router.audit.index import index_row
+from router.audit.reader import Stored
+from router.audit.record import decision_entry, outcome_entry, system_entry
 from router.audit.segments import SIZE
 from router.audit.stats import Grouping, grouping, statistics
 from router.audit.where import WhereError, where
+from tests.unit.audit.samples import DECISION, KEY, KEY_ID, OUTCOME
 
 COUNT = 2 * SIZE + 777
 BEHIND = 40_000  # records between a decision and its outcome: not in the same segment
@@ -176,6 +183,58 @@ def test_two_processes_share_an_index(tmp_path: Path) -> None:
         assert [row["idx"] for row in each.find(some, None, False, 9)] == [1, 2]
         assert each.find(some, 1, False, 9)[0]["tenant"] == "x"
         each.close()
+
+
+def test_one_record_at_a_time_makes_the_same_index(tmp_path: Path) -> None:
+    """As it grows beside a server: also across the edge of a segment, and where a column has had one value so far."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    some: list[dict[str, Any]] = [{"idx": at, "kind": "decision", "tier": "rule", "intent": "a"} for at in range(SIZE - 3)]
+    index.extend(some, len(some), b"")
+    for at in range(SIZE - 3, SIZE + 4):
+        index.extend(
+            [{"idx": at, "kind": "decision", "tier": None if at == SIZE - 2 else "rule", "intent": "b" if at % 2 else "a"}], at + 1, b""
+        )
+    for text, wanted in (
+        ("tier is null", [SIZE - 2]),
+        ("intent = 'b'", [SIZE - 3, SIZE - 1, SIZE + 1, SIZE + 3]),
+        ("effect is not null", []),
+    ):
+        assert [row["idx"] for row in index.find(where(text), None, False, 9)] == wanted
+    assert sum(len(chunk["record"]) for chunk in index.scan(where("tier = 'rule' and effect is null"), ())) == SIZE + 3
+    index.close()
+
+
+LEAVES = [
+    json.loads(entry.leaf)
+    for entry in (decision_entry(DECISION, b"", KEY_ID, KEY), outcome_entry("x", OUTCOME, 1), system_entry("started", 1))
+]
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("1e999"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@st.composite
+def tampered(draw: Any) -> bytes:
+    """A leaf in which one value, somewhere, is another."""
+    leaf = json.loads(json.dumps(draw(st.sampled_from(LEAVES))))
+    place, name = leaf, draw(st.sampled_from(sorted(leaf)))
+    while isinstance(place[name], dict) and place[name] and draw(st.booleans()):
+        place, name = place[name], draw(st.sampled_from(sorted(place[name])))
+    place[name] = draw(odd)
+    return json.dumps(leaf).encode("utf-8", "replace")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(st.lists(tampered(), min_size=1, max_size=5))
+def test_whatever_stands_in_a_leaf_the_index_takes_it(tmp_path: Path, leaves: list[bytes]) -> None:
+    """What cannot be read is a row of kind `unreadable`; the others stay findable."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.reset()
+    index.extend([index_row(Stored(at, leaf, b"", "key")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    assert len(index.find(Every(), None, True, 99)) == len(leaves)
+    index.close()
 
 
 def test_columns_hold_nothing_that_is_found_twice() -> None:

@@ -133,7 +133,7 @@ def test_reviews_degraded_and_readings_for_machines(lockgate: Lockgate) -> None:
         (("ask", "risky", "--set", "level=high"), "records", "kind = 'decision' and risk = 'high'", 7, False),
         (("reviews",), "reviews", "", 11, False),
         (("reading",), "readings", "result = 'audit_read' and kind = 'system'", 3, False),
-        (("verify", "--personal"), "verify", "", 0, True),
+        (("verify", "--personal"), "verify", "", 31, True),
     ],
 )  # fmt: skip
 def test_every_reading_leaves_a_note(
