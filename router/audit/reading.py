@@ -7,11 +7,11 @@ with one `reading` id.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from router.audit.columns import COLUMNS, LEVELS, MILLIONTHS, NS, RECORD, Kind
 from router.audit.conditions import Among, Compare, Condition, Every, Like, Null, Some, Test, Value
 from router.errors import AuditError
 
+log = logging.getLogger("lockgate.audit")
 EVENT = "audit_read"
 FOLDER = "readings"
 MAX_NOTE, MAX_FILTERS = 16_384, 2_000
@@ -115,12 +116,15 @@ def leave_note(folder: Path, reader: str, reading: Reading) -> None:
     account (`cli:uid1000`), no person. Raises AuditError `audit_reading_unrecorded`."""
     place = folder / f"{reading.reading}.json"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            _given(folder)
         beside = place.with_suffix(".new")
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(orjson.dumps({"reader": reader, **asdict(reading)}))
             file.flush()
             os.fsync(file.fileno())
+        _given(beside)
         beside.rename(place)
         _sync(folder)
     except OSError as error:
@@ -128,13 +132,17 @@ def leave_note(folder: Path, reader: str, reading: Reading) -> None:
 
 
 def notes(folder: Path) -> Iterator[tuple[Path, str, Reading]]:
-    """(file, reader, reading), oldest first. What is no note is put aside as `.bad`."""
-    with suppress(FileNotFoundError):
-        for place in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
-            try:
-                yield place, *_note(orjson.loads(place.read_bytes()[: MAX_NOTE + 1]))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                place.rename(place.with_suffix(".bad"))
+    """(file, reader, reading), by file name. What is no note is put aside as `.bad`, where a person may look at it. Raises OSError."""
+    for place in sorted(folder.glob("*.json")):
+        try:
+            found = _note(orjson.loads(place.read_bytes()[: MAX_NOTE + 1]))
+        except FileNotFoundError:  # another one has taken it
+            continue
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            log.error("%s is no note about a reading of the audit trail (%s) and is put aside", place.name, type(error).__name__)
+            place.rename(place.with_suffix(".bad"))
+            continue
+        yield place, *found
 
 
 def _note(found: Mapping[str, Any]) -> tuple[str, Reading]:
@@ -148,6 +156,13 @@ def _note(found: Mapping[str, Any]) -> tuple[str, Reading]:
     if _READER.fullmatch(found["reader"]) is None:
         raise ValueError("not an account")
     return found["reader"], replace(reading, opened=bool(reading.opened), noted=reading.noted[:30])
+
+
+def _given(path: Path) -> None:
+    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync(folder: Path) -> None:

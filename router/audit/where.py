@@ -95,7 +95,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _mistake(at: int, what: str) -> WhereError:
-    return WhereError(f"In the condition, at character {at}: {what.rstrip('.')}.")
+    return WhereError(f"In the condition, at character {at}: {what}{'' if what.endswith(('.', '?')) else '.'}")
 
 
 class _Parser:

@@ -45,9 +45,12 @@ class Readings:
         return taken
 
     async def keep_taking_up(self) -> None:
+        said = ""
         while True:
             try:
                 await self.take_up()
-            except OSError as error:
-                log.error("notes about readings of the audit trail cannot be taken up: %s", error.strerror)
+            except OSError as error:  # it may go on for days, and is said once
+                if said != str(error):
+                    log.error("notes about readings of the audit trail cannot be taken up: %s", error)
+                said = str(error)
             await asyncio.sleep(ROUND_S)
