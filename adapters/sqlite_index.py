@@ -7,7 +7,7 @@ at the speed of memory; no filter needs an index of its own. Words and ids are c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ class SqliteIndex:
                 run("UPDATE meta SET value = ? WHERE name = 'complete'", (complete,))
                 run("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
             run("COMMIT")
-        except AuditError:
-            self._connection.close()
+        except BaseException:
+            with suppress(AuditError):  # SQLite may have rolled back by itself
+                run("ROLLBACK")
             raise
 
     def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -126,8 +127,14 @@ class SqliteIndex:
             return None
         return dict(self._connection.execute("SELECT name, value FROM meta")).get("version")
 
-    def _reading(self) -> _Reading:
-        return _Reading(self._connection)
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One state of the file for as long as a question takes."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
 
     def _values(self, name: str, segment: int, hits: Integers) -> Integers:
         zone = read_zone(self._connection, name, segment)
@@ -161,19 +168,6 @@ class SqliteIndex:
         if kind is Kind.TIME:
             return timestamp(value)
         return value / MILLIONTHS if kind is Kind.SCORE else value
-
-
-class _Reading:
-    """One state of the file for as long as a question takes."""
-
-    def __init__(self, connection: StandardConnection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN")
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.execute("COMMIT")
 
 
 def _segments(size: int, after: int | None, newest: bool) -> range:

@@ -52,6 +52,7 @@ class AuditQuestions:
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
         self._files: tuple[SqliteReader, SqliteIndex] | None = None
+        self._trails: dict[bool, Trail] = {}
 
     async def query(
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
@@ -139,7 +140,10 @@ class AuditQuestions:
         return (lambda key_id: asyncio.run_coroutine_threadsafe(self._subjects.key(key_id), loop).result()) if opening == "opened" else None
 
     def _trail(self, keys: KeyLookup | None = None) -> Trail:
-        return Trail(*self._opened(), keys)
+        """One that opens personal fields, and one that does not."""
+        if (keys is not None) not in self._trails:
+            self._trails[keys is not None] = Trail(*self._opened(), keys)
+        return self._trails[keys is not None]
 
     def _opened(self) -> tuple[SqliteReader, SqliteIndex]:
         if self._files is None:

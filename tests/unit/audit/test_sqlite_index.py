@@ -237,6 +237,18 @@ def test_whatever_stands_in_a_leaf_the_index_takes_it(tmp_path: Path, leaves: li
     index.close()
 
 
+def test_what_could_not_be_added_leaves_the_index_as_it_was(tmp_path: Path) -> None:
+    """Nothing of the batch is in it, words included, and the next one can come."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([{"idx": 0, "kind": "decision", "intent": "a"}], 1, b"")
+    with pytest.raises(OverflowError):
+        index.extend([{"idx": 1, "kind": "decision", "intent": "b"}, {"idx": 2, "kind": "decision", "status": 2**70}], 3, b"")
+    assert index.complete()[0] == 1
+    index.extend([{"idx": 1, "kind": "decision", "intent": "c"}, {"idx": 2, "kind": "decision", "intent": "b"}], 3, b"")
+    assert [[row["idx"] for row in index.find(where(f"intent = '{name}'"), None, False, 9)] for name in "abc"] == [[0], [2], [1]]
+    index.close()
+
+
 def test_columns_hold_nothing_that_is_found_twice() -> None:
     """Every column has its own name and a sentence; what comes late is not an id of its own record."""
     assert len(set(NAMES)) == len(NAMES)
