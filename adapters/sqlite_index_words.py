@@ -96,7 +96,9 @@ class Ids:
             sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608
             found.update((short[value], code) for value, code in self._connection.execute(sql, some))
         fresh = {value: firsts[value] + 1 for value in firsts if value not in found}
-        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", [(code, _short(value)) for value, code in fresh.items()])  # noqa: S608
+        self._connection.execute_many(
+            f"INSERT INTO {name} VALUES (?,?)", [(fresh[value], kept) for kept, value in short.items() if value in fresh]
+        )  # noqa: S608
         return {**found, **fresh}
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.sqlite_index import SqliteIndex
+from router.audit.canonical import canonical, timestamp
 from router.audit.columns import COLUMNS, LATE, NAMES, Kind
 from router.audit.conditions import Compare, Condition, Every
 from router.audit.index import index_row
@@ -246,6 +247,23 @@ def test_what_could_not_be_added_leaves_the_index_as_it_was(tmp_path: Path) -> N
     assert index.complete()[0] == 1
     index.extend([{"idx": 1, "kind": "decision", "intent": "c"}, {"idx": 2, "kind": "decision", "intent": "b"}], 3, b"")
     assert [[row["idx"] for row in index.find(where(f"intent = '{name}'"), None, False, 9)] for name in "abc"] == [[0], [2], [1]]
+    index.close()
+
+
+def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
+    """Its phase is its event and result, and it inherits; also where it came before the decision, which then has its own id once."""
+    evidence = {"schema": "lockgate.evidence.v1", "id": DECISION.id, "time": timestamp(5), "evidence": {"phase": "completed"}}
+    erased = system_entry("subject_erased", 7, {"key_id": "someone", "reason": "gdpr_art_17"})
+    leaves = [canonical(evidence), decision_entry(DECISION, b"", KEY_ID, KEY).leaf, canonical(evidence), erased.leaf]
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([index_row(Stored(at, leaf, b"", KEY_ID if at == 1 else "")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    found = index.find(where(f"decision_id = '{DECISION.id}'"), None, False, 9)
+    assert [(row["kind"], row["event"], row["intent"]) for row in found] == [
+        ("evidence", "completed", None),
+        ("decision", None, "payment.cancel"),
+        ("evidence", "completed", "payment.cancel"),
+    ]
+    assert [row["idx"] for row in index.find(where("key_id = 'someone'"), None, False, 9)] == [3]
     index.close()
 
 

@@ -75,3 +75,11 @@ def test_files_that_serving_needs_are_looked_for(workspace: Path, capsys: Out) -
         (4, "The file 'b.pem' does not exist."),
     ]
     assert {fault["file"] for fault in faults} == {"lockgate.yaml"}
+
+
+def test_saved_questions_are_checked(workspace: Path, capsys: Out) -> None:
+    """A column that is not there has its file and line, before an auditor asks."""
+    change(workspace / "audit-queries.yaml", "where: risk >= 'high'", "where: riks >= 'high'")
+    assert run(["check", "--config", str(workspace)]) == 1
+    (fault,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("audit-queries.yaml:")]
+    assert "'queries.high-risk-without-review' is wrong: In the condition, at character 1: there is no column 'riks'" in fault
