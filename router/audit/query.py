@@ -45,7 +45,6 @@ class Query:
     result: str | None = None
     risk: str | None = None
     tenant: str | None = None
-
     where: Condition | None = None
 
     def conditions(self) -> list[Plain]:
