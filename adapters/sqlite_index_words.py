@@ -96,9 +96,8 @@ class Ids:
             sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608
             found.update((short[value], code) for value, code in self._connection.execute(sql, some))
         fresh = {value: firsts[value] + 1 for value in firsts if value not in found}
-        self._connection.execute_many(
-            f"INSERT INTO {name} VALUES (?,?)", [(fresh[value], kept) for kept, value in short.items() if value in fresh]
-        )  # noqa: S608
+        rows = [(fresh[value], kept) for kept, value in short.items() if value in fresh]
+        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", rows)  # noqa: S608
         return {**found, **fresh}
 
 
@@ -123,7 +122,32 @@ def _passes(test: Test) -> Callable[[str], Any]:
         case Among(_, values, _):
             return frozenset(values).__contains__
         case Like(_, pattern, _):
-            parts = (".*" if part == "%" else "." if part == "_" else re.escape(part) for part in re.split("([%_])", pattern))
-            return re.compile("".join(parts), re.DOTALL).fullmatch
+            return _like(pattern)
         case _:
             raise ValueError(f"{test.column} is looked at without its words")
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    """Each part between two `%` at the first place where it fits: no pattern can take longer than its length times the word's, which a
+    regular expression could not promise."""
+    head, *rest = pattern.split("%")
+
+    def passes(word: str) -> bool:
+        if not rest:
+            return len(word) == len(head) and _fits(head, word, 0)
+        *middle, tail = rest
+        at = len(head) if _fits(head, word, 0) else None
+        for part in middle:
+            if at is None:
+                return False
+            place = next((place for place in range(at, len(word) - len(part) + 1) if _fits(part, word, place)), None)
+            at = None if place is None else place + len(part)
+        end = len(word) - len(tail)
+        return at is not None and end >= at and _fits(tail, word, end)
+
+    return passes
+
+
+def _fits(part: str, word: str, at: int) -> bool:
+    piece = word[at : at + len(part)]
+    return len(piece) == len(part) and all(wanted in ("_", given) for wanted, given in zip(part, piece, strict=True))

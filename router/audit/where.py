@@ -23,6 +23,7 @@ from router.faults import suggestion
 from router.settings import duration
 
 MAX_LENGTH, MAX_DEPTH, MAX_TESTS, MAX_VALUES = 4000, 16, 64, 500
+LATEST = 253_402_300_800 * NS  # the year 10000
 Parameters = Mapping[str, str]
 Literal = str | Decimal | bool
 
@@ -282,7 +283,7 @@ def _kept(asked: Column, literal: Literal, now_ns: Callable[[], int]) -> Value:
         case Kind.FLAG:
             return _flag(literal)
         case Kind.DURATION:
-            return _number(literal, NS) if isinstance(literal, Decimal) else int(_span(literal) * NS)
+            return _number(literal if isinstance(literal, Decimal) else _span(literal), NS)
         case Kind.TIME:
             return _time(literal, now_ns)
     if not isinstance(literal, str):
@@ -312,17 +313,17 @@ def _flag(literal: Literal) -> int:
     raise ValueError("is compared with true or false")
 
 
-def _span(literal: Literal) -> float:
+def _span(literal: Literal) -> Decimal:
     try:
-        return duration(literal)
-    except ValueError:
+        return Decimal(min(round(duration(literal) * NS), LARGEST)) / NS
+    except (ValueError, OverflowError):
         raise ValueError("is compared with a duration such as '250ms' or '4h', or a number of seconds") from None
 
 
 def _time(literal: Literal, now_ns: Callable[[], int]) -> int:
     try:
-        if isinstance(literal, str):
-            return moment(literal, now_ns())
+        if isinstance(literal, str) and 0 <= (found := moment(literal, now_ns())) < LATEST:
+            return found
     except (ValueError, OverflowError):
         pass
     raise ValueError("is compared with a time such as '2026-11-24T09:45' or how long ago: '24h'")

@@ -19,6 +19,7 @@ from router.decision import Effect, Level, Result
 from router.faults import suggestion
 from router.settings import span
 
+LONGEST_S = 1e9
 KINDS = ("decision", "outcome", "review", "system", "evidence")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,7 +54,7 @@ class Length(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return value if isinstance(value, int) else int(span(value) * NS)
+            return value if isinstance(value, int) else int(min(span(value), LONGEST_S) * NS)
         except ValueError as error:
             self.fail(f"{value!r} {error}.", param, ctx)
 

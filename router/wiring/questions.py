@@ -26,6 +26,7 @@ from router.workspace import Workspace
 T = TypeVar("T")
 LEDGER_FILE, INDEX_FILE = "ledger.sqlite", "index.sqlite"
 MASK = "***"
+LONGEST_S = 1e9
 NOBODY = ""  # no key has this id
 
 
@@ -181,7 +182,7 @@ def _query(filters: AuditFilters, key_id: str | None) -> Query:
 
 def _grouping(by: Sequence[str], bucket: str | None) -> Grouping:
     try:
-        length = None if bucket is None else int(span(bucket) * NS)
+        length = None if bucket is None else int(min(span(bucket), LONGEST_S) * NS)
     except ValueError as error:
         raise RefusedError(f"The bucket {error}.", "audit_query_invalid", 400) from None
     return _refusing(lambda: grouping(by, length))

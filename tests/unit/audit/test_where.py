@@ -100,6 +100,10 @@ def test_a_parameter_is_one_value_and_never_text_of_the_condition() -> None:
         ("1 = 1", "at character 1: a column is missing here, not '1'."),
         ("intent is 'a'", "at character 8: intent must be followed by a comparison such as = or IN."),
         ("decision_id > 'a'", "at character 13: decision_id has no order"),
+        ("time > '9999999d'", "at character 8: time is compared with a time such as"),
+        ("time > '1969-01-01'", "at character 8: time is compared with a time such as"),
+        (f"duration > '{'9' * 400}d'", "at character 12: duration is compared with a duration such as"),
+        (f"attempts > {'9' * 400}", "at character 12: attempts is compared with a number."),
     ],
 )
 def test_a_mistake_is_one_sentence_with_its_place(text: str, sentence: str) -> None:
@@ -133,9 +137,10 @@ def test_any_text_is_a_condition_or_one_sentence(text: str) -> None:
         parsed(text)
 
 
-WORDS = ("a", "b", "a.b", "it's", "A", "%", "_")
+WORDS = ("a", "b", "a.b", "it's", "A", "%", "_", "abab", "aab.ba")
 SCALARS = {"intent": "TEXT", "tier": "TEXT", "confidence": "REAL", "attempts": "INTEGER", "cached": "INTEGER", "decision_id": "TEXT"}
 word, score, count = st.sampled_from(WORDS), st.integers(0, 4).map(lambda quarter: quarter / 4), st.integers(-2, 3)
+pattern = st.text(alphabet="ab.%_'A", max_size=6)
 values = {"intent": word, "tier": word, "confidence": score, "attempts": count, "cached": st.booleans(), "decision_id": word}
 row = st.fixed_dictionaries({name: st.none() | value for name, value in values.items()})
 
@@ -158,6 +163,8 @@ def comparison(draw: Any) -> str:
         return f"{name} {shape} ({value()}, {value()})"
     if shape.endswith("between"):
         return f"{name} {shape} {value()} and {value()}"
+    if shape.endswith("like "):
+        return f"{name} {shape}{quoted(draw(pattern))}"
     return f"{name} {shape}{'' if shape.endswith('null') else value()}"
 
 
@@ -194,3 +201,12 @@ def test_conditions_mean_what_sqlite_says_they_mean(tmp_path: Path, rows: list[d
     finally:
         index.close()
         truth.close()
+
+
+def test_no_pattern_takes_for_ever(tmp_path: Path) -> None:
+    """One that a regular expression would try in more ways than there are atoms."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([{"idx": 0, "kind": "decision", "intent": "a" * 5000}], 1, b"")
+    assert index.find(parsed(f"intent like '{'%a' * 1900}b'"), None, True, 1) == []
+    assert len(index.find(parsed(f"intent like '{'%a_' * 1200}%'"), None, True, 1)) == 1
+    index.close()
