@@ -146,7 +146,7 @@ def batch_of(facts: Facts, retention: Retention, kept: RetentionClass, start: in
     standing = facts.standing()
     holds = {(hold.on, hold.target) for hold in standing.holds.values()}
     places, until, size, held = list[int](), start, 0, 0
-    rows = facts.rows(("idx", ">=", start), ("idx", "<", min(end, start + LOOK)))
+    rows = facts.rows(("record", ">=", start), ("record", "<", min(end, start + LOOK)))
     for row, stored in _with_parts(facts, rows):
         until = row["idx"] + 1
         if retention.of(row) is kept and stored is not None:

@@ -45,6 +45,18 @@ class Records(BaseModel):
     complete_to: int | None
 
 
+class Statistics(BaseModel):
+    """`records` match; each group has its names, `count`, `share`, and percentiles of `confidence` and `duration` in seconds."""
+
+    records: int
+    complete_to: int | None
+    groups: list[dict[str, Any]]
+
+
+class SavedQueries(BaseModel):
+    queries: list[dict[str, Any]]
+
+
 class Reviews(BaseModel):
     reviews: list[dict[str, Any]]
     next: str | None

@@ -17,6 +17,7 @@ class Permission(StrEnum):
     CONFIG_READ = "config.read"
     CONFIG_RELOAD = "config.reload"
     AUDIT_READ = "audit.read"
+    AUDIT_PERSONAL = "audit.personal"  # no role but admin's has it: it is granted to a key, for a purpose
     AUDIT_ERASE = "audit.erase"
     AUDIT_HOLD = "audit.hold"
     AUDIT_PRUNE = "audit.prune"

@@ -27,6 +27,7 @@ from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.governance import Governance
 from router.wiring.questions import AuditQuestions
+from router.wiring.readings import Readings
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
@@ -62,7 +63,8 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
-        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
+        reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
+        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning(), reading.keep_taking_up())
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):

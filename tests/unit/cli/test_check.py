@@ -104,3 +104,11 @@ def test_a_secret_that_is_not_there_is_a_fault(workspace: Path, capsys: Out) -> 
     change(workspace / "lockgate.yaml", "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: {file: secrets/url}}\n")
     assert run(["check", "--config", str(workspace)]) == 1
     assert "secrets/url" in capsys.readouterr().out
+
+
+def test_saved_questions_are_checked(workspace: Path, capsys: Out) -> None:
+    """A column that is not there has its file and line, before an auditor asks."""
+    change(workspace / "audit-queries.yaml", "where: risk >= 'high'", "where: riks >= 'high'")
+    assert run(["check", "--config", str(workspace)]) == 1
+    (fault,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("audit-queries.yaml:")]
+    assert "'queries.high-risk-without-review' is wrong: In the condition, at character 1: there is no column 'riks'" in fault
