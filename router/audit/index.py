@@ -43,6 +43,8 @@ def _columns(kind: str, leaf: IndexRow) -> IndexRow:
         return _decision(leaf)
     if kind == "outcome":
         return {"result": leaf["outcome"]["result"], "reasons": _named(leaf["outcome"]["reason"])}
+    if kind == "evidence":
+        return {"result": leaf["evidence"]["phase"]}
     return {"result": leaf["event"]}
 
 

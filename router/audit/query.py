@@ -22,7 +22,8 @@ PAGE = 200
 @dataclass(frozen=True, slots=True)
 class Query:
     """Every field that is set must hold. Times are RFC 3339 with nine places (`canonical.timestamp`): `since` counts in, `until` out.
-    `kind` is decision, outcome, review or system; a decision's `result` is that of its latest outcome. `key_id` stands for a subject."""
+    `kind` is decision, outcome, review, evidence or system; a decision's `result` is that of its latest outcome. `key_id` stands for a
+    subject."""
 
     since: str | None = None
     until: str | None = None

@@ -87,7 +87,10 @@ def filters(command: Command) -> Command:
             click.option("--decision", "decision_id", help="Decision id."),
             click.option("--trace", "trace_id", help="Trace id, 32 hex digits."),
             click.option(
-                "--kind", type=click.Choice(["decision", "outcome", "review", "system", "all"]), default="decision", show_default=True
+                "--kind",
+                type=click.Choice(["decision", "outcome", "review", "evidence", "system", "all"]),
+                default="decision",
+                show_default=True,
             ),
         )
     ):

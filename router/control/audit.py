@@ -32,7 +32,7 @@ async def records(
     reason: Word = None,
     risk: Level | None = None,
     tenant: Word = None,
-    kind: Literal["decision", "outcome", "review", "system"] | None = None,
+    kind: Literal["decision", "outcome", "review", "evidence", "system"] | None = None,
     result: Result | None = None,
     min_confidence: Confidence = None,
     max_confidence: Confidence = None,

@@ -45,6 +45,24 @@ class Records(BaseModel):
     complete_to: int | None
 
 
+class EvidenceReceipt(BaseModel):
+    """`record` is the event's place in the ledger. `reference` says what its decision id is: `decision` of one in this ledger, `unknown`
+    here, `foreign` when no decision id has that form, or `none`; all but the first are orphans, and `decision_id` is null for the last
+    two."""
+
+    source: str
+    id: str
+    record: int
+    decision_id: str | None
+    reference: Literal["decision", "unknown", "foreign", "none"]
+
+
+class Evidence(BaseModel):
+    """In the order in which the events were sent."""
+
+    events: list[EvidenceReceipt]
+
+
 class Reviews(BaseModel):
     reviews: list[dict[str, Any]]
     next: str | None

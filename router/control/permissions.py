@@ -17,6 +17,7 @@ class Permission(StrEnum):
     CONFIG_READ = "config.read"
     CONFIG_RELOAD = "config.reload"
     AUDIT_READ = "audit.read"
+    EVIDENCE_WRITE = "evidence.write"  # what a service did under a decision; in no role but admin, services get it as a single scope
     REVIEWS_READ = "reviews.read"
     REVIEWS_DECIDE = "reviews.decide"
     KEYS_READ = "keys.read"

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from router.control.cloud_events import CloudEvent
 from router.decision import Subject
+from router.errors import AuditError
 from router.identity.key_service import KeyService
 
 Json = Mapping[str, Any]
@@ -92,6 +94,19 @@ class Status(Protocol):
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 
 
+class EvidenceTaker(Protocol):
+    async def take(self, events: Sequence[CloudEvent], sender: str, key_id: str) -> Sequence[Json]:
+        """Receipts, once every event is durable; of those that were recorded before, what was answered then. `sender` is a subject id,
+        `key_id` that of its credential. Raises AuditError; RefusedError `evidence_conflict`, after which nothing was recorded."""
+
+
+class _NoEvidence:
+    """For a control API without a ledger, as in tests."""
+
+    async def take(self, events: Sequence[CloudEvent], sender: str, key_id: str) -> Sequence[Json]:
+        raise AuditError("There is no ledger that evidence could be recorded in.", "audit_closed")
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -110,3 +125,4 @@ class ControlServices:
     status: Status
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
     record: Record = _unrecorded
+    evidence: EvidenceTaker = field(default_factory=_NoEvidence)

@@ -26,6 +26,7 @@ from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
+from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.identity import API_KEYS_FILE
 from router.workspace import Workspace
 
@@ -242,18 +243,23 @@ class Control:
     ssl: Callable[..., ssl.SSLContext] | None
     audit: AuditQuestions
     keys: SqliteApiKeys
+    evidence: EvidenceIntake
 
     async def close(self) -> None:
+        await self.evidence.close()
         await self.audit.close()
         self.keys.close()
 
 
-def make_control(workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock) -> Control:
+def make_control(
+    workspace: Workspace, audit: AuditQuestions, evidence: EvidenceIntake, reviews: Reviews, status: ProcessStatus, clock: Clock
+) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record), _tls(workspace), audit, keys)
+    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence)
+    return Control(services, _tls(workspace), audit, keys, evidence)
 
 
 def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
