@@ -24,6 +24,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_reconcile import reconcile_command
 from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
@@ -219,3 +220,6 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
             place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
         )
         return verify(plan)
+
+
+audit.add_command(reconcile_command)

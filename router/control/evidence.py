@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 
 from router.control.cloud_events import BATCH, STRUCTURED, cloud_events
 from router.control.guarded import Caller, Services, guarded_router, needs
-from router.control.models import Evidence
+from router.control.models import Evidence, Reconciliation
+from router.control.parameters import Cursor
 from router.control.permissions import Permission
 
 router = guarded_router()
@@ -26,3 +27,15 @@ async def evidence(request: Request, services: Services, caller: Caller) -> Evid
     again. Either all events of a batch are recorded or none."""
     events = cloud_events(request.headers.raw, await request.body())
     return Evidence.model_validate({"events": await services.evidence.take(events, caller.id, caller.key_id)})
+
+
+@router.get("/v1/audit/reconciliation", **needs(Permission.AUDIT_READ))
+async def reconciliation(
+    services: Services,
+    caller: Caller,
+    grace: Annotated[float, Query(ge=0, le=604_800, description="Seconds for which an outcome is not missed")] = 900.0,
+    cursor: Cursor = None,
+) -> Reconciliation:
+    """Decisions, outcomes and evidence that do not fit each other, part by part in ledger order."""
+    page = await services.reconciler.reconcile(cursor, grace, caller.id)
+    return Reconciliation.model_validate({"found": page.items, "next": page.next, "complete_to": page.complete_to})

@@ -63,6 +63,25 @@ class Evidence(BaseModel):
     events: list[EvidenceReceipt]
 
 
+class Mismatch(BaseModel):
+    """`kind` is a stable code, `query` the command that shows it in full."""
+
+    kind: str
+    record: int
+    time: str
+    decision_id: str
+    message: str
+    query: str
+
+
+class Reconciliation(BaseModel):
+    """A part of the whole: `next` goes on where it ends, also where nothing was found so far; null at the end."""
+
+    found: list[Mismatch]
+    next: str | None
+    complete_to: int
+
+
 class Reviews(BaseModel):
     reviews: list[dict[str, Any]]
     next: str | None

@@ -107,6 +107,18 @@ class _NoEvidence:
         raise AuditError("There is no ledger that evidence could be recorded in.", "audit_closed")
 
 
+class Reconciler(Protocol):
+    async def reconcile(self, cursor: str | None, grace: float, reader: str) -> Page:
+        """What does not fit among the next records. `grace`: seconds for which an outcome is not missed. Raises AuditError."""
+
+
+class _NoReconciler:
+    """As above."""
+
+    async def reconcile(self, cursor: str | None, grace: float, reader: str) -> Page:
+        raise AuditError("There is no ledger that could be reconciled.", "audit_closed")
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -126,3 +138,4 @@ class ControlServices:
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
     record: Record = _unrecorded
     evidence: EvidenceTaker = field(default_factory=_NoEvidence)
+    reconciler: Reconciler = field(default_factory=_NoReconciler)

@@ -25,6 +25,7 @@ from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
@@ -56,9 +57,10 @@ class Serving:
         destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
         state = workspace.path(workspace.config.state)
         taking = EvidenceIntake(state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
+        reconciling = Reconciling(state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
         status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, taking, reviews.api, status, self.clock)
+        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())

@@ -28,6 +28,7 @@ from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.identity import API_KEYS_FILE
+from router.wiring.reconciling import Reconciling
 from router.workspace import Workspace
 
 T = TypeVar("T")
@@ -244,22 +245,30 @@ class Control:
     audit: AuditQuestions
     keys: SqliteApiKeys
     evidence: EvidenceIntake
+    reconciling: Reconciling
 
     async def close(self) -> None:
         await self.evidence.close()
+        await self.reconciling.close()
         await self.audit.close()
         self.keys.close()
 
 
 def make_control(
-    workspace: Workspace, audit: AuditQuestions, evidence: EvidenceIntake, reviews: Reviews, status: ProcessStatus, clock: Clock
+    workspace: Workspace,
+    audit: AuditQuestions,
+    evidence: EvidenceIntake,
+    reconciling: Reconciling,
+    reviews: Reviews,
+    status: ProcessStatus,
+    clock: Clock,
 ) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence)
-    return Control(services, _tls(workspace), audit, keys, evidence)
+    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence, reconciling)
+    return Control(services, _tls(workspace), audit, keys, evidence, reconciling)
 
 
 def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
