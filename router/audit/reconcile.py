@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ import orjson
 from router.audit.canonical import timestamp
 from router.audit.index import catch_up
 from router.audit.reader import Condition, IndexRow, IndexStore, LedgerReader, Stored
+from router.audit.times import nanoseconds
 
 ROWS = 1000
 RECENT = 100_000  # decisions that are remembered; a record about one of them needs no look at the index
@@ -184,11 +184,7 @@ def _authorised(row: IndexRow, decision: IndexRow, story: list[IndexRow]) -> boo
 
 
 def _later(time: str, than: str, seconds: float) -> bool:
-    return _nanoseconds(time) > _nanoseconds(than) + int(seconds * 1e9)
-
-
-def _nanoseconds(time: str) -> int:
-    return int(datetime.fromisoformat(time[:19] + "+00:00").timestamp()) * 1_000_000_000 + int(time[20:29])
+    return nanoseconds(time) > nanoseconds(than) + int(seconds * 1e9)
 
 
 def _mismatch(kind: str, row: IndexRow, message: str) -> Mismatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.cli.audit_export import FORMATS, print_manifest, run_export
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -220,6 +222,31 @@ def _verified(place: Sources, verifier: str | None, outside: str | None, persona
             place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
         )
         return verify(plan)
+
+
+@audit.command("export")
+@filters
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file; one that is there is not replaced.")
+@personal_option
+@state_option
+@config_option
+@json_option
+def export_command(
+    form: str, out: Path, personal: bool, state: Path | None, config: Path, as_json: bool, subject: str | None, kind: str, **wanted: Any
+) -> None:
+    """Write everything that matches into a file, oldest first, with a manifest beside it."""
+    place = sources(state, config)
+    key_id = None if subject is None else place.key_id(subject)
+    if subject is not None and key_id is None:
+        click.echo("No record is about this subject, or its key was destroyed.", err=True)
+        return
+    question = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
+    manifest = run_export(place, question, form, out, personal)
+    if as_json:
+        click.echo(json_line(asdict(manifest)))
+    else:
+        print_manifest(manifest, out)
 
 
 audit.add_command(reconcile_command)
