@@ -74,6 +74,9 @@ ADAPTERS = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", extra="qdrant", config="router.config.judgement:QdrantIndexSettings"),
+        ("projection", "parquet"): Adapter("adapters.parquet_projection", extra="parquet"),
+        ("projection", "duckdb"): Adapter("adapters.duckdb_projection", extra="duckdb"),
+        ("projection", "otlp"): Adapter("adapters.otlp_projection"),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

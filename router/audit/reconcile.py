@@ -15,8 +15,10 @@ import orjson
 
 from router.audit.canonical import timestamp
 from router.audit.index import catch_up
+from router.audit.projecting import Projection, differences
 from router.audit.reader import Condition, IndexRow, IndexStore, LedgerReader, Stored
 from router.audit.times import nanoseconds
+from router.errors import AuditError
 
 ROWS = 1000
 RECENT = 100_000  # decisions that are remembered; a record about one of them needs no look at the index
@@ -28,17 +30,15 @@ SENT = frozenset({"dispatched", "redispatched"})
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """`kind` is a stable slug, `index` the record that shows it, `query` the command that shows it in full."""
+    """`kind` is a stable slug, `index` the record that shows it, `query` the command that shows it in full, or mends it. What is about
+    the ledger's copies is about no decision and has no time."""
 
     kind: str
     index: int
     time: str
     decision_id: str
     message: str
-
-    @property
-    def query(self) -> str:
-        return f"lockgate audit show {self.decision_id}"
+    query: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +188,14 @@ def _later(time: str, than: str, seconds: float) -> bool:
 
 
 def _mismatch(kind: str, row: IndexRow, message: str) -> Mismatch:
-    return Mismatch(kind, row["idx"], row["time"], row["decision_id"], message)
+    return Mismatch(kind, row["idx"], row["time"], row["decision_id"], message, f"lockgate audit show {row['decision_id']}")
+
+
+def compare(reader: LedgerReader, name: str, projection: Projection) -> Iterator[Mismatch]:
+    """A projection against the ledger. One that cannot be read is a finding, too: nobody knows what it holds."""
+    query = f"lockgate audit project {name} --rebuild"
+    try:
+        for index, message in differences(reader, projection):
+            yield Mismatch("projection_differs", index, "", "", f"Projection {name}: {message}", query)
+    except AuditError as error:
+        yield Mismatch("projection_unreadable", 0, "", "", f"Projection {name}: {error}", query)

@@ -26,6 +26,7 @@ from router.cli.audit_output import (
     record_table,
     report_document,
 )
+from router.cli.audit_project import project_command
 from router.cli.audit_reconcile import reconcile_command
 from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
@@ -249,4 +250,5 @@ def export_command(
         print_manifest(manifest, out)
 
 
+audit.add_command(project_command)
 audit.add_command(reconcile_command)

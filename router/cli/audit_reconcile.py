@@ -10,11 +10,14 @@ import click
 from rich.markup import escape
 
 from adapters.sqlite_index import SqliteIndex
-from router.audit.reconcile import GRACE_S, Mismatch, Reconciliation
+from router.audit.reconcile import GRACE_S, Mismatch, Reconciliation, compare
 from router.cli.audit_options import FAULTY, Moment, Seconds, state_option, workspace_of
 from router.cli.audit_output import json_line
+from router.cli.audit_project import PATIENCE_S
 from router.cli.audit_sources import INDEX_FILE, Sources, sources
 from router.cli.common import config_option, console, json_option
+from router.processes.projecting import locked
+from router.wiring.projections import make_projections
 from router.wiring.reconciling import document, promises
 from router.workspace import Workspace
 
@@ -50,6 +53,11 @@ def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, 
             after = scan.after
             if after is None:
                 break
+        for each in () if workspace is None else make_projections(workspace):
+            with locked(each.lock, PATIENCE_S):
+                for one in compare(reader, each.name, each.projection):
+                    counts[one.kind] += 1
+                    _print(one, as_json)
     finally:
         index.close()
         reader.close()

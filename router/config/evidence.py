@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from router.config.blocks import FileReference
 from router.config.identity import SecureUrl
-from router.settings import Bool, Count, Fraction, Span, Strict, Text
+from router.config.projections import Projection
+from router.settings import Bool, Count, Fraction, Name, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -46,6 +48,9 @@ class AuditConfig(Strict):
         default=FileReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
+    )
+    projections: Mapping[Name, Projection] = Field(
+        default_factory=dict, description="Copies of the ledger for analysis, by name. They follow it and never hold it up."
     )
 
 

@@ -9,12 +9,16 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from adapters.sqlite_reader import SqliteReader
+from router.audit.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock
-from router.processes.evidence import Evidence
+from router.processes.evidence import LEDGER_FILE, Evidence
+from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
@@ -25,6 +29,7 @@ from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.projections import make_projections
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
@@ -58,7 +63,8 @@ class Serving:
         state = workspace.path(workspace.config.state)
         taking = EvidenceIntake(state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
         reconciling = Reconciling(state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
+        projecting = Projecting(make_projections(workspace), partial(SqliteReader, state / LEDGER_FILE, Stored))
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, projecting.lags)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
@@ -66,6 +72,7 @@ class Serving:
         watching = asyncio.create_task(reloader.watch())
         try:
             await started(running, serving)
+            projecting.start()
             settle_memory()
             self.announce(Address(*sock.getsockname()[:2]))
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
@@ -75,6 +82,7 @@ class Serving:
             watching.cancel()
             running.stop()
             await serving
+            await asyncio.to_thread(projecting.close, GRACE_S)
             await control.close()
 
     async def end_export(self) -> None:

@@ -62,6 +62,7 @@ METRICS = {
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
     "lockgate.audit.records": "Records in the ledger.",
+    "lockgate.audit.projection.lag": "Records that a projection does not have yet.",
     "lockgate.audit.waiting": "Records that wait for their commit.",
     "lockgate.workers": "Worker processes that are alive.",
     "lockgate.config.age": "Seconds since the configuration that serves was taken up.",

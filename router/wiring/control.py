@@ -179,11 +179,19 @@ class LedgerState(Protocol):
 class ProcessStatus:
     """Implements the control API's status port."""
 
-    def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        supervised: Supervised,
+        reloading: Reloading,
+        ledger: LedgerState,
+        pending: Callable[[], int],
+        lags: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
         self._pending = pending
+        self._lags = lags
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -231,7 +239,14 @@ class ProcessStatus:
             "lockgate.reviews.pending": self._pending(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds")]
+        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), self._lagging()]
+
+    def _lagging(self) -> Metric:
+        name = "lockgate.audit.projection.lag"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["projection"])
+        for projection, records in self._lags().items():
+            family.add_metric([projection], records)
+        return family
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:

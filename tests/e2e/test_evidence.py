@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tests.e2e.processes import until
 from tests.e2e.running import PEOPLE, Lockgate, Person, cli, make_keys
+from tests.needs import needs
 
 CLOUD = "application/cloudevents+json"
 
@@ -49,3 +53,32 @@ def test_what_a_service_did_stands_beside_what_was_decided(start: Callable[..., 
     assert "evidence.reference" in shown.stdout
     assert cli("audit", "reconcile", "--state", str(lockgate.state)).returncode == 1
     assert lockgate.verify().returncode == 0
+
+
+def test_projections_follow_a_server_that_is_killed(prepare: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """Beside the traffic, over a kill -9; they are what the ledger is, and a rebuilt one is again."""
+    needs("duckdb", "pip install 'lockgate[duckdb]'")
+    copies = {
+        "files": {"adapter": "parquet", "directory": str(tmp_path / "copies"), "every": "100ms"},
+        "quack": {"adapter": "duckdb", "file": str(tmp_path / "copy.duckdb"), "every": "100ms"},
+    }
+    lockgate = prepare(audit={"projections": copies})
+    lockgate.start()
+    for _ in range(2):
+        for number in range(20):
+            assert lockgate.ask("ann", "GET", f"/items/{number}").status == 200
+        lockgate.process.kill()
+        lockgate.start()
+    until(lambda: all(lag == 0 for lag in lags(lockgate).values()) and len(lags(lockgate)) == 2, "the projections had caught up")
+    for rebuild in ((), ("--rebuild",)):
+        for name in copies:
+            told = cli("audit", "project", name, *rebuild, "--config", str(lockgate.yard.config))
+            assert told.returncode == 0, told.stderr
+        compared = cli("audit", "reconcile", "--config", str(lockgate.yard.config), "--json")
+        assert json.loads(compared.stdout.splitlines()[-1])["summary"].keys() <= {"outcome_missing"}, compared.stdout
+
+
+def lags(lockgate: Lockgate) -> dict[str, float]:
+    page = lockgate.control("GET", "/metrics").body.decode()
+    found = re.findall(r'^lockgate_audit_projection_lag\{.*projection="(\w+)".*\} (\S+)$', page, re.MULTILINE)
+    return {name: float(lag) for name, lag in found}
