@@ -16,6 +16,7 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.cli.audit_certificate import check_certificate_command, write_certificate
 from router.cli.audit_export import FORMATS, print_manifest, run_export
 from router.cli.audit_output import (
     found_document,
@@ -107,6 +108,7 @@ def filters(command: Command) -> Command:
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows. A table shows 50 when left out, JSON shows all.")
 @click.option("--cursor", type=click.IntRange(0), help="Continue after this record, as the end of a page says.")
 @click.option("--oldest-first", is_flag=True)
+@click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write a proof that the answer is whole to this file.")
 @personal_option
 @state_option
 @config_option
@@ -115,6 +117,7 @@ def query(
     limit: int | None,
     cursor: int | None,
     oldest_first: bool,
+    certificate: Path | None,
     personal: bool,
     state: Path | None,
     config: Path,
@@ -135,6 +138,10 @@ def query(
             _print_lines(trail, question, cursor, limit, not oldest_first)
         else:
             _print_table(trail.page(question, cursor, limit or 50, not oldest_first))
+    if certificate is not None:
+        write_certificate(place, question, certificate)
+    elif not as_json:
+        click.echo("Complete by this server's word; --certificate FILE proves it.", err=True)
 
 
 def _print_lines(trail: Trail, question: Query, cursor: int | None, limit: int | None, newest: bool) -> None:
@@ -250,5 +257,6 @@ def export_command(
         print_manifest(manifest, out)
 
 
+audit.add_command(check_certificate_command)
 audit.add_command(project_command)
 audit.add_command(reconcile_command)
