@@ -61,9 +61,10 @@ class Serving:
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
         destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
         state = workspace.path(workspace.config.state)
-        taking = EvidenceIntake(state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
-        reconciling = Reconciling(state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
-        projecting = Projecting(make_projections(workspace), partial(SqliteReader, state / LEDGER_FILE, Stored))
+        open_reader = partial(SqliteReader, state / LEDGER_FILE, Stored)
+        taking = EvidenceIntake(open_reader, state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
+        reconciling = Reconciling(open_reader, state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
+        projecting = Projecting(make_projections(workspace), open_reader)
         status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, projecting.lags)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock)

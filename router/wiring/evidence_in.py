@@ -15,9 +15,8 @@ import orjson
 
 from adapters.sqlite_evidence import SqliteMarks
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
 from router.audit.index import catch_up
-from router.audit.reader import Stored
+from router.audit.reader import LedgerReader, Stored
 from router.audit.record import EVIDENCE, evidence_entry, open_personal
 from router.control.cloud_events import CloudEvent
 from router.control.services import Json
@@ -25,7 +24,7 @@ from router.errors import AuditError, RefusedError
 from router.ports import Clock, Entry, Ids
 
 T = TypeVar("T")
-LEDGER_FILE, INDEX_FILE, MARKS_FILE = "ledger.sqlite", "index.sqlite", "evidence.sqlite"
+INDEX_FILE, MARKS_FILE = "index.sqlite", "evidence.sqlite"
 MARKING = "\x00lockgate evidence marks"  # among the subjects' keys; no subject's id begins so
 BATCH = 5000
 
@@ -45,13 +44,14 @@ class Appending(Protocol):
 
 @dataclass(slots=True)
 class _Files:
-    reader: SqliteReader
+    reader: LedgerReader
     index: SqliteIndex
     marks: SqliteMarks
 
 
 class EvidenceIntake:
-    """`destinations` gives the names of the catalog's destinations, the only sources that may stand in a leaf as they are.
+    """`open_reader` opens the ledger, `state` is where what is derived lies. `destinations` gives the names of the catalog's destinations,
+    the only sources that may stand in a leaf as they are.
 
     What happens, and what a crash there means: 1 the marks are brought up to the ledger's end; 2 events that are there are left out, or
     refused where they differ; 3 the others are appended; 4 answered. After 3 and before 4 the sender asks again and is answered by 1 and
@@ -59,8 +59,16 @@ class EvidenceIntake:
     """
 
     def __init__(
-        self, state: Path, keys: Keys, ledger: Appending, clock: Clock, ids: Ids, destinations: Callable[[], frozenset[str]]
+        self,
+        open_reader: Callable[[], LedgerReader],
+        state: Path,
+        keys: Keys,
+        ledger: Appending,
+        clock: Clock,
+        ids: Ids,
+        destinations: Callable[[], frozenset[str]],
     ) -> None:
+        self._open_reader = open_reader
         self._state = state
         self._keys = keys
         self._ledger = ledger
@@ -112,8 +120,9 @@ class EvidenceIntake:
         return None
 
     async def _same(self, files: _Files, event: CloudEvent, index: int) -> None:
+        """A record whose personal part was pruned since has nothing left to compare with, and counts as the same."""
         stored = await self._run(lambda: _stored(files.reader, index))
-        if (await self._personal(stored)).get("event") != event.document:
+        if stored.sealed and (await self._personal(stored)).get("event") != event.document:
             raise _conflict(event)
 
     async def _entry(self, files: _Files, event: CloudEvent, sender: str, credential: str) -> Entry:
@@ -160,8 +169,8 @@ class EvidenceIntake:
 
     def _opened(self, marking_id: str) -> _Files:
         if self._files is None:
-            reader, index = SqliteReader(self._state / LEDGER_FILE, Stored), SqliteIndex(self._state / INDEX_FILE)
-            self._files = _Files(reader, index, SqliteMarks(self._state / MARKS_FILE, marking_id))
+            index, marks = SqliteIndex(self._state / INDEX_FILE), SqliteMarks(self._state / MARKS_FILE, marking_id)
+            self._files = _Files(self._open_reader(), index, marks)
         return self._files
 
     def _close(self) -> None:
@@ -192,7 +201,7 @@ def _reference(files: _Files, decision: str | None) -> tuple[str, str]:
     return ("decision", found[0]["key_id"] or "") if found else ("unknown", "")
 
 
-def _receipt(reader: SqliteReader, event: CloudEvent, index: int) -> dict[str, Any]:
+def _receipt(reader: LedgerReader, event: CloudEvent, index: int) -> dict[str, Any]:
     """From the record, so that it is the same whenever it is asked for."""
     leaf = orjson.loads(_stored(reader, index).leaf)
     reference = leaf["evidence"]["reference"]
@@ -200,7 +209,7 @@ def _receipt(reader: SqliteReader, event: CloudEvent, index: int) -> dict[str, A
     return {"source": event.source, "id": event.id, "record": index, "decision_id": decision, "reference": reference}
 
 
-def _stored(reader: SqliteReader, index: int) -> Stored:
+def _stored(reader: LedgerReader, index: int) -> Stored:
     stored: Stored | None = next(reader.records(index, index + 1), None)
     if stored is None:
         raise AuditError(f"Record {index} is missing from the ledger; run a verification.", "audit_record_missing")

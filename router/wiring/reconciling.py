@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
-from router.audit.reader import Stored
+from router.audit.reader import LedgerReader
 from router.audit.reconcile import Mismatch, Reconciliation, Scan
 from router.control.services import Json, Page
 from router.errors import RefusedError
 from router.ports import Clock
 from router.workspace import Workspace
 
-LEDGER_FILE, INDEX_FILE = "ledger.sqlite", "index.sqlite"
+INDEX_FILE = "index.sqlite"
 ROWS = 20_000  # records that one request looks at, about a second's work
 
 
@@ -37,14 +36,23 @@ def promises(workspace: Workspace) -> dict[str, float]:
 
 @dataclass(slots=True)
 class _Files:
-    reader: SqliteReader
+    reader: LedgerReader
     index: SqliteIndex
 
 
 class Reconciling:
     """Implements the control API's reconciler. Each part is itself recorded as a reading."""
 
-    def __init__(self, state: Path, workspace: Callable[[], Workspace], subjects: Subjects, records: SystemRecords, clock: Clock) -> None:
+    def __init__(
+        self,
+        open_reader: Callable[[], LedgerReader],
+        state: Path,
+        workspace: Callable[[], Workspace],
+        subjects: Subjects,
+        records: SystemRecords,
+        clock: Clock,
+    ) -> None:
+        self._open_reader = open_reader
         self._state = state
         self._workspace = workspace
         self._subjects = subjects
@@ -68,7 +76,7 @@ class Reconciling:
 
     def _scan(self, after: int | None, grace: float) -> Scan:
         if self._files is None:
-            self._files = _Files(SqliteReader(self._state / LEDGER_FILE, Stored), SqliteIndex(self._state / INDEX_FILE))
+            self._files = _Files(self._open_reader(), SqliteIndex(self._state / INDEX_FILE))
         owed = promises(self._workspace())
         return Reconciliation(self._files.reader, self._files.index, owed, self._clock.now_ns(), grace).scan(after, ROWS)
 
