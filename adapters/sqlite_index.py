@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ COLUMNS = (
     "idx", "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant"
 )  # fmt: skip
 INHERITED = ("trace_id", "intent", "route", "effect", "confidence", "risk", "tenant")
+_META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    _META,
     "CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, time TEXT, kind TEXT, decision_id TEXT, trace_id TEXT, key_id TEXT,"
     " intent TEXT, route TEXT, effect TEXT, result TEXT, confidence REAL, risk TEXT, tenant TEXT)",
     "CREATE TABLE IF NOT EXISTS reasons (code TEXT, idx INTEGER, PRIMARY KEY (code, idx)) WITHOUT ROWID",
@@ -24,6 +25,7 @@ SCHEMA = (
         for column in ("time", "decision_id", "trace_id", "key_id", "intent", "route")
     ),
 )
+_EVENTS = "CREATE INDEX IF NOT EXISTS by_event ON entries (result, idx) WHERE kind = 'system'"
 _TABLES = ("meta", "entries", "reasons")
 _FIND = f"SELECT {','.join(COLUMNS)} FROM entries"  # noqa: S608 - our own column names
 _INSERT = f"INSERT OR REPLACE INTO entries VALUES ({','.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -36,7 +38,7 @@ class SqliteIndex:
     def __init__(self, path: Path) -> None:
         private_file(path)
         self._connection = StandardConnection(path)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", *SCHEMA):
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", _META):
             self._connection.execute(statement)
         if dict(self._connection.execute("SELECT name, value FROM meta")).get("version") != VERSION:
             self.reset()
@@ -50,7 +52,7 @@ class SqliteIndex:
         run("BEGIN IMMEDIATE")
         for table in _TABLES:
             run(f"DROP TABLE IF EXISTS {table}")
-        for statement in SCHEMA:
+        for statement in (*SCHEMA, _EVENTS):
             run(statement)
         run("INSERT INTO meta VALUES ('version', ?), ('complete', 0), ('last_hash', x'')", (VERSION,))
         run("COMMIT")
@@ -67,6 +69,14 @@ class SqliteIndex:
         except AuditError:
             self._connection.close()
             raise
+
+    def events(self, names: Sequence[str], after: int) -> list[int]:
+        marks = ",".join("?" * len(names))
+        sql = f"SELECT idx FROM entries WHERE kind = 'system' AND result IN ({marks}) AND idx >= ? ORDER BY idx"  # noqa: S608  # marks only
+        return [row[0] for row in self._connection.execute(sql, (*names, after))]
+
+    def times(self, step: int) -> Iterator[tuple[int, str | None]]:
+        yield from self._connection.each("SELECT idx, time FROM entries WHERE idx % ? = 0 ORDER BY idx", (step,))
 
     def find(self, conditions: Sequence[tuple[str, str, Any]], after: int | None, newest: bool, limit: int) -> list[dict[str, Any]]:
         clauses, values = ["1"], []

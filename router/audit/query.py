@@ -13,6 +13,7 @@ from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
 from router.audit.reader import Condition, IndexStore, KeyLookup, LedgerReader, Stored
 from router.audit.record import open_personal
+from router.audit.standing import Standing, follow
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -55,13 +56,15 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`columns` are the index's view (an outcome has its decision's intent and so on). `personal` are the opened fields; without a
-    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `unreadable`, or `none` where there are none."""
+    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable`, or `none` where
+    there are none. `gone_by` is the index of the record that says by whose order they were erased or pruned."""
 
     index: int
     leaf: dict[str, Any]
     columns: dict[str, Any]
     sealed: str
     personal: dict[str, str] | None = None
+    gone_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Trail:
         self._reader = reader
         self._index = index
         self._keys = keys
+        self._standing = Standing()
 
     def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True) -> Page:
         complete = catch_up(self._reader, self._index)
@@ -114,6 +118,7 @@ class Trail:
         return [self._proven(found, note) for found in story]
 
     def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
+        follow(self._reader, self._index, self._standing, tolerant=True)
         rows = self._index.find(query.conditions(), cursor, newest, limit)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
@@ -122,12 +127,20 @@ class Trail:
         stored = next(self._reader.records(row["idx"], row["idx"] + 1), None)
         if stored is None:
             raise AuditError(f"Record {row['idx']} is missing from the ledger; run a verification.", "audit_record_missing")
-        state, personal = self._personal(stored)
-        return Found(stored.index, _parsed(stored), row, state, personal)
+        leaf = _parsed(stored)
+        state, personal = self._personal(stored, leaf)
+        return Found(stored.index, leaf, row, state, personal, self._gone_by(stored, state))
 
-    def _personal(self, stored: Stored) -> tuple[str, dict[str, str] | None]:
-        if not stored.sealed:
+    def _gone_by(self, stored: Stored, state: str) -> int | None:
+        return {"erased": self._standing.erased.get(stored.key_id), "pruned": self._standing.pruned(stored.index)}.get(state)
+
+    def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
+        if not stored.sealed and "sealed" not in leaf:
             return "none", None
+        if stored.key_id in self._standing.erased:
+            return "erased", None
+        if not stored.sealed:
+            return "missing" if self._standing.pruned(stored.index) is None else "pruned", None
         if self._keys is None:
             return "sealed", None
         key = self._keys(stored.key_id)

@@ -66,6 +66,12 @@ class IndexStore(Protocol):
     def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
         """Adds rows in order. A row of kind `outcome` gives its decision its result, and takes over the decision's columns."""
 
+    def events(self, names: Sequence[str], after: int) -> list[int]:
+        """Indexes, from `after` on and in order, of the system records with one of these events."""
+
+    def times(self, step: int) -> Iterator[tuple[int, str | None]]:
+        """(index, time) of every `step`-th record, in order."""
+
     def find(self, conditions: Sequence[Condition], after: int | None, newest: bool, limit: int) -> list[IndexRow]:
         """Rows by index, descending when `newest`, that come after the index `after` in that order."""
 

@@ -16,8 +16,12 @@ from rich.progress import Progress
 from router.audit.canonical import timestamp
 from router.audit.query import Page, Query, Trail
 from router.audit.verify import Plan, Report, verify
+from router.audit.witness_policy import WitnessPolicy, verifying_policy
 from router.cli.audit_certificate import check_certificate_command, write_certificate
+from router.cli.audit_erase import erase
 from router.cli.audit_export import FORMATS, print_manifest, run_export
+from router.cli.audit_hold import hold
+from router.cli.audit_migrate import migrate
 from router.cli.audit_output import (
     found_document,
     json_line,
@@ -28,8 +32,12 @@ from router.cli.audit_output import (
     report_document,
 )
 from router.cli.audit_project import project_command
+from router.cli.audit_prune import prune
 from router.cli.audit_reconcile import reconcile_command
-from router.cli.audit_sources import Sources, sources
+from router.cli.audit_recover import recover_command
+from router.cli.audit_rotate_key import rotate_key
+from router.cli.audit_sources import Sources, sources, store_option
+from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
 from router.decision import Effect, Level, Result
 from router.errors import AuditError
@@ -40,12 +48,19 @@ FAULTY = 1
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-state_option = click.option(
+_state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LOCKGATE_STATE",
     help="The state directory, or a copy of it; `state` of the configuration when left out.",
 )
+
+
+def state_option(command: Command) -> Command:
+    """Where the ledger is: `--state` and, for who asks `sources`, `--store`."""
+    return _state_option(store_option(command))
+
+
 personal_option = click.option(
     "--personal", is_flag=True, help="Open personal fields. Needs the sealing key; without this they show as sealed."
 )
@@ -186,7 +201,18 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint that was kept outside this machine: the only thing that a rewritten ledger cannot agree with.",
 )
-@click.option("--key", help="The ledger's public key (name+keyid+base64) as noted elsewhere; the key on this machine when left out.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The ledger's public key (name+keyid+base64) as noted elsewhere, be it an earlier one; the key on this machine when left out. May "
+    "be repeated.",
+)
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A witness policy (C2SP tlog-policy), best from elsewhere: a checkpoint must have the cosignatures that it asks for.",
+)
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
@@ -196,7 +222,8 @@ def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_
 def verify_command(
     ctx: click.Context,
     checkpoint: Path | None,
-    key: str | None,
+    keys: tuple[str, ...],
+    policy: Path | None,
     personal: bool,
     processes: int | None,
     state: Path | None,
@@ -205,8 +232,9 @@ def verify_command(
 ) -> None:
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
-    verifier = key or place.verifier()
-    report = _verified(place, verifier, _note(checkpoint), personal, processes)
+    verifier, *more = keys or (place.verifier(),)
+    witnesses = None if policy is None else verifying_policy(policy, verifier)
+    report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:
@@ -222,13 +250,20 @@ def _note(checkpoint: Path | None) -> str | None:
         raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
-def _verified(place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None) -> Report:
+def _verified(
+    place: Sources,
+    verifier: str | None,
+    outside: str | None,
+    personal: bool,
+    processes: int | None,
+    more: tuple[str, ...],
+    policy: WitnessPolicy | None,
+) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
-        plan = Plan(
-            place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more, policy)
         return verify(plan)
 
 
@@ -260,3 +295,10 @@ def export_command(
 audit.add_command(check_certificate_command)
 audit.add_command(project_command)
 audit.add_command(reconcile_command)
+audit.add_command(recover_command)
+audit.add_command(migrate)
+audit.add_command(erase)
+audit.add_command(hold)
+audit.add_command(prune)
+audit.add_command(rotate_key)
+audit.add_command(tiles)

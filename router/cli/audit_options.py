@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from router.audit.canonical import timestamp
+from router.cli.audit_sources import store_option
 from router.settings import duration
 from router.workspace import Workspace, parse, read
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 SECOND = 1_000_000_000
 FAULTY = 1
 
-state_option = click.option(
+_state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LOCKGATE_STATE",
     help="The state directory, or a copy of it; `state` of the configuration when left out.",
 )
+
+
+def state_option(command: Command) -> Command:
+    """Where the ledger is: `--state` and, for who asks `sources`, `--store`."""
+    return _state_option(store_option(command))
 
 
 class Moment(click.ParamType[str]):

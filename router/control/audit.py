@@ -76,5 +76,5 @@ async def decision(decision_id: Identifier, services: Services, caller: Caller) 
 
 @router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))
 async def checkpoint(services: Services) -> dict[str, Any]:
-    """The latest signed checkpoint of the ledger."""
+    """The latest signed checkpoint of the ledger, and the latest one that enough witnesses confirmed."""
     return dict(await services.audit.checkpoint())

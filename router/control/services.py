@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from router.audit.erasing import Who
 from router.control.cloud_events import CloudEvent
 from router.decision import Subject
 from router.errors import AuditError
@@ -55,7 +56,8 @@ class Audit(Protocol):
         """Everything recorded about one decision; None when there is none."""
 
     async def checkpoint(self) -> Json:
-        """The latest signed checkpoint: `origin`, `size`, `root`, `note`."""
+        """The latest signed checkpoint: `origin`, `size`, `root`, `note`; with witnesses also `witnessed`, the latest one that enough of
+        them confirmed: `size`, `note`, or None."""
 
 
 class Reviews(Protocol):
@@ -119,6 +121,24 @@ class _NoReconciler:
         raise AuditError("There is no ledger that could be reconciled.", "audit_closed")
 
 
+class Governance(Protocol):
+    """Erasure and legal holds. Each answer is the record that says what was done (`record`, `leaf`) under a checkpoint that was signed for
+    it at once (`checkpoint`, `inclusion`). Raises AuditError, ReviewError."""
+
+    async def erase(self, subject: str, reason: str, who: Who) -> Json: ...
+
+    async def hold(self, on: str, target: str, who: Who) -> Json:
+        """`on` is `subject`, `decision` or `intent`."""
+
+    async def release(self, record: int, who: Who) -> Json: ...
+
+    async def holds(self, on: str | None, target: str | None) -> Sequence[Json]:
+        """All, or those on this very target."""
+
+    async def prune(self, who: Who) -> Json:
+        """A bounded part of what is due; `more` says that there is more."""
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -139,3 +159,4 @@ class ControlServices:
     record: Record = _unrecorded
     evidence: EvidenceTaker = field(default_factory=_NoEvidence)
     reconciler: Reconciler = field(default_factory=_NoReconciler)
+    governance: Governance | None = None

@@ -12,23 +12,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from adapters.sqlite_reader import SqliteReader
 from router.audit.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock
-from router.processes.evidence import LEDGER_FILE, Evidence
+from router.processes.evidence import Evidence
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Supervisor
+from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
 from router.settings import Address
 from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import AuditQuestions, ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.governance import Governance
+from router.wiring.ledger_place import ledger_place
 from router.wiring.projections import make_projections
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
@@ -46,6 +48,7 @@ class Serving:
     workspace: Workspace
     evidence: Evidence
     reviews: Reviews
+    governance: Governance
     supervisor: Supervisor
     progress: Progress
     clock: Clock
@@ -60,27 +63,31 @@ class Serving:
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
         destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
-        state = workspace.path(workspace.config.state)
-        open_reader = partial(SqliteReader, state / LEDGER_FILE, Stored)
+        state, open_reader = workspace.path(workspace.config.state), partial(ledger_place(workspace).reader, Stored)
         taking = EvidenceIntake(open_reader, state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
         reconciling = Reconciling(open_reader, state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
         projecting = Projecting(make_projections(workspace), open_reader)
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, projecting.lags)
+        waiting = lambda: reviews.pending  # noqa: E731  # as above
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock)
+        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
+        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
         try:
             await started(running, serving)
-            projecting.start()
-            settle_memory()
-            self.announce(Address(*sock.getsockname()[:2]))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
-            await reviews.resume()
-            await _first(stopping, serving)
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+                projecting.start()
+                settle_memory()
+                self.announce(Address(*sock.getsockname()[:2]))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                await reviews.resume()
+                await _first(stopping, serving)
         finally:
             watching.cancel()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
             await asyncio.to_thread(projecting.close, GRACE_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,12 +15,12 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from adapters.sqlite_api_keys import SqliteApiKeys
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
 from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import latest_witnessed, note_checkpoint
 from router.audit.query import Found, Proven, Query, Trail
-from router.audit.reader import Stored
-from router.control.services import AuditFilters, Check, ControlServices, Json, Page, Reviews
+from router.audit.reader import LedgerReader, Stored
+from router.config import Tls
+from router.control.services import AuditFilters, Check, ControlServices, Governance, Json, Page, Reviews
 from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -28,11 +28,12 @@ from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.identity import API_KEYS_FILE
+from router.wiring.ledger_place import ledger_place
 from router.wiring.reconciling import Reconciling
 from router.workspace import Workspace
 
 T = TypeVar("T")
-LEDGER_FILE, INDEX_FILE = "ledger.sqlite", "index.sqlite"
+INDEX_FILE = "index.sqlite"
 
 
 class SystemRecords(Protocol):
@@ -47,15 +48,19 @@ class SubjectLookup(Protocol):
 
 
 class AuditQuestions:
-    """Implements the control API's audit port over the files, on one thread; every answer is itself recorded."""
+    """Implements the control API's audit port over the ledger and this node's index, on one thread; every answer is itself recorded."""
 
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
+        self._place = ledger_place(workspace)
+        audit = workspace.config.audit
+        self._witnessed = workspace.path(audit.checkpoint.directory) if audit.witnesses is not None else None
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
         self._trail: Trail | None = None
-        self._open: list[SqliteReader | SqliteIndex] = []
+        self._reader: LedgerReader | None = None
+        self._index: SqliteIndex | None = None
 
     async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page:
         key_id = await self._subjects.find(filters.subject) if filters.subject is not None else None
@@ -81,11 +86,14 @@ class AuditQuestions:
         await self._records.system(event, details)
 
     async def checkpoint(self) -> Json:
-        note = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
+        note, witnessed = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
         if note is None:
             raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
         found = note_checkpoint(note)
-        return {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        answer = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        if self._witnessed is None:
+            return answer
+        return {**answer, "witnessed": None if witnessed is None else {"size": note_checkpoint(witnessed).size, "note": witnessed}}
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -101,18 +109,27 @@ class AuditQuestions:
 
     def _opened(self) -> Trail:
         if self._trail is None:
-            reader, index = SqliteReader(self._state / LEDGER_FILE, Stored), SqliteIndex(self._state / INDEX_FILE)
-            self._open = [reader, index]
-            self._trail = Trail(reader, index)
+            self._trail = Trail(self._ledger(), self._opened_index())
         return self._trail
 
-    def _latest(self) -> str | None:
-        self._opened()
-        return next(each.latest_checkpoint() for each in self._open if isinstance(each, SqliteReader))
+    def _ledger(self) -> LedgerReader:
+        if self._reader is None:
+            self._reader = self._place.reader(Stored)
+        return self._reader
+
+    def _opened_index(self) -> SqliteIndex:
+        if self._index is None:
+            self._index = SqliteIndex(self._state / INDEX_FILE)
+        return self._index
+
+    def _latest(self) -> tuple[str | None, str | None]:
+        """The newest checkpoint, and the newest that enough witnesses confirmed."""
+        return self._ledger().latest_checkpoint(), latest_witnessed(self._witnessed) if self._witnessed is not None else None
 
     def _close(self) -> None:
-        for each in self._open:
-            each.close()
+        for each in (self._reader, self._index):
+            if each is not None:
+                each.close()
 
 
 def _query(filters: AuditFilters, key_id: str | None) -> Query:
@@ -144,7 +161,7 @@ def _cursor(cursor: str | None) -> int | None:
 
 
 def _row(found: Found) -> Json:
-    return {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+    return {"index": found.index, "sealed": found.sealed, "gone_by": found.gone_by, "leaf": found.leaf}
 
 
 def _proven(proven: Proven) -> Json:
@@ -173,7 +190,18 @@ class LedgerState(Protocol):
     @property
     def waiting(self) -> int: ...
 
+    @property
+    def unsigned(self) -> int: ...
+
     async def ping(self) -> None: ...
+
+
+class WitnessState(Protocol):
+    @property
+    def stale(self) -> bool:
+        """Whether readiness is to say no."""
+
+    def figures(self) -> Iterator[Metric]: ...
 
 
 class ProcessStatus:
@@ -185,6 +213,7 @@ class ProcessStatus:
         reloading: Reloading,
         ledger: LedgerState,
         pending: Callable[[], int],
+        witnesses: WitnessState | None = None,
         lags: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._supervised = supervised
@@ -192,6 +221,7 @@ class ProcessStatus:
         self._ledger = ledger
         self._pending = pending
         self._lags = lags
+        self._witnesses = witnesses
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -202,7 +232,8 @@ class ProcessStatus:
             await self._ledger.ping()
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
-        return [workers, Check("audit", ok=True)]
+        stale = self._witnesses is not None and self._witnesses.stale
+        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""
@@ -235,11 +266,14 @@ class ProcessStatus:
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
+            "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), self._lagging()]
+        witnessed = () if self._witnesses is None else self._witnesses.figures()
+        age_gauge = _gauge("lockgate.config.age", age, "seconds")
+        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *witnessed, self._lagging()]
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"
@@ -277,17 +311,19 @@ def make_control(
     reviews: Reviews,
     status: ProcessStatus,
     clock: Clock,
+    governance: Governance,
 ) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence, reconciling)
-    return Control(services, _tls(workspace), audit, keys, evidence, reconciling)
+    services = ControlServices(
+        audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence, reconciling, governance=governance
+    )
+    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling)
 
 
-def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
-    files = workspace.config.control.tls
+def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
     if files is None:
         return None
 

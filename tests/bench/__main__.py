@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -24,16 +24,17 @@ from tests.bench.workspace import make_workspace
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load."""
+    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load, records of the large ledger."""
 
     repetitions: int
     requests: int
     turns: int
     seconds: float
+    records: int
 
 
-USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0)
-LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0)
+USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0, records=200_000)
+LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0, records=10_000_000)
 
 
 def main() -> int:
@@ -62,7 +63,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--large", action="store_true", help="more repetitions and requests")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for machines")
-    parser.add_argument("--only", nargs="+", choices=["stages", "encoder", "ledger", "cpu", "aiohttp", "latency", "ready", "workers"])
+    parser.add_argument(
+        "--only", nargs="+", choices=["stages", "encoder", "ledger", "size", "cpu", "aiohttp", "latency", "ready", "workers"]
+    )
     return parser.parse_args()
 
 
@@ -72,6 +75,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "stages": lambda: uvloop.run(_stages(report, folder, origin, effort)),
         "encoder": lambda: uvloop.run(_encoder(report, folder, origin, effort)),
         "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
+        "size": lambda: ledger_size.measure(report, folder, effort.records),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),
