@@ -28,15 +28,20 @@ class Writer(Protocol):
         """What stands after the last record."""
 
 
+def told(found: Found) -> dict[str, Any]:
+    """`leaf` and `sealed`; `personal` where it was opened, `gone_by` where a record says by whose order it is gone."""
+    more = {"personal": found.personal, "gone_by": found.gone_by}
+    return {"leaf": found.leaf, "sealed": found.sealed, **{name: value for name, value in more.items() if value is not None}}
+
+
 class JsonLines:
-    """`{"index", "leaf", "sealed", "personal"}` a line; `personal` only where it was opened."""
+    """`{"index", ...}` and what `told` gives, a line."""
 
     def __init__(self, write: Sink) -> None:
         self._write = write
 
     def add(self, found: Found) -> None:
-        personal = {} if found.personal is None else {"personal": found.personal}
-        self._write(orjson.dumps({"index": found.index, "leaf": found.leaf, "sealed": found.sealed, **personal}) + b"\n")
+        self._write(orjson.dumps({"index": found.index, **told(found)}) + b"\n")
 
     def finish(self) -> None:
         return None
@@ -114,7 +119,7 @@ def cloud_event(origin: str) -> Callable[[Found], Mapping[str, Any]]:
             "source": source,
             "type": leaf.get("schema") or "lockgate.unreadable",
             "datacontenttype": "application/json",
-            "data": {"leaf": leaf, "sealed": found.sealed, **({} if found.personal is None else {"personal": found.personal})},
+            "data": told(found),
         }
         if "time" in leaf:
             event["time"] = leaf["time"]

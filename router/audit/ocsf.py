@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from router.audit.formats import row_of
+from router.audit.formats import row_of, told
 from router.audit.query import Found
 from router.audit.table import Row
 from router.audit.times import nanoseconds
@@ -60,7 +60,7 @@ def _fixed(row: Row, found: Found) -> dict[str, Any]:
         "actor": _actor(row, found),
         "api": _api(row, found),
         "src_endpoint": _source(row, found),
-        "unmapped": {"leaf": found.leaf, "sealed": found.sealed, **({} if found.personal is None else {"personal": found.personal})},
+        "unmapped": told(found),
         "raw_data_hash": {"algorithm_id": SHA256, "value": row["leaf_hash"]},
         **({"activity_name": row["kind"]} if activity == OTHER else {}),
     }
@@ -110,15 +110,15 @@ def _judged(row: Row, found: Found) -> dict[str, Any]:
 
 
 def _optional(row: Row, found: Found) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     if row.get("risk"):
-        told["risk_level_id"] = RISKS.get(row["risk"], OTHER)
+        known["risk_level_id"] = RISKS.get(row["risk"], OTHER)
     if row.get("risk_score") is not None:
-        told["risk_score"] = round(100 * row["risk_score"])
+        known["risk_score"] = round(100 * row["risk_score"])
     if row.get("confidence") is not None:
-        told["confidence_score"] = round(100 * row["confidence"])
+        known["confidence_score"] = round(100 * row["confidence"])
     if row.get("duration_ns") is not None:
-        told["duration"] = row["duration_ns"] // 1_000_000
+        known["duration"] = row["duration_ns"] // 1_000_000
     if row.get("trace_id"):
-        told["trace"] = {"uid": row["trace_id"]}
-    return told
+        known["trace"] = {"uid": row["trace_id"]}
+    return known

@@ -38,7 +38,8 @@ class Readiness(BaseModel):
 
 
 class Records(BaseModel):
-    """`next` is the cursor of the following page, null at the end; `complete_to` how many records of the ledger were taken into account."""
+    """`next` is the cursor of the following page, null at the end; `complete_to` how many records of the ledger were taken into account,
+    which is this server's word; `lockgate audit query --certificate` proves it."""
 
     records: list[dict[str, Any]]
     next: str | None
