@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from adapters.parquet_file import Columns, schema, value
+from adapters.parquet_file import Columns, pair, schema, value
 from router.errors import AuditError
 
 TYPES = {"integer": "BIGINT", "real": "DOUBLE", "text": "VARCHAR", "time": "TIMESTAMPTZ"}
@@ -65,9 +65,9 @@ class DuckdbFile:
 
     def contents(self, start: int, end: int) -> Iterable[tuple[int, bytes]]:
         with self._opened() as file:
-            asked = "SELECT record, leaf_hash FROM records WHERE record >= ? AND record < ? ORDER BY record"
+            asked = "SELECT record, leaf_hash, leaf FROM records WHERE record >= ? AND record < ? ORDER BY record"
             found = file.execute(asked, [start, end]).fetchall()
-        return [(index, bytes.fromhex(text)) for index, text in found]
+        return [pair(*row) for row in found]
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from adapters.durable_file import remove, replace, sync_folder
 from adapters.marker_file import MarkerFile
-from adapters.parquet_file import Columns, ParquetRows
+from adapters.parquet_file import Columns, ParquetRows, pair
 from router.errors import AuditError
 
 NAME = re.compile(r"records-(\d{12})-(\d{12})\.parquet")
@@ -71,9 +71,8 @@ class ParquetDirectory:
     def contents(self, start: int, end: int) -> Iterable[tuple[int, bytes]]:
         for first, last, path in self._files():
             if first < end and start < last:
-                table = self._read(path).read(columns=["record", "leaf_hash"])
-                hashes = (bytes.fromhex(text) for text in table["leaf_hash"].to_pylist())
-                yield from zip(table["record"].to_pylist(), hashes, strict=True)
+                table = self._read(path).read(columns=["record", "leaf_hash", "leaf"])
+                yield from map(pair, *(table[name].to_pylist() for name in ("record", "leaf_hash", "leaf")))
 
     def _write(self, origin: str, path: Path, rows: list[Mapping[str, Any]]) -> None:
         if not path.parent.is_dir():
@@ -92,6 +91,8 @@ class ParquetDirectory:
         pending = self._directory / PENDING
         if complete == 0:
             left = [path for _, _, path in self._files()]
+            for draft in self._directory.glob("day=*/.records-*.part"):
+                draft.unlink(missing_ok=True)
         else:
             named = orjson.loads(pending.read_bytes()) if pending.exists() else []
             left = [self._directory / name for name in named if _start(name) >= complete]

@@ -25,6 +25,7 @@ needs("pyarrow", "pip install 'lockgate[parquet]'")
 needs("duckdb", "pip install 'lockgate[duckdb]'")
 
 import duckdb
+import pyarrow.parquet as pq
 
 from adapters.duckdb_projection import DuckdbFile
 from adapters.parquet_projection import ParquetDirectory
@@ -154,7 +155,7 @@ def test_a_reset_may_be_repeated(tmp_path: Path, make: Callable[[], Any]) -> Non
     assert follow(tmp_path, make()) == 10
 
 
-@pytest.mark.parametrize("what", ["altered", "removed", "doubled"])
+@pytest.mark.parametrize("what", ["altered", "leaf", "removed", "doubled"])
 def test_what_was_changed_is_found(tmp_path: Path, make: Callable[[], Any], what: str) -> None:
     """With the record where it begins."""
     written(tmp_path, entries(30))
@@ -168,6 +169,7 @@ def tamper(folder: Path, projection: Any, what: str) -> int:
     if isinstance(projection, DuckdbFile):
         sql = {
             "altered": "UPDATE records SET leaf_hash = repeat('00', 32) WHERE record = 9",
+            "leaf": "UPDATE records SET leaf = replace(leaf, 'routed', 'failed') WHERE record = 9",
             "removed": "DELETE FROM records WHERE record = 9",
             "doubled": "INSERT INTO records SELECT * FROM records WHERE record = 9",
         }
@@ -180,6 +182,13 @@ def tamper(folder: Path, projection: Any, what: str) -> int:
         return 7
     if what == "doubled":
         files[1].with_name(files[1].name.replace("-000000000014", "-000000000013")).write_bytes(files[1].read_bytes())
+        return 7
+    if what == "leaf":
+        with duckdb.connect() as file:
+            changed = "SELECT * REPLACE (replace(leaf, 'routed', 'failed') AS leaf)"
+            notes = pq.read_metadata(files[1]).metadata[b"lockgate.digest"].decode()
+            file.execute(f"CREATE TABLE one AS {changed} FROM read_parquet('{files[1]}')")
+            file.execute(f"COPY one TO '{files[1]}' (FORMAT parquet, KV_METADATA {{\"lockgate.digest\": '{notes}'}})")
         return 7
     files[1].write_bytes(files[2].read_bytes())
     return 7
