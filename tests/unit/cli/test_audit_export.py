@@ -42,3 +42,11 @@ def test_people_are_told_where_and_how_much(lockgate: Lockgate, tmp_path: Path) 
     status, output, _ = lockgate("export", "--format", "jsonl", "--out", str(tmp_path / "a"), "--kind", "all")
     assert (status, "241 records, out of 241 in the ledger" in output) == (0, True)
     assert "the first 241 are signed by the checkpoint in it" in output
+
+
+def test_a_missing_extra_is_named(lockgate: Lockgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Only by who asks for what needs it; nothing is left lying about."""
+    monkeypatch.setattr("adapters.parquet_file.pa", None)
+    status, _, error = lockgate("export", "--format", "parquet", "--out", str(tmp_path / "a"))
+    assert (status, "pip install 'lockgate[parquet]'" in error, list(tmp_path.glob("*a"))) == (2, True, [])
+    assert lockgate("export", "--format", "csv", "--out", str(tmp_path / "a"))[0] == 0
