@@ -34,7 +34,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """`decision` is None when the event names none. `document` is the whole event as canonical JSON: equal events have equal documents."""
+    """`decision` is None when the event names none. `document` is the whole event as canonical JSON: equal events have equal documents, in
+    whatever mode they were sent, as long as their extension attributes are strings."""
 
     source: str
     id: str
@@ -78,6 +79,8 @@ def _event(value: Any, where: str) -> CloudEvent:
     phase = attributes.get(PHASE, REPORTED)
     if phase != REPORTED and phase not in PHASES:
         raise _invalid(f"The {where}'s {PHASE} is none of {', '.join(PHASES)}.")
+    if "data" in told and told.get("datacontenttype") == "application/json":
+        del told["datacontenttype"]  # JSON format 3.1: it says nothing that leaving it out does not say
     return CloudEvent(attributes["source"], attributes["id"], attributes["type"], attributes.get(DECISION), phase, as_text(told))
 
 
