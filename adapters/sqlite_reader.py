@@ -58,6 +58,11 @@ class SqliteReader:
         found = self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        order = "DESC" if newest else "ASC"
+        statement = f"SELECT CAST(note AS TEXT) FROM checkpoints WHERE size >= ? ORDER BY size {order} LIMIT ?"  # noqa: S608 - one of two
+        return [row[0] for row in self._connection.execute(statement, (least, limit))]
+
     def close(self) -> None:
         self._connection.close()
 

@@ -31,6 +31,12 @@ def needs_program(name: str, how: str) -> None:
         missing(f"{name} is missing: {how}")
 
 
+def needs_file(path: Path, how: str) -> None:
+    """As `needs`, for a program of the system."""
+    if not path.is_file():
+        missing(f"{path} is missing: {how}")
+
+
 def needs_multilingual() -> None:
     """As `needs`, for the directory of the multilingual encoder."""
     if not (MULTILINGUAL_ENCODER / "manifest.json").is_file():

@@ -47,6 +47,9 @@ class LedgerReader(NodeSource, Protocol):
 
     def latest_checkpoint(self) -> str | None: ...
 
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        """At most `limit` signed notes over `least` records or more, by size: the largest first when `newest`, else the smallest."""
+
     def close(self) -> None: ...
 
 

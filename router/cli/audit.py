@@ -32,6 +32,7 @@ from router.cli.audit_output import (
     report_document,
 )
 from router.cli.audit_project import project_command
+from router.cli.audit_prove import prove
 from router.cli.audit_prune import prune
 from router.cli.audit_reconcile import reconcile_command
 from router.cli.audit_recover import recover_command
@@ -302,3 +303,4 @@ audit.add_command(hold)
 audit.add_command(prune)
 audit.add_command(rotate_key)
 audit.add_command(tiles)
+audit.add_command(prove)

@@ -16,6 +16,7 @@ from router.errors import RefusedError
 
 router = guarded_router()
 Word = Annotated[str | None, Query(max_length=256)]
+Note = Annotated[str | None, Query(max_length=16_384, description="A signed checkpoint that was kept elsewhere, to be proven consistent")]
 Confidence = Annotated[float | None, Query(ge=0, le=1)]
 
 
@@ -72,6 +73,15 @@ async def decision(decision_id: Identifier, services: Services, caller: Caller) 
     if found is None:
         raise RefusedError("There is no record of that decision.", "not_found", 404)
     return dict(found)
+
+
+@router.get("/v1/audit/decisions/{decision_id}/bundle", **needs(Permission.AUDIT_READ))
+async def bundle(decision_id: Identifier, services: Services, caller: Caller, checkpoint: Note = None) -> dict[str, Any]:
+    """Evidence about one decision that anybody can verify offline: `lockgate.bundle.v1`. Personal fields stay sealed."""
+    made = await services.audit.bundle(decision_id, checkpoint, caller.id)
+    if made is None:
+        raise RefusedError("There is no record of that decision.", "not_found", 404)
+    return dict(made)
 
 
 @router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))

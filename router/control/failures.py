@@ -25,6 +25,8 @@ REVIEW_STATUS = {
 AUDIT_STATUS = {
     "decision_unknown": 404,
     "checkpoint_missing": 404,
+    "checkpoint_pending": 409,
+    "checkpoint_other_history": 409,
     "subject_unknown": 404,
     "audit_hold_unknown": 404,
     "audit_on_hold": 409,

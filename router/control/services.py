@@ -55,6 +55,10 @@ class Audit(Protocol):
     async def show(self, decision_id: str, reader: str) -> Json | None:
         """Everything recorded about one decision; None when there is none."""
 
+    async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
+        """A decision's records with their proofs, nothing personal opened; None when there is none. `outside` is a checkpoint's note that
+        somebody kept; RefusedError when it is none."""
+
     async def checkpoint(self) -> Json:
         """The latest signed checkpoint: `origin`, `size`, `root`, `note`; with witnesses also `witnessed`, the latest one that enough of
         them confirmed: `size`, `note`, or None."""

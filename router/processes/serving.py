@@ -27,11 +27,12 @@ from router.processes.training import Progress
 from router.settings import Address
 from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
-from router.wiring.control import AuditQuestions, ProcessStatus, make_control
+from router.wiring.control import ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.governance import Governance
 from router.wiring.ledger_place import ledger_place
 from router.wiring.projections import make_projections
+from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace

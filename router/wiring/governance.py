@@ -20,8 +20,8 @@ from router.config.retention import RetentionConfig
 from router.errors import AuditError, LockgateError
 from router.ports import Clock, Ids
 from router.settings import duration_text
-from router.wiring.control import INDEX_FILE
 from router.wiring.ledger_place import ledger_place
+from router.wiring.questions import INDEX_FILE
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.audit")

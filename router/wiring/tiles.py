@@ -15,7 +15,7 @@ from router.control.permissions import Permission, granted
 from router.errors import IdentityError
 from router.identity.key_service import KeyService
 from router.ports import Clock
-from router.wiring.control import SubjectLookup, SystemRecords
+from router.wiring.questions import SubjectLookup, SystemRecords
 
 T = TypeVar("T")
 NOTED_EVERY_NS = 3600 * 1_000_000_000
