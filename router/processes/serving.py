@@ -60,7 +60,7 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
-        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
+        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning())
         try:
             await started(running, serving)
             settle_memory()
