@@ -27,7 +27,7 @@ log = logging.getLogger("lockgate.audit")
 BATCH = 200
 LOOK = 20_000
 SAMPLES = 100_000
-MOST = 100_000
+MOST = 50_000
 PAUSE_S = 0.02  # for those who wait for the ledger, between two batches
 
 
