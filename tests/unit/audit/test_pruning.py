@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.sqlite_subject_keys import KeyFile
 from router.audit import pruning as module
@@ -17,6 +19,7 @@ from router.audit.pruning import Pruning, Summary, foreseen
 from router.audit.query import Query, Trail
 from router.audit.record import system_entry
 from router.audit.retention import DAY_NS, Retention, RetentionClass
+from router.audit.standing import Standing, joined
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Place, running
@@ -108,6 +111,19 @@ async def test_queries_name_the_record_that_says_so(place: Place) -> None:
     trail = Trail(place.facts.reader, place.facts.index)
     (gone, *_) = trail.find(Query(kind="decision"), newest=False)
     assert (gone.sealed, gone.gone_by) == ("pruned", summary.records[0])
+
+
+@given(st.lists(st.sets(st.integers(0, 20_000), min_size=1), max_size=6))
+def test_the_record_of_a_pruned_part_is_found_at_once(batches: list[set[int]]) -> None:
+    """Of the first that names it, as looking through all of them would say."""
+    standing = Standing()
+    for number, places in enumerate(batches):
+        ranges = [list(each) for each in joined(sorted(places))]
+        details = {"class": "rest", "policy": "p", "from": 0, "until": 20_001, "ranges": ranges}
+        standing.take(30_000 + number, {"event": "pruned", "details": details})
+    for index in {each for places in batches for near in places for each in (near - 1, near, near + 1)}:
+        expected = next((30_000 + number for number, places in enumerate(batches) if index in places), None)
+        assert standing.pruned(index) == expected
 
 
 async def test_queries_name_the_erasure(place: Place) -> None:
