@@ -107,7 +107,8 @@ class Erasing:
 
     async def erase(self, subject: str, reason: str, who: Who) -> Receipt:
         """Raises AuditError: `subject_unknown`, `audit_on_hold`, `audit_self_erasure`, `audit_reason_invalid`, with nothing written; any
-        other code after 2, and then the erasure is finished when it is asked for again, a little later, or at the next start."""
+        other code, and ReviewError, may come after 2, and then the erasure is finished when it is asked for again, a little later, or at
+        the next start."""
         if not is_slug(reason):
             raise AuditError(f"The reason {reason[:64]!r} is not a slug such as gdpr_art_17.", "audit_reason_invalid")
         async with self._orders.one_at_a_time:
