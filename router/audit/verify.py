@@ -114,7 +114,7 @@ def verify(plan: Plan) -> Report:
             keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
-        _check_account(plan, report, account)
+        _check_account(plan, report, account, reader)
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
@@ -201,9 +201,10 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
 
 
-def _check_account(plan: Plan, report: Report, account: Account) -> None:
+def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader) -> None:
     signed = max([*report.held_against, report.outside or 0], default=0)
-    report.faults.extend(account.faults(signed, report.size))
+    damaged = any(fault.kind == "file_damaged" for fault in report.faults)
+    report.faults.extend(account.faults(signed, report.size, (lambda start, end: iter(())) if damaged else reader.records))
     report.pruned = account.pruned
     if plan.open_keys is not None:
         keys = plan.open_keys()

@@ -77,7 +77,7 @@ class Serving:
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning(), reading.keep_taking_up())
+        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up())
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
