@@ -120,7 +120,7 @@ def test_a_retired_key_that_signs_on_is_found(tmp_path: Path, trusted: NoteSigne
     put(tmp_path, note_of(tmp_path, FIRST, 20))
     report = verified(tmp_path, trusted)
     assert kinds(report) == {"key_not_in_force"}
-    assert "which had handed over at 10" in report.faults[0].message
+    assert "which had handed over after 10 records" in report.faults[0].message
 
 
 def test_a_key_that_signs_before_its_time_is_found(tmp_path: Path) -> None:
