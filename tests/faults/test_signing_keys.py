@@ -52,7 +52,7 @@ class BadVault(ThreadingHTTPServer):
         self.reading: Callable[[], Answer] = public
         self.signing: Callable[[bytes], Answer] = signature
         self.seen: list[str] = []
-        self.timeout = "20s"
+        self.limit = "20s"
         self.going = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -66,7 +66,7 @@ class BadVault(ThreadingHTTPServer):
 
     @property
     def config(self) -> VaultKey:
-        return VaultKey(address=f"http://127.0.0.1:{self.server_port}", key="ledger", token=TOKEN, timeout=self.timeout)
+        return VaultKey(address=f"http://127.0.0.1:{self.server_port}", key="ledger", token=TOKEN, timeout=self.limit)
 
     def key(self) -> VaultSigningKey:
         return VaultSigningKey(self.config, lambda: TOKEN)
@@ -169,7 +169,7 @@ def test_a_key_that_does_not_sign_well_is_found_when_it_is_opened(
 
 def test_a_slow_vault_is_left_within_the_time_out(vault: BadVault) -> None:
     """Who opens the ledger is told how long it was waited for, and so is who tries the key."""
-    vault.timeout = "1s"
+    vault.limit = "1s"
     vault.signing = lambda message: vault.held(signature(message))
     key = vault.key()
     with pytest.raises(AuditError, match=r"gave no answer within 1 s"):
@@ -268,7 +268,7 @@ async def test_a_wrong_signature_is_never_published(
 
 async def test_a_vault_that_is_down_at_the_end_holds_nothing_up(vault: BadVault, tmp_path: Path) -> None:
     """The ledger closes after one time-out, and the next start covers the records."""
-    vault.timeout = "1s"
+    vault.limit = "1s"
     ledger = await opened(vault, tmp_path, records=1000)
     vault.signing = lambda message: vault.held(signature(message))
     await ledger.append(entries(1)[0])
