@@ -277,3 +277,13 @@ def test_who_can_only_append_records_changes_nothing(tmp_path: Path, old: NoteSi
     write(tmp_path, SECOND)
     for key in (FIRST, SECOND):
         assert verified(tmp_path, key).ok
+
+
+def test_several_processes_find_the_hand_over_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them reads the record."""
+    monkeypatch.setattr("router.audit.verify.CHUNK", 8)
+    monkeypatch.setattr("router.audit.verify.PARALLEL_FROM", 8)
+    rotated(tmp_path)
+    report = verify(Plan(partial(reader, tmp_path), FIRST.verifier, processes=2))
+    assert report.ok
+    assert [term.line for term in report.terms] == [FIRST.verifier, SECOND.verifier]
