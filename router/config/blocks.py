@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_s
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from router.settings import Name, Settings, Strict, Text
+from router.settings import Name, Settings, Strict
 
 
 class AdapterBlock(BaseModel):
