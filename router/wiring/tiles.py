@@ -14,7 +14,7 @@ from router.audit.tiles import Tile, read_tile
 from router.control.permissions import Permission, granted
 from router.errors import IdentityError
 from router.identity.key_service import KeyService
-from router.ports import ApiKey, Clock
+from router.ports import Clock
 from router.wiring.control import SubjectLookup, SystemRecords
 
 T = TypeVar("T")
@@ -71,13 +71,13 @@ class Readers:
             raise IdentityError(f"The key lacks the permission '{Permission.AUDIT_READ}'.", "permission_missing", 403)
         if self._due(key.id):
             async with self._noting:  # clients fetch many tiles at once
-                await self._note(key)
+                await self._note(key.id, key.subject.id)
 
-    async def _note(self, key: ApiKey) -> None:
-        if self._due(key.id):
-            reader, _ = await self._subjects.key_for(key.subject.id)
+    async def _note(self, key_id: str, subject: str) -> None:
+        if self._due(key_id):
+            reader, _ = await self._subjects.key_for(subject)
             await self._records.system("audit_read", {"what": "tiles", "reader_key": reader})
-            self._noted[key.id] = self._clock.monotonic_ns()
+            self._noted[key_id] = self._clock.monotonic_ns()
 
     def _due(self, key_id: str) -> bool:
         return self._clock.monotonic_ns() - self._noted.get(key_id, -NOTED_EVERY_NS) >= NOTED_EVERY_NS
