@@ -103,9 +103,9 @@ def verifying_policy(path: Path, verifier: str | None) -> WitnessPolicy:
     ConfigError for what is wrong with the file, AuditError for a policy that says nothing here."""
     policy = read_policy(path)
     if policy.asks_for_nobody:
-        raise AuditError(f"{path} asks for no witness (`quorum none`), so that nothing could be held against it.", "witness_policy_empty")
+        raise AuditError(f"The policy {path} asks for no witness (`quorum none`), so it proves nothing.", "witness_policy_empty")
     if verifier is not None and not policy.accepts_log(verifier):
-        raise AuditError(f"{path} is about other logs than the one with the key {verifier}.", "witness_policy_other_log")
+        raise AuditError(f"The policy {path} is about other logs than the one with the key {verifier}.", "witness_policy_other_log")
     return policy
 
 

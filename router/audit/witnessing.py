@@ -54,8 +54,9 @@ class LedgerView(Protocol):
     async def newest(self) -> str | None:
         """The signed note of the largest tree."""
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        """Consistency of the tree of `old` records, at least 1, with that of `new`."""
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        """Consistency of the tree of `old` records, at least 1, with the checkpoint's. Raises AuditError `audit_tree_broken` where what is
+        stored does not lead there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,10 @@ class Witnessing:
 
     async def _round(self) -> None:
         self._woken.clear()
-        note = await self._newest()
+        note = await self.view.newest()
+        if note is None:  # the tree of nothing was shown at the start
+            self._renewal = self._now() + self.renew
+            return
         asked = await self._ask(note, due=self._due(note))
         if asked.cosignatures != self.policy.cosignatures(note):
             await self.keep_asked(asked)
@@ -233,7 +237,7 @@ class Exchange:
         return self._judged(reply, old)
 
     async def _post(self, old: int) -> Reply:
-        proof = await self.witnessing.view.prove(old, self.checkpoint.size) if 0 < old < self.checkpoint.size else ()
+        proof = await self.witnessing.view.prove(old, self.checkpoint) if 0 < old < self.checkpoint.size else ()
         url = (self.witness.url or "").rstrip("/") + ADD_CHECKPOINT
         return await self.witnessing.calls.post(url, request_body(old, proof, self.note))
 
@@ -243,7 +247,7 @@ class Exchange:
             raise AuditError(sentence, ROLLED_BACK)
 
     def _judged(self, reply: Reply, old: int) -> Cosignature:
-        """Our proofs are right, so that a witness which finds one wrong has seen another history."""
+        """Our proofs were checked before they were sent, so that a witness which finds one wrong has seen another history."""
         if reply.status == 200:
             return self._opened(reply.body)
         if reply.status == 409:

@@ -31,7 +31,7 @@ GRACE_S = 5.0
 CONNECTIONS = 256
 
 
-class WitnessHttp(GuardedHttp):
+class Listener(GuardedHttp):
     max_connections = CONNECTIONS
 
 
@@ -108,7 +108,7 @@ class WitnessProcess:
         app = WitnessApp(
             WitnessDesk(cosigner, files.config.logs, state, clock), LocalLimits(files.config.rate, float(files.config.burst), clock)
         )
-        running = server(app, http=WitnessHttp, grace_s=GRACE_S, ssl=_tls(files))
+        running = server(app, http=Listener, grace_s=GRACE_S, ssl=_tls(files), date=False)
         serving = asyncio.create_task(running.serve([listen(sock)]))
         try:
             await started(running, serving)

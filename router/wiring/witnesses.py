@@ -11,8 +11,9 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from adapters.witness_http import WitnessHttp
-from router.audit.checkpoint import NoteSigner
-from router.audit.proof import prove_consistency
+from router.audit.checkpoint import Checkpoint, NoteSigner
+from router.audit.merkle import verify_consistency
+from router.audit.proof import prove_consistency, tree_root
 from router.audit.reader import LedgerReader
 from router.audit.witness_policy import WitnessPolicy, reachable, shown, verifying_policy
 from router.audit.witnessing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
@@ -35,8 +36,8 @@ class ReadLedger(LedgerView):
     async def newest(self) -> str | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._opened().latest_checkpoint())
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: prove_consistency(self._opened(), old, new))
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: _proof(self._opened(), old, checkpoint))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -50,6 +51,14 @@ class ReadLedger(LedgerView):
     def _close(self) -> None:
         if self._reader is not None:
             self._reader.close()
+
+
+def _proof(reader: LedgerReader, old: int, checkpoint: Checkpoint) -> list[bytes]:
+    """Held against what was signed: else a witness would be blamed for a disk."""
+    proof = prove_consistency(reader, old, checkpoint.size)
+    if not verify_consistency(old, checkpoint.size, tree_root(reader, old), checkpoint.root, proof):
+        raise AuditError(f"What is stored does not lead to the checkpoint of {checkpoint.size} records.", "audit_tree_broken")
+    return proof
 
 
 class Witnesses:
@@ -140,14 +149,14 @@ def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
     try:
         policy = verifying_policy(file, verifier)
     except AuditError as error:
-        raise ConfigError(f"audit.witnesses.policy: {error}") from error
+        raise ConfigError(f"{file}:1: {error}") from error
     if not policy.met({witness.name for witness in reachable(policy)}):
-        raise ConfigError(f"{file}: The witnesses with a URL are too few for the quorum, so that it could never be met.")
+        raise ConfigError(f"{file}:1: The witnesses with a URL are too few for the quorum, so that it could never be met.")
     for witness in reachable(policy):
         try:
             secure_url(witness.url or "")
         except ValueError as error:
-            raise ConfigError(f"{file}: The URL of witness '{shown(witness.name)}' {error}.") from error
+            raise ConfigError(f"{file}:1: The URL of witness '{shown(witness.name)}' {error}.") from error
     return policy
 
 

@@ -254,6 +254,13 @@ async def test_cosignatures_take_their_own_old_place_only() -> None:
     assert note == LOG.note(5) + OTHER + newer
 
 
+async def test_before_the_first_checkpoint_nobody_is_asked_again() -> None:
+    """The tree of nothing was shown at the start; there is nothing newer to show."""
+    ledger = alone(Witness().desk, 0)
+    await ledger.witnessing._round()
+    assert ledger.calls.asked == []
+
+
 async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
     """The task goes on by itself, whatever fails, and ends when it is cancelled."""
     ledger = alone(Witness().desk, 3)

@@ -114,8 +114,8 @@ class View:
     async def newest(self) -> str | None:
         return self.note or (self.log.note(self.size) if self.size else None)
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        return self.log.proof(old, new)
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        return self.log.proof(old, checkpoint.size)
 
 
 @dataclass
