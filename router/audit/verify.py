@@ -21,7 +21,7 @@ from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
 from router.audit.witness_policy import WitnessPolicy
-from router.audit.witnessed import Confirmed, cosigned_by_anybody, newest_confirmed
+from router.audit.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 @dataclass(slots=True)
 class Report:
     """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts;
-    `cosigned` says whether there are cosignatures, checked or not."""
+    `witnessed` are the trees that a quorum confirmed, smallest first; `cosigned` says whether there are cosignatures, checked or not."""
 
     origin: str
     size: int
@@ -43,7 +43,7 @@ class Report:
     outside: int | None = None
     opened: int = 0
     erased: int = 0
-    witnessed: Confirmed | None = None
+    witnessed: list[Confirmed] = field(default_factory=list)
     cosigned: bool = False
     unproven: list[str] = field(default_factory=list)
 
@@ -186,9 +186,9 @@ def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
     if plan.policy is None:
         return
     agreeing = {*report.held_against, *([report.outside] if report.outside is not None else [])}
-    report.witnessed, wrong = newest_confirmed(plan.policy, every, agreeing)
+    report.witnessed, wrong = confirmed(plan.policy, every, agreeing)
     report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
-    if report.witnessed is None:
+    if not report.witnessed:
         message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."
         report.faults.append(Fault(report.size, "not_witnessed", message))
 
@@ -230,9 +230,9 @@ def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
 
 def _unproven(report: Report, plan: Plan) -> list[str]:
     said = []
-    if plan.outside is None and report.witnessed is not None:
+    if plan.outside is None and report.witnessed:
         said.append(
-            f"Witnesses confirmed the first {report.witnessed.size} records. That there were more cannot be excluded: newer records,"
+            f"Witnesses confirmed the first {report.witnessed[-1].size} records. That there were more cannot be excluded: newer records,"
             " checkpoints and cosignatures could have been cut off together. The witnesses know, and are asked at every start."
         )
     elif plan.outside is None:
@@ -249,8 +249,8 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append(f"Records {covered} to {report.size - 1} are newer than every checkpoint: nothing signed speaks for them yet.")
     elif report.outside is not None and report.outside < report.size:
         said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
-    if report.witnessed is not None and report.witnessed.size < covered:
-        said.append(f"Records {report.witnessed.size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if report.witnessed and report.witnessed[-1].size < covered:
+        said.append(f"Records {report.witnessed[-1].size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
     if plan.policy is None and report.cosigned:
         said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:

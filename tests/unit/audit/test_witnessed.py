@@ -56,10 +56,16 @@ def test_a_quorum_is_told_with_its_records_and_time(tmp_path: Path) -> None:
     ledger(tmp_path, 1, 2)
     report = held(tmp_path)
     assert report.ok
-    assert report.witnessed is not None
-    assert (report.witnessed.size, report.witnessed.by.as_of, report.witnessed.by.names) == (20, START_S + 1, ("w1", "w2"))
+    assert [(each.size, each.by.as_of, each.by.names) for each in report.witnessed] == [(20, START_S + 1, ("w1", "w2"))]
     assert any("Witnesses confirmed the first 20 records" in said for said in report.unproven)
     assert "Records 20 to 39 are under checkpoints that too few witnesses cosigned." in report.unproven
+
+
+def test_the_beginning_of_the_witnessing_is_told(tmp_path: Path) -> None:
+    """Two checkpoints were confirmed; the first says since when."""
+    ledger(tmp_path, 1, 2)
+    keep(tmp_path, cosigned(notes(tmp_path)[-1], 1, 2))
+    assert [each.size for each in held(tmp_path).witnessed] == [20, 40]
 
 
 def test_fewer_than_the_quorum_is_a_fault(tmp_path: Path) -> None:
@@ -115,7 +121,7 @@ def test_a_cosigned_checkpoint_from_elsewhere_counts(tmp_path: Path) -> None:
     outside = cosigned(next(note for note in notes(tmp_path) if note_checkpoint(note).size == 20), 1, 2)
     report = verified(tmp_path, outside, policy=PAIR)
     assert report.ok
-    assert report.witnessed is not None
+    assert [each.size for each in report.witnessed] == [20]
     assert report.outside == 20
 
 
