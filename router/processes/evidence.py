@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.sqlite_ledger import SqliteStore
 from adapters.sqlite_reader import SqliteReader
 from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner, latest_witnessed
+from router.audit.checkpoint import NoteSigner
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.audit.ledger import AuditLedger
@@ -97,7 +97,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         if witnesses is not None:
             newer.wake = witnesses.witnessing.wake
             await evidence.system(*witnesses.record())
-            await witnesses.start(latest_witnessed(workspace.path(checkpoint.directory)))
+            await witnesses.start()
     except BaseException:
         await evidence.close()
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from adapters.witness_http import WitnessHttp
-from router.audit.checkpoint import Checkpoint, NoteSigner
+from router.audit.checkpoint import Checkpoint, NoteSigner, latest_witnessed
 from router.audit.merkle import verify_consistency
 from router.audit.proof import prove_consistency, tree_root
 from router.audit.reader import LedgerReader
@@ -76,6 +76,7 @@ class Witnesses:
         """Raises ConfigError where the policy file cannot be used."""
         self._config = config
         self._file = workspace.path(config.policy)
+        self._directory = workspace.path(workspace.config.audit.checkpoint.directory)
         self._view = ReadLedger(open_reader)
         self._clock = clock
         policy = usable_policy(self._file, signer.verifier)
@@ -87,6 +88,9 @@ class Witnesses:
     async def agree(self) -> None:
         """Before anything is signed. Raises AuditError `audit_rolled_back`, `audit_forked`, and `audit_witness_unreachable` where that
         is to end the start."""
+        known = latest_witnessed(self._directory)
+        if known is not None:
+            self.witnessing.remembered(known)
         self.asked = await self.witnessing.agree()
         if not self.met and self._config.unreachable == "refuse":
             sentence = f"Too few witnesses confirm where the ledger ends ({UNREACHABLE}), so nothing starts."
@@ -94,7 +98,7 @@ class Witnesses:
 
     @property
     def met(self) -> bool:
-        return self.asked is not None and self.witnessing.policy.met(self.asked.cosignatures.keys())
+        return self.asked is not None and self.witnessing.policy.met(self.asked.now)
 
     def record(self) -> tuple[str, dict[str, object]]:
         """The event and details of the record of what `agree` found."""
@@ -102,14 +106,12 @@ class Witnesses:
         details: dict[str, object] = {"policy": sha256(self._file.read_bytes()).hexdigest()}
         if asked is not None:
             details["records"] = asked.checkpoint.size
-            details["cosigned"] = [shown(name) for name in sorted(asked.cosignatures)]
+            details["cosigned"] = [shown(name) for name in sorted(asked.now)]
             details["failed"] = [{"witness": shown(name), "reason": error.code} for name, error in sorted(asked.failures.items())]
         return "witnessed" if self.met else "unwitnessed", details
 
-    async def start(self, known: str | None) -> None:
-        """`known` is the note that a quorum confirmed last, before this process."""
-        if known is not None:
-            self.witnessing.remembered(known)
+    async def start(self) -> None:
+        """From here on every newer checkpoint is shown."""
         if self.asked is not None:
             await self.witnessing.keep_asked(self.asked)
         self._running = asyncio.create_task(self.witnessing.run())

@@ -95,6 +95,50 @@ async def test_another_history_under_the_same_key_is_found(size: int) -> None:
     assert caught.value.code == "audit_forked"
 
 
+async def test_old_cosignatures_do_not_count_for_a_start() -> None:
+    """A copy of a ledger brings its cosignatures along; whether a witness still stands by them only it can say."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    again = Ledger({"w1": raises("witness_unreachable")}, ledger.policy, ledger.view, ledger.clock)
+    asked = await again.witnessing.agree()
+    assert set(asked.cosignatures) == {"w1"}
+    assert asked.now == frozenset()
+
+
+async def test_what_is_wrong_with_the_ledger_itself_ends_the_start() -> None:
+    """It is not put down to the witness who was to be told."""
+    witness = Witness()
+    witness.desk.add_checkpoint(LOG.request(0, 3))
+    ledger = alone(witness.desk)
+    ledger.view.failing = AuditError("The tree is broken.", "audit_tree_broken")
+    with pytest.raises(AuditError, match="The tree is broken"):
+        await ledger.witnessing.agree()
+
+
+async def test_a_witness_that_forgot_is_noticed() -> None:
+    """It cosigned five records and knows three: counted once, said in the log, and asked on from there."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    old = Witness()
+    old.desk.add_checkpoint(LOG.request(0, 3))
+    ledger.calls.answering["w1"] = old.desk
+    ledger.view.grow(8)
+    await ledger.witnessing._round()
+    await ledger.witnessing._round()
+    assert dict(ledger.witnessing.failures) == {("w1", "witness_forgot"): 1}
+    assert note_checkpoint(ledger.kept[-1][0]).size == 8
+
+
+async def test_a_witness_that_forgot_before_the_start_is_noticed() -> None:
+    """By what it cosigned of the last checkpoint that was witnessed."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    again = Ledger({"w1": Witness().desk}, ledger.policy, View(LOG, 8), ledger.clock)
+    again.witnessing.remembered(ledger.kept[-1][0])
+    await again.witnessing.agree()
+    assert dict(again.witnessing.failures) == {("w1", "witness_forgot"): 1}
+
+
 async def test_a_new_ledger_is_cosigned_at_nothing() -> None:
     """A tree of no records is confirmed, and not stored as a checkpoint."""
     ledger = alone(Witness().desk, 0)
