@@ -64,7 +64,8 @@ class AuditLedger:
             await self._submit(())
 
     async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
-        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
+        """Stores a checkpoint of this ledger with its cosignatures, between two commits, and then writes it to the directory, where no
+        record waits for it. `witnessed`: by a quorum. Raises AuditError."""
         self._usable(0)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
@@ -72,7 +73,7 @@ class AuditLedger:
         def keep() -> None:
             result: int | AuditError = 0
             try:
-                self._journal.keep_cosigned(note, witnessed=witnessed)
+                self._journal.keep_cosigned(note)
             except AuditError as error:
                 result = error
             except Exception as error:  # noqa: BLE001  # the writer must go on; who waits is told
@@ -81,6 +82,7 @@ class AuditLedger:
 
         self._jobs.put(keep)
         await future
+        await asyncio.to_thread(self._journal.publish_cosigned, note, witnessed=witnessed)
 
     @property
     def size(self) -> int:

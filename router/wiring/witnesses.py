@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -23,6 +24,8 @@ from router.errors import AuditError, ConfigError
 from router.ports import Clock
 from router.telemetry.names import METRICS
 from router.workspace import Workspace
+
+log = logging.getLogger("lockgate.audit")
 
 
 class ReadLedger(LedgerView):
@@ -92,9 +95,12 @@ class Witnesses:
         if known is not None:
             self.witnessing.remembered(known)
         self.asked = await self.witnessing.agree()
-        if not self.met and self._config.unreachable == "refuse":
+        if self.met:
+            return
+        if self._config.unreachable == "refuse":
             sentence = f"Too few witnesses confirm where the ledger ends ({UNREACHABLE}), so nothing starts."
             raise AuditError(f"{sentence} {_why(self.asked)}", UNREACHABLE)
+        log.error("too few witnesses confirm where the ledger ends; it goes on unwitnessed, and on record. %s", _why(self.asked))
 
     @property
     def met(self) -> bool:
@@ -137,7 +143,7 @@ class Witnesses:
             yield _gauge("lockgate.audit.witnessed.age", self._age(), "seconds")
         name = "lockgate.audit.witness.failures"
         failures = CounterMetricFamily(name.replace(".", "_"), METRICS[name], labels=["witness", "reason"])
-        for (witness, reason), count in self.witnessing.failures.items():
+        for (witness, reason), count in list(self.witnessing.failures.items()):  # an exporter asks from a thread of its own
             failures.add_metric([shown(witness), reason], count)
         yield failures
 

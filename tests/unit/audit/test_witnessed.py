@@ -28,7 +28,8 @@ def cosigned(note: str, *numbers: int) -> str:
 def keep(folder: Path, note: str) -> None:
     journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints"))
     journal.open()
-    journal.keep_cosigned(note, witnessed=True)
+    journal.keep_cosigned(note)
+    journal.publish_cosigned(note, witnessed=True)
     journal.close()
 
 
@@ -189,3 +190,17 @@ async def test_without_agreement_nothing_is_written_or_signed(tmp_path: Path) ->
     await opened.open()
     await opened.close()
     assert len(notes(tmp_path)) == 1
+
+
+async def test_a_directory_that_fails_does_not_keep_a_note_from_the_ledger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the note is in the ledger."""
+    note = written(tmp_path, entries(3))
+    plan = Checkpointing(SIGNER, tmp_path / "checkpoints")
+    opened = AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), plan))
+    await opened.open()
+    (tmp_path / "checkpoints").rename(tmp_path / "moved")
+    (tmp_path / "checkpoints").write_text("a file")
+    await opened.keep_cosigned(cosigned(note, 1), witnessed=True)
+    await opened.close()
+    assert cosigned(note, 1) in notes(tmp_path)
+    assert "cosigned checkpoint not written" in caplog.text

@@ -21,7 +21,7 @@ def state(tmp_path: Path) -> Path:
     note = written(tmp_path, entries(40))
     journal = Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER, tmp_path / "checkpoints"))
     journal.open()
-    journal.keep_cosigned(note + cosigner().cosign(split_note(note)[0], START_S), witnessed=True)
+    journal.keep_cosigned(note + cosigner().cosign(split_note(note)[0], START_S))
     journal.close()
     return tmp_path
 
