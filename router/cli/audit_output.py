@@ -61,10 +61,14 @@ def witnessed_document(report: Report) -> dict[str, Any] | None:
     first, last = report.witnessed[0], report.witnessed[-1]
     return {
         "records": last.size,
-        "as_of": timestamp(last.by.as_of * SECOND),
+        "as_of": _seconds(last.by.as_of),
         "witnesses": [shown(name) for name in last.by.names],
-        "since": {"records": first.size, "as_of": timestamp(first.by.as_of * SECOND)},
+        "since": {"records": first.size, "as_of": _seconds(first.by.as_of)},
     }
+
+
+def _seconds(at: int) -> str:
+    return f"{timestamp(at * SECOND)[:19]}Z"
 
 
 def record_table(rows: list[Found], width: int) -> Table:

@@ -88,6 +88,15 @@ async def test_nobody_there_is_named() -> None:
     assert await ask(f"http://127.0.0.1:{port}/add-checkpoint") == "witness_unreachable"
 
 
+async def test_the_sentence_says_why_in_few_words() -> None:
+    """As the system has it, and not as a library does."""
+    (port,) = free_ports(1)
+    calls = WitnessHttp(2.0)
+    with pytest.raises(AuditError, match=rf"^http://127\.0\.0\.1:{port}/add-checkpoint cannot be reached: connection refused\.$"):
+        await calls.post(f"http://127.0.0.1:{port}/add-checkpoint", b"")
+    await calls.close()
+
+
 async def test_an_answer_without_end_is_cut() -> None:
     """After what a witness could need."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.audit.checkpoint import note_checkpoint, split_note
 from router.audit.witness_desk import WitnessDesk
@@ -16,6 +18,10 @@ from router.errors import AuditError
 from tests.unit.audit.witnesses import START_S, Calls, Clock, Log, View, Witness, cosigner, policy_of
 
 LOG, FORK = Log(), Log("other")
+
+
+def _signature_like(text: str) -> bytes:
+    return f"— w1.example {text}\n".encode("utf-8", "surrogatepass")
 
 
 @dataclass
@@ -327,3 +333,18 @@ async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert note_checkpoint(ledger.kept[0][0]).size == 3
+
+
+@given(
+    st.sampled_from([200, 200, 204, 301, 400, 403, 404, 409, 409, 418, 422, 429, 500, 503]),
+    st.sampled_from([SIZE_TYPE, "text/plain", "", "text/x.tlog.size; charset=utf-8", "\xff"]),
+    st.binary(max_size=200) | st.integers(-1, 2**70).map(lambda size: f"{size}\n".encode()) | st.text(max_size=80).map(_signature_like),
+)
+@settings(deadline=None)
+def test_no_answer_does_anything_else_than_fail_with_a_name(status: int, content_type: str, body: bytes) -> None:
+    """Whatever comes: one reason, nothing kept, and no other exception."""
+    ledger = alone(lambda _: Reply(status, content_type, body))
+    asyncio.run(ledger.witnessing._round())
+    assert list(ledger.witnessing.failures.values()) == [1]
+    assert {name for name, _ in ledger.witnessing.failures} == {"w1"}
+    assert ledger.kept == []

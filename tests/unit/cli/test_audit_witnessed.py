@@ -37,7 +37,7 @@ def test_what_was_confirmed_is_said(state: Path, capsys: pytest.CaptureFixture[s
     """Records, witnesses and time, in one line, and what that leaves open."""
     assert verify(state, f"{WITNESS}quorum audit\n") == 0
     said = capsys.readouterr().out
-    assert "witnessed: the first 40 records, by audit, as of 2023-11-14T22:13:20" in said
+    assert "witnessed: the first 40 records, by audit, as of 2023-11-14T22:13:20Z\n" in said
     assert "Witnesses confirmed the first 40 records." in said
 
 
