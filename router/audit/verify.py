@@ -251,6 +251,8 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
     if report.witnessed and report.witnessed[-1].size < covered:
         said.append(f"Records {report.witnessed[-1].size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if report.witnessed and plan.policy is not None and plan.policy.splits:
+        said.append("Under this policy witnesses could be parted so that each part makes up a quorum: another history could have one too.")
     if plan.policy is None and report.cosigned:
         said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:

@@ -60,6 +60,11 @@ class WitnessPolicy:
         """`quorum none`: under it everything counts as witnessed, so that it proves nothing."""
         return self.quorum == NONE
 
+    @property
+    def splits(self) -> bool:
+        """Whether two sets of witnesses without a common one can each make up the quorum: then so can two histories."""
+        return not self.asks_for_nobody and self._splits(self.quorum)
+
     def met(self, names: Collection[str]) -> bool:
         """Whether these witnesses make up the quorum. Never by a policy that asks for nobody."""
         return not self.asks_for_nobody and self._met(self.quorum, names)
@@ -87,6 +92,14 @@ class WitnessPolicy:
         if group is None:
             return name in names
         return sum(self._met(member, names) for member in group.members) >= group.threshold
+
+    def _splits(self, name: str) -> bool:
+        """Every name is a member at most once. So members that split serve both sets, and of the others each serves one."""
+        group = self.groups.get(name)
+        if group is None:
+            return False
+        both = sum(self._splits(member) for member in group.members)
+        return 2 * (group.threshold - both) <= len(group.members) - both
 
 
 def read_policy(path: Path) -> WitnessPolicy:

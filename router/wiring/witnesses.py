@@ -91,6 +91,8 @@ class Witnesses:
     async def agree(self) -> None:
         """Before anything is signed. Raises AuditError `audit_rolled_back`, `audit_forked`, and `audit_witness_unreachable` where that
         is to end the start."""
+        if self.witnessing.policy.splits:
+            log.warning("%s: witnesses can be parted so that each part makes up a quorum, and could be shown two histories", self._file)
         known = latest_witnessed(self._directory)
         if known is not None:
             self.witnessing.remembered(known)

@@ -69,6 +69,13 @@ def test_the_beginning_of_the_witnessing_is_told(tmp_path: Path) -> None:
     assert [each.size for each in held(tmp_path).witnessed] == [20, 40]
 
 
+def test_a_quorum_that_could_be_had_twice_is_said_to_prove_less(tmp_path: Path) -> None:
+    """One of two confirmed these records; the other one may have confirmed others."""
+    ledger(tmp_path, 1)
+    assert any("another history could have one too" in said for said in held(tmp_path, policy_of("any", 1, 2)).unproven)
+    assert not any("another history could have one too" in said for said in held(tmp_path, policy_of("all", 1)).unproven)
+
+
 def test_fewer_than_the_quorum_is_a_fault(tmp_path: Path) -> None:
     """One of two has cosigned, so nothing is witnessed, and the verification does not end well."""
     ledger(tmp_path, 1)
