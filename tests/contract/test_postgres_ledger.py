@@ -143,14 +143,14 @@ def test_a_node_signs_only_what_it_knows_committed(server: Server) -> None:
     two.close()
 
 
-def test_a_head_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
-    """A database in which history was rewritten, head and hashes included, gets neither a record nor a signature from a running node."""
+def test_a_history_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
+    """A database in which history was rewritten, hashes and commits included, gets neither a record nor a signature from a running node."""
     journal = node(server)
     journal.append(entries(5))
     forged = node(server)
     forged.append(entries(2))
     run(server, "UPDATE leaf_hashes SET hash = %s WHERE idx = 6", bytes(32))
-    run(server, "UPDATE head SET root = %s", bytes(32))
+    run(server, "UPDATE commits SET root = %s WHERE size = 7", bytes(32))
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     assert journal.until_checkpoint() is None
@@ -162,22 +162,28 @@ def test_a_database_that_has_lost_records_is_refused_by_a_running_node(server: S
     """As after a failover to a standby that lagged: what was acknowledged is gone, so nothing goes on over it."""
     journal = node(server)
     journal.append(entries(3))
-    before = run(server, "SELECT size, root FROM head")[0]
     journal.append(entries(2))
-    run(server, "UPDATE head SET size = %s, root = %s", *before)
     for table, column in (("records", "idx >= 3"), ("leaf_hashes", "idx >= 3"), ("commits", "size > 3")):
         run(server, f"DELETE FROM {table} WHERE {column}")
     assert code_of(lambda: journal.append(entries(1))) == "audit_rolled_back"
     journal.close()
 
 
-def test_a_head_apart_from_the_records_does_not_open(server: Server) -> None:
+def test_commits_apart_from_the_records_do_not_open(server: Server) -> None:
     """What was put together from two backups is not continued."""
     journal = node(server)
     journal.append(entries(5))
     journal.close()
     run(server, "DELETE FROM records WHERE idx = 4")
     assert code_of(lambda: node(server)) == "audit_tree_broken"
+
+
+def test_a_ledger_without_the_row_for_turns_is_not_appended_to(server: Server) -> None:
+    """Nobody would be kept apart any more."""
+    journal = node(server)
+    run(server, "DELETE FROM turn")
+    assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
+    journal.close()
 
 
 def test_a_place_that_is_taken_is_a_broken_ledger(server: Server) -> None:
@@ -187,7 +193,7 @@ def test_a_place_that_is_taken_is_a_broken_ledger(server: Server) -> None:
     run(server, "INSERT INTO records VALUES (2, 'x', '', '')")
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     journal.close()
-    assert run(server, "SELECT size FROM head") == [(2,)]
+    assert run(server, "SELECT max(size) FROM commits") == [(2,)]
 
 
 def test_nodes_with_two_origins_or_two_keys_do_not_share_a_ledger(server: Server) -> None:
@@ -248,7 +254,6 @@ def test_a_commit_whose_answer_is_lost_is_found_out_about(server: Server, commit
             batch, connection = b"b" * 16, self._in_turn()
             self._insert(connection, first, rows, hashes, nodes)
             connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))
-            connection.execute("UPDATE head SET size = %b, root = %b", (first + len(rows), root))
             if committed:
                 connection.execute("COMMIT")
             connection.close()
@@ -285,11 +290,11 @@ def test_a_node_that_stops_in_its_turn_does_not_hold_the_others_up(server: Serve
 
 
 def test_a_turn_that_never_ends_is_a_named_refusal(server: Server) -> None:
-    """Somebody else's lock on the head: an append fails in bounded time, and the next works again."""
+    """Somebody else's lock: an append fails in bounded time, and the next works again."""
     hurried = Server(server.url, server.schema, 3.0, 1.0)
     journal = node(hurried, patience=0.1)
     with psycopg.connect(server.url) as other:
-        other.execute(f'SELECT 1 FROM "{server.schema}".head FOR UPDATE')
+        other.execute(f'SELECT 1 FROM "{server.schema}".turn FOR UPDATE')
         assert code_of(lambda: journal.append(entries(1))) == "audit_store_unavailable"
     assert journal.append(entries(1)) == 0
     journal.close()
@@ -316,7 +321,7 @@ GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_hashes, "{schema}".nodes, "{schema}".commits,
   "{schema}".checkpoints TO {role};
-GRANT SELECT, UPDATE ON "{schema}".head TO {role};
+GRANT SELECT, UPDATE ON "{schema}".turn TO {role};
 """
 
 
@@ -334,7 +339,7 @@ def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServ
     journal.append(entries(3))
     journal.close()
     assert verified(server).ok
-    for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "DELETE FROM checkpoints", "UPDATE checkpoints SET note = ''"):
+    for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "UPDATE commits SET root = ''", "DELETE FROM checkpoints"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(server, sql)
 
@@ -437,6 +442,8 @@ def test_keys_that_are_only_read_are_not_made(server: Server) -> None:
         ("postgresql://db.example/ledger", "sslmode=verify-full"),
         ("postgresql://db.example/ledger?sslmode=require", "sslmode=verify-full"),
         ("postgresql://127.0.0.1,db.example/ledger", "sslmode=verify-full"),
+        ("postgresql://localhost/ledger?hostaddr=192.0.2.7", "sslmode=verify-full"),
+        ("postgresql:///ledger?service=main", "not a service file"),
     ],
 )
 def test_a_url_that_is_none_or_trusts_anybody_is_refused(url: str, why: str) -> None:
