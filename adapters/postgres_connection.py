@@ -29,7 +29,7 @@ AUTHENTICATED = ("verify-ca", "verify-full")
 DURABLE = ("on", "remote_apply")
 TURN_S = 2.0
 """How long the server lets a node do nothing in the middle of its turn: many times what a batch needs, and short for those who wait."""
-TRANSACTION_S = 60
+_LONGEST_TRANSACTION = "SELECT set_config(name, '60s', false) FROM pg_settings WHERE name = 'transaction_timeout'"
 """The same for a node that stops while it sends; from PostgreSQL 17 on, which has such a limit."""
 _LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")  # the server ends, or has ended, this session
 _AGAIN = ("40001", "40P01")  # serialisation failure, deadlock: rolled back, and another attempt may succeed
@@ -117,12 +117,17 @@ def _session(server: Server, read_only: bool) -> str:
     """A statement time-out would also cut a commit short that waits for its standby, and report success. A node that stops in the middle of
     its turn must not hold up the others: then the server ends its transaction."""
     lock_ms, turn_ms = round(server.answer_within * 800), round(min(TURN_S, server.answer_within) * 1000)
-    return (
-        f'SET search_path = "{server.schema}", pg_temp; SET client_min_messages = warning; SET statement_timeout = 0;'
-        f" SET lock_timeout = {lock_ms}; SET idle_in_transaction_session_timeout = {turn_ms};"
-        f" SET default_transaction_isolation = 'read committed'; SET bytea_output = hex;"
-        f" SET default_transaction_read_only = {'on' if read_only else 'off'};"
-        f" SELECT set_config(name, '{TRANSACTION_S}s', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+    return "; ".join(
+        (
+            f'SET search_path = "{server.schema}", pg_temp',
+            "SET client_min_messages = warning",
+            "SET statement_timeout = 0",
+            f"SET lock_timeout = {lock_ms}",
+            f"SET idle_in_transaction_session_timeout = {turn_ms}",
+            "SET default_transaction_isolation = 'read committed'",
+            f"SET default_transaction_read_only = {'on' if read_only else 'off'}",
+            _LONGEST_TRANSACTION,
+        )
     )
 
 

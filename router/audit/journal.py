@@ -37,6 +37,7 @@ PASSING = frozenset({DISK_FULL, STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED})
 FAR = 65_536
 ATTEMPTS = 5
 RETRY_S = 5.0
+STALE_S = 5.0
 
 
 class LedgerStore(NodeSource, Protocol):
@@ -79,6 +80,7 @@ class Journal:
         self._signed = 0
         self._signed_at = time.monotonic()
         self._unsignable_until = 0.0
+        self._shared, self._heard_at = False, time.monotonic()
         self._fault: AuditError | None = None
 
     @property
@@ -90,6 +92,11 @@ class Journal:
         """Set for good by a failure after which nothing may be written: a failed fsync must not be tried again, for the kernel may
         have dropped the pages and report success the second time."""
         return self._fault
+
+    @property
+    def stale(self) -> bool:
+        """Whether others may have appended, or the store gone away, since this node last had its turn."""
+        return self._shared and time.monotonic() - self._heard_at > STALE_S
 
     def root(self) -> bytes:
         return self._tree.root()
@@ -108,6 +115,7 @@ class Journal:
         notes = (self._store.latest_checkpoint(), latest_published(self._plan.directory) if self._plan.directory else None)
         with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
             size, root = head or (size, root)
+            self._shared = head is not None
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
@@ -152,7 +160,7 @@ class Journal:
                 for hashed in hashes:
                     tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
                 self._store.write(first, rows, hashes, nodes, tree.root())
-                self._tree = tree
+                self._tree, self._heard_at = tree, time.monotonic()
                 return first
         self._tree = self._following(head)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from functools import partial
 
@@ -11,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.postgres_connection import Server, check_url
 from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_place import PostgresPlace
 from adapters.postgres_reader import PostgresReader
 from adapters.postgres_schema import LEDGER_STEPS
 from adapters.postgres_subject_keys import PostgresKeys
 from router.audit.checkpoint import NoteSigner
 from router.audit.journal import Checkpointing, Journal
+from router.audit.ledger import AuditLedger
 from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.proof import prove_consistency, prove_inclusion, tree_root
 from router.audit.reader import Stored
@@ -141,6 +144,28 @@ def test_a_node_signs_only_what_it_knows_committed(server: Server) -> None:
     assert verified(server).held_against == [3]
     one.close()
     two.close()
+
+
+async def test_an_idle_node_is_asked_whether_it_could_record(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer shows a store that is away before the first record meets it, and what others appended meanwhile is signed for."""
+    monkeypatch.setattr("router.audit.journal.STALE_S", 0.0)
+    busy, idle = node(server), AuditLedger(Journal(PostgresStore(server, SIGNER.verifier), Checkpointing(SIGNER, records=3)))
+    await idle.open()
+    busy.append(entries(3))
+    await idle.ping()
+    assert idle.size == 3
+    await idle.close()
+    assert verified(server).held_against == [3]
+    busy.close()
+
+
+def test_what_a_verification_hands_to_its_processes_can_be_handed_over(server: Server) -> None:
+    """A ledger in a database is checked by several processes, too."""
+    node(server).close()
+    open_reader = pickle.loads(pickle.dumps(partial(PostgresPlace(server, server).reader, Stored)))
+    reader = open_reader()
+    assert reader.origin() == "ledger.test"
+    reader.close()
 
 
 def test_a_history_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
