@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -348,6 +349,11 @@ GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_has
   "{schema}".checkpoints TO {role};
 GRANT SELECT, UPDATE ON "{schema}".turn TO {role};
 """
+KEY_GRANTS = """
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT ON "{schema}".meta TO {role};
+GRANT SELECT, INSERT ON "{schema}".keys, "{schema}".keys_check TO {role};
+"""
 
 
 def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServer) -> None:
@@ -367,6 +373,30 @@ def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServ
     for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "UPDATE commits SET root = ''", "DELETE FROM checkpoints"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(server, sql)
+
+
+def test_a_node_needs_no_right_to_change_keys(postgres: PostgresServer) -> None:
+    """The same of the subjects' keys."""
+    owner = postgres.server()
+    made = PostgresKeys(owner, bytes(32))
+    made.open()
+    made.close()
+    postgres.sql("CREATE ROLE keyring LOGIN", KEY_GRANTS.format(schema=owner.schema, role="keyring"))
+    server = Server(postgres.url(user="keyring"), owner.schema)
+    keys = PostgresKeys(server, bytes(32))
+    keys.open()
+    keys.ensure(["anna"])
+    keys.close()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(server, "UPDATE keys SET wrapped = ''")
+
+
+@pytest.mark.parametrize("made", [GRANTS, KEY_GRANTS])
+def test_the_grants_are_the_documented_ones(made: str) -> None:
+    """What is tried here stands in the guide."""
+    page = " ".join((Path(__file__).parents[2] / "docs/postgres.md").read_text().split())
+    for statement in filter(None, (each.strip() for each in made.split(";"))):
+        assert " ".join(statement.format(schema="lockgate", role="lockgate_node").replace('"', "").split()) in page
 
 
 def test_a_user_who_may_not_migrate_is_told_who_may(postgres: PostgresServer) -> None:
