@@ -42,14 +42,13 @@ async def _beside_postgres(
 ) -> None:
     """SQLite, one node and two nodes on PostgreSQL, each batch in turns, on the same disk."""
     shared = server.server()
-    ledgers = [
-        AuditLedger(Journal(SqliteStore(folder / "beside.sqlite"), Checkpointing(signer))),
-        *(AuditLedger(Journal(PostgresStore(shared, signer.verifier), Checkpointing(signer))) for _ in range(2)),
-    ]
+    sqlite = AuditLedger(Journal(SqliteStore(folder / "beside.sqlite"), Checkpointing(signer)))
+    one, two = (AuditLedger(Journal(PostgresStore(shared, signer.verifier), Checkpointing(signer))) for _ in range(2))
+    ledgers = (sqlite, one, two)
     for ledger in ledgers:
         await ledger.open()
     try:
-        figures = [figure for batch in BATCHES for figure in await _compared(*ledgers, batch, repetitions, commits)]
+        figures = [figure for batch in BATCHES for figure in await _compared(sqlite, one, two, batch, repetitions, commits)]
     finally:
         for ledger in ledgers:
             await ledger.close()
