@@ -119,7 +119,7 @@ def _session(server: Server, read_only: bool) -> str:
     lock_ms, turn_ms = round(server.answer_within * 800), round(min(TURN_S, server.answer_within) * 1000)
     return "; ".join(
         (
-            f'SET search_path = "{server.schema}", pg_temp',
+            f'SET search_path = "{server.schema}"',  # nothing beside it: a table that cannot be made there must not be made elsewhere
             "SET client_min_messages = warning",
             "SET statement_timeout = 0",
             f"SET lock_timeout = {lock_ms}",

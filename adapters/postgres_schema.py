@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from adapters.postgres_connection import DENIED, BoundedConnection, Server, translated
+from adapters.postgres_connection import DENIED, MISSING, BoundedConnection, Server, translated
 from router.errors import AuditError
 
 Steps = Mapping[int, Sequence[str]]
@@ -56,7 +56,8 @@ def migrate(connection: BoundedConnection, server: Server, part: str, steps: Ste
             connection.execute("SET LOCAL lock_timeout = 0")
             connection.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'")
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate migration {server.schema}",))
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{server.schema}"')
+            if not connection.rows("SELECT 1 FROM pg_namespace WHERE nspname = %s", (server.schema,)):
+                connection.execute(f'CREATE SCHEMA "{server.schema}"')
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value text NOT NULL)")
             found = stored_format(connection, part)  # another node may have been quicker
             check_known(server, part, found, max(steps))
@@ -91,7 +92,7 @@ def _row(part: str) -> str:
 
 
 def _said(server: Server, part: str, found: int, wanted: int, error: AuditError) -> AuditError:
-    if error.code != DENIED:
+    if error.code not in (DENIED, MISSING):  # a schema that may not be used looks as if it were not there
         return error
     there = (
         f"The {part} in {server} has format {found} and must be brought to {wanted}" if found else f"No {part} is to be seen in {server}"

@@ -456,6 +456,38 @@ def test_an_absent_server_is_named_and_asked_again_now_and_then() -> None:
         assert verified(server).ok
 
 
+def test_a_database_that_goes_away_is_no_fault_of_the_ledger() -> None:
+    """A verification that loses its database says so; it accuses no record."""
+
+    class Mortal(PostgresReader):
+        def records(self, start: int, end: int):
+            for stored in super().records(start, end):
+                if stored.index == 1:
+                    mortal.stop(at_once=True)
+                    list(super().records(start, end))
+                yield stored
+
+    with running() as mortal:
+        server = mortal.server()
+        journal = node(server)
+        journal.append(entries(3))
+        journal.close()
+        plan = Plan(partial(Mortal, server, Stored), SIGNER.verifier, processes=1)
+        assert code_of(lambda: verify(plan)) == "audit_store_unavailable"
+
+
+def test_a_checkpoint_that_cannot_be_stored_is_tried_again_later() -> None:
+    """Not at once and without a pause, however many records wait to be signed for."""
+    with running() as mortal:
+        journal = node(mortal.server(), patience=0.1, records=1)
+        journal.append(entries(3))
+        mortal.stop()
+        journal.sign_checkpoint()
+        assert 3 < (journal.until_checkpoint() or 0) <= 5
+        assert journal.fault is None
+        journal.close()
+
+
 def appended(journal: Journal) -> int | None:
     try:
         return journal.append(entries(1))
