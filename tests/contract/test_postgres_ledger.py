@@ -204,6 +204,46 @@ def test_commits_apart_from_the_records_do_not_open(server: Server) -> None:
     assert code_of(lambda: node(server)) == "audit_tree_broken"
 
 
+FAILING_ONCE = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF nextval('tries') = 1 THEN RAISE EXCEPTION 'as was asked for' USING ERRCODE = '%s'; END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER fails AFTER INSERT ON commits EXECUTE FUNCTION fail_once();
+"""
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_what_the_server_rolls_back_for_others_sake_is_written_again(server: Server, state: str) -> None:
+    """A serialisation failure or a deadlock costs the caller nothing, and leaves one copy."""
+    journal = node(server)
+    run_all(server, FAILING_ONCE % state)
+    assert journal.append(entries(3)) == 0
+    journal.close()
+    assert (verified(server).ok, verified(server).size) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("53100", "audit_disk_full"), ("42501", "audit_store_denied"), ("XX000", "audit_store_unavailable")]
+)
+def test_what_the_server_refuses_is_named_and_does_not_end_the_ledger(server: Server, state: str, code: str) -> None:
+    """Nothing of it is in the ledger, and the next record goes on where it was."""
+    journal = node(server)
+    run_all(server, FAILING_ONCE % state)
+    assert code_of(lambda: journal.append(entries(3))) == code
+    assert journal.fault is None
+    assert journal.append(entries(1)) == 0
+    journal.close()
+    assert (verified(server).ok, verified(server).size) == (True, 1)
+
+
+def run_all(server: Server, sql: str) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f'SET search_path = "{server.schema}"; {sql}')
+
+
 def test_a_ledger_without_the_row_for_turns_is_not_appended_to(server: Server) -> None:
     """Nobody would be kept apart any more."""
     journal = node(server)
