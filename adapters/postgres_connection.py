@@ -77,8 +77,8 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, self.answer_within if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # an answer that is still to come must not be taken for that of the next question
             raise
 

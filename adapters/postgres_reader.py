@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, translated
+from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, may_succeed_again, translated
 from adapters.postgres_ledger import EMPTY, stored_nodes
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, stored_format
 from router.errors import AuditError
@@ -79,18 +79,19 @@ class PostgresReader:
         found: list[Any] = self._ask(lambda connection: connection.rows(sql, parameters))
         return found
 
-    def _ask(self, question: Callable[[BoundedConnection], Any]) -> Any:
-        """A question changes nothing, so it may be asked again, once, where the session was over before it came."""
-        old = self._connection is not None
+    def _ask(self, question: Callable[[BoundedConnection], Any], *, again: bool = True) -> Any:
+        """A question changes nothing, so it may be asked once more: over a new session where the server had ended this one, and where a
+        standby cancelled it to go on with its own work."""
+        had_session = self._connection is not None
         try:
             return question(self._opened())
         except psycopg.Error as error:
             lost = is_lost(error)
             if lost:
                 self.close()
-            if not (lost and old):
+            if not again or not (had_session if lost else may_succeed_again(error)):
                 raise translated(self._server, error) from error
-        return self._ask(question)
+        return self._ask(question, again=False)
 
     def _opened(self) -> BoundedConnection:
         if self._connection is None:
