@@ -70,6 +70,11 @@ class PostgresReader:
         found = self.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        order = "DESC" if newest else "ASC"
+        found = self.rows(f"SELECT note FROM checkpoints WHERE size >= %s ORDER BY size {order} LIMIT %s", (least, limit))  # noqa: S608
+        return [row[0] for row in found]
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

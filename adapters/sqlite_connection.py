@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +47,12 @@ class StandardConnection:
         except _FAILURES as error:
             raise translated(self._path, error) from error
 
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._raw.executemany(sql, rows)
+        except _FAILURES as error:
+            raise translated(self._path, error) from error
+
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
         """Rows one by one, for more of them than memory should hold."""
         try:
@@ -54,8 +60,21 @@ class StandardConnection:
         except _FAILURES as error:
             raise translated(self._path, error) from error
 
+    def parts(self, table: str, column: str, rowid: int, places: Sequence[int], size: int) -> list[bytes]:
+        """Pieces of `size` bytes of one large value, without reading all of it."""
+        try:
+            with self._raw.blobopen(table, column, rowid, readonly=True) as blob:
+                return [_piece(blob, place, size) for place in places]
+        except _FAILURES as error:
+            raise translated(self._path, error) from error
+
     def close(self) -> None:
         self._raw.close()
+
+
+def _piece(blob: sqlite3.Blob, place: int, size: int) -> bytes:
+    blob.seek(place)
+    return blob.read(size)
 
 
 def translated(path: Path, error: Exception) -> AuditError:

@@ -1,35 +1,48 @@
-"""The index for questions: one SQLite file that is derived from the ledger and may be deleted at any time."""
+"""The index for questions: one SQLite file that is derived from the ledger and may be deleted at any time.
+
+Columns are kept apart, in packed segments (`router.audit.segments`), so that any condition on any columns reads those columns only and
+at the speed of memory; no filter needs an index of its own. Words and ids are codes of dictionaries (`sqlite_index_words`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adapters.sqlite_connection import StandardConnection, private_file
+from adapters.sqlite_index_batch import Batch
+from adapters.sqlite_index_plan import Plan, place_of, read_data, read_zone
+from adapters.sqlite_index_words import Ids, Words
+from router.audit.canonical import timestamp
+from router.audit.columns import COLUMNS, MILLIONTHS, NAMES, RECORD, WORDLY, Kind
+from router.audit.conditions import Among, Asked, Compare, Every, condition
+from router.audit.segments import NULL, SIZE, Integers, unpack, unpack_one
 from router.errors import AuditError
 
-VERSION = "1"
-COLUMNS = (
-    "idx", "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant"
+VERSION = "2"
+VIEW = (
+    "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event",
+    "review", "status", "duration"
 )  # fmt: skip
-INHERITED = ("trace_id", "intent", "route", "effect", "confidence", "risk", "tenant")
-_META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
 SCHEMA = (
-    _META,
-    "CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, time TEXT, kind TEXT, decision_id TEXT, trace_id TEXT, key_id TEXT,"
-    " intent TEXT, route TEXT, effect TEXT, result TEXT, confidence REAL, risk TEXT, tenant TEXT)",
-    "CREATE TABLE IF NOT EXISTS reasons (code TEXT, idx INTEGER, PRIMARY KEY (code, idx)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS words (kept INTEGER, code INTEGER, word TEXT, PRIMARY KEY (kept, code)) WITHOUT ROWID",
     *(
-        f"CREATE INDEX IF NOT EXISTS by_{column} ON entries ({column}, idx)"
-        for column in ("time", "decision_id", "trace_id", "key_id", "intent", "route")
+        f"CREATE TABLE IF NOT EXISTS {name} (code INTEGER PRIMARY KEY, value BLOB UNIQUE)"
+        for name in NAMES
+        if COLUMNS[name].kind is Kind.ID
     ),
+    # A decision that came after another record of its id: where it is.
+    "CREATE TABLE IF NOT EXISTS late (code INTEGER PRIMARY KEY, idx INTEGER)",
+    "CREATE TABLE IF NOT EXISTS zones (kept INTEGER, segment INTEGER, size INTEGER, low INTEGER, high INTEGER, nulls INTEGER,"
+    " width INTEGER, PRIMARY KEY (kept, segment)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS segments (place INTEGER PRIMARY KEY, data BLOB)",
 )
-_EVENTS = "CREATE INDEX IF NOT EXISTS by_event ON entries (result, idx) WHERE kind = 'system'"
-_TABLES = ("meta", "entries", "reasons")
-_FIND = f"SELECT {','.join(COLUMNS)} FROM entries"  # noqa: S608 - our own column names
-_INSERT = f"INSERT OR REPLACE INTO entries VALUES ({','.join('?' * len(COLUMNS))})"  # noqa: S608
-_DECISION = f"SELECT {','.join(INHERITED)} FROM entries WHERE decision_id = ? AND kind = 'decision'"  # noqa: S608
+_MANY = 12  # rows of one segment from which on it is quicker to read it whole
 
 
 class SqliteIndex:
@@ -38,10 +51,14 @@ class SqliteIndex:
     def __init__(self, path: Path) -> None:
         private_file(path)
         self._connection = StandardConnection(path)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", _META):
+        for statement in ("PRAGMA page_size=16384", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF"):
             self._connection.execute(statement)
-        if dict(self._connection.execute("SELECT name, value FROM meta")).get("version") != VERSION:
+        self._words = Words(self._connection)
+        self._ids = Ids(self._connection)
+        if self._version() != VERSION:
             self.reset()
+            with suppress(AuditError):  # somebody else looks at it: then the room of the old one is used again bit by bit
+                self._connection.execute("VACUUM")
 
     def complete(self) -> tuple[int, bytes]:
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
@@ -50,65 +67,127 @@ class SqliteIndex:
     def reset(self) -> None:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
-        for table in _TABLES:
-            run(f"DROP TABLE IF EXISTS {table}")
-        for statement in (*SCHEMA, _EVENTS):
+        for (table,) in run("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            run(f'DROP TABLE "{table}"')
+        for statement in SCHEMA:
             run(statement)
         run("INSERT INTO meta VALUES ('version', ?), ('complete', 0), ('last_hash', x'')", (VERSION,))
         run("COMMIT")
+        self._words.forget()
 
     def extend(self, rows: Sequence[dict[str, Any]], complete: int, last_hash: bytes) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        run = self._connection.execute
+        run("BEGIN IMMEDIATE")
         try:
-            if self.complete()[0] <= (rows[0]["idx"] if rows else complete):  # else another process was quicker
-                for row in rows:
-                    self._add(row)
-                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'complete'", (complete,))
-                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
-            self._connection.execute("COMMIT")
-        except AuditError:
-            self._connection.close()
+            first = self.complete()[0]
+            if first <= (rows[0]["idx"] if rows else complete):  # else another process was quicker
+                Batch(self._connection, self._words, self._ids, first).add(rows)
+                run("UPDATE meta SET value = ? WHERE name = 'complete'", (complete,))
+                run("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
+            run("COMMIT")
+        except BaseException:
+            with suppress(AuditError):  # SQLite may have rolled back by itself
+                run("ROLLBACK")
             raise
 
     def events(self, names: Sequence[str], after: int) -> list[int]:
-        marks = ",".join("?" * len(names))
-        sql = f"SELECT idx FROM entries WHERE kind = 'system' AND result IN ({marks}) AND idx >= ? ORDER BY idx"  # noqa: S608  # marks only
-        return [row[0] for row in self._connection.execute(sql, (*names, after))]
+        wanted = Every((Compare(RECORD.name, ">=", after), Compare("kind", "=", "system"), Among("event", tuple(names))))
+        return [int(index) for chunk in self.scan(wanted, ()) for index in chunk[RECORD.name]]
 
     def times(self, step: int) -> Iterator[tuple[int, str | None]]:
-        yield from self._connection.each("SELECT idx, time FROM entries WHERE idx % ? = 0 ORDER BY idx", (step,))
+        with self._reading():
+            size = self.complete()[0]
+            for segment in _segments(size, None, newest=False):
+                first = segment * SIZE
+                hits = np.arange(-first % step, min(SIZE, size - first), step, dtype=np.int64)
+                if len(hits):
+                    values = self._values("time", segment, hits)
+                    yield from ((first + int(hit), self._said("time", int(value))) for hit, value in zip(hits, values, strict=True))
 
-    def find(self, conditions: Sequence[tuple[str, str, Any]], after: int | None, newest: bool, limit: int) -> list[dict[str, Any]]:
-        clauses, values = ["1"], []
-        for column, operator, value in conditions:
-            clauses.append(_clause(column, operator))
-            values.append(value)
-        if after is not None:
-            clauses.append(f"idx {'<' if newest else '>'} ?")
-            values.append(after)
-        sql = f"{_FIND} WHERE {' AND '.join(clauses)} ORDER BY idx {'DESC' if newest else 'ASC'} LIMIT ?"
-        return [dict(zip(COLUMNS, row, strict=True)) for row in self._connection.execute(sql, (*values, limit))]
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        with self._reading():
+            size = self.complete()[0]
+            plan = Plan(self._connection, self._words, self._ids, condition(asked))
+            for segment in _segments(size, after, newest):
+                hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
+                if after is not None:
+                    hits = hits[hits + segment * SIZE < after] if newest else hits[hits + segment * SIZE > after]
+                hits = (hits[::-1] if newest else hits)[: limit - len(found)]
+                found += self._rows(segment, hits, tuple(dict.fromkeys((*VIEW, *more))))
+                if len(found) == limit:
+                    break
+        return found
+
+    def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[dict[str, Integers]]:
+        with self._reading():
+            size = self.complete()[0]
+            plan = Plan(self._connection, self._words, self._ids, condition(asked))
+            for segment in _segments(size, None, newest=False):
+                hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
+                if len(hits):
+                    values = {name: self._values(name, segment, hits) for name in columns if name != RECORD.name}
+                    yield {RECORD.name: hits + segment * SIZE, **values}
+
+    def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
+        return self._words.listed(column)
+
+    def id(self, column: str, code: int) -> str | None:
+        return self._ids.value(column, code)
 
     def close(self) -> None:
         self._connection.close()
 
-    def _add(self, row: dict[str, Any]) -> None:
-        run = self._connection.execute
-        if row["kind"] != "decision" and row["decision_id"] is not None:
-            for decision in run(_DECISION, (row["decision_id"],)):
-                row = {**row, **dict(zip(INHERITED, decision, strict=True))}
-        run(_INSERT, [row.get(column) for column in COLUMNS])
-        for code in row["reasons"]:
-            run("INSERT OR IGNORE INTO reasons VALUES (?,?)", (code, row["idx"]))
-        if row["kind"] == "outcome":
-            run("UPDATE entries SET result = ? WHERE decision_id = ? AND kind = 'decision'", (row["result"], row["decision_id"]))
+    def _version(self) -> Any:
+        if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
+            return None
+        return dict(self._connection.execute("SELECT name, value FROM meta")).get("version")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One state of the file for as long as a question takes."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def _values(self, name: str, segment: int, hits: Integers) -> Integers:
+        zone = read_zone(self._connection, name, segment)
+        return unpack(zone, read_data(self._connection, name, segment) if zone.width else b"", hits)
+
+    def _rows(self, segment: int, hits: Integers, names: Sequence[str]) -> list[dict[str, Any]]:
+        if not len(hits):
+            return []
+        kept = {name: self._some(name, segment, hits) for name in names}
+        numbers = (hits + segment * SIZE).tolist()
+        return [{"idx": idx, **{name: self._said(name, kept[name][place]) for name in names}} for place, idx in enumerate(numbers)]
+
+    def _some(self, name: str, segment: int, hits: Integers) -> list[int]:
+        zone = read_zone(self._connection, name, segment)
+        if not zone.width:
+            return [zone.low] * len(hits)
+        if len(hits) > _MANY:
+            values: list[int] = unpack(zone, read_data(self._connection, name, segment), hits).tolist()
+            return values
+        places = [int(hit) * zone.width for hit in hits]
+        return [unpack_one(zone, part) for part in self._connection.parts("segments", "data", place_of(name, segment), places, zone.width)]
+
+    def _said(self, name: str, value: int) -> Any:
+        if value == NULL:
+            return None
+        kind = COLUMNS[name].kind
+        if kind in WORDLY:
+            return self._words.word(name, value)
+        if kind is Kind.ID:
+            return self._ids.value(name, value)
+        if kind is Kind.TIME:
+            return timestamp(value)
+        return value / MILLIONTHS if kind is Kind.SCORE else value
 
 
-def _clause(column: str, operator: str) -> str:
-    if operator not in ("=", "<", "<=", ">="):
-        raise ValueError(f"unknown operator {operator}")
-    if column == "reason":
-        return "idx IN (SELECT idx FROM reasons WHERE code = ?)"
-    if column not in COLUMNS:
-        raise ValueError(f"unknown column {column}")
-    return f"{column} {operator} ?"
+def _segments(size: int, after: int | None, newest: bool) -> range:
+    count = -(-size // SIZE)
+    if newest:
+        return range((count if after is None else min(count, -(-after // SIZE))) - 1, -1, -1)
+    return range(0 if after is None else (after + 1) // SIZE, count)

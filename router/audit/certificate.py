@@ -16,11 +16,12 @@ import orjson
 
 from router.audit.canonical import MAX_LEAF_BYTES
 from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
+from router.audit.conditions import Plain
 from router.audit.index import catch_up
 from router.audit.merkle import CompactRange, Subtree, leaf_hash, node_hash, range_hash
 from router.audit.proof import subtrees
 from router.audit.query import Query
-from router.audit.reader import Condition, IndexStore, LedgerReader
+from router.audit.reader import IndexStore, LedgerReader
 from router.audit.table import Row, flat
 from router.errors import AuditError
 
@@ -171,7 +172,7 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 
 def _window(index: IndexStore, filters: Mapping[str, Any], size: int) -> tuple[int, int]:
     """The shortest run with every record of the time that is asked for; all records where none is."""
-    conditions: list[Condition] = [("time", _OPERATORS[name], filters[name]) for name in TIMES if name in filters]
+    conditions: list[Plain] = [("time", _OPERATORS[name], filters[name]) for name in TIMES if name in filters]
     if not conditions:
         return 0, size
     first, last = (index.find(conditions, None, newest, 1) for newest in (False, True))

@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 
 from router.audit.checkpoint import note_checkpoint
+from router.audit.conditions import Plain
 from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
-from router.audit.reader import Condition, IndexRow, IndexStore, LedgerReader, Stored
+from router.audit.reader import IndexRow, IndexStore, LedgerReader, Stored
 from router.audit.standing import Hold, Standing, follow, read_through
 from router.errors import AuditError
 
@@ -49,7 +50,7 @@ class Facts:
         read_through(self.reader, self._standing)
         return self._standing
 
-    def rows(self, *conditions: Condition, newest: bool = False) -> Iterator[IndexRow]:
+    def rows(self, *conditions: Plain, newest: bool = False) -> Iterator[IndexRow]:
         after: int | None = None
         while page := self.index.find(conditions, after, newest, PAGE):
             yield from page
@@ -58,7 +59,8 @@ class Facts:
     def count(self, key_id: str) -> tuple[int, int]:
         """(records that are sealed under this key, records in the ledger)"""
         size = catch_up(self.reader, self.index)
-        return sum(1 for _ in self.rows(("key_id", "=", key_id))), size
+        rows = self.rows(("key_id", "=", key_id))  # an order that names the key is found by it as well
+        return sum(1 for row in rows if row["kind"] != "system" or self.stored(row["idx"]).key_id == key_id), size
 
     def hold_on_subject(self, key_id: str) -> Hold | None:
         """A hold on the subject, on a decision of theirs, or on an intent that one of theirs was about."""

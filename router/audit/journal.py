@@ -254,24 +254,28 @@ class Journal:
         if self._plan.signed is not None:
             self._plan.signed()
 
-    def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
-        """A checkpoint that was signed here, with cosignatures: takes the place of the one without, here and in the directory. Where it is
-        `witnessed`, by a quorum, the directory says so. Raises AuditError when it could not be stored."""
-        checkpoint = note_checkpoint(note)
+    def keep_cosigned(self, note: str) -> None:
+        """A checkpoint that was signed here, with cosignatures: takes the place of the one without. Raises AuditError when it could not be
+        stored."""
         if self._fault is not None:
             raise self._fault
         try:
-            self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
+            self._store.write_checkpoint(note_checkpoint(note).size, note, time.time_ns())
         except AuditError as error:
             self._failed(error)
             raise
-        if self._plan.directory is not None:
-            try:
-                publish(self._plan.directory, checkpoint, note)
-                if witnessed:
-                    write_note(self._plan.directory / WITNESSED, note)
-            except OSError as error:
-                _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+
+    def publish_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """The same in the directory, on any thread. Where it is `witnessed`, by a quorum, the directory says so. What cannot be written is
+        logged, as a checkpoint's own file is."""
+        if self._plan.directory is None:
+            return
+        try:
+            publish(self._plan.directory, note_checkpoint(note), note)
+            if witnessed:
+                write_note(self._plan.directory / WITNESSED, note)
+        except OSError as error:
+            _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.size > size:

@@ -103,8 +103,10 @@ class AuditLedger:
             await self._submit(())
 
     async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
-        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
-        await self.call(lambda journal: journal.keep_cosigned(note, witnessed=witnessed))
+        """Stores a checkpoint of this ledger with its cosignatures, between two commits, and then writes it to the directory, where no
+        record waits for it. `witnessed`: by a quorum. Raises AuditError."""
+        await self.call(lambda journal: journal.keep_cosigned(note))
+        await asyncio.to_thread(self._journal.publish_cosigned, note, witnessed=witnessed)
 
     @property
     def size(self) -> int:

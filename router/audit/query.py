@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
 
 from router.audit.checkpoint import Checkpoint, note_checkpoint
+from router.audit.columns import COLUMNS, WORDLY
+from router.audit.conditions import Compare, Condition, Plain, Some, condition, every, tests
 from router.audit.index import catch_up
 from router.audit.proof import prove_inclusion
-from router.audit.reader import Condition, IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.reader import IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.reading import told
 from router.audit.record import open_personal
+from router.audit.segments import NULL
 from router.audit.standing import Standing, follow
+from router.audit.stats import Grouping, Statistics, statistics
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -23,8 +28,8 @@ PAGE = 200
 @dataclass(frozen=True, slots=True)
 class Query:
     """Every field that is set must hold. Times are RFC 3339 with nine places (`canonical.timestamp`): `since` counts in, `until` out.
-    `kind` is decision, outcome, review, evidence or system; a decision's `result` is that of its latest outcome. `key_id` stands for a
-    subject."""
+    `kind` is decision, outcome, review, system or evidence; a decision's `result` is that of its latest outcome. `key_id` stands for a
+    subject. `where` is any further condition (`router.audit.where`)."""
 
     since: str | None = None
     until: str | None = None
@@ -41,16 +46,30 @@ class Query:
     result: str | None = None
     risk: str | None = None
     tenant: str | None = None
+    where: Condition | None = None
 
-    def conditions(self) -> list[Condition]:
+    def conditions(self) -> list[Plain]:
         ranges = {
             "since": ("time", ">="),
             "until": ("time", "<"),
             "min_confidence": ("confidence", ">="),
             "max_confidence": ("confidence", "<="),
         }
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
         return [(*ranges.get(name, (name, "=")), value) for name, value in named.items() if value is not None]
+
+    def also(self, further: Condition) -> Query:
+        return replace(self, where=every((self.where, further)))
+
+    def condition(self) -> Condition:
+        """With `where`."""
+        return every((condition(self.conditions()), self.where))
+
+
+def by_default(query: Query) -> Query:
+    """Of decisions only, unless the condition asks for a kind of record or an event."""
+    free = query.where is not None and any(test.column in ("kind", "event") for test in tests(query.where))
+    return query if query.kind is not None or free else replace(query, kind="decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +113,10 @@ class Trail:
         self._keys = keys
         self._standing = Standing()
 
-    def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True) -> Page:
+    def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True, more: Sequence[str] = ()) -> Page:
+        """`more` names columns that are wanted besides the usual ones."""
         complete = catch_up(self._reader, self._index)
-        return self._page(query, cursor, limit, newest, complete)
+        return self._page(query, cursor, limit, newest, complete, more)
 
     def find(self, query: Query, newest: bool = True) -> Iterator[Found]:
         """Everything that matches as of now."""
@@ -109,30 +129,66 @@ class Trail:
             if cursor is None:
                 return
 
-    def show(self, decision_id: str) -> list[Proven]:
-        """The whole story of a decision in the order it was written. Raises AuditError `decision_unknown`."""
-        story = list(self.find(Query(decision_id=decision_id), newest=False))
+    def statistics(self, query: Query, grouping: Grouping) -> Statistics:
+        """Exact, over everything that matches as of now."""
+        complete = catch_up(self._reader, self._index)
+        return statistics(self._index, query.condition(), grouping, complete)
+
+    def rows(self, query: Query, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """These columns and `record` of everything that matches, oldest first: times and durations in nanoseconds, ids as their codes."""
+        catch_up(self._reader, self._index)
+        words = {name: self._index.words(name) for name in columns if COLUMNS[name].kind in WORDLY}
+        for chunk in self._index.scan(query.condition(), columns):
+            listed = {name: values.tolist() for name, values in chunk.items()}
+            for place in range(len(listed["record"])):
+                yield {name: _plain(values[place], words.get(name)) for name, values in listed.items()}
+
+    def id(self, column: str, code: int) -> str | None:
+        return self._index.id(column, code)
+
+    def leaf(self, index: int) -> dict[str, Any]:
+        return _parsed(self._stored(index))
+
+    def told(self, query: Query) -> str:
+        """What is asked for, as text with nothing personal in it."""
+        catch_up(self._reader, self._index)
+        return told(query.condition(), self._known)
+
+    def show(self, identifier: str) -> list[Proven]:
+        """The whole story of a decision, a trace or a request, by its id, in the order it was written. Raises AuditError
+        `decision_unknown`."""
+        called = Some(tuple(Compare(name, "=", identifier) for name in ("decision_id", "trace_id", "request_id")))
+        story = list(self.find(Query(where=called), newest=False))
         if not story:
-            raise AuditError(f"The ledger holds no decision {decision_id}.", "decision_unknown")
+            raise AuditError(f"The ledger holds no decision, trace or request {identifier}.", "decision_unknown")
         note = self._reader.latest_checkpoint()
         return [self._proven(found, note) for found in story]
 
-    def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int) -> Page:
+    def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int, more: Sequence[str] = ()) -> Page:
         follow(self._reader, self._index, self._standing, tolerant=True)
-        rows = self._index.find(query.conditions(), cursor, newest, limit)
+        rows = self._index.find(query.condition(), cursor, newest, limit, more)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
 
     def _found(self, row: dict[str, Any]) -> Found:
-        stored = next(self._reader.records(row["idx"], row["idx"] + 1), None)
-        if stored is None:
-            raise AuditError(f"Record {row['idx']} is missing from the ledger; run a verification.", "audit_record_missing")
+        stored = self._stored(row["idx"])
         leaf = _parsed(stored)
         state, personal = self._personal(stored, leaf)
         return Found(stored.index, leaf, row, state, personal, self._gone_by(stored, state))
 
+    def _stored(self, index: int) -> Stored:
+        stored = next(self._reader.records(index, index + 1), None)
+        if stored is None:
+            raise AuditError(f"Record {index} is missing from the ledger; run a verification.", "audit_record_missing")
+        return stored
+
+    def _known(self, column: str, word: str) -> bool:
+        return any(word == each or (isinstance(each, tuple) and word in each) for each in self._index.words(column))
+
     def _gone_by(self, stored: Stored, state: str) -> int | None:
-        return {"erased": self._standing.erased.get(stored.key_id), "pruned": self._standing.pruned(stored.index)}.get(state)
+        if state == "erased":
+            return self._standing.erased.get(stored.key_id)
+        return self._standing.pruned(stored.index) if state == "pruned" else None
 
     def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
         if not stored.sealed and "sealed" not in leaf:
@@ -156,6 +212,12 @@ class Trail:
         if checkpoint is None or found.index >= checkpoint.size:
             return Proven(found, None, [])
         return Proven(found, note, prove_inclusion(self._reader, found.index, checkpoint.size))
+
+
+def _plain(value: int, words: Sequence[Any] | None) -> Any:
+    if value == NULL:
+        return None
+    return value if words is None else words[value]
 
 
 def _parsed(stored: Stored) -> dict[str, Any]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from router.audit.conditions import Asked
 from router.audit.proof import NodeSource
+
+if TYPE_CHECKING:
+    from router.audit.segments import Integers
 
 KeyLookup = Callable[[str], bytes | None]
 """The key of a key id; None once it was destroyed."""
@@ -53,9 +57,9 @@ class LedgerReader(NodeSource, Protocol):
     def close(self) -> None: ...
 
 
-Condition = tuple[str, str, Any]
-"""(column, one of = >= <= <, value); a reason is asked for by the column `reason` and ="""
 IndexRow = dict[str, Any]
+Chunk: TypeAlias = "dict[str, Integers]"
+"""Values of the records that matched, by column, as packed: words and ids as codes."""
 
 
 class IndexStore(Protocol):
@@ -67,7 +71,7 @@ class IndexStore(Protocol):
     def reset(self) -> None: ...
 
     def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
-        """Adds rows in order. A row of kind `outcome` gives its decision its result, and takes over the decision's columns."""
+        """Adds rows in order. What follows a decision inherits its columns and gives it its own (`columns.INHERITED`, `columns.LATE`)."""
 
     def events(self, names: Sequence[str], after: int) -> list[int]:
         """Indexes, from `after` on and in order, of the system records with one of these events."""
@@ -75,7 +79,17 @@ class IndexStore(Protocol):
     def times(self, step: int) -> Iterator[tuple[int, str | None]]:
         """(index, time) of every `step`-th record, in order."""
 
-    def find(self, conditions: Sequence[Condition], after: int | None, newest: bool, limit: int) -> list[IndexRow]:
-        """Rows by index, descending when `newest`, that come after the index `after` in that order."""
+    def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[IndexRow]:
+        """Rows by index, descending when `newest`, that come after the index `after` in that order. `more` names columns that are wanted
+        besides the usual ones."""
+
+    def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[Chunk]:
+        """Everything that matches, oldest first; `record` is always among the columns."""
+
+    def words(self, column: str) -> Sequence[str | tuple[str, ...]]:
+        """What the codes of a column of words stand for; code 0 is none's."""
+
+    def id(self, column: str, code: int) -> str | None:
+        """What a code of a column of ids stands for."""
 
     def close(self) -> None: ...

@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from router.audit.canonical import timestamp
+from router.audit.conditions import Plain
 from router.audit.index import catch_up
 from router.audit.projecting import Projection, differences
-from router.audit.reader import Condition, IndexRow, IndexStore, LedgerReader, Stored
+from router.audit.reader import IndexRow, IndexStore, LedgerReader, Stored
 from router.audit.times import nanoseconds
 from router.errors import AuditError
 
@@ -68,7 +69,7 @@ class Reconciliation:
         self._promises = promises or {}
         self._now_ns = now_ns
         self._settled = timestamp(now_ns - int(grace * 1e9))
-        self._conditions: list[Condition] = [] if since is None else [("time", ">=", since)]
+        self._conditions: list[Plain] = [] if since is None else [("time", ">=", since)]
         self._recent: OrderedDict[str, bool] = OrderedDict()
         self._checks: Mapping[str, Callable[[IndexRow], Iterator[Mismatch]]] = {
             "decision": self._decision,

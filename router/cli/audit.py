@@ -2,121 +2,48 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
-from router.audit.canonical import timestamp
-from router.audit.query import Page, Query, Trail
+from router.audit.reading import told_id
 from router.audit.verify import Plan, Report, verify
 from router.audit.witness_policy import WitnessPolicy, verifying_policy
+from router.cli.audit_ask import ask
 from router.cli.audit_certificate import check_certificate_command, write_certificate
+from router.cli.audit_degraded import degraded
 from router.cli.audit_erase import erase
-from router.cli.audit_export import FORMATS, print_manifest, run_export
+from router.cli.audit_export import export_command
 from router.cli.audit_hold import hold
 from router.cli.audit_migrate import migrate
-from router.cli.audit_output import (
-    found_document,
-    json_line,
-    print_report,
-    print_story,
-    proven_document,
-    record_table,
-    report_document,
-)
+from router.cli.audit_noting import Read, noted
+from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
+from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
 from router.cli.audit_project import project_command
 from router.cli.audit_prove import prove
 from router.cli.audit_prune import prune
+from router.cli.audit_reading import reading
 from router.cli.audit_reconcile import reconcile_command
+from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_recover import recover_command
+from router.cli.audit_reviews import reviews
 from router.cli.audit_rotate_key import rotate_key
-from router.cli.audit_sources import Sources, sources, store_option
+from router.cli.audit_sources import Sources, sources
+from router.cli.audit_stats import stats
 from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
-from router.decision import Effect, Level, Result
 from router.errors import AuditError
-from router.settings import duration
 
-SECOND = 1_000_000_000
 FAULTY = 1
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_state_option = click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="LOCKGATE_STATE",
-    help="The state directory, or a copy of it; `state` of the configuration when left out.",
-)
-
-
-def state_option(command: Command) -> Command:
-    """Where the ledger is: `--state` and, for who asks `sources`, `--store`."""
-    return _state_option(store_option(command))
-
-
-personal_option = click.option(
-    "--personal", is_flag=True, help="Open personal fields. Needs the sealing key; without this they show as sealed."
-)
-
-
-class Moment(click.ParamType[str]):
-    """A date, a time (UTC unless it says otherwise), or how long ago: 24h, 7d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return timestamp(time.time_ns() - int(duration(value) * SECOND))
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a time such as 2026-11-24T09:45 nor a duration such as 24h.", param, ctx)
-        whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return timestamp(int(whole.timestamp()) * SECOND + whole.microsecond * 1000)
 
 
 @click.group()
 def audit() -> None:
     """Query, show and verify the audit trail."""
-
-
-def filters(command: Command) -> Command:
-    for option in reversed(
-        (
-            click.option("--since", type=Moment(), help="From this time on: a date, a time or a duration ago such as 24h."),
-            click.option("--until", type=Moment(), help="Before this time."),
-            click.option("--subject", help="Whom it was about or by. Needs the sealing key, for the ledger names nobody."),
-            click.option("--intent"),
-            click.option("--route"),
-            click.option("--verdict", "effect", type=click.Choice([effect.value for effect in Effect])),
-            click.option("--reason", help="A reason code of admission, classification, policy or outcome."),
-            click.option("--result", help=f"How it ended: {', '.join(Result)}; or a review's or system record's event."),
-            click.option("--min-confidence", type=click.FloatRange(0, 1)),
-            click.option("--max-confidence", type=click.FloatRange(0, 1)),
-            click.option("--risk", type=click.Choice([level.value for level in Level])),
-            click.option("--tenant"),
-            click.option("--decision", "decision_id", help="Decision id."),
-            click.option("--trace", "trace_id", help="Trace id, 32 hex digits."),
-            click.option(
-                "--kind",
-                type=click.Choice(["decision", "outcome", "review", "evidence", "system", "all"]),
-                default="decision",
-                show_default=True,
-            ),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @audit.command()
@@ -125,6 +52,7 @@ def filters(command: Command) -> Command:
 @click.option("--cursor", type=click.IntRange(0), help="Continue after this record, as the end of a page says.")
 @click.option("--oldest-first", is_flag=True)
 @click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write a proof that the answer is whole to this file.")
+@columns_option
 @personal_option
 @state_option
 @config_option
@@ -134,61 +62,44 @@ def query(
     cursor: int | None,
     oldest_first: bool,
     certificate: Path | None,
+    columns: tuple[str, ...],
     personal: bool,
     state: Path | None,
     config: Path,
     as_json: bool,
     subject: str | None,
-    kind: str,
+    kind: str | None,
     **wanted: Any,
 ) -> None:
     """List records, newest first. Every filter that is given must hold."""
     place = sources(state, config)
-    key_id = None if subject is None else place.key_id(subject)
-    if subject is not None and key_id is None:
-        click.echo("No record is about this subject, or its key was destroyed.", err=True)
+    asked = question(place, subject, kind, wanted)
+    if asked is None:
         return
-    question = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
-    with place.trail(personal) as trail:
+    with place.trail(personal) as trail, noted(place.state, "records", trail.told(asked), personal) as read:
         if as_json:
-            _print_lines(trail, question, cursor, limit, not oldest_first)
+            print_lines(trail, asked, read, limit, not oldest_first, cursor, columns)
         else:
-            _print_table(trail.page(question, cursor, limit or 50, not oldest_first))
+            print_table(trail, asked, read, limit or 50, not oldest_first, cursor, columns)
     if certificate is not None:
-        write_certificate(place, question, certificate)
+        write_certificate(place, asked, certificate)
     elif not as_json:
         click.echo("Complete by this server's word; --certificate FILE proves it.", err=True)
 
 
-def _print_lines(trail: Trail, question: Query, cursor: int | None, limit: int | None, newest: bool) -> None:
-    left = limit
-    while True:
-        page = trail.page(question, cursor, min(200, left or 200), newest)
-        for found in page.rows:
-            click.echo(json_line(found_document(found)))
-        cursor = page.cursor
-        left = None if left is None else left - len(page.rows)
-        if cursor is None or left == 0:
-            return
-
-
-def _print_table(page: Page) -> None:
-    screen = console()
-    screen.print(record_table(page.rows, screen.width))
-    more = f"; more with --cursor {page.cursor}" if page.cursor is not None else ""
-    screen.print(f"{len(page.rows)} records, out of {page.complete} in the ledger{more}")
-
-
 @audit.command()
-@click.argument("decision_id")
+@click.argument("identifier", metavar="ID")
 @personal_option
 @state_option
 @config_option
 @json_option
-def show(decision_id: str, personal: bool, state: Path | None, config: Path, as_json: bool) -> None:
-    """Tell the whole story of a decision: what was decided, how it ended, reviews, and the proof of each record."""
-    with sources(state, config).trail(personal) as trail:
-        story = trail.show(decision_id)
+def show(identifier: str, personal: bool, state: Path | None, config: Path, as_json: bool) -> None:
+    """Tell the whole story of a decision: what was decided, how it ended, reviews, and the proof of each record. ID is the decision's, the
+    request's or the trace's."""
+    place = sources(state, config)
+    with place.trail(personal) as trail, noted(place.state, "decision", told_id(identifier), personal) as read:
+        story = trail.show(identifier)
+        read.rows = len(story)
     if as_json:
         for proven in story:
             click.echo(json_line(proven_document(proven)))
@@ -235,7 +146,9 @@ def verify_command(
     place = sources(state, config)
     verifier, *more = keys or (place.verifier(),)
     witnesses = None if policy is None else verifying_policy(policy, verifier)
-    report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
+    with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
+        report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
+        read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
     else:
@@ -268,34 +181,6 @@ def _verified(
         return verify(plan)
 
 
-@audit.command("export")
-@filters
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file; one that is there is not replaced.")
-@personal_option
-@state_option
-@config_option
-@json_option
-def export_command(
-    form: str, out: Path, personal: bool, state: Path | None, config: Path, as_json: bool, subject: str | None, kind: str, **wanted: Any
-) -> None:
-    """Write everything that matches into a file, oldest first, with a manifest beside it."""
-    place = sources(state, config)
-    key_id = None if subject is None else place.key_id(subject)
-    if subject is not None and key_id is None:
-        click.echo("No record is about this subject, or its key was destroyed.", err=True)
-        return
-    question = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
-    manifest = run_export(place, question, form, out, personal)
-    if as_json:
-        click.echo(json_line(asdict(manifest)))
-    else:
-        print_manifest(manifest, out)
-
-
-audit.add_command(check_certificate_command)
-audit.add_command(project_command)
-audit.add_command(reconcile_command)
 audit.add_command(recover_command)
 audit.add_command(migrate)
 audit.add_command(erase)
@@ -304,3 +189,12 @@ audit.add_command(prune)
 audit.add_command(rotate_key)
 audit.add_command(tiles)
 audit.add_command(prove)
+audit.add_command(stats)
+audit.add_command(ask)
+audit.add_command(reviews)
+audit.add_command(reading)
+audit.add_command(degraded)
+audit.add_command(export_command)
+audit.add_command(check_certificate_command)
+audit.add_command(project_command)
+audit.add_command(reconcile_command)

@@ -1,11 +1,10 @@
-"""Options that the audit trail's newer commands share. `router.cli.audit` imports those commands, so they cannot take them from there."""
+"""Options that the commands of `lockgate audit` share: which records, where the ledger is, what is opened."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +12,21 @@ import click
 from click.core import ParameterSource
 
 from router.audit.canonical import timestamp
-from router.cli.audit_sources import store_option
-from router.settings import duration
+from router.audit.columns import COLUMNS, NS, column
+from router.audit.conditions import Condition
+from router.audit.query import Query, by_default
+from router.audit.where import WhereError, moment, where
+from router.cli.audit_sources import Sources, store_option
+from router.decision import Effect, Level, Result
+from router.faults import suggestion
+from router.settings import span
 from router.workspace import Workspace, parse, read
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-SECOND = 1_000_000_000
+LONGEST_S = 1e9
 FAULTY = 1
+KINDS = ("decision", "outcome", "review", "system", "evidence")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _state_option = click.option(
     "--state",
@@ -34,6 +41,11 @@ def state_option(command: Command) -> Command:
     return _state_option(store_option(command))
 
 
+personal_option = click.option(
+    "--personal", is_flag=True, help="Open personal fields. Needs the sealing key; without this they show as sealed."
+)
+
+
 class Moment(click.ParamType[str]):
     """A date, a time (UTC unless it says otherwise), or how long ago: 24h, 7d."""
 
@@ -41,15 +53,21 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return timestamp(time.time_ns() - int(duration(value) * SECOND))
+            return timestamp(moment(value, time.time_ns()))
         except (ValueError, OverflowError):
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
             self.fail(f"{value!r} is neither a time such as 2026-11-24T09:45 nor a duration such as 24h.", param, ctx)
-        whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return timestamp(int(whole.timestamp()) * SECOND + whole.microsecond * 1000)
+
+
+class Length(click.ParamType[int]):
+    """A duration, in nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else int(min(span(value), LONGEST_S) * NS)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}.", param, ctx)
 
 
 class Seconds(click.ParamType[float]):
@@ -57,9 +75,78 @@ class Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return value if isinstance(value, float) else duration(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a duration such as 15m.", param, ctx)
+            return value if isinstance(value, float) else min(span(value), LONGEST_S)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}.", param, ctx)
+
+
+class Columns(click.ParamType[tuple[str, ...]]):
+    """Names of columns with commas between."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        found = []
+        for name in filter(None, map(str.strip, value.split(","))):
+            known = column(name)
+            if known is None:
+                self.fail(f"There is no column '{name}'.{suggestion(name, COLUMNS)}", param, ctx)
+            found.append(known.name)
+        return tuple(dict.fromkeys(found))
+
+
+class Where(click.ParamType[Condition]):
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
+        try:
+            return where(value)
+        except WhereError as error:
+            self.fail(str(error), param, ctx)
+
+
+columns_option = click.option(
+    "--columns", type=Columns(), default="", help="Show these columns, with commas between, instead of the usual ones."
+)
+
+
+def filters(command: Command) -> Command:
+    for option in reversed(
+        (
+            click.option("--since", type=Moment(), help="From this time on: a date, a time or a duration ago such as 24h."),
+            click.option("--until", type=Moment(), help="Before this time."),
+            click.option("--subject", help="Whom it was about or by. Needs the sealing key, for the ledger names nobody."),
+            click.option("--intent"),
+            click.option("--route"),
+            click.option("--verdict", "effect", type=click.Choice([effect.value for effect in Effect])),
+            click.option("--reason", help="A reason code of admission, classification, policy or outcome."),
+            click.option("--result", help=f"How it ended: {', '.join(Result)}; or a review's or system record's event."),
+            click.option("--min-confidence", type=click.FloatRange(0, 1)),
+            click.option("--max-confidence", type=click.FloatRange(0, 1)),
+            click.option("--risk", type=click.Choice([level.value for level in Level])),
+            click.option("--tenant"),
+            click.option("--where", type=Where(), help="A condition in SQL's own words: \"risk >= 'high' and effect <> 'review'\"."),
+            click.option("--decision", "decision_id", help="Decision id."),
+            click.option("--trace", "trace_id", help="Trace id, 32 hex digits."),
+            click.option(
+                "--kind", type=click.Choice([*KINDS, "all"]), help="decision when left out, unless --where asks for kind or event."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def question(place: Sources, subject: str | None, kind: str | None, wanted: dict[str, Any]) -> Query | None:
+    """None when nothing can be about this subject, which is said."""
+    key_id = None if subject is None else place.key_id(subject)
+    if subject is not None and key_id is None:
+        click.echo("No record is about this subject, or its key was destroyed.", err=True)
+        return None
+    asked = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
+    return asked if kind is not None else by_default(asked)
 
 
 def workspace_of(ctx: click.Context, state: Path | None, config: Path) -> Workspace | None:

@@ -18,6 +18,9 @@ from router.audit.bundle import Bundles, Disclosure
 from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.query import Trail
 from router.audit.reader import KeyLookup
+from router.audit.reading import told_id
+from router.cli.audit_noting import noted
+from router.cli.audit_options import state_option
 from router.cli.audit_sources import INDEX_FILE, Sources, sources
 from router.cli.common import config_option
 from router.errors import AuditError
@@ -40,12 +43,7 @@ HOW_LONG = "at the latest `audit.checkpoint.every` after it was written, or once
     "--format", "form", type=click.Choice(["bundle", "tlog-proof"]), default="bundle", show_default=True, help="tlog-proof: of one record."
 )
 @click.option("--record", type=click.IntRange(0), help="Which record a tlog-proof is of; the decision itself when left out.")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="LOCKGATE_STATE",
-    help="The state directory, or a copy of it; `state` of the configuration when left out.",
-)
+@state_option
 @config_option
 def prove(
     decision_id: str,
@@ -64,14 +62,17 @@ def prove(
     if form == "bundle" and record is not None:
         raise click.UsageError("A bundle is of all the decision's records; --record is for --format tlog-proof.")
     place, wanted = sources(state, config), None if personal else frozenset(fields)
-    with _bundles(place, opening=wanted is None or bool(wanted)) as (bundles, keys):
+    opening = wanted is None or bool(wanted)
+    with noted(place.state, "bundle", told_id(decision_id), opening) as read, _bundles(place, opening=opening) as (bundles, keys):
         try:
             if form == "tlog-proof":
                 _write(out, bundles.proof(decision_id, record).encode())
+                read.rows = 1
                 return
             document = bundles.bundle(decision_id, _outside(checkpoint), keys and Disclosure(keys, wanted))
         except AuditError as error:
             raise (_pending(error, state, config) if error.code == "checkpoint_pending" else error) from error
+        read.rows = len(document["records"])
     _write(out, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     _tell(out, document, wanted, place.verifier())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from router.audit.saved import FILE, saved_queries
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
@@ -42,7 +43,12 @@ def check(config: Path, as_json: bool) -> int:
 def checked(snapshot: Snapshot) -> Workspace:
     """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
     workspace = parse(snapshot, os.environ)
-    faults = [*_missing(workspace, snapshot), *_unusable_store(workspace, snapshot), *_witness_faults(workspace)]
+    faults = [
+        *_missing(workspace, snapshot),
+        *_unusable_store(workspace, snapshot),
+        *_witness_faults(workspace),
+        *_unanswerable(workspace),
+    ]
     try:
         _check_thresholds(workspace)
         ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
@@ -82,6 +88,15 @@ def _witness_faults(workspace: Workspace) -> tuple[str, ...]:
 
     try:
         usable_policy(workspace.path(witnesses.policy), None)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def _unanswerable(workspace: Workspace) -> tuple[str, ...]:
+    """What is wrong with the saved questions."""
+    try:
+        saved_queries(workspace.path(FILE), FILE)
     except ConfigError as error:
         return error.faults
     return ()

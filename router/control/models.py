@@ -38,12 +38,23 @@ class Readiness(BaseModel):
 
 
 class Records(BaseModel):
-    """`next` is the cursor of the following page, null at the end; `complete_to` how many records of the ledger were taken into account,
-    which is this server's word; `lockgate audit query --certificate` proves it."""
+    """`next` is the cursor of the following page, null at the end; `complete_to` how many records of the ledger were taken into account."""
 
     records: list[dict[str, Any]]
     next: str | None
     complete_to: int | None
+
+
+class Statistics(BaseModel):
+    """`records` match; each group has its names, `count`, `share`, and percentiles of `confidence` and `duration` in seconds."""
+
+    records: int
+    complete_to: int | None
+    groups: list[dict[str, Any]]
+
+
+class SavedQueries(BaseModel):
+    queries: list[dict[str, Any]]
 
 
 class EvidenceReceipt(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from router.audit.erasing import Who
 from router.control.cloud_events import CloudEvent
@@ -44,16 +44,34 @@ class AuditFilters:
     max_confidence: float | None = None
     decision_id: str | None = None
     trace_id: str | None = None
-    newest_first: bool = True
+    where: str | None = None
+
+
+Opening = Literal["none", "masked", "opened"]
+"""What becomes of personal fields: left out, named without their values, or opened."""
 
 
 class Audit(Protocol):
-    """`reader` is the subject id of who asks: reading the trail is itself recorded. Raises AuditError; RefusedError for a bad cursor."""
+    """`reader` is the subject id of who asks: reading the trail is itself recorded, before it is answered. Raises AuditError; RefusedError
+    for a bad cursor, a bad condition and what cannot be counted by."""
 
-    async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page: ...
+    async def query(
+        self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
+    ) -> Page: ...
 
-    async def show(self, decision_id: str, reader: str) -> Json | None:
-        """Everything recorded about one decision; None when there is none."""
+    async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
+        """`records`, `complete_to` and `groups`."""
+
+    async def saved(self) -> Sequence[Json]:
+        """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
+
+    async def ask(
+        self, name: str, given: Mapping[str, str], cursor: str | None, limit: int, reader: str, opening: Opening = "none"
+    ) -> Json:
+        """`records`, `next` and `complete_to`, or statistics; `instead` where another command answers. Raises ConfigError."""
+
+    async def show(self, identifier: str, reader: str, opening: Opening = "none") -> Json | None:
+        """Everything recorded about one decision, trace or request; None when there is none."""
 
     async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
         """A decision's records with their proofs, nothing personal opened; None when there is none. `outside` is a checkpoint's note that

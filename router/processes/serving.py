@@ -33,6 +33,7 @@ from router.wiring.governance import Governance
 from router.wiring.ledger_place import ledger_place
 from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
+from router.wiring.readings import Readings
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
@@ -76,7 +77,8 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
-        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning())
+        reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
+        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up())
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -11,15 +11,24 @@ from adapters.sqlite_index import SqliteIndex
 from router.audit.bundle import Bundles
 from router.audit.canonical import timestamp
 from router.audit.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
-from router.audit.query import Found, Proven, Query, Trail
-from router.audit.reader import LedgerReader, Stored
-from router.control.services import AuditFilters, Json, Page
+from router.audit.columns import NS
+from router.audit.query import Found, Proven, Query, Trail, by_default
+from router.audit.reader import KeyLookup, LedgerReader, Stored
+from router.audit.reading import EVENT, Reading, told_id
+from router.audit.saved import FILE, saved_queries
+from router.audit.stats import Grouping, grouping
+from router.audit.where import WhereError, where
+from router.control.services import AuditFilters, Json, Opening, Page
 from router.errors import AuditError, RefusedError
+from router.settings import span
 from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
 T = TypeVar("T")
 INDEX_FILE = "index.sqlite"
+MASK = "***"
+LONGEST_S = 1e9
+NOBODY = ""  # no key has this id
 
 
 class SystemRecords(Protocol):
@@ -32,50 +41,73 @@ class SubjectLookup(Protocol):
 
     async def key_for(self, subject: str) -> tuple[str, bytes]: ...
 
+    async def key(self, key_id: str) -> bytes | None: ...
+
 
 class AuditQuestions:
-    """Implements the control API's audit port over the ledger and this node's index, on one thread; every answer is itself recorded."""
+    """Implements the control API's audit port over the ledger and this node's index, on one thread; every answer is itself
+    recorded, before it is given."""
 
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
+        self._saved = workspace.path(FILE)
         self._place = ledger_place(workspace)
         audit = workspace.config.audit
         self._witnessed = workspace.path(audit.checkpoint.directory) if audit.witnesses is not None else None
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
-        self._trail: Trail | None = None
-        self._reader: LedgerReader | None = None
-        self._index: SqliteIndex | None = None
+        self._files: tuple[LedgerReader, SqliteIndex] | None = None
+        self._trails: dict[bool, Trail] = {}
 
-    async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page:
-        key_id = await self._subjects.find(filters.subject) if filters.subject is not None else None
-        if filters.subject is not None and key_id is None:
-            return Page([], None, None)
-        query = _query(filters, key_id)
-        page = await self._run(lambda trail: trail.page(query, _cursor(cursor), limit, filters.newest_first))
-        await self._noted(reader, "records", len(page.rows))
-        return Page([_row(found) for found in page.rows], None if page.cursor is None else str(page.cursor), page.complete)
+    async def query(
+        self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
+    ) -> Page:
+        query = await self._query(filters)
+        return await self._page(query, _cursor(cursor), limit, reader, newest_first, opening)
 
-    async def show(self, decision_id: str, reader: str) -> Json | None:
+    async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
+        return await self._counted(by_default(await self._query(filters)), _grouping(by, bucket), reader)
+
+    async def saved(self) -> Sequence[Json]:
+        found = await self._run(lambda: saved_queries(self._saved))
+        return [{"name": name, **saved.model_dump(mode="json", exclude_defaults=True)} for name, saved in found.items()]
+
+    async def ask(
+        self, name: str, given: Mapping[str, str], cursor: str | None, limit: int, reader: str, opening: Opening = "none"
+    ) -> Json:
+        known = await self._run(lambda: saved_queries(self._saved))
+        if name not in known:
+            raise RefusedError("There is no saved query of that name.", "not_found", 404)
+        saved = known[name]
+        if saved.where is None:
+            return {"question": saved.question, "instead": saved.instead}
+        query = saved.query(_refusing(lambda: saved.condition(given)))
+        if saved.aggregated:
+            return await self._counted(query, saved.grouping(), reader)
+        page = await self._page(query, _cursor(cursor), limit, reader, True, opening)
+        return {"records": page.items, "next": page.next, "complete_to": page.complete_to}
+
+    async def show(self, identifier: str, reader: str, opening: Opening = "none") -> Json | None:
+        keys = self._keys(opening)
         try:
-            story = await self._run(lambda trail: trail.show(decision_id))
+            story = await self._run(lambda: self._trail(keys).show(identifier))
         except AuditError as error:
             if error.code == "decision_unknown":
                 return None
             raise
-        await self._noted(reader, "decision", len(story))
-        return {"decision_id": decision_id, "records": [_proven(each) for each in story]}
+        await self._noted(reader, Reading("decision", told_id(identifier), len(story), opening == "opened"))
+        return {"decision_id": story[0].found.columns["decision_id"], "records": [_proven(each, opening) for each in story]}
 
     async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
         known = _kept(outside)
         try:
-            made = await self._run(lambda trail: Bundles(self._ledger(), trail).bundle(decision_id, known))
+            made = await self._run(lambda: Bundles(self._opened()[0], self._trail()).bundle(decision_id, known))
         except AuditError as error:
             if error.code == "decision_unknown":
                 return None
             raise
-        await self._noted(reader, "bundle", len(made["records"]))
+        await self._noted(reader, Reading("bundle", told_id(decision_id), len(made["records"])))
         return made
 
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
@@ -96,37 +128,55 @@ class AuditQuestions:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    async def _noted(self, reader: str, what: str, rows: int) -> None:
+    async def _page(self, query: Query, cursor: int | None, limit: int, reader: str, newest: bool, opening: Opening) -> Page:
+        keys = self._keys(opening)
+        page = await self._run(lambda: self._trail(keys).page(query, cursor, limit, newest))
+        told = await self._run(lambda: self._trail().told(query))
+        await self._noted(reader, Reading("records", told, len(page.rows), opening == "opened"))
+        return Page([_row(found, opening) for found in page.rows], None if page.cursor is None else str(page.cursor), page.complete)
+
+    async def _counted(self, query: Query, groups: Grouping, reader: str) -> Json:
+        found = await self._run(lambda: self._trail().statistics(query, groups))
+        told = await self._run(lambda: self._trail().told(query))
+        await self._noted(reader, Reading("stats", f"{told} by {', '.join(groups.by) or 'nothing'}", found.count))
+        return found.document()
+
+    async def _query(self, filters: AuditFilters) -> Query:
+        key_id = await self._subjects.find(filters.subject) if filters.subject is not None else None
+        unknown = filters.subject is not None and key_id is None
+        return _refusing(lambda: _query(filters, NOBODY if unknown else key_id))
+
+    async def _noted(self, reader: str, reading: Reading) -> None:
         """The reader stands in the ledger under the id of its key: who it is can be told, and erased, like any subject's."""
         key_id, _ = await self._subjects.key_for(reader)
-        await self._records.system("audit_read", {"what": what, "rows": rows, "reader_key": key_id})
+        await self._records.system(EVENT, reading.details(key_id))
 
-    async def _run(self, question: Callable[[Trail], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: question(self._opened()))
+    async def _run(self, question: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
 
-    def _opened(self) -> Trail:
-        if self._trail is None:
-            self._trail = Trail(self._ledger(), self._opened_index())
-        return self._trail
+    def _keys(self, opening: Opening) -> KeyLookup | None:
+        """Asked on the questions' thread, answered on the loop, which owns the subjects' keys."""
+        loop = asyncio.get_running_loop()
+        return (lambda key_id: asyncio.run_coroutine_threadsafe(self._subjects.key(key_id), loop).result()) if opening == "opened" else None
 
-    def _ledger(self) -> LedgerReader:
-        if self._reader is None:
-            self._reader = self._place.reader(Stored)
-        return self._reader
+    def _trail(self, keys: KeyLookup | None = None) -> Trail:
+        """One that opens personal fields, and one that does not."""
+        if (keys is not None) not in self._trails:
+            self._trails[keys is not None] = Trail(*self._opened(), keys)
+        return self._trails[keys is not None]
 
-    def _opened_index(self) -> SqliteIndex:
-        if self._index is None:
-            self._index = SqliteIndex(self._state / INDEX_FILE)
-        return self._index
+    def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
+        if self._files is None:
+            self._files = self._place.reader(Stored), SqliteIndex(self._state / INDEX_FILE)
+        return self._files
 
     def _latest(self) -> tuple[str | None, str | None]:
         """The newest checkpoint, and the newest that enough witnesses confirmed."""
-        return self._ledger().latest_checkpoint(), latest_witnessed(self._witnessed) if self._witnessed is not None else None
+        return self._opened()[0].latest_checkpoint(), latest_witnessed(self._witnessed) if self._witnessed is not None else None
 
     def _close(self) -> None:
-        for each in (self._reader, self._index):
-            if each is not None:
-                each.close()
+        for each in self._files or ():
+            each.close()
 
 
 def _query(filters: AuditFilters, key_id: str | None) -> Query:
@@ -146,7 +196,23 @@ def _query(filters: AuditFilters, key_id: str | None) -> Query:
         max_confidence=filters.max_confidence,
         decision_id=filters.decision_id,
         trace_id=filters.trace_id,
+        where=None if filters.where is None else where(filters.where),
     )
+
+
+def _grouping(by: Sequence[str], bucket: str | None) -> Grouping:
+    try:
+        length = None if bucket is None else int(min(span(bucket), LONGEST_S) * NS)
+    except ValueError as error:
+        raise RefusedError(f"The bucket {error}.", "audit_query_invalid", 400) from None
+    return _refusing(lambda: grouping(by, length))
+
+
+def _refusing(make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except WhereError as error:
+        raise RefusedError(str(error), error.code, 400) from None
 
 
 def _cursor(cursor: str | None) -> int | None:
@@ -164,9 +230,16 @@ def _kept(note: str | None) -> Checkpoint | None:
         raise RefusedError(str(error), error.code, 400) from error
 
 
-def _row(found: Found) -> Json:
-    return {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+def _row(found: Found, opening: Opening) -> Json:
+    row: dict[str, Any] = {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+    if opening == "masked":
+        row.update(
+            sealed="masked" if found.sealed == "sealed" else found.sealed, personal=dict.fromkeys(found.leaf.get("commitments", ()), MASK)
+        )
+    elif opening == "opened":
+        row["personal"] = found.personal
+    return row
 
 
-def _proven(proven: Proven) -> Json:
-    return {**_row(proven.found), "checkpoint": proven.checkpoint, "inclusion": [step.hex() for step in proven.proof]}
+def _proven(proven: Proven, opening: Opening) -> Json:
+    return {**_row(proven.found, opening), "checkpoint": proven.checkpoint, "inclusion": [step.hex() for step in proven.proof]}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, questions, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -33,7 +33,7 @@ class Effort:
     records: int
 
 
-USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0, records=200_000)
+USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0, records=300_000)
 LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0, records=10_000_000)
 
 
@@ -64,7 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--large", action="store_true", help="more repetitions and requests")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for machines")
     parser.add_argument(
-        "--only", nargs="+", choices=["stages", "encoder", "ledger", "size", "cpu", "aiohttp", "latency", "ready", "workers"]
+        "--only",
+        nargs="+",
+        choices=["stages", "encoder", "ledger", "size", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
     )
     return parser.parse_args()
 
@@ -76,6 +78,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "encoder": lambda: uvloop.run(_encoder(report, folder, origin, effort)),
         "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
         "size": lambda: ledger_size.measure(report, folder, effort.records),
+        "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),

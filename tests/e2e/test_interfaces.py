@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import pytest
 
-from tests.e2e.running import Lockgate
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, cli
 from tests.e2e.wire import ask
 
 WANTED = {"method": "GET", "path": "/items/7"}
@@ -119,6 +123,35 @@ def test_the_audit_trail_answers_questions(lockgate: Lockgate) -> None:
     assert lockgate.system("audit_read")
 
 
+def test_the_audit_trail_counts_and_opens_for_who_may(lockgate: Lockgate) -> None:
+    """Statistics over the wire, a condition with its mistake in one sentence, personal fields for an administrator."""
+    decision = lockgate.ask("bob", "GET", "/items/9").decision
+    lockgate.outcome(decision)
+    where = quote(f"decision_id = '{decision}' and effect = 'allow'")
+    told = lockgate.control("GET", f"/v1/audit/stats?by=intent,result&where={where}").json
+    assert [(group["intent"], group["result"], group["count"]) for group in told["groups"]] == [("look", "routed", 1)]
+    assert (told["records"], told["complete_to"] > 1) == (1, True)
+    wrong = lockgate.control("GET", f"/v1/audit/records?where={quote('effct = 1')}")
+    assert (wrong.status, wrong.code) == (400, "audit_query_invalid")
+    record = lockgate.control("GET", f"/v1/audit/decisions/{decision}?personal=true").json["records"][0]
+    assert (record["sealed"], record["personal"]["subject"]) == ("opened", "bob")
+    assert lockgate.system("audit_read")[-1]["opened"] is True
+
+
+def test_a_reading_beside_the_server_becomes_a_record(lockgate: Lockgate) -> None:
+    """The command line leaves a note; the process that owns the ledger takes it up, under the key of the account."""
+    decision = lockgate.ask("bob", "GET", "/items/9").decision
+    shown = cli("audit", "show", decision, "--personal", "--json", "--state", str(lockgate.state))
+    assert (shown.returncode, json.loads(shown.stdout.splitlines()[0])["personal"]["subject"]) == (0, "bob")
+    filters = f"id = '{decision}'"
+    until(lambda: any(each["filters"] == filters for each in lockgate.system("audit_read")), "the reading was recorded")
+    found = [each for each in lockgate.system("audit_read") if each["filters"] == filters][-1]
+    assert (found["source"], found["what"], found["opened"], found["exported"]) == ("cli", "decision", True, "pipe")
+    until(lambda: not list((lockgate.state / "readings").glob("*.json")), "the note was removed")
+    listed = cli("audit", "reading", "--json", "--reader", f"cli:uid{os.getuid()}", "--state", str(lockgate.state))
+    assert found["reader_key"] in listed.stdout
+
+
 def test_an_unknown_host_is_not_answered(lockgate: Lockgate) -> None:
     """A page that rebinds its name to this machine cannot speak to the control API."""
     answer = lockgate.control("GET", "/v1/config")
@@ -129,8 +162,6 @@ def test_an_unknown_host_is_not_answered(lockgate: Lockgate) -> None:
 
 def test_a_revoked_key_opens_nothing(lockgate: Lockgate) -> None:
     """A key made over the control API works at once, and no more soon after it was revoked there."""
-    from tests.e2e.processes import until
-
     made = lockgate.control("POST", "/v1/keys", {"name": "x", "subject": "tim", "roles": ["employee"], "scopes": ["gateway"]})
     assert made.status == 201, made
     key = made.json["key"]

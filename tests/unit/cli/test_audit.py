@@ -140,7 +140,7 @@ def test_show_tells_the_story(lockgate: Lockgate) -> None:
 def test_show_of_an_unknown_decision_is_one_sentence(lockgate: Lockgate) -> None:
     """No traceback, status 2."""
     status, _, error = lockgate("show", "nobody")
-    assert (status, error) == (2, "lockgate: The ledger holds no decision nobody.\n")
+    assert (status, error) == (2, "lockgate: The ledger holds no decision, trace or request nobody.\n")
 
 
 def test_verify_says_what_holds_and_what_is_not_proven(lockgate: Lockgate) -> None:

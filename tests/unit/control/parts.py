@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.control.services import AuditFilters, Check, Json, Page
+from router.control.services import AuditFilters, Check, Json, Opening, Page
 from router.decision import Subject
 from router.errors import AuditError, ConfigError, RefusedError, ReviewError
 
@@ -16,20 +16,35 @@ DECISION = "0198c0de-0000-7000-8000-000000000001"
 
 @dataclass
 class Trail:
-    asked: list[tuple[AuditFilters, str | None, int, str]] = field(default_factory=list)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
 
-    async def query(self, filters: AuditFilters, cursor: str | None, limit: int, reader: str) -> Page:
-        self.asked.append((filters, cursor, limit, reader))
+    async def query(
+        self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
+    ) -> Page:
+        self.asked.append((filters, cursor, limit, reader, newest_first, opening))
         if cursor == "broken":
             raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
         return Page([{"id": DECISION}], "next-page", 7)
 
-    async def show(self, decision_id: str, reader: str) -> Json | None:
-        if decision_id == "lost":
+    async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
+        self.asked.append((filters, by, bucket, reader))
+        return {"records": 1, "complete_to": 7, "groups": []}
+
+    async def saved(self) -> Sequence[Json]:
+        return [{"name": "risky"}]
+
+    async def ask(
+        self, name: str, given: Mapping[str, str], cursor: str | None, limit: int, reader: str, opening: Opening = "none"
+    ) -> Json:
+        self.asked.append((name, given, cursor, limit, reader, opening))
+        return {"records": [], "next": None, "complete_to": 7}
+
+    async def show(self, identifier: str, reader: str, opening: Opening = "none") -> Json | None:
+        if identifier == "lost":
             raise AuditError("The ledger holds no decision lost.", "decision_unknown")
-        if decision_id == "down":
+        if identifier == "down":
             raise AuditError("The ledger does not answer.")
-        return {"id": decision_id, "records": []} if decision_id == DECISION else None
+        return {"id": identifier, "records": [], "opening": opening} if identifier == DECISION else None
 
     async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
         if decision_id == "new":

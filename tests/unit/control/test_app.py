@@ -74,6 +74,7 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
         "max_confidence": 0.9,
         "decision_id": DECISION,
         "trace_id": "f" * 32,
+        "where": "risk = 'high'",
         "cursor": "c",
         "limit": 5,
     }
@@ -95,10 +96,38 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
         max_confidence=0.9,
         decision_id=DECISION,
         trace_id="f" * 32,
-        newest_first=False,
+        where="risk = 'high'",
     )
     assert isinstance(services.audit, Trail)
-    assert services.audit.asked == [(expected, "c", 5, "audrey")]
+    assert services.audit.asked == [(expected, "c", 5, "audrey", False, "none")]
+
+
+def test_statistics_and_saved_questions_are_asked_for(services: ControlServices, client: TestClient, credential: Credential) -> None:
+    """With filters, groups and parameters as values."""
+    auditor = credential("auditor", subject="audrey")
+    assert client.get("/v1/audit/stats?by=intent,verdict&bucket=1h&where=attempts>1", headers=auditor).json()["records"] == 1
+    assert client.get("/v1/audit/queries", headers=auditor).json() == {"queries": [{"name": "risky"}]}
+    assert client.get("/v1/audit/queries/risky?set=since=7d&set=who=a=b&limit=5", headers=auditor).json()["complete_to"] == 7
+    assert refused(client.get("/v1/audit/queries/risky?set=since", headers=auditor)) == (400, "request_invalid")
+    assert isinstance(services.audit, Trail)
+    assert services.audit.asked == [
+        (AuditFilters(where="attempts>1"), ("intent", "verdict"), "1h", "audrey"),
+        ("risky", {"since": "7d", "who": "a=b"}, None, 5, "audrey", "none"),
+    ]
+
+
+def test_personal_fields_are_masked_without_the_permission(services: ControlServices, client: TestClient, credential: Credential) -> None:
+    """An auditor sees that they are there; who was granted `audit.personal` besides sees them; nobody does who did not ask."""
+    for scopes, personal, opening in (
+        (("control",), "true", "masked"),
+        (("control", "control:audit.personal"), "true", "opened"),
+        (("control", "control:audit.personal"), "false", "none"),
+    ):
+        headers = credential("auditor", scopes=scopes)
+        assert client.get(f"/v1/audit/decisions/{DECISION}?personal={personal}", headers=headers).json()["opening"] == opening
+        client.get(f"/v1/audit/records?personal={personal}", headers=headers)
+        assert isinstance(services.audit, Trail)
+        assert services.audit.asked[-1][-1] == opening
 
 
 @pytest.mark.parametrize(

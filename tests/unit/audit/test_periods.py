@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.sqlite_index import SqliteIndex
+from router.audit.periods import Period, periods
+from router.audit.query import Query, Trail
+from router.audit.record import outcome_entry, system_entry
+from router.decision import Outcome, Result
+from router.ports import Entry
+from tests.unit.audit.ledgers import reader, written
+
+MINUTE = 60 * 10**9
+
+
+def failed(minute: float, reason: str = "upstream_timeout") -> Entry:
+    return outcome_entry("019ab9d0-1111-7000-8000-000000000001", Outcome(Result.FAILED, 504, reason), int(minute * MINUTE))
+
+
+def system(minute: float, event: str, **details: Any) -> Entry:
+    return system_entry(event, int(minute * MINUTE), details)
+
+
+@contextmanager
+def asked(folder: Path, *entries: Entry) -> Iterator[Trail]:
+    written(folder, entries)
+    index, ledger = SqliteIndex(folder / "index.sqlite"), reader(folder)
+    try:
+        yield Trail(ledger, index)
+    finally:
+        index.close()
+        ledger.close()
+
+
+def told(found: list[Period]) -> list[tuple[str, float, float, int]]:
+    return [(one.part, one.since_ns / MINUTE, one.until_ns / MINUTE, one.records) for one in found]
+
+
+def test_signs_close_together_are_one_period(tmp_path: Path) -> None:
+    """And those further apart than the gap are two."""
+    with asked(tmp_path, failed(1), failed(5), failed(9, "connect_failed"), failed(20)) as trail:
+        found = periods(trail, Query(), 5 * MINUTE)
+        assert told(found) == [("upstream", 1, 9, 3), ("upstream", 20, 20, 1)]
+        assert (found[0].reasons, found[0].how, found[0].first, found[0].last) == (("connect_failed", "upstream_timeout"), "closed", 0, 2)
+        assert told(periods(trail, Query(), 11 * MINUTE)) == [("upstream", 1, 20, 4)]
+
+
+def test_the_time_between_an_end_and_a_start_is_a_period(tmp_path: Path) -> None:
+    """A start that no end comes before tells of a crash; the first start of all of nothing."""
+    with asked(tmp_path, system(1, "started"), system(2, "stopped"), system(7, "started"), system(9, "started")) as trail:
+        found = periods(trail, Query(), 60 * MINUTE)
+        assert told(found) == [("away", 2, 7, 2), ("away", 9, 9, 1)]
+        assert [one.reasons for one in found] == [("stopped",), ("ended_without_stopping",)]
+
+
+def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
+    """Those of a failing part with their count; those of a caller, such as a rate limit, are no failure."""
+    with asked(
+        tmp_path, system(1, "refused", audit_disk_full=4, rate_limited=9), system(2, "refused", audit_disk_full=1, overloaded=2)
+    ) as trail:
+        found = {one.part: one for one in periods(trail, Query(), 5 * MINUTE)}
+        assert {part: one.counted for part, one in found.items()} == {"ledger": 5, "load": 2}
+        assert told([found["ledger"]]) == [("ledger", 1, 2, 2)]
+
+
+@pytest.mark.parametrize(("since", "count"), [("1970-01-01T00:00:00.000000000Z", 2), ("1970-01-01T00:10:00.000000000Z", 1)])
+def test_only_the_time_that_is_asked_about_is_looked_at(tmp_path: Path, since: str, count: int) -> None:
+    """Earlier signs are left out."""
+    with asked(tmp_path, failed(1), failed(20)) as trail:
+        assert len(periods(trail, Query(since=since), MINUTE)) == count

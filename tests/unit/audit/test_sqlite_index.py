@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.sqlite_index import SqliteIndex
+from router.audit.canonical import canonical, timestamp
+from router.audit.columns import COLUMNS, LATE, NAMES, Kind
+from router.audit.conditions import Compare, Condition, Every
+from router.audit.index import index_row
+from router.audit.reader import Stored
+from router.audit.record import decision_entry, outcome_entry, system_entry
+from router.audit.segments import SIZE
+from router.audit.stats import Grouping, grouping, statistics
+from router.audit.where import WhereError, where
+from tests.unit.audit.samples import DECISION, KEY, KEY_ID, OUTCOME
+
+COUNT = 2 * SIZE + 777
+BEHIND = 40_000  # records between a decision and its outcome: not in the same segment
+REASONS = (None, ("role_ok",), ("role_missing", "too_late"), ("too_late",))
+
+
+def rows() -> list[dict[str, Any]]:
+    dice = random.Random(7)
+    made: list[dict[str, Any]] = []
+    for at in range(COUNT):
+        late = at - BEHIND
+        if late >= 0 and late % 3 == 0:
+            made.append({"kind": "outcome", "decision_id": f"d{late}", "result": dice.choice(["routed", "failed"]), "duration": at})
+        else:
+            made.append(
+                {"kind": "decision", "decision_id": f"d{at}", "intent": f"i{dice.randrange(300)}", "confidence": dice.randrange(10**6)}
+            )
+            made[-1].update(reason=dice.choice(REASONS), tenant=dice.choice([None, "a", "b"]), risk=dice.choice(["low", "high"]))
+        made[-1].update(idx=at, time=10**18 + at * 10**9, key_id=f"{dice.randrange(50):032x}")
+    return made
+
+
+ROWS = rows()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteIndex]:
+    made = SqliteIndex(tmp_path_factory.mktemp("index") / "index.sqlite")
+    for start in range(0, COUNT, 5000):
+        some = ROWS[start : start + 5000]
+        made.extend(some, some[-1]["idx"] + 1, b"")
+    yield made
+    made.close()
+
+
+def whole() -> list[dict[str, Any]]:
+    """Rows as they should be: decisions with what came later, outcomes with what they inherit."""
+    joined = [dict(row) for row in ROWS]
+    decisions = {row["decision_id"]: row for row in joined if row["kind"] == "decision"}
+    for row in joined:
+        if row["kind"] == "outcome" and row["decision_id"] in decisions:
+            decision = decisions[row["decision_id"]]
+            row.update({name: decision.get(name) for name in ("intent", "confidence", "tenant", "risk")})
+            decision.update({name: row[name] for name in ("result", "duration")})
+    return joined
+
+
+WHOLE = whole()
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("intent = 'i7' and confidence < 0.5", lambda row: row.get("intent") == "i7" and row["confidence"] < 500_000),
+        ("result = 'failed' and kind = 'decision'", lambda row: row.get("result") == "failed" and row["kind"] == "decision"),
+        ("kind = 'decision' and result is null", lambda row: row["kind"] == "decision" and row.get("result") is None),
+        ("reason = 'too_late'", lambda row: "too_late" in (row.get("reason") or ())),
+        ("reason <> 'too_late'", lambda row: bool(row.get("reason")) and "too_late" not in row["reason"]),
+        ("reason like 'role%' and tenant is null", lambda row: any(r[:4] == "role" for r in row.get("reason") or ()) and not row["tenant"]),
+        ("not (tenant = 'a' or risk = 'low')", lambda row: row.get("tenant") == "b" and row.get("risk") == "high"),
+        ("record >= 60000 and record < 65540", lambda row: 60_000 <= row["idx"] < 65_540),
+        ("decision_id = 'd3'", lambda row: row.get("decision_id") == "d3"),
+        (
+            f"key_id in ('{1:032x}', '{2:032x}', 'nobody') and risk = 'high'",
+            lambda row: int(row["key_id"], 16) in (1, 2) and row.get("risk") == "high",
+        ),
+        (f"key_id <> '{1:032x}' and intent = 'i5'", lambda row: int(row["key_id"], 16) != 1 and row.get("intent") == "i5"),
+    ],
+)  # fmt: skip
+def test_what_matches_is_found_across_segments(index: SqliteIndex, text: str, passes: Any) -> None:
+    """All of it, in order, whether a decision's outcome came in its own batch, another, or another segment."""
+    wanted = [row["idx"] for row in WHOLE if passes(row)]
+    assert wanted
+    assert [row["idx"] for row in index.find(where(text), None, False, COUNT)] == wanted
+    assert [row["idx"] for row in index.find(where(text), None, True, 5)] == wanted[::-1][:5]
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_page_goes_on_after_its_last_row(index: SqliteIndex, newest: bool) -> None:
+    """Also at the edges of segments, and with nothing left."""
+    condition = where("tenant = 'b' and risk = 'high'")
+    seen, after = list[int](), None
+    while rows := index.find(condition, after, newest, 3333):
+        seen += [row["idx"] for row in rows]
+        after = seen[-1]
+    assert seen == sorted((row["idx"] for row in WHOLE if row.get("tenant") == "b" and row.get("risk") == "high"), reverse=newest)
+    for edge in (SIZE - 1, SIZE, SIZE + 1):
+        wanted = [edge - 1] if newest else [edge + 1]
+        assert [row["idx"] for row in index.find(Every(), edge, newest, 1)] == wanted
+
+
+def test_rows_have_their_values(index: SqliteIndex) -> None:
+    """Few of a segment are read one by one, many together; both say the same."""
+    few = index.find(where("decision_id = 'd3'"), None, False, 10)
+    many = {row["idx"]: row for row in index.find(Every(), None, False, SIZE)}
+    assert few[0] == many[3]
+    assert few[0]["confidence"] == WHOLE[3]["confidence"] / 1_000_000
+    assert (few[0]["intent"], few[0]["result"], few[0]["route"]) == (WHOLE[3]["intent"], WHOLE[3]["result"], None)
+    assert few[1]["intent"] == WHOLE[3]["intent"]
+
+
+@pytest.mark.parametrize("text", ["kind = 'decision'", "result = 'failed'", "intent = 'nothing'"])
+@pytest.mark.parametrize("by", [(), ("tenant",), ("risk", "tenant"), ("reason",), ("intent", "risk", "result")])
+@pytest.mark.parametrize("bucket", [None, 3600])
+def test_aggregates_are_exact(index: SqliteIndex, text: str, by: tuple[str, ...], bucket: int | None) -> None:
+    """Counts, shares and percentiles as a plain count over the rows gives them."""
+    passes = {"kind = 'decision'": lambda row: row["kind"] == "decision", "result = 'failed'": lambda row: row.get("result") == "failed"}
+    chosen = [row for row in WHOLE if passes.get(text, lambda row: False)(row)]
+    wanted: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in chosen:
+        for reason in (row.get("reason") or (None,)) if "reason" in by else (None,):
+            key = tuple(reason if name == "reason" else row.get(name) for name in by)
+            start = () if bucket is None else (row["time"] // (bucket * 10**9),)
+            wanted.setdefault((*start, *key), []).append(row)
+    found = statistics(index, where(text), Grouping(by, bucket and bucket * 10**9), COUNT)
+    assert found.count == len(chosen)
+    assert len(found.groups) == len(wanted)
+    expected = sorted((len(rows), *percentiles(rows)) for rows in wanted.values())
+    got = sorted((g.count, *g.measures["confidence"].values()) for g in found.groups)
+    assert [each[0] for each in got] == [each[0] for each in expected]
+    assert sorted(map(str, got)) == sorted(map(str, expected))
+    assert sum(group.share for group in found.groups) >= (0.999 if chosen else 0)
+
+
+def percentiles(rows: list[dict[str, Any]]) -> list[float | None]:
+    values = sorted(row["confidence"] / 1_000_000 for row in rows if row.get("confidence") is not None)
+    return [values[max(0, -(-percent * len(values) // 100) - 1)] if values else None for percent in (5, 50, 95)]
+
+
+def test_what_has_no_groups_is_said() -> None:
+    """One sentence, with what was probably meant."""
+    with pytest.raises(WhereError, match=r"Nothing can be counted by 'intnet'\. Did you mean 'intent'"):
+        grouping(["intnet"], None)
+    with pytest.raises(WhereError, match="Nothing can be counted by 'time'"):
+        grouping(["time"], None)
+    assert grouping(["verdict", "model"], None).by == ("effect", "model_digest")
+
+
+def test_an_index_of_an_older_form_is_made_anew(tmp_path: Path) -> None:
+    """Its tables are dropped, whatever they were."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend(ROWS[:10], 10, b"x")
+    index._connection.execute("UPDATE meta SET value = '1' WHERE name = 'version'")
+    index._connection.execute("CREATE TABLE entries (idx INTEGER)")
+    index.close()
+    again = SqliteIndex(tmp_path / "index.sqlite")
+    assert again.complete() == (0, b"")
+    again.close()
+
+
+def test_two_processes_share_an_index(tmp_path: Path) -> None:
+    """Each sees the words and rows that the other added, and neither adds what is there already."""
+    first, second = SqliteIndex(tmp_path / "index.sqlite"), SqliteIndex(tmp_path / "index.sqlite")
+    some: Condition = Compare("intent", "=", "new")
+    first.extend([{"idx": 0, "kind": "decision", "intent": "old"}], 1, b"")
+    assert second.find(some, None, True, 9) == []
+    first.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 2, b"")
+    second.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 2, b"")
+    second.extend([{"idx": 2, "kind": "decision", "intent": "new", "tenant": "x"}], 3, b"")
+    for each in (first, second):
+        assert [row["idx"] for row in each.find(some, None, False, 9)] == [1, 2]
+        assert each.find(some, 1, False, 9)[0]["tenant"] == "x"
+        each.close()
+
+
+def test_one_record_at_a_time_makes_the_same_index(tmp_path: Path) -> None:
+    """As it grows beside a server: also across the edge of a segment, and where a column has had one value so far."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    some: list[dict[str, Any]] = [{"idx": at, "kind": "decision", "tier": "rule", "intent": "a"} for at in range(SIZE - 3)]
+    index.extend(some, len(some), b"")
+    for at in range(SIZE - 3, SIZE + 4):
+        index.extend(
+            [{"idx": at, "kind": "decision", "tier": None if at == SIZE - 2 else "rule", "intent": "b" if at % 2 else "a"}], at + 1, b""
+        )
+    for text, wanted in (
+        ("tier is null", [SIZE - 2]),
+        ("intent = 'b'", [SIZE - 3, SIZE - 1, SIZE + 1, SIZE + 3]),
+        ("effect is not null", []),
+    ):
+        assert [row["idx"] for row in index.find(where(text), None, False, 9)] == wanted
+    assert sum(len(chunk["record"]) for chunk in index.scan(where("tier = 'rule' and effect is null"), ())) == SIZE + 3
+    index.close()
+
+
+LEAVES = [
+    json.loads(entry.leaf)
+    for entry in (decision_entry(DECISION, b"", KEY_ID, KEY), outcome_entry("x", OUTCOME, 1), system_entry("started", 1))
+]
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("1e999"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@st.composite
+def tampered(draw: Any) -> bytes:
+    """A leaf in which one value, somewhere, is another."""
+    leaf = json.loads(json.dumps(draw(st.sampled_from(LEAVES))))
+    place, name = leaf, draw(st.sampled_from(sorted(leaf)))
+    while isinstance(place[name], dict) and place[name] and draw(st.booleans()):
+        place, name = place[name], draw(st.sampled_from(sorted(place[name])))
+    place[name] = draw(odd)
+    return json.dumps(leaf).encode("utf-8", "replace")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(st.lists(tampered(), min_size=1, max_size=5))
+def test_whatever_stands_in_a_leaf_the_index_takes_it(tmp_path: Path, leaves: list[bytes]) -> None:
+    """What cannot be read is a row of kind `unreadable`; the others stay findable."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.reset()
+    index.extend([index_row(Stored(at, leaf, b"", "key")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    assert len(index.find(Every(), None, True, 99)) == len(leaves)
+    index.close()
+
+
+def test_what_could_not_be_added_leaves_the_index_as_it_was(tmp_path: Path) -> None:
+    """Nothing of the batch is in it, words included, and the next one can come."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([{"idx": 0, "kind": "decision", "intent": "a"}], 1, b"")
+    with pytest.raises(OverflowError):
+        index.extend([{"idx": 1, "kind": "decision", "intent": "b"}, {"idx": 2, "kind": "decision", "status": 2**70}], 3, b"")
+    assert index.complete()[0] == 1
+    index.extend([{"idx": 1, "kind": "decision", "intent": "c"}, {"idx": 2, "kind": "decision", "intent": "b"}], 3, b"")
+    assert [[row["idx"] for row in index.find(where(f"intent = '{name}'"), None, False, 9)] for name in "abc"] == [[0], [2], [1]]
+    index.close()
+
+
+def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
+    """Its phase is its event and result, and it inherits; also where it came before the decision, which then has its own id once."""
+    evidence = {"schema": "lockgate.evidence.v1", "id": DECISION.id, "time": timestamp(5), "evidence": {"phase": "completed"}}
+    erased = system_entry("subject_erased", 7, {"key_id": "someone", "reason": "gdpr_art_17"})
+    leaves = [canonical(evidence), decision_entry(DECISION, b"", KEY_ID, KEY).leaf, canonical(evidence), erased.leaf]
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([index_row(Stored(at, leaf, b"", KEY_ID if at == 1 else "")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    found = index.find(where(f"decision_id = '{DECISION.id}'"), None, False, 9)
+    assert [(row["kind"], row["event"], row["intent"]) for row in found] == [
+        ("evidence", "completed", None),
+        ("decision", None, "payment.cancel"),
+        ("evidence", "completed", "payment.cancel"),
+    ]
+    assert [row["idx"] for row in index.find(where("key_id = 'someone'"), None, False, 9)] == [3]
+    index.close()
+
+
+def test_columns_hold_nothing_that_is_found_twice() -> None:
+    """Every column has its own name and a sentence; what comes late is not an id of its own record."""
+    assert len(set(NAMES)) == len(NAMES)
+    assert all(column.about for column in COLUMNS.values())
+    assert [name for name in LATE if COLUMNS[name].kind is Kind.ID] == ["reviewer"]
