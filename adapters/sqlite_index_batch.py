@@ -44,14 +44,20 @@ class Batch:
         self._named: dict[str, dict[str, int]] = {}
         self._codes: dict[str, dict[Word, int]] = {}
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, rows: Sequence[dict[str, Any]], until: int) -> None:
+        """Those of the records up to `until`."""
         self._codes = self._words.refreshed()
         self._named = {name: self._ids.codes(name, _firsts(rows, name)) for name in _IDS}
         for row in rows:
-            while self._first + len(self._fresh) < row["idx"]:  # a hole in a damaged ledger
-                self._fresh.append(self._coded({"idx": self._first + len(self._fresh), "kind": "unreadable"}))
+            self._fill(row["idx"])
             self._add(row)
+        self._fill(until)
         self._write()
+
+    def _fill(self, until: int) -> None:
+        """Holes of a damaged ledger."""
+        while self._first + len(self._fresh) < until:
+            self._fresh.append(self._coded({"kind": "unreadable"}))
 
     def _add(self, row: dict[str, Any]) -> None:
         coded, idx = self._coded(row), row["idx"]
