@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index_plan import place_of
 from router.audit.canonical import canonical, timestamp
 from router.audit.columns import COLUMNS, LATE, NAMES, Kind
 from router.audit.conditions import Compare, Condition, Every
@@ -285,5 +286,6 @@ def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
 def test_columns_hold_nothing_that_is_found_twice() -> None:
     """Every column has its own name and a sentence; what comes late is not an id of its own record."""
     assert len(set(NAMES)) == len(NAMES)
+    assert place_of(NAMES[-1], 2**24 - 1) < 2**31
     assert all(column.about for column in COLUMNS.values())
     assert [name for name in LATE if COLUMNS[name].kind is Kind.ID] == ["reviewer"]
