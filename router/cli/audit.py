@@ -14,8 +14,8 @@ from router.audit.reading import told_id
 from router.audit.verify import Plan, Report, verify
 from router.cli.audit_ask import ask
 from router.cli.audit_degraded import degraded
+from router.cli.audit_filters import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_noting import Read, noted
-from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
 from router.cli.audit_reading import reading
 from router.cli.audit_records import print_lines, print_table
