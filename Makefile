@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 EXTRAS := $(VENV)/.extras
-.PHONY: demo test extras check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock
+.PHONY: demo test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
@@ -20,6 +20,7 @@ docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install
 multilingual: $(BASE) ; @$(PY) -m model.install multilingual
 extras: $(EXTRAS) model multilingual
+debian: ; @sh requirements/debian.sh
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
-from adapters.own_loop import own_loop
+from adapters.own_loop import GRACE_S, own_loop, wait_for
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError, EncodingError
 from embeddings.manifest import DEFAULT_LANGUAGES
@@ -101,7 +101,10 @@ class LitellmEncoder:
 
     def _ask(self, texts: Sequence[str], deadline: float) -> tuple[Matrix, str]:
         """Unit vectors, and the model that the server reports (empty where it reports none)."""
-        answered = asyncio.run_coroutine_threadsafe(self._answer(texts, deadline), self._loop).result()
+        try:
+            answered = wait_for(self._answer(texts, deadline), self._loop, deadline + GRACE_S)
+        except TimeoutError:
+            raise self._wrong(*FAILURES[Fault.LATE]) from None
         try:
             return _vectors(answered.data, len(texts)), answered.model if isinstance(answered.model, str) else ""
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
@@ -116,6 +119,9 @@ class LitellmEncoder:
         try:
             async with asyncio.timeout(deadline):
                 answered = await litellm.aembedding(**self._call(texts, deadline))
+        except asyncio.CancelledError:
+            self._circuit.abandoned()
+            raise
         except Exception as error:  # noqa: BLE001  # litellm raises what it likes; all of it is one of our codes
             raise self._failed(error) from None
         self._circuit.succeeded()

@@ -71,6 +71,13 @@ class MemorySubjectKeys:
         """The key of an id; None once it was destroyed."""
         return next((key for known, key in self._keys.values() if known == key_id), None)
 
+    async def present(self, key_ids: Sequence[str]) -> list[str]:
+        known = {key_id for key_id, _ in self._keys.values()}
+        return [each for each in key_ids if each in known]
+
+    async def destroy(self, key_id: str) -> None:
+        self._keys = {subject: key for subject, key in self._keys.items() if key[0] != key_id}
+
     async def close(self) -> None: ...
 
 

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import cache
 from threading import Thread
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+GRACE_S = 1.0  # beyond a call's own deadline: only a loop that stands still takes so long
 
 
 @cache
@@ -14,3 +20,14 @@ def own_loop() -> asyncio.AbstractEventLoop:
     loop.set_exception_handler(lambda loop, context: None)
     Thread(target=loop.run_forever, name="clients", daemon=True).start()
     return loop
+
+
+def wait_for(call: Coroutine[Any, Any, Answer], loop: asyncio.AbstractEventLoop, seconds: float) -> Answer:
+    """From another thread than the loop's. Raises TimeoutError where the loop did not finish the call; it is then cancelled as soon as the
+    loop has a turn. A deadline inside the call holds only while the loop runs, and clients share it."""
+    waiting = asyncio.run_coroutine_threadsafe(call, loop)
+    try:
+        return waiting.result(seconds)
+    except TimeoutError:
+        waiting.cancel()
+        raise

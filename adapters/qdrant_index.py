@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from adapters.bounded_httpx import bounded_response
 from adapters.http_upstream.circuit import Circuit
-from adapters.own_loop import own_loop
+from adapters.own_loop import GRACE_S, own_loop, wait_for
 from embeddings.artefact import Artefact
 from embeddings.errors import SearchError
 from embeddings.index import ExampleIndex
@@ -35,6 +36,7 @@ STATED = "lockgate"  # the key of a collection's metadata that says what is in i
 MOST_BYTES = 1 << 20  # of a response: the best point's number and score, or what a collection is like
 NUMBERS_AT_ONCE = 1 << 17  # about three megabytes of JSON; servers take 32
 PROBES = 8
+CLOSING_S = 2.0
 TOLERANCE = 1e-4  # of a cosine, between two ways of adding up the same products
 FAILURES = {
     "index_late": "did not answer in time",
@@ -59,6 +61,7 @@ class QdrantIndex:
         self._patience = settings.batch_deadline
         self._circuit = Circuit(settings.failures, settings.open_for)
         self._loop = own_loop()
+        self._closed = False
         self._server = f"The index's server {urlsplit(settings.url).netloc.rpartition('@')[2]}"
         self._collection = settings.prefix + artefact.digest.removeprefix("sha256:")
         self._sizes: list[int] = np.diff(artefact.index.offsets).tolist()
@@ -98,7 +101,10 @@ class QdrantIndex:
         self._probe(examples)
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        """Nothing is asked from here on, whether or not the connections could be let go of in time."""
+        self._closed = True
+        with suppress(TimeoutError):
+            wait_for(self._client.close(), self._loop, CLOSING_S)
 
     def _nearest(self, vector: Vector, intent: int, deadline: float) -> float:
         if not self._sizes[intent]:
@@ -179,7 +185,12 @@ class QdrantIndex:
                     )
 
     def _ask(self, call: Callable[[], Awaitable[Answer]], deadline: float) -> Answer:
-        return asyncio.run_coroutine_threadsafe(self._answer(call, deadline), self._loop).result()
+        if self._closed:
+            raise self._wrong("index_unavailable", "is not asked any more: the index was closed")
+        try:
+            return wait_for(self._answer(call, deadline), self._loop, deadline + GRACE_S)
+        except TimeoutError:
+            raise self._wrong("index_late", FAILURES["index_late"]) from None
 
     async def _answer(self, call: Callable[[], Awaitable[Answer]], deadline: float) -> Answer:
         """On the loop's thread alone, so that nothing here needs a lock. A collection that is not there is an answer."""
@@ -189,6 +200,9 @@ class QdrantIndex:
         try:
             async with asyncio.timeout(deadline):
                 answered = await call()
+        except asyncio.CancelledError:
+            self._circuit.abandoned()
+            raise
         except Exception as error:  # noqa: BLE001  # the client passes on what its own libraries raise; all of it is one of our codes
             code = _fault(error)
             if code == "index_missing":

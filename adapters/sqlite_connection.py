@@ -17,6 +17,7 @@ DISK_FULL = "audit_disk_full"
 IO_FAILED = "audit_io_failed"
 
 _FULL = 13  # SQLITE_FULL
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the second for what SQLite says of a file whose very schema is damaged
 
 
 class Connection(Protocol):
@@ -43,20 +44,20 @@ class StandardConnection:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._raw.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise translated(self._path, error) from error
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         try:
             self._raw.executemany(sql, rows)
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise translated(self._path, error) from error
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
         """Rows one by one, for more of them than memory should hold."""
         try:
             yield from self._raw.execute(sql, parameters)
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise translated(self._path, error) from error
 
     def parts(self, table: str, column: str, rowid: int, places: Sequence[int], size: int) -> list[bytes]:
@@ -64,7 +65,7 @@ class StandardConnection:
         try:
             with self._raw.blobopen(table, column, rowid, readonly=True) as blob:
                 return [_piece(blob, place, size) for place in places]
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise translated(self._path, error) from error
 
     def close(self) -> None:
@@ -76,7 +77,7 @@ def _piece(blob: sqlite3.Blob, place: int, size: int) -> bytes:
     return blob.read(size)
 
 
-def translated(path: Path, error: sqlite3.Error) -> AuditError:
+def translated(path: Path, error: Exception) -> AuditError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return failure(path, full=code == _FULL, detail=str(error))
 

@@ -11,13 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adapters.sqlite_connection import StandardConnection, private_file
 from adapters.sqlite_index_batch import Batch
 from adapters.sqlite_index_plan import Plan, place_of, read_data, read_zone
 from adapters.sqlite_index_words import Ids, Words
 from router.audit.canonical import timestamp
 from router.audit.columns import COLUMNS, MILLIONTHS, NAMES, RECORD, WORDLY, Kind
-from router.audit.conditions import Asked, condition
+from router.audit.conditions import Among, Asked, Compare, Every, condition
 from router.audit.segments import NULL, SIZE, Integers, unpack, unpack_one
 from router.errors import AuditError
 
@@ -86,6 +88,20 @@ class SqliteIndex:
             with suppress(AuditError):  # SQLite may have rolled back by itself
                 run("ROLLBACK")
             raise
+
+    def events(self, names: Sequence[str], after: int) -> list[int]:
+        wanted = Every((Compare(RECORD.name, ">=", after), Compare("kind", "=", "system"), Among("event", tuple(names))))
+        return [int(index) for chunk in self.scan(wanted, ()) for index in chunk[RECORD.name]]
+
+    def times(self, step: int) -> Iterator[tuple[int, str | None]]:
+        with self._reading():
+            size = self.complete()[0]
+            for segment in _segments(size, None, newest=False):
+                first = segment * SIZE
+                hits = np.arange(-first % step, min(SIZE, size - first), step, dtype=np.int64)
+                if len(hits):
+                    values = self._values("time", segment, hits)
+                    yield from ((first + int(hit), self._said("time", int(value))) for hit, value in zip(hits, values, strict=True))
 
     def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

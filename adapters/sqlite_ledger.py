@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from adapters.sqlite_connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
+from adapters.sqlite_migrations import Steps, migrate
 from router.errors import AuditError
 
-FORMAT = 1
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
-    # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
-    "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
-)
+STEPS: Steps = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+        # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
+        "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
+    ),
+}
+FORMAT = max(STEPS)
 PRAGMAS = (
     "PRAGMA page_size=4096",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
     "PRAGMA wal_autocheckpoint=2048",
     "PRAGMA cache_size=-16384",
 )
+Run = Callable[..., Any]
 _CHUNKS = (256, 64, 16, 4, 1)
 _RECORDS = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
 _HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
@@ -38,26 +43,36 @@ _HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) 
 class SqliteStore:
     """Implements the store that `router.audit.journal` describes. Blocking; used from one thread at a time."""
 
-    def __init__(self, path: Path, connect: Connect = connect) -> None:
+    def __init__(self, path: Path, connect: Connect = connect, steps: Steps = STEPS) -> None:
         self._path = path
         self._connect = connect
+        self._steps = steps
         self._connection: Connection | None = None
         self._lock: int | None = None
 
     def open(self, origin: str) -> tuple[int, bytes]:
-        self._lock = _locked(self._path)
         try:
-            private_file(self._path)
-            self._connection = self._connect(self._path)
-            for statement in (*PRAGMAS, *SCHEMA):
-                self._connection.execute(statement)
+            self.migrate()
             # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._check_meta(origin)
             return self._committed()
         except AuditError:
             self.close()
             raise
+
+    def migrate(self) -> int:
+        """Takes the file and brings it to the newest format; `close` gives it back. Returns the format that it had."""
+        self._lock = locked(self._path)
+        private_file(self._path)
+        self._connection = self._connect(self._path)
+        for statement in PRAGMAS:
+            self._connection.execute(statement)
+        return migrate(self._connection, self._path, self._steps)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The lock on the file keeps everybody else away anyhow."""
+        return nullcontext()
 
     def write(
         self,
@@ -68,13 +83,21 @@ class SqliteStore:
         root: bytes,
     ) -> None:
         with self._transaction() as run:
-            for start, count in _chunked(len(rows)):
-                places = range(start, start + count)
-                run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
-                run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
-            for node in nodes:
-                run("INSERT INTO nodes VALUES (?,?,?)", node)
-            run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+            _insert(run, first, rows, hashes, nodes, root)
+
+    def write_pruning(
+        self,
+        first: int,
+        rows: Sequence[tuple[bytes, bytes, str]],
+        hashes: Sequence[bytes],
+        nodes: Sequence[tuple[int, int, bytes]],
+        root: bytes,
+        places: Sequence[int],
+    ) -> None:
+        with self._transaction() as run:
+            for start, count in _chunked(len(places)):
+                _prune(run, places[start : start + count])
+            _insert(run, first, rows, hashes, nodes, root)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self._open, level, start, end)
@@ -124,10 +147,8 @@ class SqliteStore:
 
     def _check_meta(self, origin: str) -> None:
         run = self._open.execute
-        run("INSERT OR IGNORE INTO meta VALUES ('format', ?), ('origin', ?)", (str(FORMAT), origin))
+        run("INSERT OR IGNORE INTO meta VALUES ('origin', ?)", (origin,))
         meta = dict(run("SELECT name, value FROM meta"))
-        if meta["format"] != str(FORMAT):
-            raise AuditError(f"{self._path} has format {meta['format']}, this release knows {FORMAT}.", "audit_format_unknown")
         if meta["origin"] != origin:
             raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
 
@@ -137,6 +158,31 @@ class SqliteStore:
         if size != last:
             raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
         return size, root
+
+
+def _insert(
+    run: Run,
+    first: int,
+    rows: Sequence[tuple[bytes, bytes, str]],
+    hashes: Sequence[bytes],
+    nodes: Sequence[tuple[int, int, bytes]],
+    root: bytes,
+) -> None:
+    for start, count in _chunked(len(rows)):
+        places = range(start, start + count)
+        run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
+        run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
+    for node in nodes:
+        run("INSERT INTO nodes VALUES (?,?,?)", node)
+    run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+
+
+def _prune(run: Run, places: Sequence[int]) -> None:
+    """Rows are taken out and put back: where they are only made smaller, SQLite leaves their pages half empty for ever."""
+    marks = ",".join("?" * len(places))
+    kept = run(f"SELECT idx, leaf, key_id FROM records WHERE idx IN ({marks}) ORDER BY idx", places)  # noqa: S608 - marks only
+    run(f"DELETE FROM records WHERE idx IN ({marks})", places)  # noqa: S608 - marks only
+    run(_RECORDS[len(kept)], [*chain.from_iterable((idx, leaf, b"", key_id) for idx, leaf, key_id in kept)])
 
 
 def last_commit(connection: Connection) -> tuple[int, bytes]:
@@ -167,7 +213,8 @@ def _chunked(count: int) -> Iterator[tuple[int, int]]:
             start += rows
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
+    """A handle that holds the writer's lock until it is closed. Raises AuditError `audit_locked` where another process has it."""
     lock = path.with_name(path.name + ".lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

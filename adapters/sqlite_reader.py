@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.sqlite_connection import StandardConnection
 from adapters.sqlite_ledger import FORMAT, last_commit, stored_nodes
+from adapters.sqlite_migrations import check_readable
 from router.errors import AuditError
 
 # Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
@@ -24,9 +25,11 @@ class SqliteReader:
         self._make = make
         self._connection = _opened(path)
         self._meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        if self._meta.get("format") != str(FORMAT):
+        try:
+            check_readable(self._connection, path, FORMAT)
+        except AuditError:
             self.close()
-            raise AuditError(f"{path} has format {self._meta.get('format')}, this release knows {FORMAT}.", "audit_format_unknown")
+            raise
 
     def origin(self) -> str:
         return str(self._meta.get("origin", ""))
@@ -54,6 +57,11 @@ class SqliteReader:
     def latest_checkpoint(self) -> str | None:
         found = self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
+
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        order = "DESC" if newest else "ASC"
+        statement = f"SELECT CAST(note AS TEXT) FROM checkpoints WHERE size >= ? ORDER BY size {order} LIMIT ?"  # noqa: S608 - one of two
+        return [row[0] for row in self._connection.execute(statement, (least, limit))]
 
     def close(self) -> None:
         self._connection.close()

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import os
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,17 +22,22 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from adapters.sqlite_connection import Connect, Connection, connect, private_file
+from adapters.sqlite_migrations import Steps, migrate
 from router.errors import AuditError
 
-SCHEMA = (
+PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",
     "PRAGMA busy_timeout=10000",
-    "CREATE TABLE IF NOT EXISTS keys (subject BLOB PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL,"
-    " created_ns INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
+STEPS: Steps = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS keys (subject BLOB PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL,"
+        " created_ns INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    ),
+}
 _NONCE = 12
 
 SubjectKey = tuple[str, bytes]
@@ -40,30 +46,58 @@ SubjectKey = tuple[str, bytes]
 class KeyFile:
     """The blocking core. `read_only` neither makes the file nor a key."""
 
-    def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect) -> None:
+    def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect, steps: Steps = STEPS) -> None:
         self._path = path
         self._connect = connect
+        self._steps = steps
         self._wrapping = AESGCM(_derived(sealing_key, b"lockgate subject key wrapping v1"))
         self._index = _derived(sealing_key, b"lockgate subject key index v1")
         self._connection: Connection | None = None
+        self._one_at_a_time = threading.RLock()
 
     def open(self) -> None:
         private_file(self._path)
-        self._connection = self._connect(self._path)
-        for statement in SCHEMA:
-            self._connection.execute(statement)
-        self._check_sealing_key()
+        try:
+            self._connection = prepared(self._path, self._connect, self._steps)
+            self._check_sealing_key()
+        except AuditError:
+            self.close()
+            raise
 
     def find(self, subject: str) -> str | None:
-        found = self._open.execute("SELECT key_id FROM keys WHERE subject = ?", (self._place(subject),))
+        with self._one_at_a_time:
+            found = self._open.execute("SELECT key_id FROM keys WHERE subject = ?", (self._place(subject),))
         return found[0][0] if found else None
 
     def key(self, key_id: str) -> bytes | None:
-        found = self._open.execute("SELECT subject, wrapped FROM keys WHERE key_id = ?", (key_id,))
+        with self._one_at_a_time:
+            found = self._open.execute("SELECT subject, wrapped FROM keys WHERE key_id = ?", (key_id,))
         return self._unwrapped(key_id, *found[0]) if found else None
+
+    def present(self, key_ids: Sequence[str]) -> list[str]:
+        """Those of them that are there."""
+        with self._one_at_a_time:
+            return [each for each in key_ids if self._open.execute("SELECT 1 FROM keys WHERE key_id = ?", (each,))]
+
+    def destroy(self, key_id: str) -> None:
+        """Neither the file nor its write-ahead log holds the key when it returns. Without such a key it does the same: an attempt before
+        may have ended between the two. Raises AuditError `audit_keys_busy` while another process reads an older state of the file."""
+        with self._one_at_a_time:
+            try:
+                self._open.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))  # zeros its place, by secure_delete
+                ((busy, _, _),) = self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except AuditError:
+                self._abandon()
+                raise
+        if busy:
+            raise AuditError(f"The key is deleted but still in {self._path}-wal, for another process reads the file.", "audit_keys_busy")
 
     def ensure(self, subjects: Sequence[str]) -> dict[str, SubjectKey]:
         """One transaction for all that are missing, on stable storage when it returns."""
+        with self._one_at_a_time:
+            return self._ensured(subjects)
+
+    def _ensured(self, subjects: Sequence[str]) -> dict[str, SubjectKey]:
         known = {subject: self._read(subject) for subject in subjects}
         missing = [subject for subject, key in known.items() if key is None]
         if missing:
@@ -116,9 +150,7 @@ class KeyFile:
     def _abandon(self) -> None:
         """A transaction that could not be finished must not swallow the next one; the connection is made anew."""
         self.close()
-        self._connection = self._connect(self._path)
-        for statement in SCHEMA:
-            self._connection.execute(statement)
+        self._connection = prepared(self._path, self._connect, self._steps)
 
     def _check_sealing_key(self) -> None:
         """With another sealing key every subject would silently get a second key, and the first would never be found again."""
@@ -132,6 +164,19 @@ class KeyFile:
             raise AuditError(f"The sealing key is not the one that {self._path} was made with.", "audit_sealing_key_wrong") from error
 
 
+def prepared(path: Path, connect: Connect = connect, steps: Steps = STEPS) -> Connection:
+    """The file in its newest format."""
+    connection = connect(path)
+    try:
+        for statement in PRAGMAS:
+            connection.execute(statement)
+        migrate(connection, path, steps)
+    except AuditError:
+        connection.close()
+        raise
+    return connection
+
+
 class SqliteSubjectKeys:
     """Implements `router.ports.SubjectKeys`: a cache over the file. Misses that come together share one transaction."""
 
@@ -141,6 +186,7 @@ class SqliteSubjectKeys:
         self._cache: OrderedDict[str, SubjectKey] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[SubjectKey]] = {}
         self._busy: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
 
     async def open(self) -> None:
         await asyncio.to_thread(self._file.open)
@@ -165,6 +211,17 @@ class SqliteSubjectKeys:
         """The key of an id; None once it was destroyed."""
         return await asyncio.to_thread(self._file.key, key_id)
 
+    async def present(self, key_ids: Sequence[str]) -> list[str]:
+        """Those of them that were not destroyed."""
+        return await asyncio.to_thread(self._file.present, key_ids)
+
+    async def destroy(self, key_id: str) -> None:
+        """The key is in no file and given to nobody when it returns. The next request of the same subject gets another one."""
+        async with self._changing:
+            for subject in [subject for subject, (known, _) in self._cache.items() if known == key_id]:
+                del self._cache[subject]
+            await asyncio.to_thread(self._file.destroy, key_id)
+
     async def close(self) -> None:
         if self._busy is not None:
             await self._busy
@@ -175,7 +232,8 @@ class SqliteSubjectKeys:
         try:
             while self._wanted:
                 wanted, self._wanted = self._wanted, {}
-                await self._fetch(wanted)
+                async with self._changing:  # what was read before a key was destroyed must not be kept after it
+                    await self._fetch(wanted)
         finally:
             self._busy = None
 

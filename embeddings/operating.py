@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embeddings.artefact import Calibration
+from embeddings.prediction import Prediction
 from embeddings.proving import crossed, find
 
 
@@ -16,6 +17,9 @@ class OperatingPoint:
     scope: float
     confidence: float | None
     coverage: float
+
+    def accepts(self, found: Prediction) -> bool:
+        return self.confidence is not None and found.scope >= self.scope and found.confidence >= self.confidence
 
 
 def operating_point(calibration: Calibration, max_error: float) -> OperatingPoint:

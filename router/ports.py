@@ -127,6 +127,21 @@ class SubjectKeys(Protocol):
         """(key id, 32-byte key) of a subject; made durable before it is first returned. Raises AuditError."""
 
 
+class SigningKey(Protocol):
+    """The Ed25519 key (RFC 8032) that signs the ledger's checkpoints, wherever it lives. Blocks; one thread at a time."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes. It stays the same for as long as this object lives."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether a signature is waited for, so that who writes records must not make one."""
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes, which the caller verifies. Raises AuditError, after no longer than the key's own time-out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A request held for a human. `content_digest` binds an approval to what is dispatched; `sealed` holds the outbound request

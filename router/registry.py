@@ -61,6 +61,9 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("ledger key", "file"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
+        ("ledger key", "env"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
+        ("ledger key", "vault"): Adapter("adapters.vault_transit", config="router.config.ledger_keys:VaultKey"),
         ("recogniser", "presidio"): Adapter(
             "adapters.presidio_recogniser", extra="presidio", config="router.config.judgement:PresidioSettings"
         ),
@@ -74,6 +77,10 @@ ADAPTERS = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", extra="qdrant", config="router.config.judgement:QdrantIndexSettings"),
+        ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
+        ("ledger store", "postgres"): Adapter(
+            "adapters.postgres_place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"
+        ),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

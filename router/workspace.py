@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
 from router.config.costs import Costs
+from router.config.evidence import SqliteStoreSettings
 from router.errors import ConfigError
 from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
@@ -43,8 +44,8 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder`, `index`, `engine` and `recogniser` are adapters' validated settings, each an instance of that
-    adapter's own model."""
+    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser` and `ledger_store` are adapters' validated settings, each an
+    instance of that adapter's own model."""
 
     root: Path
     config: Config
@@ -59,6 +60,7 @@ class Workspace:
     digests: Digests
     llm_calibration: LlmCalibration | None = None
     tuned: Tuned | None = None
+    ledger_store: BaseModel = field(default_factory=SqliteStoreSettings)
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -101,17 +103,31 @@ class _Parser:
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
+        ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
         policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
         tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
         digests = self._digests(config, policies)
         if catalog is not None and tuned is not None:
             self._faults += _stale(tuned, config, catalog, digests.catalog)
-        if self._faults or catalog is None or encoder is None or index is None or engine is None:
+        if self._faults or catalog is None or encoder is None or index is None or engine is None or ledger_store is None:
             raise self._error()
         full = with_examples(catalog, utterances)
         return Workspace(
-            self._snapshot.root, config, full, policies, data, destinations, encoder, index, engine, recogniser, digests, calibration, tuned
+            self._snapshot.root,
+            config,
+            full,
+            policies,
+            data,
+            destinations,
+            encoder,
+            index,
+            engine,
+            recogniser,
+            digests,
+            calibration,
+            tuned,
+            ledger_store,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -248,6 +264,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
+    if config.audit.tiles is not None:
+        listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,16 +22,28 @@ def wanted(module: str) -> bool:
 def needs(module: str, how: str) -> None:
     """At the top of a test module, or in a fixture. `LOCKGATE_NOTHING_MISSING` is set in CI."""
     if find_spec(module) is None:
-        _missing(f"{module} is missing: {how}")
+        missing(f"{module} is missing: {how}")
+
+
+def needs_program(name: str, how: str) -> None:
+    """As `needs`, for a program on the path."""
+    if shutil.which(name) is None:
+        missing(f"{name} is missing: {how}")
+
+
+def needs_file(path: Path, how: str) -> None:
+    """As `needs`, for a program of the system."""
+    if not path.is_file():
+        missing(f"{path} is missing: {how}")
 
 
 def needs_multilingual() -> None:
     """As `needs`, for the directory of the multilingual encoder."""
     if not (MULTILINGUAL_ENCODER / "manifest.json").is_file():
-        _missing("the multilingual encoder is missing: run `make multilingual`")
+        missing("the multilingual encoder is missing: run `make multilingual`")
 
 
-def _missing(reason: str) -> None:
+def missing(reason: str) -> None:
     if os.environ.get("LOCKGATE_NOTHING_MISSING"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason, allow_module_level=True)

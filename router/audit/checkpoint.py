@@ -11,11 +11,13 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from router.audit.keys import LocalSigningKey, signed_by
 from router.errors import AuditError
+from router.ports import SigningKey
 
 ED25519 = b"\x01"
+WITNESSED = "latest.witnessed"
 _BAD = "checkpoint_invalid"
 
 
@@ -34,12 +36,17 @@ class Checkpoint:
 class NoteSigner:
     """Signs notes under `name`, which for a checkpoint is the log's origin: not empty, without spaces and plus signs."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+    def __init__(self, name: str, key: Ed25519PrivateKey | SigningKey) -> None:
         if not name or "+" in name or any(character.isspace() for character in name):
             raise AuditError(f"The ledger's origin {name!r} must not be empty nor hold spaces or plus signs.", "audit_origin_invalid")
         self.name = name
-        self._key = key
-        self._public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self._key = LocalSigningKey(key) if isinstance(key, Ed25519PrivateKey) else key
+        self._public = self._key.public
+
+    @property
+    def remote(self) -> bool:
+        """Whether a signature is waited for."""
+        return self._key.remote
 
     @property
     def verifier(self) -> str:
@@ -47,8 +54,25 @@ class NoteSigner:
         return f"{self.name}+{_key_id(self.name, self._public).hex()}+{b64encode(ED25519 + self._public).decode()}"
 
     def sign(self, text: str) -> str:
-        signature = _key_id(self.name, self._public) + self._key.sign(text.encode())
+        """Raises AuditError where the key's keeper gives no signature, or one that does not verify."""
+        signature = _key_id(self.name, self._public) + signed_by(self._key, text.encode())
         return f"{text}\n— {self.name} {b64encode(signature).decode()}\n"
+
+    def continues(self, note: str) -> None:
+        """Raises AuditError unless the last checkpoint's signature is by this key, and by no other of the ledger's after it: a note with
+        two was the last of the first key."""
+        own = [signature[:4] for name, signature in split_note(note)[1] if name == self.name]
+        if own[-1:] != [_key_id(self.name, self._public)]:
+            raise AuditError(_changed(self.name, own, _key_id(self.name, self._public)), "audit_key_changed")
+        NoteVerifier(self.verifier).open_checkpoint(note)
+
+
+def _changed(name: str, signed_by: list[bytes], key_id: bytes) -> str:
+    by = f"the key {signed_by[-1].hex()}" if signed_by else "no key of its own"
+    return (
+        f"The last checkpoint of {name} is signed by {by} and not by the configured one, {key_id.hex()}: set `audit.previous_key`, or see "
+        "`lockgate audit rotate-key`."
+    )
 
 
 class NoteVerifier:
@@ -112,8 +136,13 @@ def note_checkpoint(note: str) -> Checkpoint:
 
 def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
     """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
+    write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
+
+
+def write_note(final: Path, note: str) -> None:
+    """In the place of what is there, in one step; durable when it returns."""
+    directory = final.parent
     directory.mkdir(parents=True, exist_ok=True)
-    final = directory / f"{checkpoint.size:016d}.checkpoint"
     draft = final.with_suffix(".draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(note)
@@ -133,6 +162,12 @@ def latest_published(directory: Path) -> str | None:
     return names[-1].read_text(encoding="utf-8") if names else None
 
 
+def latest_witnessed(directory: Path) -> str | None:
+    """The note of the largest tree that witnesses have confirmed, where there are any."""
+    file = directory / WITNESSED
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
 def _key_id(name: str, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
 
@@ -148,6 +183,9 @@ def _signature_line(line: str) -> tuple[str, bytes]:
 
 def _decoded(encoded: str, fault: str) -> bytes:
     try:
-        return b64decode(encoded, validate=True)
+        decoded = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise AuditError(fault, _BAD) from error
+    if b64encode(decoded).decode() != encoded:  # one form for one signature: padding and spare bits are not anybody's to choose
+        raise AuditError(fault, _BAD)
+    return decoded

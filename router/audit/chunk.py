@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ from typing import Any
 import orjson
 
 from router.audit.canonical import canonical, has_unusual_numbers, is_plain
+from router.audit.journal import PASSING
 from router.audit.reader import KeyLookup, Keys, LedgerReader, Stored
-from router.audit.record import SCHEMAS
+from router.audit.record import SCHEMAS, SYSTEM
 from router.audit.sealing import commit, sealed_digest, unseal
+from router.audit.standing import EVENTS
+from router.audit.succession import Rotation, rotation
 from router.errors import AuditError
 
 OpenReader = Callable[[], LedgerReader]
@@ -33,13 +37,19 @@ class Fault:
 
 @dataclass(slots=True)
 class Chunk:
-    """`hashes` are the leaf hashes recomputed from the leaves, 32 bytes each; they end before the first missing record."""
+    """`hashes` are the leaf hashes recomputed from the leaves, 32 bytes each; they end before the first missing record. `absent` are the
+    records whose personal part is not there, `unkeyed` the first record by the id of each key that is not there, `orders` the records
+    which may say why (see `standing`): one of another run may, so `verify` holds them together."""
 
     start: int
     hashes: bytes = b""
     faults: list[Fault] = field(default_factory=list)
     opened: int = 0
     erased: int = 0
+    absent: array[int] = field(default_factory=lambda: array("Q"))
+    unkeyed: dict[str, int] = field(default_factory=dict)
+    orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
 
 
 def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
@@ -78,6 +88,8 @@ def _readable(reader: LedgerReader, chunk: Chunk, start: int, end: int) -> Itera
             yield stored
             start = stored.index + 1
     except AuditError as error:
+        if error.code in PASSING:  # then nothing is known of the records
+            raise
         chunk.faults.append(Fault(start, "file_damaged", f"Record {start} cannot be read: {error}"))
 
 
@@ -85,7 +97,12 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
     leaf, complaint = _leaf(stored.leaf)
     if complaint:
         chunk.faults.append(Fault(stored.index, "leaf_malformed", f"Record {stored.index} {complaint}."))
-    elif (digest := leaf.get("sealed")) is not None or stored.sealed:
+        return
+    if leaf.get("event") in EVENTS and leaf.get("schema") == SYSTEM:
+        chunk.orders.append((stored.index, leaf))
+    if (found := rotation(stored.index, leaf)) is not None:
+        chunk.rotations.append(found)
+    if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
 
 
@@ -104,7 +121,7 @@ def _leaf(raw: bytes) -> tuple[dict[str, Any], str]:
 
 def _check_sealed(chunk: Chunk, stored: Stored, leaf: dict[str, Any], digest: str | None, keys: KeyLookup | None) -> None:
     if not stored.sealed:
-        chunk.faults.append(Fault(stored.index, "sealed_missing", f"The personal part of record {stored.index} is missing."))
+        chunk.absent.append(stored.index)
     elif sealed_digest(stored.key_id, stored.sealed) != digest:
         chunk.faults.append(Fault(stored.index, "sealed_altered", f"The personal part of record {stored.index} was exchanged."))
     elif keys is not None:
@@ -116,6 +133,7 @@ def _check_commitments(chunk: Chunk, stored: Stored, leaf: dict[str, Any], keys:
         key = keys(stored.key_id)
         if key is None:
             chunk.erased += 1
+            chunk.unkeyed.setdefault(stored.key_id, stored.index)
             return
         personal = unseal(key, leaf["schema"], leaf.get("id", ""), stored.sealed)
     except AuditError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from router.audit.columns import COLUMNS, MILLIONTHS, Kind, nanoseconds
+from router.audit.columns import COLUMNS, MILLIONTHS, RECORD, Kind, nanoseconds
 
 Value = str | int
 OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -76,6 +76,8 @@ def _plain(asked: Plain) -> Condition:
     name, operator, value = asked
     if operator not in OPPOSITE:
         raise ValueError(f"unknown operator {operator}")
+    if name == RECORD.name:
+        return Compare(name, operator, value)
     if name not in COLUMNS:
         raise ValueError(f"unknown column {name}")
     kind = COLUMNS[name].kind

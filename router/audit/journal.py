@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from router.audit.canonical import MAX_LEAF_BYTES
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
+from router.audit.checkpoint import (
+    WITNESSED,
+    Checkpoint,
+    latest_published,
+    latest_witnessed,
+    note_checkpoint,
+    publish,
+    write_note,
+)
 from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.proof import STRIDE, NodeSource, peaks, tree_root
+from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
+from router.audit.signing import Signer, Signing
 from router.errors import AuditError
 from router.ports import Entry
 
@@ -24,17 +34,39 @@ Node = tuple[int, int, bytes]
 """(level, index, hash) of a complete subtree; above the leaves only every eighth level is kept."""
 
 DISK_FULL = "audit_disk_full"
+STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED, WRITE_AGAIN = (
+    "audit_store_unavailable",
+    "audit_store_denied",
+    "audit_unsettled",
+    "audit_write_again",
+)
+PASSING = frozenset({DISK_FULL, STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED})
+"""Failures after which the same journal may go on by itself: the store has rolled back, or finds out before it writes again."""
+
+FAR = 65_536
+ATTEMPTS = 5
+RETRY_S = 5.0
 
 
 class LedgerStore(NodeSource, Protocol):
-    """Where a ledger's bytes lie. Every method blocks. A failure is an AuditError: `audit_disk_full` says that nothing was written and
-    room may come back; any other code says that nothing is known any more and the store must be opened anew."""
+    """Where a ledger's bytes lie. Every method blocks. A failure is an AuditError: `audit_disk_full`, `audit_store_unavailable` and
+    `audit_store_denied` say that nothing was written and that it may work again later; `audit_unsettled` that it may or may not have been
+    written, which the next `turn` shows; `audit_write_again`, from `write`, that nothing was written, and that another turn may be taken
+    at once. Any other code says that nothing is known any more and the store must be opened anew."""
 
     def open(self, origin: str) -> tuple[int, bytes]:
-        """(size, root) after the last commit. Refuses a second writer, and a file that was made for another origin."""
+        """(size, root) after the last commit. Refuses a second writer where there may be one only, and what was made for another origin."""
+
+    def turn(self) -> AbstractContextManager[tuple[int, bytes] | None]:
+        """Within it nobody else appends. Gives (size, root) after the last commit, whoever made it; None where nobody else can write."""
 
     def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
-        """One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
+        """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
+
+    def write_pruning(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    ) -> None:
+        """As `write`; in the same transaction the sealed parts of the records `places` are removed, and nothing else of them."""
 
     def latest_checkpoint(self) -> str | None: ...
 
@@ -45,26 +77,35 @@ class LedgerStore(NodeSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkpointing:
-    """A checkpoint is signed when `records` came since the last one, or one came and `every` seconds passed, and on close."""
+    """A checkpoint is signed when `records` came since the last one, or one came and `every` seconds passed, and on close. `signed` is
+    then called, on the ledger's thread."""
 
-    signer: NoteSigner
+    signer: Signer
     directory: Path | None = None
     every: float = 60.0
     records: int = 1000
+    signed: Callable[[], None] | None = None
 
 
 class Journal:
     def __init__(self, store: LedgerStore, checkpointing: Checkpointing) -> None:
         self._store = store
         self._plan = checkpointing
+        self._signing = Signing(checkpointing.signer)
         self._tree = CompactRange()
         self._signed = 0
         self._signed_at = time.monotonic()
+        self._unsignable_until = 0.0
         self._fault: AuditError | None = None
 
     @property
     def size(self) -> int:
         return self._tree.size
+
+    @property
+    def unsigned(self) -> int:
+        """Records that no stored checkpoint covers."""
+        return max(0, self._tree.size - self._signed)
 
     @property
     def fault(self) -> AuditError | None:
@@ -79,64 +120,158 @@ class Journal:
         """Recomputes the tree's right edge from what is stored. Raises AuditError when it is not what was committed, or when a
         checkpoint was signed for more, or for something else: then this is an old or altered copy, and must not be continued."""
         size, root = self._store.open(self._plan.signer.name)
+        try:
+            self._tree, self._fault = self._checked(size, root), None
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _checked(self, size: int, root: bytes) -> CompactRange:
+        kept = self._plan.directory
+        published, witnessed = (latest_published(kept), latest_witnessed(kept)) if kept else (None, None)
+        signed = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
+        with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
+            size, root = head or (size, root)
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        for note in (self._store.latest_checkpoint(), latest_published(self._plan.directory) if self._plan.directory else None):
-            if note is not None:
-                self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
-        self._tree, self._fault = tree, None
+        for note in (*signed, *([witnessed] if witnessed else ())):
+            self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
+        if signed:
+            last = max(signed, key=lambda note: note_checkpoint(note).size)
+            self._plan.signer.continues(last)
+            if published is None or note_checkpoint(published).size < note_checkpoint(last).size:  # a crash came between
+                self._publish(note_checkpoint(last), last)
+        return tree
 
-    def append(self, entries: Sequence[Entry]) -> int:
-        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`."""
+    def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
+        """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
+        the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are."""
         if self._fault is not None:
             raise self._fault
-        tree, nodes, first = self._tree.copy(), list[Node](), self._tree.size
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
         hashes = [leaf_hash(entry.leaf) for entry in entries]
-        for hashed in hashes:
-            tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
         try:
-            self._store.write(first, rows, hashes, nodes, tree.root())
+            return self._written(rows, hashes, pruning)
         except AuditError as error:
             self._failed(error)
             raise
         except Exception as error:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
-        self._tree = tree
-        return first
+
+    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int:
+        for _ in range(ATTEMPTS):
+            try:
+                first = self._attempt(rows, hashes, pruning)
+            except AuditError as error:
+                if error.code != WRITE_AGAIN:
+                    raise
+                continue
+            if first is not None:
+                return first
+        raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
+
+    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int | None:
+        """None when this node was so far behind that it gave up its turn to read on."""
+        with self._store.turn() as head:
+            if head is None or head[0] - self._tree.size <= FAR:
+                tree, nodes = self._following(head), list[Node]()
+                first = tree.size
+                for hashed in hashes:
+                    tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
+                if pruning:
+                    self._store.write_pruning(first, rows, hashes, nodes, tree.root(), pruning)
+                else:
+                    self._store.write(first, rows, hashes, nodes, tree.root())
+                self._tree = tree
+                return first
+        self._tree = self._following(head)
+        return None
+
+    def _following(self, head: tuple[int, bytes] | None) -> CompactRange:
+        """This node's tree, grown by what others appended. So no node ever goes on from, or signs, what does not contain all that it has
+        seen committed, whatever the store says."""
+        tree = self._tree.copy()
+        if head is None:
+            return tree
+        size, root = head
+        if size < tree.size:
+            raise AuditError(
+                f"The store holds {size} records, but {tree.size} were seen committed: it is an old copy.", "audit_rolled_back"
+            )
+        while tree.size < size:
+            end = min(size, tree.size + FAR)
+            for hashed in stored_hashes(self._store, 0, tree.size, end):
+                tree.append(hashed)
+        if tree.root() != root:
+            raise AuditError(f"The store's {size} records do not continue the {self._tree.size} seen before.", "audit_tree_broken")
+        return tree
 
     def until_checkpoint(self) -> float | None:
         """Seconds until a checkpoint is due, 0 when it is now, None while nothing is unsigned."""
-        unsigned = self._tree.size - self._signed
-        if unsigned <= 0 or self._fault is not None:
+        if not self.unsigned or self._fault is not None:
             return None
-        return 0.0 if unsigned >= self._plan.records else max(0.0, self._signed_at + self._plan.every - time.monotonic())
+        now = time.monotonic()
+        due = now if self.unsigned >= self._plan.records else self._signed_at + self._plan.every
+        return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
-    def sign_checkpoint(self) -> None:
-        """Only ever over committed records: a crash before this one loses a checkpoint, never the other way round. A directory that
-        cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost one."""
-        checkpoint = Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root())
-        note = self._plan.signer.sign(checkpoint.text())
+    def sign_checkpoint(self, *, wait: bool = False) -> bool:
+        """Whether one was stored. Only ever over committed records: a crash before this one loses a checkpoint, never the other way round.
+        A directory that cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost
+        one. A signature that has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        signed = self._signing.note(Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root()), wait=wait)
+        if signed is None:
+            return False
+        checkpoint, note = signed
         self._signed_at = time.monotonic()
         try:
             self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
         except AuditError as error:
             self._failed(error)
+            self._unsignable_until = self._signed_at + RETRY_S
             _LOG.error("audit checkpoint not stored: %s", error)
-            return
+            return False
         self._signed = checkpoint.size
+        self._publish(checkpoint, note)
+        return True
+
+    def close(self) -> None:
+        while self.until_checkpoint() is not None and self.sign_checkpoint(wait=True):
+            continue  # it may have been under way for fewer records
+        self._store.close()
+
+    def abandon(self) -> None:
+        """Closes without signing anything."""
+        self._store.close()
+
+    def _publish(self, checkpoint: Checkpoint, note: str) -> None:
         if self._plan.directory is not None:
             try:
                 publish(self._plan.directory, checkpoint, note)
             except OSError as error:
                 _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+        if self._plan.signed is not None:
+            self._plan.signed()
 
-    def close(self) -> None:
-        if self.until_checkpoint() is not None:
-            self.sign_checkpoint()
-        self._store.close()
+    def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """A checkpoint that was signed here, with cosignatures: takes the place of the one without, here and in the directory. Where it is
+        `witnessed`, by a quorum, the directory says so. Raises AuditError when it could not be stored."""
+        checkpoint = note_checkpoint(note)
+        if self._fault is not None:
+            raise self._fault
+        try:
+            self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
+        except AuditError as error:
+            self._failed(error)
+            raise
+        if self._plan.directory is not None:
+            try:
+                publish(self._plan.directory, checkpoint, note)
+                if witnessed:
+                    write_note(self._plan.directory / WITNESSED, note)
+            except OSError as error:
+                _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.size > size:
@@ -149,7 +284,7 @@ class Journal:
         return checkpoint.size
 
     def _failed(self, error: AuditError) -> None:
-        if error.code != DISK_FULL:
+        if error.code not in PASSING:
             self._fault = error
 
 

@@ -1,17 +1,33 @@
-"""The ledger's own keys as files: the Ed25519 key that signs checkpoints (PEM), the key that wraps the subjects' keys (64 hex digits)."""
+"""The ledger's own keys: the Ed25519 key that signs checkpoints (PEM), the key that wraps the subjects' keys (64 hex digits)."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from router.errors import AuditError
+from router.ports import SigningKey
 
 _INVALID = "audit_key_invalid"
+
+
+class LocalSigningKey:
+    """Implements `router.ports.SigningKey` over a key in this process."""
+
+    remote = False
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public = key.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)
 
 
 def ensure_signing_key(path: Path) -> Ed25519PrivateKey:
@@ -23,13 +39,35 @@ def ensure_signing_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
+    return signing_key_from_pem(_read(path), str(path))
+
+
+def signing_key_from_pem(pem: bytes, where: str) -> Ed25519PrivateKey:
+    """`where` begins the sentence of what is wrong with it."""
     try:
-        key = load_pem_private_key(_read(path), password=None)
-    except (ValueError, TypeError) as error:
-        raise AuditError(f"{path} is not an unencrypted PEM private key.", _INVALID) from error
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise AuditError(f"{where} is not an unencrypted PEM private key.", _INVALID) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise AuditError(f"{path} holds another kind of key than Ed25519.", _INVALID)
+        raise AuditError(f"{where} holds another kind of key than Ed25519.", _INVALID)
     return key
+
+
+def proven(key: SigningKey) -> SigningKey:
+    """The key itself, once it has signed something that its public key verifies. What it signs here can be no checkpoint, for a checkpoint
+    has its size in its second line. Raises AuditError."""
+    signed_by(key, b"Lockgate tries the ledger's key.\n" + secrets.token_hex(16).encode() + b"\n")
+    return key
+
+
+def signed_by(key: SigningKey, message: bytes) -> bytes:
+    """The only way to a signature: one that does not verify is never handed out, whatever the key's keeper answered."""
+    signature = key.sign(message)
+    try:
+        Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise AuditError("The ledger's key gave a signature that its public key does not verify.", "audit_signature_wrong") from None
+    return signature
 
 
 def ensure_sealing_key(path: Path) -> bytes:
@@ -40,13 +78,39 @@ def ensure_sealing_key(path: Path) -> bytes:
 
 
 def read_sealing_key(path: Path) -> bytes:
+    return _sealing_key(_read(path), str(path))
+
+
+def sealing_key_from_environment(variable: str, environment: Mapping[str, str]) -> bytes:
+    """Raises AuditError, which never repeats the value."""
+    value = environment.get(variable, "")
+    if not value:
+        raise AuditError(f"The environment variable {variable}, which is to hold the sealing key, is not set.", "audit_key_unreadable")
+    return _sealing_key(value.encode("utf-8", "surrogateescape"), f"The environment variable {variable}")
+
+
+def _sealing_key(digits: bytes, where: str) -> bytes:
     try:
-        key = bytes.fromhex(_read(path).decode("ascii").strip())
-    except ValueError as error:
-        raise AuditError(f"{path} does not hold 64 hex digits.", _INVALID) from error
+        key = bytes.fromhex(digits.decode("ascii").strip())
+    except ValueError:
+        key = b""
     if len(key) != 32:
-        raise AuditError(f"{path} does not hold 64 hex digits.", _INVALID)
+        raise AuditError(f"{where} does not hold 64 hex digits.", _INVALID)
     return key
+
+
+def ensure_wrapped_key(path: Path, make: Callable[[], str]) -> str:
+    """Reads the text that stands for a key which somebody else unwraps, or keeps what `make` gives, with mode 0600."""
+    if not path.exists():
+        _create(path, make().encode() + b"\n")
+    return read_wrapped_key(path)
+
+
+def read_wrapped_key(path: Path) -> str:
+    text = _read(path).strip()
+    if not text or len(text) > 4096 or not text.isascii():
+        raise AuditError(f"{path} does not hold a wrapped key.", _INVALID)
+    return text.decode()
 
 
 def _read(path: Path) -> bytes:

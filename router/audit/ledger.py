@@ -4,19 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
-from router.audit.journal import DISK_FULL, Journal, check_entry
+from router.audit.journal import PASSING, Journal, check_entry
 from router.errors import AuditError
 from router.ports import Entry
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[int]"]
 _Job = tuple[Sequence[Entry], _Waiter]
+T = TypeVar("T")
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 8 * 2**20
+
+
+class _Call:
+    """Work for the writer's thread between two commits."""
+
+    def __init__(self, work: Callable[[Journal], Any]) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self._loop.create_future()
+
+    def run(self, journal: Journal) -> None:
+        try:
+            self.answer(self._work(journal))
+        except Exception as error:  # noqa: BLE001  # the caller's, whatever it is; the writer goes on
+            self.answer(error)
+
+    def answer(self, result: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, result)
+
+    def _resolve(self, result: object) -> None:
+        if self.future.done():
+            return
+        if isinstance(result, AuditError):
+            self.future.set_exception(_fresh(result))
+        elif isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
 
 
 class AuditLedger:
@@ -25,17 +56,25 @@ class AuditLedger:
     def __init__(self, journal: Journal, waiting: int = 8192) -> None:
         self._journal = journal
         self._limit = waiting
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | _Call | None] = SimpleQueue()
+        self._calls: list[_Call] = []
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._waiting = 0
         self._accepting = False
-        self._full: AuditError | None = None
+        self._hindered: AuditError | None = None
 
-    async def open(self) -> None:
-        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it."""
+    async def open(self, agreed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Raises AuditError when the file is in use, altered, or older than a checkpoint that was signed for it, and what `agreed` raises,
+        which is awaited before anything may be written or signed."""
         await asyncio.to_thread(self._journal.open)
-        self._accepting, self._full = True, None
+        try:
+            if agreed is not None:
+                await agreed()
+        except BaseException:
+            await asyncio.to_thread(self._journal.abandon)
+            raise
+        self._accepting, self._hindered = True, None
         self._thread = threading.Thread(target=self._run, name="audit-ledger", daemon=True)
         self._thread.start()
 
@@ -49,11 +88,23 @@ class AuditLedger:
         first = await self._submit(entries)
         return list(range(first, first + len(entries)))
 
-    async def ping(self) -> None:
-        """After a full disk an empty commit tries whether there is room again: nobody else may, while readiness keeps traffic away."""
+    async def call(self, work: Callable[[Journal], T]) -> T:
+        """On the writer's thread, after everything that was submitted before; records wait for as long as it takes."""
         self._usable(0)
-        if self._full is not None:
+        call = _Call(work)
+        self._jobs.put(call)
+        result: T = await call.future
+        return result
+
+    async def ping(self) -> None:
+        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away."""
+        self._usable(0)
+        if self._hindered is not None:
             await self._submit(())
+
+    async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
+        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
+        await self.call(lambda journal: journal.keep_cosigned(note, witnessed=witnessed))
 
     @property
     def size(self) -> int:
@@ -64,9 +115,14 @@ class AuditLedger:
         return self._waiting
 
     @property
+    def unsigned(self) -> int:
+        """Records that no checkpoint covers yet."""
+        return self._journal.unsigned
+
+    @property
     def fault(self) -> AuditError | None:
         """Why records are refused now, if they are."""
-        return self._journal.fault or self._full
+        return self._journal.fault or self._hindered
 
     def root(self) -> bytes:
         return self._journal.root()
@@ -104,6 +160,9 @@ class AuditLedger:
                 jobs, running = self._take()
                 if jobs:
                     self._commit(jobs)
+                calls, self._calls = self._calls, []
+                for call in calls:
+                    call.run(self._journal)
                 if self._journal.until_checkpoint() == 0.0:
                     self._journal.sign_checkpoint()
             self._journal.close()
@@ -116,9 +175,11 @@ class AuditLedger:
         """The writer is gone by a fault of its own; whoever waits for it must not wait for ever."""
         with suppress(Empty):
             while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    _answer([job], AuditError("The audit ledger's writer has stopped.", "audit_unavailable"))
+                job, stopped = self._jobs.get_nowait(), AuditError("The audit ledger's writer has stopped.", "audit_unavailable")
+                if isinstance(job, _Call):
+                    job.answer(stopped)
+                elif job is not None:
+                    _answer([job], stopped)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that waits, up to a bound; waits for the first until a checkpoint is due. False once the ledger closes."""
@@ -127,6 +188,9 @@ class AuditLedger:
         try:
             job = self._jobs.get(timeout=self._journal.until_checkpoint())
             while job is not None:
+                if isinstance(job, _Call):
+                    self._calls.append(job)
+                    return jobs, True
                 jobs.append(job)
                 records += len(job[0])
                 size += sum(len(entry.leaf) + len(entry.sealed) for entry in job[0])
@@ -145,7 +209,7 @@ class AuditLedger:
             result: int | AuditError = self._journal.append(entries)
         except AuditError as error:
             result = error
-        self._full = result if isinstance(result, AuditError) and result.code == DISK_FULL else None
+        self._hindered = result if isinstance(result, AuditError) and result.code in PASSING else None
         _answer(jobs, result)
 
 

@@ -24,8 +24,8 @@ def subtrees(source: NodeSource) -> Subtree:
         below = level % STRIDE
         if below:
             start, end = index << below, (index + 1) << below
-            return _folded(_stored(source, level - below, start, end))
-        return _stored(source, level, index, index + 1)[0]
+            return _folded(stored_hashes(source, level - below, start, end))
+        return stored_hashes(source, level, index, index + 1)[0]
 
     return subtree
 
@@ -47,7 +47,8 @@ def prove_consistency(source: NodeSource, old: int, new: int) -> list[bytes]:
     return consistency_proof(old, new, subtrees(source))
 
 
-def _stored(source: NodeSource, level: int, start: int, end: int) -> list[bytes]:
+def stored_hashes(source: NodeSource, level: int, start: int, end: int) -> list[bytes]:
+    """Raises AuditError where there is a hole."""
     found = source.nodes(level, start, end)
     if len(found) != end - start:
         raise AuditError(f"Stored hashes are missing at level {level} between {start} and {end}.", "audit_tree_broken")

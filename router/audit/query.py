@@ -17,6 +17,7 @@ from router.audit.reader import IndexStore, KeyLookup, LedgerReader, Stored
 from router.audit.reading import told
 from router.audit.record import open_personal
 from router.audit.segments import NULL
+from router.audit.standing import Standing, follow
 from router.audit.stats import Grouping, Statistics, statistics
 from router.errors import AuditError
 from router.ports import Entry
@@ -74,13 +75,15 @@ def by_default(query: Query) -> Query:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`columns` are the index's view (an outcome has its decision's intent and so on). `personal` are the opened fields; without a
-    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `unreadable`, or `none` where there are none."""
+    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable`, or `none` where
+    there are none. `gone_by` is the index of the record that says by whose order they were erased or pruned."""
 
     index: int
     leaf: dict[str, Any]
     columns: dict[str, Any]
     sealed: str
     personal: dict[str, str] | None = None
+    gone_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Trail:
         self._reader = reader
         self._index = index
         self._keys = keys
+        self._standing = Standing()
 
     def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True, more: Sequence[str] = ()) -> Page:
         """`more` names columns that are wanted besides the usual ones."""
@@ -161,14 +165,16 @@ class Trail:
         return [self._proven(found, note) for found in story]
 
     def _page(self, query: Query, cursor: int | None, limit: int, newest: bool, complete: int, more: Sequence[str] = ()) -> Page:
+        follow(self._reader, self._index, self._standing, tolerant=True)
         rows = self._index.find(query.condition(), cursor, newest, limit, more)
         found = [self._found(row) for row in rows if row["idx"] < complete]
         return Page(found, rows[-1]["idx"] if len(rows) == limit else None, complete)
 
     def _found(self, row: dict[str, Any]) -> Found:
         stored = self._stored(row["idx"])
-        state, personal = self._personal(stored)
-        return Found(stored.index, _parsed(stored), row, state, personal)
+        leaf = _parsed(stored)
+        state, personal = self._personal(stored, leaf)
+        return Found(stored.index, leaf, row, state, personal, self._gone_by(stored, state))
 
     def _stored(self, index: int) -> Stored:
         stored = next(self._reader.records(index, index + 1), None)
@@ -179,9 +185,16 @@ class Trail:
     def _known(self, column: str, word: str) -> bool:
         return any(word == each or (isinstance(each, tuple) and word in each) for each in self._index.words(column))
 
-    def _personal(self, stored: Stored) -> tuple[str, dict[str, str] | None]:
-        if not stored.sealed:
+    def _gone_by(self, stored: Stored, state: str) -> int | None:
+        return {"erased": self._standing.erased.get(stored.key_id), "pruned": self._standing.pruned(stored.index)}.get(state)
+
+    def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
+        if not stored.sealed and "sealed" not in leaf:
             return "none", None
+        if stored.key_id in self._standing.erased:
+            return "erased", None
+        if not stored.sealed:
+            return "missing" if self._standing.pruned(stored.index) is None else "pruned", None
         if self._keys is None:
             return "sealed", None
         key = self._keys(stored.key_id)

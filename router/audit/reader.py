@@ -51,6 +51,9 @@ class LedgerReader(NodeSource, Protocol):
 
     def latest_checkpoint(self) -> str | None: ...
 
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        """At most `limit` signed notes over `least` records or more, by size: the largest first when `newest`, else the smallest."""
+
     def close(self) -> None: ...
 
 
@@ -71,6 +74,12 @@ class IndexStore(Protocol):
         """Adds the rows of the records [start, complete), in order; one that is missing is unreadable. Does nothing where the index is not
         complete up to `start`: then another process was quicker. What follows a decision inherits its columns and gives it its own
         (`columns.INHERITED`, `columns.LATE`)."""
+
+    def events(self, names: Sequence[str], after: int) -> list[int]:
+        """Indexes, from `after` on and in order, of the system records with one of these events."""
+
+    def times(self, step: int) -> Iterator[tuple[int, str | None]]:
+        """(index, time) of every `step`-th record, in order."""
 
     def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[IndexRow]:
         """Rows by index, descending when `newest`, that come after the index `after` in that order. `more` names columns that are wanted

@@ -55,11 +55,22 @@ def review_entry(
     return _entry(REVIEW, fields, {name: value for name, value in (personal or {}).items() if value}, key_id, key)
 
 
-def system_entry(event: str, at_ns: int, details: Mapping[str, Any] | None = None) -> Entry:
-    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered. `details` holds nothing personal; real
-    numbers become decimal strings."""
-    fields = {"time": timestamp(at_ns), "event": event, "details": plain_details(details or {})}
-    return _entry(SYSTEM, fields, {}, "", b"")
+def system_entry(
+    event: str,
+    at_ns: int,
+    details: Mapping[str, Any] | None = None,
+    record_id: str = "",
+    personal: Mapping[str, str] | None = None,
+    key_id: str = "",
+    key: bytes = b"",
+) -> Entry:
+    """`event`: started, stopped, config_changed, refused (counted aggregates), recovered, witnessed and unwitnessed (what witnesses said
+    at a start) and others. `details` holds nothing personal; real numbers become decimal strings. With `personal`, sealed under the key of
+    the person it is about (who ordered it), the record has an id of its own: commitments are salted by it."""
+    fields: dict[str, Any] = {"time": timestamp(at_ns), "event": event, "details": plain_details(details or {})}
+    if record_id:
+        fields["id"] = record_id
+    return _entry(SYSTEM, fields, {name: value for name, value in (personal or {}).items() if value}, key_id, key)
 
 
 def open_personal(entry: Entry, key: bytes) -> dict[str, str]:

@@ -7,6 +7,7 @@ nonce, then ciphertext and tag; the associated data is `schema ‖ 0x00 ‖ id`.
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -54,6 +55,11 @@ def _commitment(inner: _Hash, outer: _Hash, name: bytes, value: bytes) -> str:
     inner.update(name)
     outer.update(inner.digest())
     return sha256(outer.digest() + value).hexdigest()
+
+
+def salt(key: bytes, record_id: str, name: str) -> bytes:
+    """Opens one field's commitment to whoever is told it with the value, and nothing else that the key opens."""
+    return hmac.digest(key, f"{record_id}\x00{name}".encode(), "sha256")
 
 
 def seal(key: bytes, schema: str, record_id: str, fields: Mapping[str, str]) -> bytes:

@@ -2,7 +2,9 @@
 
 1. Every record: in place, canonical, of a known schema, as its stored leaf hash says, its sealed part as its leaf says (`chunk`).
 2. The tree over what the records really are: held against the last commit, every checkpoint in the file and the one from outside.
-3. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+3. What is missing must be said to be: a personal part by a record that it was pruned, a key by one that it was erased, each of them
+   under a signed checkpoint; and what is said to be gone must be (`accounting`).
+4. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -12,14 +14,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
+from router.audit.accounting import Account
 from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
+from router.audit.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
+from router.audit.witness_policy import WitnessPolicy
+from router.audit.witnessed import Confirmed, cosigned_by_anybody, newest_confirmed
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -30,7 +36,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened` and `erased` count sealed parts."""
+    """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
+    parts; `terms` are the keys in the order in which they were in force, none where there was only one; `cosigned` says whether there are
+    cosignatures, checked or not."""
 
     origin: str
     size: int
@@ -40,7 +48,12 @@ class Report:
     outside: int | None = None
     opened: int = 0
     erased: int = 0
+    pruned: int = 0
+    witnessed: Confirmed | None = None
+    cosigned: bool = False
     unproven: list[str] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -58,31 +71,51 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too."""
+    """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too; `more_keys` are
+    others of the same ledger that are trusted as well. Each leads to those that it handed over to, and to those that handed over to it.
+    `beside` is the newest note in the directory of checkpoints: worth no more than those in the file, but it does not come back with a
+    backup of it."""
 
     open_reader: OpenReader
     verifier: str | None = None
     outside: str | None = None
     open_keys: OpenKeys | None = None
+    beside: str | None = None
     processes: int | None = None
     progress: Progress | None = None
+    more_keys: tuple[str, ...] = ()
+    policy: WitnessPolicy | None = None
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        return () if self.verifier is None else (self.verifier, *self.more_keys)
 
 
 def verify(plan: Plan) -> Report:
     """Raises AuditError when there is nothing to verify or the outside checkpoint or key is itself unusable."""
+    for key in plan.trusted:
+        NoteVerifier(key)  # a slip in it is said now, and not after an hour
     reader = plan.open_reader()
     try:
-        notes = reader.checkpoints()  # before the last commit, which then covers them all, though the ledger may be growing
+        # Before the last commit, which then covers them all, though the ledger may be growing.
+        notes = [*reader.checkpoints(), *([plan.beside] if plan.beside else [])]
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
-        outside = _outside(plan)
-        claims = _claims(report, notes, plan.verifier)
-        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))})
+        outside = None if plan.outside is None else note_checkpoint(plan.outside)
+        notes = _legible(report, notes)
+        claims = [note_checkpoint(note) for note in notes]
+        account = Account()
+        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
-        _check_claims(report, roots, claims)
+        keys = _keys(report, plan, notes)
+        _check_claims(report, roots, _claims(report, notes, keys))
+        if keys is not None and plan.outside is not None:
+            keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
+        _check_account(plan, report, account)
+        _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
         return report
@@ -90,30 +123,57 @@ def verify(plan: Plan) -> Report:
         reader.close()
 
 
-def _outside(plan: Plan) -> Checkpoint | None:
-    if plan.outside is None:
-        return None
-    return NoteVerifier(plan.verifier).open_checkpoint(plan.outside) if plan.verifier else note_checkpoint(plan.outside)
-
-
-def _claims(report: Report, notes: Iterable[str], verifier: str | None) -> list[Checkpoint]:
-    """The checkpoints in the file. One that does not open was tampered with and is a fault of its own."""
-    key, claims = NoteVerifier(verifier) if verifier else None, list[Checkpoint]()
+def _legible(report: Report, notes: Iterable[str]) -> list[str]:
+    """A checkpoint in the file or beside it that cannot be read was tampered with and is a fault of its own."""
+    legible = []
     for note in notes:
         try:
-            claims.append(key.open_checkpoint(note) if key else note_checkpoint(note))
+            note_checkpoint(note)
+            legible.append(note)
         except AuditError as error:
-            report.faults.append(Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger: {error}"))
+            report.faults.append(_note_fault(report, error))
+    return legible
+
+
+def _keys(report: Report, plan: Plan, notes: Sequence[str]) -> Succession | None:
+    """Who had to sign, as the records have it; None when no key is given."""
+    if not plan.trusted:
+        return None
+    keys = Succession(plan.trusted, report.rotations, [*notes, *([plan.outside] if plan.outside else [])])
+    report.terms, report.rotations = keys.terms, keys.done
+    return keys
+
+
+def _claims(report: Report, notes: Sequence[str], keys: Succession | None) -> list[Checkpoint]:
+    """The checkpoints in the file that are signed as they have to be. One that is not is a fault."""
+    claims, told = list[Checkpoint](), set[str]()
+    for note in notes:
+        try:
+            claims.append(keys.check(note) if keys else note_checkpoint(note))
+        except AuditError as error:
+            if error.code not in (NOT_VOUCHED, NOT_IN_FORCE) or error.code not in told:  # those that follow say the same
+                report.faults.append(_note_fault(report, error))
+            told.add(error.code)
     return claims
 
 
-def _check_records(plan: Plan, report: Report, sizes: set[int]) -> dict[int, bytes]:
+def _note_fault(report: Report, error: AuditError) -> Fault:
+    if error.code == NOT_VOUCHED:
+        return Fault(report.size, "key_not_vouched", str(error))
+    if error.code == NOT_IN_FORCE:
+        return Fault(report.size, "key_not_in_force", str(error))
+    return Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger or beside it: {error}")
+
+
+def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account) -> dict[int, bytes]:
     """Checks every record and returns the roots of the recomputed tree at the given sizes, as far as records go without a hole."""
     tree, roots, whole = CompactRange(), dict[int, bytes](), True
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
+        report.rotations.extend(chunk.rotations)
         report.opened += chunk.opened
         report.erased += chunk.erased
+        account.add(chunk)
         if whole:
             _grow(tree, chunk.hashes, sizes, roots)
             whole = not any(fault.kind in ("record_missing", "file_damaged") for fault in chunk.faults)
@@ -141,6 +201,18 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
 
 
+def _check_account(plan: Plan, report: Report, account: Account) -> None:
+    signed = max([*report.held_against, report.outside or 0], default=0)
+    report.faults.extend(account.faults(signed, report.size))
+    report.pruned = account.pruned
+    if plan.open_keys is not None:
+        keys = plan.open_keys()
+        try:
+            report.faults.extend(account.key_faults(signed, keys.key))
+        finally:
+            keys.close()
+
+
 def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
     if report.size and root != report.root and not report.faults:
         report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", report.size))
@@ -151,13 +223,14 @@ def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
 
 
 def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
-    """The checkpoints in the file, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
+    """These checkpoints, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
     for claim in sorted(claims, key=lambda claim: claim.size):
         fault = _claim_fault(report, roots, claim, max(report.held_against, default=0))
         if fault is not None:
             report.faults.append(fault)
             return
-        report.held_against.append(claim.size)
+        if claim.size not in report.held_against:
+            report.held_against.append(claim.size)
 
 
 def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:
@@ -170,6 +243,20 @@ def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint)
     if fault.kind == "root_wrong" and max(report.held_against, default=0) >= outside.size:
         message = f"The ledger's key has signed two different histories of its first {outside.size} records."
         report.faults.append(Fault(0, "history_forked", message, outside.size))
+
+
+def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
+    """Only checkpoints that agree with the records count, and the outside one among them."""
+    every = [*notes, *([plan.outside] if plan.outside is not None else [])]
+    report.cosigned = cosigned_by_anybody(report.origin, every)
+    if plan.policy is None:
+        return
+    agreeing = {*report.held_against, *([report.outside] if report.outside is not None else [])}
+    report.witnessed, wrong = newest_confirmed(plan.policy, every, agreeing)
+    report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
+    if report.witnessed is None:
+        message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."
+        report.faults.append(Fault(report.size, "not_witnessed", message))
 
 
 def _claim_fault(report: Report, roots: dict[int, bytes], claim: Checkpoint, good: int) -> Fault | None:
@@ -209,7 +296,12 @@ def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
 
 def _unproven(report: Report, plan: Plan) -> list[str]:
     said = []
-    if plan.outside is None:
+    if plan.outside is None and report.witnessed is not None:
+        said.append(
+            f"Witnesses confirmed the first {report.witnessed.size} records. That there were more cannot be excluded: newer records,"
+            " checkpoints and cosignatures could have been cut off together. The witnesses know, and are asked at every start."
+        )
+    elif plan.outside is None:
         said.append(
             "Without a checkpoint kept outside this machine it cannot be excluded that whoever holds the ledger's signing key rewrote"
             " everything, checkpoints included, or that the newest records and checkpoints were cut off together."
@@ -223,6 +315,20 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append(f"Records {covered} to {report.size - 1} are newer than every checkpoint: nothing signed speaks for them yet.")
     elif report.outside is not None and report.outside < report.size:
         said.append(f"From record {report.outside} on, only checkpoints in the ledger itself speak for the records.")
+    said += [
+        f"For {one.new} no key vouches: record {one.index} says that the one before it was lost."
+        for one in report.rotations
+        if not one.vouched
+    ]
+    said += [
+        f"Checkpoints of up to {term.until} records are by {term.name}, of which no more is known: their signatures were not checked."
+        for term in report.terms
+        if term.key is None
+    ]
+    if report.witnessed is not None and report.witnessed.size < covered:
+        said.append(f"Records {report.witnessed.size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if plan.policy is None and report.cosigned:
+        said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

@@ -12,16 +12,25 @@ from rich.progress import Progress
 
 from router.audit.reading import told_id
 from router.audit.verify import Plan, Report, verify
+from router.audit.witness_policy import WitnessPolicy, verifying_policy
 from router.cli.audit_ask import ask
 from router.cli.audit_degraded import degraded
-from router.cli.audit_filters import columns_option, filters, personal_option, question, state_option
+from router.cli.audit_erase import erase
+from router.cli.audit_hold import hold
+from router.cli.audit_migrate import migrate
 from router.cli.audit_noting import Read, noted
+from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
+from router.cli.audit_prove import prove
+from router.cli.audit_prune import prune
 from router.cli.audit_reading import reading
 from router.cli.audit_records import print_lines, print_table
+from router.cli.audit_recover import recover_command
 from router.cli.audit_reviews import reviews
+from router.cli.audit_rotate_key import rotate_key
 from router.cli.audit_sources import Sources, sources
 from router.cli.audit_stats import stats
+from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
 from router.errors import AuditError
 
@@ -94,7 +103,18 @@ def show(identifier: str, personal: bool, state: Path | None, config: Path, as_j
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint that was kept outside this machine: the only thing that a rewritten ledger cannot agree with.",
 )
-@click.option("--key", help="The ledger's public key (name+keyid+base64) as noted elsewhere; the key on this machine when left out.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The ledger's public key (name+keyid+base64) as noted elsewhere, be it an earlier one; the key on this machine when left out. May "
+    "be repeated.",
+)
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A witness policy (C2SP tlog-policy), best from elsewhere: a checkpoint must have the cosignatures that it asks for.",
+)
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
@@ -104,7 +124,8 @@ def show(identifier: str, personal: bool, state: Path | None, config: Path, as_j
 def verify_command(
     ctx: click.Context,
     checkpoint: Path | None,
-    key: str | None,
+    keys: tuple[str, ...],
+    policy: Path | None,
     personal: bool,
     processes: int | None,
     state: Path | None,
@@ -113,9 +134,10 @@ def verify_command(
 ) -> None:
     """Recompute the whole ledger and hold it against its checkpoints. Ends with 1 when anything is wrong."""
     place = sources(state, config)
-    verifier = key or place.verifier()
+    verifier, *more = keys or (place.verifier(),)
+    witnesses = None if policy is None else verifying_policy(policy, verifier)
     with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
-        report = _verified(place, verifier, _note(checkpoint), personal, processes)
+        report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
         read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
@@ -132,16 +154,31 @@ def _note(checkpoint: Path | None) -> str | None:
         raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
-def _verified(place: Sources, verifier: str | None, outside: str | None, personal: bool, processes: int | None) -> Report:
+def _verified(
+    place: Sources,
+    verifier: str | None,
+    outside: str | None,
+    personal: bool,
+    processes: int | None,
+    more: tuple[str, ...],
+    policy: WitnessPolicy | None,
+) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
-        plan = Plan(
-            place.open_reader, verifier, outside, open_keys, processes, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more, policy)
         return verify(plan)
 
 
+audit.add_command(recover_command)
+audit.add_command(migrate)
+audit.add_command(erase)
+audit.add_command(hold)
+audit.add_command(prune)
+audit.add_command(rotate_key)
+audit.add_command(tiles)
+audit.add_command(prove)
 audit.add_command(stats)
 audit.add_command(ask)
 audit.add_command(reviews)

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from router.audit.saved import FILE, Saved, chosen, saved_queries
 from router.audit.where import Parameters, WhereError
-from router.cli.audit_filters import personal_option, question, state_option
 from router.cli.audit_noting import noted
+from router.cli.audit_options import personal_option, question, state_option
 from router.cli.audit_output import json_line
 from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_sources import Sources, sources

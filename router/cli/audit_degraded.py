@@ -11,8 +11,8 @@ from rich.table import Table
 from router.audit.canonical import timestamp
 from router.audit.periods import Period, periods
 from router.audit.query import Query
-from router.cli.audit_filters import Length, Moment, state_option
 from router.cli.audit_noting import noted
+from router.cli.audit_options import Length, Moment, state_option
 from router.cli.audit_output import json_line
 from router.cli.audit_sources import sources
 from router.cli.common import config_option, console, json_option

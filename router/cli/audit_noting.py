@@ -28,11 +28,11 @@ class Read:
 
 
 @contextmanager
-def noted(state: Path, what: str, filters: str, personal: bool) -> Iterator[Read]:
-    """Around everything that shows records. Where no note can be left it says so; personal fields are not opened then. Raises AuditError
-    `audit_reading_unrecorded`."""
+def noted(state: Path, what: str, filters: str, personal: bool, exported: str | None = None) -> Iterator[Read]:
+    """Around everything that shows records; `exported` says where they go, if not to standard output. Where no note can be left it says so,
+    and personal fields are not opened. Raises AuditError `audit_reading_unrecorded`."""
     read = Read()
-    reading = Reading(what, filters, None, personal, _destination(), "cli", new_reading_id(), timestamp(time.time_ns()))
+    reading = Reading(what, filters, None, personal, exported or _destination(), "cli", new_reading_id(), timestamp(time.time_ns()))
     recorded = _left(state, reading, personal)
     try:
         yield read

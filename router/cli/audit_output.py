@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from router.audit.canonical import timestamp
 from router.audit.query import Found, Proven
 from router.audit.verify import Report
+from router.audit.witness_policy import shown
 
 HEADINGS = ("time", "record", "decision", "subject", "intent", "confidence", "risk", "verdict", "reason", "route", "result")
 WIDE = 170
+SECOND = 1_000_000_000
 LEFT_OUT = ("time", "subject", "risk", "reason", "route")
 WHOLE = ("decision", "record")
 
@@ -23,7 +26,7 @@ def json_line(value: Any) -> str:
 
 
 def found_document(found: Found) -> dict[str, Any]:
-    document = {"index": found.index, "leaf": found.leaf, "index_columns": found.columns, "sealed": found.sealed}
+    document = {"index": found.index, "leaf": found.leaf, "index_columns": found.columns, "sealed": found.sealed, "gone_by": found.gone_by}
     return document if found.personal is None else {**document, "personal": found.personal}
 
 
@@ -43,11 +46,21 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "faults": faults,
         "checkpoints": report.held_against,
         "outside_checkpoint": report.outside,
+        "witnessed": witnessed_document(report),
         "opened": report.opened,
         "erased": report.erased,
+        "pruned": report.pruned,
         "not_proven": report.unproven,
         "public_key": verifier,
+        "keys": [{"key": term.line, "after": term.after, "until": term.until, "followed": term.followed} for term in report.terms],
     }
+
+
+def witnessed_document(report: Report) -> dict[str, Any] | None:
+    found = report.witnessed
+    if found is None:
+        return None
+    return {"records": found.size, "as_of": timestamp(found.by.as_of * SECOND), "witnesses": [shown(name) for name in found.by.names]}
 
 
 def record_table(rows: list[Found], width: int) -> Table:
@@ -81,7 +94,12 @@ def _cells(found: Found) -> list[str]:
 
 
 def _subject(found: Found) -> str:
-    return found.personal.get("subject", "") if found.personal is not None else {"none": ""}.get(found.sealed, found.sealed)
+    return found.personal.get("subject", "") if found.personal is not None else {"none": ""}.get(found.sealed, sealed_text(found))
+
+
+def sealed_text(found: Found) -> str:
+    """`erased by record 71`"""
+    return found.sealed if found.gone_by is None else f"{found.sealed} by record {found.gone_by}"
 
 
 def _reasons(leaf: dict[str, Any]) -> list[str]:
@@ -107,7 +125,7 @@ def _print_record(console: Console, proven: Proven) -> None:
     for name, value in (found.personal or {}).items():
         table.add_row(f"  {name} (personal)", escape(value))
     console.print(table)
-    console.print(f"  personal part: {found.sealed}   {_proof(proven)}\n")
+    console.print(f"  personal part: {sealed_text(found)}   {_proof(proven)}\n")
 
 
 def _proof(proven: Proven) -> str:
@@ -139,10 +157,19 @@ def print_report(console: Console, report: Report, verifier: str | None) -> None
         console.print(f"  and {len(report.faults) - 20} more; --json prints all")
     console.print(f"  root {report.root.hex()}")
     console.print(f"  held against {len(report.held_against)} checkpoints in the ledger{_outside(report)}")
+    if (found := witnessed_document(report)) is not None:
+        console.print(
+            escape(f"  witnessed: the first {found['records']} records, by {', '.join(found['witnesses'])}, as of {found['as_of']}")
+        )
     if report.opened or report.erased:
         console.print(f"  {report.opened} personal parts opened and compared with their commitments, {report.erased} erased")
+    if report.pruned:
+        console.print(f"  {report.pruned} personal parts pruned, as signed records say")
     for sentence in report.unproven:
         console.print(f"  [yellow]not proven[/yellow]  {escape(sentence)}")
+    for term in report.terms:
+        until = "" if term.until is None else f" and at most {term.until}"
+        console.print(f"  {escape(term.line)} signs checkpoints of more than {term.after}{until} records")
     if verifier is not None:
         console.print(f"  public key {escape(verifier)}")
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from router.audit.query import Found, Query
 from router.audit.reading import EVENT
 from router.audit.where import where
-from router.cli.audit_filters import Moment, Where, state_option
 from router.cli.audit_noting import noted
+from router.cli.audit_options import Moment, Where, state_option
 from router.cli.audit_output import json_line
 from router.cli.audit_sources import sources
 from router.cli.common import config_option, console, json_option

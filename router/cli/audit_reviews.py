@@ -12,8 +12,8 @@ from rich.table import Table
 from router.audit.columns import NS
 from router.audit.oversight import Oversight, Person, oversight, percentile
 from router.audit.query import Query
-from router.cli.audit_filters import Length, Moment, Where, state_option
 from router.cli.audit_noting import noted
+from router.cli.audit_options import Length, Moment, Where, state_option
 from router.cli.audit_output import json_line
 from router.cli.audit_records import length_text
 from router.cli.audit_sources import sources

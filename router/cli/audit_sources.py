@@ -10,38 +10,54 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import click
+
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
+from adapters.sqlite_place import SqlitePlace
 from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteSigner
+from router.audit.checkpoint import latest_published
 from router.audit.chunk import OpenReader
-from router.audit.keys import read_sealing_key, read_signing_key
 from router.audit.query import Trail
 from router.audit.reader import Stored
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
+from router.wiring.ledger_keys import open_sealing_key, verifier_of
+from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
 from router.workspace import parse, read
 
-LEDGER_FILE, INDEX_FILE, KEYS_FILE = "ledger.sqlite", "index.sqlite", "keys.sqlite"
+INDEX_FILE = "index.sqlite"
+STORE = "lockgate.store"
+
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    envvar="LOCKGATE_STORE",
+    expose_value=False,
+    callback=lambda ctx, _, value: ctx.meta.__setitem__(STORE, value),
+    help="The PostgreSQL database that has the ledger, instead of the configuration's; best in the environment, for others see arguments.",
+)
+"""Read by `sources`, so that no command has to hand it on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
+    """`place` has the ledger and the subjects' keys; the index and, usually, the key files are in `state`. The keys' paths are relative to
+    `root`."""
+
     state: Path
-    signing_key: Path
-    sealing_key: Path
+    signing_key: SigningKeyReference
+    sealing_key: SealingKeyReference
+    checkpoints: Path
+    place: LedgerPlace
+    root: Path = Path()
 
     @property
     def open_reader(self) -> OpenReader:
-        return partial(SqliteReader, self.state / LEDGER_FILE, Stored)
+        return partial(self.place.reader, Stored)
 
     def open_keys(self) -> KeyFile:
         """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
-        file = self.state / KEYS_FILE
-        if not os.path.isfile(file):
-            raise AuditError(f"There are no subject keys at {file}.", "audit_keys_missing")
-        keys = KeyFile(file, read_sealing_key(self.sealing_key))
-        keys.open()
-        return keys
+        return self.place.kept_keys(partial(open_sealing_key, self.sealing_key, self.root, create=False))
 
     def key_id(self, subject: str) -> str | None:
         keys = self.open_keys()
@@ -52,13 +68,20 @@ class Sources:
 
     def verifier(self) -> str | None:
         """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
-        if not os.path.isfile(self.signing_key):  # False also for what may not be looked at
-            return None
         reader = self.open_reader()
         try:
-            return NoteSigner(reader.origin(), read_signing_key(self.signing_key)).verifier
+            return verifier_of(self.signing_key, self.root, reader.origin())
+        except AuditError as error:
+            raise AuditError(f"{error} `--key` takes the public key instead.", error.code) from error
         finally:
             reader.close()
+
+    def newest_checkpoint(self) -> str | None:
+        """In the directory of checkpoints. Raises AuditError when there is one that cannot be read."""
+        try:
+            return latest_published(self.checkpoints)
+        except (OSError, UnicodeDecodeError) as error:
+            raise AuditError(f"The newest checkpoint in {self.checkpoints} cannot be read.", "checkpoint_invalid") from error
 
     @contextmanager
     def trail(self, personal: bool) -> Iterator[Trail]:
@@ -80,11 +103,16 @@ class Sources:
 
 
 def sources(state: Path | None, config: Path) -> Sources:
-    """A state directory that is named wins and needs no configuration: auditors work on copies."""
-    if state is not None:
-        return Sources(state, state / "keys" / "ledger.key", state / "keys" / "sealing.key")
-    if not config.exists():
-        return sources(Path("state"), config)
+    """A state directory that is named wins and needs no configuration: auditors work on copies. `--store` wins over both for where the
+    ledger is."""
+    url: str | None = click.get_current_context().meta.get(STORE)
+    if state is not None or not config.exists():
+        folder = state if state is not None else Path("state")
+        keys = folder / "keys"
+        signing, sealing = SigningKeyReference(file=str(keys / "ledger.key")), SealingKeyReference(file=str(keys / "sealing.key"))
+        return Sources(folder, signing, sealing, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
     workspace = parse(read(config, os.environ), os.environ)
-    audit = workspace.config.audit
-    return Sources(workspace.path(workspace.config.state), workspace.path(audit.key.file), workspace.path(audit.sealing_key.file))
+    audit, folder = workspace.config.audit, workspace.path(workspace.config.state)
+    place = ledger_place(workspace) if url is None else place_at(url)
+    checkpoints = workspace.path(audit.checkpoint.directory)
+    return Sources(folder, audit.key, audit.sealing_key, checkpoints, place, workspace.root)

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from router.audit.stats import BUCKET, MEASURED, PERCENTS, Statistics, grouping
 from router.audit.where import WhereError
-from router.cli.audit_filters import Length, filters, question, state_option
 from router.cli.audit_noting import noted
+from router.cli.audit_options import Length, filters, question, state_option
 from router.cli.audit_output import json_line
 from router.cli.audit_records import short
 from router.cli.audit_sources import sources

@@ -16,6 +16,7 @@ from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.registry import ADAPTERS
 from router.snapshot import Snapshot
+from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace, parse, read
 from router.yaml_source import read_yaml
 
@@ -42,7 +43,12 @@ def check(config: Path, as_json: bool) -> int:
 def checked(snapshot: Snapshot) -> Workspace:
     """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
     workspace = parse(snapshot, os.environ)
-    faults = [*_missing(workspace, snapshot), *_unanswerable(workspace)]
+    faults = [
+        *_missing(workspace, snapshot),
+        *_unusable_store(workspace, snapshot),
+        *_witness_faults(workspace),
+        *_unanswerable(workspace),
+    ]
     try:
         _check_thresholds(workspace)
         ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
@@ -74,6 +80,19 @@ def summary(workspace: Workspace) -> dict[str, Any]:
     }
 
 
+def _witness_faults(workspace: Workspace) -> tuple[str, ...]:
+    witnesses = workspace.config.audit.witnesses
+    if witnesses is None or not workspace.path(witnesses.policy).is_file():
+        return ()
+    from router.wiring.witnesses import usable_policy  # an HTTP client comes with it
+
+    try:
+        usable_policy(workspace.path(witnesses.policy), None)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
 def _unanswerable(workspace: Workspace) -> tuple[str, ...]:
     """What is wrong with the saved questions."""
     try:
@@ -92,6 +111,15 @@ def _missing(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
             yield str(where.fault(loc, f"The file '{path}' does not exist."))
 
 
+def _unusable_store(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
+    """What can be said of the ledger's store without asking it."""
+    try:
+        ledger_place(workspace)
+    except ConfigError as error:
+        document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
+        yield str((document or Document(snapshot.config, None)).fault(("audit", "store"), str(error)))
+
+
 def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     config = workspace.config
     for place, issuer in enumerate(config.identity.jwt):
@@ -100,6 +128,17 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     if config.control.tls is not None:
         yield ("control", "tls", "certificate"), config.control.tls.certificate
         yield ("control", "tls", "key"), config.control.tls.key
+    if config.audit.witnesses is not None:
+        yield ("audit", "witnesses", "policy"), config.audit.witnesses.policy
+        if config.audit.witnesses.ca is not None:
+            yield ("audit", "witnesses", "ca"), config.audit.witnesses.ca
+    for name in ("key", "previous_key"):
+        reference = getattr(config.audit, name)
+        if reference is not None and reference.vault is not None and reference.vault.ca is not None:
+            yield ("audit", name, "vault", "ca"), reference.vault.ca
+    if config.audit.tiles is not None and config.audit.tiles.tls is not None:
+        yield ("audit", "tiles", "tls", "certificate"), config.audit.tiles.tls.certificate
+        yield ("audit", "tiles", "tls", "key"), config.audit.tiles.tls.key
 
 
 def _report(faults: tuple[str, ...], as_json: bool) -> None:

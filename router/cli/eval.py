@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from router.cli.bars import progress_bars
+from router.cli.eval_output import draw, show
 from router.errors import ConfigError
 
+if TYPE_CHECKING:  # numpy and what comes with it take a while to load
+    from embeddings.evaluation import Trial
+    from embeddings.ports import Progress
+    from router.wiring.llm_evaluating import LlmEvaluation
+
 RUNS = "eval-runs.jsonl"
-TIERS = ("static", "encoder")
-ELSEWHERE = {"llm": "what a language model may change hangs on a catalog, its routes and a server; `lockgate tune --llm` measures that"}
+LLM = "llm"
+TIERS = ("static", "encoder", LLM)
+UNMEASURED = 1
+BESIDE = (
+    "accuracy",
+    "accepted_accuracy",
+    "coverage",
+    "ece",
+    "oos_auroc",
+    "oos_fpr95",
+    "oos_recall",
+    "in_scope_accuracy",
+    "oos_accepted",
+    "chosen",
+    "tier_share",
+    "static_share",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    data: Path
+    train: tuple[str, ...]
+    calibrate: tuple[str, ...]
+    test: tuple[str, ...]
+    max_error: float
+    coverage: float
+    encoder: Path | None
+    static: bool
+    fine_tune: str
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -51,6 +86,17 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     help="Adapt the encoder to the training splits, where held-out texts say that it pays.",
 )
 @click.option("--encoder", type=click.Path(path_type=Path), help="Directory of another ONNX encoder than the installed one.")
+@click.option(
+    "--llm", "server", type=click.Path(path_type=Path), metavar="FILE.yaml", help="The language model, as 'classifier.llm' has it."
+)
+@click.option("--most", type=click.IntRange(min=1), default=500, show_default=True, help="Most held-out texts to ask it about.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=1),
+    default=500_000,
+    show_default=True,
+    help="Tokens after which it is asked no more, of held-out and of test texts each.",
+)
 @click.option("--pictures", type=click.Path(path_type=Path), metavar="DIR", help="Draw reliability and risk-coverage as SVG into it.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON to this file.")
 def evaluate(
@@ -64,9 +110,12 @@ def evaluate(
     coverage: float,
     fine_tune: str,
     encoder: Path | None,
+    server: Path | None,
+    most: int,
+    tokens: int,
     pictures: Path | None,
     out: Path | None,
-) -> None:
+) -> int:
     """Train on some splits of a file, calibrate on others, and measure on a third lot.
 
     Everything is chosen from the training and calibration splits. Each run is noted in eval-runs.jsonl beside the JSON file, since a test
@@ -74,9 +123,11 @@ def evaluate(
     """
     from embeddings.errors import EmbeddingsError  # numpy and what comes with it take a while to load
 
-    used = _usable(tiers)
+    used = _usable(tiers, server)
+    llm = _llm(server, most, tokens) if server is not None else None
+    wanted = Asked(data, train, calibrate, (*test, *oos_test), max_error, coverage, encoder, "static" in used, fine_tune)
     try:
-        figures = _measure(data, train, calibrate, (*test, *oos_test), max_error, coverage, encoder, "static" in used, fine_tune)
+        figures = _measure(wanted, llm)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     asked: dict[str, Any] = {"data": str(data), "train": train, "calibrate": calibrate, "test": test, "oos_test": oos_test}
@@ -85,48 +136,68 @@ def evaluate(
     if out is not None:
         _write(out, figures, asked)
     if pictures is not None:
-        _draw(pictures, figures)
-    _show(figures)
+        draw(pictures, figures)
+    show(figures)
+    return UNMEASURED if llm is not None and figures["llm"]["problem"] is not None else 0
 
 
-def _usable(tiers: tuple[str, ...]) -> list[str]:
+def _usable(tiers: tuple[str, ...], server: Path | None) -> list[str]:
     """The tiers that can be measured; the others are named, so that nobody takes these figures for theirs."""
-    known = [tier for tier in tiers if tier in TIERS]
-    if known == ["static"]:
-        raise ConfigError("The static tier leaves to the encoder what it is not sure of; ask for static,encoder.")
+    known = [tier for tier in dict.fromkeys(tiers) if tier in TIERS]
     if not known:
         raise ConfigError(f"None of the tiers {', '.join(tiers)} can be measured; there is {', '.join(TIERS)}.")
+    if "encoder" not in known:
+        sentences = {
+            "static": "The static tier leaves to the encoder what it is not sure of",
+            LLM: "The language model chooses among the encoder's candidates",
+        }
+        raise ConfigError(f"{sentences[known[0]]}; ask for {','.join(tier for tier in TIERS if tier in (*known, 'encoder'))}.")
     for tier in tiers:
         if tier not in TIERS:
-            click.echo(f"The tier '{tier}' is not measured: {ELSEWHERE.get(tier, 'there is none of that name')}.", err=True)
+            click.echo(f"The tier '{tier}' is not measured: there is none of that name.", err=True)
+    if LLM not in known and server is not None:
+        raise ConfigError("--llm says which language model is the tier 'llm'; name that among the --tiers, as the last one.")
+    if LLM in known and known[-1] != LLM:
+        raise ConfigError("The language model is asked where the other tiers abstain, so 'llm' is the last of the --tiers.")
+    if LLM in known and server is None:
+        click.echo("The tier 'llm' is not measured: --llm FILE.yaml has to say which server is asked for which model.", err=True)
+        known.remove(LLM)
     return known
 
 
-def _measure(
-    data: Path,
-    train: tuple[str, ...],
-    calibrate: tuple[str, ...],
-    test: tuple[str, ...],
-    max_error: float,
-    coverage: float,
-    encoder: Path | None,
-    static: bool,
-    fine_tune: str,
-) -> dict[str, Any]:
-    from embeddings.evaluation import FineTune, Splits, Stated
-    from embeddings.evaluation import evaluate as measure
+def _llm(server: Path, most: int, tokens: int) -> LlmEvaluation:
+    from router.system import SystemClock
+    from router.wiring.llm_evaluating import LlmEvaluation, read_llm
+    from router.wiring.llm_measuring import Bounds
+
+    return LlmEvaluation(read_llm(server, os.environ), server.parent, Bounds(most, tokens), SystemClock())
+
+
+def _measure(asked: Asked, llm: LlmEvaluation | None) -> dict[str, Any]:
+    from embeddings.cascade import FineTune, Recipe
+    from embeddings.evaluation import Splits, try_out
     from embeddings.labelled import read_splits, select
     from embeddings.minilm import minilm_directory
     from embeddings.onnx_encoder import OnnxEncoder
     from embeddings.static_encoder import StaticEncoder
 
-    splits = read_splits(data)
-    chosen = Splits(select(splits, train), select(splits, calibrate) if calibrate else None, select(splits, test))
-    folder = minilm_directory() if encoder is None else encoder
-    loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if static else None
+    splits = read_splits(asked.data)
+    calibrate = select(splits, asked.calibrate) if asked.calibrate else None
+    chosen = Splits(select(splits, asked.train), calibrate, select(splits, asked.test))
+    folder = minilm_directory() if asked.encoder is None else asked.encoder
+    loaded, first = OnnxEncoder(folder), StaticEncoder(folder) if asked.static else None
     with progress_bars() as progress, TemporaryDirectory(prefix="lockgate-eval-") as aside:
-        tune = FineTune(folder, Path(aside)) if fine_tune == "auto" and _can_fine_tune() else None
-        return measure(chosen, loaded, Stated(max_error, coverage), progress, first, tune)
+        tune = FineTune(folder, Path(aside)) if asked.fine_tune == "auto" and _can_fine_tune() else None
+        trial = try_out(chosen, Recipe(loaded, first, tune, asked.coverage), asked.max_error, progress)
+        return trial.figures() if llm is None else _with_llm(trial, llm, progress)
+
+
+def _with_llm(trial: Trial, llm: LlmEvaluation, progress: Progress) -> dict[str, Any]:
+    """The figures of the whole cascade, and beside them those that the language model may have changed."""
+    found = asyncio.run(llm.evaluate(trial, progress))
+    without = trial.figures()
+    beside = {name: without[name] for name in BESIDE}
+    return {**trial.figures_with(found.opinions, LLM), "without_llm": beside, "llm": dict(found.told)}
 
 
 def _can_fine_tune() -> bool:
@@ -142,61 +213,14 @@ def _write(out: Path, figures: dict[str, Any], asked: dict[str, Any]) -> None:
     try:
         out.write_text(json.dumps(figures, indent=2) + "\n")
         kept = {name: figures[name] for name in ("accuracy", "accepted_accuracy", "coverage", "ece", "oos_auroc", "oos_recall")}
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **asked, "model": figures["model_digest"], **kept}
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            **asked,
+            "tiers": figures["tiers"],
+            "model": figures["model_digest"],
+            **kept,
+        }
         with (out.parent / RUNS).open("a") as runs:
             runs.write(json.dumps(line) + "\n")
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}.") from error
-
-
-def _draw(folder: Path, figures: dict[str, Any]) -> None:
-    from embeddings.report import Accepted, AtRisk, Bin
-    from router.cli.markup import svg
-    from router.cli.pictures import reliability_diagram, risk_coverage_curve
-
-    points = [Accepted(**each) for each in figures["risk_coverage"]]
-    drawn = {
-        "reliability.svg": reliability_diagram([Bin(**each) for each in figures["reliability"]]),
-        "risk-coverage.svg": risk_coverage_curve(points, AtRisk(**figures["chosen"])),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in drawn.items():
-            (folder / name).write_text(svg(picture), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}.") from error
-
-
-SHOWN = {
-    "accuracy": "in-scope texts whose first candidate is right",
-    "accepted_accuracy": "accepted texts that are right; accepted out-of-scope counts as wrong",
-    "coverage": "texts that are accepted at the risk target",
-    "ece": "expected calibration error, 15 bins",
-    "oos_auroc": "scope score: in-scope above out-of-scope",
-    "oos_fpr95": "out-of-scope that passes where 95 % of in-scope does",
-    "oos_recall": "out-of-scope that is turned away at the operating point",
-    "in_scope_accuracy": "in-scope that passes there and is right",
-}
-
-
-def _show(figures: dict[str, Any]) -> None:
-    table = Table(box=None, show_header=False)
-    for name, meaning in SHOWN.items():
-        value = figures[name]
-        table.add_row(name, "—" if value is None else f"{value:.4f}", f"[dim]{meaning}[/]")
-    sets = figures["prediction_set"]
-    if sets["coverage"] is not None:
-        sizes = f"of one {sets['share_of_one']:.1%}, of two {sets['share_of_two']:.1%}, mean {sets['mean_size']:.2f}"
-        table.add_row(
-            "prediction_set", f"{sets['coverage']:.4f}", f"[dim]sets with the right intent ({sets['coverage_stated']} stated); {sizes}[/]"
-        )
-    latency = figures["latency_us"]
-    table.add_row("latency", f"{latency['p50']:,.0f} µs", f"[dim]p50; p99 {latency['p99']:,.0f}, mean {latency['mean']:,.0f}[/]")
-    shares = ", ".join(f"{tier} {share:.1%}" for tier, share in figures["tier_share"].items())
-    table.add_row("tiers", shares, "[dim]share of the texts that each answered[/]")
-    table.add_row("training", f"{figures['train_seconds']:.1f} s", f"[dim]{figures['train_rows']:,} texts, {figures['intents']} intents[/]")
-    Console().print(table)
-    if figures["operating_point"]["confidence"] is None:
-        click.echo(
-            "The calibration data cannot prove this risk, so nothing would be accepted; give more of it or allow more error.", err=True
-        )

@@ -13,13 +13,13 @@ import click
 
 import router
 from adapters.sqlite_api_keys import SqliteApiKeys
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.cli.common import console
 from router.control.key_orders import key_order
 from router.errors import ConfigError
 from router.identity.key_service import KeyService
 from router.system import SystemClock
 from router.wiring.identity import API_KEYS_FILE
+from router.wiring.ledger_keys import open_sealing_key, open_signing_key
 from router.workspace import Workspace, parse, read
 
 POLICIES = "policies"
@@ -80,8 +80,8 @@ def write(folder: Path, wanted: dict[str, Path]) -> None:
 def make_keys(workspace: Workspace) -> None:
     """The ledger's key and the sealing key, mode 0600."""
     audit = workspace.config.audit
-    ensure_signing_key(workspace.path(audit.key.file))
-    ensure_sealing_key(workspace.path(audit.sealing_key.file))
+    open_signing_key(audit.key, workspace.root, create=True)
+    open_sealing_key(audit.sealing_key, workspace.root, create=True)
 
 
 def make_api_key(workspace: Workspace) -> str:

@@ -14,7 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from router.catalog import Catalog
 from router.cli.reference import reference
-from router.config import ClassifierConfig, Config, PolicyConfig, SignalsConfig
+from router.config import AuditConfig, ClassifierConfig, Config, PolicyConfig, SignalsConfig
 from router.registry import ADAPTERS, Registry
 from router.settings import Address, Name
 
@@ -26,7 +26,8 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     classifier = _with(_with(ClassifierConfig, "encoder", encoder), "index", _union(registry, "index"))
     policy = _with(PolicyConfig, "engine", engine)
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
-    return _schema(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals))
+    audit = _with(AuditConfig, "store", _union(registry, "ledger store"))
+    return _schema(_with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

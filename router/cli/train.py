@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,9 +49,9 @@ def train(config: Path, as_json: bool, page: Path | None, fine_tune: str) -> Non
         path = ensure_model(workspace, progress)
         if path is None:
             raise click.ClickException("The catalog has no intent with examples, so there is nothing to train.")
-        model = load_model(workspace, path)
-        report = load_training_report(workspace, model, path, progress)
-    static = load_static(workspace, model, path)
+        with closing(load_model(workspace, path)) as model:
+            report = load_training_report(workspace, model, path, progress)
+            static = load_static(workspace, model, path)
     share = static.acceptance.share if static is not None else 0.0
     facts = {"model": str(path), "intents": len(workspace.catalog.intents), **model.report, "static_share": share}
     told = described(report)

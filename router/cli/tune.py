@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +24,9 @@ from router.workspace import Workspace, parse, read
 
 if TYPE_CHECKING:  # numpy and what comes with it take a while to load
     from embeddings.labelled import Labelled
+    from embeddings.model import IntentModel
+    from embeddings.ports import Progress
+    from router.ports import Tier
     from router.wiring.llm_measuring import Measurement
 
 STALE = 1
@@ -79,33 +84,59 @@ def tune(
 def _find(workspace: Workspace, asked: Asked) -> Found:
     from embeddings.errors import EmbeddingsError
     from router.wiring.encoder import ensure_model, load_model, make_tiers
-    from router.wiring.llm_measuring import measured
-    from router.wiring.stages import make_cascade
-    from router.wiring.tuning import CROSSED, answered, groups, tuned
 
     if asked.llm:
         _check_llm(workspace)
     try:
         calibrate, ask = _texts(workspace, asked, asked.calibrate), _texts(workspace, asked, asked.llm)
-        with progress_bars() as progress:
+        with progress_bars() as progress, ExitStack() as opened:
             path = ensure_model(workspace, progress)
             if path is None:
                 raise ConfigError("The catalog has no intent with examples, so there is nothing to tune.")
-            model = load_model(workspace, path)
+            model = opened.enter_context(closing(load_model(workspace, path)))
             tiers = make_tiers(workspace, model, path)
-            thresholds = None
-            if groups(workspace, by_route=False) or ask is None:
-                texts = asyncio.run(answered(workspace, tiers, calibrate, progress)) if calibrate is not None else None
-                thresholds = tuned(workspace, model, texts, _described(asked) if texts is not None else CROSSED)
-            if ask is None:
-                return Found(thresholds, None)
-            judging = replace(workspace, tuned=thresholds if workspace.config.classifier.thresholds is not None else None)
-            cascade = make_cascade(judging, tiers, model, SystemClock())
-            clock = SystemClock()
-            asking = measured(judging, cascade, ask, most=asked.most, tokens=asked.tokens, clock=clock, progress=progress)
-            return Found(thresholds, asyncio.run(asking))
+            for tier in tiers:
+                opened.callback(tier.close)
+            thresholds = _thresholds(workspace, asked, model, tiers, calibrate, progress) if _wants_thresholds(workspace, asked) else None
+            return Found(thresholds, _llm(workspace, asked, model, tiers, ask, thresholds, progress) if ask is not None else None)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
+
+
+def _wants_thresholds(workspace: Workspace, asked: Asked) -> bool:
+    """Whoever asks for nothing else is told that there is none to find."""
+    from router.wiring.tuning import groups
+
+    return bool(groups(workspace, by_route=False)) or not asked.llm
+
+
+def _thresholds(
+    workspace: Workspace, asked: Asked, model: IntentModel, tiers: Sequence[Tier], calibrate: Labelled | None, progress: Progress
+) -> Tuned:
+    from router.wiring.tuning import CROSSED, answered, tuned
+
+    if calibrate is None:
+        return tuned(workspace, model, None, CROSSED)
+    texts = asyncio.run(answered(workspace, tiers, calibrate, progress))
+    return tuned(workspace, model, texts, _described(asked))
+
+
+def _llm(
+    workspace: Workspace,
+    asked: Asked,
+    model: IntentModel,
+    tiers: Sequence[Tier],
+    ask: Labelled,
+    thresholds: Tuned | None,
+    progress: Progress,
+) -> Measurement:
+    from router.wiring.llm_measuring import measured
+    from router.wiring.stages import make_cascade
+
+    judging = replace(workspace, tuned=thresholds if workspace.config.classifier.thresholds is not None else None)
+    clock = SystemClock()
+    cascade = make_cascade(judging, tiers, model, clock)
+    return asyncio.run(measured(judging, cascade, ask, most=asked.most, tokens=asked.tokens, clock=clock, progress=progress))
 
 
 def _check_llm(workspace: Workspace) -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from router.config.blocks import FileReference
+from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
-from router.settings import Bool, Count, Fraction, Span, Strict, Text
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
+from router.config.listeners import Tls
+from router.config.retention import RetentionConfig
+from router.config.witnesses import WitnessesConfig
+from router.secret import Secret
+from router.settings import Address, Bool, Count, Fraction, Listen, Name, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -31,22 +36,93 @@ class CheckpointConfig(Strict):
     )
 
 
+class SqliteStoreSettings(Strict):
+    """Ledger store adapter `sqlite`: files in `state`, for one node. It has no settings."""
+
+
+class PostgresStoreSettings(Strict):
+    """Ledger store adapter `postgres`: one ledger and the subjects' keys of several nodes. Needs `pip install 'lockgate[postgres]'`."""
+
+    url: Secret = Field(
+        description="URL of the ledger's database, `${NAME}` or `{file: PATH}`: `postgresql://USER@HOST/DATABASE`; of several hosts, with "
+        "commas between them and `target_session_attrs=read-write`. Another machine must prove who it is: `sslmode=verify-full`."
+    )
+    keys: Secret | None = Field(
+        default=None,
+        description="URL of the database of the subjects' keys. It should be another one: a backup of both together is readable to who has "
+        "the sealing key. Without this they are in the ledger's.",
+    )
+    schema_name: Name = Field(
+        default="lockgate", max_length=63, description="PostgreSQL schema of the tables; another ledger wants another."
+    )
+    patience: Span = Field(
+        default=5.0, description="How long a record waits for a server that went away before it is refused; a failover should fit in."
+    )
+    connect_within: Span = Field(default=3.0, description="Longest time to connect; less than two seconds are two.")
+    answer_within: Span = Field(
+        default=10.0, description="Longest time for one answer, a commit with its wait for standbys included; after that it is unsettled."
+    )
+
+
+class TilesConfig(Strict):
+    """The ledger's tree as C2SP tlog-tiles over HTTP, read only, up to the latest checkpoint. Leaves hold nothing personal, but say what
+    was decided when."""
+
+    listen: Listen = Field(default=Address("127.0.0.1", 8083), description="Where `/checkpoint` and `/tile/…` are served.")
+    public: Bool = Field(
+        default=False,
+        description="Serve them to everybody who reaches the listener, as clients of tlog-tiles expect. Otherwise an API key with the "
+        "permission `audit.read` is needed.",
+    )
+    tls: Tls | None = Field(
+        default=None, description="Certificate and key; needed where `listen` is not a loopback address, unless `public`."
+    )
+    insecure: Bool = Field(default=False, description="Take API keys unencrypted on an address that is not loopback.")
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        if not (self.listen.loopback or self.tls or self.public or self.insecure):
+            raise ValueError(f"would take API keys unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        return self
+
+
 class AuditConfig(Strict):
     """The append-only ledger of decisions."""
 
     origin: Annotated[Text, AfterValidator(ledger_name)] = Field(
         default="lockgate.example/ledger", description="Name of this ledger on its checkpoints; one ledger, one name."
     )
-    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
-    key: FileReference = Field(
-        default=FileReference(file="state/keys/ledger.key"),
-        description="Ed25519 key that signs checkpoints, made where there is none; without this, `keys/ledger.key` in `state`.",
+    store: AdapterBlock = Field(
+        default=AdapterBlock(adapter="sqlite"),
+        description="Where the ledger and the subjects' keys are: `sqlite`, in `state`, for one node; or `postgres`, for several, with "
+        "that adapter's settings.",
     )
-    sealing_key: FileReference = Field(
-        default=FileReference(file="state/keys/sealing.key"),
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
+    tiles: TilesConfig | None = Field(default=None, description="Serve the ledger's tree as tiles. Off unless this is set.")
+    key: SigningKeyReference = Field(
+        default=SigningKeyReference(file="state/keys/ledger.key"),
+        description="Ed25519 key that signs checkpoints: `file` (made where there is none), `env` (PEM, or base64 of the seed) or `vault`; "
+        "without this, `keys/ledger.key` in `state`.",
+    )
+    previous_key: SigningKeyReference | None = Field(
+        default=None,
+        description="The key that signed until now, when `key` is another one: at the next start it hands the ledger over to `key`, once. "
+        "It is not looked at again and may then be destroyed.",
+    )
+    sealing_key: SealingKeyReference = Field(
+        default=SealingKeyReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
     )
+    retention: RetentionConfig | None = Field(
+        default=None, description="How long personal parts are kept, by class; without this until a subject is erased."
+    )
+    witnesses: WitnessesConfig | None = Field(default=None, description="Who confirms the checkpoints; nobody without this.")
+
+    @property
+    def lasting(self) -> AuditConfig:
+        """Without what is only looked at when the ledger is opened."""
+        return self.model_copy(update={"previous_key": None})
 
 
 class ReviewConfig(Strict):

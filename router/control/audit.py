@@ -16,6 +16,7 @@ from router.errors import RefusedError
 
 router = guarded_router()
 Word = Annotated[str | None, Query(max_length=256)]
+Note = Annotated[str | None, Query(max_length=16_384, description="A signed checkpoint that was kept elsewhere, to be proven consistent")]
 Confidence = Annotated[float | None, Query(ge=0, le=1)]
 Where = Annotated[str | None, Query(max_length=4000, description="A condition in SQL's words: `risk >= 'high' and effect <> 'review'`")]
 By = Annotated[str, Query(max_length=400, description="Columns to count by, with commas between")]
@@ -24,7 +25,7 @@ Bucket = Annotated[str | None, Query(max_length=16, description="Also by time, i
 Set = Annotated[list[str] | None, Query(max_length=32, description="`name=value` of a parameter, once for each")]
 
 
-def audit_filters(
+def audit_options(
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
     subject: Word = None,
@@ -62,7 +63,7 @@ def audit_filters(
     )
 
 
-Filters = Annotated[AuditFilters, Depends(audit_filters)]
+Filters = Annotated[AuditFilters, Depends(audit_options)]
 
 
 @router.get("/v1/audit/records", **needs(Permission.AUDIT_READ))
@@ -120,9 +121,18 @@ async def decision(decision_id: Identifier, services: Services, caller: Caller, 
     return dict(found)
 
 
+@router.get("/v1/audit/decisions/{decision_id}/bundle", **needs(Permission.AUDIT_READ))
+async def bundle(decision_id: Identifier, services: Services, caller: Caller, checkpoint: Note = None) -> dict[str, Any]:
+    """Evidence about one decision that anybody can verify offline: `lockgate.bundle.v1`. Personal fields stay sealed."""
+    made = await services.audit.bundle(decision_id, checkpoint, caller.id)
+    if made is None:
+        raise RefusedError("There is no record of that decision.", "not_found", 404)
+    return dict(made)
+
+
 @router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))
 async def checkpoint(services: Services) -> dict[str, Any]:
-    """The latest signed checkpoint of the ledger."""
+    """The latest signed checkpoint of the ledger, and the latest one that enough witnesses confirmed."""
     return dict(await services.audit.checkpoint())
 
 

@@ -22,7 +22,19 @@ REVIEW_STATUS = {
     "review_store_unavailable": 503,
     "review_store_closed": 503,
 }
-ABSENT = ("decision_unknown", "checkpoint_missing")
+AUDIT_STATUS = {
+    "decision_unknown": 404,
+    "checkpoint_missing": 404,
+    "checkpoint_pending": 409,
+    "checkpoint_other_history": 409,
+    "subject_unknown": 404,
+    "audit_hold_unknown": 404,
+    "audit_on_hold": 409,
+    "audit_self_erasure": 403,
+    "audit_reason_invalid": 422,
+    "audit_hold_invalid": 422,
+    "audit_retention_missing": 409,
+}
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -45,7 +57,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ReviewError):
         return answer(REVIEW_STATUS.get(error.code, 409), error.code, str(error))
     if isinstance(error, AuditError | StateError):
-        return answer(404 if error.code in ABSENT else 503, error.code, str(error))
+        return answer(AUDIT_STATUS.get(error.code, 503), error.code, str(error))
     return await _unforeseen(request, error)
 
 

@@ -73,6 +73,83 @@ class Rejection(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
+Named = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Erasure(Body):
+    """`authority`: on whose word; `case`: where it is filed. Both may name people and are sealed under the key of who orders."""
+
+    subject: Named
+    authority: Named
+    reason: Annotated[str, Field(max_length=64, description="A slug such as gdpr_art_17")]
+    case: Annotated[str, Field(max_length=1024)] = ""
+
+
+class NewHold(Body):
+    on: Literal["subject", "decision", "intent"]
+    target: Named
+    case: Named
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Release(Body):
+    case: Named
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Receipt(BaseModel):
+    """What was done, as the ledger says it: the record, and its inclusion proof (leaf upwards) in a checkpoint signed for it."""
+
+    record: int
+    leaf: dict[str, Any]
+    checkpoint: str | None
+    inclusion: list[str]
+
+
+class Hold(BaseModel):
+    """`record` is the index of the record that added it; `target` a key's id, a decision's id or an intent's name."""
+
+    record: int
+    on: str
+    target: str
+    since: str
+
+
+class Holds(BaseModel):
+    holds: list[Hold]
+
+
+class NewPruning(Body):
+    authority: Annotated[str, Field(max_length=1024)] = ""
+
+
+class PrunedClass(BaseModel):
+    """`older_than` is the index before which records are old enough; `held` parts were left because of a hold."""
+
+    name: str
+    keep: str
+    older_than: int
+    parts: int
+    bytes: int
+    held: int
+
+
+class Jump(BaseModel):
+    """The clock jumped here by so many days, of which 31 are counted."""
+
+    record: int
+    days: int
+
+
+class Pruned(BaseModel):
+    """`records` say what was removed, under a signed checkpoint; `more` that there is more to remove."""
+
+    classes: list[PrunedClass]
+    records: list[int]
+    jumps: list[Jump]
+    more: bool
+
+
 class NewKey(Body):
     name: str
     subject: str

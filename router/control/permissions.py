@@ -18,6 +18,9 @@ class Permission(StrEnum):
     CONFIG_RELOAD = "config.reload"
     AUDIT_READ = "audit.read"
     AUDIT_PERSONAL = "audit.personal"  # no role but admin's has it: it is granted to a key, for a purpose
+    AUDIT_ERASE = "audit.erase"
+    AUDIT_HOLD = "audit.hold"
+    AUDIT_PRUNE = "audit.prune"
     REVIEWS_READ = "reviews.read"
     REVIEWS_DECIDE = "reviews.decide"
     KEYS_READ = "keys.read"
@@ -33,6 +36,9 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ},
     "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
+    # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
+    "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),
+    "legal_officer": frozenset({P.AUDIT_READ, P.AUDIT_HOLD}),
     "admin": frozenset(P) - {P.PUBLIC},
 }
 SCOPES = frozenset({GATEWAY, DECIDE, DELEGATE, CONTROL, *(SINGLE + permission for permission in ROLES["admin"])})

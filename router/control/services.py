@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from router.audit.erasing import Who
 from router.decision import Subject
 from router.identity.key_service import KeyService
 
@@ -70,8 +71,13 @@ class Audit(Protocol):
     async def show(self, identifier: str, reader: str, opening: Opening = "none") -> Json | None:
         """Everything recorded about one decision, trace or request; None when there is none."""
 
+    async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
+        """A decision's records with their proofs, nothing personal opened; None when there is none. `outside` is a checkpoint's note that
+        somebody kept; RefusedError when it is none."""
+
     async def checkpoint(self) -> Json:
-        """The latest signed checkpoint: `origin`, `size`, `root`, `note`."""
+        """The latest signed checkpoint: `origin`, `size`, `root`, `note`; with witnesses also `witnessed`, the latest one that enough of
+        them confirmed: `size`, `note`, or None."""
 
 
 class Reviews(Protocol):
@@ -110,6 +116,24 @@ class Status(Protocol):
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 
 
+class Governance(Protocol):
+    """Erasure and legal holds. Each answer is the record that says what was done (`record`, `leaf`) under a checkpoint that was signed for
+    it at once (`checkpoint`, `inclusion`). Raises AuditError, ReviewError."""
+
+    async def erase(self, subject: str, reason: str, who: Who) -> Json: ...
+
+    async def hold(self, on: str, target: str, who: Who) -> Json:
+        """`on` is `subject`, `decision` or `intent`."""
+
+    async def release(self, record: int, who: Who) -> Json: ...
+
+    async def holds(self, on: str | None, target: str | None) -> Sequence[Json]:
+        """All, or those on this very target."""
+
+    async def prune(self, who: Who) -> Json:
+        """A bounded part of what is due; `more` says that there is more."""
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -128,3 +152,4 @@ class ControlServices:
     status: Status
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
     record: Record = _unrecorded
+    governance: Governance | None = None

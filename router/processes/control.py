@@ -24,8 +24,9 @@ from router.processes.sockets import bound, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
-from router.system import SystemClock
+from router.system import SystemClock, UuidV7
 from router.telemetry.logs import configure_logs
+from router.wiring.governance import Governance
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse, read
 
@@ -77,9 +78,11 @@ class ControlProcess:
         sockets = [bound(address.host, address.port) for address in doors]
         reviews = await open_reviews(workspace, evidence, self._clock)
         supervisor = Supervisor(sockets, lambda: _handlers(evidence, reviews))
+        governance = Governance(workspace, evidence, self._clock, UuidV7(), Around(supervisor, reviews))
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
         try:
+            await governance.finish()  # before anybody gets a key that was ordered to be destroyed
             await supervisor.launch(self._wanted_workers or config.workers)  # 4
             preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):
@@ -89,13 +92,16 @@ class ControlProcess:
                 listen(sock)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model))  # 6
             tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
-            serving = serving_type(self._path, snapshot, workspace, evidence, reviews, supervisor, self._progress, self._clock, tell)
+            serving = serving_type(
+                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell
+            )
             await serving.run(self._stopping)  # 7
         finally:
             recording.cancel()
             for sock in sockets:  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
+            await governance.close()
             await reviews.close()
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
@@ -117,6 +123,20 @@ class ControlProcess:
         names = [str(Address(*sock.getsockname()[:2])) for sock in sockets]
         decide = names[1] if len(names) == 2 else None
         self._announce(Started(names[0], decide, str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config))
+
+
+class Around:
+    """Where a subject's key may still be when it is gone from the keys' file."""
+
+    def __init__(self, supervisor: Supervisor, reviews: Reviews) -> None:
+        self._supervisor = supervisor
+        self._reviews = reviews
+
+    async def forget_key(self, key_id: str) -> None:
+        await self._supervisor.forget_key(key_id)
+
+    async def drop_held(self, key_id: str) -> None:
+        await self._reviews.drop_held(key_id)
 
 
 async def _loaded() -> type[Serving]:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
-from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
+from adapters.sqlite_subject_keys import SqliteSubjectKeys
+from router.audit.checkpoint import NoteSigner, latest_witnessed
+from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
+from router.audit.reader import Stored
 from router.audit.record import system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals
+from router.wiring.ledger_keys import open_sealing_key
+from router.wiring.ledger_place import LedgerPlace, ledger_place
+from router.wiring.ledger_rotation import checkpointing, is_to_be_handed_over, ledger_signer, taken_over
 from router.workspace import Workspace
 
+if TYPE_CHECKING:
+    from router.wiring.witnesses import Witnesses
+
 log = logging.getLogger("lockgate.audit")
-LEDGER_FILE, KEYS_FILE = "ledger.sqlite", "keys.sqlite"
 REFUSALS_EVERY_S = 5.0
 
 
@@ -31,6 +37,7 @@ class Evidence:
     keys: SqliteSubjectKeys
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
+    witnesses: Witnesses | None = None
 
     async def append(self, payload: Any) -> list[int]:
         return await self.ledger.append_many([Entry(*fields) for fields in payload])
@@ -65,23 +72,59 @@ class Evidence:
             await self.record_refusals()
 
     async def close(self) -> None:
+        if self.witnesses is not None:
+            await self.witnesses.close()
         await self.ledger.close()
         await self.keys.close()
 
 
 async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
-    """Raises AuditError, StateError: without evidence nothing starts."""
+    """Raises AuditError, ConfigError, StateError: without evidence nothing starts."""
+    place = ledger_place(workspace)
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signer = NoteSigner(audit.origin, ensure_signing_key(workspace.path(audit.key.file)))
-    checkpoint = audit.checkpoint
-    checkpointing = Checkpointing(signer, workspace.path(checkpoint.directory), checkpoint.every, checkpoint.records)
-    ledger = AuditLedger(Journal(SqliteStore(state / LEDGER_FILE), checkpointing))
-    await ledger.open()
-    keys = SqliteSubjectKeys(KeyFile(state / KEYS_FILE, ensure_sealing_key(workspace.path(audit.sealing_key.file))))
+    signer = await asyncio.to_thread(ledger_signer, workspace)
+    sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
+    store, newer = place.store(signer.verifier), _Newer()
+    ledger = AuditLedger(Journal(store, replace(checkpointing(workspace, signer), signed=newer)))
+    witnesses = _witnesses(workspace, place, signer, clock, ledger)
+    if await asyncio.to_thread(is_to_be_handed_over, workspace, store, signer):
+        if witnesses is not None:  # the hand-over signs, so it comes after
+            await witnesses.agree()
+        handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
+        log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1 if handed else -1, signer.verifier)
+    keys = SqliteSubjectKeys(place.keys(sealing_key))
+    evidence = Evidence(ledger, keys, clock, witnesses=witnesses)
     try:
+        await ledger.open(None if witnesses is None else witnesses.agree)
         await keys.open()
+        if witnesses is not None:
+            newer.wake = witnesses.witnessing.wake
+            await evidence.system(*witnesses.record())
+            await witnesses.start(latest_witnessed(workspace.path(audit.checkpoint.directory)))
     except BaseException:
-        await ledger.close()
+        await evidence.close()
         raise
-    return Evidence(ledger, keys, clock)
+    return evidence
+
+
+class _Newer:
+    """Called on the ledger's thread when a checkpoint was signed; wakes whoever shows it to witnesses, on the loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.wake: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.wake is not None:
+            self._loop.call_soon_threadsafe(self.wake)
+
+
+def _witnesses(workspace: Workspace, place: LedgerPlace, signer: NoteSigner, clock: Clock, ledger: AuditLedger) -> Witnesses | None:
+    config = workspace.config.audit.witnesses
+    if config is None:
+        return None
+    made: type[Witnesses] = import_module("router.wiring.witnesses").Witnesses  # loads an HTTP client, which nobody else needs here
+    return made(
+        workspace, config, signer, clock, partial(place.reader, Stored), lambda note, met: ledger.keep_cosigned(note, witnessed=met)
+    )

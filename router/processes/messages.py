@@ -13,6 +13,6 @@ REFUSED = "refused"
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves
 ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
-FORGET_KEYS = "forget_keys"
+FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 DRAIN = "drain"
 PING = "ping"

@@ -125,8 +125,10 @@ class Reloader:
 
 def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
     """Listeners, state and evidence belong to the process and not to a configuration."""
-    names = ("state", "decide", "control", "audit", "workers")
+    names = ("state", "decide", "control", "workers")
     changed = [name for name in names if getattr(before, name) != getattr(after, name)]
+    if before.audit.lasting != after.audit.lasting:
+        changed.append("audit")
     if before.gateway.listen != after.gateway.listen or before.gateway.limits != after.gateway.limits:
         changed.append("gateway.listen and gateway.limits")
     if before.telemetry.otlp != after.telemetry.otlp:

@@ -105,23 +105,29 @@ class RemoteSubjectKeys:
         self._peer = peer
         self._cached = cached
         self._keys: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._forgotten = 0
 
     async def key_for(self, subject: str) -> tuple[str, bytes]:
         found = self._keys.get(subject)
         if found is not None:
             self._keys.move_to_end(subject)
             return found
+        asked = self._forgotten
         try:
             key_id, key = await self._peer.call(SUBJECT_KEY, subject)
         except RemoteError as error:
             raise AuditError(f"no key to seal the record with: {error}") from None
-        self._keys[subject] = (key_id, key)
-        if len(self._keys) > self._cached:
-            self._keys.popitem(last=False)
+        if asked == self._forgotten:
+            self._keys[subject] = (key_id, key)
+            if len(self._keys) > self._cached:
+                self._keys.popitem(last=False)
         return key_id, key
 
-    def forget(self) -> None:
-        self._keys.clear()
+    def forget(self, key_id: str) -> None:
+        """Also what is under way: an answer may have left before the key was destroyed."""
+        self._forgotten += 1
+        for subject in [subject for subject, (known, _) in self._keys.items() if known == key_id]:
+            del self._keys[subject]
 
 
 class RemoteReviews:

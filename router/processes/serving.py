@@ -19,11 +19,13 @@ from router.processes.reload import Reloader
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Supervisor
+from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
 from router.settings import Address
 from router.system import settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
+from router.wiring.governance import Governance
 from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
 from router.wiring.reviews import Reviews
@@ -41,6 +43,7 @@ class Serving:
     workspace: Workspace
     evidence: Evidence
     reviews: Reviews
+    governance: Governance
     supervisor: Supervisor
     progress: Progress
     clock: Clock
@@ -54,24 +57,26 @@ class Serving:
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending)
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, self.evidence.witnesses)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, reviews.api, status, self.clock)
+        control = make_control(workspace, audit, reviews.api, status, self.clock, self.governance)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        noticing = asyncio.create_task(reading.keep_taking_up())
+        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning(), reading.keep_taking_up())
         try:
             await started(running, serving)
-            settle_memory()
-            self.announce(Address(*sock.getsockname()[:2]))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
-            await reviews.resume()
-            await _first(stopping, serving)
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+                settle_memory()
+                self.announce(Address(*sock.getsockname()[:2]))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                await reviews.resume()
+                await _first(stopping, serving)
         finally:
             watching.cancel()
-            noticing.cancel()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
             await control.close()

@@ -93,6 +93,18 @@ class Supervisor:
         answers = await asyncio.gather(*(_within(ANSWER_S, each.peer.call(kind)) for each in workers), return_exceptions=True)
         return [(each.index, answer) for each, answer in zip(workers, answers, strict=True) if not isinstance(answer, BaseException)]
 
+    async def forget_key(self, key_id: str) -> None:
+        """Returns when no worker keeps it any more: one that does not answer is ended, and replaced."""
+        workers = list(self._workers.values())
+        asked = (_within(ANSWER_S, each.peer.call(messages.FORGET_KEY, key_id)) for each in workers)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for worker, fault in zip(workers, answers, strict=True):
+            if isinstance(fault, BaseException):
+                log.error("worker %d did not say that it forgot a key and is replaced: %s", worker.index, fault)
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.kill()
+                await worker.process.wait()
+
     @property
     def alive(self) -> int:
         return sum(1 for worker in self._workers.values() if worker.process.returncode is None)

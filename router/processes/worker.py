@@ -88,7 +88,7 @@ class Worker:
             messages.PREPARE: self._prepare,
             messages.ACTIVATE: self._activate,
             messages.METRICS: self._metrics,
-            messages.FORGET_KEYS: self._forget_keys,
+            messages.FORGET_KEY: self._forget_key,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
         }
@@ -181,9 +181,9 @@ class Worker:
     async def _metrics(self, _: Any) -> str:
         return self._telemetry.exposition() if self._telemetry is not None else ""
 
-    async def _forget_keys(self, _: Any) -> None:
+    async def _forget_key(self, key_id: Any) -> None:
         if self._services is not None:
-            self._services.keys.forget()
+            self._services.keys.forget(key_id)
 
     async def _drain(self, _: Any) -> None:
         self.stop()

@@ -37,9 +37,9 @@ def judged(review: Review, event: Event, at_ns: int, reviewer: Reviewer, key: by
     return _change(review, event, at_ns, entry)
 
 
-def expired(review: Review, at_ns: int) -> Change:
-    entry = review_entry(review.held.decision_id, Event.EXPIRED, at_ns, {"route": review.held.route})
-    return _change(review, Event.EXPIRED, at_ns, entry)
+def expired(review: Review, at_ns: int, reason: str = ENDINGS[Event.EXPIRED]) -> Change:
+    entry = review_entry(review.held.decision_id, Event.EXPIRED, at_ns, {"route": review.held.route, "reason": reason})
+    return _change(review, Event.EXPIRED, at_ns, entry, reason)
 
 
 def dispatching(review: Review, event: Event, at_ns: int) -> Change:
@@ -51,8 +51,8 @@ def ended(review: Review, event: Event, at_ns: int, outcome: Outcome, key: Key =
     return _change(review, event, at_ns, outcome_entry(review.held.decision_id, outcome, at_ns, *key))
 
 
-def _change(review: Review, event: Event, at_ns: int, entry: Entry) -> Change:
+def _change(review: Review, event: Event, at_ns: int, entry: Entry, reason: str | None = None) -> Change:
     """A rejection and an expiry end the decision too, so its outcome says so."""
-    ending = ENDINGS.get(event)
+    ending = reason or ENDINGS.get(event)
     denied = [] if ending is None else [outcome_entry(review.held.decision_id, Outcome(Result.DENIED, 403, ending), at_ns)]
     return Change(event, review.state, move(review.state, event), at_ns, (entry, *denied))

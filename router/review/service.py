@@ -12,6 +12,7 @@ from router.errors import AuditError, LockgateError, RefusedError, ReviewError
 from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
 from router.review import records, views
 from router.review.dispatching import Dispatching
+from router.review.forgetting import forget_subject
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.state import FORGETTING, Event, Reviewer, State, approval, rejection
@@ -47,6 +48,9 @@ class ReviewService:
         for entry in change.entries:
             await self._ledger.append(entry)
         await self._store.add(held, change)
+        if await self._people.key(held.subject_key_id) is None:  # destroyed meanwhile, and what was held may have been ended before this
+            await forget_subject(self._store, self._recording, self._clock, held.subject_key_id)
+            raise ReviewError("The key under which the request is sealed was destroyed.", "subject_erased")
         await self._counted()
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> tuple[list[views.Json], str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from adapters.sqlite_api_keys import SqliteApiKeys
-from router.control.services import Check, ControlServices, Json, Reviews
+from router.config import Tls
+from router.control.services import Check, ControlServices, Governance, Json, Reviews
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -45,17 +46,36 @@ class LedgerState(Protocol):
     @property
     def waiting(self) -> int: ...
 
+    @property
+    def unsigned(self) -> int: ...
+
     async def ping(self) -> None: ...
+
+
+class WitnessState(Protocol):
+    @property
+    def stale(self) -> bool:
+        """Whether readiness is to say no."""
+
+    def figures(self) -> Iterator[Metric]: ...
 
 
 class ProcessStatus:
     """Implements the control API's status port."""
 
-    def __init__(self, supervised: Supervised, reloading: Reloading, ledger: LedgerState, pending: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        supervised: Supervised,
+        reloading: Reloading,
+        ledger: LedgerState,
+        pending: Callable[[], int],
+        witnesses: WitnessState | None = None,
+    ) -> None:
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
         self._pending = pending
+        self._witnesses = witnesses
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -66,7 +86,8 @@ class ProcessStatus:
             await self._ledger.ping()
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
-        return [workers, Check("audit", ok=True)]
+        stale = self._witnesses is not None and self._witnesses.stale
+        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""
@@ -99,11 +120,13 @@ class ProcessStatus:
         values = {
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
+            "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds")]
+        witnessed = () if self._witnesses is None else self._witnesses.figures()
+        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), *witnessed]
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:
@@ -122,16 +145,18 @@ class Control:
         self.keys.close()
 
 
-def make_control(workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock) -> Control:
+def make_control(
+    workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock, governance: Governance
+) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    return Control(ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record), _tls(workspace), audit, keys)
+    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, governance)
+    return Control(services, tls_context(workspace, control.tls), audit, keys)
 
 
-def _tls(workspace: Workspace) -> Callable[..., ssl.SSLContext] | None:
-    files = workspace.config.control.tls
+def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
     if files is None:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from router.config.judgement import LlmConfig
 from router.ports import Chat, ChatObserver, Clock
@@ -24,10 +25,15 @@ def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: Cha
     config = workspace.config.classifier.llm
     if config is None:
         return None
+    return arbiter_with(make_chat(config, workspace.root, clock, workers, observer), workspace, config)
+
+
+def arbiter_with(chat: Chat, workspace: Workspace, config: LlmConfig) -> LlmArbiter:
+    """Of the workspace's catalog. Raises ConfigError."""
     catalog = workspace.catalog
     described = {name: Described(name, intent.description, intent.boundaries) for name, intent in catalog.intents.items()}
     return LlmArbiter(
-        make_chat(workspace, config, clock, workers, observer),
+        chat,
         described,
         workspace.llm_calibration,
         allowed=frozenset(name for name, intent in catalog.intents.items() if catalog.routes[intent.route].llm),
@@ -35,15 +41,20 @@ def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: Cha
         prompt_digest=asked_digest(workspace),
         catalog_digest=workspace.digests.catalog,
         candidates=config.candidates,
-        asked_about=UNSURE | {"out_of_scope"} if config.out_of_scope else UNSURE,
+        asked_about=asked_about(config),
         cache_size=config.cache,
     )
 
 
-def make_chat(workspace: Workspace, config: LlmConfig, clock: Clock, workers: int, observer: ChatObserver | None) -> Chat:
-    """Each worker keeps its own budget, so each gets its share."""
+def asked_about(config: LlmConfig) -> frozenset[str]:
+    """Reasons of an abstention."""
+    return UNSURE | {"out_of_scope"} if config.out_of_scope else UNSURE
+
+
+def make_chat(config: LlmConfig, root: Path, clock: Clock, workers: int, observer: ChatObserver | None) -> Chat:
+    """Each worker keeps its own budget, so each gets its share. A key's file is relative to `root`."""
     adapter = ADAPTERS.load("language model", "litellm")
-    key = config.api_key.reveal(workspace.root) if config.api_key is not None else None
+    key = config.api_key.reveal(root) if config.api_key is not None else None
     chat: Chat = adapter.LitellmChat(config, key, tokens_per_minute=config.tokens_per_minute / workers, clock=clock, observer=observer)
     return chat
 

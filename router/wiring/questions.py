@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
+from router.audit.bundle import Bundles
 from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
 from router.audit.columns import NS
 from router.audit.query import Found, Proven, Query, Trail, by_default
-from router.audit.reader import KeyLookup, Stored
+from router.audit.reader import KeyLookup, LedgerReader, Stored
 from router.audit.reading import EVENT, Reading, told_id
 from router.audit.saved import FILE, saved_queries
 from router.audit.stats import Grouping, grouping
@@ -21,10 +21,11 @@ from router.audit.where import WhereError, where
 from router.control.services import AuditFilters, Json, Opening, Page
 from router.errors import AuditError, RefusedError
 from router.settings import span
+from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
 T = TypeVar("T")
-LEDGER_FILE, INDEX_FILE = "ledger.sqlite", "index.sqlite"
+INDEX_FILE = "index.sqlite"
 MASK = "***"
 LONGEST_S = 1e9
 NOBODY = ""  # no key has this id
@@ -44,15 +45,19 @@ class SubjectLookup(Protocol):
 
 
 class AuditQuestions:
-    """Implements the control API's audit port over the files, on one thread; every answer is itself recorded, before it is given."""
+    """Implements the control API's audit port over the ledger and this node's index, on one thread; every answer is itself
+    recorded, before it is given."""
 
     def __init__(self, workspace: Workspace, subjects: SubjectLookup, records: SystemRecords) -> None:
         self._state = workspace.path(workspace.config.state)
         self._saved = workspace.path(FILE)
+        self._place = ledger_place(workspace)
+        audit = workspace.config.audit
+        self._witnessed = workspace.path(audit.checkpoint.directory) if audit.witnesses is not None else None
         self._subjects = subjects
         self._records = records
         self._thread = ThreadPoolExecutor(1, "audit-questions")
-        self._files: tuple[SqliteReader, SqliteIndex] | None = None
+        self._files: tuple[LedgerReader, SqliteIndex] | None = None
         self._trails: dict[bool, Trail] = {}
 
     async def query(
@@ -94,16 +99,30 @@ class AuditQuestions:
         await self._noted(reader, Reading("decision", told_id(identifier), len(story), opening == "opened"))
         return {"decision_id": story[0].found.columns["decision_id"], "records": [_proven(each, opening) for each in story]}
 
+    async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
+        known = _kept(outside)
+        try:
+            made = await self._run(lambda: Bundles(self._opened()[0], self._trail()).bundle(decision_id, known))
+        except AuditError as error:
+            if error.code == "decision_unknown":
+                return None
+            raise
+        await self._noted(reader, Reading("bundle", told_id(decision_id), len(made["records"])))
+        return made
+
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
         """What administrators do. Raises AuditError."""
         await self._records.system(event, details)
 
     async def checkpoint(self) -> Json:
-        note = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
+        note, witnessed = await asyncio.get_running_loop().run_in_executor(self._thread, self._latest)
         if note is None:
             raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
         found = note_checkpoint(note)
-        return {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        answer = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note}
+        if self._witnessed is None:
+            return answer
+        return {**answer, "witnessed": None if witnessed is None else {"size": note_checkpoint(witnessed).size, "note": witnessed}}
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -146,13 +165,14 @@ class AuditQuestions:
             self._trails[keys is not None] = Trail(*self._opened(), keys)
         return self._trails[keys is not None]
 
-    def _opened(self) -> tuple[SqliteReader, SqliteIndex]:
+    def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
         if self._files is None:
-            self._files = SqliteReader(self._state / LEDGER_FILE, Stored), SqliteIndex(self._state / INDEX_FILE)
+            self._files = self._place.reader(Stored), SqliteIndex(self._state / INDEX_FILE)
         return self._files
 
-    def _latest(self) -> str | None:
-        return self._opened()[0].latest_checkpoint()
+    def _latest(self) -> tuple[str | None, str | None]:
+        """The newest checkpoint, and the newest that enough witnesses confirmed."""
+        return self._opened()[0].latest_checkpoint(), latest_witnessed(self._witnessed) if self._witnessed is not None else None
 
     def _close(self) -> None:
         for each in self._files or ():
@@ -201,6 +221,13 @@ def _cursor(cursor: str | None) -> int | None:
     if not cursor.isdigit():
         raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
     return int(cursor)
+
+
+def _kept(note: str | None) -> Checkpoint | None:
+    try:
+        return None if note is None else note_checkpoint(note)
+    except AuditError as error:
+        raise RefusedError(str(error), error.code, 400) from error
 
 
 def _row(found: Found, opening: Opening) -> Json:

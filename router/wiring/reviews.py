@@ -10,6 +10,7 @@ from router.control.services import Json, Page
 from router.decision import Subject
 from router.ports import Clock, Ledger
 from router.review.dispatching import Dispatching, Way
+from router.review.forgetting import forget_subject
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
@@ -65,8 +66,11 @@ class Ways:
 
 
 class Reviews:
-    def __init__(self, store: SqliteReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock) -> None:
+    def __init__(
+        self, store: SqliteReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock, recording: Recording
+    ) -> None:
         self._store = store
+        self._recording = recording
         self._service = service
         self._dispatching = dispatching
         self._ways = ways
@@ -91,6 +95,10 @@ class Reviews:
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
+    async def drop_held(self, key_id: str) -> None:
+        """Ends what was held for somebody whose key was destroyed. Raises ReviewError, AuditError."""
+        await forget_subject(self._store, self._recording, self._clock, key_id)
+
     async def resume(self) -> None:
         await self._service.resume()
 
@@ -113,7 +121,7 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock) -
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     dispatching = Dispatching(store, recording, people, clock, ways)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
-    return Reviews(store, service, dispatching, ways, clock)
+    return Reviews(store, service, dispatching, ways, clock, recording)
 
 
 async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:

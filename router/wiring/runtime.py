@@ -34,7 +34,7 @@ from router.workspace import Workspace
 
 
 class ForgettingKeys(SubjectKeys, Protocol):
-    def forget(self) -> None: ...
+    def forget(self, key_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, questions, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, questions, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -24,7 +24,7 @@ from tests.bench.workspace import make_workspace
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load, records that are asked about."""
+    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load, records of the large ledger."""
 
     repetitions: int
     requests: int
@@ -64,7 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--large", action="store_true", help="more repetitions and requests")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for machines")
     parser.add_argument(
-        "--only", nargs="+", choices=["stages", "encoder", "ledger", "questions", "cpu", "aiohttp", "latency", "ready", "workers"]
+        "--only",
+        nargs="+",
+        choices=["stages", "encoder", "ledger", "size", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
     )
     return parser.parse_args()
 
@@ -75,6 +77,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "stages": lambda: uvloop.run(_stages(report, folder, origin, effort)),
         "encoder": lambda: uvloop.run(_encoder(report, folder, origin, effort)),
         "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
+        "size": lambda: ledger_size.measure(report, folder, effort.records),
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),

@@ -39,7 +39,7 @@ class OneKey:
     async def key_for(self, subject: str) -> tuple[str, bytes]:
         return "k" * 16, b"\x01" * 32
 
-    def forget(self) -> None:
+    def forget(self, key_id: str) -> None:
         return None
 
 

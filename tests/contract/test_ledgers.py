@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
+from adapters.postgres_connection import Server
+from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_subject_keys import PostgresKeys
 from adapters.sqlite_ledger import SqliteStore
 from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.checkpoint import NoteSigner
@@ -24,22 +29,40 @@ Ledger = AuditLedger | MemoryLedger
 Keys = SqliteSubjectKeys | MemorySubjectKeys
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+KINDS = ["sqlite", "memory", "postgres", *(["POSTGRES_URL"] if "POSTGRES_URL" in os.environ else [])]
+
+
+def server(request: pytest.FixtureRequest) -> Server:
+    """A schema of its own on the tests' server, or on the one that POSTGRES_URL names."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres").server()
+    return Server(os.environ["POSTGRES_URL"], f"lockgate_test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture(params=KINDS)
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
     signer = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
-    made: Ledger = (
-        MemoryLedger()
-        if request.param == "memory"
-        else AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(signer)))
-    )
+    made: Ledger
+    if request.param == "memory":
+        made = MemoryLedger()
+    elif request.param == "sqlite":
+        made = AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(signer)))
+    else:
+        made = AuditLedger(Journal(PostgresStore(server(request), signer.verifier), Checkpointing(signer)))
     await made.open()
     yield made
     await made.close()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=KINDS)
 async def keys(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Keys]:
-    made: Keys = MemorySubjectKeys() if request.param == "memory" else SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    made: Keys
+    if request.param == "memory":
+        made = MemorySubjectKeys()
+    elif request.param == "sqlite":
+        made = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    else:
+        made = SqliteSubjectKeys(PostgresKeys(server(request), bytes(32)))
     await made.open()
     yield made
     await made.close()
@@ -138,6 +161,18 @@ async def test_many_new_subjects_at_once_each_get_one_key(keys: Keys) -> None:
     """Concurrent first requests of one subject do not make two keys."""
     got = await asyncio.gather(*(keys.key_for(f"subject-{number % 50}") for number in range(200)))
     assert len({key_id for key_id, _ in got}) == 50
+
+
+async def test_a_destroyed_key_is_nowhere_and_its_subject_gets_another(keys: Keys) -> None:
+    """By subject, by id and from the cache; others keep theirs, and destroying it once more is harmless."""
+    (anna, old), (bo, _) = await keys.key_for("anna"), await keys.key_for("bo")
+    for _ in range(2):
+        await keys.destroy(anna)
+    assert (await keys.find("anna"), await keys.key(anna), await keys.present([anna, bo])) == (None, None, [bo])
+    again, new = await keys.key_for("anna")
+    assert again != anna
+    assert new != old
+    assert (await keys.key_for("bo"))[0] == bo
 
 
 async def test_a_key_is_found_by_subject_and_by_id(keys: Keys) -> None:

@@ -28,6 +28,7 @@ from router.workspace import Workspace
 from tests.contract.embeddings_server import EmbeddingsServer, minilm, served
 from tests.contract.llm_server import MODEL
 from tests.contract.small_workspace import small_workspace
+from tests.contract.standing_loop import standing_still
 from tests.needs import needs
 from tests.unit.stages.requests import text_request
 
@@ -187,6 +188,18 @@ def test_the_model_is_the_one_of_the_start(server: EmbeddingsServer) -> None:
     assert [failure(encoding) for _ in range(8)] == ["encoder_changed"] * 8
     server.model = MODEL
     encoding.encode_one("stop it")
+
+
+def test_a_loop_that_stands_still_keeps_nobody_waiting(server: EmbeddingsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text's vector is late where nothing that could ask for it runs, and is not asked for later on."""
+    monkeypatch.setattr("adapters.litellm_encoder.GRACE_S", 0.1)
+    encoding = encoder(server, deadline="100ms")
+    before, began = len(server.asked), time.monotonic()
+    with standing_still():
+        assert failure(encoding) == "encoder_late"
+        assert time.monotonic() - began < 5
+    encoder(server)  # asks for one vector
+    assert len(server.asked) == before + 1
 
 
 def test_a_late_answer_is_none(server: EmbeddingsServer) -> None:

@@ -141,6 +141,15 @@ async def test_it_costs_no_more_than_was_allowed(server: Opinionated, tmp_path: 
     assert (found.asked, found.tokens, found.stopped) == (2, 256, "256 tokens were used")
 
 
+async def test_a_server_that_does_not_count_is_bounded_all_the_same(server: Opinionated, tmp_path: Path) -> None:
+    """What it does not say is guessed from what was sent."""
+    texts = dict.fromkeys("abcdefgh", "cancel")
+    server.answers, server.usage = texts, None
+    found = await measure(server, tmp_path, texts, tokens=1_000)
+    assert 1 < found.asked < len(texts)
+    assert found.stopped == f"{found.tokens:,} tokens were used"
+
+
 async def test_a_server_that_fails_is_left_alone(server: Opinionated, tmp_path: Path) -> None:
     """After some failures in a row nobody goes on asking, and where nothing was answered nothing is said."""
     server.status = 500

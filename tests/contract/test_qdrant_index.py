@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from adapters.encoder_tier import EncoderTier
+from adapters.own_loop import own_loop
 from embeddings.artefact import Artefact
 from embeddings.errors import SearchError
 from embeddings.hashing_encoder import HashingEncoder
@@ -22,6 +23,7 @@ from embeddings.index import build_index
 from embeddings.model import IntentModel
 from embeddings.ports import Index
 from embeddings.train import train
+from router.cli.main import run
 from router.config.judgement import QdrantIndexSettings
 from router.decision import Status
 from router.errors import ConfigError
@@ -41,6 +43,7 @@ from qdrant_client import models
 
 from tests.contract.qdrant_server import QdrantServer
 from tests.contract.small_workspace import small_workspace
+from tests.contract.standing_loop import standing_still
 
 STEPS = 6  # the collection, the index of its field, three batches, and the word that it is complete
 ENCODER = HashingEncoder()
@@ -176,6 +179,47 @@ def test_an_answer_that_comes_too_late_is_none(server: QdrantServer, artefact: A
     began = time.monotonic()
     assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
     assert time.monotonic() - began < 0.9
+
+
+def test_a_loop_that_stands_still_keeps_nobody_waiting(server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is told that the answer is late, and what was given up is not asked later on."""
+    monkeypatch.setattr("adapters.qdrant_index.GRACE_S", 0.1)
+    asking = ready(server, artefact, deadline="100ms", failures=1)
+    before, began = len(server.calls), time.monotonic()
+    with standing_still():
+        assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
+        assert time.monotonic() - began < 5
+    assert index(server, artefact).nearest(vector(), 0) == pytest.approx(artefact.index.nearest(vector(), 0), abs=1e-5)
+    assert len(server.calls) == before + 1
+
+
+def test_a_question_that_is_given_up_under_way_leaves_the_circuit_whole(
+    server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe without a verdict is none: the next question may find out."""
+    clock = StoppedClock()
+    asking = ready(server, artefact, clock=clock, failures=1, open_for="1s", deadline="5s")
+    server.status = 500
+    assert failure(lambda: asking.nearest(vector(), 0)) == "index_unavailable"
+    server.status, server.delay_s, clock.seconds = 200, 0.8, clock.seconds + 2
+    with monkeypatch.context() as impatient:
+        impatient.setattr("adapters.qdrant_index.GRACE_S", -4.8)
+        assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), own_loop()).result()  # it is given up on the loop, and not at once
+    server.delay_s = 0.0
+    assert asking.nearest(vector(), 0) == pytest.approx(artefact.index.nearest(vector(), 0), abs=1e-5)
+
+
+def test_closing_waits_for_nobody(server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to an end where the loop stands still, and from then on nothing is asked, whether or not a connection is left."""
+    monkeypatch.setattr("adapters.qdrant_index.CLOSING_S", 0.1)
+    asking, began = ready(server, artefact), time.monotonic()
+    with standing_still():
+        asking.close()
+        assert time.monotonic() - began < 5
+    before = len(server.calls)
+    assert failure(lambda: asking.nearest(vector(), 0)) == "index_unavailable"
+    assert len(server.calls) == before
 
 
 def test_no_more_of_a_response_is_read_than_an_answer_needs(server: QdrantServer, artefact: Artefact) -> None:
@@ -407,6 +451,23 @@ def test_a_catalog_trains_and_classifies(server: QdrantServer, tmp_path: Path) -
     asyncio.run(server.engine.delete_collection(f"lockgate-{model.digest.removeprefix('sha256:')}"))
     with pytest.raises(ConfigError, match=f"^The index's server .* has no collection lockgate-{model.digest[7:]}.$"):
         load_model(built, path)
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_a_command_closes_what_it_opened(
+    server: QdrantServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Also the index that it only asks."""
+    adapter = ADAPTERS.load("index", "qdrant").QdrantIndex
+    opened: list[Any] = []
+    closed: list[Any] = []
+    make, close = adapter.__init__, adapter.close
+    monkeypatch.setattr(adapter, "__init__", lambda self, *given: (opened.append(self), make(self, *given))[1])
+    monkeypatch.setattr(adapter, "close", lambda self: (closed.append(self), close(self))[1])
+    small_workspace(tmp_path, f"{{static: false, max_error: 50%, index: {{adapter: qdrant, url: '{server.root}', deadline: 5s}}}}")
+    assert run([command, "--config", str(tmp_path)]) == 0
+    assert len(opened) == 2  # to fill it, and to ask it
+    assert {id(each) for each in opened} == {id(each) for each in closed}
 
 
 def test_a_server_that_is_none_of_qdrant_is_one_sentence(server: QdrantServer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Over it runs the ledger's own store with its own schema and pragmas; only the dr
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,24 +16,49 @@ import apsw
 from adapters.sqlite_connection import failure
 
 
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The `at`-th operation that changes the disk fails (from 0). `persisted`: it is done for good all the same, and only its answer is
+    lost. `torn`: so many bytes of a write reach the disk before it fails."""
+
+    at: int
+    error: type[Exception] = apsw.IOError
+    persisted: bool = False
+    torn: int = 0
+
+
 @dataclass
 class Disk:
-    """`failing` names the operation (`write` or `sync`) that fails from now on, and how (an apsw error class)."""
+    """`failing` names the operation (`write` or `sync`) that fails from now on, and how (an apsw error class); `breaking` breaks one
+    operation only. `operations` are the names of all that were begun."""
 
     unsynced: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
 
     open: set[str] = field(default_factory=set)
     failing: dict[str, type[Exception]] = field(default_factory=dict)
+    breaking: Break | None = None
+    operations: list[str] = field(default_factory=list)
     syncs: int = 0
 
-    def check(self, operation: str) -> None:
+    def begin(self, operation: str) -> Break | None:
+        """The break that meets this operation. Raises where nothing of it is done."""
+        broken = self.breaking if self.breaking is not None and self.breaking.at == len(self.operations) else None
+        self.operations.append(operation)
         if operation in self.failing:
             raise self.failing[operation](f"injected {operation} failure")
+        if broken is not None and not broken.persisted and not broken.torn:
+            raise broken.error(f"injected {operation} failure")
+        return broken
+
+    def end(self, broken: Break | None) -> None:
+        if broken is not None:
+            raise broken.error("injected failure of what was done")
 
     def lose_power(self) -> None:
         """Everything that was not synced is gone, and so are the processes: locks and shared memory too."""
         self.unsynced.clear()
         self.failing.clear()
+        self.breaking = None
         self.open.clear()
 
 
@@ -56,24 +82,31 @@ class LossyFile(apsw.VFSFile):
         return bytes(data[: max(0, min(amount, end - offset))])
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._disk.check("write")
-        self._pending().append((offset, bytes(data)))
+        broken = self._disk.begin("write")
+        if broken is None:
+            self._pending().append((offset, bytes(data)))
+            return
+        super().xWrite(bytes(data) if broken.persisted else bytes(data)[: broken.torn], offset)
+        self._disk.end(broken)
 
     def xSync(self, flags: int) -> None:
-        self._disk.check("sync")
+        broken = self._disk.begin("sync")
         self._disk.syncs += 1
         for offset, data in self._pending():
             super().xWrite(data, offset)
         self._pending().clear()
         super().xSync(flags)
+        self._disk.end(broken)
 
     def xFileSize(self) -> int:
         return max([super().xFileSize(), *(offset + len(data) for offset, data in self._pending())])
 
     def xTruncate(self, size: int) -> None:
+        broken = self._disk.begin("truncate")
         kept = [(offset, data[: size - offset]) for offset, data in self._pending() if offset < size]
         self._disk.unsynced[self._name] = kept
         super().xTruncate(size)
+        self._disk.end(broken)
 
     def _pending(self) -> list[tuple[int, bytes]]:
         return self._disk.unsynced.setdefault(self._name, [])
@@ -87,6 +120,12 @@ class LossyFiles(apsw.VFS):
 
     def xOpen(self, name: Any, flags: list[int]) -> LossyFile:
         return LossyFile(self._disk, "", name, flags)
+
+    def xDelete(self, name: str, syncdir: bool) -> None:
+        broken = self._disk.begin("delete")
+        super().xDelete(name, syncdir)
+        self._disk.unsynced.pop(name, None)
+        self._disk.end(broken)
 
 
 class ApswConnection:
@@ -104,3 +143,18 @@ class ApswConnection:
 
     def close(self) -> None:
         self._raw.close(True)
+
+
+def image_of(disk: Disk, folder: Path, target: Path, *, power_lost: bool) -> Path:
+    """What the next process finds: with the power on, the kernel still has what was written and not synced."""
+    shutil.copytree(folder, target)
+    for shared in target.glob("*-shm"):
+        shared.unlink()
+    for name, writes in disk.unsynced.items():
+        file = target / Path(name).name
+        if not power_lost and file.exists():
+            with file.open("r+b") as opened:
+                for offset, data in writes:
+                    opened.seek(offset)
+                    opened.write(data)
+    return target

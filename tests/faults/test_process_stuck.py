@@ -43,3 +43,16 @@ def test_a_stuck_worker_cannot_keep_it_from_ending(stuck: Lockgate) -> None:
     stuck.process.signal(signal.SIGTERM)
     assert stuck.process.wait(60) == 0
     assert stuck.leaves()[-1]["event"] == "stopped"
+
+
+def test_a_key_that_a_stuck_worker_may_hold_is_gone_with_that_worker(tmp_path: Path) -> None:
+    """Nothing is said to be erased while a worker that does not answer may still have its key: it is ended, and another one serves."""
+    with company(tmp_path) as lockgate:
+        lockgate.ask("ann", "GET", "/echo/x")
+        (worker,) = lockgate.workers()
+        os.kill(worker, signal.SIGSTOP)
+        erased = lockgate.control("POST", "/v1/audit/erasures", {"subject": "ann", "authority": "Olga", "reason": "gdpr_art_17"})
+        assert erased.status == 200
+        assert worker not in lockgate.workers()
+        until(lockgate.ready, "another worker served")
+        assert lockgate.ask("ann", "GET", "/echo/x").status == 200

@@ -19,6 +19,8 @@ REGISTRY = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
+        ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
+        ("ledger store", "postgres"): Adapter("adapters.postgres_place", config="router.config.evidence:PostgresStoreSettings"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
     }
 )
@@ -45,6 +47,7 @@ def normalised(workspace: Workspace) -> str:
         "destinations": {name: settings.model_dump(mode="json", by_alias=True) for name, settings in workspace.destinations.items()},
         "encoder": workspace.encoder.model_dump(mode="json", by_alias=True),
         "index": workspace.index.model_dump(mode="json", by_alias=True),
+        "ledger_store": workspace.ledger_store.model_dump(mode="json", by_alias=True),
         "policies": sorted(workspace.policies),
     }
     return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=120)

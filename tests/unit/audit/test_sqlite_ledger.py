@@ -101,6 +101,25 @@ async def test_the_writer_signs_when_time_is_up(tmp_path: Path) -> None:
     await ledger.close()
 
 
+async def test_what_is_called_runs_between_commits(tmp_path: Path) -> None:
+    """After everything that was submitted before it, on the writer's thread; its failure is its caller's, and the writer goes on."""
+    ledger = AuditLedger(journal(tmp_path))
+    await ledger.open()
+    appending = [asyncio.ensure_future(ledger.append(system_entry("started", number))) for number in range(5)]
+    await asyncio.sleep(0)
+    assert await ledger.call(lambda made: (made.size, threading.current_thread().name)) == (5, "audit-ledger")
+    await asyncio.gather(*appending)
+    with pytest.raises(ZeroDivisionError):
+        await ledger.call(lambda _: 1 // 0)
+    assert await ledger.append(system_entry("stopped", 6)) == 5
+    waiting = asyncio.ensure_future(ledger.call(lambda made: made.size))
+    await asyncio.sleep(0)
+    await ledger.close()
+    assert await waiting == 6
+    with pytest.raises(AuditError, match="not open"):
+        await ledger.call(lambda made: made.size)
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """One process owns the ledger."""
     made = filled(tmp_path, 1)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from adapters.sqlite_reader import SqliteReader
 from router.audit.checkpoint import NoteSigner
 from router.audit.reader import Stored
+from router.audit.record import system_entry
 from router.audit.verify import Plan, verify
 from router.errors import AuditError
 from tests.unit.audit.ledgers import (
@@ -223,13 +224,21 @@ def test_with_keys_every_commitment_is_checked(tmp_path: Path) -> None:
     assert (report.ok, report.opened, report.erased) == (True, COUNT, 0)
 
 
-def test_a_wrong_key_is_a_fault_and_a_destroyed_key_is_not(tmp_path: Path) -> None:
+def test_a_wrong_key_is_a_fault_and_an_erased_key_is_not(tmp_path: Path) -> None:
     """Erasure leaves every proof standing."""
-    written(tmp_path, entries(COUNT))
+    erasure = system_entry("subject_erased", 1, {"key_id": KEY_ID, "reason": "gdpr_art_17", "order": 0, "records": COUNT, "up_to": COUNT})
+    written(tmp_path, [*entries(COUNT), erasure])
     erased = verified(tmp_path, open_keys=partial(OneKey, None))
     assert (erased.ok, erased.erased) == (True, COUNT)
     wrong = verified(tmp_path, open_keys=partial(OneKey, bytes(32)))
-    assert {fault.kind for fault in wrong.faults} == {"sealed_unreadable"}
+    assert {fault.kind for fault in wrong.faults} == {"sealed_unreadable", "erased_present"}
+
+
+def test_a_key_that_is_gone_without_a_record_is_a_fault(tmp_path: Path) -> None:
+    """Who deletes a key behind the ledger's back leaves a hole that nobody answers for."""
+    written(tmp_path, entries(COUNT))
+    report = verified(tmp_path, open_keys=partial(OneKey, None))
+    assert [(fault.index, fault.kind) for fault in report.faults] == [(0, "key_missing")]
 
 
 def test_an_outside_checkpoint_by_another_key_is_refused(tmp_path: Path) -> None:

@@ -45,6 +45,19 @@ def lockgate(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return call
 
 
+def test_verify_holds_the_file_against_the_checkpoints_beside_it(lockgate: Lockgate, state: Path) -> None:
+    """A backup that was put back agrees with itself; the newest checkpoint in the directory does not come back with it."""
+    for table, column in (
+        ("records", "idx >= 200"),
+        ("leaf_hashes", "idx >= 200"),
+        ("commits", "size > 200"),
+        ("checkpoints", "size > 200"),
+    ):
+        tamper(state, f"DELETE FROM {table} WHERE {column}")
+    status, output, _ = lockgate("verify", "--json")
+    assert (status, lines(output)[0]["faults"][0]["kind"]) == (1, "records_cut")
+
+
 def lines(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 

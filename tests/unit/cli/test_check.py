@@ -77,6 +77,35 @@ def test_files_that_serving_needs_are_looked_for(workspace: Path, capsys: Out) -
     assert {fault["file"] for fault in faults} == {"lockgate.yaml"}
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql://db.example/ledger", "must say sslmode=verify-full"),
+        ("mysql://me:hunter2@db/ledger", "must be a URL such as postgresql://user@host/database"),
+    ],
+)
+def test_an_unusable_ledger_store_is_a_fault_with_its_line(
+    workspace: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch, url: str, why: str
+) -> None:
+    """Before anything starts, without asking the server, and without the secret in the sentence."""
+    monkeypatch.setenv("LEDGER_URL", url)
+    config = workspace / "lockgate.yaml"
+    change(config, "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: '${LEDGER_URL}'}\n")
+    line = config.read_text().splitlines().index("audit:") + 2
+    assert run(["check", "--config", str(workspace)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(f"lockgate.yaml:{line}: 'audit.store.url': ")
+    assert why in out
+    assert "hunter2" not in out
+
+
+def test_a_secret_that_is_not_there_is_a_fault(workspace: Path, capsys: Out) -> None:
+    """The file that should hold the URL is named."""
+    change(workspace / "lockgate.yaml", "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: {file: secrets/url}}\n")
+    assert run(["check", "--config", str(workspace)]) == 1
+    assert "secrets/url" in capsys.readouterr().out
+
+
 def test_saved_questions_are_checked(workspace: Path, capsys: Out) -> None:
     """A column that is not there has its file and line, before an auditor asks."""
     change(workspace / "audit-queries.yaml", "where: risk >= 'high'", "where: riks >= 'high'")

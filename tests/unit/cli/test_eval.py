@@ -145,8 +145,9 @@ def test_mistakes_are_one_sentence(data, capsys, change, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_a_tier_that_is_measured_elsewhere_is_named(data, tmp_path, capsys):
-    """And the figures are of the others."""
+def test_a_language_model_needs_a_server(data, tmp_path, capsys):
+    """One sentence says which option names it; the figures are of the other tiers."""
     found = evaluate(data, tmp_path / "out.json", "--tiers", "encoder,llm")
     assert found["tiers"] == ["encoder"]
-    assert "`lockgate tune --llm` measures that" in capsys.readouterr().err
+    assert found["tier_share"] == {"encoder": 1.0}
+    assert "The tier 'llm' is not measured: --llm FILE.yaml has to say which server" in capsys.readouterr().err

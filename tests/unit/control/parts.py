@@ -46,6 +46,11 @@ class Trail:
             raise AuditError("The ledger does not answer.")
         return {"id": identifier, "records": [], "opening": opening} if identifier == DECISION else None
 
+    async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
+        if decision_id == "new":
+            raise AuditError("Record 7 is newer than the latest checkpoint.", "checkpoint_pending")
+        return {"decision": decision_id, "outside": outside, "reader": reader} if decision_id == DECISION else None
+
     async def checkpoint(self) -> Json:
         return {"origin": "halden/ledger", "size": 7}
 

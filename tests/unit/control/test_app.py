@@ -147,6 +147,17 @@ def test_a_decision_is_found_or_not(client: TestClient, credential: Credential) 
     assert refused(client.get("/v1/audit/decisions/down", headers=headers)) == (503, "audit_unavailable")
 
 
+def test_a_bundle_is_made_or_not_yet(client: TestClient, credential: Credential) -> None:
+    """An unknown decision is a 404, one that no checkpoint covers yet a conflict; who asks is told to the trail."""
+    headers = credential("auditor", subject="audrey")
+    path = "/v1/audit/decisions/{}/bundle"
+    told = client.get(path.format(DECISION), params={"checkpoint": "a\n\nb"}, headers=headers).json()
+    assert told == {"decision": DECISION, "outside": "a\n\nb", "reader": "audrey"}
+    assert refused(client.get(path.format("none"), headers=headers)) == (404, "not_found")
+    assert refused(client.get(path.format("new"), headers=headers)) == (409, "checkpoint_pending")
+    assert refused(client.get(path.format(DECISION), headers=credential("reviewer"))) == (403, "permission_missing")
+
+
 def test_an_approval_names_the_content(client: TestClient, credential: Credential) -> None:
     """Another digest is a conflict; the right one approves, once."""
     headers = credential("reviewer", subject="rita")

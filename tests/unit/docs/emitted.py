@@ -30,7 +30,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
 }
 # Names that only ever hold codes, and functions and tables that only ever give them.
 VARIABLES = frozenset({"reason", "problem", "code", "ending"})
-TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "ABSENT", "FAILURES"})
+TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "AUDIT_STATUS", "FAILURES"})
 ANSWERING = frozenset({"read_text", "_refusal", "_pump"})
 # Verification's findings are no reasons of a request: `audit verify` prints them with a sentence each.
 FINDINGS = {"Fault": (1, "kind")}

@@ -23,6 +23,7 @@ from router.audit.keys import read_sealing_key
 from router.audit.merkle import leaf_hash, verify_inclusion
 from router.audit.saved import FILE, saved_queries
 from router.cli.main import run
+from router.config.evidence import AuditConfig
 from router.control.app import create_app
 from router.control.key_orders import key_order
 from router.control.services import ControlServices
@@ -65,7 +66,9 @@ class Recorded:
 def control(ledger: asked.Ledger, tmp_path: Path) -> Iterator[tuple[TestClient, KeyService, Recorded]]:
     """The control API over the same files, with the questions that a server answers."""
     root, recorded = ledger.folder.parent, Recorded()
-    workspace = SimpleNamespace(path=lambda name: root / name, config=SimpleNamespace(state="state"))
+    workspace = SimpleNamespace(
+        path=lambda name: root / name, ledger_store=None, config=SimpleNamespace(state="state", audit=AuditConfig())
+    )
     subjects = SqliteSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
     questions, clock = AuditQuestions(workspace, subjects, recorded), HandClock()
     store = open_keys(tmp_path, clock)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import watchfiles
 
+from router.config import Config
+from router.errors import ConfigError
 from router.processes import reload
 from router.processes.reload import Reloader
 
@@ -85,3 +87,11 @@ async def test_a_workspace_that_cannot_be_watched_is_looked_at(
         assert caplog.text.count("watch limit reached") == 1
     finally:
         await ended(watching)
+
+
+def test_the_previous_ledger_key_may_be_taken_out_while_it_serves() -> None:
+    """It was used when the ledger was opened; any other change of the ledger's settings needs a restart."""
+    handing = Config(version=1, audit={"previous_key": {"file": "old.key"}})
+    reload.refuse_what_needs_a_restart(handing, Config(version=1))
+    with pytest.raises(ConfigError, match="A change of audit needs a restart"):
+        reload.refuse_what_needs_a_restart(handing, Config(version=1, audit={"key": {"file": "new.key"}}))

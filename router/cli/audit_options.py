@@ -14,7 +14,7 @@ from router.audit.columns import COLUMNS, NS, column
 from router.audit.conditions import Condition
 from router.audit.query import Query, by_default
 from router.audit.where import WhereError, moment, where
-from router.cli.audit_sources import Sources
+from router.cli.audit_sources import Sources, store_option
 from router.decision import Effect, Level, Result
 from router.faults import suggestion
 from router.settings import span
@@ -24,12 +24,19 @@ KINDS = ("decision", "outcome", "review", "system", "evidence")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-state_option = click.option(
+_state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LOCKGATE_STATE",
     help="The state directory, or a copy of it; `state` of the configuration when left out.",
 )
+
+
+def state_option(command: Command) -> Command:
+    """Where the ledger is: `--state` and, for who asks `sources`, `--store`."""
+    return _state_option(store_option(command))
+
+
 personal_option = click.option(
     "--personal", is_flag=True, help="Open personal fields. Needs the sealing key; without this they show as sealed."
 )

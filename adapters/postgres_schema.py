@@ -1,0 +1,93 @@
+"""The tables of a ledger and of the subjects' keys in PostgreSQL, as numbered steps: each leads from the format before it to its own.
+
+A step that was released is never changed; a new format is a new step at the end. A step's statements run in one transaction, with the
+number that they lead to, so that an interrupted one has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from adapters.postgres_connection import DENIED, BoundedConnection, Server, translated
+from router.errors import AuditError
+
+Steps = Mapping[int, Sequence[str]]
+
+LEDGER_STEPS: Steps = {
+    1: (
+        "CREATE TABLE records (idx bigint PRIMARY KEY, leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL)",
+        # Rows of up to 8 kB stay in one piece: what is sealed cannot be compressed, and a second place for it costs a second write.
+        "ALTER TABLE records ALTER sealed SET STORAGE EXTERNAL, ALTER leaf SET STORAGE EXTERNAL",
+        "ALTER TABLE records SET (toast_tuple_target = 8160)",
+        "CREATE TABLE leaf_hashes (idx bigint PRIMARY KEY, hash bytea NOT NULL)",
+        "CREATE TABLE nodes (level smallint, idx bigint, hash bytea NOT NULL, PRIMARY KEY (level, idx))",
+        # `batch` tells a node that lost its connection while it committed whether its commit is in.
+        "CREATE TABLE commits (size bigint PRIMARY KEY, root bytea NOT NULL, batch bytea NOT NULL)",
+        "CREATE TABLE checkpoints (size bigint PRIMARY KEY, note text NOT NULL, at_ns bigint NOT NULL)",
+        # One row. Its lock is a node's turn: who has it, and nobody else, appends.
+        "CREATE TABLE head (one boolean PRIMARY KEY DEFAULT true CHECK (one), size bigint NOT NULL, root bytea NOT NULL)"
+        " WITH (fillfactor = 10)",
+        r"INSERT INTO head (size, root) VALUES (0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')",
+    ),
+}
+KEY_STEPS: Steps = {
+    1: (
+        "CREATE TABLE keys (subject bytea PRIMARY KEY, key_id text NOT NULL UNIQUE, wrapped bytea NOT NULL, created_ns bigint NOT NULL)",
+        "CREATE TABLE keys_check (one boolean PRIMARY KEY DEFAULT true CHECK (one), value bytea NOT NULL)",
+    ),
+}
+LEDGER, KEYS = "ledger", "keys"
+
+
+def migrate(connection: BoundedConnection, server: Server, part: str, steps: Steps) -> int:
+    """Brings a part to its newest format and returns the format that it had. Safe to run by several nodes at once. Raises AuditError
+    `audit_format_unknown` when a newer release made it, `audit_migration_denied` when this user may not change tables."""
+    found = stored_format(connection, part)
+    check_known(server, part, found, max(steps))
+    if found == max(steps):
+        return found
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate migration {server.schema}",))
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{server.schema}"')
+            connection.execute("CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value text NOT NULL)")
+            found = stored_format(connection, part)  # another node may have been quicker
+            check_known(server, part, found, max(steps))
+            for number in range(found + 1, max(steps) + 1):
+                for statement in steps[number]:
+                    connection.execute(statement)
+            connection.execute(
+                "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (_row(part), str(max(steps)))
+            )
+    except psycopg.Error as error:
+        raise _said(server, part, found, max(steps), translated(server, error)) from error
+    return found
+
+
+def stored_format(connection: BoundedConnection, part: str) -> int:
+    """0 where there is nothing yet."""
+    if connection.rows("SELECT to_regclass('meta')::text")[0][0] is None:
+        return 0
+    found = connection.rows("SELECT value FROM meta WHERE name = %s", (_row(part),))
+    return int(found[0][0]) if found else 0
+
+
+def check_known(server: Server, part: str, found: int, known: int) -> None:
+    if found > known:
+        raise AuditError(f"The {part} in {server} has format {found}, this release knows {known}.", "audit_format_unknown")
+
+
+def _row(part: str) -> str:
+    return f"{part}_format"
+
+
+def _said(server: Server, part: str, found: int, wanted: int, error: AuditError) -> AuditError:
+    if error.code != DENIED:
+        return error
+    there = (
+        f"The {part} in {server} has format {found} and must be brought to {wanted}" if found else f"No {part} is to be seen in {server}"
+    )
+    message = f"{there}, and this user may not change that: run `lockgate audit migrate` as the owner, and grant what nodes need."
+    return AuditError(message, "audit_migration_denied")

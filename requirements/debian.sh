@@ -1,0 +1,11 @@
+#!/bin/sh
+# What tests need beside Python packages, from Debian. Run as root, or where these are there already.
+set -eu
+missing=
+for each in strace:strace chromium:chromium; do
+  command -v "${each%%:*}" >/dev/null || missing="$missing ${each##*:}"
+done
+[ -n "$missing" ] || exit 0
+[ "$(id -u)" = 0 ] || { echo "missing:$missing; as root: apt-get install$missing" >&2; exit 1; }
+echo "installing$missing"
+apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

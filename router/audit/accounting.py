@@ -1,0 +1,79 @@
+"""What is missing from a ledger, held against what its own records say was taken out of it.
+
+Only what a checkpoint was signed over speaks for itself: who can write to the file, and has no key, could add a record that excuses
+what they deleted.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.audit.chunk import Chunk, Fault
+from router.audit.reader import KeyLookup
+from router.audit.standing import Standing
+from router.errors import AuditError
+
+Claims = tuple[Standing, list[Fault]]
+GONE, SAID = 1, 2
+
+
+@dataclass(slots=True)
+class Account:
+    """`pruned` counts the personal parts that are gone as they are said to be."""
+
+    absent: array[int] = field(default_factory=lambda: array("Q"))
+    unkeyed: dict[str, int] = field(default_factory=dict)
+    orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    pruned: int = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """In the order of the records."""
+        self.absent.extend(chunk.absent)
+        self.orders.extend(chunk.orders)
+        for key_id, index in chunk.unkeyed.items():
+            self.unkeyed.setdefault(key_id, index)
+
+    def faults(self, signed: int, size: int) -> list[Fault]:
+        """`signed` records are covered by a checkpoint. One byte a record tells what of it is gone and what is said to be."""
+        standing, faults = self._standing(signed)
+        marks = bytearray(size)
+        for pruning in standing.prunings:
+            for start, end in pruning.ranges():
+                marks[start:end] = bytes([SAID]) * (end - start)
+        for index in self.absent:
+            marks[index] |= GONE
+        self.pruned = marks.count(GONE | SAID)
+        faults.extend(Fault(index, "sealed_missing", f"The personal part of record {index} is missing.") for index in _all(marks, GONE))
+        for index in _all(marks, SAID):
+            message = f"Record {standing.pruned(index)} says that the personal part of record {index} was removed, and it was not."
+            faults.append(Fault(index, "pruned_present", message))
+        return faults
+
+    def key_faults(self, signed: int, key: KeyLookup) -> Iterator[Fault]:
+        standing, _ = self._standing(signed)
+        for key_id, index in self.unkeyed.items():
+            if key_id not in standing.ordered and key_id not in standing.erased:
+                yield Fault(index, "key_missing", f"The key of record {index} is gone, and no signed record says that it was erased.")
+        for key_id, index in standing.erased.items():
+            if key(key_id) is not None:
+                yield Fault(index, "erased_present", f"Record {index} says that a key was destroyed which is still there.")
+
+    def _standing(self, signed: int) -> Claims:
+        standing, faults = Standing(), list[Fault]()
+        for index, leaf in self.orders:
+            if index < signed:
+                try:
+                    standing.take(index, leaf)
+                except AuditError as error:
+                    faults.append(Fault(index, "order_malformed", str(error)))
+        return standing, faults
+
+
+def _all(marks: bytearray, mark: int) -> Iterator[int]:
+    place = marks.find(mark)
+    while place >= 0:
+        yield place
+        place = marks.find(mark, place + 1)

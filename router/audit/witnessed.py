@@ -1,0 +1,45 @@
+"""What witnesses confirmed about a ledger that is being verified."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from router.audit.checkpoint import note_checkpoint, split_note
+from router.audit.witness_policy import Witnessed, WitnessPolicy
+from router.errors import AuditError
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The first `size` records, by these witnesses."""
+
+    size: int
+    by: Witnessed
+
+
+def newest_confirmed(policy: WitnessPolicy, notes: Iterable[str], agreeing: Collection[int]) -> tuple[Confirmed | None, list[str]]:
+    """The largest tree with a quorum's cosignatures among notes of these sizes, which agree with the records; and what is wrong with the
+    cosignatures of others, a sentence each."""
+    found, wrong = list[Confirmed](), list[str]()
+    for note in notes:
+        try:
+            size = note_checkpoint(note).size
+            witnessed = policy.witnessed(policy.cosignatures(note)) if size in agreeing else None
+        except AuditError as error:
+            wrong.append(f"A checkpoint in the ledger: {error}")
+            continue
+        if witnessed is not None:
+            found.append(Confirmed(size, witnessed))
+    return max(found, key=lambda each: (each.size, each.by.as_of), default=None), wrong
+
+
+def cosigned_by_anybody(origin: str, notes: Iterable[str]) -> bool:
+    """Whether a note has a line by somebody else than the ledger."""
+    for note in notes:
+        try:
+            if any(name != origin for name, _ in split_note(note)[1]):
+                return True
+        except AuditError:  # told elsewhere
+            continue
+    return False

@@ -1,0 +1,64 @@
+"""Where a workspace's ledger and subjects' keys are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from adapters.sqlite_subject_keys import KeyFile
+from router.audit.journal import LedgerStore
+from router.audit.reader import LedgerReader
+from router.config.evidence import PostgresStoreSettings
+from router.errors import ConfigError
+from router.registry import ADAPTERS
+from router.secret import Secret
+from router.workspace import Workspace
+
+
+class LedgerPlace(Protocol):
+    """Can be pickled, for the processes of a verification."""
+
+    def store(self, verifier: str) -> LedgerStore:
+        """For a process that appends and signs under this public key."""
+
+    def keys(self, sealing_key: bytes) -> KeyFile:
+        """For a process that makes keys; not open yet."""
+
+    def reader(self, make: Callable[[int, bytes, bytes, str], Any]) -> LedgerReader: ...
+
+    def kept_keys(self, sealing_key: Callable[[], bytes]) -> KeyFile:
+        """Open, for who only asks. Raises AuditError."""
+
+    def migrate(self) -> list[tuple[str, int, int]]:
+        """(part, format before, format now). Raises AuditError."""
+
+
+def ledger_place(workspace: Workspace) -> LedgerPlace:
+    """Raises ConfigError."""
+    settings, module = workspace.ledger_store, ADAPTERS.load("ledger store", workspace.config.audit.store.adapter)
+    if not isinstance(settings, PostgresStoreSettings):
+        sqlite: LedgerPlace = module.SqlitePlace(workspace.path(workspace.config.state))
+        return sqlite
+    url = _url(module, "url", settings.url, workspace.root)
+    keys = url if settings.keys is None else _url(module, "keys", settings.keys, workspace.root)
+    limits = (settings.schema_name, settings.connect_within, settings.answer_within)
+    found: LedgerPlace = module.PostgresPlace(module.Server(url, *limits), module.Server(keys, *limits), settings.patience)
+    return found
+
+
+def place_at(url: str) -> LedgerPlace:
+    """A ledger in PostgreSQL, ledger and keys in one database, in the schema `lockgate`. Raises ConfigError."""
+    module = ADAPTERS.load("ledger store", "postgres")
+    module.check_url(url)
+    found: LedgerPlace = module.PostgresPlace(module.Server(url), module.Server(url))
+    return found
+
+
+def _url(module: Any, name: str, secret: Secret, root: Path) -> str:
+    url = secret.reveal(root)
+    try:
+        module.check_url(url)
+    except ConfigError as error:
+        raise ConfigError(f"'audit.store.{name}': {error}") from error
+    return url

@@ -1,0 +1,83 @@
+"""The tiles of the running ledger: read beside its writer, on one thread, by whom the configuration lets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from router.audit.checkpoint import note_checkpoint
+from router.audit.reader import LedgerReader
+from router.audit.tiles import Tile, read_tile
+from router.control.permissions import Permission, granted
+from router.errors import IdentityError
+from router.identity.key_service import KeyService
+from router.ports import Clock
+from router.wiring.questions import SubjectLookup, SystemRecords
+
+T = TypeVar("T")
+NOTED_EVERY_NS = 3600 * 1_000_000_000
+
+
+class LedgerTiles:
+    """Implements the port of `router.control.tiles`."""
+
+    def __init__(self, open_reader: Callable[[], LedgerReader]) -> None:
+        self._open_reader = open_reader
+        self._reader: LedgerReader | None = None
+        self._thread = ThreadPoolExecutor(1, "audit-tiles")
+
+    async def checkpoint(self) -> str | None:
+        return await self._run(lambda reader: reader.latest_checkpoint())
+
+    async def tile(self, tile: Tile, packed: bool) -> bytes | None:
+        return await self._run(lambda reader: _covered(reader, tile, packed))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    async def _run(self, question: Callable[[LedgerReader], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: question(self._opened()))
+
+    def _opened(self) -> LedgerReader:
+        if self._reader is None:
+            self._reader = self._open_reader()
+        return self._reader
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+class Readers:
+    """Admits API keys that may read the audit trail. Each is recorded as a reader when it comes and once an hour from then on: a record for
+    each tile would make whoever follows the ledger its greatest writer."""
+
+    def __init__(self, keys: KeyService, subjects: SubjectLookup, records: SystemRecords, clock: Clock) -> None:
+        self._keys = keys
+        self._subjects = subjects
+        self._records = records
+        self._clock = clock
+        self._noted: dict[str, int] = {}
+
+    async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises IdentityError; AuditError where the reading cannot be recorded."""
+        key = self._keys.verify(headers)
+        if Permission.AUDIT_READ not in granted(key):
+            raise IdentityError(f"The key lacks the permission '{Permission.AUDIT_READ}'.", "permission_missing", 403)
+        now = self._clock.monotonic_ns()
+        if now - self._noted.get(key.id, -NOTED_EVERY_NS) >= NOTED_EVERY_NS:
+            reader, _ = await self._subjects.key_for(key.subject.id)
+            await self._records.system("audit_read", {"what": "tiles", "reader_key": reader})
+            self._noted[key.id] = now
+
+
+def _covered(reader: LedgerReader, tile: Tile, packed: bool) -> bytes | None:
+    note = reader.latest_checkpoint()
+    if note is None or not tile.within(note_checkpoint(note).size):
+        return None
+    content = read_tile(reader, tile)
+    return gzip.compress(content, 6, mtime=0) if packed else content

@@ -1,0 +1,159 @@
+"""From `audit.witnesses` to running parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from adapters.witness_http import WitnessHttp
+from router.audit.checkpoint import NoteSigner
+from router.audit.proof import prove_consistency
+from router.audit.reader import LedgerReader
+from router.audit.witness_policy import WitnessPolicy, reachable, shown, verifying_policy
+from router.audit.witnessing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
+from router.config.identity import secure_url
+from router.config.witnesses import WitnessesConfig
+from router.errors import AuditError, ConfigError
+from router.ports import Clock
+from router.telemetry.names import METRICS
+from router.workspace import Workspace
+
+
+class ReadLedger(LedgerView):
+    """The ledger's file through a reader of its own, on one thread."""
+
+    def __init__(self, open_reader: Callable[[], LedgerReader]) -> None:
+        self._open_reader = open_reader
+        self._reader: LedgerReader | None = None
+        self._thread = ThreadPoolExecutor(1, "witnessed-ledger")
+
+    async def newest(self) -> str | None:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._opened().latest_checkpoint())
+
+    async def prove(self, old: int, new: int) -> Sequence[bytes]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: prove_consistency(self._opened(), old, new))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _opened(self) -> LedgerReader:
+        if self._reader is None:
+            self._reader = self._open_reader()
+        return self._reader
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+class Witnesses:
+    """The witnessing of one ledger, from its start to its end. `keep` stores a cosigned note."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: WitnessesConfig,
+        signer: NoteSigner,
+        clock: Clock,
+        open_reader: Callable[[], LedgerReader],
+        keep: Callable[[str, bool], Awaitable[None]],
+    ) -> None:
+        """Raises ConfigError where the policy file cannot be used."""
+        self._config = config
+        self._file = workspace.path(config.policy)
+        self._view = ReadLedger(open_reader)
+        self._clock = clock
+        policy = usable_policy(self._file, signer.verifier)
+        self._calls = WitnessHttp(config.timeout, workspace.path(config.ca) if config.ca is not None else None)
+        self.witnessing = Witnessing(policy, self._view, self._calls, signer, clock, keep, config.renew)
+        self.asked: Asked | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def agree(self) -> None:
+        """Before anything is signed. Raises AuditError `audit_rolled_back`, `audit_forked`, and `audit_witness_unreachable` where that
+        is to end the start."""
+        self.asked = await self.witnessing.agree()
+        if not self.met and self._config.unreachable == "refuse":
+            sentence = f"Too few witnesses confirm where the ledger ends ({UNREACHABLE}), so nothing starts."
+            raise AuditError(f"{sentence} {_why(self.asked)}", UNREACHABLE)
+
+    @property
+    def met(self) -> bool:
+        return self.asked is not None and self.witnessing.policy.met(self.asked.cosignatures.keys())
+
+    def record(self) -> tuple[str, dict[str, object]]:
+        """The event and details of the record of what `agree` found."""
+        asked = self.asked
+        details: dict[str, object] = {"policy": sha256(self._file.read_bytes()).hexdigest()}
+        if asked is not None:
+            details["records"] = asked.checkpoint.size
+            details["cosigned"] = [shown(name) for name in sorted(asked.cosignatures)]
+            details["failed"] = [{"witness": shown(name), "reason": error.code} for name, error in sorted(asked.failures.items())]
+        return "witnessed" if self.met else "unwitnessed", details
+
+    async def start(self, known: str | None) -> None:
+        """`known` is the note that a quorum confirmed last, before this process."""
+        if known is not None:
+            self.witnessing.remembered(known)
+        if self.asked is not None:
+            await self.witnessing.keep_asked(self.asked)
+        self._running = asyncio.create_task(self.witnessing.run())
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._calls.close()
+        await self._view.close()
+
+    @property
+    def stale(self) -> bool:
+        """Whether readiness is to say no."""
+        within = self._config.ready_within
+        return within is not None and (self.witnessing.witnessed is None or self._age() > within)
+
+    def figures(self) -> Iterator[Metric]:
+        witnessed = self.witnessing.witnessed
+        records = 0 if witnessed is None else witnessed[0]
+        yield _gauge("lockgate.audit.witnessed.records", records)
+        if witnessed is not None:  # without one there is no age, and a number would be made up
+            yield _gauge("lockgate.audit.witnessed.age", self._age(), "seconds")
+        name = "lockgate.audit.witness.failures"
+        failures = CounterMetricFamily(name.replace(".", "_"), METRICS[name], labels=["witness", "reason"])
+        for (witness, reason), count in self.witnessing.failures.items():
+            failures.add_metric([shown(witness), reason], count)
+        yield failures
+
+    def _age(self) -> float:
+        witnessed = self.witnessing.witnessed
+        return 0.0 if witnessed is None else max(0.0, self._clock.now_ns() / SECOND - witnessed[1].as_of)
+
+
+def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
+    """A policy under which something can be witnessed. `verifier` is the ledger's public key, where it is known. Raises ConfigError."""
+    try:
+        policy = verifying_policy(file, verifier)
+    except AuditError as error:
+        raise ConfigError(f"audit.witnesses.policy: {error}") from error
+    if not policy.met({witness.name for witness in reachable(policy)}):
+        raise ConfigError(f"{file}: The witnesses with a URL are too few for the quorum, so that it could never be met.")
+    for witness in reachable(policy):
+        try:
+            secure_url(witness.url or "")
+        except ValueError as error:
+            raise ConfigError(f"{file}: The URL of witness '{shown(witness.name)}' {error}.") from error
+    return policy
+
+
+def _why(asked: Asked) -> str:
+    return " ".join(f"{shown(name)}: {error} ({error.code})" for name, error in asked.failures.items())
+
+
+def _gauge(name: str, value: float, unit: str = "") -> Metric:
+    return GaugeMetricFamily(name.replace(".", "_"), METRICS[name], value, unit=unit)

@@ -1,0 +1,460 @@
+"""What a ledger in PostgreSQL promises beyond every ledger: several nodes, lost answers, unsafe servers, users with few rights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from adapters.postgres_connection import Server, check_url
+from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_reader import PostgresReader
+from adapters.postgres_schema import LEDGER_STEPS
+from adapters.postgres_subject_keys import PostgresKeys
+from router.audit.checkpoint import NoteSigner
+from router.audit.journal import Checkpointing, Journal
+from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from router.audit.proof import prove_consistency, prove_inclusion, tree_root
+from router.audit.reader import Stored
+from router.audit.record import system_entry
+from router.audit.verify import Plan, Report, verify
+from router.errors import AuditError, ConfigError
+from tests.postgres_server import PostgresServer, running
+from tests.unit.audit.ledgers import SIGNER, entries
+
+OTHER = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
+
+
+@pytest.fixture
+def server(postgres: PostgresServer) -> Server:
+    return postgres.server()
+
+
+def node(server: Server, signer: NoteSigner = SIGNER, patience: float = 5.0, **more: object) -> Journal:
+    """One gateway's journal, open."""
+    journal = Journal(PostgresStore(server, signer.verifier, patience), Checkpointing(signer, **more))
+    journal.open()
+    return journal
+
+
+def verified(server: Server, outside: str | None = None) -> Report:
+    return verify(Plan(partial(PostgresReader, server, Stored), SIGNER.verifier, outside, processes=1))
+
+
+def run(server: Server, sql: str, *parameters: object) -> list:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f'SET search_path = "{server.schema}"')
+        cursor = connection.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def code_of(action: Callable[[], object]) -> str:
+    with pytest.raises(AuditError) as refused:
+        action()
+    return refused.value.code
+
+
+def test_nodes_that_append_in_turns_make_one_ledger(server: Server) -> None:
+    """Each goes on from where the other ended: every index once, one tree, and the whole verifies."""
+    one, two = node(server), node(server)
+    made, places = entries(60), []
+    for at in range(0, 60, 3):
+        places += [one.append(made[at : at + 1]), two.append(made[at + 1 : at + 3])]
+    assert places == sorted({*range(0, 60, 3), *range(1, 60, 3)})
+    one.append([])
+    assert (one.size, one.root()) == (two.size, two.root())
+    one.close()
+    two.close()
+    report = verified(server)
+    assert (report.ok, report.size, report.root) == (True, 60, one.root())
+
+
+def test_proofs_from_stored_hashes_verify(server: Server) -> None:
+    """Every eighth level is kept, the rest computed; proofs across both verify, also for what several nodes wrote."""
+    one, two = node(server), node(server)
+    for start in range(0, 700, 100):
+        (one, two)[start // 100 % 2].append([system_entry("started", number) for number in range(start, start + 100)])
+    reader = PostgresReader(server, Stored)
+    size, root = reader.last_commit()
+    for index in (0, 255, 256, 511, 699):
+        assert verify_inclusion(leaf_hash(system_entry("started", index).leaf), index, size, prove_inclusion(reader, index, size), root)
+    for old in (1, 255, 256, 257, 700):
+        assert verify_consistency(old, size, tree_root(reader, old), root, prove_consistency(reader, old, size))
+    reader.close()
+    one.close()
+    two.close()
+
+
+def test_a_node_that_was_away_for_long_reads_on_before_it_takes_its_turn(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catching up on very many records holds nobody up, and ends at the same tree."""
+    monkeypatch.setattr("router.audit.journal.FAR", 10)
+    one, two = node(server), node(server)
+    for start in range(0, 90, 5):
+        two.append(entries(90)[start : start + 5])
+    assert one.append(entries(1)) == 90
+    one.close()
+    two.close()
+    assert verified(server).ok
+
+
+def test_two_nodes_may_sign_at_the_same_time(server: Server) -> None:
+    """Two checkpoints of one size are one, and those of two sizes agree with each other."""
+    one, two = node(server), node(server)
+    one.append(entries(3))
+    two.append([])
+    one.sign_checkpoint()
+    two.sign_checkpoint()
+    two.append(entries(2))
+    two.close()
+    one.close()
+    report = verified(server)
+    assert (report.ok, report.held_against) == (True, [3, 5])
+
+
+def test_a_checkpoint_that_is_signed_while_a_node_opens_is_no_alarm(server: Server) -> None:
+    """It is for more than the opening node read at first, and that is nothing that was cut off."""
+    other = node(server)
+    other.append(entries(2))
+
+    class Overtaken(PostgresStore):
+        def latest_checkpoint(self) -> str | None:
+            other.append(entries(3))
+            other.sign_checkpoint()
+            return super().latest_checkpoint()
+
+    journal = Journal(Overtaken(server, SIGNER.verifier), Checkpointing(SIGNER))
+    journal.open()
+    assert journal.append(entries(1)) == 5
+    journal.close()
+    other.close()
+
+
+def test_a_node_signs_only_what_it_knows_committed(server: Server) -> None:
+    """What another node appended since is signed by whoever has seen it."""
+    one, two = node(server), node(server)
+    one.append(entries(3))
+    two.append(entries(2))
+    one.sign_checkpoint()
+    assert verified(server).held_against == [3]
+    one.close()
+    two.close()
+
+
+def test_a_head_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
+    """A database in which history was rewritten, head and hashes included, gets neither a record nor a signature from a running node."""
+    journal = node(server)
+    journal.append(entries(5))
+    forged = node(server)
+    forged.append(entries(2))
+    run(server, "UPDATE leaf_hashes SET hash = %s WHERE idx = 6", bytes(32))
+    run(server, "UPDATE head SET root = %s", bytes(32))
+    assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
+    assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
+    assert journal.until_checkpoint() is None
+    journal.close()
+    forged.close()
+
+
+def test_a_database_that_has_lost_records_is_refused_by_a_running_node(server: Server) -> None:
+    """As after a failover to a standby that lagged: what was acknowledged is gone, so nothing goes on over it."""
+    journal = node(server)
+    journal.append(entries(3))
+    before = run(server, "SELECT size, root FROM head")[0]
+    journal.append(entries(2))
+    run(server, "UPDATE head SET size = %s, root = %s", *before)
+    for table, column in (("records", "idx >= 3"), ("leaf_hashes", "idx >= 3"), ("commits", "size > 3")):
+        run(server, f"DELETE FROM {table} WHERE {column}")
+    assert code_of(lambda: journal.append(entries(1))) == "audit_rolled_back"
+    journal.close()
+
+
+def test_a_head_apart_from_the_records_does_not_open(server: Server) -> None:
+    """What was put together from two backups is not continued."""
+    journal = node(server)
+    journal.append(entries(5))
+    journal.close()
+    run(server, "DELETE FROM records WHERE idx = 4")
+    assert code_of(lambda: node(server)) == "audit_tree_broken"
+
+
+def test_a_place_that_is_taken_is_a_broken_ledger(server: Server) -> None:
+    """A record that nobody committed lies where the next belongs: nothing is written over or beside it."""
+    journal = node(server)
+    journal.append(entries(2))
+    run(server, "INSERT INTO records VALUES (2, 'x', '', '')")
+    assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
+    journal.close()
+    assert run(server, "SELECT size FROM head") == [(2,)]
+
+
+def test_nodes_with_two_origins_or_two_keys_do_not_share_a_ledger(server: Server) -> None:
+    """One ledger has one name and one key; a node that lacks the key is told so when it starts, not by an auditor."""
+    node(server).close()
+    assert code_of(lambda: node(server, NoteSigner("other.test", Ed25519PrivateKey.generate()))) == "audit_origin_changed"
+    assert code_of(lambda: node(server, OTHER)) == "audit_key_differs"
+
+
+@pytest.mark.parametrize("when", ["before the turn", "in the turn"])
+def test_a_session_that_the_server_ends_costs_nothing(server: Server, when: str) -> None:
+    """The next append, or the same one, goes on over a new session; its records are there once."""
+
+    class Ended(PostgresStore):
+        armed = False
+
+        def write(self, *arguments) -> None:
+            if self.armed:
+                self.armed = False
+                end_sessions(server)
+            super().write(*arguments)
+
+    store = Ended(server, SIGNER.verifier)
+    journal = Journal(store, Checkpointing(SIGNER))
+    journal.open()
+    journal.append(entries(1))
+    if when == "in the turn":
+        store.armed = True
+    else:
+        end_sessions(server)
+    assert journal.append(entries(3)) == 1
+    assert journal.append(entries(1)) == 4
+    journal.close()
+    assert verified(server).ok
+
+
+def end_sessions(server: Server) -> None:
+    """Of this schema's nodes, which the tests know by what they asked last; and waits until they are gone."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        mine = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        for (pid,) in connection.execute(mine).fetchall():
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_commit_whose_answer_is_lost_is_found_out_about(server: Server, committed: bool) -> None:
+    """Whether it was committed or not, the caller hears of one index, and the records are there once."""
+
+    class Lost(PostgresStore):
+        """The connection breaks after the batch was sent; `committed` says on which side of the commit."""
+
+        armed = False
+
+        def write(self, first, rows, hashes, nodes, root) -> None:
+            if not self.armed:
+                return super().write(first, rows, hashes, nodes, root)
+            self.armed = False
+            batch, connection = b"b" * 16, self._in_turn()
+            self._insert(connection, first, rows, hashes, nodes)
+            connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))
+            connection.execute("UPDATE head SET size = %b, root = %b", (first + len(rows), root))
+            if committed:
+                connection.execute("COMMIT")
+            connection.close()
+            landed = self._settled(first, batch, AuditError("gone", "audit_store_unavailable"))
+            assert landed is committed
+            if not landed:
+                raise AuditError("nothing was written", "audit_write_again")
+            return None
+
+    store = Lost(server, SIGNER.verifier)
+    journal = Journal(store, Checkpointing(SIGNER))
+    journal.open()
+    journal.append(entries(2))
+    store.armed = True
+    assert journal.append(entries(4)) == 2
+    assert journal.append(entries(1)) == 6
+    journal.close()
+    report = verified(server)
+    assert (report.ok, report.size) == (True, 7)
+
+
+def test_a_node_that_stops_in_its_turn_does_not_hold_the_others_up(server: Server) -> None:
+    """The server ends its transaction after two seconds; what it then tries is written once, after the others'."""
+    one, two = PostgresStore(server, SIGNER.verifier), node(server)
+    journal = Journal(one, Checkpointing(SIGNER))
+    journal.open()
+    frozen = one.turn()
+    frozen.__enter__()
+    assert two.append(entries(2)) == 0
+    frozen.__exit__(None, None, None)
+    assert journal.append(entries(1)) == 2
+    two.close()
+    journal.close()
+
+
+def test_a_turn_that_never_ends_is_a_named_refusal(server: Server) -> None:
+    """Somebody else's lock on the head: an append fails in bounded time, and the next works again."""
+    hurried = Server(server.url, server.schema, 3.0, 1.0)
+    journal = node(hurried, patience=0.1)
+    with psycopg.connect(server.url) as other:
+        other.execute(f'SELECT 1 FROM "{server.schema}".head FOR UPDATE')
+        assert code_of(lambda: journal.append(entries(1))) == "audit_store_unavailable"
+    assert journal.append(entries(1)) == 0
+    journal.close()
+
+
+def test_what_cannot_be_durable_is_refused(postgres: PostgresServer) -> None:
+    """A role, database or server for which a commit may be lost gets no record."""
+    postgres.sql("CREATE ROLE hasty LOGIN SUPERUSER", "ALTER ROLE hasty SET synchronous_commit = off")
+    server = postgres.server(user="hasty")
+    assert code_of(lambda: node(server)) == "audit_store_unsafe"
+    postgres.sql("ALTER ROLE hasty SET synchronous_commit = local")
+    assert code_of(lambda: node(server)) == "audit_store_unsafe"
+    postgres.sql("ALTER ROLE hasty SET synchronous_commit = remote_apply")
+    node(server).close()
+
+
+def test_a_server_without_fsync_is_refused() -> None:
+    """Acknowledged means synced, also where the commit itself would say so."""
+    with running(fsync="off") as careless:
+        assert code_of(lambda: node(careless.server())) == "audit_store_unsafe"
+
+
+GRANTS = """
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_hashes, "{schema}".nodes, "{schema}".commits,
+  "{schema}".checkpoints TO {role};
+GRANT SELECT, UPDATE ON "{schema}".head TO {role};
+"""
+
+
+def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServer) -> None:
+    """With the documented grants a node appends and signs, and can neither alter nor delete a record; without them it is told so."""
+    owner = postgres.server()
+    node(owner).close()
+    postgres.sql("CREATE ROLE gateway LOGIN")
+    server = Server(postgres.url(user="gateway"), owner.schema)
+    assert code_of(lambda: node(server)) == "audit_migration_denied"
+    postgres.sql(f'GRANT USAGE ON SCHEMA "{owner.schema}" TO gateway')
+    assert code_of(lambda: node(server)) == "audit_store_denied"
+    postgres.sql(GRANTS.format(schema=owner.schema, role="gateway"))
+    journal = node(server)
+    journal.append(entries(3))
+    journal.close()
+    assert verified(server).ok
+    for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "DELETE FROM checkpoints", "UPDATE checkpoints SET note = ''"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            run(server, sql)
+
+
+def test_a_user_who_may_not_migrate_is_told_who_may(postgres: PostgresServer) -> None:
+    """One sentence, with the command to run."""
+    postgres.sql("CREATE ROLE nobody_special LOGIN")
+    with pytest.raises(AuditError, match="lockgate audit migrate") as refused:
+        node(Server(postgres.url(user="nobody_special"), "nowhere"))
+    assert refused.value.code == "audit_migration_denied"
+
+
+def test_an_interrupted_migration_has_not_happened(server: Server) -> None:
+    """A step that fails half-way leaves the former format, which works on; the repaired step is then taken, once, and nothing is lost."""
+    journal = node(server)
+    journal.append(entries(3))
+    journal.close()
+    broken = {**LEDGER_STEPS, 2: ("ALTER TABLE records ADD COLUMN made text NOT NULL DEFAULT ''", "SELECT 1 / 0")}
+    with pytest.raises(AuditError):
+        PostgresStore(server, SIGNER.verifier, steps=broken).open("ledger.test")
+    assert run(server, "SELECT value FROM meta WHERE name = 'ledger_format'") == [("1",)]
+    node(server).close()
+    sound = {**LEDGER_STEPS, 2: ("CREATE TABLE extra (idx bigint PRIMARY KEY)",), 3: ("INSERT INTO extra SELECT idx FROM records",)}
+    for _ in range(2):
+        store = PostgresStore(server, SIGNER.verifier, steps=sound)
+        assert store.open("ledger.test")[0] == 3
+        store.close()
+    assert run(server, "SELECT count(*) FROM extra") == [(3,)]
+    assert code_of(lambda: node(server)) == "audit_format_unknown"
+    assert code_of(lambda: PostgresReader(server, Stored)) == "audit_format_unknown"
+
+
+def test_a_reader_outlives_its_session_and_needs_a_ledger(server: Server) -> None:
+    """The control process keeps one for days; where there is no ledger it says so."""
+    assert code_of(lambda: PostgresReader(server, Stored)) == "audit_missing"
+    journal = node(server)
+    journal.append(entries(3))
+    journal.close()
+    reader = PostgresReader(server, Stored)
+    end_sessions(server)
+    assert [stored.index for stored in reader.records(0, 9)] == [0, 1, 2]
+    reader.close()
+
+
+def test_an_absent_server_is_named_and_asked_again_now_and_then() -> None:
+    """Within the patience it is waited for; after that refusals come at once, and the first success ends them."""
+    with running() as mortal:
+        server = mortal.server()
+        journal = node(server, patience=0.3)
+        journal.append(entries(1))
+        mortal.stop()
+        for _ in range(3):
+            assert code_of(lambda: journal.append(entries(1))) == "audit_store_unavailable"
+        assert journal.fault is None
+        mortal.start()
+        PostgresServer.until(lambda: appended(journal), "it was back")
+        assert journal.size == 2
+        journal.close()
+        assert verified(server).ok
+
+
+def appended(journal: Journal) -> int | None:
+    try:
+        return journal.append(entries(1))
+    except AuditError:
+        return None
+
+
+def test_two_nodes_have_one_key_for_a_subject(server: Server) -> None:
+    """Whichever made it first; another sealing key is refused."""
+    one, two = PostgresKeys(server, bytes(32)), PostgresKeys(server, bytes(32))
+    one.open()
+    two.open()
+    assert one.ensure(["anna", "bo"])["anna"] == two.ensure(["anna"])["anna"]
+    end_sessions(server)
+    assert two.find("bo") == one.ensure(["bo"])["bo"][0]
+    one.close()
+    two.close()
+    assert code_of(PostgresKeys(server, b"x" * 32).open) == "audit_sealing_key_wrong"
+
+
+def test_keys_that_are_only_read_are_not_made(server: Server) -> None:
+    """A question makes no tables."""
+    assert code_of(PostgresKeys(server, bytes(32), read_only=True).open) == "audit_keys_missing"
+    made = PostgresKeys(server, bytes(32))
+    made.open()
+    made.close()
+    reading = PostgresKeys(server, bytes(32), read_only=True)
+    reading.open()
+    assert reading.find("anna") is None
+    reading.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("mysql://host/db", "URL such as postgresql://"),
+        ("host=127.0.0.1", "URL such as postgresql://"),
+        ("postgresql://user:pa ss@h:x y/", "can be read"),
+        ("postgresql://db.example/ledger", "sslmode=verify-full"),
+        ("postgresql://db.example/ledger?sslmode=require", "sslmode=verify-full"),
+        ("postgresql://127.0.0.1,db.example/ledger", "sslmode=verify-full"),
+    ],
+)
+def test_a_url_that_is_none_or_trusts_anybody_is_refused(url: str, why: str) -> None:
+    """The sentence says what is wanted and never repeats the URL."""
+    with pytest.raises(ConfigError, match=why) as refused:
+        check_url(url)
+    assert "db.example" not in str(refused.value)
+    assert "pa ss" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql:///ledger", "postgres://u:p@localhost:5432/x", "postgresql://a,b/x?sslmode=verify-full"])
+def test_other_urls_are_not(url: str) -> None:
+    """This machine, or others that prove who they are."""
+    check_url(url)
+
+
+def test_a_server_is_named_without_its_password() -> None:
+    """What stands in errors and logs."""
+    server = Server("postgresql://me:secret@db1,db2:5433/ledger?sslmode=verify-full")
+    assert str(server) == "the database ledger at db1, db2:5433"
+    assert "secret" not in f"{server} {server!r}"

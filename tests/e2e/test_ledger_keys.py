@@ -1,0 +1,65 @@
+"""The real process: its tiles for who may read them, and its ledger handed over by configuration and restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from examples.halden.demo.company import free_ports
+from tests.conformance.tiles_client import Client
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, cli
+from tests.e2e.wire import ask
+from tests.e2e.yard import load, save
+
+AUDIT = {"origin": "yard.example/ledger", "checkpoint": {"every": "100ms", "records": 2}}
+
+
+def checkpoint_covers(lockgate: Lockgate, records: int) -> bool:
+    answer = lockgate.control("GET", "/v1/audit/checkpoint")
+    return answer.status == 200 and answer.json["size"] >= records
+
+
+def test_the_running_ledger_is_served_as_tiles_to_who_may_read_it(start: Callable[..., Lockgate]) -> None:
+    """A client of the specification verifies it; a gateway's key gets nothing; the reader is in the ledger, once."""
+    (port,) = free_ports(1)
+    lockgate = start(audit={**AUDIT, "tiles": {"listen": f"127.0.0.1:{port}"}})
+    for _ in range(4):
+        lockgate.ask("ann", "GET", "/items/1")
+    until(lambda: checkpoint_covers(lockgate, 8), "a checkpoint covered the requests")
+
+    def fetch(path: str) -> bytes:
+        answer = ask(port, "GET", f"/{path}", lockgate.keys["root"])
+        assert answer.status == 200
+        return answer.body
+
+    client = Client(fetch)
+    client.verify_root()
+    assert json.loads(client.verify_inclusion(0))["event"] == "started"
+    assert ask(port, "GET", "/checkpoint").status == 401
+    assert ask(port, "GET", "/checkpoint", lockgate.keys["ann"]).status == 403
+    readings = lockgate.system("audit_read")
+    assert [reading["what"] for reading in readings] == ["tiles"]
+
+
+def test_a_ledger_is_handed_over_by_configuration_and_restart(start: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """The next process signs with the new key, a process with the old one does not start, and either key verifies all of it."""
+    lockgate = start(audit=AUDIT)
+    lockgate.ask("ann", "GET", "/items/1")
+    assert lockgate.process.stop() == 0
+    old = json.loads(cli("audit", "verify", "--json", "--config", str(lockgate.yard.config)).stdout)["public_key"]
+    config, keys = lockgate.yard.config, lockgate.state / "keys"
+    document = load(config)
+    changed = {**document["audit"], "key": {"file": str(keys / "next.key")}, "previous_key": {"file": str(keys / "ledger.key")}}
+    save(config, {**document, "audit": changed})
+    lockgate.start()
+    lockgate.ask("ann", "GET", "/items/1")
+    assert lockgate.process.stop() == 0
+    assert [details["reason"] for details in lockgate.system("key_rotated")] == ["configured"]
+    for key in (["--key", old], []):
+        assert cli("audit", "verify", "--config", str(config), *key).returncode == 0
+    save(config, document)
+    refused = cli("serve", "--config", str(config))
+    assert refused.returncode == 2
+    assert "is signed by the key" in refused.stderr

@@ -1,0 +1,171 @@
+"""A new ledger after a restored backup: what it says of the old one, and that a crash anywhere can be gone over again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from adapters.sqlite_ledger import SqliteStore
+from router.audit.checkpoint import NoteSigner, latest_published, note_checkpoint
+from router.audit.journal import Checkpointing, Journal
+from router.audit.record import system_entry
+from router.audit.verify import Plan, verify
+from router.errors import AuditError
+from router.wiring.recovery import LEDGER_FILE, PREDECESSORS, Place, recover
+from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, run, verified, written
+
+NEXT = NoteSigner("ledger.test/2", Ed25519PrivateKey.from_private_bytes(bytes(31) + b"2"))
+
+
+def place(folder: Path) -> Place:
+    return Place(folder, folder / "checkpoints")
+
+
+def restored(folder: Path) -> str:
+    """A ledger of 20 records where 30 were signed for; the checkpoint of those, as somebody elsewhere kept it."""
+    written(folder, entries(20))
+    shutil.copy(folder / LEDGER_FILE, folder / "backup")
+    outside = written(folder, entries(10))
+    shutil.copy(folder / "backup", folder / LEDGER_FILE)
+    return outside
+
+
+def first_details(folder: Path) -> dict[str, Any]:
+    leaf = orjson.loads(records_of(folder)[0][0])
+    assert (leaf["schema"], leaf["event"]) == ("lockgate.system.v1", "recovered")
+    details: dict[str, Any] = leaf["details"]
+    return details
+
+
+def goes_on(folder: Path) -> None:
+    journal = Journal(SqliteStore(folder / LEDGER_FILE), Checkpointing(NEXT, folder / "checkpoints"))
+    journal.open()
+    journal.append([system_entry("started", 1)])
+    journal.close()
+    report = verify(Plan(lambda: reader(folder), NEXT.verifier, latest_published(folder / "checkpoints"), processes=1))
+    assert (report.ok, report.origin, report.size) == (True, NEXT.name, 2)
+
+
+def test_the_first_record_embeds_the_last_known_checkpoint(tmp_path: Path) -> None:
+    """Who reads the new ledger learns what went before and that ten records are missing; the old one verifies as far as it goes."""
+    outside = restored(tmp_path)
+    before, kept = recover(place(tmp_path), NEXT, "restored", outside)
+    said = first_details(tmp_path)
+    assert said["reason"] == "restored"
+    assert said["predecessor"] == {
+        "origin": "ledger.test",
+        "size": 20,
+        "root": before.root.hex(),
+        "checkpoint": outside,
+        "relation": "behind",
+    }
+    assert verified(kept).ok
+    assert kept.parent == tmp_path / PREDECESSORS
+    assert list(tmp_path.glob("*.new*")) == []
+    goes_on(tmp_path)
+
+
+def test_the_newest_checkpoint_of_this_machine_is_taken_where_none_is_given(tmp_path: Path) -> None:
+    """That from the directory, since the file came back from a backup."""
+    restored(tmp_path)
+    before, _ = recover(place(tmp_path), NEXT, "restored")
+    assert note_checkpoint(before.note).size == 30
+    assert before.relation == "behind"
+
+
+def test_a_whole_predecessor_is_called_covered_and_an_altered_one_different(tmp_path: Path) -> None:
+    """A lost key is no reason to think less of the records; altered records are."""
+    outside = written(tmp_path / "whole", entries(20))
+    assert recover(place(tmp_path / "whole"), NEXT, "key_lost", outside)[0].relation == "covered"
+    outside = written(tmp_path / "altered", entries(20))
+    records = records_of(tmp_path / "altered")
+    replace_records(tmp_path / "altered", [records[1], records[0], *records[2:]])
+    rehash(tmp_path / "altered")
+    assert recover(place(tmp_path / "altered"), NEXT, "damaged", outside)[0].relation == "differs"
+
+
+def test_without_any_checkpoint_nothing_is_claimed(tmp_path: Path) -> None:
+    """There may never have been one."""
+    written(tmp_path, entries(3))
+    run(tmp_path, "DELETE FROM checkpoints")
+    shutil.rmtree(tmp_path / "checkpoints")
+    before, _ = recover(place(tmp_path), NEXT, "restored")
+    assert (before.note, before.relation) == ("", "")
+    goes_on(tmp_path)
+
+
+def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
+    """Two histories under one name are what this is there to prevent."""
+    restored(tmp_path)
+    with pytest.raises(AuditError) as refused:
+        recover(place(tmp_path), SIGNER, "restored")
+    assert refused.value.code == "audit_origin_unchanged"
+
+
+def test_a_checkpoint_of_another_ledger_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    """Evidence that does not belong here is not embedded."""
+    restored(tmp_path)
+    before = (tmp_path / LEDGER_FILE).read_bytes()
+    with pytest.raises(AuditError, match=r"The checkpoint is of ledger\.test/2"):
+        recover(place(tmp_path), NEXT, "restored", NEXT.sign(f"{NEXT.name}\n1\n{'A' * 43}=\n"))
+    assert (tmp_path / LEDGER_FILE).read_bytes() == before
+
+
+def test_a_ledger_in_use_is_left_alone(tmp_path: Path) -> None:
+    """The writer's lock is taken first."""
+    written(tmp_path, entries(3))
+    journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
+    journal.open()
+    with pytest.raises(AuditError) as refused:
+        recover(place(tmp_path), NEXT, "restored")
+    assert refused.value.code == "audit_locked"
+    journal.close()
+
+
+class PowerCut(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(18))
+def test_a_crash_at_any_step_is_gone_over_by_giving_the_command_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, done: bool
+) -> None:
+    """Before or after every rename, link, sync and removal: afterwards there is one new ledger, and the old one is kept whole."""
+    outside = restored(tmp_path)
+    count = iter(range(1000))
+
+    def breaking(call: Any) -> Any:
+        def called(*arguments: Any, **more: Any) -> Any:
+            now = next(count) == step
+            if now and not done:
+                raise PowerCut
+            result = call(*arguments, **more)
+            if now:
+                raise PowerCut
+            return result
+
+        return called
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((Path, "replace"), (Path, "hardlink_to"), (Path, "unlink"), (os, "fsync"), (os, "link")):
+            patch.setattr(owner, name, breaking(getattr(owner, name)))
+        try:
+            recover(place(tmp_path), NEXT, "restored", outside)
+        except PowerCut:
+            crashed = True
+        else:
+            crashed = False
+    if crashed and reader(tmp_path).origin() != NEXT.name:
+        recover(place(tmp_path), NEXT, "restored", outside)
+    assert first_details(tmp_path)["predecessor"]["checkpoint"] == outside
+    kept = list((tmp_path / PREDECESSORS).iterdir())
+    assert len(kept) == 1
+    assert verified(kept[0]).size == 20
+    goes_on(tmp_path)

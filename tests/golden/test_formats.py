@@ -1,0 +1,65 @@
+"""Files of every format that was ever released: each is opened, migrated, continued and verified by what is here now."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adapters.postgres_connection import Server
+from adapters.postgres_place import PostgresPlace
+from adapters.postgres_schema import KEY_STEPS, LEDGER_STEPS
+from adapters.sqlite_ledger import STEPS as SQLITE_LEDGER_STEPS
+from adapters.sqlite_place import SqlitePlace
+from adapters.sqlite_subject_keys import STEPS as SQLITE_KEY_STEPS
+from router.audit.journal import Checkpointing, Journal
+from router.audit.reader import Stored
+from router.audit.verify import Plan, verify
+from router.wiring.ledger_place import LedgerPlace
+from tests.postgres_server import PostgresServer
+from tests.unit.audit.ledgers import SIGNER, entries
+from tests.unit.audit.samples import SUBJECT
+
+FORMATS = Path(__file__).parent / "formats"
+RECORDS = 12
+SEALING_KEY = bytes(32)
+
+
+def assert_goes_on(place: LedgerPlace, note: str) -> None:
+    """What was there verifies against the checkpoint that was kept, personal parts included, and what comes after it as well."""
+    journal = Journal(place.store(SIGNER.verifier), Checkpointing(SIGNER))
+    journal.open()
+    assert journal.append(entries(5)) == RECORDS
+    journal.close()
+    keys = place.keys(SEALING_KEY)
+    keys.open()
+    assert keys.find(SUBJECT.id) is not None
+    assert len(keys.ensure([SUBJECT.id, "somebody.new@halden.example"])) == 2
+    keys.close()
+    report = verify(Plan(lambda: place.reader(Stored), SIGNER.verifier, note, lambda: place.kept_keys(lambda: SEALING_KEY), processes=1))
+    assert (report.ok, report.size, report.outside) == (True, RECORDS + 5, RECORDS), report.faults
+    assert (report.opened, report.erased) == (10, 5)  # whose key is not in the file
+
+
+@pytest.mark.parametrize("folder", sorted(FORMATS.glob("sqlite-*")), ids=lambda folder: folder.name)
+def test_files_of_every_format_go_on(folder: Path, tmp_path: Path) -> None:
+    """The ledger and the subjects' keys of a single node."""
+    state = shutil.copytree(folder, tmp_path / "state")
+    assert_goes_on(SqlitePlace(state), (state / "checkpoint").read_text())
+
+
+@pytest.mark.parametrize("dump", sorted(FORMATS.glob("postgres-*.sql")), ids=lambda dump: dump.stem)
+def test_databases_of_every_format_go_on(dump: Path, postgres: PostgresServer) -> None:
+    """The tables that several nodes share, as `pg_dump` wrote them."""
+    database = dump.stem.replace("-", "_")
+    postgres.sql(f"CREATE DATABASE {database}")
+    postgres.sql(dump.read_text(), database=database)
+    server = Server(postgres.url(database))
+    assert_goes_on(PostgresPlace(server, server), dump.with_suffix(".checkpoint").read_text())
+
+
+def test_there_is_a_golden_file_of_every_format() -> None:
+    """Who adds a step adds what the former release wrote."""
+    assert len(list(FORMATS.glob("sqlite-*"))) >= max(*SQLITE_LEDGER_STEPS, *SQLITE_KEY_STEPS)
+    assert len(list(FORMATS.glob("postgres-*.sql"))) >= max(*LEDGER_STEPS, *KEY_STEPS)

@@ -1,0 +1,134 @@
+"""A ledger, its keys and what may be done to them, over real files; `restarted` is what a start after a crash does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite_reader import SqliteReader
+from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
+from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
+from router.audit.facts import Facts
+from router.audit.holding import Holding
+from router.audit.journal import Checkpointing, Journal
+from router.audit.ledger import AuditLedger
+from router.audit.reader import Stored
+from router.audit.record import decision_entry, outcome_entry
+from router.decision import Decision
+from tests.unit.audit.ledgers import SIGNER
+from tests.unit.audit.samples import DECISION, OUTCOME, SUBJECT, numbered
+
+T = TypeVar("T")
+OFFICER = Who("olga@halden.example", "Data protection officer Olga Brandt", "DSR-2026-17")
+SEALING_KEY = bytes(32)
+DAY_NS = 86_400 * 10**9
+
+
+@dataclass
+class Clock:
+    """Goes on by a second whenever it is asked."""
+
+    now: int = DECISION.decided_ns + DAY_NS
+
+    def now_ns(self) -> int:
+        self.now += 10**9
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+
+@dataclass
+class Counted:
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def new(self) -> str:
+        return f"019ab9d0-2222-7000-8000-{next(self.numbers):012x}"
+
+
+@dataclass
+class Noted:
+    """The other processes and the held requests: what they were told."""
+
+    told: list[str] = field(default_factory=list)
+
+    async def forget_key(self, key_id: str) -> None:
+        self.told.append(f"forget {key_id}")
+
+    async def drop_held(self, key_id: str) -> None:
+        self.told.append(f"drop {key_id}")
+
+
+class Place:
+    """One running owner of a folder. `ledger` and `keys` are the real ones, whatever `erasing` was given instead."""
+
+    def __init__(self, folder: Path, clock: Clock, ids: Counted) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.ids = ids
+        self.around = Noted()
+        self.journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints", 3600, 1000))
+        self.ledger = AuditLedger(self.journal)
+        self.keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", SEALING_KEY))
+        self._facts: Facts | None = None
+        self.orders = self.orders_over(self.ledger, self.keys)
+        self.erasing = Erasing(self.orders, self.around)
+        self.holding = Holding(self.orders)
+
+    def orders_over(self, ledger: SigningLedger, keys: DestroyableKeys) -> Orders:
+        return Orders(ledger, keys, self.ask, self.clock, self.ids)
+
+    def erasing_over(self, ledger: SigningLedger, keys: DestroyableKeys, around: Elsewhere) -> Erasing:
+        return Erasing(self.orders_over(ledger, keys), around)
+
+    async def ask(self, question: Callable[[Facts], T]) -> T:
+        return question(self.facts)
+
+    @property
+    def facts(self) -> Facts:
+        if self._facts is None:
+            self._facts = Facts(SqliteReader(self.folder / "ledger.sqlite", Stored), SqliteIndex(self.folder / "index.sqlite"))
+        return self._facts
+
+    async def decide(self, *numbers: int, subject: str = SUBJECT.id, **changes: Any) -> list[Decision]:
+        """Decisions about a subject, each with its outcome."""
+        key_id, key = await self.keys.key_for(subject)
+        made = [numbered(number, **changes) for number in numbers]
+        for decision in made:
+            await self.ledger.append(decision_entry(decision, b"{}", key_id, key))
+            await self.ledger.append(outcome_entry(decision.id, OUTCOME, decision.decided_ns + 1, key_id, key))
+        return made
+
+    def leaves(self, *events: str) -> list[dict[str, Any]]:
+        """The system records with one of these events."""
+        found = [orjson.loads(stored.leaf) for stored in self.facts.reader.records(0, self.facts.reader.size())]
+        return [leaf for leaf in found if leaf.get("event") in events]
+
+    async def open(self) -> None:
+        await self.ledger.open()
+        await self.keys.open()
+
+    async def close(self) -> None:
+        if self._facts is not None:
+            self._facts.reader.close()  # type: ignore[attr-defined]  # the file's
+            self._facts.index.close()
+        await self.ledger.close()
+        await self.keys.close()
+
+
+@asynccontextmanager
+async def running(folder: Path, clock: Clock | None = None, ids: Counted | None = None) -> AsyncIterator[Place]:
+    place = Place(folder, clock or Clock(), ids or Counted())
+    await place.open()
+    try:
+        yield place
+    finally:
+        await place.close()

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite_subject_keys import KeyFile
+from router.audit.checkpoint import NoteVerifier
+from router.audit.merkle import leaf_hash, verify_inclusion
+from router.audit.record import open_personal
+from router.errors import AuditError
+from router.ports import Entry
+from tests.unit.audit.governed import OFFICER, SEALING_KEY, Place, running
+from tests.unit.audit.ledgers import SIGNER, verified
+from tests.unit.audit.samples import SUBJECT
+
+REASON = "gdpr_art_17"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with running(tmp_path) as made:
+        await made.decide(1, 2, 3)
+        yield made
+
+
+async def refused(attempt: object) -> AuditError:
+    with pytest.raises(AuditError) as error:
+        await attempt  # type: ignore[misc]  # any awaitable
+    return error.value
+
+
+def wrapped(folder: Path, key_id: str) -> bytes:
+    with closing(sqlite3.connect(folder / "keys.sqlite")) as file:
+        found: bytes = file.execute("SELECT wrapped FROM keys WHERE key_id = ?", (key_id,)).fetchone()[0]
+    return found
+
+
+def on_disk(folder: Path, needle: bytes) -> list[str]:
+    return [file.name for file in sorted(folder.glob("keys.sqlite*")) if needle in file.read_bytes()]
+
+
+async def test_the_key_is_in_no_file_afterwards(place: Place) -> None:
+    """Neither its row nor its old place nor the write-ahead log holds the wrapped bytes."""
+    key_id, _ = await place.keys.key_for(SUBJECT.id)
+    needle = wrapped(place.folder, key_id)
+    assert on_disk(place.folder, needle)
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert on_disk(place.folder, needle) == []
+    assert await place.keys.key(key_id) is None
+    assert await place.keys.find(SUBJECT.id) is None
+
+
+async def test_the_record_says_what_and_how_much_and_nothing_personal(place: Place) -> None:
+    """Key id, reason, order, how many records up to where; who ordered it is sealed under that person's key."""
+    key_id, _ = await place.keys.key_for(SUBJECT.id)
+    receipt = await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    (ordered,) = place.leaves("erasure_ordered")
+    (erased,) = place.leaves("subject_erased")
+    assert receipt.leaf == erased
+    assert ordered["details"] == {"key_id": key_id, "reason": REASON}
+    assert erased["details"] == {"key_id": key_id, "reason": REASON, "order": 6, "records": 6, "up_to": 7}
+    assert erased["id"] == ordered["id"]
+    assert set(erased["commitments"]) == {"ordered_by", "authority", "case"}
+    everything = b"".join(stored.leaf for stored in place.facts.reader.records(0, 100))
+    assert not any(word.encode() in everything for word in (SUBJECT.id, OFFICER.by, "Olga", OFFICER.case))
+    stored = place.facts.stored(receipt.index)
+    officer = await place.keys.key(stored.key_id)
+    assert officer is not None
+    opened = open_personal(Entry(stored.leaf, stored.sealed, stored.key_id), officer)
+    assert opened == {"ordered_by": OFFICER.by, "authority": OFFICER.authority, "case": OFFICER.case}
+
+
+async def test_the_answer_is_signed(place: Place) -> None:
+    """A checkpoint over the record is signed at once, and the answer holds the record's proof in it."""
+    receipt = await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    checkpoint = NoteVerifier(SIGNER.verifier).open_checkpoint(receipt.checkpoint or "")
+    leaf = place.facts.stored(receipt.index).leaf
+    assert verify_inclusion(leaf_hash(leaf), receipt.index, checkpoint.size, receipt.inclusion, checkpoint.root)
+
+
+async def test_everybody_else_is_told_before_it_is_said(place: Place) -> None:
+    """Workers forget the key and held requests end."""
+    key_id, _ = await place.keys.key_for(SUBJECT.id)
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert place.around.told == [f"forget {key_id}", f"drop {key_id}"]
+
+
+async def test_the_same_person_gets_a_fresh_key(place: Place) -> None:
+    """Who comes again is somebody new to the ledger, and can be erased again."""
+    before = await place.keys.key_for(SUBJECT.id)
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    after = await place.keys.key_for(SUBJECT.id)
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    await place.decide(9)
+    receipt = await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert (receipt.leaf["details"]["key_id"], receipt.leaf["details"]["records"]) == (after[0], 2)
+
+
+async def test_somebody_else_stays_readable(place: Place) -> None:
+    """One key, one subject."""
+    bo = await place.keys.key_for("bo")
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert await place.keys.key(bo[0]) == bo[1]
+
+
+async def test_whom_nobody_knows_is_refused_and_nothing_is_written(place: Place) -> None:
+    """One sentence, also for the second time: erasing is idempotent."""
+    size = place.ledger.size
+    assert (await refused(place.erasing.erase("nobody", REASON, OFFICER))).code == "subject_unknown"
+    assert place.ledger.size == size
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    size = place.ledger.size
+    assert (await refused(place.erasing.erase(SUBJECT.id, REASON, OFFICER))).code == "subject_unknown"
+    assert place.ledger.size == size
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "code"), [("Because!", OFFICER.by, "audit_reason_invalid"), (REASON, SUBJECT.id, "audit_self_erasure")]
+)
+async def test_what_may_not_be_ordered_writes_nothing(place: Place, reason: str, by: str, code: str) -> None:
+    """A reason that is free text could name somebody; who erases themselves would erase who ordered it."""
+    size = place.ledger.size
+    assert (await refused(place.erasing.erase(SUBJECT.id, reason, replace(OFFICER, by=by)))).code == code
+    assert place.ledger.size == size
+    assert await place.keys.find(SUBJECT.id) is not None
+
+
+async def test_every_earlier_proof_holds(place: Place) -> None:
+    """The ledger verifies before and after, against a checkpoint from before."""
+    await place.ledger.call(lambda journal: journal.sign_checkpoint())
+    outside = place.facts.reader.latest_checkpoint()
+    await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert verified(place.folder, outside).ok
+
+
+async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none, or it is far behind: the records say the same."""
+    async with running(tmp_path) as place:
+        await place.decide(1, 2)
+        await place.holding.add("intent", "payment.status", OFFICER)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        expected = place.facts.standing()
+    (tmp_path / "index.sqlite").unlink()
+    monkeypatch.setattr("router.audit.facts.FAR", 0)
+    async with running(tmp_path) as place:
+        assert place.facts.orders() == expected
+        assert place.facts.index.complete()[0] == 0
+        await place.decide(3)
+        assert place.facts.orders().erased == place.facts.standing().erased == expected.erased
+
+
+async def test_an_old_copy_of_the_keys_does_not_bring_a_key_back(tmp_path: Path) -> None:
+    """At the next start it is destroyed again, and the ledger says so."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await place.keys.close()
+        shutil.copy(tmp_path / "keys.sqlite", tmp_path / "backup")
+        await place.keys.open()
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+    async with running(tmp_path) as place:
+        assert await place.keys.key(key_id) is not None
+        assert len(await place.erasing.finish()) == 1
+        assert await place.keys.key(key_id) is None
+        (told,) = place.leaves("erasure_repeated")
+        assert told["details"]["key_id"] == key_id
+        assert await place.erasing.finish() == []
+
+
+async def test_a_key_that_somebody_else_still_reads_is_not_said_to_be_erased(place: Place) -> None:
+    """While another process holds an older state of the file, the log keeps the key; then nothing claims that it is gone."""
+    key_id, _ = await place.keys.key_for(SUBJECT.id)
+    needle = wrapped(place.folder, key_id)
+    other = sqlite3.connect(place.folder / "keys.sqlite", isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM keys").fetchall()
+        await asyncio.to_thread(place.keys._file._open.execute, "PRAGMA busy_timeout=50")
+        assert (await refused(place.erasing.erase(SUBJECT.id, REASON, OFFICER))).code == "audit_keys_busy"
+        assert on_disk(place.folder, needle)
+        assert place.leaves("subject_erased") == []
+        other.execute("COMMIT")
+    assert len(await place.erasing.finish()) == 1
+    assert on_disk(place.folder, needle) == []
+
+
+async def test_a_key_that_was_being_fetched_is_not_kept(tmp_path: Path) -> None:
+    """Concurrent requests and erasures of the same subject: what the cache holds afterwards is what the file holds."""
+    async with running(tmp_path) as place:
+        for _ in range(20):
+            key_id, _ = await place.keys.key_for("zoe")
+            place.keys._cache.clear()
+            got = await asyncio.gather(place.keys.key_for("zoe"), place.keys.destroy(key_id), place.keys.key_for("zoe"))
+            assert got[0] is not None
+            kept, _ = await place.keys.key_for("zoe")
+            assert await place.keys.find("zoe") == kept
+            assert kept != key_id
+
+
+def test_moving_keys_about_leaves_no_copies_behind(tmp_path: Path) -> None:
+    """Among thousands whose pages were split many times: neither the wrapped bytes nor the subject's place are anywhere."""
+    keys = KeyFile(tmp_path / "keys.sqlite", SEALING_KEY)
+    keys.open()
+    made = [keys.ensure([f"subject-{number}" for number in range(start, start + 100)]) for start in range(0, 4000, 100)]
+    destroyed = [key_id for batch in made for key_id, _ in list(batch.values())[::20]]
+    rows = {key_id: (place, sealed) for place, key_id, sealed in keys._open.execute("SELECT subject, key_id, wrapped FROM keys")}
+    for key_id in destroyed:
+        keys.destroy(key_id)
+    contents = b"".join(file.read_bytes() for file in tmp_path.glob("keys.sqlite*"))
+    assert len(destroyed) == 200
+    assert not any(needle in contents for key_id in destroyed for needle in rows[key_id])
+    assert all(rows[key_id][1] in contents for key_id in rows.keys() - set(destroyed))
+    keys.close()
+
+
+def test_destroying_twice_is_harmless(tmp_path: Path) -> None:
+    """A crash may have come after the first."""
+    keys = KeyFile(tmp_path / "keys.sqlite", SEALING_KEY)
+    keys.open()
+    key_id, _ = keys.ensure(["anna"])["anna"]
+    for _ in range(2):
+        keys.destroy(key_id)
+        assert keys.present([key_id]) == []
+    keys.close()

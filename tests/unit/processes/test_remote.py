@@ -1,0 +1,51 @@
+"""What a worker keeps of the control process's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from router.processes.remote import RemoteSubjectKeys
+
+
+class Control:
+    """Gives every call another key; an answer waits where the test says so."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._numbers = itertools.count(1)
+
+    async def call(self, _: str, subject: str) -> list[Any]:
+        self.calls += 1
+        number = next(self._numbers)
+        await self.gate.wait()
+        return [f"k{number}", bytes([number]) * 32]
+
+
+def keys(control: Control) -> RemoteSubjectKeys:
+    return RemoteSubjectKeys(control)  # type: ignore[arg-type]  # of a peer only `call` is used
+
+
+async def test_a_key_is_asked_for_once_and_again_when_it_was_destroyed() -> None:
+    """Only that subject's: the others are kept."""
+    control = Control()
+    kept = keys(control)
+    assert [(await kept.key_for(subject))[0] for subject in ("anna", "bo", "anna", "bo")] == ["k1", "k2", "k1", "k2"]
+    kept.forget("k1")
+    assert [(await kept.key_for(subject))[0] for subject in ("anna", "bo")] == ["k3", "k2"]
+
+
+async def test_a_key_that_was_under_way_while_one_was_destroyed_is_not_kept() -> None:
+    """The answer may have left the control process before the key was destroyed there."""
+    control = Control()
+    kept = keys(control)
+    control.gate.clear()
+    asking = asyncio.create_task(kept.key_for("anna"))
+    await asyncio.sleep(0)
+    kept.forget("k1")
+    control.gate.set()
+    assert (await asking)[0] == "k1"
+    assert (await kept.key_for("anna"))[0] == "k2"

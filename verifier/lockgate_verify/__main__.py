@@ -1,0 +1,5 @@
+import sys
+
+from lockgate_verify.cli import main
+
+sys.exit(main())
