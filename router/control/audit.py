@@ -25,7 +25,7 @@ Bucket = Annotated[str | None, Query(max_length=16, description="Also by time, i
 Set = Annotated[list[str] | None, Query(max_length=32, description="`name=value` of a parameter, once for each")]
 
 
-def audit_options(
+def audit_filters(
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
     subject: Word = None,
@@ -63,7 +63,7 @@ def audit_options(
     )
 
 
-Filters = Annotated[AuditFilters, Depends(audit_options)]
+Filters = Annotated[AuditFilters, Depends(audit_filters)]
 
 
 @router.get("/v1/audit/records", **needs(Permission.AUDIT_READ))
