@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class WitnessHttp:
         except TimeoutError as error:
             raise AuditError(f"{url} did not answer in time.", "witness_late") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise AuditError(f"{url} cannot be reached: {error or type(error).__name__}.", "witness_unreachable") from error
+            raise AuditError(f"{url} cannot be reached: {_cause(error)}.", "witness_unreachable") from error
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -45,6 +46,12 @@ class WitnessHttp:
                 headers={"user-agent": "lockgate", "content-type": "text/plain; charset=utf-8", "accept-encoding": "identity"},
             )
         return self._session
+
+
+def _cause(error: Exception) -> str:
+    """The system's own words where it has some; the library's are long, and end in any way."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number is not None and number > 0 else str(error).rstrip(".") or type(error).__name__
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -72,6 +72,12 @@ class Timeouts(Strict):
     total: Span | None = Field(default=None, description="Longest time for the whole exchange.")
 
 
+class Promise(Strict):
+    """Evidence that a service owes for every request that it was sent."""
+
+    within: Span = Field(default=3600.0, description="Longest time from the request's outcome to evidence of how the work ended.")
+
+
 class Route(Strict):
     """A way to a destination."""
 
@@ -87,6 +93,9 @@ class Route(Strict):
     websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
     stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
     deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")
+    evidence: Promise | None = Field(
+        default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
+    )
 
 
 class Intent(Strict):

@@ -77,6 +77,9 @@ ADAPTERS = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", extra="llm", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", extra="qdrant", config="router.config.judgement:QdrantIndexSettings"),
+        ("projection", "parquet"): Adapter("adapters.parquet_projection", extra="parquet"),
+        ("projection", "duckdb"): Adapter("adapters.duckdb_projection", extra="duckdb"),
+        ("projection", "otlp"): Adapter("adapters.otlp_projection"),
         ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter(
             "adapters.postgres_place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"

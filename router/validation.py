@@ -36,6 +36,8 @@ SENTENCES = {
     "less_than": "must be less than {lt:g}",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
+    "union_tag_invalid": "must have {discriminator} as one of {expected_tags}",
+    "union_tag_not_found": "must have the key {discriminator}",
     "string_pattern_mismatch": "must be a name of lower-case letters, digits, '_', '.' and '-', at most 64 long",
 }
 

@@ -97,7 +97,7 @@ class _Parser:
         self._faults += check_weights(pieces)
         if config is None:
             raise self._error()
-        self._faults += check_config(config, config_document, pieces)
+        self._faults += [*check_config(config, config_document, pieces), *self._projections(config, config_document)]
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         index = self._adapter("index", config.classifier.index, config_document, ("classifier", "index"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
@@ -155,6 +155,14 @@ class _Parser:
         settings, faults = validate(model, document, loc, dict(block.settings))
         self._faults += faults
         return settings
+
+    def _projections(self, config: Config, document: Document) -> Iterator[Fault]:
+        """Their settings are checked with the configuration; what is missing here is what they need installed."""
+        for name, block in config.audit.projections.items():
+            try:
+                self._registry.load("projection", block.adapter)
+            except ConfigError as error:
+                yield document.fault(("audit", "projections", name, "adapter"), str(error))
 
     def _policies(self, config: Config, document: Document) -> dict[str, str]:
         policies: dict[str, str] = {}

@@ -7,15 +7,18 @@ what they deleted.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from router.audit.chunk import Chunk, Fault
-from router.audit.reader import KeyLookup
-from router.audit.standing import Standing
+from router.audit.reader import KeyLookup, Stored
+from router.audit.standing import ORDERED, PRUNED, Standing
 from router.errors import AuditError
 
+Records = Callable[[int, int], Iterator[Stored]]
 Claims = tuple[Standing, list[Fault]]
 GONE, SAID = 1, 2
 
@@ -36,9 +39,10 @@ class Account:
         for key_id, index in chunk.unkeyed.items():
             self.unkeyed.setdefault(key_id, index)
 
-    def faults(self, signed: int, size: int) -> list[Fault]:
+    def faults(self, signed: int, size: int, records: Records) -> list[Fault]:
         """`signed` records are covered by a checkpoint. One byte a record tells what of it is gone and what is said to be."""
         standing, faults = self._standing(signed)
+        faults.extend(self._broken_holds(signed, records))
         marks = bytearray(size)
         for pruning in standing.prunings:
             for start, end in pruning.ranges():
@@ -61,6 +65,20 @@ class Account:
             if key(key_id) is not None:
                 yield Fault(index, "erased_present", f"Record {index} says that a key was destroyed which is still there.")
 
+    def _broken_holds(self, signed: int, records: Records) -> Iterator[Fault]:
+        """What was ordered to be erased, or was pruned, while a hold that an earlier record added was in force."""
+        standing = Standing()
+        for index, leaf in self.orders:
+            if index >= signed or not _taken(standing, index, leaf):
+                continue
+            if leaf["event"] == ORDERED:
+                hold = standing.holding(key_id=leaf["details"]["key_id"])
+                if hold is not None:
+                    message = f"Record {index} orders the erasure of a subject that record {hold.record} had put on hold."
+                    yield Fault(index, "held_erased", message)
+            elif leaf["event"] == PRUNED and standing.holds:
+                yield from _held_and_pruned(standing, records)
+
     def _standing(self, signed: int) -> Claims:
         standing, faults = Standing(), list[Fault]()
         for index, leaf in self.orders:
@@ -70,6 +88,33 @@ class Account:
                 except AuditError as error:
                     faults.append(Fault(index, "order_malformed", str(error)))
         return standing, faults
+
+
+def _taken(standing: Standing, index: int, leaf: dict[str, Any]) -> bool:
+    try:
+        standing.take(index, leaf)
+    except AuditError:
+        return False
+    return True
+
+
+def _held_and_pruned(standing: Standing, records: Records) -> Iterator[Fault]:
+    """Of the latest pruning. The intent of a record other than a decision stands in its decision only, which tells for it."""
+    pruning = standing.prunings[-1]
+    for start, end in pruning.ranges():
+        for stored in records(start, end):
+            hold = standing.holding(key_id=stored.key_id, **_concerns(stored.leaf))
+            if hold is not None:
+                message = f"Record {pruning.record} pruned record {stored.index}, which record {hold.record} had put on hold."
+                yield Fault(stored.index, "held_pruned", message)
+
+
+def _concerns(raw: bytes) -> dict[str, str | None]:
+    try:
+        leaf = orjson.loads(raw)
+        return {"decision": leaf.get("id"), "intent": leaf["classification"]["intent"] if "classification" in leaf else None}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}  # a malformed leaf is a fault of its own
 
 
 def _all(marks: bytearray, mark: int) -> Iterator[int]:

@@ -97,14 +97,17 @@ class AuditLedger:
         return result
 
     async def ping(self) -> None:
-        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away."""
+        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away. An idle node of a
+        shared ledger so learns that the store is away, and sees, and signs for, what the others appended."""
         self._usable(0)
-        if self._hindered is not None:
+        if self._hindered is not None or self._journal.stale:
             await self._submit(())
 
     async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:
-        """See `Journal.keep_cosigned`; between two commits, and never in the way of one."""
-        await self.call(lambda journal: journal.keep_cosigned(note, witnessed=witnessed))
+        """Stores a checkpoint of this ledger with its cosignatures, between two commits, and then writes it to the directory, where no
+        record waits for it. `witnessed`: by a quorum. Raises AuditError."""
+        await self.call(lambda journal: journal.keep_cosigned(note))
+        await asyncio.to_thread(self._journal.publish_cosigned, note, witnessed=witnessed)
 
     @property
     def size(self) -> int:

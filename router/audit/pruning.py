@@ -15,7 +15,7 @@ from itertools import islice
 from router.audit.erasing import Orders, Who
 from router.audit.facts import Facts
 from router.audit.journal import check_entry
-from router.audit.reader import IndexRow, Stored
+from router.audit.reader import IndexRow
 from router.audit.record import system_entry
 from router.audit.retention import Jump, LedgerTime, Retention, RetentionClass
 from router.audit.standing import PRUNED, joined
@@ -27,7 +27,7 @@ log = logging.getLogger("lockgate.audit")
 BATCH = 200
 LOOK = 20_000
 SAMPLES = 100_000
-MOST = 100_000
+MOST = 50_000
 PAUSE_S = 0.02  # for those who wait for the ledger, between two batches
 
 
@@ -143,28 +143,28 @@ def ages_of(facts: Facts, now_ns: int) -> LedgerTime:
 
 
 def batch_of(facts: Facts, retention: Retention, kept: RetentionClass, start: int, end: int) -> Batch:
-    standing = facts.standing()
-    holds = {(hold.on, hold.target) for hold in standing.holds.values()}
-    places, until, size, held = list[int](), start, 0, 0
-    rows = facts.rows(("record", ">=", start), ("record", "<", min(end, start + LOOK)))
-    for row, stored in _with_parts(facts, rows):
-        until = row["idx"] + 1
-        if retention.of(row) is kept and stored is not None:
-            if holds and _held(holds, row):
-                held += 1
-            else:
-                places.append(row["idx"])
-                size += len(stored.sealed)
+    """Up to BATCH parts of this class among the next LOOK records."""
+    holds = {(hold.on, hold.target) for hold in facts.standing().holds.values()}
+    places, size, held, until = list[int](), 0, 0, min(end, start + LOOK)
+    for row, part in _parts(facts, retention, kept, start, until):
+        if holds and _held(holds, row):
+            held += 1
+            continue
+        places.append(row["idx"])
+        size += part
         if len(places) == BATCH:
-            return Batch(places, until, size, held)
-    return Batch(places, min(end, start + LOOK), size, held)
+            return Batch(places, row["idx"] + 1, size, held)
+    return Batch(places, until, size, held)
 
 
-def _with_parts(facts: Facts, rows: Iterator[IndexRow]) -> Iterator[tuple[IndexRow, Stored | None]]:
-    """Each row with its record, where that has a personal part. The records are read in runs."""
+def _parts(facts: Facts, retention: Retention, kept: RetentionClass, start: int, end: int) -> Iterator[tuple[IndexRow, int]]:
+    """Rows of the class that have a personal part, with its size in bytes. Records are read in runs, and only where the class has any."""
+    rows = facts.rows(("record", ">=", start), ("record", "<", end))
     while page := list(islice(rows, BATCH)):
-        stored = {each.index: each for each in facts.reader.records(page[0]["idx"], page[-1]["idx"] + 1) if each.sealed}
-        yield from ((row, stored.get(row["idx"])) for row in page)
+        own = [row for row in page if row["key_id"] is not None and retention.of(row) is kept]
+        if own:
+            sizes = {each.index: len(each.sealed) for each in facts.reader.records(own[0]["idx"], own[-1]["idx"] + 1)}
+            yield from ((row, sizes[row["idx"]]) for row in own if sizes.get(row["idx"]))
 
 
 def _held(holds: set[tuple[str, str]], row: IndexRow) -> bool:

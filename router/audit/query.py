@@ -186,7 +186,9 @@ class Trail:
         return any(word == each or (isinstance(each, tuple) and word in each) for each in self._index.words(column))
 
     def _gone_by(self, stored: Stored, state: str) -> int | None:
-        return {"erased": self._standing.erased.get(stored.key_id), "pruned": self._standing.pruned(stored.index)}.get(state)
+        if state == "erased":
+            return self._standing.erased.get(stored.key_id)
+        return self._standing.pruned(stored.index) if state == "pruned" else None
 
     def _personal(self, stored: Stored, leaf: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
         if not stored.sealed and "sealed" not in leaf:

@@ -23,7 +23,8 @@ DECISION = "lockgate.decision.v1"
 OUTCOME = "lockgate.outcome.v1"
 REVIEW = "lockgate.review.v1"
 SYSTEM = "lockgate.system.v1"
-SCHEMAS = frozenset({DECISION, OUTCOME, REVIEW, SYSTEM})
+EVIDENCE = "lockgate.evidence.v1"
+SCHEMAS = frozenset({DECISION, OUTCOME, REVIEW, SYSTEM, EVIDENCE})
 
 Scalar = str | int | float | bool | None
 
@@ -53,6 +54,15 @@ def review_entry(
     `personal` holds the rest (reviewer, comment, content_digest), under the key of the person it is about."""
     fields = {"id": decision_id, "time": timestamp(at_ns), "event": event, "details": plain_details(details or {})}
     return _entry(REVIEW, fields, {name: value for name, value in (personal or {}).items() if value}, key_id, key)
+
+
+def evidence_entry(
+    record_id: str, at_ns: int, details: Mapping[str, Scalar], personal: Mapping[str, str], key_id: str = "", key: bytes = b""
+) -> Entry:
+    """What a service says that it did. `record_id` is the decision's id, or a fresh one where there is no decision; `details` are of our
+    own making: phase, reference, destination, sender. Without a key `personal` is left out and named under `withheld`."""
+    fields = {"id": record_id, "time": timestamp(at_ns), "evidence": plain_details(details)}
+    return _entry(EVIDENCE, fields, {name: value for name, value in personal.items() if value}, key_id, key)
 
 
 def system_entry(

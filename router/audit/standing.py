@@ -29,6 +29,7 @@ ORDERED, ERASED, REPEATED = "erasure_ordered", "subject_erased", "erasure_repeat
 HOLD, RELEASE, PRUNED = "hold_added", "hold_released", "pruned"
 EVENTS = (ORDERED, ERASED, HOLD, RELEASE, PRUNED)
 _SYSTEM = f'"schema":"{SYSTEM}"'.encode()
+SPAN = 4096
 TARGETS = ("key_id", "decision", "intent")
 
 
@@ -66,6 +67,10 @@ class Pruning:
     def covers(self, index: int) -> bool:
         return self.start <= index < self.until and bisect_right(self.edges, index) % 2 == 1
 
+    def spans(self) -> range:
+        """Which runs of SPAN records it lies in."""
+        return range(self.edges[0] // SPAN, (self.edges[-1] - 1) // SPAN + 1) if self.edges else range(0)
+
     def ranges(self) -> list[tuple[int, int]]:
         return list(zip(self.edges[::2], self.edges[1::2], strict=True))
 
@@ -80,6 +85,7 @@ class Standing:
     prunings: list[Pruning] = field(default_factory=list)
     released: int = -1
     taken: int = 0
+    _by_place: dict[int, list[Pruning]] = field(default_factory=dict)
 
     def take(self, index: int, leaf: Mapping[str, Any]) -> None:
         """Raises AuditError `audit_order_malformed` for one of EVENTS that is not in its form; other records change nothing."""
@@ -94,7 +100,7 @@ class Standing:
 
     def pruned(self, index: int) -> int | None:
         """The record which says that the personal part of this one was removed."""
-        return next((each.record for each in self.prunings if each.covers(index)), None)
+        return next((each.record for each in self._by_place.get(index // SPAN, ()) if each.covers(index)), None)
 
     def considered(self, policy: str, name: str) -> int:
         """Up to where a class was looked at already; from the beginning again once a hold was released or the classes were changed."""
@@ -118,7 +124,10 @@ class Standing:
             self.holds.pop(int(details["hold"]), None)
             self.released = index
         elif event == PRUNED:
-            self.prunings.append(_pruning(index, details))
+            pruning = _pruning(index, details)
+            self.prunings.append(pruning)
+            for span in pruning.spans():
+                self._by_place.setdefault(span, []).append(pruning)
 
 
 def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, tolerant: bool = False) -> None:

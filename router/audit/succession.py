@@ -100,7 +100,7 @@ class Succession:
         for term in self.terms:
             if term is not due and _opens(term.key, note):
                 retired = term.until is not None and term.until < size
-                when = f"which had handed over at {term.until}" if retired else "which was not in force yet"
+                when = f"which had handed over after {term.until} records" if retired else "which was not in force yet"
                 raise AuditError(f"A checkpoint of {size} records is signed by {term.name}, {when}; {due.name} was in force.", NOT_IN_FORCE)
 
     def _terms(self, trusted: list[str]) -> list[Term]:

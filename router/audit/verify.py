@@ -25,7 +25,7 @@ from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
 from router.audit.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
 from router.audit.witness_policy import WitnessPolicy
-from router.audit.witnessed import Confirmed, cosigned_by_anybody, newest_confirmed
+from router.audit.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.errors import AuditError
 
 CHUNK = 8192
@@ -37,8 +37,8 @@ Progress = Callable[[int, int], None]
 @dataclass(slots=True)
 class Report:
     """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
-    parts; `terms` are the keys in the order in which they were in force, none where there was only one; `cosigned` says whether there are
-    cosignatures, checked or not."""
+    parts; `terms` are the keys in the order in which they were in force, none where there was only one; `witnessed` are the trees that a
+    quorum confirmed, smallest first; `cosigned` says whether there are cosignatures, checked or not."""
 
     origin: str
     size: int
@@ -49,7 +49,7 @@ class Report:
     opened: int = 0
     erased: int = 0
     pruned: int = 0
-    witnessed: Confirmed | None = None
+    witnessed: list[Confirmed] = field(default_factory=list)
     cosigned: bool = False
     unproven: list[str] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
@@ -114,7 +114,7 @@ def verify(plan: Plan) -> Report:
             keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
-        _check_account(plan, report, account)
+        _check_account(plan, report, account, reader)
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
@@ -201,9 +201,10 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
 
 
-def _check_account(plan: Plan, report: Report, account: Account) -> None:
+def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader) -> None:
     signed = max([*report.held_against, report.outside or 0], default=0)
-    report.faults.extend(account.faults(signed, report.size))
+    damaged = any(fault.kind == "file_damaged" for fault in report.faults)
+    report.faults.extend(account.faults(signed, report.size, (lambda start, end: iter(())) if damaged else reader.records))
     report.pruned = account.pruned
     if plan.open_keys is not None:
         keys = plan.open_keys()
@@ -252,9 +253,9 @@ def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
     if plan.policy is None:
         return
     agreeing = {*report.held_against, *([report.outside] if report.outside is not None else [])}
-    report.witnessed, wrong = newest_confirmed(plan.policy, every, agreeing)
+    report.witnessed, wrong = confirmed(plan.policy, every, agreeing)
     report.faults.extend(Fault(report.size, "checkpoint_invalid", sentence) for sentence in wrong)
-    if report.witnessed is None:
+    if not report.witnessed:
         message = "No checkpoint that agrees with the records has the cosignatures that the policy asks for."
         report.faults.append(Fault(report.size, "not_witnessed", message))
 
@@ -296,9 +297,9 @@ def _recomputed(plan: Plan, sizes: set[int], until: int) -> dict[int, bytes]:
 
 def _unproven(report: Report, plan: Plan) -> list[str]:
     said = []
-    if plan.outside is None and report.witnessed is not None:
+    if plan.outside is None and report.witnessed:
         said.append(
-            f"Witnesses confirmed the first {report.witnessed.size} records. That there were more cannot be excluded: newer records,"
+            f"Witnesses confirmed the first {report.witnessed[-1].size} records. That there were more cannot be excluded: newer records,"
             " checkpoints and cosignatures could have been cut off together. The witnesses know, and are asked at every start."
         )
     elif plan.outside is None:
@@ -325,8 +326,10 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         for term in report.terms
         if term.key is None
     ]
-    if report.witnessed is not None and report.witnessed.size < covered:
-        said.append(f"Records {report.witnessed.size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if report.witnessed and report.witnessed[-1].size < covered:
+        said.append(f"Records {report.witnessed[-1].size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
+    if report.witnessed and plan.policy is not None and plan.policy.splits:
+        said.append("Under this policy witnesses could be parted so that each part makes up a quorum: another history could have one too.")
     if plan.policy is None and report.cosigned:
         said.append("Cosignatures were not checked, for no witness policy was given.")
     if plan.open_keys is None:

@@ -60,6 +60,11 @@ class WitnessPolicy:
         """`quorum none`: under it everything counts as witnessed, so that it proves nothing."""
         return self.quorum == NONE
 
+    @property
+    def splits(self) -> bool:
+        """Whether two sets of witnesses without a common one can each make up the quorum: then so can two histories."""
+        return not self.asks_for_nobody and self._splits(self.quorum)
+
     def met(self, names: Collection[str]) -> bool:
         """Whether these witnesses make up the quorum. Never by a policy that asks for nobody."""
         return not self.asks_for_nobody and self._met(self.quorum, names)
@@ -88,6 +93,14 @@ class WitnessPolicy:
             return name in names
         return sum(self._met(member, names) for member in group.members) >= group.threshold
 
+    def _splits(self, name: str) -> bool:
+        """Every name is a member at most once. So members that split serve both sets, and of the others each serves one."""
+        group = self.groups.get(name)
+        if group is None:
+            return False
+        both = sum(self._splits(member) for member in group.members)
+        return 2 * (group.threshold - both) <= len(group.members) - both
+
 
 def read_policy(path: Path) -> WitnessPolicy:
     """Raises ConfigError with every fault, by line, or where the file cannot be read."""
@@ -103,9 +116,9 @@ def verifying_policy(path: Path, verifier: str | None) -> WitnessPolicy:
     ConfigError for what is wrong with the file, AuditError for a policy that says nothing here."""
     policy = read_policy(path)
     if policy.asks_for_nobody:
-        raise AuditError(f"{path} asks for no witness (`quorum none`), so that nothing could be held against it.", "witness_policy_empty")
+        raise AuditError(f"The policy {path} asks for no witness (`quorum none`), so it proves nothing.", "witness_policy_empty")
     if verifier is not None and not policy.accepts_log(verifier):
-        raise AuditError(f"{path} is about other logs than the one with the key {verifier}.", "witness_policy_other_log")
+        raise AuditError(f"The policy {path} is about other logs than the one with the key {verifier}.", "witness_policy_other_log")
     return policy
 
 

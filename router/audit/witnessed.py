@@ -18,9 +18,9 @@ class Confirmed:
     by: Witnessed
 
 
-def newest_confirmed(policy: WitnessPolicy, notes: Iterable[str], agreeing: Collection[int]) -> tuple[Confirmed | None, list[str]]:
-    """The largest tree with a quorum's cosignatures among notes of these sizes, which agree with the records; and what is wrong with the
-    cosignatures of others, a sentence each."""
+def confirmed(policy: WitnessPolicy, notes: Iterable[str], agreeing: Collection[int]) -> tuple[list[Confirmed], list[str]]:
+    """The trees with a quorum's cosignatures among notes of these sizes, which agree with the records, smallest first; and what is wrong
+    with the cosignatures of others, a sentence each."""
     found, wrong = list[Confirmed](), list[str]()
     for note in notes:
         try:
@@ -31,7 +31,7 @@ def newest_confirmed(policy: WitnessPolicy, notes: Iterable[str], agreeing: Coll
             continue
         if witnessed is not None:
             found.append(Confirmed(size, witnessed))
-    return max(found, key=lambda each: (each.size, each.by.as_of), default=None), wrong
+    return sorted(found, key=lambda each: (each.size, each.by.as_of)), wrong
 
 
 def cosigned_by_anybody(origin: str, notes: Iterable[str]) -> bool:

@@ -54,17 +54,20 @@ class LedgerView(Protocol):
     async def newest(self) -> str | None:
         """The signed note of the largest tree."""
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        """Consistency of the tree of `old` records, at least 1, with that of `new`."""
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        """Consistency of the tree of `old` records, at least 1, with the checkpoint's. Raises AuditError `audit_tree_broken` where what is
+        stored does not lead there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the witnesses said about one checkpoint, by the policy's names."""
+    """What the witnesses said about one checkpoint, by the policy's names. `cosignatures` has also those from before; who is in `now` said
+    so when asked."""
 
     note: str
     checkpoint: Checkpoint
     cosignatures: Mapping[str, Cosignature]
+    now: frozenset[str]
     failures: Mapping[str, AuditError]
 
 
@@ -81,7 +84,8 @@ class _Standing:
 @dataclass(slots=True)
 class Witnessing:
     """`keep` stores a note with cosignatures, and says whether a quorum's are among them. `renew`: after how many seconds the same
-    checkpoint is shown again, so that it can be told as of when it was the largest."""
+    checkpoint is shown again, so that it can be told as of when it was the largest. `cosigned` are the largest sizes that each cosigned,
+    as far as is known here."""
 
     policy: WitnessPolicy
     view: LedgerView
@@ -92,17 +96,21 @@ class Witnessing:
     renew: float = 3600.0
     witnessed: tuple[int, Witnessed] | None = None
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cosigned: dict[str, int] = field(default_factory=dict)
     _standings: dict[str, _Standing] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _renewal: float = 0.0
 
     async def agree(self) -> Asked:
-        """Asks everybody about what was signed last; whether a quorum confirmed it is the policy's to say. Raises AuditError
-        `audit_rolled_back` or `audit_forked` where a witness contradicts it."""
+        """Asks everybody about what was signed last. Only who answers `now` may count for a start: an old copy of a ledger has old
+        cosignatures. Raises AuditError `audit_rolled_back` or `audit_forked` where a witness contradicts it, and whatever is wrong with the
+        ledger itself."""
         asked = await self._ask(await self._newest())
         for name, error in asked.failures.items():
             if error.code in CONTRADICTIONS:
                 raise AuditError(f"Witness {shown(name)} contradicts this ledger ({error.code}): {error}", error.code)
+            if not error.code.startswith("witness_"):
+                raise error
         self._confirmed(asked)
         return asked
 
@@ -126,12 +134,23 @@ class Witnessing:
 
     def remembered(self, note: str) -> None:
         """What was confirmed before this process began."""
-        self._confirmed(Asked(note, note_checkpoint(note), self.policy.cosignatures(note), {}))
+        asked = Asked(note, note_checkpoint(note), self.policy.cosignatures(note), frozenset(), {})
+        self.cosigned.update(dict.fromkeys(asked.cosignatures, asked.checkpoint.size))
+        self._confirmed(asked)
 
     async def keep_asked(self, asked: Asked) -> None:
         """Stores what came of a question, if anything came of it."""
         if asked.checkpoint.size and asked.cosignatures:
             await self.keep(cosigned_note(asked.note, self.policy, asked.cosignatures), self.policy.met(asked.cosignatures.keys()))
+
+    def forgot(self, witness: PolicyWitness, size: int) -> None:
+        """It is asked on: what it signs from now on is no worse than a new witness's. But somebody should know."""
+        before, reason = self.cosigned.get(witness.name, 0), "witness_forgot"
+        if size >= before:
+            return
+        self.failures[witness.name, reason] += 1
+        self.cosigned[witness.name] = size
+        log.error("witness %s forgot: it cosigned %d records and knows %d; was an old state put back?", shown(witness.name), before, size)
 
     def until_renewal(self, cosignature: Cosignature) -> float:
         return cosignature.at + self.renew - self.clock.now_ns() / SECOND
@@ -143,7 +162,10 @@ class Witnessing:
 
     async def _round(self) -> None:
         self._woken.clear()
-        note = await self._newest()
+        note = await self.view.newest()
+        if note is None:  # the tree of nothing was shown at the start
+            self._renewal = self._now() + self.renew
+            return
         asked = await self._ask(note, due=self._due(note))
         if asked.cosignatures != self.policy.cosignatures(note):
             await self.keep_asked(asked)
@@ -176,7 +198,7 @@ class Witnessing:
         found = {witness.name: answer for witness, answer in zip(witnesses, answers, strict=True)}
         new = {name: answer for name, answer in found.items() if isinstance(answer, Cosignature)}
         failed = {name: answer for name, answer in found.items() if isinstance(answer, AuditError)}
-        return Asked(note, checkpoint, {**already, **new}, failed)
+        return Asked(note, checkpoint, {**already, **new}, frozenset(new), failed)
 
     async def _one(self, witness: PolicyWitness, note: str, checkpoint: Checkpoint) -> Cosignature | AuditError:
         standing = self._standing(witness)
@@ -188,6 +210,7 @@ class Witnessing:
         if standing.failure:
             log.info("witness %s cosigns again", shown(witness.name))
         self._standings[witness.name] = _Standing(known=checkpoint.size)
+        self.cosigned[witness.name] = max(checkpoint.size, self.cosigned.get(witness.name, 0))
         return cosignature
 
     def _failed(self, witness: PolicyWitness, standing: _Standing, error: AuditError) -> None:
@@ -228,12 +251,13 @@ class Exchange:
         size = parse_size(reply.content_type, reply.body) if reply.status == 409 else None
         if size is not None and size != old:
             self._not_ahead(size)
+            self.witnessing.forgot(self.witness, size)
             old = size
             reply = await self._post(old)
         return self._judged(reply, old)
 
     async def _post(self, old: int) -> Reply:
-        proof = await self.witnessing.view.prove(old, self.checkpoint.size) if 0 < old < self.checkpoint.size else ()
+        proof = await self.witnessing.view.prove(old, self.checkpoint) if 0 < old < self.checkpoint.size else ()
         url = (self.witness.url or "").rstrip("/") + ADD_CHECKPOINT
         return await self.witnessing.calls.post(url, request_body(old, proof, self.note))
 
@@ -243,7 +267,7 @@ class Exchange:
             raise AuditError(sentence, ROLLED_BACK)
 
     def _judged(self, reply: Reply, old: int) -> Cosignature:
-        """Our proofs are right, so that a witness which finds one wrong has seen another history."""
+        """Our proofs were checked before they were sent, so that a witness which finds one wrong has seen another history."""
         if reply.status == 200:
             return self._opened(reply.body)
         if reply.status == 409:

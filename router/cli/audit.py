@@ -14,16 +14,20 @@ from router.audit.reading import told_id
 from router.audit.verify import Plan, Report, verify
 from router.audit.witness_policy import WitnessPolicy, verifying_policy
 from router.cli.audit_ask import ask
+from router.cli.audit_certificate import check_certificate_command, write_certificate
 from router.cli.audit_degraded import degraded
 from router.cli.audit_erase import erase
+from router.cli.audit_export import export_command
 from router.cli.audit_hold import hold
 from router.cli.audit_migrate import migrate
 from router.cli.audit_noting import Read, noted
 from router.cli.audit_options import columns_option, filters, personal_option, question, state_option
 from router.cli.audit_output import json_line, print_report, print_story, proven_document, report_document
+from router.cli.audit_project import project_command
 from router.cli.audit_prove import prove
 from router.cli.audit_prune import prune
 from router.cli.audit_reading import reading
+from router.cli.audit_reconcile import reconcile_command
 from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_recover import recover_command
 from router.cli.audit_reviews import reviews
@@ -47,6 +51,7 @@ def audit() -> None:
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows. A table shows 50 when left out, JSON shows all.")
 @click.option("--cursor", type=click.IntRange(0), help="Continue after this record, as the end of a page says.")
 @click.option("--oldest-first", is_flag=True)
+@click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write a proof that the answer is whole to this file.")
 @columns_option
 @personal_option
 @state_option
@@ -56,6 +61,7 @@ def query(
     limit: int | None,
     cursor: int | None,
     oldest_first: bool,
+    certificate: Path | None,
     columns: tuple[str, ...],
     personal: bool,
     state: Path | None,
@@ -75,6 +81,10 @@ def query(
             print_lines(trail, asked, read, limit, not oldest_first, cursor, columns)
         else:
             print_table(trail, asked, read, limit or 50, not oldest_first, cursor, columns)
+    if certificate is not None:
+        write_certificate(place, asked, certificate)
+    elif not as_json:
+        click.echo("Complete by this server's word; --certificate FILE proves it.", err=True)
 
 
 @audit.command()
@@ -184,3 +194,7 @@ audit.add_command(ask)
 audit.add_command(reviews)
 audit.add_command(reading)
 audit.add_command(degraded)
+audit.add_command(export_command)
+audit.add_command(check_certificate_command)
+audit.add_command(project_command)
+audit.add_command(reconcile_command)

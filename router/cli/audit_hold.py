@@ -74,11 +74,13 @@ def release(
 
 
 @hold.command("list")
+@target
 @ordering
 @json_option
-def list_holds(config: Path, url: str | None, key: str | None, as_json: bool) -> None:
-    """List the holds that are in force. Subjects are shown by the id of their key, for the ledger names nobody."""
-    found = orders(config, url, key).holds()
+def list_holds(config: Path, url: str | None, key: str | None, as_json: bool, **targets: str | None) -> None:
+    """List the holds that are in force, or those on one target. Subjects are shown by their key's id, for the ledger names nobody."""
+    wanted = _named(targets) if any(targets.values()) else (None, None)
+    found = orders(config, url, key).holds(*wanted)
     if as_json:
         print_json(found)
         return

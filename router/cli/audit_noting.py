@@ -28,9 +28,9 @@ class Read:
 
 
 @contextmanager
-def noted(state: Path, what: str, filters: str, personal: bool, exported: str | None = None) -> Iterator[Read]:
-    """Around everything that shows records; `exported` says where they go, if not to standard output. Where no note can be left it says so,
-    and personal fields are not opened. Raises AuditError `audit_reading_unrecorded`."""
+def noted(state: Path, what: str, filters: str, personal: bool, exported: str = "") -> Iterator[Read]:
+    """Around everything that shows records. Where no note can be left it says so; personal fields are not opened then. `exported`: where
+    the answer goes, if not to standard output. Raises AuditError `audit_reading_unrecorded`."""
     read = Read()
     reading = Reading(what, filters, None, personal, exported or _destination(), "cli", new_reading_id(), timestamp(time.time_ns()))
     recorded = _left(state, reading, personal)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from router.audit.canonical import timestamp
 from router.audit.columns import COLUMNS, NS, column
@@ -18,8 +20,10 @@ from router.cli.audit_sources import Sources, store_option
 from router.decision import Effect, Level, Result
 from router.faults import suggestion
 from router.settings import span
+from router.workspace import Workspace, parse, read
 
 LONGEST_S = 1e9
+FAULTY = 1
 KINDS = ("decision", "outcome", "review", "system", "evidence")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,6 +66,16 @@ class Length(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return value if isinstance(value, int) else int(min(span(value), LONGEST_S) * NS)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}.", param, ctx)
+
+
+class Seconds(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return value if isinstance(value, float) else min(span(value), LONGEST_S)
         except ValueError as error:
             self.fail(f"{value!r} {error}.", param, ctx)
 
@@ -133,3 +147,9 @@ def question(place: Sources, subject: str | None, kind: str | None, wanted: dict
         return None
     asked = Query(key_id=key_id, kind=None if kind == "all" else kind, **wanted)
     return asked if kind is not None else by_default(asked)
+
+
+def workspace_of(ctx: click.Context, state: Path | None, config: Path) -> Workspace | None:
+    """Beside a state directory that was named, a configuration counts only when it was named, too."""
+    named = ctx.get_parameter_source("config") is not ParameterSource.DEFAULT
+    return parse(read(config, os.environ), os.environ) if named or (state is None and config.exists()) else None

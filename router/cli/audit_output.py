@@ -57,10 +57,20 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
 
 
 def witnessed_document(report: Report) -> dict[str, Any] | None:
-    found = report.witnessed
-    if found is None:
+    """What was confirmed last, and since when anything was."""
+    if not report.witnessed:
         return None
-    return {"records": found.size, "as_of": timestamp(found.by.as_of * SECOND), "witnesses": [shown(name) for name in found.by.names]}
+    first, last = report.witnessed[0], report.witnessed[-1]
+    return {
+        "records": last.size,
+        "as_of": _seconds(last.by.as_of),
+        "witnesses": [shown(name) for name in last.by.names],
+        "since": {"records": first.size, "as_of": _seconds(first.by.as_of)},
+    }
+
+
+def _seconds(at: int) -> str:
+    return f"{timestamp(at * SECOND)[:19]}Z"
 
 
 def record_table(rows: list[Found], width: int) -> Table:

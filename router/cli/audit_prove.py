@@ -63,7 +63,7 @@ def prove(
         raise click.UsageError("A bundle is of all the decision's records; --record is for --format tlog-proof.")
     place, wanted = sources(state, config), None if personal else frozenset(fields)
     opening = wanted is None or bool(wanted)
-    target = None if str(out) == "-" else "file"
+    target = "" if str(out) == "-" else "file"
     with noted(place.state, "bundle", told_id(decision_id), opening, target) as read, _bundles(place, opening=opening) as (bundles, keys):
         try:
             if form == "tlog-proof":

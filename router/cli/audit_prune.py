@@ -11,6 +11,8 @@ from typing import Any
 import click
 from rich.table import Table
 
+from adapters.sqlite_index import SqliteIndex
+from router.audit.facts import Facts
 from router.cli.audit_orders import ordering, orders
 from router.cli.audit_sources import INDEX_FILE, sources
 from router.cli.common import console, json_option, print_json
@@ -51,10 +53,8 @@ def _pruned(config: Path, url: str | None, key: str | None, authority: str) -> J
 
 
 def _foreseen(config: Path) -> Json:
-    from adapters.sqlite_index import SqliteIndex  # what only this way needs
-    from router.audit.facts import Facts
     from router.audit.pruning import foreseen
-    from router.wiring.governance import retention, summary_document
+    from router.wiring.governance import retention, summary_document  # what only this way needs
 
     settings = parse(read(config, os.environ), os.environ).config.audit.retention
     if settings is None:

@@ -17,12 +17,12 @@ from router.workspace import parse, read
 
 
 @click.command("rotate-key")
-@click.option("--reason", default="scheduled", show_default=True, help="One word that stays in the ledger, such as the number of a change.")
+@click.option("--reason", help="One word that stays in the ledger, such as the number of a change; `scheduled` or `lost` when left out.")
 @click.option("--old-key-lost", is_flag=True, help="No key vouches for the new one: who only knows the old one will not believe it.")
 @click.option("--old-key", help="With --old-key-lost: the lost key's public key (name+keyid+base64), if somebody has noted it.")
 @config_option
 @json_option
-def rotate_key(reason: str, old_key_lost: bool, old_key: str | None, config: Path, as_json: bool) -> None:
+def rotate_key(reason: str | None, old_key_lost: bool, old_key: str | None, config: Path, as_json: bool) -> None:
     """Hand the ledger over from `audit.previous_key` to `audit.key` while Lockgate is stopped; its next start would do the same."""
     workspace = parse(read(config, os.environ), os.environ)
     if old_key is not None and not old_key_lost:
@@ -38,9 +38,9 @@ def rotate_key(reason: str, old_key_lost: bool, old_key: str | None, config: Pat
         raise AuditError(f"There is no ledger at {file}.", "audit_missing")
     new, store, now = ledger_signer(workspace), SqliteStore(file), time.time_ns()
     if old_key_lost:
-        handed = taken_over_from_lost(workspace, store, new, old_key, reason, now)
+        handed = taken_over_from_lost(workspace, store, new, old_key, reason or "lost", now)
     else:
-        handed = taken_over(workspace, store, new, reason, now)
+        handed = taken_over(workspace, store, new, reason or "scheduled", now)
     if as_json:
         print_json({"rotated": handed is not None, "record": handed.size - 1 if handed else None, "public_key": new.verifier})
         return

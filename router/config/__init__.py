@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from router.config.blocks import AdapterBlock, FileReference, OnAbstain
+from router.config.blocks import AdapterBlock, OnAbstain
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
 from router.config.identity import Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
 from router.config.judgement import (
@@ -29,7 +29,6 @@ __all__ = [
     "Config",
     "ControlConfig",
     "DecideConfig",
-    "FileReference",
     "GatewayConfig",
     "GatewayLimits",
     "IdentityConfig",

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_s
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from router.settings import Name, Settings, Strict, Text
+from router.settings import Name, Settings, Strict
 
 
 class AdapterBlock(BaseModel):
@@ -58,7 +58,3 @@ class OnAbstain(Strict):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         route = {"type": "object", "properties": {"route": {"type": "string"}}, "required": ["route"], "additionalProperties": False}
         return {"anyOf": [{"enum": ["clarify", "deny"]}, route]}
-
-
-class FileReference(Strict):
-    file: Text = Field(description="Path, relative to the configuration file.")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -9,6 +10,7 @@ from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.config.listeners import Tls
+from router.config.projections import Projection
 from router.config.retention import RetentionConfig
 from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
@@ -113,6 +115,9 @@ class AuditConfig(Strict):
         default=SealingKeyReference(file="state/keys/sealing.key"),
         description="Key that wraps the keys under which personal data is encrypted; without this, `keys/sealing.key` in `state`. "
         "Keep it out of the ledger's backups.",
+    )
+    projections: Mapping[Name, Projection] = Field(
+        default_factory=dict, description="Copies of the ledger for analysis, by name. They follow it and never hold it up."
     )
     retention: RetentionConfig | None = Field(
         default=None, description="How long personal parts are kept, by class; without this until a subject is erased."

@@ -57,6 +57,43 @@ class SavedQueries(BaseModel):
     queries: list[dict[str, Any]]
 
 
+class EvidenceReceipt(BaseModel):
+    """`record` is the event's place in the ledger. `reference` says what its decision id is: `decision` of one in this ledger, `unknown`
+    here, `foreign` when no decision id has that form, or `none`; all but the first are orphans, and `decision_id` is null for the last
+    two."""
+
+    source: str
+    id: str
+    record: int
+    decision_id: str | None
+    reference: Literal["decision", "unknown", "foreign", "none"]
+
+
+class Evidence(BaseModel):
+    """In the order in which the events were sent."""
+
+    events: list[EvidenceReceipt]
+
+
+class Mismatch(BaseModel):
+    """`kind` is a stable code, `query` the command that shows it in full."""
+
+    kind: str
+    record: int
+    time: str
+    decision_id: str
+    message: str
+    query: str
+
+
+class Reconciliation(BaseModel):
+    """A part of the whole: `next` goes on where it ends, also where nothing was found so far; null at the end."""
+
+    found: list[Mismatch]
+    next: str | None
+    complete_to: int
+
+
 class Reviews(BaseModel):
     reviews: list[dict[str, Any]]
     next: str | None

@@ -18,6 +18,7 @@ class Permission(StrEnum):
     CONFIG_RELOAD = "config.reload"
     AUDIT_READ = "audit.read"
     AUDIT_PERSONAL = "audit.personal"  # no role but admin's has it: it is granted to a key, for a purpose
+    EVIDENCE_WRITE = "evidence.write"  # what a service did under a decision; in no role but admin, services get it as a single scope
     AUDIT_ERASE = "audit.erase"
     AUDIT_HOLD = "audit.hold"
     AUDIT_PRUNE = "audit.prune"

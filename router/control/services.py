@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from router.audit.erasing import Who
+from router.control.cloud_events import CloudEvent
 from router.decision import Subject
+from router.errors import AuditError
 from router.identity.key_service import KeyService
 
 Json = Mapping[str, Any]
@@ -116,6 +118,31 @@ class Status(Protocol):
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 
 
+class EvidenceTaker(Protocol):
+    async def take(self, events: Sequence[CloudEvent], sender: str, key_id: str) -> Sequence[Json]:
+        """Receipts, once every event is durable; of those that were recorded before, what was answered then. `sender` is a subject id,
+        `key_id` that of its credential. Raises AuditError; RefusedError `evidence_conflict`, after which nothing was recorded."""
+
+
+class _NoEvidence:
+    """For a control API without a ledger, as in tests."""
+
+    async def take(self, events: Sequence[CloudEvent], sender: str, key_id: str) -> Sequence[Json]:
+        raise AuditError("There is no ledger that evidence could be recorded in.", "audit_closed")
+
+
+class Reconciler(Protocol):
+    async def reconcile(self, cursor: str | None, grace: float, reader: str) -> Page:
+        """What does not fit among the next records. `grace`: seconds for which an outcome is not missed. Raises AuditError."""
+
+
+class _NoReconciler:
+    """As above."""
+
+    async def reconcile(self, cursor: str | None, grace: float, reader: str) -> Page:
+        raise AuditError("There is no ledger that could be reconciled.", "audit_closed")
+
+
 class Governance(Protocol):
     """Erasure and legal holds. Each answer is the record that says what was done (`record`, `leaf`) under a checkpoint that was signed for
     it at once (`checkpoint`, `inclusion`). Raises AuditError, ReviewError."""
@@ -152,4 +179,6 @@ class ControlServices:
     status: Status
     hosts: frozenset[str] | None = field(default=frozenset({"127.0.0.1", "localhost", "[::1]"}))
     record: Record = _unrecorded
+    evidence: EvidenceTaker = field(default_factory=_NoEvidence)
+    reconciler: Reconciler = field(default_factory=_NoReconciler)
     governance: Governance | None = None

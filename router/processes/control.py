@@ -1,6 +1,6 @@
 """The control process: owns the ledger, subject keys and reviews, serves the control API, and supervises the workers.
 
-Start:  1 read and check the workspace   2 open the evidence   3 record the start   4 launch the workers' processes
+Start:  1 read and check the workspace   2 open the evidence   3 record the start, finish erasures   4 launch the workers' processes
         5 prepare the model   6 hand workers their configuration, which they serve from then on   7 control API
 Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed.
 """
@@ -82,7 +82,7 @@ class ControlProcess:
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
         try:
-            await governance.finish()  # before anybody gets a key that was ordered to be destroyed
+            await governance.finish()  # 3, before anybody gets a key that was ordered to be destroyed
             await supervisor.launch(self._wanted_workers or config.workers)  # 4
             preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):

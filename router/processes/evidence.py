@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from adapters.sqlite_subject_keys import SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner, latest_witnessed
+from router.audit.checkpoint import NoteSigner
 from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
 from router.audit.reader import Stored
@@ -101,7 +101,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         if witnesses is not None:
             newer.wake = witnesses.witnessing.wake
             await evidence.system(*witnesses.record())
-            await witnesses.start(latest_witnessed(workspace.path(audit.checkpoint.directory)))
+            await witnesses.start()
     except BaseException:
         await evidence.close()
         raise

@@ -9,12 +9,15 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from router.audit.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock
 from router.processes.evidence import Evidence
+from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
@@ -22,12 +25,16 @@ from router.processes.supervisor import Supervisor
 from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
 from router.settings import Address
-from router.system import settle_memory
+from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
+from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.governance import Governance
+from router.wiring.ledger_place import ledger_place
+from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
+from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
@@ -57,17 +64,24 @@ class Serving:
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, lambda: reviews.pending, self.evidence.witnesses)
+        destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
+        state, open_reader = workspace.path(workspace.config.state), partial(ledger_place(workspace).reader, Stored)
+        taking = EvidenceIntake(open_reader, state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
+        reconciling = Reconciling(open_reader, state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
+        projecting = Projecting(make_projections(workspace), open_reader)
+        waiting = lambda: reviews.pending  # noqa: E731  # as above
+        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, reviews.api, status, self.clock, self.governance)
+        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(self.governance.keep_indexed(), self.governance.keep_pruning(), reading.keep_taking_up())
+        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up())
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+                projecting.start()
                 settle_memory()
                 self.announce(Address(*sock.getsockname()[:2]))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
@@ -79,6 +93,7 @@ class Serving:
             await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
+            await asyncio.to_thread(projecting.close, GRACE_S)
             await control.close()
 
     async def end_export(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,11 +16,13 @@ from router.ports import Clock
 from router.processes.evidence import Evidence
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
+from router.settings import Address
 from router.wiring.control import tls_context
 from router.wiring.ledger_place import ledger_place
 from router.wiring.tiles import LedgerTiles, Readers
 from router.workspace import Workspace
 
+log = logging.getLogger("lockgate.audit")
 GRACE_S = 5.0
 MOST_CONNECTIONS = 64  # each may hold a bundle of 16 MiB, and this process has more to do
 
@@ -40,6 +43,9 @@ async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyServi
     task = asyncio.create_task(running.serve([sock]))
     try:
         await started(running, task)
+        log.info(
+            "the ledger's tiles are served on %s, to %s", Address(*sock.getsockname()[:2]), "everybody" if config.public else "API keys"
+        )
         yield
     finally:
         running.stop()

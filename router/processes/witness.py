@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adapters.local_limits import LocalLimits
 from adapters.witness_state_file import WitnessStateFile
@@ -31,7 +30,7 @@ GRACE_S = 5.0
 CONNECTIONS = 256
 
 
-class WitnessHttp(GuardedHttp):
+class Listener(GuardedHttp):
     max_connections = CONNECTIONS
 
 
@@ -98,6 +97,7 @@ class WitnessProcess:
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError where it could not start."""
         files = self._files
+        tls = _tls(files)
         sock = bound(files.config.listen.host, files.config.listen.port)
         try:
             state, cosigner = _opened(files, self._remember(files.state), self._new_state)
@@ -108,7 +108,7 @@ class WitnessProcess:
         app = WitnessApp(
             WitnessDesk(cosigner, files.config.logs, state, clock), LocalLimits(files.config.rate, float(files.config.burst), clock)
         )
-        running = server(app, http=WitnessHttp, grace_s=GRACE_S, ssl=_tls(files))
+        running = server(app, http=Listener, grace_s=GRACE_S, ssl=tls, date=False)
         serving = asyncio.create_task(running.serve([listen(sock)]))
         try:
             await started(running, serving)
@@ -136,13 +136,13 @@ def _opened(files: WitnessFiles, state: WitnessStateFile, new_state: bool) -> tu
 
 
 def _tls(files: WitnessFiles) -> Callable[..., ssl.SSLContext] | None:
+    """Raises ConfigError where the certificate cannot be used."""
     wanted = files.config.tls
     if wanted is None:
         return None
-
-    def context(*_: Any) -> ssl.SSLContext:
-        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
         made.load_cert_chain(files.root / wanted.certificate, files.root / wanted.key)
-        return made
-
-    return context
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"The certificate {wanted.certificate} with the key {wanted.key} cannot be used: {error}.") from error
+    return lambda *_: made

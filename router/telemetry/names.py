@@ -62,6 +62,7 @@ METRICS = {
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
     "lockgate.audit.records": "Records in the ledger.",
+    "lockgate.audit.projection.lag": "Records that a projection does not have yet.",
     "lockgate.audit.unsigned": "Records that no checkpoint covers yet.",
     "lockgate.audit.waiting": "Records that wait for their commit.",
     "lockgate.audit.witnessed.records": "Records under the last checkpoint that enough witnesses confirmed.",

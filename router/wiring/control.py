@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -19,8 +19,10 @@ from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
+from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.identity import API_KEYS_FILE
 from router.wiring.questions import AuditQuestions
+from router.wiring.reconciling import Reconciling
 from router.workspace import Workspace
 
 
@@ -70,11 +72,13 @@ class ProcessStatus:
         ledger: LedgerState,
         pending: Callable[[], int],
         witnesses: WitnessState | None = None,
+        lags: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
         self._pending = pending
+        self._lags = lags
         self._witnesses = witnesses
 
     async def ready(self) -> Sequence[Check]:
@@ -126,7 +130,15 @@ class ProcessStatus:
         }
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()
-        return [*(_gauge(name, value) for name, value in values.items()), _gauge("lockgate.config.age", age, "seconds"), *witnessed]
+        age_gauge = _gauge("lockgate.config.age", age, "seconds")
+        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *witnessed, self._lagging()]
+
+    def _lagging(self) -> Metric:
+        name = "lockgate.audit.projection.lag"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["projection"])
+        for projection, records in self._lags().items():
+            family.add_metric([projection], records)
+        return family
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:
@@ -139,21 +151,34 @@ class Control:
     ssl: Callable[..., ssl.SSLContext] | None
     audit: AuditQuestions
     keys: SqliteApiKeys
+    evidence: EvidenceIntake
+    reconciling: Reconciling
 
     async def close(self) -> None:
+        await self.evidence.close()
+        await self.reconciling.close()
         await self.audit.close()
         self.keys.close()
 
 
 def make_control(
-    workspace: Workspace, audit: AuditQuestions, reviews: Reviews, status: ProcessStatus, clock: Clock, governance: Governance
+    workspace: Workspace,
+    audit: AuditQuestions,
+    evidence: EvidenceIntake,
+    reconciling: Reconciling,
+    reviews: Reviews,
+    status: ProcessStatus,
+    clock: Clock,
+    governance: Governance,
 ) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
-    services = ControlServices(audit, reviews, KeyService(keys, clock), status, hosts, audit.record, governance)
-    return Control(services, tls_context(workspace, control.tls), audit, keys)
+    services = ControlServices(
+        audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence, reconciling, governance=governance
+    )
+    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling)
 
 
 def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:

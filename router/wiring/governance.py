@@ -27,7 +27,7 @@ from router.workspace import Workspace
 log = logging.getLogger("lockgate.audit")
 T = TypeVar("T")
 Json = dict[str, Any]
-INDEX_EVERY_S = 60.0
+UP_EVERY_S = 60.0
 
 
 class Evidence(Protocol):
@@ -104,14 +104,18 @@ class Governance:
             raise AuditError("The configuration has no audit.retention: nothing is pruned.", "audit_retention_missing")
         return summary_document(await self._pruning.prune(who))
 
-    async def keep_indexed(self) -> None:
-        """For as long as it runs: the next start has to know what was ordered, and must not wait for the index of a week."""
+    async def keep_up(self, every_s: float = UP_EVERY_S) -> None:
+        """For as long as it runs: finishes what was ordered and could not be finished then. And the next start has to know what was
+        ordered, and must not wait for the index of a week."""
         while True:
-            await asyncio.sleep(INDEX_EVERY_S)
+            await asyncio.sleep(every_s)
             try:
                 await self._facts(lambda facts: facts.standing())
+                await self._erasing.carry_on()
             except LockgateError as error:
-                log.error("the index is not up to date: %s", error)
+                log.error("what was ordered is not up to date: %s", error)
+            except Exception:  # the next round may get through
+                log.exception("keeping up with what was ordered failed in a way that nobody foresaw")
 
     async def keep_pruning(self) -> None:
         """For as long as it runs; at once, and then as often as configured. What fails is tried again the next time."""

@@ -62,17 +62,25 @@ class Readers:
         self._records = records
         self._clock = clock
         self._noted: dict[str, int] = {}
+        self._noting = asyncio.Lock()
 
     async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raises IdentityError; AuditError where the reading cannot be recorded."""
         key = self._keys.verify(headers)
         if Permission.AUDIT_READ not in granted(key):
             raise IdentityError(f"The key lacks the permission '{Permission.AUDIT_READ}'.", "permission_missing", 403)
-        now = self._clock.monotonic_ns()
-        if now - self._noted.get(key.id, -NOTED_EVERY_NS) >= NOTED_EVERY_NS:
-            reader, _ = await self._subjects.key_for(key.subject.id)
+        if self._due(key.id):
+            async with self._noting:  # clients fetch many tiles at once
+                await self._note(key.id, key.subject.id)
+
+    async def _note(self, key_id: str, subject: str) -> None:
+        if self._due(key_id):
+            reader, _ = await self._subjects.key_for(subject)
             await self._records.system("audit_read", {"what": "tiles", "reader_key": reader})
-            self._noted[key.id] = now
+            self._noted[key_id] = self._clock.monotonic_ns()
+
+    def _due(self, key_id: str) -> bool:
+        return self._clock.monotonic_ns() - self._noted.get(key_id, -NOTED_EVERY_NS) >= NOTED_EVERY_NS
 
 
 def _covered(reader: LedgerReader, tile: Tile, packed: bool) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -11,8 +12,9 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from adapters.witness_http import WitnessHttp
-from router.audit.checkpoint import NoteSigner
-from router.audit.proof import prove_consistency
+from router.audit.checkpoint import Checkpoint, NoteSigner, latest_witnessed
+from router.audit.merkle import verify_consistency
+from router.audit.proof import prove_consistency, tree_root
 from router.audit.reader import LedgerReader
 from router.audit.witness_policy import WitnessPolicy, reachable, shown, verifying_policy
 from router.audit.witnessing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
@@ -22,6 +24,8 @@ from router.errors import AuditError, ConfigError
 from router.ports import Clock
 from router.telemetry.names import METRICS
 from router.workspace import Workspace
+
+log = logging.getLogger("lockgate.audit")
 
 
 class ReadLedger(LedgerView):
@@ -35,8 +39,8 @@ class ReadLedger(LedgerView):
     async def newest(self) -> str | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._opened().latest_checkpoint())
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: prove_consistency(self._opened(), old, new))
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: _proof(self._opened(), old, checkpoint))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -50,6 +54,14 @@ class ReadLedger(LedgerView):
     def _close(self) -> None:
         if self._reader is not None:
             self._reader.close()
+
+
+def _proof(reader: LedgerReader, old: int, checkpoint: Checkpoint) -> list[bytes]:
+    """Held against what was signed: else a witness would be blamed for a disk."""
+    proof = prove_consistency(reader, old, checkpoint.size)
+    if not verify_consistency(old, checkpoint.size, tree_root(reader, old), checkpoint.root, proof):
+        raise AuditError(f"What is stored does not lead to the checkpoint of {checkpoint.size} records.", "audit_tree_broken")
+    return proof
 
 
 class Witnesses:
@@ -67,6 +79,7 @@ class Witnesses:
         """Raises ConfigError where the policy file cannot be used."""
         self._config = config
         self._file = workspace.path(config.policy)
+        self._directory = workspace.path(workspace.config.audit.checkpoint.directory)
         self._view = ReadLedger(open_reader)
         self._clock = clock
         policy = usable_policy(self._file, signer.verifier)
@@ -78,14 +91,22 @@ class Witnesses:
     async def agree(self) -> None:
         """Before anything is signed. Raises AuditError `audit_rolled_back`, `audit_forked`, and `audit_witness_unreachable` where that
         is to end the start."""
+        if self.witnessing.policy.splits:
+            log.warning("%s: witnesses can be parted so that each part makes up a quorum, and could be shown two histories", self._file)
+        known = latest_witnessed(self._directory)
+        if known is not None:
+            self.witnessing.remembered(known)
         self.asked = await self.witnessing.agree()
-        if not self.met and self._config.unreachable == "refuse":
+        if self.met:
+            return
+        if self._config.unreachable == "refuse":
             sentence = f"Too few witnesses confirm where the ledger ends ({UNREACHABLE}), so nothing starts."
             raise AuditError(f"{sentence} {_why(self.asked)}", UNREACHABLE)
+        log.error("too few witnesses confirm where the ledger ends; it goes on unwitnessed, and on record. %s", _why(self.asked))
 
     @property
     def met(self) -> bool:
-        return self.asked is not None and self.witnessing.policy.met(self.asked.cosignatures.keys())
+        return self.asked is not None and self.witnessing.policy.met(self.asked.now)
 
     def record(self) -> tuple[str, dict[str, object]]:
         """The event and details of the record of what `agree` found."""
@@ -93,14 +114,12 @@ class Witnesses:
         details: dict[str, object] = {"policy": sha256(self._file.read_bytes()).hexdigest()}
         if asked is not None:
             details["records"] = asked.checkpoint.size
-            details["cosigned"] = [shown(name) for name in sorted(asked.cosignatures)]
+            details["cosigned"] = [shown(name) for name in sorted(asked.now)]
             details["failed"] = [{"witness": shown(name), "reason": error.code} for name, error in sorted(asked.failures.items())]
         return "witnessed" if self.met else "unwitnessed", details
 
-    async def start(self, known: str | None) -> None:
-        """`known` is the note that a quorum confirmed last, before this process."""
-        if known is not None:
-            self.witnessing.remembered(known)
+    async def start(self) -> None:
+        """From here on every newer checkpoint is shown."""
         if self.asked is not None:
             await self.witnessing.keep_asked(self.asked)
         self._running = asyncio.create_task(self.witnessing.run())
@@ -126,7 +145,7 @@ class Witnesses:
             yield _gauge("lockgate.audit.witnessed.age", self._age(), "seconds")
         name = "lockgate.audit.witness.failures"
         failures = CounterMetricFamily(name.replace(".", "_"), METRICS[name], labels=["witness", "reason"])
-        for (witness, reason), count in self.witnessing.failures.items():
+        for (witness, reason), count in list(self.witnessing.failures.items()):  # an exporter asks from a thread of its own
             failures.add_metric([shown(witness), reason], count)
         yield failures
 
@@ -140,14 +159,14 @@ def usable_policy(file: Path, verifier: str | None) -> WitnessPolicy:
     try:
         policy = verifying_policy(file, verifier)
     except AuditError as error:
-        raise ConfigError(f"audit.witnesses.policy: {error}") from error
+        raise ConfigError(f"{file}:1: {error}") from error
     if not policy.met({witness.name for witness in reachable(policy)}):
-        raise ConfigError(f"{file}: The witnesses with a URL are too few for the quorum, so that it could never be met.")
+        raise ConfigError(f"{file}:1: The witnesses with a URL are too few for the quorum, so that it could never be met.")
     for witness in reachable(policy):
         try:
             secure_url(witness.url or "")
         except ValueError as error:
-            raise ConfigError(f"{file}: The URL of witness '{shown(witness.name)}' {error}.") from error
+            raise ConfigError(f"{file}:1: The URL of witness '{shown(witness.name)}' {error}.") from error
     return policy
 
 

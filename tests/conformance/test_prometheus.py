@@ -1,9 +1,10 @@
-"""The page that Prometheus scrapes, from a running Lockgate with two workers, read by the strict OpenMetrics parser."""
+"""The page that Prometheus scrapes, from a running Lockgate with two workers and a witness, read by the strict OpenMetrics parser."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -12,10 +13,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from examples.halden.demo.company import free_ports
+from router.audit.checkpoint import NoteSigner
+from router.audit.keys import ensure_signing_key
 from router.telemetry.names import METRICS
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, company
+from tests.e2e.running import Lockgate, prepared
 from tests.e2e.yard import load, save
+from tests.faults.witness_processes import witness
 
 
 class Page(Collector):
@@ -28,7 +33,15 @@ class Page(Collector):
 
 @pytest.fixture(scope="module")
 def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
-    with company(tmp_path_factory.mktemp("prometheus"), "--workers", "2") as running:
+    folder = tmp_path_factory.mktemp("prometheus")
+    witnesses = {"witnesses": {"policy": "witnesses.policy"}}
+    with ExitStack() as stack:
+        running = stack.enter_context(prepared(folder, "--workers", "2", audit=witnesses))
+        key = NoteSigner("yard.example/ledger", ensure_signing_key(running.state / "keys" / "ledger.key")).verifier
+        other = stack.enter_context(witness(folder / "witness", "w.example", free_ports(1)[0], [key]))
+        other.start()
+        (folder / "witnesses.policy").write_text(f"{other.line}\nquorum w.example\n")
+        running.start()
         running.ask("ann", "GET", "/items/7")
         running.ask("ann", "GET", "/lonely/x")
         running.ask("ann", "GET", "/secret/x")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from examples.halden.demo.company import free_ports
 from router.audit.witness_protocol import MOST_BYTES
 from router.audit.witnessing import Reply
 from router.errors import AuditError, ConfigError
+from tests.faults.witness_processes import make_certificate
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -88,6 +88,15 @@ async def test_nobody_there_is_named() -> None:
     assert await ask(f"http://127.0.0.1:{port}/add-checkpoint") == "witness_unreachable"
 
 
+async def test_the_sentence_says_why_in_few_words() -> None:
+    """As the system has it, and not as a library does."""
+    (port,) = free_ports(1)
+    calls = WitnessHttp(2.0)
+    with pytest.raises(AuditError, match=rf"^http://127\.0\.0\.1:{port}/add-checkpoint cannot be reached: connection refused\.$"):
+        await calls.post(f"http://127.0.0.1:{port}/add-checkpoint", b"")
+    await calls.close()
+
+
 async def test_an_answer_without_end_is_cut() -> None:
     """After what a witness could need."""
 
@@ -122,12 +131,9 @@ async def test_who_is_slow_is_not_waited_for(handler: Handler) -> None:
 
 async def test_a_certificate_is_checked_against_the_named_authority(tmp_path: Path) -> None:
     """The system's authorities do not vouch for it, the named one does."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "1", "-subj", "/CN=witness"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    certificate = await asyncio.to_thread(make_certificate, tmp_path)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
+    tls.load_cert_chain(certificate, tmp_path / "key.pem")
     async with peer(response("200 OK", b"x"), tls) as url:
         assert await ask(url) == "witness_unreachable"
         assert isinstance(await ask(url, ca=certificate), Reply)

@@ -64,6 +64,12 @@ def running(folder: Path) -> Iterator[Vault]:
         yield vault
         vault.close()
         return
+    with own_server(folder) as vault:
+        yield vault
+
+
+@contextmanager
+def own_server(folder: Path) -> Iterator[Vault]:
     token = secrets.token_hex(16)
     with _server(folder, token) as address:
         yield Vault(address, token)

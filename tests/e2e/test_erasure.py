@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
+from router.audit.record import system_entry
+from router.processes.evidence import open_evidence
+from router.system import SystemClock
+from router.workspace import parse, read
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
 
@@ -107,6 +113,33 @@ def test_beside_a_running_lockgate_the_files_are_not_touched(erased: tuple[Lockg
     answer = cli(*command, LOCKGATE_KEY="")
     assert answer.returncode == 2
     assert "A running Lockgate owns this ledger" in answer.stderr
+
+
+async def ordered(lockgate: Lockgate, subject: str) -> str:
+    """An order that is on record and not carried out, as a crash leaves it; the key's id."""
+    evidence = await open_evidence(parse(read(lockgate.yard.config, os.environ), os.environ), SystemClock())
+    key_id = await evidence.keys.find(subject)
+    await evidence.ledger.append(system_entry("erasure_ordered", evidence.clock.now_ns(), {"key_id": key_id, "reason": "gdpr_art_17"}))
+    await evidence.close()
+    assert key_id is not None
+    return key_id
+
+
+def test_a_start_finishes_what_was_ordered_before_anybody_is_served(start: Callable[..., Lockgate]) -> None:
+    """The first request of the same person after it is sealed under another key."""
+    lockgate = start()
+    lockgate.ask(PERSON, "GET", "/echo/x")
+    lockgate.process.kill()
+    key_id = asyncio.run(ordered(lockgate, PERSON))
+    lockgate.start()
+    (told,) = lockgate.system("subject_erased")
+    assert told["key_id"] == key_id
+    decision = lockgate.ask(PERSON, "GET", "/echo/x").decision
+    sealed_under = {leaf["id"]: index for index, leaf in enumerate(lockgate.leaves()) if leaf.get("id") == decision}
+    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as file:
+        ((after,),) = file.execute("SELECT key_id FROM records WHERE idx = ?", (min(sealed_under.values()),))
+    assert after != key_id
+    assert lockgate.verify().returncode == 0
 
 
 def test_without_retention_nothing_is_pruned(erased: tuple[Lockgate, str, Any]) -> None:

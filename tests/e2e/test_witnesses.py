@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,16 @@ from examples.halden.demo.company import free_ports
 from router.audit.checkpoint import NoteSigner, note_checkpoint
 from router.audit.keys import ensure_signing_key
 from router.audit.witness_policy import Witnessed, parse_policy
+from tests.e2e import load
+from tests.e2e import yard as yards
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli
-from tests.e2e.yard import Settings, load, save
+from tests.e2e.yard import Settings
 from tests.faults.witness_processes import RunningWitness, witness
+from tests.unit.audit.witnesses import Log, cosigner
 
 ORIGIN = "yard.example/ledger"
+OTHER = Log().signer.verifier
 PREPARE = Callable[..., Lockgate]
 
 
@@ -92,6 +98,9 @@ def test_two_of_two_witnesses_confirm_what_is_recorded(watched: Callable[..., Wa
     assert found is not None
     assert found.names == ("w1", "w2")
     assert yard.latest() in stored(yard.lockgate)
+    told = yard.lockgate.control("GET", "/v1/audit/checkpoint").json["witnessed"]
+    assert told["note"].startswith(ORIGIN)
+    assert told["size"] >= size
     metrics = yard.lockgate.control("GET", "/metrics").body.decode()
     assert f"lockgate_audit_witnessed_records {float(note_checkpoint(yard.latest() or '').size)}" in metrics
     verified = verify(yard, "--policy", str(yard.policy))
@@ -115,6 +124,38 @@ def test_without_one_of_two_the_ledger_goes_on_and_nothing_is_confirmed(watched:
     assert yard.lockgate.ready()
     second.start()
     until(lambda: yard.covers(before + 20), "the newest checkpoint was witnessed", 60)
+
+
+def test_a_witness_that_hangs_holds_nobody_up(watched: Callable[..., Watched]) -> None:
+    """It takes connections and says nothing: requests are answered and recorded, and it is counted as late; when it goes on, so does
+    the witnessing."""
+    yard = watched("all")
+    yard.lockgate.start()
+    until(lambda: yard.covers(1), "the beginning was witnessed")
+    yard.witnesses[0].process.signal(signal.SIGSTOP)
+    try:
+        before = len(yard.lockgate.leaves())
+        assert [yard.lockgate.ask("ann", "GET", "/echo/on").status for _ in range(20)] == [200] * 20
+        late = 'lockgate_audit_witness_failures_total{reason="witness_late",witness="w1"}'
+        until(lambda: late in yard.lockgate.control("GET", "/metrics").body.decode(), "it was counted as late")
+        assert not yard.covers(before + 20)
+    finally:
+        yard.witnesses[0].process.signal(signal.SIGCONT)
+    until(lambda: yard.covers(before + 20), "the newest checkpoint was witnessed", 60)
+
+
+def test_a_killed_lockgate_goes_on_under_its_witnesses(watched: Callable[..., Watched]) -> None:
+    """`kill -9` under load, whatever was under way to a witness: what is stored here is never behind what a witness saw."""
+    yard = watched("all")
+    for _ in range(3):
+        yard.lockgate.start()
+        with load.load(yard.lockgate, callers=4) as seen:
+            until(partial(answered, seen, 300), "there was some load")
+            yard.lockgate.process.kill()
+    yard.lockgate.start()
+    size = len(yard.lockgate.leaves())
+    until(lambda: yard.covers(size), "everything was witnessed")
+    assert verify(yard, "--policy", str(yard.policy))["ok"]
 
 
 def test_one_of_two_is_enough_where_the_policy_says_so(watched: Callable[..., Watched]) -> None:
@@ -166,14 +207,16 @@ def test_another_history_under_the_same_key_does_not_start(watched: Callable[...
     yard.lockgate.process.stop()
     shutil.rmtree(yard.lockgate.state)
     shutil.copytree(tmp_path / "old", yard.lockgate.state)
-    whole = load(yard.lockgate.yard.config)
-    save(yard.lockgate.yard.config, {**whole, "audit": {name: value for name, value in whole["audit"].items() if name != "witnesses"}})
+    whole = yards.load(yard.lockgate.yard.config)
+    yards.save(
+        yard.lockgate.yard.config, {**whole, "audit": {name: value for name, value in whole["audit"].items() if name != "witnesses"}}
+    )
     yard.lockgate.start()
     for _ in range(10):
         yard.lockgate.ask("ann", "GET", "/echo/false")
     yard.lockgate.process.stop()
     assert len(yard.lockgate.leaves()) > size
-    save(yard.lockgate.yard.config, whole)
+    yards.save(yard.lockgate.yard.config, whole)
     said = yard.refused()
     assert "contradicts this ledger (audit_forked): It saw another history of the first" in said
 
@@ -213,6 +256,7 @@ def test_a_start_without_witnesses_is_on_record_where_it_is_allowed(watched: Cal
         ("quorum none\n", "asks for no witness"),
         ("witness w1 x\nquorum w1\n", "witnesses.policy:1: Witness 'w1'"),
         ("", "witnesses.policy:1: There is no quorum line"),
+        (f"log {OTHER}\nwitness w {cosigner().verifier} https://w.example\nquorum w\n", "is about other logs"),
     ],
 )
 def test_a_policy_that_cannot_be_used_ends_the_start(watched: Callable[..., Watched], policy: str, says: str) -> None:
@@ -220,6 +264,10 @@ def test_a_policy_that_cannot_be_used_ends_the_start(watched: Callable[..., Watc
     yard = watched("all")
     yard.policy.write_text(policy)
     assert says in yard.refused()
+
+
+def answered(seen: load.Load, many: int) -> bool:
+    return seen.answered > many
 
 
 def accepts_control(lockgate: Lockgate) -> bool:

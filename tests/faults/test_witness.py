@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.witness_http import WitnessHttp
 from adapters.witness_state_file import WitnessStateFile
 from examples.halden.demo.company import free_ports
 from router.audit.cosignature import Cosigner
 from router.audit.witness_desk import Seen, WitnessDesk
 from router.errors import AuditError
-from tests.e2e.processes import ROOT
-from tests.faults.witness_processes import witness
+from tests.e2e.processes import ROOT, until
+from tests.faults.witness_processes import make_certificate, witness
 from tests.unit.audit.witnesses import START_S, Clock, Log, cosigner
 
 LOG, FORK = Log(), Log("other")
@@ -127,6 +128,32 @@ def test_an_address_may_call_only_so_often(tmp_path: Path) -> None:
         config.write_text(config.read_text().replace("burst: 1000", "burst: 3\nrate: 1/h"))
         running.start()
         assert [running.bring(b"")[0] for _ in range(5)] == [400, 400, 400, 429, 429]
+
+
+async def test_a_witness_may_be_served_over_tls(tmp_path: Path) -> None:
+    """With a certificate it answers https and nothing else; its line for policy files says so."""
+    certificate = make_certificate(tmp_path)
+    with witness(tmp_path, "w.example", 0, [LOG.signer.verifier]) as running:
+        config = tmp_path / "witness.yaml"
+        config.write_text(config.read_text() + "tls: {certificate: certificate.pem, key: key.pem}\n")
+        running.process.start()
+        until(lambda: "https://" in running.process.said, "it listened")
+        calls = WitnessHttp(5.0, certificate)
+        reply = await calls.post(f"{running.line.split(' ')[3]}/add-checkpoint", LOG.request(0, 5))
+        await calls.close()
+        assert reply.status == 200
+        assert running.verifier.find(LOG.note(5) + reply.body.decode()) is not None
+
+
+def test_a_certificate_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    """The witness does not start."""
+    with witness(tmp_path, "w.example", 0, [LOG.signer.verifier]):
+        config = tmp_path / "witness.yaml"
+        config.write_text(config.read_text() + "tls: {certificate: certificate.pem, key: key.pem}\n")
+        done = started(config)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "certificate.pem" in done.stderr
 
 
 def started(config: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,3 +70,11 @@ def witness(folder: Path, name: str, port: int, logs: Sequence[str], module: str
         yield made
     finally:
         made.process.kill()
+
+
+def make_certificate(folder: Path) -> Path:
+    """`certificate.pem`, for 127.0.0.1 and vouched for by itself, and `key.pem`."""
+    command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "1", "-subj", "/CN=witness"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(folder / "certificate.pem"), "-keyout", str(folder / "key.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "certificate.pem"

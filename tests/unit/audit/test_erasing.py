@@ -141,6 +141,16 @@ async def test_every_earlier_proof_holds(place: Place) -> None:
     assert verified(place.folder, outside).ok
 
 
+async def test_an_order_whose_author_cannot_be_read_is_carried_out(place: Place) -> None:
+    """A damaged personal part must not keep a key alive, nor Lockgate from starting."""
+    key_id, _ = await place.keys.key_for(SUBJECT.id)
+    entry = await place.orders.entry("erasure_ordered", {"key_id": key_id, "reason": REASON}, OFFICER)
+    await place.ledger.append(replace(entry, sealed=b"\x01" + bytes(60)))
+    (index,) = await place.erasing.finish()
+    assert "commitments" not in place.facts.receipt(index).leaf
+    assert await place.keys.key(key_id) is None
+
+
 async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none, or it is far behind: the records say the same."""
     async with running(tmp_path) as place:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.sqlite_subject_keys import KeyFile
 from router.audit import pruning as module
@@ -17,7 +19,9 @@ from router.audit.pruning import Pruning, Summary, foreseen
 from router.audit.query import Query, Trail
 from router.audit.record import system_entry
 from router.audit.retention import DAY_NS, Retention, RetentionClass
+from router.audit.standing import Standing, joined
 from router.errors import AuditError
+from router.ports import Entry
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Place, running
 from tests.unit.audit.ledgers import rehash, run, verified
 from tests.unit.audit.samples import DECISION, SUBJECT, numbered
@@ -107,6 +111,19 @@ async def test_queries_name_the_record_that_says_so(place: Place) -> None:
     trail = Trail(place.facts.reader, place.facts.index)
     (gone, *_) = trail.find(Query(kind="decision"), newest=False)
     assert (gone.sealed, gone.gone_by) == ("pruned", summary.records[0])
+
+
+@given(st.lists(st.sets(st.integers(0, 20_000), min_size=1), max_size=6))
+def test_the_record_of_a_pruned_part_is_found_at_once(batches: list[set[int]]) -> None:
+    """Of the first that names it, as looking through all of them would say."""
+    standing = Standing()
+    for number, places in enumerate(batches):
+        ranges = [list(each) for each in joined(sorted(places))]
+        details = {"class": "rest", "policy": "p", "from": 0, "until": 20_001, "ranges": ranges}
+        standing.take(30_000 + number, {"event": "pruned", "details": details})
+    for index in {each for places in batches for near in places for each in (near - 1, near, near + 1)}:
+        expected = next((30_000 + number for number, places in enumerate(batches) if index in places), None)
+        assert standing.pruned(index) == expected
 
 
 async def test_queries_name_the_erasure(place: Place) -> None:
@@ -230,6 +247,31 @@ async def test_an_excuse_that_nothing_signed_covers_excuses_nothing(place: Place
     await place.ledger.open()
 
 
+@pytest.mark.parametrize("on", ["subject", "decision", "intent"])
+async def test_what_was_pruned_in_spite_of_a_hold_is_a_fault(place: Place, on: str) -> None:
+    """By whoever has the key and passes the service by; the part and the hold are named."""
+    targets = {"subject": SUBJECT.id, "decision": numbered(3).id, "intent": "payment.cancel"}
+    hold = await place.holding.add(on, targets[on], OFFICER)
+    size = place.ledger.size
+    entry = Entry(excuse(until=size, ranges=[[4, 8]], count=4))
+    await place.ledger.call(lambda journal: journal.append([entry], [4, 5, 6, 7]))
+    await place.ledger.call(lambda journal: journal.sign_checkpoint())
+    faults = verified(place.folder).faults
+    assert {fault.kind for fault in faults} == {"held_pruned"}
+    assert [fault.index for fault in faults] == {"subject": [4, 5, 6, 7], "decision": [6, 7], "intent": [4, 6]}[on]
+    assert f"which record {hold.index} had put on hold" in faults[0].message
+
+
+async def test_an_erasure_that_was_ordered_in_spite_of_a_hold_is_a_fault(place: Place) -> None:
+    """Also where the key was really destroyed."""
+    hold = await place.holding.add("subject", SUBJECT.id, OFFICER)
+    order = system_entry("erasure_ordered", 1, {**hold.leaf["details"], "reason": "gdpr_art_17"})
+    index = await place.ledger.append(order)
+    await place.erasing.finish()
+    await place.ledger.call(lambda journal: journal.sign_checkpoint())
+    assert [(fault.index, fault.kind) for fault in verified(place.folder).faults] == [(index, "held_erased")]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -249,8 +291,7 @@ async def test_a_malformed_record_of_pruning_excuses_nothing(place: Place, chang
     delete(place.folder, 66)
     leaf = excuse(**{"until": 67, **changes})
     await place.ledger.append(system_entry("started", 1))
-    entry = system_entry("started", 1)
-    await place.ledger.append(type(entry)(leaf))
+    await place.ledger.append(Entry(leaf))
     await place.ledger.call(lambda journal: journal.sign_checkpoint())
     kinds = {fault.kind for fault in verified(place.folder).faults}
     assert kinds == {"sealed_missing", "order_malformed"}

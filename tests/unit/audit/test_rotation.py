@@ -120,7 +120,7 @@ def test_a_retired_key_that_signs_on_is_found(tmp_path: Path, trusted: NoteSigne
     put(tmp_path, note_of(tmp_path, FIRST, 20))
     report = verified(tmp_path, trusted)
     assert kinds(report) == {"key_not_in_force"}
-    assert "which had handed over at 10" in report.faults[0].message
+    assert "which had handed over after 10 records" in report.faults[0].message
 
 
 def test_a_key_that_signs_before_its_time_is_found(tmp_path: Path) -> None:
@@ -277,3 +277,13 @@ def test_who_can_only_append_records_changes_nothing(tmp_path: Path, old: NoteSi
     write(tmp_path, SECOND)
     for key in (FIRST, SECOND):
         assert verified(tmp_path, key).ok
+
+
+def test_several_processes_find_the_hand_over_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them reads the record."""
+    monkeypatch.setattr("router.audit.verify.CHUNK", 8)
+    monkeypatch.setattr("router.audit.verify.PARALLEL_FROM", 8)
+    rotated(tmp_path)
+    report = verify(Plan(partial(reader, tmp_path), FIRST.verifier, processes=2))
+    assert report.ok
+    assert [term.line for term in report.terms] == [FIRST.verifier, SECOND.verifier]

@@ -142,3 +142,34 @@ def test_which_logs_a_policy_is_about() -> None:
     assert policy(PAIR).accepts_log(LOG.verifier)
     assert not policy(PAIR).accepts_log(other)
     assert policy(f"witness a {A}\nquorum a\n").accepts_log(other)
+
+
+def test_whether_a_quorum_can_be_had_twice() -> None:
+    """One of two, or two of four, can; two of two or of three cannot, nor can one witness."""
+    one = f"witness a {A}\nwitness b {B}\nwitness c {C}\nwitness d {D}\n"
+    assert policy(f"{one}group g any a b\nquorum g\n").splits
+    assert policy(f"{one}group g 2 a b c d\nquorum g\n").splits
+    assert not policy(f"{one}group g all a b\nquorum g\n").splits
+    assert not policy(f"{one}group g 2 a b c\nquorum g\n").splits
+    assert not policy(f"{one}quorum a\n").splits
+    assert not policy(f"{one}quorum none\n").splits
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> str:
+    """A policy over the four witnesses, with groups of groups."""
+    lines = [f"witness {name} {key}" for name, key in zip("abcd", (A, B, C, D), strict=True)]
+    free = list("abcd")
+    for number in range(draw(st.integers(1, 3))):
+        members = [free.pop() for _ in range(draw(st.integers(1, len(free))))]
+        lines.append(f"group g{number} {draw(st.integers(1, len(members)))} {' '.join(members)}")
+        free = draw(st.permutations([*free, f"g{number}"]))
+    return "".join(f"{line}\n" for line in [*lines, f"quorum {free[0]}"])
+
+
+@given(trees())
+def test_a_quorum_can_be_had_twice_exactly_if_two_sets_are_found(text: str) -> None:
+    """Held against trying all ways to part the witnesses."""
+    found = policy(text)
+    parts = [{name for at, name in enumerate("abcd") if number >> at & 1} for number in range(16)]
+    assert found.splits == any(found.met(part) and found.met(set("abcd") - part) for part in parts)

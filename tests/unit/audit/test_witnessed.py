@@ -28,7 +28,8 @@ def cosigned(note: str, *numbers: int) -> str:
 def keep(folder: Path, note: str) -> None:
     journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints"))
     journal.open()
-    journal.keep_cosigned(note, witnessed=True)
+    journal.keep_cosigned(note)
+    journal.publish_cosigned(note, witnessed=True)
     journal.close()
 
 
@@ -56,10 +57,23 @@ def test_a_quorum_is_told_with_its_records_and_time(tmp_path: Path) -> None:
     ledger(tmp_path, 1, 2)
     report = held(tmp_path)
     assert report.ok
-    assert report.witnessed is not None
-    assert (report.witnessed.size, report.witnessed.by.as_of, report.witnessed.by.names) == (20, START_S + 1, ("w1", "w2"))
+    assert [(each.size, each.by.as_of, each.by.names) for each in report.witnessed] == [(20, START_S + 1, ("w1", "w2"))]
     assert any("Witnesses confirmed the first 20 records" in said for said in report.unproven)
     assert "Records 20 to 39 are under checkpoints that too few witnesses cosigned." in report.unproven
+
+
+def test_the_beginning_of_the_witnessing_is_told(tmp_path: Path) -> None:
+    """Two checkpoints were confirmed; the first says since when."""
+    ledger(tmp_path, 1, 2)
+    keep(tmp_path, cosigned(notes(tmp_path)[-1], 1, 2))
+    assert [each.size for each in held(tmp_path).witnessed] == [20, 40]
+
+
+def test_a_quorum_that_could_be_had_twice_is_said_to_prove_less(tmp_path: Path) -> None:
+    """One of two confirmed these records; the other one may have confirmed others."""
+    ledger(tmp_path, 1)
+    assert any("another history could have one too" in said for said in held(tmp_path, policy_of("any", 1, 2)).unproven)
+    assert not any("another history could have one too" in said for said in held(tmp_path, policy_of("all", 1)).unproven)
 
 
 def test_fewer_than_the_quorum_is_a_fault(tmp_path: Path) -> None:
@@ -115,7 +129,7 @@ def test_a_cosigned_checkpoint_from_elsewhere_counts(tmp_path: Path) -> None:
     outside = cosigned(next(note for note in notes(tmp_path) if note_checkpoint(note).size == 20), 1, 2)
     report = verified(tmp_path, outside, policy=PAIR)
     assert report.ok
-    assert report.witnessed is not None
+    assert [each.size for each in report.witnessed] == [20]
     assert report.outside == 20
 
 
@@ -183,3 +197,17 @@ async def test_without_agreement_nothing_is_written_or_signed(tmp_path: Path) ->
     await opened.open()
     await opened.close()
     assert len(notes(tmp_path)) == 1
+
+
+async def test_a_directory_that_fails_does_not_keep_a_note_from_the_ledger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the note is in the ledger."""
+    note = written(tmp_path, entries(3))
+    plan = Checkpointing(SIGNER, tmp_path / "checkpoints")
+    opened = AuditLedger(Journal(SqliteStore(tmp_path / "ledger.sqlite"), plan))
+    await opened.open()
+    (tmp_path / "checkpoints").rename(tmp_path / "moved")
+    (tmp_path / "checkpoints").write_text("a file")
+    await opened.keep_cosigned(cosigned(note, 1), witnessed=True)
+    await opened.close()
+    assert cosigned(note, 1) in notes(tmp_path)
+    assert "cosigned checkpoint not written" in caplog.text

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.audit.checkpoint import note_checkpoint, split_note
 from router.audit.witness_desk import WitnessDesk
@@ -16,6 +18,10 @@ from router.errors import AuditError
 from tests.unit.audit.witnesses import START_S, Calls, Clock, Log, View, Witness, cosigner, policy_of
 
 LOG, FORK = Log(), Log("other")
+
+
+def _signature_like(text: str) -> bytes:
+    return f"— w1.example {text}\n".encode("utf-8", "surrogatepass")
 
 
 @dataclass
@@ -93,6 +99,50 @@ async def test_another_history_under_the_same_key_is_found(size: int) -> None:
     with pytest.raises(AuditError, match="It saw another history of the first 5 records") as caught:
         await alone(witness.desk, size, FORK).witnessing.agree()
     assert caught.value.code == "audit_forked"
+
+
+async def test_old_cosignatures_do_not_count_for_a_start() -> None:
+    """A copy of a ledger brings its cosignatures along; whether a witness still stands by them only it can say."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    again = Ledger({"w1": raises("witness_unreachable")}, ledger.policy, ledger.view, ledger.clock)
+    asked = await again.witnessing.agree()
+    assert set(asked.cosignatures) == {"w1"}
+    assert asked.now == frozenset()
+
+
+async def test_what_is_wrong_with_the_ledger_itself_ends_the_start() -> None:
+    """It is not put down to the witness who was to be told."""
+    witness = Witness()
+    witness.desk.add_checkpoint(LOG.request(0, 3))
+    ledger = alone(witness.desk)
+    ledger.view.failing = AuditError("The tree is broken.", "audit_tree_broken")
+    with pytest.raises(AuditError, match="The tree is broken"):
+        await ledger.witnessing.agree()
+
+
+async def test_a_witness_that_forgot_is_noticed() -> None:
+    """It cosigned five records and knows three: counted once, said in the log, and asked on from there."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    old = Witness()
+    old.desk.add_checkpoint(LOG.request(0, 3))
+    ledger.calls.answering["w1"] = old.desk
+    ledger.view.grow(8)
+    await ledger.witnessing._round()
+    await ledger.witnessing._round()
+    assert dict(ledger.witnessing.failures) == {("w1", "witness_forgot"): 1}
+    assert note_checkpoint(ledger.kept[-1][0]).size == 8
+
+
+async def test_a_witness_that_forgot_before_the_start_is_noticed() -> None:
+    """By what it cosigned of the last checkpoint that was witnessed."""
+    ledger = alone(Witness().desk)
+    await ledger.witnessing._round()
+    again = Ledger({"w1": Witness().desk}, ledger.policy, View(LOG, 8), ledger.clock)
+    again.witnessing.remembered(ledger.kept[-1][0])
+    await again.witnessing.agree()
+    assert dict(again.witnessing.failures) == {("w1", "witness_forgot"): 1}
 
 
 async def test_a_new_ledger_is_cosigned_at_nothing() -> None:
@@ -254,6 +304,13 @@ async def test_cosignatures_take_their_own_old_place_only() -> None:
     assert note == LOG.note(5) + OTHER + newer
 
 
+async def test_before_the_first_checkpoint_nobody_is_asked_again() -> None:
+    """The tree of nothing was shown at the start; there is nothing newer to show."""
+    ledger = alone(Witness().desk, 0)
+    await ledger.witnessing._round()
+    assert ledger.calls.asked == []
+
+
 async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
     """The task goes on by itself, whatever fails, and ends when it is cancelled."""
     ledger = alone(Witness().desk, 3)
@@ -276,3 +333,18 @@ async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert note_checkpoint(ledger.kept[0][0]).size == 3
+
+
+@given(
+    st.sampled_from([200, 200, 204, 301, 400, 403, 404, 409, 409, 418, 422, 429, 500, 503]),
+    st.sampled_from([SIZE_TYPE, "text/plain", "", "text/x.tlog.size; charset=utf-8", "\xff"]),
+    st.binary(max_size=200) | st.integers(-1, 2**70).map(lambda size: f"{size}\n".encode()) | st.text(max_size=80).map(_signature_like),
+)
+@settings(deadline=None)
+def test_no_answer_does_anything_else_than_fail_with_a_name(status: int, content_type: str, body: bytes) -> None:
+    """Whatever comes: one reason, nothing kept, and no other exception."""
+    ledger = alone(lambda _: Reply(status, content_type, body))
+    asyncio.run(ledger.witnessing._round())
+    assert list(ledger.witnessing.failures.values()) == [1]
+    assert {name for name, _ in ledger.witnessing.failures} == {"w1"}
+    assert ledger.kept == []

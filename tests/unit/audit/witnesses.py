@@ -102,11 +102,13 @@ class Witness:
 
 @dataclass
 class View:
-    """A ledger as it lies on the disk: `size` records are signed for. `note` is what was stored last, with cosignatures."""
+    """A ledger as it lies on the disk: `size` records are signed for. `note` is what was stored last, with cosignatures; `failing` is what
+    a proof raises."""
 
     log: Log = field(default_factory=Log)
     size: int = 0
     note: str | None = None
+    failing: AuditError | None = None
 
     def grow(self, size: int) -> None:
         self.size, self.note = size, None
@@ -114,8 +116,10 @@ class View:
     async def newest(self) -> str | None:
         return self.note or (self.log.note(self.size) if self.size else None)
 
-    async def prove(self, old: int, new: int) -> Sequence[bytes]:
-        return self.log.proof(old, new)
+    async def prove(self, old: int, checkpoint: Checkpoint) -> Sequence[bytes]:
+        if self.failing is not None:
+            raise self.failing
+        return self.log.proof(old, checkpoint.size)
 
 
 @dataclass

@@ -104,6 +104,8 @@ def test_a_hold_is_added_listed_and_released(lockgate: Lockgate) -> None:
     assert lockgate(*ERASE)[2].startswith("lockgate: It is on hold: record 69 put a hold on this subject.")
     lockgate("hold", "add", *hold)
     assert [each["record"] for each in json.loads(lockgate("hold", "list", "--json")[1])] == [69, 70]
+    for target, expected in ((("--subject", SUBJECT.id), [69, 70]), (("--subject", "nobody"), []), (("--intent", "pay"), [])):
+        assert [each["record"] for each in json.loads(lockgate("hold", "list", "--json", *target)[1])] == expected
     status, _, error = lockgate("hold", "release", *hold)
     assert status == 2
     assert "of the records 69, 70: name the one that ends" in error

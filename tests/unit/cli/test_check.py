@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from router.audit.cosignature import Cosigner
 from router.cli.main import run
 
 Out = pytest.CaptureFixture[str]
@@ -112,3 +114,27 @@ def test_saved_questions_are_checked(workspace: Path, capsys: Out) -> None:
     assert run(["check", "--config", str(workspace)]) == 1
     (fault,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("audit-queries.yaml:")]
     assert "'queries.high-risk-without-review' is wrong: In the condition, at character 1: there is no column 'riks'" in fault
+
+
+COSIGNER = Cosigner("w.example", Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)).verifier
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        (None, "The file 'w.policy' does not exist."),
+        (f"witness a {COSIGNER} https://w.example\nquorum b\n", "The quorum is 'b', but no earlier line defines a witness or group"),
+        ("quorum none\n", "asks for no witness"),
+        (f"witness a {COSIGNER}\nquorum a\n", "The witnesses with a URL are too few for the quorum"),
+        (f"witness a {COSIGNER} http://w.example\nquorum a\n", "The URL of witness 'a' must be an https:// URL"),
+    ],
+)
+def test_a_witness_policy_that_cannot_be_used_is_told(workspace: Path, capsys: Out, policy: str | None, sentence: str) -> None:
+    """Before a start finds it; as one fault with a file and a line, for machines as well."""
+    change(workspace / "lockgate.yaml", "audit:\n", "audit:\n  witnesses: {policy: w.policy}\n")
+    if policy is not None:
+        (workspace / "w.policy").write_text(policy)
+    assert run(["check", "--json", "--config", str(workspace)]) == 1
+    (fault,) = json.loads(capsys.readouterr().out)["faults"]
+    assert sentence in fault["sentence"]
+    assert fault["line"] >= 1

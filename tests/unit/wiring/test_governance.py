@@ -28,6 +28,23 @@ def workspace(tmp_path: Path) -> Workspace:
     return parse(read(config, {}), {})
 
 
+async def test_what_could_not_be_finished_is_finished_later(workspace: Workspace) -> None:
+    """An order that is on record and was not carried out, while everything goes on running."""
+    clock = Clock()
+    evidence = await open_evidence(workspace, clock)
+    governance, (key_id, _) = Governance(workspace, evidence, clock, UuidV7(), Noted()), await evidence.keys.key_for("zoe")
+    await evidence.system("erasure_ordered", {"key_id": key_id, "reason": "gdpr_art_17"})
+    keeping = asyncio.create_task(governance.keep_up(0.01))
+    async with asyncio.timeout(20):
+        while evidence.ledger.size < 2:  # noqa: ASYNC110  # the ledger tells nobody
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert await evidence.keys.key(key_id) is None
+    await governance.close()
+    await evidence.close()
+
+
 async def test_the_schedule_prunes_and_goes_on_after_a_failure(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
