@@ -75,13 +75,12 @@ class SqliteIndex:
         run("COMMIT")
         self._words.forget()
 
-    def extend(self, rows: Sequence[dict[str, Any]], complete: int, last_hash: bytes) -> None:
+    def extend(self, rows: Sequence[dict[str, Any]], start: int, complete: int, last_hash: bytes) -> None:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
-            first = self.complete()[0]
-            if first <= (rows[0]["idx"] if rows else complete):  # else another process was quicker
-                Batch(self._connection, self._words, self._ids, first).add(rows)
+            if self.complete()[0] == start:
+                Batch(self._connection, self._words, self._ids, start).add(rows, complete)
                 run("UPDATE meta SET value = ? WHERE name = 'complete'", (complete,))
                 run("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
             run("COMMIT")

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from adapters.sqlite_connection import StandardConnection
+from adapters.sqlite_index_plan import place_of, read_data, read_zone
 from adapters.sqlite_index_words import Ids, Word, Words
 from router.audit.columns import COLUMNS, INHERITED, LATE, NAMES, WORDLY, Kind
-from router.audit.segments import NULL, SIZE, Integers, Zone, pack, unpack
+from router.audit.segments import NULL, SIZE, Integers, pack, unpack
 
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _AS_IS, _AS_WORD, _AS_ID = range(3)
@@ -44,14 +45,20 @@ class Batch:
         self._named: dict[str, dict[str, int]] = {}
         self._codes: dict[str, dict[Word, int]] = {}
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, rows: Sequence[dict[str, Any]], until: int) -> None:
+        """Those of the records up to `until`."""
         self._codes = self._words.refreshed()
         self._named = {name: self._ids.codes(name, _firsts(rows, name)) for name in _IDS}
         for row in rows:
-            while self._first + len(self._fresh) < row["idx"]:  # a hole in a damaged ledger
-                self._fresh.append(self._coded({"idx": self._first + len(self._fresh), "kind": "unreadable"}))
+            self._fill(row["idx"])
             self._add(row)
+        self._fill(until)
         self._write()
+
+    def _fill(self, until: int) -> None:
+        """Holes of a damaged ledger."""
+        while self._first + len(self._fresh) < until:
+            self._fresh.append(self._coded({"kind": "unreadable"}))
 
     def _add(self, row: dict[str, Any]) -> None:
         coded, idx = self._coded(row), row["idx"]
@@ -129,9 +136,8 @@ class Batch:
         return values
 
     def _read(self, place: int, segment: int) -> Integers:
-        zone = self._zone(place, segment)
-        data = self._connection.execute("SELECT data FROM segments WHERE place = ?", (place << 32 | segment,))[0][0] if zone.width else b""
-        return unpack(zone, data)
+        zone = read_zone(self._connection, NAMES[place], segment)
+        return unpack(zone, read_data(self._connection, NAMES[place], segment) if zone.width else b"")
 
     def _write(self) -> None:
         if self._fresh:
@@ -155,17 +161,13 @@ class Batch:
         """Whether the segment only has more of its one value now: so it is with most columns and few records."""
         if (place, segment) in self._old or filled + len(values) > SIZE:
             return False
-        zone = self._zone(place, segment)
+        zone = read_zone(self._connection, NAMES[place], segment)
         if zone.width or not (values == zone.low).all():
             return False
         nulls = len(values) if zone.low == NULL else 0
         run = self._connection.execute
         run("UPDATE zones SET size = size + ?, nulls = nulls + ? WHERE kept = ? AND segment = ?", (len(values), nulls, place, segment))
         return True
-
-    def _zone(self, place: int, segment: int) -> Zone:
-        run = self._connection.execute
-        return Zone(*run("SELECT size, low, high, nulls, width FROM zones WHERE kept = ? AND segment = ?", (place, segment))[0])
 
     def _store(self, place: int, segment: int, values: Integers) -> None:
         store_segment(self._connection, place, segment, values)
@@ -178,7 +180,7 @@ def store_segment(connection: StandardConnection, place: int, segment: int, valu
     parts = (place, segment, zone.rows, zone.low, zone.high, zone.nulls, zone.width)
     run("INSERT OR REPLACE INTO zones VALUES (?,?,?,?,?,?,?)", parts)
     if data:
-        run("INSERT OR REPLACE INTO segments VALUES (?,?)", (place << 32 | segment, data))
+        run("INSERT OR REPLACE INTO segments VALUES (?,?)", (place_of(NAMES[place], segment), data))
 
 
 def _firsts(rows: Sequence[dict[str, Any]], name: str) -> dict[str, int]:

@@ -160,7 +160,8 @@ def _within_any(zone: Zone, data: Data, ranges: Sequence[tuple[int, int]], place
 
 
 def place_of(name: str, segment: int) -> int:
-    return NAMES.index(name) << 32 | segment
+    """Below 2³¹: early Pythons 3.11 open no larger row's value piecewise."""
+    return NAMES.index(name) << 24 | segment
 
 
 def read_zone(connection: StandardConnection, name: str, segment: int) -> Zone:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -17,16 +16,17 @@ JUDGED = frozenset({"approved", "rejected"})  # review events that are a person'
 
 def catch_up(reader: LedgerReader, index: IndexStore) -> int:
     """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
-    has been cut since, is thrown away and made again."""
+    has been cut since, is thrown away and made again. Several processes may do this at once."""
+    complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
-    complete, last_hash = index.complete()
     if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
-    records = reader.records(complete, size)
-    while batch := list(islice(records, BATCH)):
-        complete = batch[-1].index + 1
-        index.extend([index_row(stored) for stored in batch], complete, b"".join(reader.nodes(0, complete - 1, complete)))
+    while complete < size:
+        end = min(size, complete + BATCH)
+        rows = [index_row(stored) for stored in reader.records(complete, end)]
+        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)))
+        complete = index.complete()[0]
     return complete
 
 

@@ -70,8 +70,10 @@ class IndexStore(Protocol):
 
     def reset(self) -> None: ...
 
-    def extend(self, rows: Sequence[IndexRow], complete: int, last_hash: bytes) -> None:
-        """Adds rows in order. What follows a decision inherits its columns and gives it its own (`columns.INHERITED`, `columns.LATE`)."""
+    def extend(self, rows: Sequence[IndexRow], start: int, complete: int, last_hash: bytes) -> None:
+        """Adds the rows of the records [start, complete), in order; one that is missing is unreadable. Does nothing where the index is not
+        complete up to `start`: then another process was quicker. What follows a decision inherits its columns and gives it its own
+        (`columns.INHERITED`, `columns.LATE`)."""
 
     def events(self, names: Sequence[str], after: int) -> list[int]:
         """Indexes, from `after` on and in order, of the system records with one of these events."""

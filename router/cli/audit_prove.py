@@ -63,7 +63,8 @@ def prove(
         raise click.UsageError("A bundle is of all the decision's records; --record is for --format tlog-proof.")
     place, wanted = sources(state, config), None if personal else frozenset(fields)
     opening = wanted is None or bool(wanted)
-    with noted(place.state, "bundle", told_id(decision_id), opening) as read, _bundles(place, opening=opening) as (bundles, keys):
+    target = "" if str(out) == "-" else "file"
+    with noted(place.state, "bundle", told_id(decision_id), opening, target) as read, _bundles(place, opening=opening) as (bundles, keys):
         try:
             if form == "tlog-proof":
                 _write(out, bundles.proof(decision_id, record).encode())

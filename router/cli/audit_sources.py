@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -87,12 +88,18 @@ class Sources:
         with ExitStack() as stack:
             reader = self.open_reader()
             stack.callback(reader.close)
-            index = SqliteIndex(self.state / INDEX_FILE)
+            index = SqliteIndex(self._place_for_index(stack))
             stack.callback(index.close)
             keys = self.open_keys() if personal else None
             if keys is not None:
                 stack.callback(keys.close)
             yield Trail(reader, index, None if keys is None else keys.key)
+
+    def _place_for_index(self, stack: ExitStack) -> Path:
+        """Beside the ledger; of a copy that nobody can write to it is made anew for each question."""
+        if os.access(self.state, os.W_OK):
+            return self.state / INDEX_FILE
+        return Path(stack.enter_context(TemporaryDirectory(prefix="lockgate-index-"))) / INDEX_FILE
 
 
 def sources(state: Path | None, config: Path) -> Sources:

@@ -200,6 +200,21 @@ def test_a_damaged_record_is_findable_and_does_not_stop_the_index(folder: Path, 
     assert len(list(trail.find(Query(kind="decision")))) >= COUNT - 1
 
 
+def test_two_readers_of_one_trail_agree(folder: Path) -> None:
+    """Whoever catches up first, and however much was appended between."""
+    indexes = [SqliteIndex(folder / "index.sqlite") for _ in range(2)]
+    trails = [Trail(opened(folder), index) for index in indexes]
+    for number in range(950, 956):
+        written(folder, [decision_entry(numbered(number), b"", KEY_ID, KEY)])
+        first, second = trails if number % 2 else trails[::-1]
+        assert first.page(Query(kind="decision"), limit=1).complete == second.page(Query(kind="decision"), limit=1).complete
+    found = [ids(trail.find(Query(kind="decision"))) for trail in trails]
+    assert found[0] == found[1]
+    assert len(found[0]) == COUNT + 6
+    for index in indexes:
+        index.close()
+
+
 def test_unknown_columns_and_operators_are_refused(folder: Path) -> None:
     """The index answers for its own columns only."""
     index = SqliteIndex(folder / "index.sqlite")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index_plan import place_of
 from router.audit.canonical import canonical, timestamp
 from router.audit.columns import COLUMNS, LATE, NAMES, Kind
 from router.audit.conditions import Compare, Condition, Every
@@ -51,7 +52,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteIndex]:
     made = SqliteIndex(tmp_path_factory.mktemp("index") / "index.sqlite")
     for start in range(0, COUNT, 5000):
         some = ROWS[start : start + 5000]
-        made.extend(some, some[-1]["idx"] + 1, b"")
+        made.extend(some, start, start + len(some), b"")
     yield made
     made.close()
 
@@ -162,7 +163,7 @@ def test_what_has_no_groups_is_said() -> None:
 def test_an_index_of_an_older_form_is_made_anew(tmp_path: Path) -> None:
     """Its tables are dropped, whatever they were."""
     index = SqliteIndex(tmp_path / "index.sqlite")
-    index.extend(ROWS[:10], 10, b"x")
+    index.extend(ROWS[:10], 0, 10, b"x")
     index._connection.execute("UPDATE meta SET value = '1' WHERE name = 'version'")
     index._connection.execute("CREATE TABLE entries (idx INTEGER)")
     index.close()
@@ -175,11 +176,11 @@ def test_two_processes_share_an_index(tmp_path: Path) -> None:
     """Each sees the words and rows that the other added, and neither adds what is there already."""
     first, second = SqliteIndex(tmp_path / "index.sqlite"), SqliteIndex(tmp_path / "index.sqlite")
     some: Condition = Compare("intent", "=", "new")
-    first.extend([{"idx": 0, "kind": "decision", "intent": "old"}], 1, b"")
+    first.extend([{"idx": 0, "kind": "decision", "intent": "old"}], 0, 1, b"")
     assert second.find(some, None, True, 9) == []
-    first.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 2, b"")
-    second.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 2, b"")
-    second.extend([{"idx": 2, "kind": "decision", "intent": "new", "tenant": "x"}], 3, b"")
+    first.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 1, 2, b"")
+    second.extend([{"idx": 1, "kind": "decision", "intent": "new"}], 1, 2, b"")
+    second.extend([{"idx": 2, "kind": "decision", "intent": "new", "tenant": "x"}], 2, 3, b"")
     for each in (first, second):
         assert [row["idx"] for row in each.find(some, None, False, 9)] == [1, 2]
         assert each.find(some, 1, False, 9)[0]["tenant"] == "x"
@@ -190,11 +191,10 @@ def test_one_record_at_a_time_makes_the_same_index(tmp_path: Path) -> None:
     """As it grows beside a server: also across the edge of a segment, and where a column has had one value so far."""
     index = SqliteIndex(tmp_path / "index.sqlite")
     some: list[dict[str, Any]] = [{"idx": at, "kind": "decision", "tier": "rule", "intent": "a"} for at in range(SIZE - 3)]
-    index.extend(some, len(some), b"")
+    index.extend(some, 0, len(some), b"")
     for at in range(SIZE - 3, SIZE + 4):
-        index.extend(
-            [{"idx": at, "kind": "decision", "tier": None if at == SIZE - 2 else "rule", "intent": "b" if at % 2 else "a"}], at + 1, b""
-        )
+        row = {"idx": at, "kind": "decision", "tier": None if at == SIZE - 2 else "rule", "intent": "b" if at % 2 else "a"}
+        index.extend([row], at, at + 1, b"")
     for text, wanted in (
         ("tier is null", [SIZE - 2]),
         ("intent = 'b'", [SIZE - 3, SIZE - 1, SIZE + 1, SIZE + 3]),
@@ -233,19 +233,35 @@ def test_whatever_stands_in_a_leaf_the_index_takes_it(tmp_path: Path, leaves: li
     """What cannot be read is a row of kind `unreadable`; the others stay findable."""
     index = SqliteIndex(tmp_path / "index.sqlite")
     index.reset()
-    index.extend([index_row(Stored(at, leaf, b"", "key")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    index.extend([index_row(Stored(at, leaf, b"", "key")) for at, leaf in enumerate(leaves)], 0, len(leaves), b"")
     assert len(index.find(Every(), None, True, 99)) == len(leaves)
+    index.close()
+
+
+def test_processes_that_catch_up_at_once_leave_no_hole(tmp_path: Path) -> None:
+    """One that read its records while another one added some of them adds nothing, and goes on from there; what is missing in a damaged
+    ledger is unreadable, and said to be."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    new = [{"idx": at, "kind": "decision", "intent": "a"} for at in range(6)]
+    index.extend(new[:2], 0, 2, b"")
+    index.extend(new[2:4], 2, 4, b"")
+    index.extend(new[2:6], 2, 6, b"")
+    index.extend(new[5:6], 5, 6, b"")
+    assert index.complete()[0] == 4
+    index.extend([*new[5:6]], 4, 7, b"")
+    rows = index.find(Every(), None, False, 9)
+    assert [(row["idx"], row["kind"]) for row in rows[4:]] == [(4, "unreadable"), (5, "decision"), (6, "unreadable")]
     index.close()
 
 
 def test_what_could_not_be_added_leaves_the_index_as_it_was(tmp_path: Path) -> None:
     """Nothing of the batch is in it, words included, and the next one can come."""
     index = SqliteIndex(tmp_path / "index.sqlite")
-    index.extend([{"idx": 0, "kind": "decision", "intent": "a"}], 1, b"")
+    index.extend([{"idx": 0, "kind": "decision", "intent": "a"}], 0, 1, b"")
     with pytest.raises(OverflowError):
-        index.extend([{"idx": 1, "kind": "decision", "intent": "b"}, {"idx": 2, "kind": "decision", "status": 2**70}], 3, b"")
+        index.extend([{"idx": 1, "kind": "decision", "intent": "b"}, {"idx": 2, "kind": "decision", "status": 2**70}], 1, 3, b"")
     assert index.complete()[0] == 1
-    index.extend([{"idx": 1, "kind": "decision", "intent": "c"}, {"idx": 2, "kind": "decision", "intent": "b"}], 3, b"")
+    index.extend([{"idx": 1, "kind": "decision", "intent": "c"}, {"idx": 2, "kind": "decision", "intent": "b"}], 1, 3, b"")
     assert [[row["idx"] for row in index.find(where(f"intent = '{name}'"), None, False, 9)] for name in "abc"] == [[0], [2], [1]]
     index.close()
 
@@ -256,7 +272,7 @@ def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
     erased = system_entry("subject_erased", 7, {"key_id": "someone", "reason": "gdpr_art_17"})
     leaves = [canonical(evidence), decision_entry(DECISION, b"", KEY_ID, KEY).leaf, canonical(evidence), erased.leaf]
     index = SqliteIndex(tmp_path / "index.sqlite")
-    index.extend([index_row(Stored(at, leaf, b"", KEY_ID if at == 1 else "")) for at, leaf in enumerate(leaves)], len(leaves), b"")
+    index.extend([index_row(Stored(at, leaf, b"", KEY_ID if at == 1 else "")) for at, leaf in enumerate(leaves)], 0, len(leaves), b"")
     found = index.find(where(f"decision_id = '{DECISION.id}'"), None, False, 9)
     assert [(row["kind"], row["event"], row["intent"]) for row in found] == [
         ("evidence", "completed", None),
@@ -270,5 +286,6 @@ def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
 def test_columns_hold_nothing_that_is_found_twice() -> None:
     """Every column has its own name and a sentence; what comes late is not an id of its own record."""
     assert len(set(NAMES)) == len(NAMES)
+    assert place_of(NAMES[-1], 2**24 - 1) < 2**31
     assert all(column.about for column in COLUMNS.values())
     assert [name for name in LATE if COLUMNS[name].kind is Kind.ID] == ["reviewer"]

@@ -192,7 +192,7 @@ def test_conditions_mean_what_sqlite_says_they_mean(tmp_path: Path, rows: list[d
         f"INSERT INTO entries VALUES (?{',?' * len(SCALARS)})", [(at, *(one[name] for name in SCALARS)) for at, one in enumerate(rows)]
     )
     kept = [{**one, "confidence": None if one["confidence"] is None else round(one["confidence"] * 10**6)} for one in rows]
-    index.extend([{"idx": at, "kind": "decision", **one} for at, one in enumerate(kept)], len(rows), b"")
+    index.extend([{"idx": at, "kind": "decision", **one} for at, one in enumerate(kept)], 0, len(rows), b"")
     try:
         for text in conditions:
             wanted = [idx for (idx,) in truth.execute(f"SELECT idx FROM entries WHERE {text} ORDER BY idx")]
@@ -206,7 +206,7 @@ def test_conditions_mean_what_sqlite_says_they_mean(tmp_path: Path, rows: list[d
 def test_no_pattern_takes_for_ever(tmp_path: Path) -> None:
     """One that a regular expression would try in more ways than there are atoms."""
     index = SqliteIndex(tmp_path / "index.sqlite")
-    index.extend([{"idx": 0, "kind": "decision", "intent": "a" * 5000}], 1, b"")
+    index.extend([{"idx": 0, "kind": "decision", "intent": "a" * 5000}], 0, 1, b"")
     assert index.find(parsed(f"intent like '{'%a' * 1900}b'"), None, True, 1) == []
     assert len(index.find(parsed(f"intent like '{'%a_' * 1200}%'"), None, True, 1)) == 1
     index.close()

@@ -3,7 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +177,21 @@ def test_where_no_note_can_be_left_it_is_said_and_nothing_personal_opened(lockga
         assert "Personal fields are opened only where that is recorded." in error
     finally:
         folder.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to the machine's administrator")
+def test_a_copy_that_nobody_can_write_to_is_asked_all_the_same(lockgate: Lockgate, ledger: asked_ledger.Ledger, tmp_path: Path) -> None:
+    """With an index of its own that is gone afterwards."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ledger.folder, copy, ignore=shutil.ignore_patterns("index.sqlite*", "readings"))
+    copy.chmod(0o500)
+    try:
+        status, output, error = lockgate("query", "--json", "--state", str(copy))
+        assert (status, len(rows(output))) == (0, 16)
+        assert "Nobody will know of this reading." in error
+        assert not (copy / "index.sqlite").exists()
+    finally:
+        copy.chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,12 @@ def proven_before(output: str, ledger: asked.Ledger) -> bool:
     return len(output.splitlines()) == 2
 
 
+def bundled(_: str, ledger: asked.Ledger) -> bool:
+    """Both records of the decision are in the file, proven in the checkpoint of the second day."""
+    made = json.loads((ledger.folder.parent / "proof.json").read_text(encoding="utf-8"))
+    return (made["decision"], len(made["records"])) == (ledger.ids["plain"], 2) and note_checkpoint(made["checkpoint"]).size > 32
+
+
 def failing(output: str, _: asked.Ledger) -> bool:
     rows = {(row["tenant"], row["result"]): row for row in csv.DictReader(io.StringIO(output))}
     return rows["lund", "failed"]["count"] == "1" and rows["lund", "failed"]["duration_p95"] == "3.000000"
@@ -188,7 +194,7 @@ ANSWERS: dict[int, list[Said]] = {
     13: [lambda out, _: "1 records" in out and "2025-11-25" in out, says("verified", "2 erased")],
     14: [says("3 readings", "tenant = 'halden'"), both(says("2 readings", "export", "opened")), says("2 readings", "file")],
     15: [says("verified", "one from outside over 32 records"), says("verified", "and one from outside over")],
-    16: [proven_before, lambda out, _: json.loads(out)["ok"] and json.loads(out)["outside_checkpoint"] == 32],
+    16: [proven_before, lambda out, _: json.loads(out)["ok"] and json.loads(out)["outside_checkpoint"] == 32, bundled],
     17: [only("lost"), only("lost")],
     18: [both(only("approved", "upstream"), says("redispatched", "failed"))],
     19: [periods],
