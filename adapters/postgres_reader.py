@@ -8,13 +8,12 @@ from typing import Any
 
 import psycopg
 
-from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, translated
-from adapters.postgres_ledger import stored_nodes
+from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, may_succeed_again, translated
+from adapters.postgres_ledger import EMPTY, stored_nodes
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, stored_format
 from router.errors import AuditError
 
 FORMAT = max(LEDGER_STEPS)
-_EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _AT_ONCE = 1024
 _RECORDS = "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT %s"
 _COMMITS = "SELECT size, root FROM commits WHERE size > %s ORDER BY size LIMIT %s"
@@ -46,7 +45,7 @@ class PostgresReader:
 
     def last_commit(self) -> tuple[int, bytes]:
         found = self.rows("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
-        return found[0] if found else (0, _EMPTY_ROOT)
+        return found[0] if found else EMPTY
 
     def records(self, start: int, end: int) -> Iterator[Any]:
         while rows := self.rows(_RECORDS, (start, end, _AT_ONCE)):
@@ -85,18 +84,19 @@ class PostgresReader:
         found: list[Any] = self._ask(lambda connection: connection.rows(sql, parameters))
         return found
 
-    def _ask(self, question: Callable[[BoundedConnection], Any]) -> Any:
-        """A question changes nothing, so it may be asked again, once, where the session was over before it came."""
-        old = self._connection is not None
+    def _ask(self, question: Callable[[BoundedConnection], Any], *, again: bool = True) -> Any:
+        """A question changes nothing, so it may be asked once more: over a new session where the server had ended this one, and where a
+        standby cancelled it to go on with its own work."""
+        had_session = self._connection is not None
         try:
             return question(self._opened())
         except psycopg.Error as error:
             lost = is_lost(error)
             if lost:
                 self.close()
-            if not (lost and old):
+            if not again or not (had_session if lost else may_succeed_again(error)):
                 raise translated(self._server, error) from error
-        return self._ask(question)
+        return self._ask(question, again=False)
 
     def _opened(self) -> BoundedConnection:
         if self._connection is None:

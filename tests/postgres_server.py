@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -33,6 +36,21 @@ def binaries() -> Path | None:
     places = [Path(folder) / "pginstall/bin" for folder in (spec.submodule_search_locations or [] if spec else [])]
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((place for place in places if (place / "postgres").exists()), None)
+
+
+@lru_cache(maxsize=1)
+def usable_binaries() -> Path | None:
+    """Where the server's user can reach them: in a copy, where this checkout is in a folder of root's alone."""
+    place = binaries()
+    if place is None or _user() is None or all(folder.stat().st_mode & stat.S_IXOTH for folder in place.parents):
+        return place
+    copy = Path(tempfile.mkdtemp(prefix="lockgate-postgres-install-"))
+    atexit.register(shutil.rmtree, copy)
+    copy.chmod(0o755)
+    package = place.parents[1]
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, copy / folder.name, symlinks=True)
+    return copy / package.name / place.relative_to(package)
 
 
 @dataclass
@@ -117,7 +135,7 @@ class PostgresServer:
 
     @staticmethod
     def _binary(name: str) -> str:
-        folder = binaries()
+        folder = usable_binaries()
         assert folder is not None
         return str(folder / name)
 

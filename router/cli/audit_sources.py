@@ -98,7 +98,8 @@ class Sources:
 def sources(state: Path | None, config: Path) -> Sources:
     """A state directory that is named wins and needs no configuration: auditors work on copies. `--store` wins over both for where the
     ledger is."""
-    url: str | None = click.get_current_context().meta.get(STORE)
+    context = click.get_current_context(silent=True)
+    url: str | None = None if context is None else context.meta.get(STORE)
     if state is not None or not config.exists():
         folder = state if state is not None else Path("state")
         keys = folder / "keys"

@@ -50,15 +50,19 @@ def ledger_place(workspace: Workspace) -> LedgerPlace:
 def place_at(url: str) -> LedgerPlace:
     """A ledger in PostgreSQL, ledger and keys in one database, in the schema `lockgate`. Raises ConfigError."""
     module = ADAPTERS.load("ledger store", "postgres")
-    module.check_url(url)
+    _check(module, "--store", url)
     found: LedgerPlace = module.PostgresPlace(module.Server(url), module.Server(url))
     return found
 
 
 def _url(module: Any, name: str, secret: Secret, root: Path) -> str:
     url = secret.reveal(root)
+    _check(module, f"audit.store.{name}", url)
+    return url
+
+
+def _check(module: Any, name: str, url: str) -> None:
     try:
         module.check_url(url)
     except ConfigError as error:
-        raise ConfigError(f"'audit.store.{name}': {error}") from error
-    return url
+        raise ConfigError(f"'{name}': {error}") from error

@@ -204,6 +204,7 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(tmp_path: Path) -> Non
         assert_whole(second.url(), both.acknowledged())
 
 
+@pytest.mark.slow
 def test_a_standby_that_does_not_answer_stops_the_ledger_and_nothing_is_half_true(tmp_path: Path) -> None:
     """Without its standby no commit is acknowledged: unsettled, then unavailable. Once the standby is back the ledger goes on after what
     had been committed, and nothing is there twice."""

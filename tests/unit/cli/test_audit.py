@@ -191,3 +191,24 @@ def test_a_directory_without_a_ledger_is_said(tmp_path: Path, capsys: pytest.Cap
     assert run(["audit", "query", "--state", str(tmp_path / "none")]) == 2
     assert "There is no ledger at" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_migrate_says_which_formats_there_were(lockgate: Lockgate) -> None:
+    """A ledger of today needs nothing."""
+    assert lockgate("migrate") == (0, "ledger: format 1, as it was\nkeys: format 1, as it was\n", "")
+
+
+@pytest.mark.parametrize("url", ["mysql://me:hunter2@db/ledger", "postgresql://me:hunter2@db.example/ledger"])
+def test_a_store_that_cannot_be_asked_is_one_sentence_without_its_password(lockgate: Lockgate, url: str) -> None:
+    """What is no database's URL, or trusts whoever answers."""
+    status, _, error = lockgate("verify", "--store", url)
+    assert status == 2
+    assert "'--store': The" in error
+    assert "hunter2" not in error
+
+
+def test_a_store_that_does_not_answer_is_one_sentence(lockgate: Lockgate) -> None:
+    """Nothing listens there."""
+    status, _, error = lockgate("query", "--store", "postgresql://127.0.0.1:1/ledger")
+    assert status == 2
+    assert "The database ledger at 127.0.0.1:1 cannot be used" in error
