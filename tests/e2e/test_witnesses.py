@@ -85,6 +85,7 @@ def watched(tmp_path: Path, prepare: PREPARE) -> Iterator[Callable[..., Watched]
         yield make
 
 
+@pytest.mark.slow
 def test_two_of_two_witnesses_confirm_what_is_recorded(watched: Callable[..., Watched]) -> None:
     """A request's record comes under a checkpoint that both cosigned, in the directory and in the ledger; figures and the verification say
     so; the ledger is whole."""
@@ -108,6 +109,7 @@ def test_two_of_two_witnesses_confirm_what_is_recorded(watched: Callable[..., Wa
     assert verified["witnessed"]["records"] >= size
 
 
+@pytest.mark.slow
 def test_without_one_of_two_the_ledger_goes_on_and_nothing_is_confirmed(watched: Callable[..., Watched]) -> None:
     """A witness is killed: requests are answered as before, its reason is in the figures, what was witnessed stays behind; when it is
     back, the newest checkpoint is confirmed."""
@@ -126,6 +128,7 @@ def test_without_one_of_two_the_ledger_goes_on_and_nothing_is_confirmed(watched:
     until(lambda: yard.covers(before + 20), "the newest checkpoint was witnessed", 60)
 
 
+@pytest.mark.slow
 def test_a_witness_that_hangs_holds_nobody_up(watched: Callable[..., Watched]) -> None:
     """It takes connections and says nothing: requests are answered and recorded, and it is counted as late; when it goes on, so does
     the witnessing."""
@@ -144,6 +147,7 @@ def test_a_witness_that_hangs_holds_nobody_up(watched: Callable[..., Watched]) -
     until(lambda: yard.covers(before + 20), "the newest checkpoint was witnessed", 60)
 
 
+@pytest.mark.slow
 def test_a_killed_lockgate_goes_on_under_its_witnesses(watched: Callable[..., Watched]) -> None:
     """`kill -9` under load, whatever was under way to a witness: what is stored here is never behind what a witness saw."""
     yard = watched("all")
@@ -158,6 +162,7 @@ def test_a_killed_lockgate_goes_on_under_its_witnesses(watched: Callable[..., Wa
     assert verify(yard, "--policy", str(yard.policy))["ok"]
 
 
+@pytest.mark.slow
 def test_one_of_two_is_enough_where_the_policy_says_so(watched: Callable[..., Watched]) -> None:
     """Also for a start."""
     yard = watched("any")
@@ -171,6 +176,7 @@ def test_one_of_two_is_enough_where_the_policy_says_so(watched: Callable[..., Wa
     assert found.names == ("w2",)
 
 
+@pytest.mark.slow
 def test_an_old_copy_of_the_ledger_does_not_start(watched: Callable[..., Watched], tmp_path: Path) -> None:
     """The whole state is put back, checkpoints included, so that nothing on the machine tells; a witness does, in one sentence."""
     yard = watched("any")
@@ -192,6 +198,7 @@ def test_an_old_copy_of_the_ledger_does_not_start(watched: Callable[..., Watched
     assert len(yard.lockgate.leaves()) == before
 
 
+@pytest.mark.slow
 def test_another_history_under_the_same_key_does_not_start(watched: Callable[..., Watched], tmp_path: Path) -> None:
     """Who holds the key goes on from an old copy without witnesses, with as many records, and signs that; the witnesses have seen the
     other history."""
@@ -232,6 +239,7 @@ def test_without_witnesses_nothing_starts(watched: Callable[..., Watched]) -> No
     assert yard.lockgate.leaves() == []
 
 
+@pytest.mark.slow
 def test_a_start_without_witnesses_is_on_record_where_it_is_allowed(watched: Callable[..., Watched]) -> None:
     """The first record says who was missing, and by which policy; readiness says no where it was asked to."""
     yard = watched("all", unreachable="sign_unwitnessed", ready_within="1h")
