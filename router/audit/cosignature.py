@@ -18,7 +18,8 @@ from router.errors import AuditError
 
 COSIGNATURE = b"\x04"
 MLDSA = b"\x06"
-LATEST = 2**63 - 1
+LATEST = 253_402_300_799
+"""The end of the year 9999, the last time that can be written as one. The specification allows 2^63 - 1, and to refuse the future."""
 
 _SIZE = 4 + 8 + 64
 """Key id, timestamp, signature."""

@@ -89,6 +89,7 @@ class Reconciliation:
         decision_id = row["decision_id"]
         if decision_id in self._recent:
             yield _mismatch("decision_repeated", row, "This decision was recorded before.")
+            return  # what followed it is looked for at the first
         self._remember(decision_id, ended=False)
         if row["result"] is None and row["time"] < self._settled and self._dispatches(row):
             yield _mismatch("outcome_missing", row, "It was decided, and nothing says how it ended.")

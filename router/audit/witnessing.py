@@ -32,6 +32,9 @@ AGAIN_S = 10.0
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 1.0, 300.0
 ROLLED_BACK, FORKED, UNREACHABLE = "audit_rolled_back", "audit_forked", "audit_witness_unreachable"
 CONTRADICTIONS = (ROLLED_BACK, FORKED)
+OVERTAKEN = "witness_overtaken"
+MEANWHILE = "Another process of this ledger showed it a newer checkpoint meanwhile."
+OVERTAKEN_AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,10 @@ class Witnessing:
         cosignatures. Raises AuditError `audit_rolled_back` or `audit_forked` where a witness contradicts it, and whatever is wrong with the
         ledger itself."""
         asked = await self._ask(await self._newest())
+        for _ in range(OVERTAKEN_AT_MOST):
+            if not any(error.code == OVERTAKEN for error in asked.failures.values()):
+                break
+            asked = await self._ask(await self._newest())
         for name, error in asked.failures.items():
             if error.code in CONTRADICTIONS:
                 raise AuditError(f"Witness {shown(name)} contradicts this ledger ({error.code}): {error}", error.code)
@@ -205,13 +212,20 @@ class Witnessing:
         try:
             cosignature = await Exchange(self, witness, note, checkpoint, standing.known).cosignature()
         except AuditError as error:
-            self._failed(witness, standing, error)
-            return error
+            said = error if error.code != ROLLED_BACK or not await self._overtaken(checkpoint) else AuditError(MEANWHILE, OVERTAKEN)
+            self._failed(witness, standing, said)
+            return said
         if standing.failure:
             log.info("witness %s cosigns again", shown(witness.name))
         self._standings[witness.name] = _Standing(known=checkpoint.size)
         self.cosigned[witness.name] = max(checkpoint.size, self.cosigned.get(witness.name, 0))
         return cosignature
+
+    async def _overtaken(self, checkpoint: Checkpoint) -> bool:
+        """Whether there is a newer one by now: where several processes write one ledger, another may have shown it already. It was stored
+        before it was shown, so that a witness who then still knows more has seen what is not here."""
+        newest = await self.view.newest()
+        return newest is not None and note_checkpoint(newest).size > checkpoint.size
 
     def _failed(self, witness: PolicyWitness, standing: _Standing, error: AuditError) -> None:
         """Each new reason is logged once; how often it came is in the figures."""

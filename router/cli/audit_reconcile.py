@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from adapters.sqlite_index import SqliteIndex
 from router.audit.reconcile import GRACE_S, Mismatch, Reconciliation, compare
+from router.cli.audit_noting import noted
 from router.cli.audit_options import FAULTY, Moment, Seconds, state_option, workspace_of
 from router.cli.audit_output import json_line
 from router.cli.audit_project import PATIENCE_S
@@ -34,12 +35,15 @@ UNCHECKED = "Evidence that services promised was not looked for, for there is no
 def reconcile_command(ctx: click.Context, since: str | None, grace: float, state: Path | None, config: Path, as_json: bool) -> None:
     """Find decisions, outcomes and evidence that do not fit each other. Ends with 1 when there are any."""
     workspace = workspace_of(ctx, state, config)
-    found = _reconciled(sources(state, config), workspace, since, grace, as_json)
-    if found:
+    place = sources(state, config)
+    with noted(place.state, "reconciliation", "" if since is None else f"time >= '{since}'", personal=False) as read:
+        read.rows = _reconciled(place, workspace, since, grace, as_json)
+    if read.rows:
         ctx.exit(FAULTY)
 
 
-def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, grace: float, as_json: bool) -> bool:
+def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, grace: float, as_json: bool) -> int:
+    """How many were found."""
     reader, index = place.open_reader(), SqliteIndex(place.state / INDEX_FILE)
     counts, after = Counter[str](), None
     owed = None if workspace is None else promises(workspace)
@@ -64,11 +68,11 @@ def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, 
     if as_json:
         unchecked = [] if owed is not None else [UNCHECKED]
         click.echo(json_line({"summary": dict(counts), "complete_to": scan.complete, "not_checked": unchecked}))
-        return bool(counts)
+        return counts.total()
     _print_summary(counts, scan.complete)
     if owed is None:
         console().print(f"  [yellow]not checked[/yellow]  {UNCHECKED}")
-    return bool(counts)
+    return counts.total()
 
 
 def _print(one: Mismatch, as_json: bool) -> None:

@@ -39,6 +39,7 @@ from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
 GRACE_S = 10.0
+LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector that hangs
 
 
 @dataclass(slots=True)
@@ -93,8 +94,7 @@ class Serving:
             await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
-            await asyncio.to_thread(projecting.close, GRACE_S)
-            await control.close()
+            await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
 
     async def end_export(self) -> None:
         """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""

@@ -20,6 +20,7 @@ from router.audit.reader import Stored
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, prepared
+from tests.e2e.wire import ask
 from tests.postgres_server import PostgresServer, running
 
 _numbers = count(1)
@@ -154,3 +155,26 @@ def test_a_node_without_the_ledgers_key_does_not_start(place: Place, make_node: 
     assert two.process.wait() == 2
     assert "this node has another key" in two.process.said
     assert "Traceback" not in two.process.said
+
+
+def test_evidence_is_taken_once_by_either_node(place: Place, make_node: Callable[..., Lockgate]) -> None:
+    """What one node recorded the other knows: the same event has the same receipt, another under its id is refused, and both sides fit."""
+    one, two = make_node(place, "one"), make_node(place, "two")
+    one.start()
+    two.start()
+    decision = one.ask("ann", "GET", "/items/7").decision
+    until(lambda: len([leaf for leaf in place.leaves() if leaf.get("id") == decision]) == 2, "its outcome was recorded")
+    event = {"ce-specversion": "1.0", "ce-id": "e-1", "ce-source": "service", "ce-type": "done", "ce-lockgatedecision": decision}
+
+    def send(node: Lockgate, body: object) -> tuple[int, object]:
+        answer = ask(node.ports["control"], "POST", "/v1/evidence", node.keys["root"], body, **event)
+        return answer.status, answer.json
+
+    first = send(one, {"paid": 5})
+    assert first[0] == 201
+    assert send(two, {"paid": 5}) == first == send(one, {"paid": 5})
+    assert send(two, {"paid": 6})[0] == 409
+    assert [leaf["schema"] for leaf in place.leaves() if leaf.get("id") == decision][2:] == ["lockgate.evidence.v1"]
+    fits = audit(two, "reconcile")
+    assert fits.returncode == 0, fits.stdout + fits.stderr
+    assert_verified(two, "--personal")

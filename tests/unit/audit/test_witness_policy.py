@@ -122,9 +122,9 @@ def test_a_wrong_cosignature_by_a_known_witness_condemns_the_note() -> None:
         policy(PAIR).cosignatures(cosigned((0, 100)).replace("\n7\n", "\n8\n"))
 
 
-@pytest.mark.parametrize("at", [0, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("at", [0, 253_402_300_800, 2**63, 2**64 - 1])
 def test_a_time_that_no_cosignature_may_have_is_refused(at: int) -> None:
-    """Zero says nothing, and what is above 63 bits is not a time."""
+    """Zero says nothing, and what lies beyond the year 9999 cannot be written as a time."""
     with pytest.raises(AuditError, match="malformed"):
         CosignatureVerifier(A).find(cosigned((0, at)))
 

@@ -82,6 +82,42 @@ async def test_an_old_copy_of_the_ledger_is_found_at_the_start() -> None:
     assert caught.value.code == "audit_rolled_back"
 
 
+async def test_a_checkpoint_that_another_process_overtook_is_no_contradiction() -> None:
+    """Two processes write one ledger; the other stored a newer checkpoint and showed it while this one asked: it asks again with that."""
+    witness = Witness()
+    witness.desk.add_checkpoint(LOG.request(0, 5))
+    ledger = alone(witness.desk, 5)
+
+    def overtaking(body: bytes) -> Reply:
+        if ledger.view.size == 5:
+            ledger.view.grow(8)
+            witness.desk.add_checkpoint(LOG.request(5, 8))
+        answer = witness.desk.add_checkpoint(body)
+        return Reply(answer.status, answer.content_type, answer.body.encode())
+
+    ledger.calls.answering["w1"] = overtaking
+    asked = await ledger.witnessing.agree()
+    assert (asked.checkpoint.size, asked.now) == (8, frozenset({"w1"}))
+    assert dict(ledger.witnessing.failures) == {("w1", "witness_overtaken"): 1}
+
+
+async def test_who_knows_more_than_was_ever_stored_contradicts_however_fast_the_ledger_grows() -> None:
+    """A newer checkpoint here does not excuse one that is not here."""
+    witness = Witness()
+    witness.desk.add_checkpoint(LOG.request(0, 13))
+    ledger = alone(witness.desk, 5)
+
+    def growing(body: bytes) -> Reply:
+        if ledger.view.size == 5:
+            ledger.view.grow(8)
+        answer = witness.desk.add_checkpoint(body)
+        return Reply(answer.status, answer.content_type, answer.body.encode())
+
+    ledger.calls.answering["w1"] = growing
+    with pytest.raises(AuditError, match="It saw a checkpoint of 13 records, but the newest that was signed here is of 8"):
+        await ledger.witnessing.agree()
+
+
 async def test_a_ledger_that_begins_anew_under_its_old_name_is_found() -> None:
     """Nothing is there, but a witness remembers."""
     witness = Witness()

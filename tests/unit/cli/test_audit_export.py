@@ -13,8 +13,8 @@ from tests.unit.cli.test_audit import Lockgate, lockgate, state  # noqa: F401 - 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: Path, form: str) -> None:  # noqa: F811
-    """What matches, and a sentence about what was not recorded."""
+def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: Path, state: Path, form: str) -> None:  # noqa: F811
+    """What matches; that it was exported is noted for the ledger."""
     if form == "parquet" and not wanted("pyarrow"):
         pytest.skip("pyarrow is missing: pip install 'lockgate[parquet]'")
     out = tmp_path / "out"
@@ -23,7 +23,9 @@ def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: 
     assert (status, manifest["rows"], manifest["complete_to"], manifest["format"]) == (0, 120, 241, form)
     assert manifest["sha256"] == sha256(out.read_bytes()).hexdigest()
     assert SUBJECT.id not in output + out.read_bytes().decode("latin-1")
-    assert "is not on record in the ledger" in error
+    notes = [json.loads(note.read_bytes()) for note in (state / "readings").iterdir()]
+    assert "export" in str(notes)
+    assert SUBJECT.id not in str(notes)
     status, output, error = lockgate("export", "--format", form, "--out", str(out))
     assert (status, "exists already" in error) == (2, True)
 

@@ -6,7 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import NoteSigner, split_note
+from router.audit.checkpoint import NoteSigner, latest_published, split_note
+from router.audit.cosignature import LATEST
 from router.audit.journal import Checkpointing, Journal
 from router.cli.main import run
 from tests.unit.audit.ledgers import SIGNER, entries, written
@@ -39,6 +40,17 @@ def test_what_was_confirmed_is_said(state: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "witnessed: the first 40 records, by audit, as of 2023-11-14T22:13:20Z\n" in said
     assert "Witnesses confirmed the first 40 records." in said
+
+
+def test_a_time_at_the_end_of_all_times_is_shown(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is accepted can also be printed."""
+    note = latest_published(state / "checkpoints") or ""
+    journal = Journal(SqliteStore(state / "ledger.sqlite"), Checkpointing(SIGNER, state / "checkpoints"))
+    journal.open()
+    journal.keep_cosigned(note + cosigner().cosign(split_note(note)[0], LATEST))
+    journal.close()
+    assert verify(state, f"{WITNESS}quorum audit\n") == 0
+    assert "as of 9999-12-31T23:59:59Z" in capsys.readouterr().out
 
 
 def test_without_a_policy_it_is_said_that_nobody_looked(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
