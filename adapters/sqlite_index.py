@@ -23,7 +23,7 @@ from router.audit.conditions import Among, Asked, Compare, Every, condition
 from router.audit.segments import NULL, SIZE, Integers, unpack, unpack_one
 from router.errors import AuditError
 
-VERSION = "2"
+VERSION = "3"
 VIEW = (
     "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event",
     "review", "status", "duration"
@@ -36,8 +36,8 @@ SCHEMA = (
         for name in NAMES
         if COLUMNS[name].kind is Kind.ID
     ),
-    # A decision that came after another record of its id: where it is.
-    "CREATE TABLE IF NOT EXISTS late (code INTEGER PRIMARY KEY, idx INTEGER)",
+    # Decisions that came after another record of their id, and so may not be found by it: where they are.
+    "CREATE TABLE IF NOT EXISTS late (code INTEGER, idx INTEGER, PRIMARY KEY (code, idx)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS zones (kept INTEGER, segment INTEGER, size INTEGER, low INTEGER, high INTEGER, nulls INTEGER,"
     " width INTEGER, PRIMARY KEY (kept, segment)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS segments (place INTEGER PRIMARY KEY, data BLOB)",

@@ -26,6 +26,7 @@ _LATE = {
     "outcome": [_PLACES[name] for name in LATE if name != "reviewer"],
     "review": [_PLACES[name] for name in ("review", "reviewer", "held", "deadline", "quorum")],
 }
+_BROUGHT = {**_LATE, "decision": [_PLACES[name] for name in LATE]}
 _HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION = (
     _PLACES[name] for name in ("held", "time", "waited", "key_id", "reviewer", "self_review", "kind", "decision_id")
 )
@@ -44,10 +45,13 @@ class Batch:
         self._changed: set[tuple[int, int]] = set()
         self._named: dict[str, dict[str, int]] = {}
         self._codes: dict[str, dict[Word, int]] = {}
+        self._late: dict[int, list[int]] = {}
 
     def add(self, rows: Sequence[dict[str, Any]], until: int) -> None:
         """Those of the records up to `until`."""
         self._codes = self._words.refreshed()
+        for code, idx in self._connection.execute("SELECT code, idx FROM late"):
+            self._late.setdefault(code, []).append(idx)
         self._named = {name: self._ids.codes(name, _firsts(rows, name)) for name in _IDS}
         for row in rows:
             self._fill(row["idx"])
@@ -68,9 +72,10 @@ class Batch:
         if row["kind"] == "decision":
             self._catch_up(coded, idx)
             return
-        at = self._decision(coded[_DECISION])
-        if at is None:
+        decisions = self._decisions(coded[_DECISION])
+        if not decisions:
             return
+        at = decisions[0]
         decided = self._fresh[at - self._first] if at >= self._first else None
         for place in _INHERITED:
             if coded[place] == NULL:
@@ -79,7 +84,8 @@ class Batch:
             self._judged(coded, at)
         for place in _LATE.get(row["kind"], ()):
             if coded[place] != NULL:
-                self._set(place, at, coded[place])
+                for each in decisions:
+                    self._set(place, each, coded[place])
 
     def _coded(self, row: dict[str, Any]) -> list[int]:
         coded = _NOTHING.copy()
@@ -101,21 +107,20 @@ class Batch:
             coded[_SELF] = int(self._get(_KEY, at) == coded[_KEY])
 
     def _catch_up(self, coded: list[int], idx: int) -> None:
-        """A decision after a record of its id: what that one brought is this one's too."""
+        """A decision after a record of its id: what that one brought is this one's too. It may be the same decision, recorded again."""
         before = coded[_DECISION] - 1
         if before == idx:
             return
-        self._connection.execute("INSERT OR IGNORE INTO late VALUES (?,?)", (coded[_DECISION], idx))
-        for place in _LATE["review"]:
+        self._connection.execute("INSERT INTO late VALUES (?,?)", (coded[_DECISION], idx))
+        self._late.setdefault(coded[_DECISION], []).append(idx)
+        for place in _BROUGHT.get(str(self._words.word("kind", self._get(_KIND, before))), ()):
             if coded[place] == NULL:
                 coded[place] = self._get(place, before)
 
-    def _decision(self, code: int) -> int | None:
-        """The index of the decision whose id has this code."""
-        if self._get(_KIND, code - 1) == self._codes["kind"].get("decision"):
-            return code - 1
-        late = self._connection.execute("SELECT idx FROM late WHERE code = ?", (code,))
-        return late[0][0] if late else None
+    def _decisions(self, code: int) -> list[int]:
+        """The indexes of the decisions whose id has this code; more than one where it was recorded again."""
+        first = [code - 1] if self._get(_KIND, code - 1) == self._codes["kind"].get("decision") else []
+        return [*first, *self._late.get(code, ())]
 
     def _get(self, place: int, idx: int) -> int:
         if idx >= self._first:

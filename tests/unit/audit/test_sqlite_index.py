@@ -283,6 +283,33 @@ def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
     index.close()
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_decision_that_was_recorded_again_ends_as_the_first_does(tmp_path: Path, together: bool) -> None:
+    """Whether the outcome came between the two or after both, and in which batch."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    told = [
+        ("decision", "a"),
+        ("decision", "a"),
+        ("outcome", "a"),
+        ("decision", "b"),
+        ("outcome", "b"),
+        ("decision", "b"),
+        ("outcome", "c"),
+    ]
+    told += [("review", "c"), ("decision", "c")]
+    brought: dict[str, dict[str, str]] = {
+        "outcome": {"result": "routed"},
+        "review": {"event": "held", "result": "held", "review": "held"},
+    }
+    some = [{"idx": at, "kind": kind, "decision_id": name, **brought.get(kind, {})} for at, (kind, name) in enumerate(told)]
+    for start in [0] if together else range(len(some)):
+        rows = some if together else [some[start]]
+        index.extend(rows, start, start + len(rows), b"")
+    found = index.find(where("kind = 'decision'"), None, False, 9)
+    assert [(row["decision_id"], row["result"]) for row in found] == [(name, "routed") for name in "aabbc"]
+    index.close()
+
+
 def test_columns_hold_nothing_that_is_found_twice() -> None:
     """Every column has its own name and a sentence; what comes late is not an id of its own record."""
     assert len(set(NAMES)) == len(NAMES)
