@@ -29,6 +29,8 @@ AUTHENTICATED = ("verify-ca", "verify-full")
 DURABLE = ("on", "remote_apply")
 TURN_S = 2.0
 """How long the server lets a node do nothing in the middle of its turn: many times what a batch needs, and short for those who wait."""
+_LONGEST_TRANSACTION = "SELECT set_config(name, '60s', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+"""The same for a node that stops while it sends; from PostgreSQL 17 on, which has such a limit."""
 _LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")  # the server ends, or has ended, this session
 _AGAIN = ("40001", "40P01")  # serialisation failure, deadlock: rolled back, and another attempt may succeed
 
@@ -58,8 +60,10 @@ def check_url(url: str) -> None:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ConfigError("The secret is not a PostgreSQL URL that can be read.") from None
-    remote = [host for host in str(parts.get("host", "")).split(",") if host not in LOCAL and not host.startswith("/")]
-    if remote and parts.get("sslmode") not in AUTHENTICATED:
+    if "service" in parts:
+        raise ConfigError("The URL must name the server itself and not a service file.")
+    hosts = [host for name in ("host", "hostaddr") for host in str(parts.get(name, "")).split(",")]
+    if any(host not in LOCAL and not host.startswith("/") for host in hosts) and parts.get("sslmode") not in AUTHENTICATED:
         raise ConfigError("The URL names another machine and must say sslmode=verify-full (or verify-ca).")
 
 
@@ -113,11 +117,17 @@ def _session(server: Server, read_only: bool) -> str:
     """A statement time-out would also cut a commit short that waits for its standby, and report success. A node that stops in the middle of
     its turn must not hold up the others: then the server ends its transaction."""
     lock_ms, turn_ms = round(server.answer_within * 800), round(min(TURN_S, server.answer_within) * 1000)
-    return (
-        f'SET search_path = "{server.schema}", pg_temp; SET client_min_messages = warning; SET statement_timeout = 0;'
-        f" SET lock_timeout = {lock_ms}; SET idle_in_transaction_session_timeout = {turn_ms};"
-        f" SET default_transaction_isolation = 'read committed'; SET bytea_output = hex;"
-        f" SET default_transaction_read_only = {'on' if read_only else 'off'}"
+    return "; ".join(
+        (
+            f'SET search_path = "{server.schema}", pg_temp',
+            "SET client_min_messages = warning",
+            "SET statement_timeout = 0",
+            f"SET lock_timeout = {lock_ms}",
+            f"SET idle_in_transaction_session_timeout = {turn_ms}",
+            "SET default_transaction_isolation = 'read committed'",
+            f"SET default_transaction_read_only = {'on' if read_only else 'off'}",
+            _LONGEST_TRANSACTION,
+        )
     )
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import psycopg
 
 from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, translated
-from adapters.postgres_ledger import stored_nodes
+from adapters.postgres_ledger import EMPTY, stored_nodes
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, stored_format
 from router.errors import AuditError
 
 FORMAT = max(LEDGER_STEPS)
-_EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _AT_ONCE = 1024
 _RECORDS = "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT %s"
 _COMMITS = "SELECT size, root FROM commits WHERE size > %s ORDER BY size LIMIT %s"
@@ -46,7 +45,7 @@ class PostgresReader:
 
     def last_commit(self) -> tuple[int, bytes]:
         found = self.rows("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
-        return found[0] if found else (0, _EMPTY_ROOT)
+        return found[0] if found else EMPTY
 
     def records(self, start: int, end: int) -> Iterator[Any]:
         while rows := self.rows(_RECORDS, (start, end, _AT_ONCE)):

@@ -26,10 +26,10 @@ LEDGER_STEPS: Steps = {
         # `batch` tells a node that lost its connection while it committed whether its commit is in.
         "CREATE TABLE commits (size bigint PRIMARY KEY, root bytea NOT NULL, batch bytea NOT NULL)",
         "CREATE TABLE checkpoints (size bigint PRIMARY KEY, note text NOT NULL, at_ns bigint NOT NULL)",
-        # One row. Its lock is a node's turn: who has it, and nobody else, appends.
-        "CREATE TABLE head (one boolean PRIMARY KEY DEFAULT true CHECK (one), size bigint NOT NULL, root bytea NOT NULL)"
-        " WITH (fillfactor = 10)",
-        r"INSERT INTO head (size, root) VALUES (0, '\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')",
+        # One row that never changes, so that it leaves no dead versions behind however many commits there are while somebody takes a
+        # backup. Its lock is a node's turn: who has it, and nobody else, appends.
+        "CREATE TABLE turn (one boolean PRIMARY KEY DEFAULT true CHECK (one))",
+        "INSERT INTO turn DEFAULT VALUES",
     ),
 }
 KEY_STEPS: Steps = {
@@ -39,6 +39,8 @@ KEY_STEPS: Steps = {
     ),
 }
 LEDGER, KEYS = "ledger", "keys"
+LONGEST_S = 3600.0
+"""A step over a large table takes its time."""
 
 
 def migrate(connection: BoundedConnection, server: Server, part: str, steps: Steps) -> int:
@@ -48,8 +50,11 @@ def migrate(connection: BoundedConnection, server: Server, part: str, steps: Ste
     check_known(server, part, found, max(steps))
     if found == max(steps):
         return found
+    answer_within, connection.answer_within = connection.answer_within, LONGEST_S
     try:
         with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = 0")
+            connection.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'")
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate migration {server.schema}",))
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{server.schema}"')
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value text NOT NULL)")
@@ -63,6 +68,8 @@ def migrate(connection: BoundedConnection, server: Server, part: str, steps: Ste
             )
     except psycopg.Error as error:
         raise _said(server, part, found, max(steps), translated(server, error)) from error
+    finally:
+        connection.answer_within = answer_within
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ class PostgresKeys(KeyFile):
         self._read_only = read_only
         self._steps = steps
         self._session: BoundedConnection | None = None
+        self._one_at_a_time = threading.RLock()
         self._is_open = False
 
     def open(self) -> None:
@@ -122,7 +124,8 @@ class PostgresKeys(KeyFile):
         if not self._is_open:
             raise AuditError(f"The subjects' keys in {self._path} are not open.", "audit_closed")
         try:
-            yield self._connected()
+            with self._one_at_a_time:
+                yield self._connected()
         except psycopg.Error as error:
             if is_lost(error):
                 self._drop()

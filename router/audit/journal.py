@@ -46,6 +46,7 @@ PASSING = frozenset({DISK_FULL, STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED})
 FAR = 65_536
 ATTEMPTS = 5
 RETRY_S = 5.0
+STALE_S = 5.0
 
 
 class LedgerStore(NodeSource, Protocol):
@@ -96,6 +97,7 @@ class Journal:
         self._signed = 0
         self._signed_at = time.monotonic()
         self._unsignable_until = 0.0
+        self._shared, self._heard_at = False, time.monotonic()
         self._fault: AuditError | None = None
 
     @property
@@ -112,6 +114,11 @@ class Journal:
         """Set for good by a failure after which nothing may be written: a failed fsync must not be tried again, for the kernel may
         have dropped the pages and report success the second time."""
         return self._fault
+
+    @property
+    def stale(self) -> bool:
+        """Whether others may have appended, or the store gone away, since this node last had its turn."""
+        return self._shared and time.monotonic() - self._heard_at > STALE_S
 
     def root(self) -> bytes:
         return self._tree.root()
@@ -132,6 +139,7 @@ class Journal:
         signed = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
         with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
             size, root = head or (size, root)
+            self._shared = head is not None
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
@@ -184,7 +192,7 @@ class Journal:
                     self._store.write_pruning(first, rows, hashes, nodes, tree.root(), pruning)
                 else:
                     self._store.write(first, rows, hashes, nodes, tree.root())
-                self._tree = tree
+                self._tree, self._heard_at = tree, time.monotonic()
                 return first
         self._tree = self._following(head)
         return None

@@ -97,9 +97,10 @@ class AuditLedger:
         return result
 
     async def ping(self) -> None:
-        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away."""
+        """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away. An idle node of a
+        shared ledger so learns that the store is away, and sees, and signs for, what the others appended."""
         self._usable(0)
-        if self._hindered is not None:
+        if self._hindered is not None or self._journal.stale:
             await self._submit(())
 
     async def keep_cosigned(self, note: str, *, witnessed: bool) -> None:

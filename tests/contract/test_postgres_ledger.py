@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,11 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.postgres_connection import Server, check_url
 from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_place import PostgresPlace
 from adapters.postgres_reader import PostgresReader
 from adapters.postgres_schema import LEDGER_STEPS
 from adapters.postgres_subject_keys import PostgresKeys
 from router.audit.checkpoint import NoteSigner
 from router.audit.journal import Checkpointing, Journal
+from router.audit.ledger import AuditLedger
 from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.proof import prove_consistency, prove_inclusion, tree_root
 from router.audit.reader import Stored
@@ -143,14 +147,36 @@ def test_a_node_signs_only_what_it_knows_committed(server: Server) -> None:
     two.close()
 
 
-def test_a_head_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
-    """A database in which history was rewritten, head and hashes included, gets neither a record nor a signature from a running node."""
+async def test_an_idle_node_is_asked_whether_it_could_record(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer shows a store that is away before the first record meets it, and what others appended meanwhile is signed for."""
+    monkeypatch.setattr("router.audit.journal.STALE_S", 0.0)
+    busy, idle = node(server), AuditLedger(Journal(PostgresStore(server, SIGNER.verifier), Checkpointing(SIGNER, records=3)))
+    await idle.open()
+    busy.append(entries(3))
+    await idle.ping()
+    assert idle.size == 3
+    await idle.close()
+    assert verified(server).held_against == [3]
+    busy.close()
+
+
+def test_what_a_verification_hands_to_its_processes_can_be_handed_over(server: Server) -> None:
+    """A ledger in a database is checked by several processes, too."""
+    node(server).close()
+    open_reader = pickle.loads(pickle.dumps(partial(PostgresPlace(server, server).reader, Stored)))
+    reader = open_reader()
+    assert reader.origin() == "ledger.test"
+    reader.close()
+
+
+def test_a_history_that_does_not_continue_what_was_seen_is_refused(server: Server) -> None:
+    """A database in which history was rewritten, hashes and commits included, gets neither a record nor a signature from a running node."""
     journal = node(server)
     journal.append(entries(5))
     forged = node(server)
     forged.append(entries(2))
     run(server, "UPDATE leaf_hashes SET hash = %s WHERE idx = 6", bytes(32))
-    run(server, "UPDATE head SET root = %s", bytes(32))
+    run(server, "UPDATE commits SET root = %s WHERE size = 7", bytes(32))
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     assert journal.until_checkpoint() is None
@@ -162,22 +188,28 @@ def test_a_database_that_has_lost_records_is_refused_by_a_running_node(server: S
     """As after a failover to a standby that lagged: what was acknowledged is gone, so nothing goes on over it."""
     journal = node(server)
     journal.append(entries(3))
-    before = run(server, "SELECT size, root FROM head")[0]
     journal.append(entries(2))
-    run(server, "UPDATE head SET size = %s, root = %s", *before)
     for table, column in (("records", "idx >= 3"), ("leaf_hashes", "idx >= 3"), ("commits", "size > 3")):
         run(server, f"DELETE FROM {table} WHERE {column}")
     assert code_of(lambda: journal.append(entries(1))) == "audit_rolled_back"
     journal.close()
 
 
-def test_a_head_apart_from_the_records_does_not_open(server: Server) -> None:
+def test_commits_apart_from_the_records_do_not_open(server: Server) -> None:
     """What was put together from two backups is not continued."""
     journal = node(server)
     journal.append(entries(5))
     journal.close()
     run(server, "DELETE FROM records WHERE idx = 4")
     assert code_of(lambda: node(server)) == "audit_tree_broken"
+
+
+def test_a_ledger_without_the_row_for_turns_is_not_appended_to(server: Server) -> None:
+    """Nobody would be kept apart any more."""
+    journal = node(server)
+    run(server, "DELETE FROM turn")
+    assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
+    journal.close()
 
 
 def test_a_place_that_is_taken_is_a_broken_ledger(server: Server) -> None:
@@ -187,7 +219,7 @@ def test_a_place_that_is_taken_is_a_broken_ledger(server: Server) -> None:
     run(server, "INSERT INTO records VALUES (2, 'x', '', '')")
     assert code_of(lambda: journal.append(entries(1))) == "audit_tree_broken"
     journal.close()
-    assert run(server, "SELECT size FROM head") == [(2,)]
+    assert run(server, "SELECT max(size) FROM commits") == [(2,)]
 
 
 def test_nodes_with_two_origins_or_two_keys_do_not_share_a_ledger(server: Server) -> None:
@@ -248,7 +280,6 @@ def test_a_commit_whose_answer_is_lost_is_found_out_about(server: Server, commit
             batch, connection = b"b" * 16, self._in_turn()
             self._insert(connection, first, rows, hashes, nodes)
             connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))
-            connection.execute("UPDATE head SET size = %b, root = %b", (first + len(rows), root))
             if committed:
                 connection.execute("COMMIT")
             connection.close()
@@ -285,11 +316,11 @@ def test_a_node_that_stops_in_its_turn_does_not_hold_the_others_up(server: Serve
 
 
 def test_a_turn_that_never_ends_is_a_named_refusal(server: Server) -> None:
-    """Somebody else's lock on the head: an append fails in bounded time, and the next works again."""
+    """Somebody else's lock: an append fails in bounded time, and the next works again."""
     hurried = Server(server.url, server.schema, 3.0, 1.0)
     journal = node(hurried, patience=0.1)
     with psycopg.connect(server.url) as other:
-        other.execute(f'SELECT 1 FROM "{server.schema}".head FOR UPDATE')
+        other.execute(f'SELECT 1 FROM "{server.schema}".turn FOR UPDATE')
         assert code_of(lambda: journal.append(entries(1))) == "audit_store_unavailable"
     assert journal.append(entries(1)) == 0
     journal.close()
@@ -316,7 +347,12 @@ GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_hashes, "{schema}".nodes, "{schema}".commits,
   "{schema}".checkpoints TO {role};
-GRANT SELECT, UPDATE ON "{schema}".head TO {role};
+GRANT SELECT, UPDATE ON "{schema}".turn TO {role};
+"""
+KEY_GRANTS = """
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT ON "{schema}".meta TO {role};
+GRANT SELECT, INSERT ON "{schema}".keys, "{schema}".keys_check TO {role};
 """
 
 
@@ -334,9 +370,33 @@ def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServ
     journal.append(entries(3))
     journal.close()
     assert verified(server).ok
-    for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "DELETE FROM checkpoints", "UPDATE checkpoints SET note = ''"):
+    for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "UPDATE commits SET root = ''", "DELETE FROM checkpoints"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(server, sql)
+
+
+def test_a_node_needs_no_right_to_change_keys(postgres: PostgresServer) -> None:
+    """The same of the subjects' keys."""
+    owner = postgres.server()
+    made = PostgresKeys(owner, bytes(32))
+    made.open()
+    made.close()
+    postgres.sql("CREATE ROLE keyring LOGIN", KEY_GRANTS.format(schema=owner.schema, role="keyring"))
+    server = Server(postgres.url(user="keyring"), owner.schema)
+    keys = PostgresKeys(server, bytes(32))
+    keys.open()
+    keys.ensure(["anna"])
+    keys.close()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(server, "UPDATE keys SET wrapped = ''")
+
+
+@pytest.mark.parametrize("made", [GRANTS, KEY_GRANTS])
+def test_the_grants_are_the_documented_ones(made: str) -> None:
+    """What is tried here stands in the guide."""
+    page = " ".join((Path(__file__).parents[2] / "docs/postgres.md").read_text().split())
+    for statement in filter(None, (each.strip() for each in made.split(";"))):
+        assert " ".join(statement.format(schema="lockgate", role="lockgate_node").replace('"', "").split()) in page
 
 
 def test_a_user_who_may_not_migrate_is_told_who_may(postgres: PostgresServer) -> None:
@@ -437,6 +497,8 @@ def test_keys_that_are_only_read_are_not_made(server: Server) -> None:
         ("postgresql://db.example/ledger", "sslmode=verify-full"),
         ("postgresql://db.example/ledger?sslmode=require", "sslmode=verify-full"),
         ("postgresql://127.0.0.1,db.example/ledger", "sslmode=verify-full"),
+        ("postgresql://localhost/ledger?hostaddr=192.0.2.7", "sslmode=verify-full"),
+        ("postgresql:///ledger?service=main", "not a service file"),
     ],
 )
 def test_a_url_that_is_none_or_trusts_anybody_is_refused(url: str, why: str) -> None:

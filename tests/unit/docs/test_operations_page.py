@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 
-from router.processes import evidence, reload
+from adapters import sqlite_place
+from router.processes import reload
 from router.wiring import control, identity, reviews
 from tests.unit.docs.pages import page, section
 
@@ -22,7 +23,7 @@ def test_everything_that_needs_a_restart_is_named() -> None:
 
 def test_every_file_of_the_state_is_in_the_table() -> None:
     """Whoever makes a backup finds each file and what its loss means."""
-    modules = (evidence, control, identity, reviews)
+    modules = (sqlite_place, control, identity, reviews)
     files = {value for module in modules for name, value in vars(module).items() if name.endswith("_FILE") and isinstance(value, str)}
     assert files >= {"ledger.sqlite", "keys.sqlite", "index.sqlite"}
     assert [file for file in sorted(files) if f"| `{file}` |" not in section(PAGE, "Files")] == []
