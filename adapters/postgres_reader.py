@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, translated
-from adapters.postgres_ledger import EMPTY, stored_nodes
+from adapters.postgres_ledger import EMPTY, NOTES, stored_nodes
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, stored_format
 from router.errors import AuditError
 
@@ -63,10 +63,10 @@ class PostgresReader:
             last = rows[-1][0]
 
     def checkpoints(self) -> list[str]:
-        return [row[0] for row in self.rows("SELECT note FROM checkpoints ORDER BY size")]
+        return [row[0] for row in self.rows(f"{NOTES} ORDER BY size")]
 
     def latest_checkpoint(self) -> str | None:
-        found = self.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self.rows(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def close(self) -> None:
