@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters import postgres_subject_keys
 from adapters.postgres_connection import Server
@@ -18,12 +19,15 @@ from adapters.postgres_orders import PostgresTurns
 from adapters.postgres_place import PostgresPlace
 from adapters.sqlite_place import SqlitePlace
 from router.audit import leasing, pruning
+from router.audit.checkpoint import NoteSigner
 from router.audit.erasing import Erasing
+from router.audit.journal import Checkpointing
 from router.audit.pruning import Pruning
 from router.audit.query import Query, Trail
 from router.audit.reader import Stored
 from router.audit.record import decision_entry, system_entry
 from router.audit.retention import DAY_NS, Retention, RetentionClass
+from router.audit.rotation import hand_over, vouched
 from router.audit.verify import Plan, Report, verify
 from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
@@ -318,3 +322,25 @@ async def test_two_nodes_that_prune_at_once_take_every_part_once(
     page = Trail(two.facts.reader, two.facts.index, None).page(Query(kind="decision"), None, 100, True)
     assert {found.sealed for found in page.rows} == {"pruned"}
     assert (checked(shared).faults, checked(shared).pruned) == ([], 40)
+
+
+async def test_everything_in_one_ledger_verifies_in_every_store(at: LedgerPlace, tmp_path: Path) -> None:
+    """Prunings, a hold, erasures before and after the key was handed over: whole for whoever trusts either key."""
+    new = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
+    async with running(tmp_path, late(), at=at) as place:
+        await year(place)
+        await place.decide(30, subject="bo")
+        await place.holding.add("decision", numbered(3).id, OFFICER)
+        await Pruning(place.orders, DAILY).prune(OFFICER)
+        await place.erasing.erase("bo", REASON, OFFICER)
+    plan = Checkpointing(new, tmp_path / "checkpoints")
+    hand_over(at.store(new.verifier), plan, vouched(SIGNER, new), "scheduled", 1)
+    async with running(tmp_path, late(), at=at, signer=new) as place:
+        await place.decide(31_000_000, subject="mia")
+        await place.erasing.erase("mia", REASON, OFFICER)
+        await Pruning(place.orders, DAILY).prune(OFFICER)
+    keys = partial(at.kept_keys, lambda: SEALING_KEY)
+    for trusted in (SIGNER, new):
+        report = verify(Plan(partial(at.reader, Stored), trusted.verifier, open_keys=keys, processes=1))
+        assert report.faults == []
+        assert (report.pruned, report.erased, len(report.rotations)) == (40, 2, 1)

@@ -14,6 +14,7 @@ import orjson
 from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_place import SqlitePlace
 from adapters.sqlite_subject_keys import SqliteSubjectKeys
+from router.audit.checkpoint import NoteSigner
 from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
 from router.audit.facts import Facts
 from router.audit.holding import Holding
@@ -73,13 +74,13 @@ class Noted:
 class Place:
     """One running owner of a folder. `ledger` and `keys` are the real ones, whatever `erasing` was given instead."""
 
-    def __init__(self, folder: Path, clock: Clock, ids: Counted, at: LedgerPlace | None = None) -> None:
+    def __init__(self, folder: Path, clock: Clock, ids: Counted, at: LedgerPlace | None = None, signer: NoteSigner = SIGNER) -> None:
         self.folder = folder
         self.at = at or SqlitePlace(folder)
         self.clock = clock
         self.ids = ids
         self.around = Noted()
-        self.journal = Journal(self.at.store(SIGNER.verifier), Checkpointing(SIGNER, folder / "checkpoints", 3600, 1000))
+        self.journal = Journal(self.at.store(signer.verifier), Checkpointing(signer, folder / "checkpoints", 3600, 1000))
         self.ledger = AuditLedger(self.journal)
         self.keys = SqliteSubjectKeys(self.at.keys(SEALING_KEY))
         self.keys.holders = self.around
@@ -131,9 +132,13 @@ class Place:
 
 @asynccontextmanager
 async def running(
-    folder: Path, clock: Clock | None = None, ids: Counted | None = None, at: LedgerPlace | None = None
+    folder: Path,
+    clock: Clock | None = None,
+    ids: Counted | None = None,
+    at: LedgerPlace | None = None,
+    signer: NoteSigner = SIGNER,
 ) -> AsyncIterator[Place]:
-    place = Place(folder, clock or Clock(), ids or Counted(), at)
+    place = Place(folder, clock or Clock(), ids or Counted(), at, signer)
     await place.open()
     try:
         yield place
