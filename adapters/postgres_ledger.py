@@ -48,6 +48,8 @@ _RECORDS = (
 _HASHES = "INSERT INTO leaf_hashes SELECT %b::bigint + n - 1, hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS batch(hash, n)"
 _NODES = "INSERT INTO nodes SELECT * FROM unnest(%b::smallint[], %b::bigint[], %b::bytea[])"
 _PRUNE = "UPDATE records SET sealed = ''::bytea WHERE idx = ANY(%b::bigint[])"
+NOTES = "SELECT coalesce((SELECT c.note FROM cosigned c WHERE c.size = k.size ORDER BY number DESC LIMIT 1), k.note) FROM checkpoints k"
+"""Checkpoints, with what witnesses added last."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 Row = tuple[bytes, bytes, str]
@@ -76,13 +78,13 @@ class PostgresStore:
         self._absence: _Absence | None = None
         self._is_open = False
 
-    def open(self, origin: str) -> tuple[int, bytes]:
+    def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
         self._is_open = True
         try:
             with self._said():
                 connection = self._connected(time.monotonic() + self._patience)
                 migrate(connection, self._server, LEDGER, self._steps)
-                self._check_meta(connection, origin)
+                self._check_meta(connection, origin, successor)
                 committed = self._committed()
             self._refuse_warned(connection)
             return committed
@@ -129,16 +131,51 @@ class PostgresStore:
 
     def latest_checkpoint(self) -> str | None:
         with self._said():
-            found = self._open.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+            found = self._open.rows(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
-        """Another node's of the same size says the same, and stays."""
-        connection = self._connected(self._deadline())
-        connection.warned = ""
-        with self._said():
-            connection.execute("INSERT INTO checkpoints VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (size, note, at_ns))
-        self._refuse_warned(connection)
+        """In a turn, so that no key signs after it has handed over. Another node's of the same size says the same, and stays."""
+        with self.turn(), self._said():
+            connection = self._in_turn()
+            if (in_force := _in_force(connection)) != self._verifier:
+                message = (
+                    f"The ledger was handed over to the key {in_force}, and this node's may sign no more: give it that key, and restart."
+                )
+                raise AuditError(message, "audit_key_retired")
+            self._commit(connection, "INSERT INTO checkpoints VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (size, note, at_ns))
+
+    def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
+        with self.turn(), self._said():
+            connection = self._in_turn()
+            ((largest,),) = connection.rows("SELECT coalesce(max(size), 0) FROM checkpoints")
+            if largest >= size or (old is not None and _in_force(connection) != old):
+                message = "Another node signed, or handed over, meanwhile; nothing was handed over. Try again."
+                raise AuditError(message, "audit_rotation_failed")
+            connection.execute("INSERT INTO checkpoints VALUES (%s, %s, %s)", (size, note, at_ns))
+            self._commit(connection, "INSERT INTO signers (verifier) VALUES (%s)", (self._verifier,))
+
+    def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
+        """Added beside the checkpoint, which nobody may change."""
+        with self.turn(), self._said():
+            connection = self._in_turn()
+            if not connection.rows("SELECT 1 FROM checkpoints WHERE size = %s", (size,)):
+                raise AuditError(f"There is no checkpoint of {size} records that could be cosigned.", "checkpoint_missing")
+            self._commit(connection, "INSERT INTO cosigned (size, note) VALUES (%s, %s)", (size, note))
+
+    def bar(self, key_id: str) -> None:
+        with self.turn(), self._said():
+            self._commit(self._in_turn(), "INSERT INTO barred (key_id) VALUES (%s)", (key_id,))
+
+    def barred(self, key_ids: Sequence[str]) -> set[str]:
+        """In the turn, so that what any node barred before is seen."""
+        found = self._asked_in_turn("SELECT DISTINCT key_id FROM barred WHERE key_id = ANY(%s)", (list(key_ids),))
+        return {row[0] for row in found}
+
+    def check_order(self, order: int) -> None:
+        if self._asked_in_turn("SELECT max(number) FROM order_turns", ())[0][0] != order:
+            message = "Another node took the turn of giving orders, for this one was silent too long; nothing was written. Try again."
+            raise AuditError(message, "audit_order_overtaken")
 
     def close(self) -> None:
         self._is_open, self._absence = False, None
@@ -244,6 +281,23 @@ class PostgresStore:
     def _open(self) -> BoundedConnection:
         return self._connected(time.monotonic())
 
+    def _asked_in_turn(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        connection = self._in_turn()
+        try:
+            return connection.rows(sql, parameters)
+        except psycopg.Error as error:
+            if is_lost(error):
+                self._drop()
+                raise AuditError(f"The connection to {self._server} was lost before anything was written.", AGAIN) from error
+            raise translated(self._server, error) from error
+
+    def _commit(self, connection: BoundedConnection, sql: str, parameters: Sequence[Any]) -> None:
+        """Ends the turn with one statement more."""
+        connection.warned = ""
+        connection.execute(sql, parameters)
+        connection.execute("COMMIT")
+        self._refuse_warned(connection)
+
     def _in_turn(self) -> BoundedConnection:
         connection = self._connection
         if connection is None or connection.info.transaction_status != TransactionStatus.INTRANS:
@@ -282,7 +336,7 @@ class PostgresStore:
                 self._drop()
             raise translated(self._server, error) from error
 
-    def _check_meta(self, connection: BoundedConnection, origin: str) -> None:
+    def _check_meta(self, connection: BoundedConnection, origin: str, successor: bool) -> None:
         wanted = {"origin": origin, "verifier": self._verifier}
         for name, value in wanted.items():
             if not connection.rows("SELECT 1 FROM meta WHERE name = %s", (name,)):
@@ -291,8 +345,8 @@ class PostgresStore:
         if meta["origin"] != origin:
             message = f"{_place(self._server)} holds the ledger of {meta['origin']}, not of {origin}."
             raise AuditError(message, "audit_origin_changed")
-        if meta["verifier"] != self._verifier:
-            message = f"{_place(self._server)} holds a ledger that is signed by {meta['verifier']}; this node has another key."
+        if not successor and (in_force := _in_force(connection)) != self._verifier:
+            message = f"{_place(self._server)} holds a ledger that is signed by {in_force}; this node has another key."
             raise AuditError(message, "audit_key_differs")
 
     def _committed(self) -> tuple[int, bytes]:
@@ -304,6 +358,12 @@ class PostgresStore:
         if last != size:
             raise AuditError(f"{_place(self._server)} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
         return size, root
+
+
+def _in_force(connection: BoundedConnection) -> str:
+    """The public key whose checkpoints are taken: the first node's, until one hands over."""
+    found = connection.rows("SELECT verifier FROM signers ORDER BY number DESC LIMIT 1")
+    return str((found or connection.rows("SELECT value FROM meta WHERE name = 'verifier'"))[0][0])
 
 
 def stored_nodes(connection: Any, level: int, start: int, end: int) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters.postgres_connection import Server, check_url, connect
 from adapters.postgres_ledger import PostgresStore
+from adapters.postgres_orders import PostgresTurns
 from adapters.postgres_reader import PostgresReader
 from adapters.postgres_schema import KEY_STEPS, KEYS, LEDGER, LEDGER_STEPS, migrate
 from adapters.postgres_subject_keys import PostgresKeys
@@ -37,6 +38,9 @@ class PostgresPlace:
         keys = PostgresKeys(self.subject_keys, sealing_key(), read_only=True)
         keys.open()
         return keys
+
+    def turns(self) -> PostgresTurns:
+        return PostgresTurns(self.ledger)
 
     def migrate(self) -> list[tuple[str, int, int]]:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from adapters.postgres_connection import MISSING, BoundedConnection, Server, connect, is_lost, may_succeed_again, translated
-from adapters.postgres_ledger import EMPTY, stored_nodes
+from adapters.postgres_ledger import EMPTY, NOTES, stored_nodes
 from adapters.postgres_schema import LEDGER, LEDGER_STEPS, stored_format
 from router.errors import AuditError
 
@@ -63,15 +63,15 @@ class PostgresReader:
             last = rows[-1][0]
 
     def checkpoints(self) -> list[str]:
-        return [row[0] for row in self.rows("SELECT note FROM checkpoints ORDER BY size")]
+        return [row[0] for row in self.rows(f"{NOTES} ORDER BY size")]
 
     def latest_checkpoint(self) -> str | None:
-        found = self.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self.rows(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def notes(self, least: int, limit: int, newest: bool) -> list[str]:
         order = "DESC" if newest else "ASC"
-        found = self.rows(f"SELECT note FROM checkpoints WHERE size >= %s ORDER BY size {order} LIMIT %s", (least, limit))  # noqa: S608
+        found = self.rows(f"{NOTES} WHERE size >= %s ORDER BY size {order} LIMIT %s", (least, limit))
         return [row[0] for row in found]
 
     def close(self) -> None:

@@ -30,12 +30,21 @@ LEDGER_STEPS: Steps = {
         # backup. Its lock is a node's turn: who has it, and nobody else, appends.
         "CREATE TABLE turn (one boolean PRIMARY KEY DEFAULT true CHECK (one))",
         "INSERT INTO turn DEFAULT VALUES",
+        # What a node tells the others. Rows are added and read in turns, and the last one counts; nobody needs a right to change them.
+        "CREATE TABLE barred (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key_id text NOT NULL)",
+        "CREATE TABLE signers (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, verifier text NOT NULL)",
+        "CREATE TABLE order_turns (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)",
+        "CREATE TABLE cosigned (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, size bigint NOT NULL, note text NOT NULL)",
+        "CREATE INDEX cosigned_size ON cosigned (size, number)",
     ),
 }
 KEY_STEPS: Steps = {
     1: (
         "CREATE TABLE keys (subject bytea PRIMARY KEY, key_id text NOT NULL UNIQUE, wrapped bytea NOT NULL, created_ns bigint NOT NULL)",
         "CREATE TABLE keys_check (one boolean PRIMARY KEY DEFAULT true CHECK (one), value bytea NOT NULL)",
+        # Destroyed keys by number, and up to which number each node forgot them.
+        "CREATE TABLE destroyed (number bigint PRIMARY KEY, key_id text NOT NULL)",
+        "CREATE TABLE holders (node text PRIMARY KEY, seen bigint NOT NULL)",
     ),
 }
 LEDGER, KEYS = "ledger", "keys"

@@ -5,6 +5,7 @@ They belong into a database of their own, whose backups are kept apart from the 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -19,9 +20,13 @@ from cryptography.exceptions import InvalidTag
 from adapters.postgres_connection import BoundedConnection, Server, connect, is_lost, translated
 from adapters.postgres_schema import KEY_STEPS, KEYS, Steps, check_known, migrate, stored_format
 from adapters.sqlite_subject_keys import KeyFile, SubjectKey
+from router.audit.leasing import LEASE_S, MARGIN_S, lease_clock
 from router.errors import AuditError
 
+log = logging.getLogger("lockgate.audit")
 _NONCE = 12
+_CONFIRMED = "SELECT coalesce((SELECT max(number) FROM destroyed), 0) FROM holders WHERE node = %s AND seen = %s"
+LOOK_S = 0.05
 
 
 class PostgresKeys(KeyFile):
@@ -70,6 +75,80 @@ class PostgresKeys(KeyFile):
         if len(known) < len(set(subjects)):
             raise AuditError("A subject's key vanished while it was made.")
         return known
+
+    def present(self, key_ids: Sequence[str]) -> list[str]:
+        with self._said() as connection:
+            found = {row[0] for row in connection.rows("SELECT key_id FROM keys WHERE key_id = ANY(%s)", (list(key_ids),))}
+        return [key_id for key_id in key_ids if key_id in found]
+
+    def destroy(self, key_id: str) -> None:
+        """The row is deleted, and every node will learn of it, when this returns; the server's files lose it where this user may have them
+        rewritten. `await_others` then says when no node keeps the key. Raises AuditError, after which it may or may not be deleted."""
+        with self._said() as connection:
+            connection.warned = ""
+            with connection.transaction():
+                # One at a time, so that numbers are seen in their order.
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate destroyed {self._server.schema}",))
+                connection.execute("DELETE FROM keys WHERE key_id = %s", (key_id,))
+                connection.execute("INSERT INTO destroyed SELECT coalesce(max(number), 0) + 1, %s FROM destroyed", (key_id,))
+            if connection.warned:
+                raise AuditError(f"A key's destruction is not known to be durable: {connection.warned}.")
+            self._rewrite(connection)
+
+    def _rewrite(self, connection: BoundedConnection) -> None:
+        """A deleted row stays on its page, and a plain VACUUM may leave its bytes in the page's hole; only a rewritten table lacks them."""
+        connection.warned = ""
+        try:
+            connection.execute("VACUUM (FULL) keys")
+        except psycopg.Error as error:
+            if is_lost(error):
+                raise
+            connection.warned = str(error).partition("\n")[0]
+        if connection.warned:
+            log.warning(
+                "the table of the subjects' keys was not rewritten (%s): its owner should run VACUUM (FULL) on it", connection.warned
+            )
+            connection.warned = ""
+
+    def await_others(self, key_id: str, own: str) -> None:
+        """Returns when every node but `own` has said that it forgot the key, or may use no key any more unless it has. What the nodes hold
+        ends with time that is measured here and there, so nobody's clock has to be right."""
+        began = lease_clock()
+        with self._said() as connection:
+            number = connection.rows("SELECT coalesce(max(number), 0) FROM destroyed WHERE key_id = %s", (key_id,))[0][0]
+        waiting = True
+        while waiting and lease_clock() < began + LEASE_S + MARGIN_S:
+            with self._said() as connection:
+                waiting = bool(connection.rows("SELECT 1 FROM holders WHERE seen < %s AND node <> %s LIMIT 1", (number, own)))
+            if waiting:
+                time.sleep(LOOK_S)
+        if waiting:
+            with self._said() as connection:  # who comes back says again that it is there
+                connection.execute("DELETE FROM holders WHERE seen < %s AND node <> %s", (number, own))
+
+    def newest_destroyed(self) -> int:
+        with self._said() as connection:
+            return int(connection.rows("SELECT coalesce(max(number), 0) FROM destroyed")[0][0])
+
+    def destroyed_after(self, number: int) -> list[tuple[int, str]]:
+        with self._said() as connection:
+            found = connection.rows("SELECT number, key_id FROM destroyed WHERE number > %s ORDER BY number", (number,))
+        return [(each, key_id) for each, key_id in found]
+
+    def confirm(self, node: str, seen: int) -> int:
+        """The newest number is asked for after this node is seen to hold keys: who destroys one later waits for it."""
+        with self._said() as connection:
+            kept = connection.rows("SELECT seen FROM holders WHERE node = %s", (node,))
+            if kept != [(seen,)]:
+                connection.execute(
+                    "INSERT INTO holders VALUES (%s, %s) ON CONFLICT (node) DO UPDATE SET seen = excluded.seen", (node, seen)
+                )
+            found = connection.rows(_CONFIRMED, (node, seen))
+            return int(found[0][0]) if found else -1
+
+    def leave(self, node: str) -> None:
+        with self._said() as connection:
+            connection.execute("DELETE FROM holders WHERE node = %s", (node,))
 
     def close(self) -> None:
         self._is_open = False

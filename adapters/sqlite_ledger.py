@@ -49,8 +49,9 @@ class SqliteStore:
         self._steps = steps
         self._connection: Connection | None = None
         self._lock: int | None = None
+        self._barred = set[str]()
 
-    def open(self, origin: str) -> tuple[int, bytes]:
+    def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
         try:
             self.migrate()
             # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
@@ -109,6 +110,23 @@ class SqliteStore:
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
         with self._transaction() as run:
             run("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (size, note, at_ns))
+
+    def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
+        """Nobody else signs here, and whose turn it is the last checkpoint tells."""
+        self.write_checkpoint(size, note, at_ns)
+
+    def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
+        self.write_checkpoint(size, note, at_ns)
+
+    def bar(self, key_id: str) -> None:
+        """In memory: whoever may still seal under it ends with this process."""
+        self._barred.add(key_id)
+
+    def barred(self, key_ids: Sequence[str]) -> set[str]:
+        return self._barred.intersection(key_ids)
+
+    def check_order(self, order: int) -> None:
+        """Nobody else gives orders here."""
 
     def close(self) -> None:
         if self._connection is not None:

@@ -42,6 +42,9 @@ class SqlitePlace:
         keys.open()
         return keys
 
+    def turns(self) -> None:
+        """The lock on the ledger's file keeps everybody else away."""
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Of files that nobody has open. Raises AuditError `audit_missing`, `audit_locked`."""
         ledger, keys = self.state / LEDGER_FILE, self.state / KEYS_FILE

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from adapters.sqlite_connection import Connect, Connection, connect, private_file
 from adapters.sqlite_migrations import Steps, migrate
+from router.audit.leasing import Lease, SharedKeys
 from router.errors import AuditError
 
 PRAGMAS = (
@@ -177,6 +179,17 @@ def prepared(path: Path, connect: Connect = connect, steps: Steps = STEPS) -> Co
     return connection
 
 
+class Holders(Protocol):
+    """Who else on this node has to do with keys."""
+
+    async def forget_key(self, key_id: str) -> None: ...
+
+    async def drop_held(self, key_id: str) -> None: ...
+
+    def keys_until(self, until: float) -> None:
+        """What they have may be used for so long."""
+
+
 class SqliteSubjectKeys:
     """Implements `router.ports.SubjectKeys`: a cache over the file. Misses that come together share one transaction."""
 
@@ -187,11 +200,22 @@ class SqliteSubjectKeys:
         self._wanted: dict[str, asyncio.Future[SubjectKey]] = {}
         self._busy: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
+        self._lease = Lease(file, self._forgotten, self._told) if isinstance(file, SharedKeys) else None
+        self.holders: Holders | None = None
 
     async def open(self) -> None:
         await asyncio.to_thread(self._file.open)
+        if self._lease is not None:
+            await self._lease.begin()
+
+    @property
+    def until(self) -> float | None:
+        """Until when, on the lease's clock, what was given out may be used; None where nobody else destroys keys."""
+        return None if self._lease is None else self._lease.until
 
     async def key_for(self, subject: str) -> SubjectKey:
+        if self._lease is not None:
+            self._lease.check()
         cached = self._cache.get(subject)
         if cached is not None:
             self._cache.move_to_end(subject)
@@ -216,16 +240,36 @@ class SqliteSubjectKeys:
         return await asyncio.to_thread(self._file.present, key_ids)
 
     async def destroy(self, key_id: str) -> None:
-        """The key is in no file and given to nobody when it returns. The next request of the same subject gets another one."""
+        """The key is in no file, kept by no other node and given to nobody when it returns. The next request of the same subject gets
+        another one."""
         async with self._changing:
-            for subject in [subject for subject, (known, _) in self._cache.items() if known == key_id]:
-                del self._cache[subject]
+            self._drop(key_id)
             await asyncio.to_thread(self._file.destroy, key_id)
+        if self._lease is not None and isinstance(self._file, SharedKeys):
+            await asyncio.to_thread(self._file.await_others, key_id, self._lease.node)
+
+    def _drop(self, key_id: str) -> None:
+        for subject in [subject for subject, (known, _) in self._cache.items() if known == key_id]:
+            del self._cache[subject]
+
+    async def _forgotten(self, key_id: str) -> None:
+        """Of a key that another node destroyed."""
+        async with self._changing:
+            self._drop(key_id)
+        if self.holders is not None:
+            await self.holders.forget_key(key_id)
+            await self.holders.drop_held(key_id)
+
+    def _told(self, until: float) -> None:
+        if self.holders is not None:
+            self.holders.keys_until(until)
 
     async def close(self) -> None:
         if self._busy is not None:
             await self._busy
         self._cache.clear()
+        if self._lease is not None:
+            await self._lease.end()
         await asyncio.to_thread(self._file.close)
 
     async def _fetch_wanted(self) -> None:
@@ -240,6 +284,8 @@ class SqliteSubjectKeys:
     async def _fetch(self, wanted: dict[str, asyncio.Future[SubjectKey]]) -> None:
         try:
             keys = await asyncio.to_thread(self._file.ensure, list(wanted))
+            if self._lease is not None:
+                self._lease.check()  # it may have taken long
         except AuditError as error:
             for future in wanted.values():
                 future.set_exception(AuditError(str(error), error.code))

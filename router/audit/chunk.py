@@ -35,6 +35,16 @@ class Fault:
     until: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """What a ledger's first record says of the one that it was begun after. `relation` is how its `size` records were to the last
+    checkpoint that was known of it: `behind`, `covered`, `differs`, or empty where none was."""
+
+    origin: str
+    size: int
+    relation: str
+
+
 @dataclass(slots=True)
 class Chunk:
     """`hashes` are the leaf hashes recomputed from the leaves, 32 bytes each; they end before the first missing record. `absent` are the
@@ -50,6 +60,7 @@ class Chunk:
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    predecessor: Predecessor | None = None
 
 
 def check_chunk(open_reader: OpenReader, start: int, end: int, open_keys: OpenKeys | None = None) -> Chunk:
@@ -100,10 +111,22 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
         return
     if leaf.get("event") in EVENTS and leaf.get("schema") == SYSTEM:
         chunk.orders.append((stored.index, leaf))
+    if stored.index == 0:
+        chunk.predecessor = _predecessor(leaf)
     if (found := rotation(stored.index, leaf)) is not None:
         chunk.rotations.append(found)
     if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
+
+
+def _predecessor(leaf: dict[str, Any]) -> Predecessor | None:
+    if leaf.get("schema") != SYSTEM or leaf.get("event") != "recovered":
+        return None
+    try:
+        said = leaf["details"]["predecessor"]
+        return Predecessor(str(said["origin"]), int(said["size"]), str(said["relation"]))
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _leaf(raw: bytes) -> tuple[dict[str, Any], str]:

@@ -2,8 +2,9 @@
 
     1 nothing holds it back            a hold refuses, and nothing is written
     2 `erasure_ordered` is durable     crash after it: the key is there and nothing says otherwise; the next start goes on with 3
+      nothing is recorded under it     what is on its way to the ledger loses its personal part; without a record, so done again with 3
     3 the key is in no file            crash after it: it is gone and not yet said to be; the next start does 3 again, which is harmless
-    4 nobody keeps it in memory        a worker that does not say so is ended
+    4 nobody keeps it in memory        a worker that does not say so is ended; a node that does not may use no key any more (`leasing`)
     5 held requests of theirs end      they could not be opened any more
     6 `subject_erased` is durable      from here on it is said to be erased, and is
     7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
@@ -14,7 +15,6 @@ last, so that it is never said of a key that exists. What was ordered is carried
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from typing import Any, Protocol, TypeVar
 
 from router.audit.canonical import is_slug
 from router.audit.facts import Facts, Receipt
-from router.audit.journal import Journal
+from router.audit.journal import Journal, check_entry
+from router.audit.ordering import NodeTurns, OneAtATime
 from router.audit.record import open_personal, system_entry
 from router.audit.standing import ERASED, ORDERED, REPEATED, Hold, Ordered
 from router.errors import AuditError
@@ -34,6 +35,9 @@ T = TypeVar("T")
 
 class SigningLedger(Ledger, Protocol):
     async def call(self, work: Callable[[Journal], T]) -> T: ...
+
+    async def bar(self, key_id: str) -> None:
+        """See `Journal.bar`."""
 
 
 class DestroyableKeys(SubjectKeys, Protocol):
@@ -78,13 +82,23 @@ class Who:
 class Orders:
     """What everything that destroys or protects evidence needs. One at a time, so that nothing is put on hold while it is destroyed."""
 
-    def __init__(self, ledger: SigningLedger, keys: DestroyableKeys, ask: Ask, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, ledger: SigningLedger, keys: DestroyableKeys, ask: Ask, clock: Clock, ids: Ids, nodes: NodeTurns | None = None
+    ) -> None:
         self.ledger = ledger
         self.keys = keys
         self.ask = ask
         self.clock = clock
         self.ids = ids
-        self.one_at_a_time = asyncio.Lock()
+        self.one_at_a_time = OneAtATime(nodes)
+
+    async def append(self, entry: Entry, pruning: Sequence[int] = ()) -> int:
+        """Within `one_at_a_time`. Raises AuditError `audit_order_overtaken` where this node lost its turn among the others."""
+        order = self.one_at_a_time.number
+        if order is None and not pruning:
+            return await self.ledger.append(entry)
+        check_entry(entry)
+        return await self.ledger.call(lambda journal: journal.append([entry], pruning, order))
 
     async def entry(self, event: str, details: Mapping[str, Any], who: Who, record_id: str = "") -> Entry:
         """A system record whose personal part is sealed under the key of the person who orders."""
@@ -127,7 +141,10 @@ class Erasing:
         """Carries out what was ordered and not finished, and destroys again what an old copy of the keys brought back. The indexes of
         the records that say so. Raises AuditError."""
         async with self._orders.one_at_a_time:
-            return [*(await self._finish()).values(), *await self._repeat()]
+            done = [*(await self._finish()).values(), *await self._repeat()]
+            if done:  # only what is signed over excuses a key that is gone
+                await self._orders.ledger.call(Journal.sign_checkpoint)
+            return done
 
     async def carry_on(self) -> None:
         """Carries out what was ordered and not finished, such as while somebody else read the keys. Raises AuditError."""
@@ -146,7 +163,7 @@ class Erasing:
             await self._destroyed(key_id)
             log.warning("a key that record %d says was destroyed had come back with an old copy of the keys; it is destroyed again", index)
             entry = system_entry(REPEATED, self._orders.clock.now_ns(), {"key_id": key_id, "erasure": index})
-            done.append(await self._orders.ledger.append(entry))
+            done.append(await self._orders.append(entry))
         return done
 
     async def _check(self, key_id: str, who: Who) -> None:
@@ -160,18 +177,19 @@ class Erasing:
     async def _ordered(self, key_id: str, reason: str, who: Who) -> Ordered:
         erasure = self._orders.ids.new()
         entry = await self._orders.entry(ORDERED, {"key_id": key_id, "reason": reason}, who, erasure)
-        return Ordered(await self._orders.ledger.append(entry), erasure, key_id, reason)
+        return Ordered(await self._orders.append(entry), erasure, key_id, reason)
 
     async def _carried_out(self, order: Ordered, who: Who | None) -> int:
         """The index of the record that says so. `who` is None where somebody before us ordered it: then it is read from the order."""
         await self._destroyed(order.key_id)  # 3, 4, 5
         records, size = await self._orders.ask(lambda facts: facts.count(order.key_id))
         details = {"key_id": order.key_id, "reason": order.reason, "order": order.record, "records": records, "up_to": size}
-        index = await self._orders.ledger.append(await self._told(order, details, who))  # 6
+        index = await self._orders.append(await self._told(order, details, who))  # 6
         log.info("the key %s was destroyed as record %d ordered; record %d says so", order.key_id, order.record, index)
         return index
 
     async def _destroyed(self, key_id: str) -> None:
+        await self._orders.ledger.bar(key_id)
         await self._orders.keys.destroy(key_id)  # 3
         await self._elsewhere.forget_key(key_id)  # 4
         await self._elsewhere.drop_held(key_id)  # 5

@@ -20,7 +20,7 @@ class Holding:
         `subject_unknown`, `decision_unknown`, `audit_hold_invalid` with nothing written."""
         async with self._orders.one_at_a_time:
             details = await self._details(on, target)
-            index = await self._orders.ledger.append(await self._orders.entry(HOLD, details, who))
+            index = await self._orders.append(await self._orders.entry(HOLD, details, who))
             return await self._orders.receipt(index)
 
     async def release(self, record: int, who: Who) -> Receipt:
@@ -29,7 +29,7 @@ class Holding:
             standing = await self._orders.ask(lambda facts: facts.standing())
             if record not in standing.holds:
                 raise AuditError(f"Record {record} added no hold that is still in force.", "audit_hold_unknown")
-            index = await self._orders.ledger.append(await self._orders.entry(RELEASE, {"hold": record}, who))
+            index = await self._orders.append(await self._orders.entry(RELEASE, {"hold": record}, who))
             return await self._orders.receipt(index)
 
     async def all(self) -> list[Hold]:

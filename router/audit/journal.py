@@ -22,6 +22,7 @@ from router.audit.checkpoint import (
 )
 from router.audit.merkle import CompactRange, leaf_hash
 from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
+from router.audit.record import withheld
 from router.audit.signing import Signer, Signing
 from router.errors import AuditError
 from router.ports import Entry
@@ -43,6 +44,10 @@ STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED, WRITE_AGAIN = (
 PASSING = frozenset({DISK_FULL, STORE_UNAVAILABLE, STORE_DENIED, UNSETTLED})
 """Failures after which the same journal may go on by itself: the store has rolled back, or finds out before it writes again."""
 
+KEY_RETIRED = "audit_key_retired"
+HARMLESS = frozenset({KEY_RETIRED, WRITE_AGAIN, "audit_rotation_failed", "audit_order_overtaken", "checkpoint_missing"})
+"""Refusals of one thing, with nothing written, that say nothing against the store."""
+
 FAR = 65_536
 ATTEMPTS = 5
 RETRY_S = 5.0
@@ -55,8 +60,9 @@ class LedgerStore(NodeSource, Protocol):
     written, which the next `turn` shows; `audit_write_again`, from `write`, that nothing was written, and that another turn may be taken
     at once. Any other code says that nothing is known any more and the store must be opened anew."""
 
-    def open(self, origin: str) -> tuple[int, bytes]:
-        """(size, root) after the last commit. Refuses a second writer where there may be one only, and what was made for another origin."""
+    def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
+        """(size, root) after the last commit. Refuses a second writer where there may be one only, and what was made for another origin,
+        or where several nodes write with another key; a `successor` to that key is about to take over."""
 
     def turn(self) -> AbstractContextManager[tuple[int, bytes] | None]:
         """Within it nobody else appends. Gives (size, root) after the last commit, whoever made it; None where nobody else can write."""
@@ -71,9 +77,33 @@ class LedgerStore(NodeSource, Protocol):
 
     def latest_checkpoint(self) -> str | None: ...
 
-    def write_checkpoint(self, size: int, note: str, at_ns: int) -> None: ...
+    def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
+        """Raises AuditError `audit_key_retired` where another node handed over to another key."""
+
+    def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
+        """As `write_checkpoint`; from it on the store takes checkpoints by the new key only. Raises AuditError `audit_rotation_failed`
+        where a checkpoint of as many records is there, or another key than `old` is in force. Without `old` any may be."""
+
+    def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
+        """A checkpoint that is there, with witnesses' lines."""
+
+    def bar(self, key_id: str) -> None:
+        """From now on `barred` tells it to every node."""
+
+    def barred(self, key_ids: Sequence[str]) -> set[str]:
+        """In a turn. Those of them that were barred."""
+
+    def check_order(self, order: int) -> None:
+        """In a turn. Raises AuditError `audit_order_overtaken` unless this is the number of the node that may give orders."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HandsOver:
+    """The next checkpoint is a key's last or, where `old` is unknown, its successor's first. `old` is a verifier line."""
+
+    old: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +116,7 @@ class Checkpointing:
     every: float = 60.0
     records: int = 1000
     signed: Callable[[], None] | None = None
+    hands_over: HandsOver | None = None
 
 
 class Journal:
@@ -99,6 +130,7 @@ class Journal:
         self._unsignable_until = 0.0
         self._shared, self._heard_at = False, time.monotonic()
         self._fault: AuditError | None = None
+        self._retired = False
 
     @property
     def size(self) -> int:
@@ -126,7 +158,7 @@ class Journal:
     def open(self) -> None:
         """Recomputes the tree's right edge from what is stored. Raises AuditError when it is not what was committed, or when a
         checkpoint was signed for more, or for something else: then this is an old or altered copy, and must not be continued."""
-        size, root = self._store.open(self._plan.signer.name)
+        size, root = self._store.open(self._plan.signer.name, successor=self._plan.hands_over is not None)
         try:
             self._tree, self._fault = self._checked(size, root), None
         except BaseException:
@@ -152,15 +184,16 @@ class Journal:
                 self._publish(note_checkpoint(last), last)
         return tree
 
-    def append(self, entries: Sequence[Entry], pruning: Sequence[int] = ()) -> int:
+    def append(self, entries: Sequence[Entry], pruning: Sequence[int] = (), order: int | None = None) -> int:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
-        the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are."""
+        the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are. With `order`,
+        the number of a turn of giving orders, nothing is written unless that turn lasts (`audit_order_overtaken`)."""
         if self._fault is not None:
             raise self._fault
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
         hashes = [leaf_hash(entry.leaf) for entry in entries]
         try:
-            return self._written(rows, hashes, pruning)
+            return self._written(rows, hashes, pruning, order)
         except AuditError as error:
             self._failed(error)
             raise
@@ -168,10 +201,10 @@ class Journal:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
 
-    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int:
+    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None) -> int:
         for _ in range(ATTEMPTS):
             try:
-                first = self._attempt(rows, hashes, pruning)
+                first = self._attempt(rows, hashes, pruning, order)
             except AuditError as error:
                 if error.code != WRITE_AGAIN:
                     raise
@@ -180,10 +213,13 @@ class Journal:
                 return first
         raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
 
-    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int]) -> int | None:
+    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None) -> int | None:
         """None when this node was so far behind that it gave up its turn to read on."""
         with self._store.turn() as head:
             if head is None or head[0] - self._tree.size <= FAR:
+                if order is not None:
+                    self._store.check_order(order)
+                rows, hashes = self._permitted(rows, hashes)
                 tree, nodes = self._following(head), list[Node]()
                 first = tree.size
                 for hashed in hashes:
@@ -196,6 +232,26 @@ class Journal:
                 return first
         self._tree = self._following(head)
         return None
+
+    def _permitted(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> tuple[Sequence[Row], Sequence[bytes]]:
+        """What somebody sealed under a key that was destroyed meanwhile is written without its personal part."""
+        key_ids = {key_id for _, _, key_id in rows if key_id}
+        barred = self._store.barred(sorted(key_ids)) if key_ids else ()
+        if not barred:
+            return rows, hashes
+        kept = [(withheld(leaf), b"", "") if key_id in barred else (leaf, sealed, key_id) for leaf, sealed, key_id in rows]
+        return kept, [leaf_hash(leaf) for leaf, _, _ in kept]
+
+    def bar(self, key_id: str) -> None:
+        """When this returns no node's record is sealed under this key any more: what comes under it loses its personal part. Raises
+        AuditError, after which it may or may not be so."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            self._store.bar(key_id)
+        except AuditError as error:
+            self._failed(error)
+            raise
 
     def _following(self, head: tuple[int, bytes] | None) -> CompactRange:
         """This node's tree, grown by what others appended. So no node ever goes on from, or signs, what does not contain all that it has
@@ -218,7 +274,7 @@ class Journal:
 
     def until_checkpoint(self) -> float | None:
         """Seconds until a checkpoint is due, 0 when it is now, None while nothing is unsigned."""
-        if not self.unsigned or self._fault is not None:
+        if not self.unsigned or self._fault is not None or self._retired:
             return None
         now = time.monotonic()
         due = now if self.unsigned >= self._plan.records else self._signed_at + self._plan.every
@@ -234,8 +290,12 @@ class Journal:
         checkpoint, note = signed
         self._signed_at = time.monotonic()
         try:
-            self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
+            if self._plan.hands_over is None:
+                self._store.write_checkpoint(checkpoint.size, note, time.time_ns())
+            else:
+                self._store.write_hand_over(checkpoint.size, note, time.time_ns(), self._plan.hands_over.old)
         except AuditError as error:
+            self._retired = error.code == KEY_RETIRED
             self._failed(error)
             self._unsignable_until = self._signed_at + RETRY_S
             _LOG.error("audit checkpoint not stored: %s", error)
@@ -268,7 +328,7 @@ class Journal:
         if self._fault is not None:
             raise self._fault
         try:
-            self._store.write_checkpoint(note_checkpoint(note).size, note, time.time_ns())
+            self._store.write_cosigned(note_checkpoint(note).size, note, time.time_ns())
         except AuditError as error:
             self._failed(error)
             raise
@@ -296,7 +356,7 @@ class Journal:
         return checkpoint.size
 
     def _failed(self, error: AuditError) -> None:
-        if error.code not in PASSING:
+        if error.code not in PASSING and error.code not in HARMLESS:
             self._fault = error
 
 

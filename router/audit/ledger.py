@@ -96,6 +96,10 @@ class AuditLedger:
         result: T = await call.future
         return result
 
+    async def bar(self, key_id: str) -> None:
+        """See `Journal.bar`."""
+        await self.call(lambda journal: journal.bar(key_id))
+
     async def ping(self) -> None:
         """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away. An idle node of a
         shared ledger so learns that the store is away, and sees, and signs for, what the others appended."""

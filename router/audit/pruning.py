@@ -14,7 +14,6 @@ from itertools import islice
 
 from router.audit.erasing import Orders, Who
 from router.audit.facts import Facts
-from router.audit.journal import check_entry
 from router.audit.reader import IndexRow
 from router.audit.record import system_entry
 from router.audit.retention import Jump, LedgerTime, Retention, RetentionClass
@@ -96,8 +95,7 @@ class Pruning:
             batch = await self._orders.ask(lambda facts: batch_of(facts, self._retention, kept, start, told.older_than))
             if batch.places:
                 entry = await self._entry(kept, start, batch, who)
-                check_entry(entry)
-                summary.records.append(await self._orders.ledger.call(lambda journal: journal.append([entry], batch.places)))
+                summary.records.append(await self._orders.append(entry, batch.places))
             self._looked[looked] = batch.until
         _add(told, batch)
         return True

@@ -91,6 +91,17 @@ def open_personal(entry: Entry, key: bytes) -> dict[str, str]:
     return unseal(key, leaf["schema"], leaf.get("id", ""), entry.sealed)
 
 
+def withheld(leaf: bytes) -> bytes:
+    """The leaf of the same record without its personal part, whose fields it names. For a key that was destroyed before it was written."""
+    try:
+        fields = orjson.loads(leaf)
+        names = {*fields.pop("commitments"), *fields.pop("withheld", ())}
+        fields.pop("sealed")
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):  # none that was made here, and without a part it says no more
+        return leaf
+    return _fitting({**fields, "withheld": sorted(names)})
+
+
 def plain_details(value: Any) -> Any:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value

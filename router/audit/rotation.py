@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 
 from router.audit.canonical import is_slug
 from router.audit.checkpoint import Checkpoint, NoteSigner, NoteVerifier, note_checkpoint, split_note
-from router.audit.journal import Checkpointing, Journal, LedgerStore
+from router.audit.journal import Checkpointing, HandsOver, Journal, LedgerStore
 from router.audit.record import system_entry
 from router.audit.signing import Signer
 from router.errors import AuditError
 
 EVENT = "key_rotated"
-CHANGED = "audit_key_changed"
+ATTEMPTS = 3
+CHANGED, DIFFERS = "audit_key_changed", "audit_key_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,15 @@ def hand_over(store: LedgerStore, plan: Checkpointing, change: Change, reason: s
             "A reason stays in the ledger for ever: one word of lower-case letters, digits, '_', '-' and '.'.", "audit_reason_invalid"
         )
     details = {"old": change.old, "new": change.new, "vouched": change.vouched, "reason": reason}
-    journal = Journal(store, replace(plan, signer=change.signer))
+    old = HandsOver(change.old if change.vouched else None)
+    journal = Journal(store, replace(plan, signer=change.signer, hands_over=old))
     try:
         journal.open()
-        journal.append([system_entry(EVENT, at_ns, details)])  # 1
-        if not journal.sign_checkpoint(wait=True):  # 2, 3
-            raise AuditError("The ledger was not handed over, for the hand-over could not be signed or stored.", "audit_rotation_failed")
-        return Checkpoint(plan.signer.name, journal.size, journal.root())
+        for _ in range(ATTEMPTS):  # another node may sign for more between the two
+            journal.append([system_entry(EVENT, at_ns, details)])  # 1
+            if journal.sign_checkpoint(wait=True):  # 2, 3
+                return Checkpoint(plan.signer.name, journal.size, journal.root())
+        raise AuditError("The ledger was not handed over, for the hand-over could not be signed or stored.", "audit_rotation_failed")
     finally:
         store.close()
 
@@ -104,7 +107,7 @@ def is_in_force(store: LedgerStore, plan: Checkpointing) -> bool:
     try:
         Journal(store, plan).open()
     except AuditError as error:
-        if error.code != CHANGED:
+        if error.code not in (CHANGED, DIFFERS):
             raise
         return False
     finally:
@@ -115,7 +118,7 @@ def is_in_force(store: LedgerStore, plan: Checkpointing) -> bool:
 def last_note(store: LedgerStore, origin: str, published: str | None) -> str | None:
     """The ledger's last checkpoint, in the store or outside of it."""
     try:
-        store.open(origin)
+        store.open(origin, successor=True)
         notes = [note for note in (store.latest_checkpoint(), published) if note is not None]
     finally:
         store.close()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from router.audit.accounting import Account
 from router.audit.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
-from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, check_chunk
+from router.audit.chunk import Chunk, Fault, OpenKeys, OpenReader, Predecessor, check_chunk
 from router.audit.merkle import CompactRange
 from router.audit.reader import LedgerReader
 from router.audit.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
@@ -54,6 +54,7 @@ class Report:
     unproven: list[str] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    predecessor: Predecessor | None = None
 
     @property
     def ok(self) -> bool:
@@ -171,6 +172,7 @@ def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
         report.rotations.extend(chunk.rotations)
+        report.predecessor = report.predecessor or chunk.predecessor
         report.opened += chunk.opened
         report.erased += chunk.erased
         account.add(chunk)
@@ -326,6 +328,9 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         for term in report.terms
         if term.key is None
     ]
+    if report.predecessor is not None:
+        before = report.predecessor
+        said.append(f"This ledger begins after {before.origin} of {before.size} records, which is verified apart from it.")
     if report.witnessed and report.witnessed[-1].size < covered:
         said.append(f"Records {report.witnessed[-1].size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
     if report.witnessed and plan.policy is not None and plan.policy.splits:

@@ -87,6 +87,11 @@ class _Stopped:
 @asynccontextmanager
 async def _governed(config: Path) -> AsyncIterator[Governance]:
     workspace = parse(read(config, os.environ), os.environ)
+    if workspace.config.audit.store.adapter != "sqlite":
+        message = (
+            "Nodes that share a ledger keep keys in memory: give an API key with --key or LOCKGATE_KEY, so that one of them does this."
+        )
+        raise AuditError(message, "audit_store_unsuited")
     ledger = workspace.path(workspace.config.state) / LEDGER_FILE
     if not ledger.is_file():
         raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -50,6 +51,7 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "opened": report.opened,
         "erased": report.erased,
         "pruned": report.pruned,
+        "predecessor": None if report.predecessor is None else asdict(report.predecessor),
         "not_proven": report.unproven,
         "public_key": verifier,
         "keys": [{"key": term.line, "after": term.after, "until": term.until, "followed": term.followed} for term in report.terms],

@@ -31,6 +31,12 @@ def recover_command(checkpoint: Path | None, reason: str, config: Path) -> None:
     """
     workspace = parse(read(config, os.environ), os.environ)
     audit = workspace.config.audit
+    if audit.store.adapter != "sqlite":
+        message = (
+            f"This is for a ledger in a file. With 'audit.store' {audit.store.adapter}, begin a new one in an empty schema, under another"
+            " 'audit.origin'."
+        )
+        raise AuditError(message, "audit_store_unsuited")
     place = Place(workspace.path(workspace.config.state), workspace.path(audit.checkpoint.directory))
     signer = ledger_signer(workspace)
     before, kept = recover(place, signer, reason, _note(checkpoint))

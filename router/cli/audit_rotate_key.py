@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 import click
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_place import LEDGER_FILE
+from router.audit.reader import Stored
+from router.audit.rotation import is_in_force
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import AuditError
-from router.wiring.ledger_rotation import ledger_signer, taken_over, taken_over_from_lost
+from router.processes.evidence import agreed
+from router.system import SystemClock
+from router.wiring.ledger_place import ledger_place
+from router.wiring.ledger_rotation import checkpointing, ledger_signer, taken_over, taken_over_from_lost
 from router.workspace import parse, read
 
 
@@ -23,7 +27,10 @@ from router.workspace import parse, read
 @config_option
 @json_option
 def rotate_key(reason: str | None, old_key_lost: bool, old_key: str | None, config: Path, as_json: bool) -> None:
-    """Hand the ledger over from `audit.previous_key` to `audit.key` while Lockgate is stopped; its next start would do the same."""
+    """Hand the ledger over from `audit.previous_key` to `audit.key` while Lockgate is stopped; its next start would do the same.
+
+    In PostgreSQL other nodes may run; they sign no more until they have the new key. Witnesses are asked first, as at a start.
+    """
     workspace = parse(read(config, os.environ), os.environ)
     if old_key is not None and not old_key_lost:
         raise click.UsageError("--old-key is only for --old-key-lost.")
@@ -33,10 +40,12 @@ def rotate_key(reason: str | None, old_key_lost: bool, old_key: str | None, conf
             "no such key any more.",
             "audit_rotation_refused",
         )
-    file = workspace.path(workspace.config.state) / LEDGER_FILE
-    if not file.is_file():
-        raise AuditError(f"There is no ledger at {file}.", "audit_missing")
-    new, store, now = ledger_signer(workspace), SqliteStore(file), time.time_ns()
+    place, now = ledger_place(workspace), time.time_ns()
+    place.reader(Stored).close()  # so that none is made where there is none
+    new = ledger_signer(workspace)
+    store = place.store(new.verifier)
+    if not is_in_force(store, checkpointing(workspace, new)):
+        asyncio.run(agreed(workspace, place, new, SystemClock()))
     if old_key_lost:
         handed = taken_over_from_lost(workspace, store, new, old_key, reason or "lost", now)
     else:

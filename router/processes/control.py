@@ -78,7 +78,8 @@ class ControlProcess:
         sockets = [bound(address.host, address.port) for address in doors]
         reviews = await open_reviews(workspace, evidence, self._clock)
         supervisor = Supervisor(sockets, lambda: _handlers(evidence, reviews))
-        governance = Governance(workspace, evidence, self._clock, UuidV7(), Around(supervisor, reviews))
+        around = evidence.keys.holders = Around(supervisor, reviews)
+        governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
         try:
@@ -134,6 +135,9 @@ class Around:
 
     async def forget_key(self, key_id: str) -> None:
         await self._supervisor.forget_key(key_id)
+
+    def keys_until(self, until: float) -> None:
+        self._supervisor.keys_until(until)
 
     async def drop_held(self, key_id: str) -> None:
         await self._reviews.drop_held(key_id)

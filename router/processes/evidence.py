@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -42,8 +42,10 @@ class Evidence:
     async def append(self, payload: Any) -> list[int]:
         return await self.ledger.append_many([Entry(*fields) for fields in payload])
 
-    async def subject_key(self, subject: Any) -> tuple[str, bytes]:
-        return await self.keys.key_for(subject)
+    async def subject_key(self, subject: Any) -> tuple[str, bytes, float | None]:
+        """The last is until when it may be used; None where no other node could destroy it."""
+        key_id, key = await self.keys.key_for(subject)
+        return key_id, key, self.keys.until
 
     async def ping(self, _: Any = None) -> None:
         await self.ledger.ping()
@@ -87,7 +89,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
     store, newer = place.store(signer.verifier), _Newer()
     ledger = AuditLedger(Journal(store, replace(checkpointing(workspace, signer), signed=newer)))
-    witnesses = _witnesses(workspace, place, signer, clock, ledger)
+    witnesses = _witnesses(workspace, place, signer, clock, lambda note, met: ledger.keep_cosigned(note, witnessed=met))
     if await asyncio.to_thread(is_to_be_handed_over, workspace, store, signer):
         if witnesses is not None:  # the hand-over signs, so it comes after
             await witnesses.agree()
@@ -120,11 +122,26 @@ class _Newer:
             self._loop.call_soon_threadsafe(self.wake)
 
 
-def _witnesses(workspace: Workspace, place: LedgerPlace, signer: NoteSigner, clock: Clock, ledger: AuditLedger) -> Witnesses | None:
+async def agreed(workspace: Workspace, place: LedgerPlace, signer: NoteSigner, clock: Clock) -> None:
+    """Asks the witnesses, where there are any, about the last checkpoint, before somebody signs without opening the evidence. Raises
+    AuditError, ConfigError."""
+
+    async def nothing_to_keep(_: str, __: bool) -> None:
+        return None
+
+    witnesses = _witnesses(workspace, place, signer, clock, nothing_to_keep)
+    if witnesses is not None:
+        try:
+            await witnesses.agree()
+        finally:
+            await witnesses.close()
+
+
+def _witnesses(
+    workspace: Workspace, place: LedgerPlace, signer: NoteSigner, clock: Clock, keep: Callable[[str, bool], Awaitable[None]]
+) -> Witnesses | None:
     config = workspace.config.audit.witnesses
     if config is None:
         return None
     made: type[Witnesses] = import_module("router.wiring.witnesses").Witnesses  # loads an HTTP client, which nobody else needs here
-    return made(
-        workspace, config, signer, clock, partial(place.reader, Stored), lambda note, met: ledger.keep_cosigned(note, witnessed=met)
-    )
+    return made(workspace, config, signer, clock, partial(place.reader, Stored), keep)

@@ -14,5 +14,6 @@ PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serv
 ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed
+KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
 DRAIN = "drain"
 PING = "ping"

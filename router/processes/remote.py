@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from router.audit.leasing import lease_clock
 from router.errors import AuditError, ReviewError
 from router.ipc import Peer, RemoteError
 from router.ports import Entry, Held
@@ -106,22 +107,29 @@ class RemoteSubjectKeys:
         self._cached = cached
         self._keys: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._forgotten = 0
+        self._until: float | None = None
 
     async def key_for(self, subject: str) -> tuple[str, bytes]:
         found = self._keys.get(subject)
-        if found is not None:
+        if found is not None and (self._until is None or lease_clock() < self._until):
             self._keys.move_to_end(subject)
             return found
         asked = self._forgotten
         try:
-            key_id, key = await self._peer.call(SUBJECT_KEY, subject)
+            key_id, key, until = await self._peer.call(SUBJECT_KEY, subject)
         except RemoteError as error:
             raise AuditError(f"no key to seal the record with: {error}") from None
+        if until is not None:
+            self.usable_until(until)
         if asked == self._forgotten:
             self._keys[subject] = (key_id, key)
             if len(self._keys) > self._cached:
                 self._keys.popitem(last=False)
         return key_id, key
+
+    def usable_until(self, until: float) -> None:
+        """Where several nodes share the keys: for how long those here may be used without asking, on the lease's clock."""
+        self._until = max(until, self._until or 0.0)
 
     def forget(self, key_id: str) -> None:
         """Also what is under way: an answer may have left before the key was destroyed."""

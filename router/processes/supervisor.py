@@ -105,6 +105,11 @@ class Supervisor:
                     worker.process.kill()
                 await worker.process.wait()
 
+    def keys_until(self, until: float) -> None:
+        """Nobody waits for an answer: a worker that does not hear it stops using keys by itself."""
+        for worker in self._workers.values():
+            worker.peer.begin(messages.KEYS_UNTIL, until).add_done_callback(_heard)
+
     @property
     def alive(self) -> int:
         return sum(1 for worker in self._workers.values() if worker.process.returncode is None)
@@ -188,6 +193,11 @@ async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:
             return await answer
     except TimeoutError:
         raise RemoteError(f"a worker has not answered within {seconds:g} seconds", "worker_silent") from None
+
+
+def _heard(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def _end(worker: Worker) -> None:

@@ -89,6 +89,7 @@ class Worker:
             messages.ACTIVATE: self._activate,
             messages.METRICS: self._metrics,
             messages.FORGET_KEY: self._forget_key,
+            messages.KEYS_UNTIL: self._keys_until,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
         }
@@ -184,6 +185,10 @@ class Worker:
     async def _forget_key(self, key_id: Any) -> None:
         if self._services is not None:
             self._services.keys.forget(key_id)
+
+    async def _keys_until(self, until: Any) -> None:
+        if self._services is not None:
+            self._services.keys.usable_until(until)
 
     async def _drain(self, _: Any) -> None:
         self.stop()

@@ -74,7 +74,7 @@ class Governance:
 
     def __init__(self, workspace: Workspace, evidence: Evidence, clock: Clock, ids: Ids, elsewhere: Elsewhere) -> None:
         self._facts = FactsThread(workspace)
-        orders = Orders(evidence.ledger, evidence.keys, self._facts, clock, ids)
+        orders = Orders(evidence.ledger, evidence.keys, self._facts, clock, ids, ledger_place(workspace).turns())
         self._erasing = Erasing(orders, elsewhere)
         self._holding = Holding(orders)
         settings = workspace.config.audit.retention

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from adapters.sqlite_subject_keys import KeyFile
 from router.audit.journal import LedgerStore
+from router.audit.ordering import NodeTurns
 from router.audit.reader import LedgerReader
 from router.config.evidence import PostgresStoreSettings
 from router.errors import ConfigError
@@ -29,6 +30,9 @@ class LedgerPlace(Protocol):
 
     def kept_keys(self, sealing_key: Callable[[], bytes]) -> KeyFile:
         """Open, for who only asks. Raises AuditError."""
+
+    def turns(self) -> NodeTurns | None:
+        """Of giving orders; None where there is one node."""
 
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""

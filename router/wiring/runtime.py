@@ -36,6 +36,8 @@ from router.workspace import Workspace
 class ForgettingKeys(SubjectKeys, Protocol):
     def forget(self, key_id: str) -> None: ...
 
+    def usable_until(self, until: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

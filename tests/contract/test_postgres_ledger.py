@@ -17,13 +17,14 @@ from adapters.postgres_place import PostgresPlace
 from adapters.postgres_reader import PostgresReader
 from adapters.postgres_schema import LEDGER_STEPS
 from adapters.postgres_subject_keys import PostgresKeys
-from router.audit.checkpoint import NoteSigner
+from router.audit.checkpoint import Checkpoint, NoteSigner
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
 from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.proof import prove_consistency, prove_inclusion, tree_root
 from router.audit.reader import Stored
 from router.audit.record import system_entry
+from router.audit.rotation import hand_over, last_note, lost, vouched
 from router.audit.verify import Plan, Report, verify
 from router.errors import AuditError, ConfigError
 from tests.postgres_server import PostgresServer, running
@@ -386,13 +387,18 @@ def test_a_server_without_fsync_is_refused() -> None:
 GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_hashes, "{schema}".nodes, "{schema}".commits,
-  "{schema}".checkpoints TO {role};
+  "{schema}".checkpoints, "{schema}".cosigned, "{schema}".barred, "{schema}".signers, "{schema}".order_turns TO {role};
 GRANT SELECT, UPDATE ON "{schema}".turn TO {role};
+"""
+PRUNING_GRANTS = """
+GRANT UPDATE (sealed) ON "{schema}".records TO {role};
 """
 KEY_GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT ON "{schema}".meta TO {role};
-GRANT SELECT, INSERT ON "{schema}".keys, "{schema}".keys_check TO {role};
+GRANT SELECT, INSERT, DELETE ON "{schema}".keys TO {role};
+GRANT SELECT, INSERT ON "{schema}".keys_check, "{schema}".destroyed TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".holders TO {role};
 """
 
 
@@ -425,13 +431,15 @@ def test_a_node_needs_no_right_to_change_keys(postgres: PostgresServer) -> None:
     server = Server(postgres.url(user="keyring"), owner.schema)
     keys = PostgresKeys(server, bytes(32))
     keys.open()
-    keys.ensure(["anna"])
+    key_id, _ = keys.ensure(["anna"])["anna"]
+    keys.destroy(key_id)  # which needs DELETE, and leaves the rewriting to the owner
+    assert keys.find("anna") is None
     keys.close()
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         run(server, "UPDATE keys SET wrapped = ''")
 
 
-@pytest.mark.parametrize("made", [GRANTS, KEY_GRANTS])
+@pytest.mark.parametrize("made", [GRANTS, PRUNING_GRANTS, KEY_GRANTS])
 def test_the_grants_are_the_documented_ones(made: str) -> None:
     """What is tried here stands in the guide."""
     page = " ".join((Path(__file__).parents[2] / "docs/postgres.md").read_text().split())
@@ -592,3 +600,95 @@ def test_a_server_is_named_without_its_password() -> None:
     server = Server("postgresql://me:secret@db1,db2:5433/ledger?sslmode=verify-full")
     assert str(server) == "the database ledger at db1, db2:5433"
     assert "secret" not in f"{server} {server!r}"
+
+
+def rotated(server: Server) -> Checkpoint:
+    """From SIGNER to OTHER, by a node that has both keys."""
+    return hand_over(PostgresStore(server, OTHER.verifier), Checkpointing(OTHER), vouched(SIGNER, OTHER), "scheduled", 1)
+
+
+def test_a_key_that_was_handed_over_signs_no_more_and_its_node_goes_on_recording(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Its next checkpoint is refused, with the reason in the log, once; the new key's node signs for what it records; both keys verify."""
+    old = node(server, records=2)
+    old.append(entries(3))
+    old.sign_checkpoint()
+    handed = rotated(server)
+    assert handed.size == 4
+    for _ in range(3):
+        old.append(entries(2))
+        if old.until_checkpoint() == 0.0:
+            assert not old.sign_checkpoint()
+    assert (old.fault, caplog.text.count("may sign no more")) == (None, 1)
+    assert code_of(lambda: node(server)) == "audit_key_differs"
+    new = node(server, OTHER)
+    new.append(entries(1))
+    new.close()
+    old.close()
+    for key in (SIGNER, OTHER):
+        report = verify(Plan(partial(PostgresReader, server, Stored), key.verifier, processes=1))
+        assert (report.faults, report.held_against) == ([], [3, 4, 11])
+        assert [one.vouched for one in report.rotations] == [True]
+
+
+def test_a_hand_over_that_another_node_overtakes_is_done_again(server: Server) -> None:
+    """A checkpoint by the old key of more records than the hand-over's would have no right to be there: the record is written anew."""
+    other = node(server)
+    other.append(entries(2))
+
+    class Overtaken(PostgresStore):
+        times = 1
+
+        def write_hand_over(self, *arguments) -> None:
+            if self.times:
+                self.times -= 1
+                other.append(entries(2))
+                other.sign_checkpoint()
+            super().write_hand_over(*arguments)
+
+    handed = hand_over(Overtaken(server, OTHER.verifier), Checkpointing(OTHER), vouched(SIGNER, OTHER), "scheduled", 1)
+    assert handed.size == 6
+    other.close()
+    report = verify(Plan(partial(PostgresReader, server, Stored), SIGNER.verifier, processes=1))
+    assert (report.faults, report.held_against, [one.index for one in report.rotations]) == ([], [5, 6], [5])
+
+
+def test_of_two_nodes_that_hand_over_one_does(server: Server) -> None:
+    """To two different keys at once: the second is refused, and the ledger has one key."""
+    node(server).close()
+    third = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
+    rotated(server)
+    late = PostgresStore(server, third.verifier)
+    assert code_of(lambda: hand_over(late, Checkpointing(third), vouched(SIGNER, third), "late", 1)) == "audit_key_changed"
+    node(server, OTHER).close()
+
+
+def test_a_lost_key_is_followed_in_a_shared_ledger(server: Server) -> None:
+    """Nobody vouches, and the store takes the new key's checkpoints from then on."""
+    journal = node(server)
+    journal.append(entries(2))
+    journal.close()
+    store = PostgresStore(server, OTHER.verifier)
+    note = last_note(store, "ledger.test", None)
+    hand_over(store, Checkpointing(OTHER), lost(note, OTHER), "lost", 1)
+    node(server, OTHER).close()
+    report = verify(Plan(partial(PostgresReader, server, Stored), OTHER.verifier, processes=1))
+    assert (report.ok, [one.vouched for one in report.rotations]) == (True, [False])
+
+
+def test_what_witnesses_add_stands_under_the_checkpoint(server: Server) -> None:
+    """The newest lines are read, by every reader and node, without a right to change the checkpoint itself; one that is not there cannot be
+    cosigned."""
+    journal = node(server)
+    journal.append(entries(2))
+    journal.sign_checkpoint()
+    reader = PostgresReader(server, Stored)
+    plain = reader.latest_checkpoint() or ""
+    for line in ("— w1.example AAAAAAAAAAA=\n", "— w2.example AAAAAAAAAAA=\n"):
+        journal.keep_cosigned(plain + line)
+        assert reader.latest_checkpoint() == reader.checkpoints()[-1] == plain + line
+    missing = SIGNER.sign(Checkpoint("ledger.test", 1, bytes(32)).text())
+    assert code_of(lambda: journal.keep_cosigned(missing)) == "checkpoint_missing"
+    journal.append(entries(1))
+    journal.close()
+    reader.close()
+    assert verified(server).ok

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,12 +17,17 @@ import pytest
 
 from adapters.postgres_connection import Server
 from adapters.postgres_reader import PostgresReader
+from examples.halden.demo.company import free_ports
+from router.audit.checkpoint import note_checkpoint
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.audit.reader import Stored
+from tests.conformance.tiles_client import Client
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, prepared
 from tests.e2e.wire import ask
+from tests.e2e.yard import load as load_config
+from tests.e2e.yard import save
 from tests.postgres_server import PostgresServer, running
 
 _numbers = count(1)
@@ -44,6 +51,17 @@ class Place:
         finally:
             reader.close()
 
+    def size(self) -> int:
+        return len(self.leaves())
+
+    def keys_from(self, index: int) -> set[str]:
+        """Under which keys the records from there on are sealed."""
+        reader = PostgresReader(Server(self.url), Stored)
+        try:
+            return {stored.key_id for stored in reader.records(index, reader.size())}
+        finally:
+            reader.close()
+
     def decisions(self) -> set[str]:
         return {leaf["id"] for leaf in self.leaves() if leaf["schema"] == "lockgate.decision.v1"}
 
@@ -64,13 +82,14 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Lockgate]]:
     """A node that is not started yet; every node has the first one's key files."""
     with ExitStack() as stack:
 
-        def made(place: Place, name: str, **store: object) -> Lockgate:
+        def made(place: Place, name: str, *, quick: bool = False, tiles: object = None, **store: object) -> Lockgate:
             folder = tmp_path / name
             folder.mkdir()
             (folder / "ledger-url").write_text(place.url + "\n")
             (folder / "keys-url").write_text(place.server.url(f"{place.name}_keys"))
             settings = {"adapter": "postgres", "url": {"file": "ledger-url"}, "keys": {"file": "keys-url"}, **store}
-            node = stack.enter_context(prepared(folder, audit={"store": settings}))
+            more = {**({"checkpoint": {"every": "200ms", "records": 5}} if quick else {}), **({"tiles": tiles} if tiles else {})}
+            node = stack.enter_context(prepared(folder, audit={"store": settings, **more}))
             shared = tmp_path / "keys"
             ensure_signing_key(shared / "ledger.key")
             ensure_sealing_key(shared / "sealing.key")
@@ -155,6 +174,126 @@ def test_a_node_without_the_ledgers_key_does_not_start(place: Place, make_node: 
     assert two.process.wait() == 2
     assert "this node has another key" in two.process.said
     assert "Traceback" not in two.process.said
+
+
+def test_a_person_erased_on_one_node_is_forgotten_by_every_node(place: Place, make_node: Callable[..., Lockgate]) -> None:
+    """Both nodes' workers have their key while requests of theirs come in; when the answer is there nothing more is sealed under it on
+    either node, the same person goes on as somebody new, and all of it verifies with personal parts opened."""
+    one, two = make_node(place, "one"), make_node(place, "two")
+    one.start()
+    two.start()
+    with load(one) as first, load(two) as second:
+        until(lambda: first.answered > 100 and second.answered > 100, "both served")
+        before = place.keys_from(0)
+        done = one.control("POST", "/v1/audit/erasures", {"subject": "ann", "authority": "x", "reason": "gdpr_art_17", "case": ""})
+        assert done.status == 200, done.body
+        gone, size = done.json["leaf"]["details"]["key_id"], place.size()
+        assert gone in before
+        went_on = second.answered + 100
+        until(lambda: second.answered > went_on, "the other node went on")
+    assert set(first.statuses) == set(second.statuses) == {200}
+    assert gone not in place.keys_from(size)
+    assert two.ask("ann", "GET", "/echo/after").status == 200
+    again = two.control("POST", "/v1/audit/erasures", {"subject": "ann", "authority": "x", "reason": "gdpr_art_17", "case": ""})
+    assert again.json["leaf"]["details"]["key_id"] != gone
+    assert [one.process.stop(), two.process.stop()] == [0, 0]
+    assert_verified(two, "--personal")
+
+
+def test_a_frozen_node_holds_an_erasure_up_for_seconds_and_uses_the_key_no_more(place: Place, make_node: Callable[..., Lockgate]) -> None:
+    """The control process of the other node is stopped, as its machine might be: the erasure is answered all the same, and when the node
+    goes on, its workers' next records are not under the key."""
+    one, two = make_node(place, "one"), make_node(place, "two")
+    one.start()
+    two.start()
+    assert two.ask("ann", "GET", "/echo/before").status == 200
+    os.kill(two.process.pid, signal.SIGSTOP)
+    try:
+        done = one.control("POST", "/v1/audit/erasures", {"subject": "ann", "authority": "x", "reason": "gdpr_art_17", "case": ""})
+        assert done.status == 200, done.body
+        size = place.size()
+    finally:
+        os.kill(two.process.pid, signal.SIGCONT)
+    until(lambda: two.ask("ann", "GET", "/echo/after").status == 200, "it served again")
+    assert done.json["leaf"]["details"]["key_id"] not in place.keys_from(size)
+    assert [one.process.stop(), two.process.stop()] == [0, 0]
+    assert_verified(one, "--personal")
+
+
+def test_one_node_hands_over_and_the_others_sign_no_more(place: Place, make_node: Callable[..., Lockgate]) -> None:
+    """While the other serves on with the old key, it says why it signs nothing, and records; restarted with the new key it signs again.
+    Whoever trusts either key can verify all of it, and the old key does not start any more."""
+    one, two = make_node(place, "one", quick=True), make_node(place, "two", quick=True)
+    one.start()
+    two.start()
+    assert one.ask("ann", "GET", "/echo/1").status == 200
+    old = json.loads(audit(two, "verify", "--json").stdout)["public_key"]
+    assert one.process.stop() == 0
+    save(one.yard.config, with_next_key(load_config(one.yard.config), one.state))
+    rotated = audit(one, "rotate-key", "--reason", "chg-7", "--json")
+    assert json.loads(rotated.stdout)["rotated"], rotated.stderr
+    one.start()
+    assert [two.ask("ann", "GET", f"/echo/{number}").status for number in range(6)] == [200] * 6
+    until(lambda: "handed over to the key" in two.process.said, "the other said why it signs no more")
+    assert two.process.said.count("handed over to the key") == 1
+    assert two.ready()
+    until(lambda: one.ready() and covered(place), "the new key signed for what the other recorded")
+    assert two.process.stop() == 0
+    two.process.start()
+    assert two.process.wait() == 2
+    assert "this node has another key" in two.process.said
+    shutil.copy(one.state / "keys" / "next.key", two.state / "keys" / "next.key")
+    save(two.yard.config, with_next_key(load_config(two.yard.config), two.state))
+    two.start()
+    assert two.ask("ann", "GET", "/echo/again").status == 200
+    assert [one.process.stop(), two.process.stop()] == [0, 0]
+    assert_verified(two, "--key", old)
+    assert_verified(two)
+
+
+def with_next_key(document: dict, state: Path) -> dict:
+    keys = {"key": {"file": str(state / "keys" / "next.key")}, "previous_key": {"file": str(state / "keys" / "ledger.key")}}
+    return {**document, "audit": {**document["audit"], **keys}}
+
+
+def covered(place: Place) -> bool:
+    """Whether a checkpoint covers the last record."""
+    reader = PostgresReader(Server(place.url), Stored)
+    try:
+        return note_checkpoint(reader.latest_checkpoint() or "").size == reader.size()
+    finally:
+        reader.close()
+
+
+def test_what_is_for_files_says_so(place: Place, make_node: Callable[..., Lockgate]) -> None:
+    """One sentence each, and nothing done."""
+    node = make_node(place, "one")
+    node.start()
+    erasing = ("erase", "--subject", "ann", "--authority", "x", "--reason", "x", "-y")
+    for command, said in ((("recover",), "ledger in a file"), (erasing, "give an API key")):
+        refused = audit(node, *command)
+        assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True), refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_tiles_are_served_from_the_database(place: Place, make_node: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """A client of the specification verifies what two nodes recorded, over HTTP from one of them and from exported files."""
+    (port,) = free_ports(1)
+    one, two = (
+        make_node(place, "one", quick=True, tiles={"listen": f"127.0.0.1:{port}", "public": True}),
+        make_node(place, "two", quick=True),
+    )
+    one.start()
+    two.start()
+    asked = [node.ask("ann", "GET", "/items/1").decision for node in (one, two) for _ in range(3)]
+    assert set(asked) <= place.decisions()
+    until(lambda: note_checkpoint(ask(port, "GET", "/checkpoint").body.decode()).size >= 14, "a checkpoint covered the requests")
+    client = Client(lambda path: ask(port, "GET", f"/{path}").body)
+    client.verify_root()
+    assert json.loads(client.verify_inclusion(0))["event"] == "started"
+    done = audit(two, "tiles", "--out", str(tmp_path / "tiles"))
+    assert done.returncode == 0, done.stderr
+    Client(lambda path: (tmp_path / "tiles" / path).read_bytes()).verify_root()
 
 
 def test_evidence_is_taken_once_by_either_node(place: Place, make_node: Callable[..., Lockgate]) -> None:

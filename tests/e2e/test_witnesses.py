@@ -22,7 +22,7 @@ from tests.e2e import load
 from tests.e2e import yard as yards
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli
-from tests.e2e.yard import Settings
+from tests.e2e.yard import Settings, save
 from tests.faults.witness_processes import RunningWitness, witness
 from tests.unit.audit.witnesses import Log, cosigner
 
@@ -294,3 +294,91 @@ def verify(yard: Watched, *more: str) -> dict:
     done = cli("audit", "verify", "--state", str(yard.lockgate.state), "--json", *more)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+def with_next_key(yard: Watched) -> str:
+    """Configures a new key beside the one that signed until now; its verifier line."""
+    keys = yard.lockgate.state / "keys"
+    line = NoteSigner(ORIGIN, ensure_signing_key(keys / "next.key")).verifier
+    whole = load(yard.lockgate.yard.config)
+    changed = {"key": {"file": str(keys / "next.key")}, "previous_key": {"file": str(keys / "ledger.key")}}
+    save(yard.lockgate.yard.config, {**whole, "audit": {**whole["audit"], **changed}})
+    return line
+
+
+def know_as_well(each: RunningWitness, line: str) -> None:
+    """The witness's operator adds a key and restarts it."""
+    assert each.process.stop() == 0
+    config = each.folder / "witness.yaml"
+    document = load(config)
+    save(config, {**document, "logs": [*document["logs"], line]})
+    each.start()
+
+
+def name_logs(yard: Watched, *lines: str) -> None:
+    named = "".join(f"log {line}\n" for line in lines)
+    yard.policy.write_text(named + "".join(line for line in yard.policy.read_text().splitlines(True) if not line.startswith("log ")))
+
+
+def rotate(yard: Watched) -> tuple[int, str]:
+    done = cli("audit", "rotate-key", "--config", str(yard.lockgate.yard.config))
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("by", ["restart", "command"])
+def test_a_key_is_rotated_under_witnesses_as_the_guide_says(watched: Callable[..., Watched], by: str) -> None:
+    """The witnesses learn the new key first, the policy names both, then the ledger is handed over: everything before and after it is
+    witnessed, for who trusts either key."""
+    yard = watched("all")
+    yard.lockgate.start()
+    until(lambda: yard.covers(1), "the beginning was witnessed")
+    assert yard.lockgate.process.stop() == 0
+    old = NoteSigner(ORIGIN, ensure_signing_key(yard.lockgate.state / "keys" / "ledger.key")).verifier
+    new = with_next_key(yard)
+    for each in yard.witnesses:
+        know_as_well(each, new)
+    name_logs(yard, old, new)
+    if by == "command":
+        assert rotate(yard)[0] == 0
+    yard.lockgate.start()
+    assert len(yard.lockgate.system("key_rotated")) == 1
+    yard.lockgate.ask("ann", "GET", "/echo/after")
+    size = len(yard.lockgate.leaves())
+    until(lambda: yard.covers(size), "what the new key signed was witnessed")
+    assert yard.lockgate.process.stop() == 0
+    for key in (old, new):
+        verified = verify(yard, "--policy", str(yard.policy), "--key", key)
+        assert verified["ok"]
+        assert verified["witnessed"]["records"] >= size
+
+
+def test_before_a_hand_over_the_witnesses_are_asked(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    """An old copy of the ledger is not handed over, neither by the command nor by a start, nor is one of which the witnesses say nothing;
+    a policy that does not name the new key ends it as well. Nothing is signed or recorded."""
+    yard = watched("all")
+    yard.lockgate.start()
+    until(lambda: yard.covers(1), "the beginning was witnessed")
+    assert yard.lockgate.process.stop() == 0
+    shutil.copytree(yard.lockgate.state, tmp_path / "old")
+    yard.lockgate.start()
+    yard.lockgate.ask("ann", "GET", "/echo/lost")
+    size = len(yard.lockgate.leaves())
+    until(lambda: yard.covers(size), "the record was witnessed")
+    assert yard.lockgate.process.stop() == 0
+    shutil.rmtree(yard.lockgate.state)
+    shutil.copytree(tmp_path / "old", yard.lockgate.state)
+    before = len(yard.lockgate.leaves())
+    old = NoteSigner(ORIGIN, ensure_signing_key(yard.lockgate.state / "keys" / "ledger.key")).verifier
+    new = with_next_key(yard)
+    name_logs(yard, old)
+    status, said = rotate(yard)
+    assert (status, "is about other logs" in said) == (2, True), said
+    name_logs(yard, old, new)
+    status, said = rotate(yard)
+    assert (status, "audit_rolled_back" in said) == (2, True), said
+    assert "audit_rolled_back" in yard.refused()
+    for each in yard.witnesses:
+        each.process.kill()
+    status, said = rotate(yard)
+    assert (status, "Too few witnesses" in said) == (2, True), said
+    assert len(yard.lockgate.leaves()) == before

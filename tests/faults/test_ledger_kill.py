@@ -91,8 +91,8 @@ class SmallDisk:
 class Limited(SqliteStore):
     pages: int | None = None
 
-    def open(self, origin: str) -> tuple[int, bytes]:
-        opened = super().open(origin)
+    def open(self, origin: str, **named: bool) -> tuple[int, bytes]:
+        opened = super().open(origin, **named)
         if self.pages is not None:
             self.limit(self.pages)
         return opened

@@ -9,6 +9,7 @@
 SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
 SET client_encoding = 'UTF8';
 SET standard_conforming_strings = on;
 SELECT pg_catalog.set_config('search_path', '', false);
@@ -29,6 +30,30 @@ SET default_tablespace = '';
 SET default_table_access_method = heap;
 
 --
+-- Name: barred; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.barred (
+    number bigint NOT NULL,
+    key_id text NOT NULL
+);
+
+
+--
+-- Name: barred_number_seq; Type: SEQUENCE; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE lockgate.barred ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME lockgate.barred_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: checkpoints; Type: TABLE; Schema: lockgate; Owner: -
 --
 
@@ -47,6 +72,51 @@ CREATE TABLE lockgate.commits (
     size bigint NOT NULL,
     root bytea NOT NULL,
     batch bytea NOT NULL
+);
+
+
+--
+-- Name: cosigned; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.cosigned (
+    number bigint NOT NULL,
+    size bigint NOT NULL,
+    note text NOT NULL
+);
+
+
+--
+-- Name: cosigned_number_seq; Type: SEQUENCE; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE lockgate.cosigned ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME lockgate.cosigned_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: destroyed; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.destroyed (
+    number bigint NOT NULL,
+    key_id text NOT NULL
+);
+
+
+--
+-- Name: holders; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.holders (
+    node text NOT NULL,
+    seen bigint NOT NULL
 );
 
 
@@ -105,6 +175,29 @@ CREATE TABLE lockgate.nodes (
 
 
 --
+-- Name: order_turns; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.order_turns (
+    number bigint NOT NULL
+);
+
+
+--
+-- Name: order_turns_number_seq; Type: SEQUENCE; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE lockgate.order_turns ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME lockgate.order_turns_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: records; Type: TABLE; Schema: lockgate; Owner: -
 --
 
@@ -120,6 +213,30 @@ ALTER TABLE ONLY lockgate.records ALTER COLUMN sealed SET STORAGE EXTERNAL;
 
 
 --
+-- Name: signers; Type: TABLE; Schema: lockgate; Owner: -
+--
+
+CREATE TABLE lockgate.signers (
+    number bigint NOT NULL,
+    verifier text NOT NULL
+);
+
+
+--
+-- Name: signers_number_seq; Type: SEQUENCE; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE lockgate.signers ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME lockgate.signers_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: turn; Type: TABLE; Schema: lockgate; Owner: -
 --
 
@@ -127,6 +244,12 @@ CREATE TABLE lockgate.turn (
     one boolean DEFAULT true NOT NULL,
     CONSTRAINT turn_one_check CHECK (one)
 );
+
+
+--
+-- Data for Name: barred; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
 
 
 --
@@ -155,6 +278,24 @@ INSERT INTO lockgate.commits VALUES (3, '\x156f9336e0a875bdf291f11c7fb03dcee919a
 INSERT INTO lockgate.commits VALUES (6, '\x3711a382beacf6b18d2e7a2b5d2c98909e19a867550e4bdc1b206359316ec381', '\x8df8a5cca1121bdcb07176d85f719669');
 INSERT INTO lockgate.commits VALUES (9, '\x0bcaac82b2c0b90e87f30cd59fd608c0879eb3ba819b61469436db0382e08c53', '\x86426b4c77e388dd8f37a7a95949afec');
 INSERT INTO lockgate.commits VALUES (12, '\xe2a9c8263564abb449677f86836e48a451daa822f17f4a10716cacc11dfef67d', '\x10740585992a43decd22dbd471ccfb3e');
+
+
+--
+-- Data for Name: cosigned; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
+
+
+--
+-- Data for Name: destroyed; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
+
+
+--
+-- Data for Name: holders; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
 
 
 --
@@ -207,6 +348,12 @@ INSERT INTO lockgate.meta VALUES ('verifier', 'ledger.test+b311a02c+ATtqJ7zOtqQt
 
 
 --
+-- Data for Name: order_turns; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
+
+
+--
 -- Data for Name: records; Type: TABLE DATA; Schema: lockgate; Owner: -
 --
 
@@ -225,10 +372,52 @@ INSERT INTO lockgate.records VALUES (11, '\x7b2264657461696c73223a7b7d2c22657665
 
 
 --
+-- Data for Name: signers; Type: TABLE DATA; Schema: lockgate; Owner: -
+--
+
+
+
+--
 -- Data for Name: turn; Type: TABLE DATA; Schema: lockgate; Owner: -
 --
 
 INSERT INTO lockgate.turn VALUES (true);
+
+
+--
+-- Name: barred_number_seq; Type: SEQUENCE SET; Schema: lockgate; Owner: -
+--
+
+SELECT pg_catalog.setval('lockgate.barred_number_seq', 1, false);
+
+
+--
+-- Name: cosigned_number_seq; Type: SEQUENCE SET; Schema: lockgate; Owner: -
+--
+
+SELECT pg_catalog.setval('lockgate.cosigned_number_seq', 1, false);
+
+
+--
+-- Name: order_turns_number_seq; Type: SEQUENCE SET; Schema: lockgate; Owner: -
+--
+
+SELECT pg_catalog.setval('lockgate.order_turns_number_seq', 1, false);
+
+
+--
+-- Name: signers_number_seq; Type: SEQUENCE SET; Schema: lockgate; Owner: -
+--
+
+SELECT pg_catalog.setval('lockgate.signers_number_seq', 1, false);
+
+
+--
+-- Name: barred barred_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.barred
+    ADD CONSTRAINT barred_pkey PRIMARY KEY (number);
 
 
 --
@@ -245,6 +434,30 @@ ALTER TABLE ONLY lockgate.checkpoints
 
 ALTER TABLE ONLY lockgate.commits
     ADD CONSTRAINT commits_pkey PRIMARY KEY (size);
+
+
+--
+-- Name: cosigned cosigned_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.cosigned
+    ADD CONSTRAINT cosigned_pkey PRIMARY KEY (number);
+
+
+--
+-- Name: destroyed destroyed_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.destroyed
+    ADD CONSTRAINT destroyed_pkey PRIMARY KEY (number);
+
+
+--
+-- Name: holders holders_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.holders
+    ADD CONSTRAINT holders_pkey PRIMARY KEY (node);
 
 
 --
@@ -296,6 +509,14 @@ ALTER TABLE ONLY lockgate.nodes
 
 
 --
+-- Name: order_turns order_turns_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.order_turns
+    ADD CONSTRAINT order_turns_pkey PRIMARY KEY (number);
+
+
+--
 -- Name: records records_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
 --
 
@@ -304,11 +525,26 @@ ALTER TABLE ONLY lockgate.records
 
 
 --
+-- Name: signers signers_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
+--
+
+ALTER TABLE ONLY lockgate.signers
+    ADD CONSTRAINT signers_pkey PRIMARY KEY (number);
+
+
+--
 -- Name: turn turn_pkey; Type: CONSTRAINT; Schema: lockgate; Owner: -
 --
 
 ALTER TABLE ONLY lockgate.turn
     ADD CONSTRAINT turn_pkey PRIMARY KEY (one);
+
+
+--
+-- Name: cosigned_size; Type: INDEX; Schema: lockgate; Owner: -
+--
+
+CREATE INDEX cosigned_size ON lockgate.cosigned USING btree (size, number);
 
 
 --

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import orjson
 
 from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite_place import SqlitePlace
+from adapters.sqlite_subject_keys import SqliteSubjectKeys
+from router.audit.checkpoint import NoteSigner
 from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
 from router.audit.facts import Facts
 from router.audit.holding import Holding
@@ -23,6 +23,7 @@ from router.audit.ledger import AuditLedger
 from router.audit.reader import Stored
 from router.audit.record import decision_entry, outcome_entry
 from router.decision import Decision
+from router.wiring.ledger_place import LedgerPlace
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.audit.samples import DECISION, OUTCOME, SUBJECT, numbered
 
@@ -66,25 +67,30 @@ class Noted:
     async def drop_held(self, key_id: str) -> None:
         self.told.append(f"drop {key_id}")
 
+    def keys_until(self, until: float) -> None:
+        """Nobody else is here to be told."""
+
 
 class Place:
     """One running owner of a folder. `ledger` and `keys` are the real ones, whatever `erasing` was given instead."""
 
-    def __init__(self, folder: Path, clock: Clock, ids: Counted) -> None:
+    def __init__(self, folder: Path, clock: Clock, ids: Counted, at: LedgerPlace | None = None, signer: NoteSigner = SIGNER) -> None:
         self.folder = folder
+        self.at = at or SqlitePlace(folder)
         self.clock = clock
         self.ids = ids
         self.around = Noted()
-        self.journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints", 3600, 1000))
+        self.journal = Journal(self.at.store(signer.verifier), Checkpointing(signer, folder / "checkpoints", 3600, 1000))
         self.ledger = AuditLedger(self.journal)
-        self.keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", SEALING_KEY))
+        self.keys = SqliteSubjectKeys(self.at.keys(SEALING_KEY))
+        self.keys.holders = self.around
         self._facts: Facts | None = None
         self.orders = self.orders_over(self.ledger, self.keys)
         self.erasing = Erasing(self.orders, self.around)
         self.holding = Holding(self.orders)
 
     def orders_over(self, ledger: SigningLedger, keys: DestroyableKeys) -> Orders:
-        return Orders(ledger, keys, self.ask, self.clock, self.ids)
+        return Orders(ledger, keys, self.ask, self.clock, self.ids, self.at.turns())
 
     def erasing_over(self, ledger: SigningLedger, keys: DestroyableKeys, around: Elsewhere) -> Erasing:
         return Erasing(self.orders_over(ledger, keys), around)
@@ -95,7 +101,7 @@ class Place:
     @property
     def facts(self) -> Facts:
         if self._facts is None:
-            self._facts = Facts(SqliteReader(self.folder / "ledger.sqlite", Stored), SqliteIndex(self.folder / "index.sqlite"))
+            self._facts = Facts(self.at.reader(Stored), SqliteIndex(self.folder / "index.sqlite"))
         return self._facts
 
     async def decide(self, *numbers: int, subject: str = SUBJECT.id, **changes: Any) -> list[Decision]:
@@ -118,15 +124,21 @@ class Place:
 
     async def close(self) -> None:
         if self._facts is not None:
-            self._facts.reader.close()  # type: ignore[attr-defined]  # the file's
-            self._facts.index.close()
+            self._facts.reader.close()
+            self._facts.index.close()  # type: ignore[attr-defined]  # the file's
         await self.ledger.close()
         await self.keys.close()
 
 
 @asynccontextmanager
-async def running(folder: Path, clock: Clock | None = None, ids: Counted | None = None) -> AsyncIterator[Place]:
-    place = Place(folder, clock or Clock(), ids or Counted())
+async def running(
+    folder: Path,
+    clock: Clock | None = None,
+    ids: Counted | None = None,
+    at: LedgerPlace | None = None,
+    signer: NoteSigner = SIGNER,
+) -> AsyncIterator[Place]:
+    place = Place(folder, clock or Clock(), ids or Counted(), at, signer)
     await place.open()
     try:
         yield place

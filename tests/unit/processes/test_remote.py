@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from typing import Any
 
+from router.audit.leasing import lease_clock
 from router.processes.remote import RemoteSubjectKeys
 
 
@@ -14,6 +15,7 @@ class Control:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.until: float | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self._numbers = itertools.count(1)
@@ -22,7 +24,7 @@ class Control:
         self.calls += 1
         number = next(self._numbers)
         await self.gate.wait()
-        return [f"k{number}", bytes([number]) * 32]
+        return [f"k{number}", bytes([number]) * 32, self.until]
 
 
 def keys(control: Control) -> RemoteSubjectKeys:
@@ -49,3 +51,17 @@ async def test_a_key_that_was_under_way_while_one_was_destroyed_is_not_kept() ->
     control.gate.set()
     assert (await asking)[0] == "k1"
     assert (await kept.key_for("anna"))[0] == "k2"
+
+
+async def test_where_nodes_share_keys_they_are_used_as_long_as_somebody_confirms_them() -> None:
+    """After that the control process is asked again, which may refuse; a later end lets them be used again."""
+    control = Control()
+    control.until = lease_clock() + 60
+    kept = keys(control)
+    assert [(await kept.key_for("anna"))[0] for _ in range(2)] == ["k1", "k1"]
+    late = Control()
+    late.until = lease_clock() - 1
+    lapsed = keys(late)
+    assert [(await lapsed.key_for("anna"))[0] for _ in range(2)] == ["k1", "k2"]
+    lapsed.usable_until(lease_clock() + 60)
+    assert (await lapsed.key_for("anna"))[0] == "k2"

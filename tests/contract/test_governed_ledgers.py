@@ -1,0 +1,346 @@
+"""Erasure, holds and pruning over every store; and by several nodes at once where there can be several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from adapters import postgres_subject_keys
+from adapters.postgres_connection import Server
+from adapters.postgres_orders import PostgresTurns
+from adapters.postgres_place import PostgresPlace
+from adapters.sqlite_place import SqlitePlace
+from router.audit import leasing, pruning
+from router.audit.checkpoint import NoteSigner
+from router.audit.erasing import Erasing
+from router.audit.journal import Checkpointing
+from router.audit.pruning import Pruning
+from router.audit.query import Query, Trail
+from router.audit.reader import Stored
+from router.audit.record import decision_entry, system_entry
+from router.audit.retention import DAY_NS, Retention, RetentionClass
+from router.audit.rotation import hand_over, vouched
+from router.audit.verify import Plan, Report, verify
+from router.errors import AuditError
+from router.wiring.ledger_place import LedgerPlace
+from tests.postgres_server import PostgresServer
+from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, Place, running
+from tests.unit.audit.ledgers import SIGNER
+from tests.unit.audit.samples import DECISION, SUBJECT, numbered
+
+REASON = "gdpr_art_17"
+DAILY = Retention((RetentionClass("rest", 184 * DAY_NS),))
+Node = Callable[..., Any]
+
+
+@pytest.fixture
+def shared(postgres: PostgresServer) -> PostgresPlace:
+    """Ledger and keys in schemas of their own, as in two databases."""
+    return PostgresPlace(postgres.server(), postgres.server())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def at(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerPlace:
+    return SqlitePlace(tmp_path) if request.param == "sqlite" else request.getfixturevalue("shared")
+
+
+@pytest.fixture
+async def node(tmp_path: Path, shared: PostgresPlace) -> AsyncIterator[Node]:
+    """Running nodes of one ledger, each with a folder of its own."""
+    async with AsyncExitStack() as stack:
+        ids = Counted()
+
+        async def made(name: str, clock: Clock | None = None) -> Place:
+            folder = tmp_path / name
+            folder.mkdir()
+            return await stack.enter_async_context(running(folder, clock, ids, shared))
+
+        yield made
+
+
+def checked(at: LedgerPlace) -> Report:
+    keys = partial(at.kept_keys, lambda: SEALING_KEY)
+    return verify(Plan(partial(at.reader, Stored), SIGNER.verifier, open_keys=keys, processes=1))
+
+
+async def code_of(action: Any) -> str:
+    with pytest.raises(AuditError) as refused:
+        await action
+    return refused.value.code
+
+
+async def year(place: Place) -> None:
+    """Decisions of a year ago, and a record a fortnight since."""
+    await place.decide(*range(20))
+    for day in range(14, 365, 14):
+        await place.ledger.append(system_entry("refused", DECISION.decided_ns + day * DAY_NS, {"rate_limited": 1}))
+
+
+def late() -> Clock:
+    return Clock(DECISION.decided_ns + 365 * DAY_NS)
+
+
+async def test_what_is_erased_verifies_and_is_recorded_no_more(at: LedgerPlace, tmp_path: Path) -> None:
+    """The key is nowhere; what was under way under it is recorded without its personal part; the same person gets another key."""
+    async with running(tmp_path, at=at) as place:
+        await place.decide(1)
+        old_id, old = await place.keys.key_for(SUBJECT.id)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        assert (await place.keys.present([old_id]), await place.keys.key(old_id)) == ([], None)
+        late_one = decision_entry(numbered(2), b"{}", old_id, old)
+        index = await place.ledger.append(late_one)
+        stored = place.facts.stored(index)
+        assert (stored.sealed, stored.key_id) == (b"", "")
+        assert b'"withheld":[' in stored.leaf
+        assert b"commitments" not in stored.leaf
+        assert (await place.keys.key_for(SUBJECT.id))[0] != old_id
+    assert (checked(at).faults, checked(at).erased) == ([], 2)
+
+
+async def test_pruning_takes_the_parts_and_says_so_in_one_commit(at: LedgerPlace, tmp_path: Path) -> None:
+    """What is old enough and not on hold goes; leaves and proofs stay, and another reader sees the same."""
+    async with running(tmp_path, late(), at=at) as place:
+        await year(place)
+        await place.holding.add("decision", numbered(3).id, OFFICER)
+        before = {each.index: each.leaf for each in place.facts.reader.records(0, 1000)}
+        summary = await Pruning(place.orders, DAILY).prune(OFFICER)
+        assert [(each.parts, each.held) for each in summary.classes] == [(38, 2)]
+        reader = at.reader(Stored)
+        after = {each.index: each for each in reader.records(0, 1000)}
+        reader.close()
+        assert {index: after[index].leaf for index in before} == before
+        assert [index for index in range(40) if after[index].sealed] == [6, 7]
+    report = checked(at)
+    assert (report.faults, report.pruned) == ([], 38)
+
+
+async def test_a_broken_pruning_has_not_happened(at: LedgerPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the parts nor the record of it without the other."""
+    async with running(tmp_path, late(), at=at) as place:
+        await year(place)
+        store = place.journal._store
+        name = "_insert" if isinstance(at, PostgresPlace) else "write_pruning"
+
+        def fails(*_: Any) -> None:
+            raise AuditError("no room", "audit_disk_full")
+
+        monkeypatch.setattr(store, name, fails)
+        assert await code_of(Pruning(place.orders, DAILY).prune(OFFICER)) == "audit_disk_full"
+        monkeypatch.undo()
+        assert place.leaves("pruned") == []
+        assert (await Pruning(place.orders, DAILY).prune(OFFICER)).classes[0].parts == 40
+    assert (checked(at).faults, checked(at).pruned) == ([], 40)
+
+
+async def test_no_node_uses_a_key_that_another_has_erased(node: Node, shared: PostgresPlace) -> None:
+    """When the answer is there, the other node's cache, workers and held requests have been told, and its next key is another."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    old_id, old = await two.keys.key_for(SUBJECT.id)
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert two.around.told == [f"forget {old_id}", f"drop {old_id}"]
+    assert (await two.keys.key_for(SUBJECT.id))[0] != old_id
+    await two.ledger.append(decision_entry(numbered(2), b"{}", old_id, old))
+    assert (checked(shared).faults, checked(shared).erased) == ([], 2)
+
+
+@pytest.fixture
+def quick_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (leasing, postgres_subject_keys):
+        monkeypatch.setattr(module, "LEASE_S", 1.0)
+        monkeypatch.setattr(module, "MARGIN_S", 0.3)
+    monkeypatch.setattr(leasing, "EVERY_S", 0.1)
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_node_that_does_not_confirm_has_no_key_when_the_erasure_is_answered(node: Node, shared: PostgresPlace) -> None:
+    """A node that cannot forget, as one that is cut off: it is waited for as long as it may use keys, and then uses none, of anybody. What
+    it sealed before is recorded without its personal part."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    old_id, old = await two.keys.key_for(SUBJECT.id)
+    await two.keys.key_for("bo")
+
+    async def cannot(_: str) -> None:
+        raise AuditError("the reviews' file is away", "audit_io_failed")
+
+    two.around.drop_held = cannot
+    began = asyncio.get_running_loop().time()
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    assert 1.0 <= asyncio.get_running_loop().time() - began < 5
+    assert await code_of(two.keys.key_for(SUBJECT.id)) == "audit_keys_unconfirmed"
+    assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
+    await two.ledger.append(decision_entry(numbered(2), b"{}", old_id, old))
+    del two.around.drop_held  # the class's own is back
+    await confirmed(two)
+    assert (await two.keys.key_for(SUBJECT.id))[0] != old_id
+    await one.keys.key_for("bo")
+    await one.erasing.erase("bo", REASON, OFFICER)
+    assert two.around.told[-1].startswith("drop")
+    assert (checked(shared).faults, checked(shared).erased) == ([], 2)
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_node_without_the_keys_database_stops_using_keys(node: Node, shared: PostgresPlace) -> None:
+    """Nobody confirms what is in its memory, so a little later nothing of it is used; once the database is back, it goes on."""
+    one = await node("one")
+    await one.keys.key_for("bo")
+    with nobody_may_read(shared.subject_keys):
+        await asyncio.sleep(1.5)
+        assert await code_of(one.keys.key_for("bo")) == "audit_keys_unconfirmed"
+    await confirmed(one)
+    assert await one.keys.key_for("bo")
+
+
+async def confirmed(place: Place) -> None:
+    """Returns when its keys may be used."""
+    for _ in range(200):
+        if (place.keys.until or 0) > leasing.lease_clock():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("its keys were not confirmed again")
+
+
+@contextmanager
+def nobody_may_read(server: Server) -> Iterator[None]:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f'ALTER TABLE "{server.schema}".holders RENAME TO away')
+        yield
+        connection.execute(f'ALTER TABLE "{server.schema}".away RENAME TO holders')
+
+
+async def test_of_two_erasures_at_once_one_is_done(node: Node, shared: PostgresPlace) -> None:
+    """The second finds nothing to erase; there is one order and one record of it."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    done = await asyncio.gather(*(each.erasing.erase(SUBJECT.id, REASON, OFFICER) for each in (one, two)), return_exceptions=True)
+    (refused,) = [each for each in done if isinstance(each, AuditError)]
+    assert refused.code == "subject_unknown"
+    assert len(one.leaves("erasure_ordered")) == len(one.leaves("subject_erased")) == 1
+    assert checked(shared).ok
+
+
+async def test_a_hold_and_an_erasure_at_once_do_not_both_succeed(node: Node, shared: PostgresPlace) -> None:
+    """Whichever comes first refuses the other, whatever node it is given to."""
+    one, two = await node("one"), await node("two")
+    for number in range(6):
+        subject = f"subject-{number}"
+        await one.decide(number, subject=subject)
+        orders = [one.erasing.erase(subject, REASON, OFFICER), two.holding.add("subject", subject, OFFICER)]
+        done = await asyncio.gather(*orders[:: 1 if number % 2 else -1], return_exceptions=True)
+        (refused,) = [each for each in done if isinstance(each, AuditError)]
+        assert refused.code in ("audit_on_hold", "subject_unknown")
+    assert checked(shared).ok
+
+
+async def test_nodes_that_start_together_finish_an_erasure_once(node: Node, shared: PostgresPlace) -> None:
+    """What a node that died had ordered is carried out by one of them."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    key_id, _ = await one.keys.key_for(SUBJECT.id)
+    async with one.orders.one_at_a_time:
+        await one.erasing._ordered(key_id, REASON, OFFICER)
+    finished = await asyncio.gather(one.erasing.finish(), two.erasing.finish())
+    assert sorted(len(each) for each in finished) == [0, 1]
+    assert len(one.leaves("subject_erased")) == 1
+    assert (checked(shared).faults, await two.keys.present([key_id])) == ([], [])
+
+
+async def test_who_lost_its_turn_writes_no_order(node: Node, shared: PostgresPlace) -> None:
+    """A node whose session ended while it thought about an order, and another that gave one meanwhile: the first is refused, and may ask
+    again; its ledger goes on."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+
+    async def overtaken(key_id: str, who: Any) -> None:
+        one.orders.one_at_a_time._nodes._session.close()
+        await two.holding.add("subject", SUBJECT.id, OFFICER)
+
+    slow = Erasing(one.orders, one.around)
+    slow._check = overtaken  # type: ignore[method-assign]
+    assert await code_of(slow.erase(SUBJECT.id, REASON, OFFICER)) == "audit_order_overtaken"
+    assert await code_of(one.erasing.erase(SUBJECT.id, REASON, OFFICER)) == "audit_on_hold"
+    await one.decide(2)
+    assert (one.leaves("erasure_ordered"), checked(shared).faults) == ([], [])
+
+
+def test_a_turn_of_giving_orders_is_waited_for_and_then_refused(shared: PostgresPlace) -> None:
+    """One at a time; a turn that does not end is one sentence for the others."""
+    store = shared.store(SIGNER.verifier)
+    store.open("ledger.test")
+    store.close()
+    first, second = PostgresTurns(shared.ledger), PostgresTurns(shared.ledger, wait=0.3)
+    number = first.take()
+    with pytest.raises(AuditError, match="giving orders") as refused:
+        second.take()
+    assert refused.value.code == "audit_orders_busy"
+    first.leave()
+    assert second.take() > number
+    second.leave()
+
+
+async def test_a_destroyed_key_is_in_no_file_of_the_database(node: Node, shared: PostgresPlace, postgres: PostgresServer) -> None:
+    """Its wrapped bytes are on no page of any table, the dead versions and the pages' holes included."""
+    one = await node("one")
+    for number in range(40):
+        await one.keys.key_for(f"subject-{number}")
+    key_id = await one.keys.find("subject-7")
+    with psycopg.connect(shared.subject_keys.url, autocommit=True) as connection:
+        table = f'"{shared.subject_keys.schema}".keys'
+        (wrapped,) = connection.execute(f"SELECT wrapped FROM {table} WHERE key_id = %s", (key_id,)).fetchone()
+        connection.execute("CHECKPOINT")
+        assert pages_with(postgres, wrapped)
+        await one.erasing.erase("subject-7", REASON, OFFICER)
+        connection.execute("CHECKPOINT")
+    assert pages_with(postgres, wrapped) == []
+
+
+def pages_with(postgres: PostgresServer, content: bytes) -> list[Path]:
+    return [file for file in (postgres.data / "base").rglob("*") if file.is_file() and content in file.read_bytes()]
+
+
+async def test_two_nodes_that_prune_at_once_take_every_part_once(
+    node: Node, shared: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every part is named by one record, and each node answers for it, as a reader elsewhere does."""
+    monkeypatch.setattr(pruning, "BATCH", 7)
+    one, two = await node("one", late()), await node("two", late())
+    await year(one)
+    done = await asyncio.gather(*(Pruning(each.orders, DAILY).prune(OFFICER) for each in (one, two)))
+    assert sum(each.classes[0].parts for each in done) == 40
+    assert sorted(index for leaf in one.leaves("pruned") for start, end in leaf["details"]["ranges"] for index in range(start, end)) == [
+        *range(40)
+    ]
+    page = Trail(two.facts.reader, two.facts.index, None).page(Query(kind="decision"), None, 100, True)
+    assert {found.sealed for found in page.rows} == {"pruned"}
+    assert (checked(shared).faults, checked(shared).pruned) == ([], 40)
+
+
+async def test_everything_in_one_ledger_verifies_in_every_store(at: LedgerPlace, tmp_path: Path) -> None:
+    """Prunings, a hold, erasures before and after the key was handed over: whole for whoever trusts either key."""
+    new = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
+    async with running(tmp_path, late(), at=at) as place:
+        await year(place)
+        await place.decide(30, subject="bo")
+        await place.holding.add("decision", numbered(3).id, OFFICER)
+        await Pruning(place.orders, DAILY).prune(OFFICER)
+        await place.erasing.erase("bo", REASON, OFFICER)
+    plan = Checkpointing(new, tmp_path / "checkpoints")
+    hand_over(at.store(new.verifier), plan, vouched(SIGNER, new), "scheduled", 1)
+    async with running(tmp_path, late(), at=at, signer=new) as place:
+        await place.decide(31_000_000, subject="mia")
+        await place.erasing.erase("mia", REASON, OFFICER)
+        await Pruning(place.orders, DAILY).prune(OFFICER)
+    keys = partial(at.kept_keys, lambda: SEALING_KEY)
+    for trusted in (SIGNER, new):
+        report = verify(Plan(partial(at.reader, Stored), trusted.verifier, open_keys=keys, processes=1))
+        assert report.faults == []
+        assert (report.pruned, report.erased, len(report.rotations)) == (40, 2, 1)
