@@ -22,7 +22,7 @@ from tests.e2e import load
 from tests.e2e import yard as yards
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli
-from tests.e2e.yard import Settings, save
+from tests.e2e.yard import Settings
 from tests.faults.witness_processes import RunningWitness, witness
 from tests.unit.audit.witnesses import Log, cosigner
 
@@ -300,9 +300,9 @@ def with_next_key(yard: Watched) -> str:
     """Configures a new key beside the one that signed until now; its verifier line."""
     keys = yard.lockgate.state / "keys"
     line = NoteSigner(ORIGIN, ensure_signing_key(keys / "next.key")).verifier
-    whole = load(yard.lockgate.yard.config)
+    whole = yards.load(yard.lockgate.yard.config)
     changed = {"key": {"file": str(keys / "next.key")}, "previous_key": {"file": str(keys / "ledger.key")}}
-    save(yard.lockgate.yard.config, {**whole, "audit": {**whole["audit"], **changed}})
+    yards.save(yard.lockgate.yard.config, {**whole, "audit": {**whole["audit"], **changed}})
     return line
 
 
@@ -310,8 +310,8 @@ def know_as_well(each: RunningWitness, line: str) -> None:
     """The witness's operator adds a key and restarts it."""
     assert each.process.stop() == 0
     config = each.folder / "witness.yaml"
-    document = load(config)
-    save(config, {**document, "logs": [*document["logs"], line]})
+    document = yards.load(config)
+    yards.save(config, {**document, "logs": [*document["logs"], line]})
     each.start()
 
 
