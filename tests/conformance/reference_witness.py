@@ -15,12 +15,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-BASE64 = rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+# One form only (RFC 4648 section 3.5): the bits that are left over are zero.
+BASE64 = rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"
+HASH = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
 SIZE = rb"0|[1-9][0-9]{0,18}"
 REQUEST = re.compile(
     rb"old (?P<old>" + SIZE + rb")\n"
-    rb"(?P<proof>(?:[A-Za-z0-9+/]{43}=\n){0,63})\n"
-    rb"(?P<text>(?P<origin>[^\x00-\x1f]+)\n(?P<size>" + SIZE + rb")\n(?P<root>[A-Za-z0-9+/]{43}=)\n(?:[^\x00-\x1f]+\n)*)\n"
+    rb"(?P<proof>(?:" + HASH + rb"\n){0,63})\n"
+    rb"(?P<text>(?P<origin>[^\x00-\x1f]+)\n(?P<size>" + SIZE + rb")\n(?P<root>" + HASH + rb")\n(?:[^\x00-\x1f]+\n)*)\n"
     rb"(?P<lines>(?:\xe2\x80\x94 [^\x00-\x20+]+ " + BASE64 + rb"\n)+)",
 )
 
