@@ -31,6 +31,7 @@ PAUSE_S = 1.0
 AGAIN_S = 10.0
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 1.0, 300.0
 ROLLED_BACK, FORKED, UNREACHABLE = "audit_rolled_back", "audit_forked", "audit_witness_unreachable"
+OVERTAKEN = "witness_overtaken"
 CONTRADICTIONS = (ROLLED_BACK, FORKED)
 
 
@@ -100,6 +101,8 @@ class Witnessing:
         """Asks everybody about what was signed last; whether a quorum confirmed it is the policy's to say. Raises AuditError
         `audit_rolled_back` or `audit_forked` where a witness contradicts it."""
         asked = await self._ask(await self._newest())
+        while any(error.code == OVERTAKEN for error in asked.failures.values()):
+            asked = await self._ask(await self._newest())
         for name, error in asked.failures.items():
             if error.code in CONTRADICTIONS:
                 raise AuditError(f"Witness {shown(name)} contradicts this ledger ({error.code}): {error}", error.code)
@@ -183,8 +186,11 @@ class Witnessing:
         try:
             cosignature = await Exchange(self, witness, note, checkpoint, standing.known).cosignature()
         except AuditError as error:
-            self._failed(witness, standing, error)
-            return error
+            failure = error
+            if error.code == ROLLED_BACK and note_checkpoint(await self._newest()).size > checkpoint.size:
+                failure = AuditError("Another node of this ledger signed more, and showed it, meanwhile.", OVERTAKEN)
+            self._failed(witness, standing, failure)
+            return failure
         if standing.failure:
             log.info("witness %s cosigns again", shown(witness.name))
         self._standings[witness.name] = _Standing(known=checkpoint.size)

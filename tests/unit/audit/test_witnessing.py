@@ -276,3 +276,22 @@ async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert note_checkpoint(ledger.kept[0][0]).size == 3
+
+
+async def test_what_another_node_signed_and_showed_meanwhile_is_no_alarm() -> None:
+    """Several nodes share a ledger: between reading the newest checkpoint and asking about it another one showed a newer. A start asks
+    again about that one."""
+    witness = Witness()
+    ledger = alone(witness.desk)
+
+    def overtaken(body: bytes) -> Reply:
+        ledger.calls.answering["w1"] = witness.desk
+        witness.desk.add_checkpoint(LOG.request(0, 8))
+        ledger.view.grow(8)
+        answer = witness.desk.add_checkpoint(body)
+        return Reply(answer.status, answer.content_type, answer.body.encode())
+
+    ledger.calls.answering["w1"] = overtaken
+    asked = await ledger.witnessing.agree()
+    assert (asked.checkpoint.size, asked.failures) == (8, {})
+    assert ledger.witnessing.failures == {("w1", "witness_overtaken"): 1}
