@@ -38,7 +38,8 @@ AGAIN = "audit_write_again"
 _LOCK = "SELECT 1 FROM turn FOR UPDATE"
 # One journey, with a statement for each: only what begins after the lock was got sees the last commit. No pipeline, for the server's limit
 # on an idle transaction does not run after one.
-_TURN = f"BEGIN; {_LOCK}; SELECT size, root FROM commits ORDER BY size DESC LIMIT 1"  # noqa: S608 - no value in it
+_HEAD, _BARRED = "SELECT size, root FROM commits ORDER BY size DESC LIMIT 1", "SELECT coalesce(max(number), 0) FROM barred"
+_TURN = f"BEGIN; {_LOCK}; {_HEAD}; {_BARRED}"
 EMPTY = (0, bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"))
 """(size, root) of a ledger without a commit."""
 _RECORDS = (
@@ -76,6 +77,8 @@ class PostgresStore:
         self._steps = steps
         self._connection: BoundedConnection | None = None
         self._absence: _Absence | None = None
+        self._barred = set[str]()
+        self._barred_known = self._barred_now = 0
         self._is_open = False
 
     def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
@@ -168,9 +171,12 @@ class PostgresStore:
             self._commit(self._in_turn(), "INSERT INTO barred (key_id) VALUES (%s)", (key_id,))
 
     def barred(self, key_ids: Sequence[str]) -> set[str]:
-        """In the turn, so that what any node barred before is seen."""
-        found = self._asked_in_turn("SELECT DISTINCT key_id FROM barred WHERE key_id = ANY(%s)", (list(key_ids),))
-        return {row[0] for row in found}
+        """The turn told how many there are, so that they are only read where another node barred one since."""
+        if self._barred_now > self._barred_known:
+            found = self._asked_in_turn("SELECT number, key_id FROM barred WHERE number > %s ORDER BY number", (self._barred_known,))
+            self._barred.update(key_id for _, key_id in found)
+            self._barred_known = self._barred_now
+        return self._barred.intersection(key_ids)
 
     def check_order(self, order: int) -> None:
         if self._asked_in_turn("SELECT max(number) FROM order_turns", ())[0][0] != order:
@@ -233,6 +239,8 @@ class PostgresStore:
                 turns = answer.fetchall()
                 answer.nextset()
                 found = answer.fetchall()
+                answer.nextset()
+                self._barred_now = answer.fetchall()[0][0]
             except psycopg.Error as error:
                 lost = is_lost(error)
                 self._roll_back()

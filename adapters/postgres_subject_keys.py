@@ -93,22 +93,24 @@ class PostgresKeys(KeyFile):
                 connection.execute("INSERT INTO destroyed SELECT coalesce(max(number), 0) + 1, %s FROM destroyed", (key_id,))
             if connection.warned:
                 raise AuditError(f"A key's destruction is not known to be durable: {connection.warned}.")
-            self._rewrite(connection)
+        self._rewrite()
 
-    def _rewrite(self, connection: BoundedConnection) -> None:
-        """A deleted row stays on its page, and a plain VACUUM may leave its bytes in the page's hole; only a rewritten table lacks them."""
-        connection.warned = ""
+    def _rewrite(self) -> None:
+        """A deleted row stays on its page, and a plain VACUUM may leave its bytes in the page's hole; only a rewritten table lacks them. In
+        a session of its own, and not for long behind somebody's backup: all nodes' keys would wait there, and leases end."""
+        warned = ""
         try:
-            connection.execute("VACUUM (FULL) keys")
-        except psycopg.Error as error:
-            if is_lost(error):
-                raise
-            connection.warned = str(error).partition("\n")[0]
-        if connection.warned:
-            log.warning(
-                "the table of the subjects' keys was not rewritten (%s): its owner should run VACUUM (FULL) on it", connection.warned
-            )
-            connection.warned = ""
+            session = connect(self._server)
+            try:
+                session.execute("SET lock_timeout = 500")
+                session.execute("VACUUM (FULL) keys")
+                warned = session.warned
+            finally:
+                session.close()
+        except (psycopg.Error, AuditError) as error:
+            warned = str(error).partition("\n")[0]
+        if warned:
+            log.warning("the table of the subjects' keys was not rewritten (%s): its owner should run VACUUM (FULL) on it", warned)
 
     def await_others(self, key_id: str, own: str) -> None:
         """Returns when every node but `own` has said that it forgot the key, or may use no key any more unless it has. What the nodes hold

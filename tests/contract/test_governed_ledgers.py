@@ -343,4 +343,18 @@ async def test_everything_in_one_ledger_verifies_in_every_store(at: LedgerPlace,
     for trusted in (SIGNER, new):
         report = verify(Plan(partial(at.reader, Stored), trusted.verifier, open_keys=keys, processes=1))
         assert report.faults == []
-        assert (report.pruned, report.erased, len(report.rotations)) == (38, 4, 1)  # two were erased after they were pruned
+        assert (report.pruned, report.erased, len(report.rotations)) == (38, 4, 1)
+
+
+async def test_an_erasure_does_not_wait_behind_a_backup(node: Node, shared: PostgresPlace, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody reads the table of keys in a long transaction: the erasure is answered, other nodes' keys are found meanwhile, and the log
+    says that the table is still to be rewritten."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    with psycopg.connect(shared.subject_keys.url) as backup:
+        backup.execute(f'SELECT count(*) FROM "{shared.subject_keys.schema}".keys')
+        async with asyncio.timeout(leasing.LEASE_S):
+            await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+            await two.keys.key_for("somebody.new")
+    assert "VACUUM (FULL)" in caplog.text
+    assert checked(shared).faults == []

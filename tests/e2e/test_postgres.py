@@ -18,7 +18,7 @@ import pytest
 from adapters.postgres_connection import Server
 from adapters.postgres_reader import PostgresReader
 from examples.halden.demo.company import free_ports
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checkpoint import NoteSigner, note_checkpoint
 from router.audit.keys import ensure_sealing_key, ensure_signing_key
 from router.audit.reader import Stored
 from tests.conformance.tiles_client import Client
@@ -28,6 +28,7 @@ from tests.e2e.running import Lockgate, cli, prepared
 from tests.e2e.wire import ask
 from tests.e2e.yard import load as load_config
 from tests.e2e.yard import save
+from tests.faults.witness_processes import witness
 from tests.postgres_server import PostgresServer, running
 
 _numbers = count(1)
@@ -82,13 +83,16 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Lockgate]]:
     """A node that is not started yet; every node has the first one's key files."""
     with ExitStack() as stack:
 
-        def made(place: Place, name: str, *, quick: bool = False, tiles: object = None, **store: object) -> Lockgate:
+        def made(
+            place: Place, name: str, *, quick: bool = False, tiles: object = None, witnesses: object = None, **store: object
+        ) -> Lockgate:
             folder = tmp_path / name
             folder.mkdir()
             (folder / "ledger-url").write_text(place.url + "\n")
             (folder / "keys-url").write_text(place.server.url(f"{place.name}_keys"))
             settings = {"adapter": "postgres", "url": {"file": "ledger-url"}, "keys": {"file": "keys-url"}, **store}
             more = {**({"checkpoint": {"every": "200ms", "records": 5}} if quick else {}), **({"tiles": tiles} if tiles else {})}
+            more |= {"witnesses": witnesses} if witnesses else {}
             node = stack.enter_context(prepared(folder, audit={"store": settings, **more}))
             shared = tmp_path / "keys"
             ensure_signing_key(shared / "ledger.key")
@@ -317,3 +321,30 @@ def test_evidence_is_taken_once_by_either_node(place: Place, make_node: Callable
     fits = audit(two, "reconcile")
     assert fits.returncode == 0, fits.stdout + fits.stderr
     assert_verified(two, "--personal")
+
+
+def test_a_witness_confirms_what_two_nodes_record(place: Place, make_node: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """Both show it checkpoints; neither takes the other's for a contradiction, and its cosignature stands in the database."""
+    (port,) = free_ports(1)
+    policy = tmp_path / "witnesses.policy"
+    one, two = (make_node(place, name, quick=True, witnesses={"policy": str(policy), "timeout": "2s"}) for name in ("one", "two"))
+    origin = load_config(one.yard.config)["audit"].get("origin", "lockgate.local/ledger")
+    key = NoteSigner(origin, ensure_signing_key(one.state / "keys" / "ledger.key")).verifier
+    with witness(tmp_path / "w", "w.example", port, [key]) as seeing:
+        seeing.start()
+        policy.write_text(seeing.line.replace(" w.example ", " w ", 1) + "\nquorum w\n")
+        one.start()
+        with load(one) as first:
+            until(lambda: first.answered > 50, "the first served")
+            two.start()
+            assert two.ask("ann", "GET", "/echo/x").status == 200
+        size = place.size()
+        until(lambda: witnessed(two, policy) >= size, "what both recorded was witnessed")
+        assert [one.process.stop(), two.process.stop()] == [0, 0]
+    for node in (one, two):
+        assert not {"audit_rolled_back", "audit_forked"} & set(node.process.said.replace("(", " ").replace(")", " ").split())
+
+
+def witnessed(node: Lockgate, policy: Path) -> int:
+    found = json.loads(audit(node, "verify", "--json", "--policy", str(policy)).stdout)["witnessed"]
+    return 0 if found is None else found["records"]
