@@ -111,7 +111,7 @@ def test_everything_in_one_ledger_verifies(folder: Path, personal: bool, policy:
     assert report.predecessor is not None
     assert (report.predecessor.origin, report.predecessor.size) == ("ledger.old", 6)
     assert (report.pruned, len(report.rotations)) == (16, 1)
-    assert (report.witnessed is not None) is policy
+    assert bool(report.witnessed) is policy
     assert (report.erased > 0) is personal
 
 
