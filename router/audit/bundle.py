@@ -109,16 +109,21 @@ class Bundles:
 
     def _rotations(self, tree: _Tree) -> Iterator[Document]:
         """Those that took effect: a checkpoint that ends with the record is signed by the new key. Where the old one signed it, too, it
-        vouches; else it was lost, as the record says."""
+        vouches; else it was lost, as the record says, and then the checkpoint before is not by the new key: who can only append records
+        could have written one that says so of the key in force."""
         for index in self._events("key_rotated"):
             stored, note = self._stored(index), self._ending_with(index)
             details = _details(stored)
             if note is None or index >= tree.size or not _signed_by(details.get("new"), note):
                 continue
             vouched = _signed_by(details.get("old"), note)
-            if vouched or details.get("vouched") is False:
+            if vouched or (details.get("vouched") is False and not self._in_force_before(details.get("new"), index)):
                 handover = _Tree(note, tree.subtree).proven(stored)["proof"] if vouched else None
                 yield {**tree.proven(stored), "handover": handover}
+
+    def _in_force_before(self, verifier: Any, index: int) -> bool:
+        before = [note for note in self._reader.checkpoints() if note_checkpoint(note).size <= index]
+        return bool(before) and _signed_by(verifier, before[-1])
 
     def _ending_with(self, index: int) -> str | None:
         """The checkpoint whose last record this is."""

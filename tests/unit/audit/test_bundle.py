@@ -103,6 +103,13 @@ def test_a_rotation_that_the_old_key_did_not_sign_is_not_vouched_for(tmp_path: P
     assert (rotation["index"], rotation["handover"]) == (5, None)
 
 
+def test_a_record_that_calls_the_key_in_force_a_new_one_is_no_rotation(tmp_path: Path) -> None:
+    """Who can only append records cannot make an honest bundle look as if a key had been lost."""
+    forged = system("key_rotated", {"old": "ledger.example/vectors+00000000", "new": NEW.verifier, "vouched": False, "reason": "lost"})
+    (rotation,) = bundle(Ledger(tmp_path, [*entries()[:8], forged, *entries()[8:10]]))["rotations"]
+    assert rotation["index"] == 5
+
+
 def test_a_rotation_that_no_hand_over_followed_is_left_out(ledger: Ledger, tmp_path: Path) -> None:
     """It had no effect: the checkpoint that ends with it never was."""
     run(tmp_path, "DELETE FROM checkpoints WHERE size = 6")
