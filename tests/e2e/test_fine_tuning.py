@@ -15,6 +15,8 @@ import pytest
 
 from tests.e2e.running import cli
 
+pytestmark = pytest.mark.slow  # two minutes; what is tuned and refused is tested piece by piece
+
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:

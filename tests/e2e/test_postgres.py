@@ -204,6 +204,7 @@ def test_a_person_erased_on_one_node_is_forgotten_by_every_node(place: Place, ma
     assert_verified(two, "--personal")
 
 
+@pytest.mark.slow
 def test_a_frozen_node_holds_an_erasure_up_for_seconds_and_uses_the_key_no_more(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """The control process of the other node is stopped, as its machine might be: the erasure is answered all the same, and when the node
     goes on, its workers' next records are not under the key."""
@@ -224,6 +225,7 @@ def test_a_frozen_node_holds_an_erasure_up_for_seconds_and_uses_the_key_no_more(
     assert_verified(one, "--personal")
 
 
+@pytest.mark.slow
 def test_one_node_hands_over_and_the_others_sign_no_more(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """While the other serves on with the old key, it says why it signs nothing, and records; restarted with the new key it signs again.
     Whoever trusts either key can verify all of it, and the old key does not start any more."""
