@@ -192,7 +192,8 @@ def test_conditions_mean_what_sqlite_says_they_mean(tmp_path: Path, rows: list[d
         f"INSERT INTO entries VALUES (?{',?' * len(SCALARS)})", [(at, *(one[name] for name in SCALARS)) for at, one in enumerate(rows)]
     )
     kept = [{**one, "confidence": None if one["confidence"] is None else round(one["confidence"] * 10**6)} for one in rows]
-    index.extend([{"idx": at, "kind": "decision", **one} for at, one in enumerate(kept)], 0, len(rows), b"")
+    # No decisions: a repeated one would take over what became of the first.
+    index.extend([{"idx": at, "kind": "system", **one} for at, one in enumerate(kept)], 0, len(rows), b"")
     try:
         for text in conditions:
             wanted = [idx for (idx,) in truth.execute(f"SELECT idx FROM entries WHERE {text} ORDER BY idx")]
