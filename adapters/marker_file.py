@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from adapters.durable_file import remove, replace
+from router.durable import remove, replace
 from router.errors import AuditError
 
 SCHEMA = "lockgate.projection.v1"

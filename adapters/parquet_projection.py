@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
-from adapters.durable_file import remove, replace, sync_folder
 from adapters.marker_file import MarkerFile
 from adapters.parquet_file import Columns, ParquetRows, pair
+from router.durable import remove, replace, sync_folder
 from router.errors import AuditError
 
 NAME = re.compile(r"records-(\d{12})-(\d{12})\.parquet")

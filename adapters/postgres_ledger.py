@@ -103,18 +103,15 @@ class PostgresStore:
         finally:
             self._roll_back()
 
-    def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
-        self.write_pruning(first, rows, hashes, nodes, root, ())
-
-    def write_pruning(
-        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    def write(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, pruning: Sequence[int]
     ) -> None:
         connection, batch = self._in_turn(), secrets.token_bytes(16)
         connection.warned = ""
         try:
             with connection.pipeline():
-                if places:
-                    connection.execute(_PRUNE, (list(places),))
+                if pruning:
+                    connection.execute(_PRUNE, (list(pruning),))
                 if rows:
                     self._insert(connection, first, rows, hashes, nodes)
                     connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from router.durable import sync_folder
 from router.errors import AuditError
 
 DISK_FULL = "audit_disk_full"
@@ -97,10 +98,6 @@ def private_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        parent = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise AuditError(f"{path} cannot be written: {error.strerror}.", IO_FAILED) from error

@@ -23,6 +23,7 @@ from router.audit.conditions import Among, Asked, Compare, Every, condition
 from router.audit.segments import NULL, SIZE, Integers, unpack, unpack_one
 from router.errors import AuditError
 
+INDEX_FILE = "index.sqlite"
 VERSION = "3"
 VIEW = (
     "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event",

@@ -82,22 +82,11 @@ class SqliteStore:
         hashes: Sequence[bytes],
         nodes: Sequence[tuple[int, int, bytes]],
         root: bytes,
+        pruning: Sequence[int],
     ) -> None:
         with self._transaction() as run:
-            _insert(run, first, rows, hashes, nodes, root)
-
-    def write_pruning(
-        self,
-        first: int,
-        rows: Sequence[tuple[bytes, bytes, str]],
-        hashes: Sequence[bytes],
-        nodes: Sequence[tuple[int, int, bytes]],
-        root: bytes,
-        places: Sequence[int],
-    ) -> None:
-        with self._transaction() as run:
-            for start, count in _chunked(len(places)):
-                _prune(run, places[start : start + count])
+            for start, count in _chunked(len(pruning)):
+                _prune(run, pruning[start : start + count])
             _insert(run, first, rows, hashes, nodes, root)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from router.audit.keys import LocalSigningKey, signed_by
+from router.durable import sync_folder
 from router.errors import AuditError
 from router.ports import SigningKey
 
@@ -149,11 +150,7 @@ def write_note(final: Path, note: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(final)
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(directory)
 
 
 def latest_published(directory: Path) -> str | None:

@@ -20,6 +20,7 @@ from router.audit.canonical import timestamp
 from router.audit.checkpoint import note_checkpoint
 from router.audit.formats import Writer
 from router.audit.query import PAGE, Found, Query, Trail
+from router.durable import replace
 from router.errors import AuditError
 
 MANIFEST = "lockgate.export.v1"
@@ -73,7 +74,8 @@ def export(trail: Trail, order: Order, noted: Callable[[Manifest], None]) -> Man
         manifest = _manifest(order, draft, rows, complete)
         noted(manifest)
         draft.replace(order.target)  # 2
-        _replaced(beside, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2) + b"\n")  # 3
+        with replace(beside) as file:
+            file.write(orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2) + b"\n")  # 3
     except OSError as error:
         raise AuditError(f"{order.target} cannot be written: {error.strerror}.", "export_unwritable") from error
     finally:
@@ -139,17 +141,3 @@ def _draft(path: Path) -> IO[bytes]:
     """Readable by its owner alone: it may hold personal data."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def _replaced(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    with _draft(draft) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    parent = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)

@@ -67,13 +67,11 @@ class LedgerStore(NodeSource, Protocol):
     def turn(self) -> AbstractContextManager[tuple[int, bytes] | None]:
         """Within it nobody else appends. Gives (size, root) after the last commit, whoever made it; None where nobody else can write."""
 
-    def write(self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes) -> None:
-        """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves."""
-
-    def write_pruning(
-        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, places: Sequence[int]
+    def write(
+        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, pruning: Sequence[int]
     ) -> None:
-        """As `write`; in the same transaction the sealed parts of the records `places` are removed, and nothing else of them."""
+        """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves. Of the
+        records `pruning` the sealed parts are removed, and nothing else."""
 
     def latest_checkpoint(self) -> str | None: ...
 
@@ -224,10 +222,7 @@ class Journal:
                 first = tree.size
                 for hashed in hashes:
                     tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
-                if pruning:
-                    self._store.write_pruning(first, rows, hashes, nodes, tree.root(), pruning)
-                else:
-                    self._store.write(first, rows, hashes, nodes, tree.root())
+                self._store.write(first, rows, hashes, nodes, tree.root(), pruning)
                 self._tree, self._heard_at = tree, time.monotonic()
                 return first
         self._tree = self._following(head)

@@ -21,6 +21,7 @@ import orjson
 from router.audit.canonical import is_slug, timestamp
 from router.audit.columns import COLUMNS, LEVELS, MILLIONTHS, NS, RECORD, Kind
 from router.audit.conditions import Among, Compare, Condition, Every, Like, Null, Some, Test, Value
+from router.durable import sync_folder
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
@@ -126,7 +127,7 @@ def leave_note(folder: Path, reader: str, reading: Reading) -> None:
             os.fsync(file.fileno())
         _given(beside)
         beside.rename(place)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         raise AuditError(f"The reading cannot be noted in {folder}: {error.strerror}.", "audit_reading_unrecorded") from error
 
@@ -163,11 +164,3 @@ def _given(path: Path) -> None:
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -21,6 +21,7 @@ from router.audit.merkle import leaf_hash
 from router.audit.proof import tree_root
 from router.audit.reader import LedgerReader
 from router.audit.tiles import HASH_BYTES, WIDTH, Tile, entries, read_tile, tiles_of
+from router.durable import sync_folder
 from router.errors import AuditError
 
 CHECKPOINT = "checkpoint"
@@ -61,9 +62,9 @@ def _exported(reader: LedgerReader, out: Path, checkpoint: Checkpoint, note: str
             written += 1
         progress(done)
     for folder in folders:
-        _sync(folder)  # 3
+        sync_folder(folder)  # 3
     _write(out / CHECKPOINT, note.encode(), folders)
-    _sync(out)
+    sync_folder(out)
     _tidy(out, checkpoint.size)  # 4
     return Exported(checkpoint.size, written, done - written)
 
@@ -128,14 +129,6 @@ def _tidy(out: Path, size: int) -> None:
         partial = (out / tile.path).with_name(f"{tile.index % 1000:03d}.p")
         if tile.full and partial.is_dir():
             shutil.rmtree(partial)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

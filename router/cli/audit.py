@@ -32,11 +32,10 @@ from router.cli.audit_records import print_lines, print_table
 from router.cli.audit_recover import recover_command
 from router.cli.audit_reviews import reviews
 from router.cli.audit_rotate_key import rotate_key
-from router.cli.audit_sources import Sources, sources
+from router.cli.audit_sources import Sources, note_in, sources
 from router.cli.audit_stats import stats
 from router.cli.audit_tiles import tiles
 from router.cli.common import config_option, console, json_option
-from router.errors import AuditError
 
 FAULTY = 1
 
@@ -147,7 +146,7 @@ def verify_command(
     verifier, *more = keys or (place.verifier(),)
     witnesses = None if policy is None else verifying_policy(policy, verifier)
     with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
-        report = _verified(place, verifier, _note(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
+        report = _verified(place, verifier, note_in(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
         read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
@@ -155,13 +154,6 @@ def verify_command(
         print_report(console(), report, verifier)
     if not report.ok:
         ctx.exit(FAULTY)
-
-
-def _note(checkpoint: Path | None) -> str | None:
-    try:
-        return None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
 def _verified(

@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from adapters.durable_file import replace
-from adapters.sqlite_index import SqliteIndex
 from router.audit.certificate import Checked, certify, check_certificate, lines_of
 from router.audit.query import Query
 from router.cli.audit_output import json_line
-from router.cli.audit_sources import INDEX_FILE, Sources
+from router.cli.audit_sources import Sources, note_in
 from router.cli.common import console, json_option
+from router.durable import replace
 from router.errors import AuditError
 
 
@@ -21,16 +20,12 @@ def write_certificate(place: Sources, question: Query, out: Path) -> None:
     """Raises AuditError: `certificate_impossible`, `checkpoint_missing`, `export_exists`, `export_unwritable`."""
     if out.exists():
         raise AuditError(f"{out} exists already; a certificate replaces nothing.", "export_exists")
-    reader, index = place.open_reader(), SqliteIndex(place.state / INDEX_FILE)
     try:
-        with replace(out) as file:
+        with place.opened() as (reader, index), replace(out) as file:
             for line in certify(reader, index, question):
                 file.write(line)
     except OSError as error:
         raise AuditError(f"{out} cannot be written: {error.strerror}.", "export_unwritable") from error
-    finally:
-        index.close()
-        reader.close()
     click.echo(f"{out} proves the answer up to its checkpoint; what is newer is complete by this server's word.", err=True)
 
 
@@ -62,9 +57,8 @@ def check_certificate_command(ctx: click.Context, file: Path, key: str, checkpoi
 
 
 def _checked(file: Path, key: str, checkpoint: Path | None) -> tuple[Checked, list[tuple[int, object]]]:
-    outside = None if checkpoint is None else checkpoint.read_text(encoding="utf-8", errors="replace")
     with file.open("rb") as opened:
-        checked, found = check_certificate(lines_of(opened), key, outside)
+        checked, found = check_certificate(lines_of(opened), key, note_in(checkpoint))
         return checked, list(found)
 
 

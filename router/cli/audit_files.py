@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adapters.sqlite_index import SqliteIndex
 from adapters.sqlite_place import LEDGER_FILE
 from adapters.sqlite_reviews import ReviewFile, SqliteReviews
 from router.audit.erasing import Who
 from router.audit.facts import Facts
-from router.cli.audit_sources import INDEX_FILE, sources
+from router.cli.audit_sources import sources
 from router.errors import AuditError, LockgateError
 from router.processes.evidence import Evidence, open_evidence
 from router.review.forgetting import forget_subject
@@ -46,7 +45,7 @@ class Files:
     def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
         """Read only, also beside a running Lockgate."""
         place = sources(None, self._config)
-        with closing(place.open_reader()) as reader, closing(SqliteIndex(place.state / INDEX_FILE)) as index:
+        with place.opened() as (reader, index):
             holds = list(Facts(reader, index).standing().holds.values())
         if on is not None and target is not None:
             column, wanted = ("key_id", place.key_id(target)) if on == "subject" else (on, target)

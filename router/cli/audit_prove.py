@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import click
 import orjson
 
-from adapters.sqlite_index import SqliteIndex
 from router.audit.bundle import Bundles, Disclosure
 from router.audit.checkpoint import Checkpoint, note_checkpoint
 from router.audit.query import Trail
@@ -21,7 +20,7 @@ from router.audit.reader import KeyLookup
 from router.audit.reading import told_id
 from router.cli.audit_noting import noted
 from router.cli.audit_options import state_option
-from router.cli.audit_sources import INDEX_FILE, Sources, sources
+from router.cli.audit_sources import Sources, note_in, sources
 from router.cli.common import config_option
 from router.errors import AuditError
 from router.workspace import parse, read
@@ -80,26 +79,14 @@ def prove(
 
 @contextmanager
 def _bundles(place: Sources, *, opening: bool) -> Iterator[tuple[Bundles, KeyLookup | None]]:
-    with ExitStack() as stack:
-        reader = place.open_reader()
-        stack.callback(reader.close)
-        index = SqliteIndex(place.state / INDEX_FILE)
-        stack.callback(index.close)
-        keys = place.open_keys() if opening else None
-        if keys is not None:
-            stack.callback(keys.close)
-        yield Bundles(reader, Trail(reader, index)), None if keys is None else keys.key
+    with place.opened() as (reader, index), place.keys(opening) as keys:
+        yield Bundles(reader, Trail(reader, index)), keys
 
 
 def _outside(path: Path | None) -> Checkpoint | None:
     """Whoever gets the bundle checks its signature; here it only has to be of this ledger's history."""
-    if path is None:
-        return None
-    try:
-        note = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path} cannot be read as a checkpoint.", "checkpoint_invalid") from error
-    return note_checkpoint(note)
+    note = note_in(path)
+    return None if note is None else note_checkpoint(note)
 
 
 def _pending(error: AuditError, state: Path | None, config: Path) -> AuditError:

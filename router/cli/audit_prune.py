@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
-from adapters.sqlite_index import SqliteIndex
 from router.audit.facts import Facts
 from router.cli.audit_orders import ordering, orders
-from router.cli.audit_sources import INDEX_FILE, sources
+from router.cli.audit_sources import sources
 from router.cli.common import console, json_option, print_json
 from router.errors import AuditError
 from router.workspace import parse, read
@@ -60,7 +58,7 @@ def _foreseen(config: Path) -> Json:
     if settings is None:
         raise AuditError("The configuration has no audit.retention: nothing is pruned.", "audit_retention_missing")
     place = sources(None, config)
-    with closing(place.open_reader()) as reader, closing(SqliteIndex(place.state / INDEX_FILE)) as index:
+    with place.opened() as (reader, index):
         return summary_document(foreseen(Facts(reader, index), retention(settings), time.time_ns()))
 
 

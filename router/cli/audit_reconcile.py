@@ -9,13 +9,12 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from adapters.sqlite_index import SqliteIndex
 from router.audit.reconcile import GRACE_S, Mismatch, Reconciliation, compare
 from router.cli.audit_noting import noted
 from router.cli.audit_options import FAULTY, Moment, Seconds, state_option, workspace_of
 from router.cli.audit_output import json_line
 from router.cli.audit_project import PATIENCE_S
-from router.cli.audit_sources import INDEX_FILE, Sources, sources
+from router.cli.audit_sources import Sources, sources
 from router.cli.common import config_option, console, json_option
 from router.processes.projecting import locked
 from router.wiring.projections import make_projections
@@ -44,10 +43,9 @@ def reconcile_command(ctx: click.Context, since: str | None, grace: float, state
 
 def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, grace: float, as_json: bool) -> int:
     """How many were found."""
-    reader, index = place.open_reader(), SqliteIndex(place.state / INDEX_FILE)
     counts, after = Counter[str](), None
     owed = None if workspace is None else promises(workspace)
-    try:
+    with place.opened() as (reader, index):
         reconciliation = Reconciliation(reader, index, owed, time.time_ns(), grace, since)
         while True:
             scan = reconciliation.scan(after)
@@ -62,9 +60,6 @@ def _reconciled(place: Sources, workspace: Workspace | None, since: str | None, 
                 for one in compare(reader, each.name, each.projection):
                     counts[one.kind] += 1
                     _print(one, as_json)
-    finally:
-        index.close()
-        reader.close()
     if as_json:
         unchecked = [] if owed is not None else [UNCHECKED]
         click.echo(json_line({"summary": dict(counts), "complete_to": scan.complete, "not_checked": unchecked}))

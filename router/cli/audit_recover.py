@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from router.audit.checkpoint import note_checkpoint
+from router.cli.audit_sources import note_in
 from router.cli.common import config_option
 from router.errors import AuditError
 from router.wiring.ledger_rotation import ledger_signer
@@ -39,16 +40,9 @@ def recover_command(checkpoint: Path | None, reason: str, config: Path) -> None:
         raise AuditError(message, "audit_store_unsuited")
     place = Place(workspace.path(workspace.config.state), workspace.path(audit.checkpoint.directory))
     signer = ledger_signer(workspace)
-    before, kept = recover(place, signer, reason, _note(checkpoint))
+    before, kept = recover(place, signer, reason, note_in(checkpoint))
     click.echo(f"{signer.name} begins, after {before.origin} with {before.size} records, which is kept in {kept}.")
     click.echo(_said(before))
-
-
-def _note(checkpoint: Path | None) -> str | None:
-    try:
-        return None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuditError(f"{checkpoint} cannot be read as a checkpoint.", "checkpoint_invalid") from error
 
 
 def _said(before: Predecessor) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,19 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index import INDEX_FILE, SqliteIndex
 from adapters.sqlite_place import SqlitePlace
 from adapters.sqlite_subject_keys import KeyFile
 from router.audit.checkpoint import latest_published
 from router.audit.chunk import OpenReader
 from router.audit.query import Trail
-from router.audit.reader import Stored
+from router.audit.reader import KeyLookup, LedgerReader, Stored
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
 from router.wiring.ledger_keys import open_sealing_key, verifier_of
 from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
 from router.workspace import parse, read
 
-INDEX_FILE = "index.sqlite"
 STORE = "lockgate.store"
 
 store_option = click.option(
@@ -60,11 +59,8 @@ class Sources:
         return self.place.kept_keys(partial(open_sealing_key, self.sealing_key, self.root, create=False))
 
     def key_id(self, subject: str) -> str | None:
-        keys = self.open_keys()
-        try:
+        with closing(self.open_keys()) as keys:
             return keys.find(subject)
-        finally:
-            keys.close()
 
     def verifier(self) -> str | None:
         """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
@@ -84,16 +80,24 @@ class Sources:
             raise AuditError(f"The newest checkpoint in {self.checkpoints} cannot be read.", "checkpoint_invalid") from error
 
     @contextmanager
-    def trail(self, personal: bool) -> Iterator[Trail]:
+    def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:
         with ExitStack() as stack:
-            reader = self.open_reader()
-            stack.callback(reader.close)
-            index = SqliteIndex(self._place_for_index(stack))
-            stack.callback(index.close)
-            keys = self.open_keys() if personal else None
-            if keys is not None:
-                stack.callback(keys.close)
-            yield Trail(reader, index, None if keys is None else keys.key)
+            reader = stack.enter_context(closing(self.open_reader()))
+            yield reader, stack.enter_context(closing(SqliteIndex(self._place_for_index(stack))))
+
+    @contextmanager
+    def keys(self, wanted: bool) -> Iterator[KeyLookup | None]:
+        """None unless they are wanted."""
+        if not wanted:
+            yield None
+            return
+        with closing(self.open_keys()) as file:
+            yield file.key
+
+    @contextmanager
+    def trail(self, personal: bool) -> Iterator[Trail]:
+        with self.opened() as (reader, index), self.keys(personal) as keys:
+            yield Trail(reader, index, keys)
 
     def _place_for_index(self, stack: ExitStack) -> Path:
         """Beside the ledger; of a copy that nobody can write to it is made anew for each question."""
@@ -117,3 +121,11 @@ def sources(state: Path | None, config: Path) -> Sources:
     place = ledger_place(workspace) if url is None else place_at(url)
     checkpoints = workspace.path(audit.checkpoint.directory)
     return Sources(folder, audit.key, audit.sealing_key, checkpoints, place, workspace.root)
+
+
+def note_in(file: Path | None) -> str | None:
+    """A checkpoint that was kept in a file. Raises AuditError."""
+    try:
+        return None if file is None else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(f"{file} cannot be read as a checkpoint.", "checkpoint_invalid") from error

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from adapters.sqlite_evidence import SqliteMarks
-from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index import INDEX_FILE, SqliteIndex
 from router.audit.index import catch_up
 from router.audit.reader import LedgerReader, Stored
 from router.audit.record import EVIDENCE, evidence_entry, open_personal
@@ -24,7 +24,7 @@ from router.errors import AuditError, RefusedError
 from router.ports import Clock, Entry, Ids
 
 T = TypeVar("T")
-INDEX_FILE, MARKS_FILE = "index.sqlite", "evidence.sqlite"
+MARKS_FILE = "evidence.sqlite"
 MARKING = "\x00lockgate evidence marks"  # among the subjects' keys; no subject's id begins so
 BATCH = 5000
 

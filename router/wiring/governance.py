@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index import INDEX_FILE, SqliteIndex
 from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
 from router.audit.facts import Facts, Receipt
 from router.audit.holding import Holding
@@ -21,7 +21,6 @@ from router.errors import AuditError, LockgateError
 from router.ports import Clock, Ids
 from router.settings import duration_text
 from router.wiring.ledger_place import ledger_place
-from router.wiring.questions import INDEX_FILE
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.audit")

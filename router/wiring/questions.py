@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index import INDEX_FILE, SqliteIndex
 from router.audit.bundle import Bundles
 from router.audit.canonical import timestamp
 from router.audit.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
@@ -25,7 +25,6 @@ from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
 T = TypeVar("T")
-INDEX_FILE = "index.sqlite"
 MASK = "***"
 LONGEST_S = 1e9
 NOBODY = ""  # no key has this id

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.sqlite_index import SqliteIndex
+from adapters.sqlite_index import INDEX_FILE, SqliteIndex
 from router.audit.reader import LedgerReader
 from router.audit.reading import EVENT, Reading
 from router.audit.reconcile import Mismatch, Reconciliation, Scan
@@ -18,7 +18,6 @@ from router.errors import RefusedError
 from router.ports import Clock
 from router.workspace import Workspace
 
-INDEX_FILE = "index.sqlite"
 ROWS = 20_000  # records that one request looks at: less than half a second's work where all fits
 
 

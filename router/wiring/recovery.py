@@ -21,15 +21,17 @@ from typing import Any
 
 from adapters.sqlite_connection import StandardConnection
 from adapters.sqlite_ledger import SqliteStore, locked
+from adapters.sqlite_place import LEDGER_FILE
 from adapters.sqlite_reader import SqliteReader
 from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
 from router.audit.journal import Checkpointing, Journal
 from router.audit.proof import tree_root
 from router.audit.reader import Stored
 from router.audit.record import system_entry
+from router.durable import sync_folder
 from router.errors import AuditError
 
-LEDGER_FILE, PREDECESSORS = "ledger.sqlite", "predecessors"
+PREDECESSORS = "predecessors"
 BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
 
 
@@ -122,7 +124,7 @@ def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str)
     _put_aside(place.checkpoints, place.checkpoints / before.name)
     aside.replace(place.ledger)  # 5
     for folder in (kept, kept.parent, place.state):
-        _sync(folder)
+        sync_folder(folder)
     publish(place.checkpoints, checkpoint, note)  # 6
     return kept
 
@@ -146,13 +148,5 @@ def _put_aside(checkpoints: Path, kept: Path) -> None:
     kept.mkdir(exist_ok=True)
     for file in files:
         file.replace(kept / file.name)
-    _sync(kept)
-    _sync(checkpoints)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(kept)
+    sync_folder(checkpoints)

@@ -127,7 +127,7 @@ async def test_a_broken_pruning_has_not_happened(at: LedgerPlace, tmp_path: Path
     async with running(tmp_path, late(), at=at) as place:
         await year(place)
         store = place.journal._store
-        name = "_insert" if isinstance(at, PostgresPlace) else "write_pruning"
+        name = "_insert" if isinstance(at, PostgresPlace) else "write"
 
         def fails(*_: Any) -> None:
             raise AuditError("no room", "audit_disk_full")

@@ -314,9 +314,9 @@ def test_a_commit_whose_answer_is_lost_is_found_out_about(server: Server, commit
 
         armed = False
 
-        def write(self, first, rows, hashes, nodes, root) -> None:
+        def write(self, first, rows, hashes, nodes, root, pruning) -> None:
             if not self.armed:
-                return super().write(first, rows, hashes, nodes, root)
+                return super().write(first, rows, hashes, nodes, root, pruning)
             self.armed = False
             batch, connection = b"b" * 16, self._in_turn()
             self._insert(connection, first, rows, hashes, nodes)
