@@ -5,7 +5,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from router.audit.reading import notes
 from router.cli.main import run
+from tests.needs import missing
 from tests.unit.docs import asked_ledger
 
 Lockgate = Callable[..., tuple[int, str, str]]
@@ -179,19 +181,52 @@ def test_where_no_note_can_be_left_it_is_said_and_nothing_personal_opened(lockga
         folder.unlink()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to the machine's administrator")
-def test_a_copy_that_nobody_can_write_to_is_asked_all_the_same(lockgate: Lockgate, ledger: asked_ledger.Ledger, tmp_path: Path) -> None:
-    """With an index of its own that is gone afterwards."""
+@pytest.fixture
+def closed(ledger: asked_ledger.Ledger, tmp_path: Path) -> Iterator[Path]:
+    """A copy on a file system that takes no writes; for who may not mount one, in a folder that is closed to him."""
     copy = tmp_path / "copy"
-    shutil.copytree(ledger.folder, copy, ignore=shutil.ignore_patterns("index.sqlite*", "readings"))
-    copy.chmod(0o500)
-    try:
-        status, output, error = lockgate("query", "--json", "--state", str(copy))
-        assert (status, len(rows(output))) == (0, 16)
-        assert "Nobody will know of this reading." in error
-        assert not (copy / "index.sqlite").exists()
-    finally:
+    copy.mkdir()
+    mounted = os.geteuid() == 0
+    if mounted:
+        mount("-t", "tmpfs", "-o", "size=64m", "lockgate-test", copy)
+    shutil.copytree(ledger.folder, copy, ignore=shutil.ignore_patterns("index.sqlite*", "readings"), dirs_exist_ok=True)
+    if mounted:
+        mount("-o", "remount,ro", copy)
+    else:
+        copy.chmod(0o500)
+    yield copy
+    if mounted:
+        subprocess.run(["umount", copy], check=True)
+    else:
         copy.chmod(0o700)
+
+
+def mount(*arguments: str | Path) -> None:
+    if shutil.which("mount") is None or subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+        missing("a file system that takes no writes: this user is root and may not mount one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("query",), 0),
+        (("stats",), 0),
+        (("query", "--intent", "payment.cancel", "--certificate", "{out}"), 0),
+        (("prove", "{decision}", "--out", "{out}"), 0),
+        (("export", "--format", "csv", "--out", "{out}"), 0),
+        (("reconcile",), 1),
+        (("verify",), 0),
+    ],
+)
+def test_a_copy_that_nobody_can_write_to_is_asked_all_the_same(
+    lockgate: Lockgate, ledger: asked_ledger.Ledger, closed: Path, tmp_path: Path, arguments: tuple[str, ...], status: int
+) -> None:
+    """With an index of its own that is gone afterwards."""
+    given = [each.format(out=tmp_path / "out", decision=next(iter(ledger.ids.values()))) for each in arguments]
+    found, output, error = lockgate(*given, "--state", str(closed))
+    assert found == status, output + error
+    assert not (closed / "index.sqlite").exists()
+    assert [file for file in tmp_path.iterdir() if file.name.startswith("lockgate-index-")] == []
 
 
 @pytest.mark.parametrize(
