@@ -20,7 +20,7 @@ TYPES = {"integer": "BIGINT", "real": "DOUBLE", "text": "VARCHAR", "time": "TIME
 
 
 class DuckdbFile:
-    """Implements the projection that `router.audit.projecting` describes. `make` builds what `kept` gives."""
+    """Implements the projection that `router.audit.copies.projecting` describes. `make` builds what `kept` gives."""
 
     batch = 5000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from router.audit.keys import LocalSigningKey, ensure_signing_key, read_signing_key, signing_key_from_pem
+from router.audit.keys.files import LocalSigningKey, ensure_signing_key, read_signing_key, signing_key_from_pem
 from router.errors import AuditError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.rego_result import package_name, parse_result, stricter
+from adapters.rego.result import package_name, parse_result, stricter
 from router.decision import Verdict
 from router.errors import PolicyError
 

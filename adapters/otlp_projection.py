@@ -28,7 +28,7 @@ ATTRIBUTES: Mapping[str, str] = {"decision_id": "lockgate.decision.id"}
 
 
 class OtlpLogs:
-    """Implements the projection that `router.audit.projecting` describes, without a way to read it back."""
+    """Implements the projection that `router.audit.copies.projecting` describes, without a way to read it back."""
 
     batch = 500
 

@@ -26,7 +26,7 @@ PENDING = "pending.json"
 
 
 class ParquetDirectory:
-    """Implements the projection that `router.audit.projecting` describes. `make` builds what `kept` gives; `digest` hashes pairs."""
+    """Implements the projection that `router.audit.copies.projecting` describes. `make` builds what `kept` gives; `digest` hashes pairs."""
 
     batch = 5000
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import aiohttp
 
-from router.audit.witness_protocol import MOST_BYTES
-from router.audit.witnessing import Reply
+from router.audit.witnesses.protocol import MOST_BYTES
+from router.audit.witnesses.showing import Reply
 from router.errors import AuditError, ConfigError
 
 
 class WitnessHttp:
-    """Implements `router.audit.witnessing.WitnessCalls`. `timeout` is in seconds, for one call; `ca` a PEM file of those who may vouch
-    for a witness's certificate, in the place of the system's."""
+    """Implements `router.audit.witnesses.showing.WitnessCalls`. `timeout` is in seconds, for one call; `ca` a PEM file of those who may
+    vouch for a witness's certificate, in the place of the system's."""
 
     def __init__(self, timeout: float, ca: Path | None = None) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout)

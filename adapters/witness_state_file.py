@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from router.audit.witness_desk import Seen
+from router.audit.witnesses.desk import Seen
 from router.errors import AuditError
 
 FORMAT = 1
 
 
 class WitnessStateFile:
-    """Implements `router.audit.witness_desk.SeenStore`. Blocking; one process and one thread at a time, the former by a lock that ends with
-    the process. `sync` makes what a descriptor stands for durable, as `os.fsync` does."""
+    """Implements `router.audit.witnesses.desk.SeenStore`. Blocking; one process and one thread at a time, the former by a lock that ends
+    with the process. `sync` makes what a descriptor stands for durable, as `os.fsync` does."""
 
     def __init__(self, path: Path, sync: Callable[[int], None] = os.fsync) -> None:
         self._path = path

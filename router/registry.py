@@ -60,7 +60,7 @@ class Registry:
 ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
-        ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("ledger key", "file"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "env"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "vault"): Adapter("adapters.vault_transit", config="router.config.ledger_keys:VaultKey"),
@@ -80,9 +80,9 @@ ADAPTERS = Registry(
         ("projection", "parquet"): Adapter("adapters.parquet_projection", extra="parquet"),
         ("projection", "duckdb"): Adapter("adapters.duckdb_projection", extra="duckdb"),
         ("projection", "otlp"): Adapter("adapters.otlp_projection"),
-        ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
+        ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter(
-            "adapters.postgres_place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"
+            "adapters.postgres.place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"
         ),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }

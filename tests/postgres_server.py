@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres_connection import Server
+from adapters.postgres.connection import Server
 from examples.halden.demo.company import free_ports
 from tests.needs import missing
 

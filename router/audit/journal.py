@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from router.audit.canonical import MAX_LEAF_BYTES
-from router.audit.checkpoint import (
+from router.audit.keys.signing import Signer, Signing
+from router.audit.records.canonical import MAX_LEAF_BYTES
+from router.audit.records.record import withheld
+from router.audit.tree.checkpoint import (
     WITNESSED,
     Checkpoint,
     latest_published,
@@ -20,10 +22,8 @@ from router.audit.checkpoint import (
     publish,
     write_note,
 )
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
-from router.audit.record import withheld
-from router.audit.signing import Signer, Signing
+from router.audit.tree.merkle import CompactRange, leaf_hash
+from router.audit.tree.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
 from router.errors import AuditError
 from router.ports import Entry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from router.audit.record import decision_entry, outcome_entry
+from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import Decision, Outcome
 from router.errors import AuditError
 from router.ports import Clock, Ledger, SubjectKeys

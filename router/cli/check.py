@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from router.audit.saved import FILE, saved_queries
+from router.audit.questions.saved import FILE, saved_queries
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc

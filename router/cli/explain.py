@@ -68,7 +68,7 @@ def _subject(workspace: Workspace, name: str | None, roles: tuple[str, ...], ten
 
 
 def _known(workspace: Workspace, name: str) -> Subject | None:
-    from adapters.sqlite_api_keys import SqliteApiKeys
+    from adapters.sqlite.api_keys import SqliteApiKeys
     from router.system import SystemClock
     from router.wiring.identity import API_KEYS_FILE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 import router
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.cli.common import console
 from router.control.key_orders import key_order
 from router.errors import ConfigError

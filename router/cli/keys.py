@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.control.key_orders import key_order
 from router.control.key_views import shown
 from router.control.permissions import ROLES, SCOPES

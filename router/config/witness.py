@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from router.audit.checkpoint import NoteVerifier
+from router.audit.tree.checkpoint import NoteVerifier
 from router.config.evidence import ledger_name
 from router.config.identity import SecureUrl
 from router.config.listeners import Tls

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from router.audit.sealing import as_text
+from router.audit.records.sealing import as_text
 from router.errors import RefusedError
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"

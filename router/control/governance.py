@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
-from router.audit.erasing import Who
+from router.audit.governance.erasing import Who
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import Erasure, Hold, Holds, NewHold, NewPruning, Pruned, Receipt, Release
 from router.control.permissions import Permission

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from router.audit.erasing import Who
+from router.audit.governance.erasing import Who
 from router.control.cloud_events import CloudEvent
 from router.decision import Subject
 from router.errors import AuditError

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from router.audit.tiles import Tile, parse_path
+from router.audit.tree.tiles import Tile, parse_path
 from router.errors import IdentityError, LockgateError
 from router.problems import MEDIA_TYPE, problem
 

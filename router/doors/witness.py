@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from router.audit.witness_desk import Answer, WitnessDesk
-from router.audit.witness_protocol import ADD_CHECKPOINT, MOST_BYTES
+from router.audit.witnesses.desk import Answer, WitnessDesk
+from router.audit.witnesses.protocol import ADD_CHECKPOINT, MOST_BYTES
 from router.doors.responses import respond
 from router.ports import Headers, Limits
 

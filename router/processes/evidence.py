@@ -10,12 +10,12 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from adapters.sqlite_subject_keys import SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
+from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
-from router.audit.reader import Stored
-from router.audit.record import system_entry
+from router.audit.questions.reader import Stored
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.refusals import Refusals

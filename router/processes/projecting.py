@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from router.audit.projecting import step
-from router.audit.reader import LedgerReader
+from router.audit.copies.projecting import step
+from router.audit.questions.reader import LedgerReader
 from router.errors import AuditError
 from router.wiring.projections import Followed
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from router.audit.leasing import lease_clock
+from router.audit.keys.leasing import lease_clock
 from router.errors import AuditError, ReviewError
 from router.ipc import Peer, RemoteError
 from router.ports import Entry, Held

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from router.audit.reader import Stored
+from router.audit.questions.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock

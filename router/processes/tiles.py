@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from router.audit.reader import Stored
+from router.audit.questions.reader import Stored
 from router.control.tiles import TilesApp
 from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_COUNT, guarded
 from router.identity.key_service import KeyService

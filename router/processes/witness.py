@@ -11,9 +11,9 @@ from pathlib import Path
 
 from adapters.local_limits import LocalLimits
 from adapters.witness_state_file import WitnessStateFile
-from router.audit.cosignature import Cosigner
-from router.audit.keys import ensure_signing_key, read_signing_key
-from router.audit.witness_desk import WitnessDesk
+from router.audit.keys.files import ensure_signing_key, read_signing_key
+from router.audit.witnesses.cosignature import Cosigner
+from router.audit.witnesses.desk import WitnessDesk
 from router.config.witness import WitnessConfig
 from router.doors.http1 import GuardedHttp
 from router.doors.witness import WitnessApp

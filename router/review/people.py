@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from router.audit.record import open_personal
+from router.audit.records.record import open_personal
 from router.errors import AuditError
 from router.ports import Entry, SubjectKeys
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from router.audit.canonical import timestamp
-from router.audit.record import Scalar, outcome_entry, review_entry
+from router.audit.records.canonical import timestamp
+from router.audit.records.record import Scalar, outcome_entry, review_entry
 from router.decision import Outcome, Result
 from router.ports import Change, Entry, Held, Review
 from router.review.state import APPROVALS, Event, Reviewer, approvers, move, quorum

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import Tls
 from router.control.services import Check, ControlServices, Governance, Json, Reviews
 from router.errors import LockgateError, RefusedError

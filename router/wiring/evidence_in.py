@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
-from adapters.sqlite_evidence import SqliteMarks
-from adapters.sqlite_index import INDEX_FILE, SqliteIndex
-from router.audit.index import catch_up
-from router.audit.reader import LedgerReader, Stored
-from router.audit.record import EVIDENCE, evidence_entry, open_personal
+from adapters.sqlite.evidence import SqliteMarks
+from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.questions.index import catch_up
+from router.audit.questions.reader import LedgerReader, Stored
+from router.audit.records.record import EVIDENCE, evidence_entry, open_personal
 from router.control.cloud_events import CloudEvent
 from router.control.services import Json
 from router.errors import AuditError, RefusedError

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from adapters.sqlite_index import INDEX_FILE, SqliteIndex
-from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
-from router.audit.facts import Facts, Receipt
-from router.audit.holding import Holding
-from router.audit.pruning import Pruning, Summary
-from router.audit.reader import LedgerReader, Stored
-from router.audit.retention import DAY_NS, SECOND_NS, Retention, RetentionClass
-from router.audit.standing import Hold
+from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.governance.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
+from router.audit.governance.facts import Facts, Receipt
+from router.audit.governance.holding import Holding
+from router.audit.governance.pruning import Pruning, Summary
+from router.audit.governance.retention import DAY_NS, SECOND_NS, Retention, RetentionClass
+from router.audit.governance.standing import Hold
+from router.audit.questions.reader import LedgerReader, Stored
 from router.config.retention import RetentionConfig
 from router.errors import AuditError, LockgateError
 from router.ports import Clock, Ids

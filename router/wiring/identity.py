@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapters.jwks_file import JwksFile
 from adapters.jwks_http import JwksUrl
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import IdentityConfig, JwtIssuer
 from router.identity.authenticate import Authenticator
 from router.identity.claims import ClaimNames

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from router.audit.checkpoint import NoteSigner
-from router.audit.keys import (
+from router.audit.keys.files import (
     ensure_sealing_key,
     ensure_wrapped_key,
     proven,
@@ -16,6 +15,7 @@ from router.audit.keys import (
     read_wrapped_key,
     sealing_key_from_environment,
 )
+from router.audit.tree.checkpoint import NoteSigner
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference, Transit, VaultKey, VaultWrap
 from router.errors import AuditError, ConfigError
 from router.ports import SigningKey

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.sqlite_subject_keys import KeyFile
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.governance.ordering import NodeTurns
 from router.audit.journal import LedgerStore
-from router.audit.ordering import NodeTurns
-from router.audit.reader import LedgerReader
+from router.audit.questions.reader import LedgerReader
 from router.config.evidence import PostgresStoreSettings
 from router.errors import ConfigError
 from router.registry import ADAPTERS

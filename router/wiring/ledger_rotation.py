@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published
 from router.audit.journal import Checkpointing, LedgerStore
-from router.audit.rotation import hand_over, is_in_force, last_note, lost, vouched
+from router.audit.keys.rotation import hand_over, is_in_force, last_note, lost, vouched
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published
 from router.wiring.ledger_keys import open_signing_key
 from router.workspace import Workspace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.audit.projecting import Kept, Projection, digest
-from router.audit.table import COLUMNS, LEAF
+from router.audit.copies.projecting import Kept, Projection, digest
+from router.audit.records.table import COLUMNS, LEAF
 from router.config.projections import DuckdbProjection, ParquetProjection
 from router.registry import ADAPTERS
 from router.workspace import Workspace

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from adapters.sqlite_index import INDEX_FILE, SqliteIndex
-from router.audit.bundle import Bundles
-from router.audit.canonical import timestamp
-from router.audit.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
-from router.audit.columns import NS
-from router.audit.query import Found, Proven, Query, Trail, by_default
-from router.audit.reader import KeyLookup, LedgerReader, Stored
-from router.audit.reading import EVENT, Reading, told_id
-from router.audit.saved import FILE, saved_queries
-from router.audit.stats import Grouping, grouping
-from router.audit.where import WhereError, where
+from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.checking.bundle import Bundles
+from router.audit.questions.columns import NS
+from router.audit.questions.query import Found, Proven, Query, Trail, by_default
+from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
+from router.audit.questions.reading import EVENT, Reading, told_id
+from router.audit.questions.saved import FILE, saved_queries
+from router.audit.questions.stats import Grouping, grouping
+from router.audit.questions.where import WhereError, where
+from router.audit.records.canonical import timestamp
+from router.audit.tree.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
 from router.control.services import AuditFilters, Json, Opening, Page
 from router.errors import AuditError, RefusedError
 from router.settings import span

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any, Protocol
 
-from router.audit.reading import EVENT, FOLDER, notes
+from router.audit.questions.reading import EVENT, FOLDER, notes
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.sqlite_index import INDEX_FILE, SqliteIndex
-from router.audit.reader import LedgerReader
-from router.audit.reading import EVENT, Reading
-from router.audit.reconcile import Mismatch, Reconciliation, Scan
+from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.copies.reconcile import Mismatch, Reconciliation, Scan
+from router.audit.questions.reader import LedgerReader
+from router.audit.questions.reading import EVENT, Reading
 from router.control.services import Json, Page
 from router.errors import RefusedError
 from router.ports import Clock

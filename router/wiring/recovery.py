@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite_connection import StandardConnection
-from adapters.sqlite_ledger import SqliteStore, locked
-from adapters.sqlite_place import LEDGER_FILE
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
+from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.ledger import SqliteStore, locked
+from adapters.sqlite.place import LEDGER_FILE
+from adapters.sqlite.reader import SqliteReader
 from router.audit.journal import Checkpointing, Journal
-from router.audit.proof import tree_root
-from router.audit.reader import Stored
-from router.audit.record import system_entry
+from router.audit.questions.reader import Stored
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
+from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
 from router.errors import AuditError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from adapters.sqlite_reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.ports import Clock, Ledger

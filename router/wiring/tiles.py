@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from router.audit.checkpoint import note_checkpoint
-from router.audit.reader import LedgerReader
-from router.audit.tiles import Tile, read_tile
+from router.audit.questions.reader import LedgerReader
+from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.tree.tiles import Tile, read_tile
 from router.control.permissions import Permission, granted
 from router.errors import IdentityError
 from router.identity.key_service import KeyService

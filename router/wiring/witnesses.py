@@ -12,12 +12,12 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from adapters.witness_http import WitnessHttp
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_witnessed
-from router.audit.merkle import verify_consistency
-from router.audit.proof import prove_consistency, tree_root
-from router.audit.reader import LedgerReader
-from router.audit.witness_policy import WitnessPolicy, reachable, shown, verifying_policy
-from router.audit.witnessing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
+from router.audit.questions.reader import LedgerReader
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_witnessed
+from router.audit.tree.merkle import verify_consistency
+from router.audit.tree.proof import prove_consistency, tree_root
+from router.audit.witnesses.policy import WitnessPolicy, reachable, shown, verifying_policy
+from router.audit.witnesses.showing import SECOND, UNREACHABLE, Asked, LedgerView, Witnessing
 from router.config.identity import secure_url
 from router.config.witnesses import WitnessesConfig
 from router.errors import AuditError, ConfigError

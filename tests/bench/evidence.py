@@ -12,14 +12,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import NoteSigner, note_checkpoint
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reader import SqliteReader
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.proof import prove_inclusion
-from router.audit.reader import Stored
-from router.audit.tlog_proof import proof_text
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import NoteSigner, note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
+from router.audit.tree.proof import prove_inclusion
+from router.audit.tree.tlog_proof import proof_text
 from router.ports import Entry
 
 MILLION = 10**6

@@ -6,12 +6,12 @@ import asyncio
 import time
 from pathlib import Path
 
-from adapters.postgres_ledger import PostgresStore
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import NoteSigner
+from adapters.postgres.ledger import PostgresStore
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_signing_key
+from router.audit.keys.files import ensure_signing_key
 from router.audit.ledger import AuditLedger
+from router.audit.tree.checkpoint import NoteSigner
 from router.ports import Entry
 from tests.bench.report import Figure, Report, median, percentile, spread
 from tests.postgres_server import PostgresServer, binaries, running

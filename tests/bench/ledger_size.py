@@ -7,16 +7,16 @@ import time
 from functools import partial
 from pathlib import Path
 
-from adapters.sqlite_connection import Connection, StandardConnection, connect
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import NoteSigner
+from adapters.sqlite.connection import Connection, StandardConnection, connect
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reader import SqliteReader
+from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_signing_key
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.proof import prove_inclusion
-from router.audit.reader import Stored
-from router.audit.verify import Plan, verify
+from router.audit.keys.files import ensure_signing_key
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import NoteSigner
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
+from router.audit.tree.proof import prove_inclusion
 from router.ports import Entry
 from tests.bench.report import Figure, Report, median, percentile, spread
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from adapters.sqlite_connection import StandardConnection
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_index_batch import store_segment
-from adapters.sqlite_reader import SqliteReader
-from router.audit.columns import COLUMNS, LEVELS, NAMES, WORDLY, Kind
-from router.audit.index import catch_up
-from router.audit.query import Query, by_default
-from router.audit.reader import Stored
-from router.audit.segments import NULL, SIZE, Integers
-from router.audit.stats import Grouping, statistics
-from router.audit.where import where
+from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.index_batch import store_segment
+from adapters.sqlite.reader import SqliteReader
+from router.audit.questions.columns import COLUMNS, LEVELS, NAMES, WORDLY, Kind
+from router.audit.questions.index import catch_up
+from router.audit.questions.query import Query, by_default
+from router.audit.questions.reader import Stored
+from router.audit.questions.segments import NULL, SIZE, Integers
+from router.audit.questions.stats import Grouping, statistics
+from router.audit.questions.where import where
 from router.decision import TraceContext
 from tests.bench.report import Figure, Report, median, percentile, spread
 from tests.unit.audit.ledgers import decision_entry, outcome_entry, written

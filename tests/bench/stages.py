@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from router.audit.record import decision_entry, outcome_entry
+from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import NO_BODY, Decision, Outcome, Request, Result
 from router.doors.body import BodyReader, body_view
 from router.doors.forwarding import response_headers

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from lockgate_verify.note import LOG, WITNESS, Checkpoint, Key, Proof
-from router.audit.canonical import is_canonical
-from router.audit.checkpoint import NoteVerifier, note_checkpoint
-from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from router.audit.record import SCHEMAS
-from router.audit.sealing import sealed_digest
-from router.audit.tlog_proof import proof_text
+from router.audit.records.canonical import is_canonical
+from router.audit.records.record import SCHEMAS
+from router.audit.records.sealing import sealed_digest
+from router.audit.tree.checkpoint import NoteVerifier, note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
+from router.audit.tree.tlog_proof import proof_text
 from router.errors import AuditError
 from tests.conformance.test_tlog import SIGNATURE, TEXT, VERIFIER
 from tests.unit.verifier.vectors import Vector, raw_bundle, vectors

@@ -12,8 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from router.audit.ocsf import ACTIONS, ACTIVITIES, DISPOSITIONS, RISKS, VERSION
-from router.audit.record import decision_entry, evidence_entry, outcome_entry, review_entry, system_entry
+from router.audit.copies.ocsf import ACTIONS, ACTIVITIES, DISPOSITIONS, RISKS, VERSION
+from router.audit.records.record import decision_entry, evidence_entry, outcome_entry, review_entry, system_entry
 from router.decision import Effect, Level, Outcome, Result, Risk, Verdict
 from router.ports import Entry
 from tests.unit.audit.samples import KEY, KEY_ID, OUTCOME, REQUEST, numbered

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.otlp_projection import OtlpLogs
 from examples.halden.demo.company import free_ports
-from router.audit.projecting import differences, step
+from router.audit.copies.projecting import differences, step
 from router.errors import AuditError
 from tests.conformance.collector import Arrived, attributes, collector
 from tests.e2e.processes import until

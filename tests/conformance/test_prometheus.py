@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from examples.halden.demo.company import free_ports
-from router.audit.checkpoint import NoteSigner
-from router.audit.keys import ensure_signing_key
+from router.audit.keys.files import ensure_signing_key
+from router.audit.tree.checkpoint import NoteSigner
 from router.telemetry.names import METRICS
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, prepared

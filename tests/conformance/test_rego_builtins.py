@@ -9,7 +9,7 @@ import pytest
 import regorus
 from opa_bindings import OpaEngine, OpaError, OpaUndefinedError
 
-from adapters.rego_builtins import ARITY
+from adapters.rego.builtins import ARITY
 
 FAILED = "failed"
 PROBES = {

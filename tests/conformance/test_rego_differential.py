@@ -10,8 +10,8 @@ import orjson
 import pytest
 from opa_bindings import OpaError, OpaUndefinedError
 
-from adapters.embedded_rego import load
-from adapters.rego_result import parse_result
+from adapters.rego.embedded import load
+from adapters.rego.result import parse_result
 from router.decision import Verdict
 from router.errors import PolicyError
 from tests.conformance.rego_truth import ROOT, opa, settings, texts

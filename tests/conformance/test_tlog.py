@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from router.audit.checkpoint import Checkpoint, NoteSigner, NoteVerifier, note_checkpoint, parse_checkpoint, split_note
-from router.audit.merkle import EMPTY_ROOT, CompactRange, consistency_proof, inclusion_proof, leaf_hash, range_hash, verify_inclusion
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, NoteVerifier, note_checkpoint, parse_checkpoint, split_note
+from router.audit.tree.merkle import EMPTY_ROOT, CompactRange, consistency_proof, inclusion_proof, leaf_hash, range_hash, verify_inclusion
 from router.errors import AuditError
 
 LEAVES = [

@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.canonical import MAX_INTEGER, canonical, is_canonical
+from router.audit.records.canonical import MAX_INTEGER, canonical, is_canonical
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(max_size=20)

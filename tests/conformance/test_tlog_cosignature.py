@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from router.audit.cosignature import CosignatureVerifier, Cosigner
-from router.audit.witness_policy import parse_policy
+from router.audit.witnesses.cosignature import CosignatureVerifier, Cosigner
+from router.audit.witnesses.policy import parse_policy
 from router.errors import AuditError
 
 REMORA = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"

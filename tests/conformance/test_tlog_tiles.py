@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import NoteVerifier
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reader import SqliteReader
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import verify_consistency
-from router.audit.proof import prove_consistency
-from router.audit.reader import Stored
-from router.audit.record import system_entry
-from router.audit.tile_files import export
+from router.audit.questions.reader import Stored
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteVerifier
+from router.audit.tree.merkle import verify_consistency
+from router.audit.tree.proof import prove_consistency
+from router.audit.tree.tile_files import export
 from router.control.tiles import Admit, TilesApp
 from router.doors.http1 import GuardedHttp
 from router.errors import IdentityError

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from router.audit.cosignature import Cosigner
-from router.audit.witness_desk import WitnessDesk
+from router.audit.witnesses.cosignature import Cosigner
+from router.audit.witnesses.desk import WitnessDesk
 from tests.unit.audit.witnesses import START_S, Clock, Memory
 
 ORIGIN = "sigsum.org/v1/tree/4d6d8825a6bb689d459628312889dfbb0bcd41b5211d9e1ce768b0ff0309e562"

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_reader import SqliteReader
+from adapters.sqlite.reader import SqliteReader
 from adapters.witness_http import WitnessHttp
 from examples.halden.demo.company import free_ports
-from router.audit.checkpoint import note_checkpoint
-from router.audit.reader import Stored
-from router.audit.witness_policy import parse_policy
-from router.audit.witness_protocol import request_body
-from router.audit.witnessing import Witnessing
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.witnesses.policy import parse_policy
+from router.audit.witnesses.protocol import request_body
+from router.audit.witnesses.showing import Witnessing
 from router.system import SystemClock
 from router.wiring.witnesses import ReadLedger
 from tests.conformance.reference_witness import ReferenceWitness

@@ -13,9 +13,9 @@ from lockgate_verify.note import Checkpoint as OtherCheckpoint
 from lockgate_verify.policy import NONE
 from lockgate_verify.policy import Policy as OtherPolicy
 from lockgate_verify.policy import parse_policy as other_parse
-from router.audit.checkpoint import Checkpoint, NoteSigner
-from router.audit.cosignature import Cosigner
-from router.audit.witness_policy import WitnessPolicy, parse_policy
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner
+from router.audit.witnesses.cosignature import Cosigner
+from router.audit.witnesses.policy import WitnessPolicy, parse_policy
 from router.errors import AuditError, ConfigError
 
 COSIGNERS = [Cosigner(f"w{number}.example", Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in range(1, 5)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.errors import StateError
 from tests.unit.identity.parts import NOW, HandClock, new_key, open_keys
 

@@ -13,22 +13,23 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters import postgres_subject_keys
-from adapters.postgres_connection import Server
-from adapters.postgres_orders import PostgresTurns
-from adapters.postgres_place import PostgresPlace
-from adapters.sqlite_place import SqlitePlace
-from router.audit import leasing, pruning
-from router.audit.checkpoint import NoteSigner
-from router.audit.erasing import Erasing
+from adapters.postgres import subject_keys as postgres_subject_keys
+from adapters.postgres.connection import Server
+from adapters.postgres.orders import PostgresTurns
+from adapters.postgres.place import PostgresPlace
+from adapters.sqlite.place import SqlitePlace
+from router.audit.checking.verify import Plan, Report, verify
+from router.audit.governance import pruning
+from router.audit.governance.erasing import Erasing
+from router.audit.governance.pruning import Pruning
+from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
 from router.audit.journal import Checkpointing
-from router.audit.pruning import Pruning
-from router.audit.query import Query, Trail
-from router.audit.reader import Stored
-from router.audit.record import decision_entry, system_entry
-from router.audit.retention import DAY_NS, Retention, RetentionClass
-from router.audit.rotation import hand_over, vouched
-from router.audit.verify import Plan, Report, verify
+from router.audit.keys import leasing
+from router.audit.keys.rotation import hand_over, vouched
+from router.audit.questions.query import Query, Trail
+from router.audit.questions.reader import Stored
+from router.audit.records.record import decision_entry, system_entry
+from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
 from tests.postgres_server import PostgresServer

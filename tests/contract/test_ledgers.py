@@ -12,16 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
-from adapters.postgres_connection import Server
-from adapters.postgres_ledger import PostgresStore
-from adapters.postgres_subject_keys import PostgresKeys
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
+from adapters.postgres.connection import Server
+from adapters.postgres.ledger import PostgresStore
+from adapters.postgres.subject_keys import PostgresKeys
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.merkle import EMPTY_ROOT, CompactRange, leaf_hash
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteSigner
+from router.audit.tree.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from router.errors import AuditError
 from router.ports import Entry
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adapters.embedded_rego import load
 from adapters.memory_policy import MemoryPolicy
+from adapters.rego.embedded import load
 from router.decision import Effect, Obligation, Reason
 from router.errors import PolicyError
 from router.ports import PolicyEngine

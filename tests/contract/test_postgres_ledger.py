@@ -11,21 +11,21 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.postgres_connection import Server, check_url
-from adapters.postgres_ledger import PostgresStore
-from adapters.postgres_place import PostgresPlace
-from adapters.postgres_reader import PostgresReader
-from adapters.postgres_schema import LEDGER_STEPS
-from adapters.postgres_subject_keys import PostgresKeys
-from router.audit.checkpoint import Checkpoint, NoteSigner
+from adapters.postgres.connection import Server, check_url
+from adapters.postgres.ledger import PostgresStore
+from adapters.postgres.place import PostgresPlace
+from adapters.postgres.reader import PostgresReader
+from adapters.postgres.schema import LEDGER_STEPS
+from adapters.postgres.subject_keys import PostgresKeys
+from router.audit.checking.verify import Plan, Report, verify
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.rotation import hand_over, last_note, lost, vouched
 from router.audit.ledger import AuditLedger
-from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from router.audit.proof import prove_consistency, prove_inclusion, tree_root
-from router.audit.reader import Stored
-from router.audit.record import system_entry
-from router.audit.rotation import hand_over, last_note, lost, vouched
-from router.audit.verify import Plan, Report, verify
+from router.audit.questions.reader import Stored
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner
+from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
+from router.audit.tree.proof import prove_consistency, prove_inclusion, tree_root
 from router.errors import AuditError, ConfigError
 from tests.postgres_server import PostgresServer, running
 from tests.unit.audit.ledgers import SIGNER, entries

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from router.audit.merkle import leaf_hash
-from router.audit.projecting import Kept, differences, digest, step
-from router.audit.record import decision_entry, evidence_entry, system_entry
-from router.audit.table import COLUMNS, LEAF
+from router.audit.copies.projecting import Kept, differences, digest, step
+from router.audit.records.record import decision_entry, evidence_entry, system_entry
+from router.audit.records.table import COLUMNS, LEAF
+from router.audit.tree.merkle import leaf_hash
 from router.errors import AuditError
 from router.ports import Entry
 from tests.needs import needs

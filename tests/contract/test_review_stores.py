@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.memory_reviews import MemoryReviews
-from adapters.sqlite_reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.errors import ReviewError
 from router.ports import Change, Entry, Held
 

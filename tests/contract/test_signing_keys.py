@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from adapters.local_signing_key import from_environment
 from adapters.vault_transit import VaultSigningKey
-from router.audit.checkpoint import Checkpoint, NoteSigner, NoteVerifier
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, NoteVerifier
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference, VaultWrap
 from router.errors import AuditError
 from router.ports import SigningKey

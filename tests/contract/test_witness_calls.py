@@ -13,8 +13,8 @@ import pytest
 
 from adapters.witness_http import WitnessHttp
 from examples.halden.demo.company import free_ports
-from router.audit.witness_protocol import MOST_BYTES
-from router.audit.witnessing import Reply
+from router.audit.witnesses.protocol import MOST_BYTES
+from router.audit.witnesses.showing import Reply
 from router.errors import AuditError, ConfigError
 from tests.faults.witness_processes import make_certificate
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from examples.halden.demo.company import free_ports
 from router.decision import Subject
 from router.identity import api_keys

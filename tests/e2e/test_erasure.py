@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
 from router.processes.evidence import open_evidence
 from router.system import SystemClock
 from router.workspace import parse, read

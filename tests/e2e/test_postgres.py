@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres_connection import Server
-from adapters.postgres_reader import PostgresReader
+from adapters.postgres.connection import Server
+from adapters.postgres.reader import PostgresReader
 from examples.halden.demo.company import free_ports
-from router.audit.checkpoint import NoteSigner, note_checkpoint
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
-from router.audit.reader import Stored
+from router.audit.keys.files import ensure_sealing_key, ensure_signing_key
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import NoteSigner, note_checkpoint
 from tests.conformance.tiles_client import Client
 from tests.e2e.load import load
 from tests.e2e.processes import until

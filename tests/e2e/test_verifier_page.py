@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from router.audit.bundle import Disclosure
+from router.audit.checking.bundle import Disclosure
 from tests.needs import needs, needs_file
 from tests.unit.verifier.places import paths, put
 from tests.unit.verifier.vectors import Vector, answer, raw_bundle, vectors

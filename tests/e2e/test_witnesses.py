@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from examples.halden.demo.company import free_ports
-from router.audit.checkpoint import NoteSigner, note_checkpoint
-from router.audit.keys import ensure_signing_key
-from router.audit.witness_policy import Witnessed, parse_policy
+from router.audit.keys.files import ensure_signing_key
+from router.audit.tree.checkpoint import NoteSigner, note_checkpoint
+from router.audit.witnesses.policy import Witnessed, parse_policy
 from tests.e2e import load
 from tests.e2e import yard as yards
 from tests.e2e.processes import until

@@ -9,10 +9,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from router.audit import pruning as module
-from router.audit.pruning import Pruning
-from router.audit.record import system_entry
-from router.audit.retention import DAY_NS, Retention, RetentionClass
+from router.audit.governance import pruning as module
+from router.audit.governance.pruning import Pruning
+from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
+from router.audit.records.record import system_entry
 from tests.unit.audit.governed import OFFICER, Clock, Place, running
 from tests.unit.audit.samples import DECISION
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.ledgers import SIGNER

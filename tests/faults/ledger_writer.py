@@ -9,10 +9,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.record import decision_entry, outcome_entry
+from router.audit.records.record import decision_entry, outcome_entry
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.audit.samples import KEY, KEY_ID, OUTCOME, numbered
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from adapters.sqlite_connection import failure
+from adapters.sqlite.connection import failure
 
 
 @dataclass(frozen=True, slots=True)

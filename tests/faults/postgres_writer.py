@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from adapters.postgres_connection import Server
-from adapters.postgres_ledger import PostgresStore
+from adapters.postgres.connection import Server
+from adapters.postgres.ledger import PostgresStore
 from router.audit.journal import PASSING, Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.record import decision_entry
+from router.audit.records.record import decision_entry
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.audit.samples import KEY, KEY_ID, numbered

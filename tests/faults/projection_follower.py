@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from router.audit.projecting import step
+from router.audit.copies.projecting import step
 from tests.contract.test_projections import duck, parquet
 from tests.unit.audit.ledgers import reader
 

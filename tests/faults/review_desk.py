@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.http_destination import Config, build
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reviews import ReviewFile, SqliteReviews
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
 from router.ports import Change, Entry, Outbound, Reply

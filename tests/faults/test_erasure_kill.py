@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_connection import Connection, StandardConnection
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile
+from adapters.sqlite.connection import Connection, StandardConnection
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.governance.pruning import Pruning
+from router.audit.governance.retention import DAY_NS
 from router.audit.journal import Checkpointing, Journal
-from router.audit.pruning import Pruning
-from router.audit.record import system_entry
-from router.audit.retention import DAY_NS
+from router.audit.records.record import system_entry
 from router.errors import AuditError
 from tests.faults.eraser import FORTNIGHTS, KEPT
 from tests.faults.lossy_files import ApswConnection, Disk, LossyFiles

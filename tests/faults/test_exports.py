@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # The export as it is, with a pause at each record.
 SLOW = """
 import sys, time
-from router.audit import formats
+from router.audit.copies import formats
 from router.cli.main import run
 add = formats.JsonLines.add
 def slowly(self, found):

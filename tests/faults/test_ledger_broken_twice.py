@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import CompactRange, leaf_hash
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.errors import AuditError
 from router.ports import Entry
 from tests.faults.lossy_files import ApswConnection, Break, Disk, LossyFiles, image_of

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.canonical import timestamp
-from router.audit.checkpoint import latest_published
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.query import Query, Trail
-from router.audit.record import system_entry
+from router.audit.questions.query import Query, Trail
+from router.audit.records.canonical import timestamp
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import latest_published
 from tests.unit.audit.ledgers import SIGNER, reader, verified
 
 HOUR = 3600 * 10**9

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import latest_published
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import latest_published
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER, reader, verified
 

@@ -20,14 +20,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.postgres_connection import Server
-from adapters.postgres_ledger import PostgresStore
-from adapters.postgres_reader import PostgresReader
-from router.audit.checkpoint import latest_published
+from adapters.postgres.connection import Server
+from adapters.postgres.ledger import PostgresStore
+from adapters.postgres.reader import PostgresReader
+from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.reader import Stored
-from router.audit.verify import Plan, verify
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import latest_published
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.errors import AuditError
 from tests.e2e.running import cli
 from tests.postgres_server import PostgresServer, made, running

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_ledger import PRAGMAS, SqliteStore
+from adapters.sqlite.ledger import PRAGMAS, SqliteStore
 from router.audit.journal import Checkpointing, Journal
 from router.errors import AuditError
 from tests.faults.lossy_files import ApswConnection, Disk, LossyFiles
@@ -92,7 +92,7 @@ def test_acknowledged_records_survive_a_power_loss(tmp_path_factory: pytest.Temp
 
 def test_without_full_synchronisation_acknowledged_records_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof above is worth something: on this file system a ledger that syncs less does lose records."""
-    monkeypatch.setattr("adapters.sqlite_ledger.PRAGMAS", (*PRAGMAS, "PRAGMA synchronous=NORMAL"))
+    monkeypatch.setattr("adapters.sqlite.ledger.PRAGMAS", (*PRAGMAS, "PRAGMA synchronous=NORMAL"))
     machine = Machine(tmp_path / "disk")
     machine.journal.append(RECORDS[:3])
     image = machine.lose_power(tmp_path / "image")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import latest_published
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import latest_published
 from tests.unit.audit.ledgers import SIGNER, records_of, verified
 
 SHORT, LONG = 60, int(os.environ.get("LOCKGATE_SOAK", "3000"))

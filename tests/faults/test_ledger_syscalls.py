@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from router.audit.checkpoint import latest_published
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import latest_published
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from tests.faults.ledger_script import batches, journal
 from tests.needs import needs_program
 from tests.unit.audit.ledgers import records_of, verified

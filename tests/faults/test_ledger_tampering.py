@@ -15,10 +15,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import latest_published
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import latest_published
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER, entries, rehash, replace_records, resign, verified, written
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import regorus
 
-from adapters.embedded_rego import EmbeddedRego, load
 from adapters.memory_policy import MemoryPolicy
-from adapters.rego_threads import discard
+from adapters.rego.embedded import EmbeddedRego, load
+from adapters.rego.threads import discard
 from router.decision import Effect, Verdict
 from router.errors import ConfigError
 from router.stages.policy import judge

@@ -11,12 +11,12 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_place import LEDGER_FILE
-from router.audit.checkpoint import NoteSigner, latest_published, note_checkpoint
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.place import LEDGER_FILE
+from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.record import system_entry
-from router.audit.verify import Plan, verify
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
 from router.wiring.recovery import PREDECESSORS, Place, recover
 from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, run, verified, written

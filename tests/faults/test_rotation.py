@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import NoteSigner, latest_published, note_checkpoint, publish
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Journal
-from router.audit.rotation import hand_over, is_in_force, vouched
+from router.audit.keys.rotation import hand_over, is_in_force, vouched
+from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint, publish
 from router.errors import AuditError
 from tests.unit.audit.ledgers import entries, records_of
 from tests.unit.audit.test_rotation import FIRST, SECOND, plan, verified, write

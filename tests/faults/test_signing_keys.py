@@ -16,13 +16,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
+from adapters.sqlite.ledger import SqliteStore
 from adapters.vault_transit import VaultSigningKey
-from router.audit import signing
-from router.audit.checkpoint import NoteSigner, note_checkpoint
 from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import proven
+from router.audit.keys import signing
+from router.audit.keys.files import proven
 from router.audit.ledger import AuditLedger
+from router.audit.tree.checkpoint import NoteSigner, note_checkpoint
 from router.config.ledger_keys import VaultKey
 from router.errors import AuditError
 from tests.faults.test_upstream_tls import Authority

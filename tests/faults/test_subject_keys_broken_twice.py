@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from adapters.sqlite_subject_keys import KeyFile, SubjectKey
+from adapters.sqlite.subject_keys import KeyFile, SubjectKey
 from router.errors import AuditError
 from tests.faults.lossy_files import ApswConnection, Break, Disk, LossyFiles, image_of
 

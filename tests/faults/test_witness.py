@@ -15,8 +15,8 @@ import pytest
 from adapters.witness_http import WitnessHttp
 from adapters.witness_state_file import WitnessStateFile
 from examples.halden.demo.company import free_ports
-from router.audit.cosignature import Cosigner
-from router.audit.witness_desk import Seen, WitnessDesk
+from router.audit.witnesses.cosignature import Cosigner
+from router.audit.witnesses.desk import Seen, WitnessDesk
 from router.errors import AuditError
 from tests.e2e.processes import ROOT, until
 from tests.faults.witness_processes import make_certificate, witness

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from router.audit.cosignature import CosignatureVerifier
+from router.audit.witnesses.cosignature import CosignatureVerifier
 from tests.e2e.processes import Process, until
 
 

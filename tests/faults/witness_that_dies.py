@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from adapters.witness_state_file import WitnessStateFile
-from router.audit.witness_desk import Seen
+from router.audit.witnesses.desk import Seen
 from router.processes.witness import WitnessProcess, read_witness
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres_connection import Server
-from adapters.postgres_place import PostgresPlace
-from adapters.postgres_schema import KEY_STEPS, LEDGER_STEPS
-from adapters.sqlite_ledger import STEPS as SQLITE_LEDGER_STEPS
-from adapters.sqlite_place import SqlitePlace
-from adapters.sqlite_subject_keys import STEPS as SQLITE_KEY_STEPS
+from adapters.postgres.connection import Server
+from adapters.postgres.place import PostgresPlace
+from adapters.postgres.schema import KEY_STEPS, LEDGER_STEPS
+from adapters.sqlite.ledger import STEPS as SQLITE_LEDGER_STEPS
+from adapters.sqlite.place import SqlitePlace
+from adapters.sqlite.subject_keys import STEPS as SQLITE_KEY_STEPS
+from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.reader import Stored
-from router.audit.verify import Plan, verify
+from router.audit.questions.reader import Stored
 from router.wiring.ledger_place import LedgerPlace
 from tests.postgres_server import PostgresServer
 from tests.unit.audit.ledgers import SIGNER, entries

@@ -15,18 +15,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from router.audit.bundle import Bundles
-from router.audit.canonical import canonical
-from router.audit.checkpoint import Checkpoint, NoteSigner
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reader import SqliteReader
+from router.audit.checking.bundle import Bundles
 from router.audit.journal import Checkpointing, Journal
-from router.audit.leaf import decision_fields, outcome_fields
-from router.audit.query import Trail
-from router.audit.reader import Stored
-from router.audit.record import DECISION, OUTCOME, REVIEW, SYSTEM
-from router.audit.sealing import VERSION, associated_data, commit, sealed_digest
+from router.audit.questions.query import Trail
+from router.audit.questions.reader import Stored
+from router.audit.records.canonical import canonical
+from router.audit.records.leaf import decision_fields, outcome_fields
+from router.audit.records.record import DECISION, OUTCOME, REVIEW, SYSTEM
+from router.audit.records.sealing import VERSION, associated_data, commit, sealed_digest
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner
 from router.decision import (
     BodyView,
     Classification,
@@ -92,7 +92,7 @@ POLICY = "\n".join(
 
 
 def sealed_entry(fields: dict[str, Any], personal: dict[str, str], key_id: str, key: bytes) -> Entry:
-    """As `router.audit.record` makes it, with a nonce that is always the same."""
+    """As `router.audit.records.record` makes it, with a nonce that is always the same."""
     nonce = sha256(fields["schema"].encode() + fields["id"].encode()).digest()[:12]
     text = AESGCM(key).encrypt(nonce, orjson.dumps(personal), associated_data(fields["schema"], fields["id"]))
     sealed = VERSION + nonce + text

@@ -19,8 +19,8 @@ from lockgate_verify.cli import holding_document, refusal_document
 from lockgate_verify.failure import Refusal
 from lockgate_verify.trust import given
 from lockgate_verify.verify import verify
-from router.audit.bundle import Disclosure
-from router.audit.checkpoint import note_checkpoint
+from router.audit.checking.bundle import Disclosure
+from router.audit.tree.checkpoint import note_checkpoint
 from vectors.ledger import ERASED, FIRST, NEW, OLD, ORIGIN, POLICY, THIEF, WITNESSES, Ledger, Witness, both, entries, keys, system
 
 FOLDER = Path(__file__).parent

@@ -14,7 +14,7 @@ REGISTRY = Registry(
     {
         ("destination", "tiny"): Adapter("tests.golden.config.tiny_destination"),
         ("destination", "extra"): Adapter("tests.golden.config.no_such_module", extra="kafka"),
-        ("policy engine", "embedded"): Adapter("adapters.embedded_rego", config="router.config.judgement:EmbeddedEngine"),
+        ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("projection", "otlp"): Adapter("tests.golden.config.tiny_destination"),
         ("projection", "parquet"): Adapter("tests.golden.config.tiny_destination"),
         ("projection", "duckdb"): Adapter("tests.golden.config.tiny_destination"),
@@ -22,8 +22,8 @@ REGISTRY = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
-        ("ledger store", "sqlite"): Adapter("adapters.sqlite_place", config="router.config.evidence:SqliteStoreSettings"),
-        ("ledger store", "postgres"): Adapter("adapters.postgres_place", config="router.config.evidence:PostgresStoreSettings"),
+        ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
+        ("ledger store", "postgres"): Adapter("adapters.postgres.place", config="router.config.evidence:PostgresStoreSettings"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
     }
 )

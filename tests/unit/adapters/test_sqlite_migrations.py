@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_connection import StandardConnection, connect
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_ledger import STEPS as LEDGER_STEPS
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_migrations import migrate, stored_format
-from adapters.sqlite_place import SqlitePlace
-from adapters.sqlite_reader import SqliteReader
-from adapters.sqlite_subject_keys import STEPS as KEY_STEPS
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.reader import Stored
+from adapters.sqlite.connection import StandardConnection, connect
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.ledger import STEPS as LEDGER_STEPS
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.migrations import migrate, stored_format
+from adapters.sqlite.place import SqlitePlace
+from adapters.sqlite.reader import SqliteReader
+from adapters.sqlite.subject_keys import STEPS as KEY_STEPS
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.questions.reader import Stored
 from router.errors import AuditError
 from tests.unit.audit.ledgers import entries, verified, written
 
@@ -77,7 +77,7 @@ def test_a_newer_format_is_refused_and_left_alone(ledger: Path) -> None:
 
 def test_an_older_format_is_not_read_by_guessing(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader changes nothing; it says who may."""
-    monkeypatch.setattr("adapters.sqlite_reader.FORMAT", 2)
+    monkeypatch.setattr("adapters.sqlite.reader.FORMAT", 2)
     with pytest.raises(AuditError, match="lockgate audit migrate") as refused:
         SqliteReader(ledger, Stored)
     assert refused.value.code == "audit_format_old"

@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 
 import orjson
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_place import SqlitePlace
-from adapters.sqlite_subject_keys import SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner
-from router.audit.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
-from router.audit.facts import Facts
-from router.audit.holding import Holding
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.place import SqlitePlace
+from adapters.sqlite.subject_keys import SqliteSubjectKeys
+from router.audit.governance.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
+from router.audit.governance.facts import Facts
+from router.audit.governance.holding import Holding
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.reader import Stored
-from router.audit.record import decision_entry, outcome_entry
+from router.audit.questions.reader import Stored
+from router.audit.records.record import decision_entry, outcome_entry
+from router.audit.tree.checkpoint import NoteSigner
 from router.decision import Decision
 from router.wiring.ledger_place import LedgerPlace
 from tests.unit.audit.ledgers import SIGNER

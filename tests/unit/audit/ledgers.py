@@ -11,14 +11,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import NoteSigner, latest_published
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.reader import SqliteReader
+from router.audit.checking.verify import Plan, Report, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.reader import Stored
-from router.audit.record import decision_entry, outcome_entry
-from router.audit.verify import Plan, Report, verify
+from router.audit.questions.reader import Stored
+from router.audit.records.record import decision_entry, outcome_entry
+from router.audit.tree.checkpoint import NoteSigner, latest_published
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.ports import Entry
 from tests.unit.audit.samples import KEY, KEY_ID, OUTCOME, numbered
 

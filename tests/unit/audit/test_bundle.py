@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from router.audit.bundle import Disclosure
-from router.audit.canonical import canonical
-from router.audit.checkpoint import Checkpoint, note_checkpoint
-from router.audit.record import SYSTEM
+from router.audit.checking.bundle import Disclosure
+from router.audit.records.canonical import canonical
+from router.audit.records.record import SYSTEM
+from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.ledgers import run

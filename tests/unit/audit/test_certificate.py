@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sqlite_index import SqliteIndex
-from router.audit.canonical import timestamp
-from router.audit.certificate import boundary_hashes, certify, check_certificate, root_of_run
-from router.audit.checkpoint import NoteSigner
-from router.audit.index import catch_up
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.query import Query, Trail
-from router.audit.record import decision_entry, outcome_entry, system_entry
+from adapters.sqlite.index import SqliteIndex
+from router.audit.checking.certificate import boundary_hashes, certify, check_certificate, root_of_run
+from router.audit.questions.index import catch_up
+from router.audit.questions.query import Query, Trail
+from router.audit.records.canonical import timestamp
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
+from router.audit.tree.checkpoint import NoteSigner
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.decision import Level, Outcome, Result, Risk
 from router.errors import AuditError
 from router.ports import Entry

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteVerifier
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.record import open_personal
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.records.record import open_personal
+from router.audit.tree.checkpoint import NoteVerifier
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Place, running
@@ -159,7 +159,7 @@ async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, m
         await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
         expected = place.facts.standing()
     (tmp_path / "index.sqlite").unlink()
-    monkeypatch.setattr("router.audit.facts.FAR", 0)
+    monkeypatch.setattr("router.audit.governance.facts.FAR", 0)
     async with running(tmp_path) as place:
         assert place.facts.orders() == expected
         assert place.facts.index.complete()[0] == 0

@@ -14,15 +14,15 @@ from typing import IO, Any
 import pytest
 
 from adapters.parquet_file import ParquetRows
-from adapters.sqlite_index import SqliteIndex
-from router.audit.checkpoint import NoteVerifier, note_checkpoint
-from router.audit.export import Manifest, Order, export
-from router.audit.formats import Csv, JsonArray, JsonLines, Rows, Writer, cloud_event
-from router.audit.merkle import leaf_hash
-from router.audit.ocsf import ocsf_event
-from router.audit.query import Found, Query, Trail
-from router.audit.record import decision_entry, outcome_entry, system_entry
-from router.audit.table import COLUMNS, LEAF, PERSONAL
+from adapters.sqlite.index import SqliteIndex
+from router.audit.copies.export import Manifest, Order, export
+from router.audit.copies.formats import Csv, JsonArray, JsonLines, Rows, Writer, cloud_event
+from router.audit.copies.ocsf import ocsf_event
+from router.audit.questions.query import Found, Query, Trail
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
+from router.audit.records.table import COLUMNS, LEAF, PERSONAL
+from router.audit.tree.checkpoint import NoteVerifier, note_checkpoint
+from router.audit.tree.merkle import leaf_hash
 from router.errors import AuditError
 from router.ports import Entry
 from tests.needs import needs

@@ -11,11 +11,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.pruning import Pruning
-from router.audit.query import Trail
-from router.audit.record import system_entry
-from router.audit.retention import DAY_NS, Retention, RetentionClass
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.governance.pruning import Pruning
+from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
+from router.audit.questions.query import Trail
+from router.audit.records.record import system_entry
 from router.errors import AuditError
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, Place, running
 from tests.unit.audit.ledgers import verified

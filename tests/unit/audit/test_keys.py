@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from router.audit.keys import ensure_sealing_key, ensure_signing_key, read_sealing_key, read_signing_key
+from router.audit.keys.files import ensure_sealing_key, ensure_signing_key, read_sealing_key, read_signing_key
 from router.errors import AuditError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.merkle import (
+from router.audit.tree.merkle import (
     EMPTY_ROOT,
     CompactRange,
     consistency_proof,

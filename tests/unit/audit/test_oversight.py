@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
-from router.audit.oversight import oversight, percentile
-from router.audit.query import Query, Trail
-from router.audit.reader import Stored
-from router.audit.where import where
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.reader import SqliteReader
+from router.audit.questions.oversight import oversight, percentile
+from router.audit.questions.query import Query, Trail
+from router.audit.questions.reader import Stored
+from router.audit.questions.where import where
 from tests.unit.docs import asked_ledger
 from tests.unit.docs.asked_ledger import BEGIN, HOUR, MINUTE, NS
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_index import SqliteIndex
-from router.audit.periods import Period, periods
-from router.audit.query import Query, Trail
-from router.audit.record import outcome_entry, system_entry
+from adapters.sqlite.index import SqliteIndex
+from router.audit.questions.periods import Period, periods
+from router.audit.questions.query import Query, Trail
+from router.audit.records.record import outcome_entry, system_entry
 from router.decision import Outcome, Result
 from router.ports import Entry
 from tests.unit.audit.ledgers import reader, written

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit import pruning as module
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.proof import prove_inclusion
-from router.audit.pruning import Pruning, Summary, foreseen
-from router.audit.query import Query, Trail
-from router.audit.record import system_entry
-from router.audit.retention import DAY_NS, Retention, RetentionClass
-from router.audit.standing import Standing, joined
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.governance import pruning as module
+from router.audit.governance.pruning import Pruning, Summary, foreseen
+from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
+from router.audit.governance.standing import Standing, joined
+from router.audit.questions.query import Query, Trail
+from router.audit.records.record import system_entry
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
+from router.audit.tree.proof import prove_inclusion
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Place, running
@@ -305,7 +305,7 @@ async def test_a_malformed_record_of_pruning_excuses_nothing(place: Place, chang
 async def test_a_removal_that_fails_leaves_no_trace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record and the removal are one transaction: both or none, however it ends."""
     before = parts(place)
-    monkeypatch.setattr("adapters.sqlite_ledger._insert", partial(_full, "audit_disk_full"))
+    monkeypatch.setattr("adapters.sqlite.ledger._insert", partial(_full, "audit_disk_full"))
     with pytest.raises(AuditError):
         await pruned(place)
     monkeypatch.undo()

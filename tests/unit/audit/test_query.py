@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_reader import SqliteReader
-from router.audit.canonical import timestamp
-from router.audit.checkpoint import note_checkpoint
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.query import Query, Trail
-from router.audit.record import decision_entry, outcome_entry, review_entry, system_entry
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.reader import SqliteReader
+from router.audit.questions.query import Query, Trail
+from router.audit.records.canonical import timestamp
+from router.audit.records.record import decision_entry, outcome_entry, review_entry, system_entry
+from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.decision import Effect, Level, Outcome, Reason, Result, Risk, Status, Verdict
 from router.errors import AuditError
 from router.ports import Entry

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from router.audit.reading import Reading, leave_note, new_reading_id, notes, told, told_id
-from router.audit.record import system_entry
-from router.audit.where import where
+from router.audit.questions.reading import Reading, leave_note, new_reading_id, notes, told, told_id
+from router.audit.questions.where import where
+from router.audit.records.record import system_entry
 from router.errors import AuditError
 from router.wiring.readings import Readings
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_index import SqliteIndex
-from router.audit.canonical import timestamp
-from router.audit.reconcile import Mismatch, Reconciliation
-from router.audit.record import decision_entry, evidence_entry, outcome_entry, review_entry, system_entry
+from adapters.sqlite.index import SqliteIndex
+from router.audit.copies.reconcile import Mismatch, Reconciliation
+from router.audit.records.canonical import timestamp
+from router.audit.records.record import decision_entry, evidence_entry, outcome_entry, review_entry, system_entry
 from router.decision import Effect, Outcome, Result, Verdict
 from router.ports import Entry
 from tests.unit.audit.ledgers import reader, written
@@ -123,7 +123,7 @@ def test_promised_evidence_is_missed(tmp_path: Path, records: list[Entry], now: 
 
 def test_an_outcome_is_found_however_far_from_its_decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no longer remembered is looked up."""
-    monkeypatch.setattr("router.audit.reconcile.RECENT", 1)
+    monkeypatch.setattr("router.audit.copies.reconcile.RECENT", 1)
     records = [*(decision(number) for number in range(5)), *(outcome(number) for number in range(5))]
     assert kinds(tmp_path, records) == []
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.canonical import MAX_LEAF_BYTES, is_canonical
-from router.audit.record import decision_entry, open_personal, outcome_entry, review_entry, system_entry
+from router.audit.records.canonical import MAX_LEAF_BYTES, is_canonical
+from router.audit.records.record import decision_entry, open_personal, outcome_entry, review_entry, system_entry
 from router.decision import BodyView, Candidate, Classification, Decision, Outcome, Reason, Request, Result, Status, Verdict
 from router.errors import AuditError
 from tests.unit.audit.samples import DECISION, DENIED, KEY, KEY_ID, OUTCOME, POLICY_INPUT, REQUEST, SECRETS, VERDICT

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.canonical import timestamp
-from router.audit.retention import DAY_NS, MOST_NS, LedgerTime, Retention, RetentionClass, nanoseconds
+from router.audit.governance.retention import DAY_NS, MOST_NS, LedgerTime, Retention, RetentionClass, nanoseconds
+from router.audit.records.canonical import timestamp
 
 START = 1_764_000_000 * 10**9
 ROW = {"kind": "decision", "intent": "payment.cancel", "risk": "high", "effect": "allow"}

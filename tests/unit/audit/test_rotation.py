@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint
+from adapters.sqlite.ledger import SqliteStore
+from router.audit.checking.verify import Plan, Report, verify
 from router.audit.journal import Checkpointing, Journal
-from router.audit.merkle import CompactRange, leaf_hash
-from router.audit.record import system_entry
-from router.audit.rotation import Change, hand_over, lost, vouched
-from router.audit.verify import Plan, Report, verify
+from router.audit.keys.rotation import Change, hand_over, lost, vouched
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint
+from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.errors import AuditError
 from tests.unit.audit.ledgers import entries, reader, records_of, run
 
@@ -281,8 +281,8 @@ def test_who_can_only_append_records_changes_nothing(tmp_path: Path, old: NoteSi
 
 def test_several_processes_find_the_hand_over_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them reads the record."""
-    monkeypatch.setattr("router.audit.verify.CHUNK", 8)
-    monkeypatch.setattr("router.audit.verify.PARALLEL_FROM", 8)
+    monkeypatch.setattr("router.audit.checking.verify.CHUNK", 8)
+    monkeypatch.setattr("router.audit.checking.verify.PARALLEL_FROM", 8)
     rotated(tmp_path)
     report = verify(Plan(partial(reader, tmp_path), FIRST.verifier, processes=2))
     assert report.ok

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from router.audit.conditions import Compare, Every
-from router.audit.saved import Saved, saved_queries
-from router.audit.where import WhereError
+from router.audit.questions.conditions import Compare, Every
+from router.audit.questions.saved import Saved, saved_queries
+from router.audit.questions.where import WhereError
 from router.errors import ConfigError
 
 GOOD = """version: 1

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_index import SqliteIndex
-from adapters.sqlite_index_plan import place_of
-from router.audit.canonical import canonical, timestamp
-from router.audit.columns import COLUMNS, LATE, NAMES, Kind
-from router.audit.conditions import Compare, Condition, Every
-from router.audit.index import index_row
-from router.audit.reader import Stored
-from router.audit.record import decision_entry, outcome_entry, system_entry
-from router.audit.segments import SIZE
-from router.audit.stats import Grouping, grouping, statistics
-from router.audit.where import WhereError, where
+from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.index_plan import place_of
+from router.audit.questions.columns import COLUMNS, LATE, NAMES, Kind
+from router.audit.questions.conditions import Compare, Condition, Every
+from router.audit.questions.index import index_row
+from router.audit.questions.reader import Stored
+from router.audit.questions.segments import SIZE
+from router.audit.questions.stats import Grouping, grouping, statistics
+from router.audit.questions.where import WhereError, where
+from router.audit.records.canonical import canonical, timestamp
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from tests.unit.audit.samples import DECISION, KEY, KEY_ID, OUTCOME
 
 COUNT = 2 * SIZE + 777

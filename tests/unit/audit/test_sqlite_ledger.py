@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import NoteSigner, NoteVerifier, latest_published
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from router.audit.proof import prove_consistency, prove_inclusion, tree_root
-from router.audit.record import system_entry
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteSigner, NoteVerifier, latest_published
+from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
+from router.audit.tree.proof import prove_consistency, prove_inclusion, tree_root
 from router.errors import AuditError
 
 SIGNER = NoteSigner("ledger.test", Ed25519PrivateKey.generate())

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit import tile_files
-from router.audit.checkpoint import NoteSigner, note_checkpoint
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
-from router.audit.record import system_entry
-from router.audit.tile_files import Exported, export
-from router.audit.tiles import tiles_of
+from router.audit.records.record import system_entry
+from router.audit.tree import tile_files
+from router.audit.tree.checkpoint import NoteSigner, note_checkpoint
+from router.audit.tree.tile_files import Exported, export
+from router.audit.tree.tiles import tiles_of
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER, reader, run
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.tiles import Tile, parse_path, tiles_of
+from router.audit.tree.tiles import Tile, parse_path, tiles_of
 
 TILES = st.builds(Tile, st.one_of(st.none(), st.integers(0, 63)), st.integers(0, 10**18 - 1), st.one_of(st.integers(1, 255), st.just(256)))
 

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import NoteSigner
-from router.audit.reader import Stored
-from router.audit.record import system_entry
-from router.audit.verify import Plan, verify
+from adapters.sqlite.reader import SqliteReader
+from router.audit.checking.verify import Plan, verify
+from router.audit.questions.reader import Stored
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from tests.unit.audit.ledgers import (
     SIGNER,
@@ -272,8 +272,8 @@ def test_a_missing_ledger_is_said_in_one_sentence(tmp_path: Path) -> None:
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checking side by side changes nothing but the time it takes."""
-    monkeypatch.setattr("router.audit.verify.CHUNK", 16)
-    monkeypatch.setattr("router.audit.verify.PARALLEL_FROM", 16)
+    monkeypatch.setattr("router.audit.checking.verify.CHUNK", 16)
+    monkeypatch.setattr("router.audit.checking.verify.PARALLEL_FROM", 16)
     outside = written(tmp_path, entries(COUNT))
     run(tmp_path, "UPDATE records SET sealed = x'00' WHERE idx IN (17, 50)")
     report = verify(Plan(partial(reader, tmp_path), SIGNER.verifier, outside, processes=2))

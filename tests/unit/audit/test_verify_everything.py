@@ -15,18 +15,18 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_place import SqlitePlace
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.canonical import canonical
-from router.audit.checkpoint import Checkpoint, NoteSigner, latest_published, split_note
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.place import SqlitePlace
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.checking.verify import Plan, Report, verify
+from router.audit.governance.pruning import Pruning
+from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
 from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
-from router.audit.pruning import Pruning
-from router.audit.record import system_entry
-from router.audit.retention import DAY_NS, Retention, RetentionClass
-from router.audit.rotation import hand_over, vouched
-from router.audit.verify import Plan, Report, verify
+from router.audit.keys.files import ensure_sealing_key, ensure_signing_key
+from router.audit.keys.rotation import hand_over, vouched
+from router.audit.records.canonical import canonical
+from router.audit.records.record import system_entry
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, split_note
 from router.cli.main import run as lockgate
 from router.wiring import recovery
 from tests.unit.audit.governed import OFFICER, Clock, running

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.sqlite_index import SqliteIndex
-from router.audit.columns import COLUMNS, Kind
-from router.audit.conditions import Among, Compare, Every, Like, Null, Some
-from router.audit.where import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, MAX_VALUES, WhereError, parameter_names, where
+from adapters.sqlite.index import SqliteIndex
+from router.audit.questions.columns import COLUMNS, Kind
+from router.audit.questions.conditions import Among, Compare, Every, Like, Null, Some
+from router.audit.questions.where import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, MAX_VALUES, WhereError, parameter_names, where
 
 NOW = 1_764_000_000_000_000_000
 

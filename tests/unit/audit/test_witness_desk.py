@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.cosignature import CosignatureVerifier
-from router.audit.witness_desk import STEPPED_BACK_S, Answer, WitnessDesk
-from router.audit.witness_protocol import MOST_STEPS, SIZE_TYPE, parse_request, parse_size, request_body
+from router.audit.witnesses.cosignature import CosignatureVerifier
+from router.audit.witnesses.desk import STEPPED_BACK_S, Answer, WitnessDesk
+from router.audit.witnesses.protocol import MOST_STEPS, SIZE_TYPE, parse_request, parse_size, request_body
 from router.errors import AuditError
 from tests.unit.audit.witnesses import START_S, Log, Witness, cosigner
 

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit.checkpoint import Checkpoint, NoteSigner
-from router.audit.cosignature import CosignatureVerifier, Cosigner
-from router.audit.witness_policy import WitnessPolicy, parse_policy
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner
+from router.audit.witnesses.cosignature import CosignatureVerifier, Cosigner
+from router.audit.witnesses.policy import WitnessPolicy, parse_policy
 from router.errors import AuditError, ConfigError
 
 COSIGNERS = [Cosigner(f"w{number}.example", Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in range(1, 5)]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import Checkpoint, latest_published, latest_witnessed, note_checkpoint, split_note
+from adapters.sqlite.ledger import SqliteStore
+from router.audit.checking.verify import Report
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.verify import Report
-from router.audit.witness_policy import WitnessPolicy
+from router.audit.tree.checkpoint import Checkpoint, latest_published, latest_witnessed, note_checkpoint, split_note
+from router.audit.witnesses.policy import WitnessPolicy
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, resign, run, verified, written
 from tests.unit.audit.witnesses import START_S, cosigner, policy_of

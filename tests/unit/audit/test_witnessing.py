@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.audit.checkpoint import note_checkpoint, split_note
-from router.audit.witness_desk import WitnessDesk
-from router.audit.witness_policy import WitnessPolicy
-from router.audit.witness_protocol import SIZE_TYPE, parse_request
-from router.audit.witnessing import FIRST_BACKOFF_S, MOST_BACKOFF_S, Reply, Witnessing, cosigned_note
+from router.audit.tree.checkpoint import note_checkpoint, split_note
+from router.audit.witnesses.desk import WitnessDesk
+from router.audit.witnesses.policy import WitnessPolicy
+from router.audit.witnesses.protocol import SIZE_TYPE, parse_request
+from router.audit.witnesses.showing import FIRST_BACKOFF_S, MOST_BACKOFF_S, Reply, Witnessing, cosigned_note
 from router.errors import AuditError
 from tests.unit.audit.witnesses import START_S, Calls, Clock, Log, View, Witness, cosigner, policy_of
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from router.audit.checkpoint import Checkpoint, NoteSigner
-from router.audit.cosignature import Cosigner
-from router.audit.merkle import EMPTY_ROOT, CompactRange, consistency_proof, leaf_hash, node_hash
-from router.audit.witness_desk import Seen, WitnessDesk
-from router.audit.witness_policy import WitnessPolicy, parse_policy
-from router.audit.witness_protocol import request_body
-from router.audit.witnessing import Reply
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner
+from router.audit.tree.merkle import EMPTY_ROOT, CompactRange, consistency_proof, leaf_hash, node_hash
+from router.audit.witnesses.cosignature import Cosigner
+from router.audit.witnesses.desk import Seen, WitnessDesk
+from router.audit.witnesses.policy import WitnessPolicy, parse_policy
+from router.audit.witnesses.protocol import request_body
+from router.audit.witnesses.showing import Reply
 from router.errors import AuditError
 
 SECOND = 1_000_000_000

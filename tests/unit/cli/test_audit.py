@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.keys import ensure_sealing_key
-from router.audit.record import decision_entry, outcome_entry, system_entry
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.files import ensure_sealing_key
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.cli.main import run
 from tests.unit.audit.ledgers import SIGNER, written
 from tests.unit.audit.ledgers import run as tamper

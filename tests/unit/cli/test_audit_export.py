@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.cli.audit_export import FORMATS
+from router.cli.audit.export import FORMATS
 from tests.needs import wanted
 from tests.unit.audit.samples import SUBJECT
 from tests.unit.cli.test_audit import Lockgate, lockgate, state  # noqa: F401 - fixtures

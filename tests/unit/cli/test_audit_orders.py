@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from router.audit.record import decision_entry, outcome_entry, system_entry
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.cli.main import run
 from router.processes.evidence import Evidence, open_evidence
 from router.workspace import parse, read

@@ -79,7 +79,7 @@ def test_another_name_is_one_sentence(workspace: Path, capsys: pytest.CaptureFix
 
 def test_two_do_not_write_at_once(workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The second waits, and then says so."""
-    monkeypatch.setattr("router.cli.audit_project.PATIENCE_S", 0.1)
+    monkeypatch.setattr("router.cli.audit.project.PATIENCE_S", 0.1)
     with locked(workspace / "state" / "projections" / "quack.lock"):
         status, _, error = call(capsys, workspace, "project", "quack")
     assert (status, "Another process writes" in error) == (2, True)

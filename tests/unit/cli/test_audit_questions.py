@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from router.audit.reading import notes
+from router.audit.questions.reading import notes
 from router.cli.main import run
 from tests.needs import missing
 from tests.unit.docs import asked_ledger
@@ -102,7 +102,7 @@ def test_statistics_as_table_json_and_csv(lockgate: Lockgate) -> None:
 
 def test_a_name_that_looks_like_a_formula_stays_text(lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spreadsheets calculate what begins with an equals sign."""
-    from router.cli.audit_stats import _harmless
+    from router.cli.audit.stats import _harmless
 
     assert [_harmless(text) for text in ("=1+1", "@x", "halden", "-2")] == ["'=1+1", "'@x", "halden", "'-2"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite_ledger import SqliteStore
-from router.audit.checkpoint import NoteSigner, latest_published, split_note
-from router.audit.cosignature import LATEST
+from adapters.sqlite.ledger import SqliteStore
 from router.audit.journal import Checkpointing, Journal
+from router.audit.tree.checkpoint import NoteSigner, latest_published, split_note
+from router.audit.witnesses.cosignature import LATEST
 from router.cli.main import run
 from tests.unit.audit.ledgers import SIGNER, entries, written
 from tests.unit.audit.witnesses import START_S, cosigner

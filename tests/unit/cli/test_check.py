@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from router.audit.cosignature import Cosigner
+from router.audit.witnesses.cosignature import Cosigner
 from router.cli.main import run
 
 Out = pytest.CaptureFixture[str]

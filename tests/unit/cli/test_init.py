@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.catalog import utterances
 from router.cli.check import checked
 from router.cli.main import run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.cli.keys import keys
 from router.identity import api_keys
 from router.system import SystemClock

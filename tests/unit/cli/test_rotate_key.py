@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.audit.keys import ensure_signing_key
+from router.audit.keys.files import ensure_signing_key
 from router.cli.main import run
 from router.errors import AuditError
 from router.processes.evidence import open_evidence

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile
-from router.audit.checkpoint import NoteSigner
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
-from router.audit.keys import ensure_sealing_key, ensure_signing_key
-from router.audit.reading import EVENT, Reading
-from router.audit.record import decision_entry, outcome_entry, system_entry
+from router.audit.keys.files import ensure_sealing_key, ensure_signing_key
+from router.audit.questions.reading import EVENT, Reading
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
+from router.audit.tree.checkpoint import NoteSigner
 from router.decision import Classification, Decision, Effect, Level, Outcome, Reason, Result, Risk, Route, Status, TraceContext, Verdict
 from router.ports import Change, Entry, Held, Review
 from router.review.records import dispatching, ended, expired, held_change, judged

@@ -3,7 +3,7 @@
 import re
 import textwrap
 
-from adapters.embedded_rego import load
+from adapters.rego.embedded import load
 from tests.unit.docs.pages import page
 from tests.unit.docs.test_policies_page import DATA, POLICIES
 

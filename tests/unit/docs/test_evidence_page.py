@@ -6,7 +6,7 @@ import ast
 import re
 
 from lockgate_verify.failure import STEPS
-from router.audit.bundle import FORMAT
+from router.audit.checking.bundle import FORMAT
 from tests.unit.docs.pages import page
 from tests.unit.verifier.test_imports import FOLDER
 from tests.unit.verifier.vectors import vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from adapters import sqlite_place
+from adapters.sqlite import place as sqlite_place
 from router.processes import reload
 from router.wiring import identity, questions, reviews
 from tests.unit.docs.pages import page, section

@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
-from adapters.embedded_rego import load
-from adapters.rego_result import OBLIGATIONS
+from adapters.rego.embedded import load
+from adapters.rego.result import OBLIGATIONS
 from router.errors import ConfigError
 from tests.unit.docs.pages import ROOT, first_cells, page, section
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
-from router.audit.checkpoint import note_checkpoint
-from router.audit.columns import ALIASES, COLUMNS, RECORD
-from router.audit.keys import read_sealing_key
-from router.audit.merkle import leaf_hash, verify_inclusion
-from router.audit.saved import FILE, saved_queries
+from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from router.audit.keys.files import read_sealing_key
+from router.audit.questions.columns import ALIASES, COLUMNS, RECORD
+from router.audit.questions.saved import FILE, saved_queries
+from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.cli.main import run
 from router.config.evidence import AuditConfig
 from router.control.app import create_app

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from tests.unit.identity.parts import HandClock, open_keys
 
 

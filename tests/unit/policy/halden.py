@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from adapters.embedded_rego import EmbeddedRego, load
+from adapters.rego.embedded import EmbeddedRego, load
 from router.decision import BodyView, Classification, Finding, Level, Request, Risk, Route, Signals, Status, Subject
 from router.stages.policy import policy_input
 from router.stages.routing import IntentEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.embedded_rego import load
+from adapters.rego.embedded import load
 from router.errors import ConfigError
 
 ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"}\n'

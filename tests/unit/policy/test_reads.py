@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.embedded_rego import _compile
-from adapters.rego_reads import reads
+from adapters.rego.embedded import _compile
+from adapters.rego.reads import reads
 
 DECISION = ("data", "lockgate", "decision")
 LIB = """package lockgate.lib

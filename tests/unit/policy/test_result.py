@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from adapters.rego_result import parse_result
+from adapters.rego.result import parse_result
 from router.errors import PolicyError
 from tests.unit.policy.halden import ROOT
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from adapters.embedded_rego import load
-from adapters.verdict_memory import MOST, MOST_BYTES, VerdictMemory
+from adapters.rego.embedded import load
+from adapters.rego.verdict_memory import MOST, MOST_BYTES, VerdictMemory
 from router.decision import Effect, Verdict
 from tests.conformance.rego_truth import ROOT, settings, texts
 from tests.conformance.test_rego_differential import documents, verdict_of_embedded

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from router.audit.projecting import Kept, digest
-from router.audit.table import COLUMNS, LEAF
+from router.audit.copies.projecting import Kept, digest
+from router.audit.records.table import COLUMNS, LEAF
 from router.processes.projecting import Projecting, locked
 from router.wiring.projections import Followed
 from tests.e2e.processes import until

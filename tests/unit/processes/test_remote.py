@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from router.audit.leasing import lease_clock
+from router.audit.keys.leasing import lease_clock
 from router.processes.remote import RemoteSubjectKeys
 
 

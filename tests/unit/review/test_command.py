@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_api_keys import SqliteApiKeys
+from adapters.sqlite.api_keys import SqliteApiKeys
 from router.cli.main import run
 from router.control.app import create_app
 from router.control.key_orders import key_order

@@ -5,7 +5,7 @@ import pytest
 from lockgate_verify.failure import Refusal
 from lockgate_verify.note import LOG, Checkpoint, Key
 from lockgate_verify.trust import Change, Reign, follow, signer
-from router.audit import checkpoint as ledgers
+from router.audit.tree import checkpoint as ledgers
 from vectors.ledger import NEW, OLD, ORIGIN, both
 
 KEYS = {name: Key.parse(signer.verifier, LOG) for name, signer in (("old", OLD), ("new", NEW))}

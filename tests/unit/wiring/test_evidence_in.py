@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite_ledger import SqliteStore
-from adapters.sqlite_subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
-from router.audit.proof import tree_root
-from router.audit.record import decision_entry, open_personal
+from router.audit.records.record import decision_entry, open_personal
+from router.audit.tree.proof import tree_root
 from router.control.cloud_events import STRUCTURED, CloudEvent, cloud_events
 from router.errors import RefusedError
 from router.ports import Entry

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.audit.erasing import Who
+from router.audit.governance.erasing import Who
 from router.cli.main import run
 from router.errors import AuditError
 from router.processes.evidence import open_evidence

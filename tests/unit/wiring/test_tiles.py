@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
-from adapters.sqlite_api_keys import SqliteApiKeys
-from router.audit.record import system_entry
+from adapters.sqlite.api_keys import SqliteApiKeys
+from router.audit.records.record import system_entry
 from router.errors import AuditError, IdentityError
 from router.identity.key_service import KeyService
 from router.wiring.tiles import Readers

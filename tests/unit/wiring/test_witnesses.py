@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite_reader import SqliteReader
-from router.audit.checkpoint import note_checkpoint
-from router.audit.reader import Stored
+from adapters.sqlite.reader import SqliteReader
+from router.audit.questions.reader import Stored
+from router.audit.tree.checkpoint import note_checkpoint
 from router.errors import AuditError
 from router.wiring.witnesses import ReadLedger
 from tests.unit.audit.ledgers import entries, run, written

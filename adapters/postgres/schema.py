@@ -1,0 +1,110 @@
+"""The tables of a ledger and of the subjects' keys in PostgreSQL, as numbered steps: each leads from the format before it to its own.
+
+A step that was released is never changed; a new format is a new step at the end. A step's statements run in one transaction, with the
+number that they lead to, so that an interrupted one has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from adapters.postgres.connection import DENIED, MISSING, BoundedConnection, Server, translated
+from router.errors import AuditError
+
+Steps = Mapping[int, Sequence[str]]
+
+LEDGER_STEPS: Steps = {
+    1: (
+        "CREATE TABLE records (idx bigint PRIMARY KEY, leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL)",
+        # Rows of up to 8 kB stay in one piece: what is sealed cannot be compressed, and a second place for it costs a second write.
+        "ALTER TABLE records ALTER sealed SET STORAGE EXTERNAL, ALTER leaf SET STORAGE EXTERNAL",
+        "ALTER TABLE records SET (toast_tuple_target = 8160)",
+        "CREATE TABLE leaf_hashes (idx bigint PRIMARY KEY, hash bytea NOT NULL)",
+        "CREATE TABLE nodes (level smallint, idx bigint, hash bytea NOT NULL, PRIMARY KEY (level, idx))",
+        # `batch` tells a node that lost its connection while it committed whether its commit is in.
+        "CREATE TABLE commits (size bigint PRIMARY KEY, root bytea NOT NULL, batch bytea NOT NULL)",
+        "CREATE TABLE checkpoints (size bigint PRIMARY KEY, note text NOT NULL, at_ns bigint NOT NULL)",
+        # One row that never changes, so that it leaves no dead versions behind however many commits there are while somebody takes a
+        # backup. Its lock is a node's turn: who has it, and nobody else, appends.
+        "CREATE TABLE turn (one boolean PRIMARY KEY DEFAULT true CHECK (one))",
+        "INSERT INTO turn DEFAULT VALUES",
+        # What a node tells the others. Rows are added and read in turns, and the last one counts; nobody needs a right to change them.
+        "CREATE TABLE barred (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key_id text NOT NULL)",
+        "CREATE TABLE signers (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, verifier text NOT NULL)",
+        "CREATE TABLE order_turns (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)",
+        "CREATE TABLE cosigned (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, size bigint NOT NULL, note text NOT NULL)",
+        "CREATE INDEX cosigned_size ON cosigned (size, number)",
+    ),
+}
+KEY_STEPS: Steps = {
+    1: (
+        "CREATE TABLE keys (subject bytea PRIMARY KEY, key_id text NOT NULL UNIQUE, wrapped bytea NOT NULL, created_ns bigint NOT NULL)",
+        "CREATE TABLE keys_check (one boolean PRIMARY KEY DEFAULT true CHECK (one), value bytea NOT NULL)",
+        # Destroyed keys by number, and up to which number each node forgot them.
+        "CREATE TABLE destroyed (number bigint PRIMARY KEY, key_id text NOT NULL)",
+        "CREATE TABLE holders (node text PRIMARY KEY, seen bigint NOT NULL)",
+    ),
+}
+LEDGER, KEYS = "ledger", "keys"
+LONGEST_S = 3600.0
+"""A step over a large table takes its time."""
+
+
+def migrate(connection: BoundedConnection, server: Server, part: str, steps: Steps) -> int:
+    """Brings a part to its newest format and returns the format that it had. Safe to run by several nodes at once. Raises AuditError
+    `audit_format_unknown` when a newer release made it, `audit_migration_denied` when this user may not change tables."""
+    found = stored_format(connection, part)
+    check_known(server, part, found, max(steps))
+    if found == max(steps):
+        return found
+    answer_within, connection.answer_within = connection.answer_within, LONGEST_S
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = 0")
+            connection.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'")
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate migration {server.schema}",))
+            if not connection.rows("SELECT 1 FROM pg_namespace WHERE nspname = %s", (server.schema,)):
+                connection.execute(f'CREATE SCHEMA "{server.schema}"')
+            connection.execute("CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value text NOT NULL)")
+            found = stored_format(connection, part)  # another node may have been quicker
+            check_known(server, part, found, max(steps))
+            for number in range(found + 1, max(steps) + 1):
+                for statement in steps[number]:
+                    connection.execute(statement)
+            connection.execute(
+                "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (_row(part), str(max(steps)))
+            )
+    except psycopg.Error as error:
+        raise _said(server, part, found, max(steps), translated(server, error)) from error
+    finally:
+        connection.answer_within = answer_within
+    return found
+
+
+def stored_format(connection: BoundedConnection, part: str) -> int:
+    """0 where there is nothing yet."""
+    if connection.rows("SELECT to_regclass('meta')::text")[0][0] is None:
+        return 0
+    found = connection.rows("SELECT value FROM meta WHERE name = %s", (_row(part),))
+    return int(found[0][0]) if found else 0
+
+
+def check_known(server: Server, part: str, found: int, known: int) -> None:
+    if found > known:
+        raise AuditError(f"The {part} in {server} has format {found}, this release knows {known}.", "audit_format_unknown")
+
+
+def _row(part: str) -> str:
+    return f"{part}_format"
+
+
+def _said(server: Server, part: str, found: int, wanted: int, error: AuditError) -> AuditError:
+    if error.code not in (DENIED, MISSING):  # a schema that may not be used looks as if it were not there
+        return error
+    there = (
+        f"The {part} in {server} has format {found} and must be brought to {wanted}" if found else f"No {part} is to be seen in {server}"
+    )
+    message = f"{there}, and this user may not change that: run `lockgate audit migrate` as the owner, and grant what nodes need."
+    return AuditError(message, "audit_migration_denied")

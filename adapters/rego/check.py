@@ -1,0 +1,184 @@
+"""What is refused at load although it may compile: policies in which the interpreter would miss, misread or not survive something.
+
+Findings behind these checks: an unknown function is noticed only when a request reaches it; functions that call themselves end the
+process; `with` on functions and builtins is not honoured; a reference to a package that is not there is silently undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from adapters.rego.builtins import ARITY, reason_against, reason_against_text
+from adapters.rego.syntax import COMPLETE, FUNCTION, Call, Module, Path, Reference, Rule
+
+ROOT = "lockgate"
+CONFIG: Path = ("data", ROOT, "config")
+ENTRIES = ("admission", "decision")
+LANGUAGE = (("rego", "v1"), ("future", "keywords"))
+
+
+def check(modules: Sequence[Module]) -> list[str]:
+    """Faults as `file:line: sentence`, in the order of files and lines; none when the policies may run."""
+    if not modules:
+        return ["policies:1: There is no policy; without one nothing is allowed."]
+    checker = _Checker(modules)
+    return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.faults()))]
+
+
+Fault = tuple[str, int, str]
+
+
+class _Checker:
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self._modules = modules
+        self._rules: dict[Path, list[tuple[Module, Rule]]] = {}
+        for module in modules:
+            for rule in module.rules:
+                self._rules.setdefault((*module.package, *rule.path), []).append((module, rule))
+        self._packages = {module.package for module in modules}
+        self._known = {path[:length] for path in (*self._rules, *self._packages) for length in range(1, len(path) + 1)}
+
+    def faults(self) -> Iterator[Fault]:
+        yield from self._entries()
+        yield from self._kinds()
+        for module in self._modules:
+            yield from self._package(module)
+            yield from self._imports(module)
+            aliases = {each.alias: each.path for each in module.imports if each.path[0] in ("data", "input")}
+            for rule in module.rules:
+                yield from self._uses(module, rule, aliases)
+        yield from self._cycles()
+
+    def _entries(self) -> Iterator[Fault]:
+        wanted = [("data", ROOT, entry) for entry in ENTRIES]
+        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents")]
+        for package in (*wanted, *sorted(intents)):
+            rules = self._rules.get((*package, "result"), [])
+            if not any(rule.kind == COMPLETE for _, rule in rules):
+                module = next((each for each in self._modules if each.package == package), self._modules[0])
+                yield module.file, module.line, f"There is no rule '{'.'.join(package[1:])}.result', which decisions are read from."
+
+    def _kinds(self) -> Iterator[Fault]:
+        for path, found in self._rules.items():
+            first = found[0][1]
+            for module, rule in found[1:]:
+                if (rule.kind, rule.arity) != (first.kind, first.arity):
+                    yield module.file, rule.line, f"The rule '{path[-1]}' is of another kind than the one on line {first.line}."
+
+    def _package(self, module: Module) -> Iterator[Fault]:
+        if module.package[:2] != ("data", ROOT) or len(module.package) < 3:
+            yield module.file, module.line, f"The package '{'.'.join(module.package[1:])}' must lie below '{ROOT}'."
+        elif module.package[:3] == CONFIG:
+            yield module.file, module.line, "The package 'lockgate.config' is for data; policies live beside it."
+
+    def _imports(self, module: Module) -> Iterator[Fault]:
+        for each in module.imports:
+            if each.path[:2] in LANGUAGE or each.path[0] == "input":
+                continue
+            if each.path[0] != "data" or not self._exists(each.path):
+                yield module.file, each.line, f"The import '{'.'.join(each.path)}' names nothing that is here."
+
+    def _uses(self, module: Module, rule: Rule, aliases: Mapping[str, Path]) -> Iterator[Fault]:
+        for call in rule.uses.calls:
+            sentence = self._wrong_call(module, call, aliases)
+            if sentence is not None:
+                yield module.file, call.line, sentence
+        for found in rule.uses.references:
+            path = self._full(module, found, aliases)
+            if path[0] == "data" and found.path[0] not in rule.uses.local and not self._exists(path):
+                yield module.file, found.line, f"There is nothing at '{'.'.join(path)}', so that it would always be undefined."
+        for found in rule.uses.negated:
+            if self._may_be_undefined(module, found, aliases):
+                name = ".".join(found.path)
+                yield (
+                    module.file,
+                    found.line,
+                    f"OPA skips a 'not' over '{name}' when that is undefined; negate a rule or function that has it.",
+                )
+        for found in rule.uses.replaced:
+            path = self._full(module, found, aliases)
+            if path[0] != "input" and path[:3] != CONFIG:
+                yield module.file, found.line, "The embedded engine replaces only input and data.lockgate.config by 'with'."
+
+    def _may_be_undefined(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> bool:
+        """The whole input is always there, and variables are bound."""
+        full = self._full(module, found, aliases)
+        return not (found.whole and (full == ("input",) or (len(found.path) == 1 and full[0] not in ("data", "input"))))
+
+    def _wrong_call(self, module: Module, call: Call, aliases: Mapping[str, Path]) -> str | None:
+        """A call may have one argument more than the function: the variable that takes the answer."""
+        path = self._full(module, Reference(call.name, call.line), aliases)
+        name = ".".join(call.name)
+        if path[0] != "data":
+            refused = reason_against(name) or reason_against_text(name, call.text)
+            if refused is not None:
+                return refused
+            wanted = ARITY[name]
+        else:
+            functions = [rule for _, rule in self._rules.get(path, []) if rule.kind == FUNCTION]
+            if not functions:
+                return f"There is no function '{name}' that a policy may call."
+            wanted = functions[0].arity
+        if call.arguments not in (wanted, wanted + 1):
+            return f"The function '{name}' takes {wanted} arguments, not {call.arguments}."
+        return None
+
+    def _full(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> Path:
+        """The path from `data` or `input`; a builtin's or variable's name stays as it is."""
+        if not found.path:
+            return ("",)
+        first, rest = found.path[0], found.path[1:]
+        if first in aliases:
+            return (*aliases[first], *rest)
+        return (*module.package, *found.path) if (*module.package, first) in self._known else found.path
+
+    def _exists(self, path: Path) -> bool:
+        if path[:3] == CONFIG or path in self._known:
+            return True
+        return any(path[:length] in self._rules for length in range(3, len(path)))
+
+    def _cycles(self) -> Iterator[Fault]:
+        edges = {path: self._edges(path) for path in self._rules}
+        for path in sorted(_on_cycle(edges)):
+            module, rule = self._rules[path][0]
+            yield module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself."
+
+    def _edges(self, path: Path) -> set[Path]:
+        targets: set[Path] = set()
+        for module, rule in self._rules[path]:
+            aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
+            used = [Reference(call.name, call.line) for call in rule.uses.calls]
+            used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
+            for found in used:
+                targets.update(self._reached(self._full(module, found, aliases)))
+        return targets
+
+    def _reached(self, path: Path) -> Iterator[Path]:
+        if path[0] != "data":
+            return
+        for length in range(3, len(path) + 1):
+            if path[:length] in self._rules:
+                yield path[:length]
+        if path in self._known:
+            yield from (rule for rule in self._rules if rule[: len(path)] == path)
+
+
+def _on_cycle(edges: Mapping[Path, set[Path]]) -> set[Path]:
+    """What is left when everything that leads nowhere, and then everything that nothing leads to, is taken away."""
+    return set(_core(_reversed(_core(edges))))
+
+
+def _core(edges: Mapping[Path, set[Path]]) -> dict[Path, set[Path]]:
+    left = {node: set(targets) for node, targets in edges.items()}
+    while ends := {node for node, targets in left.items() if not targets & left.keys()}:
+        for node in ends:
+            del left[node]
+    return {node: targets & left.keys() for node, targets in left.items()}
+
+
+def _reversed(edges: Mapping[Path, set[Path]]) -> dict[Path, set[Path]]:
+    turned: dict[Path, set[Path]] = {node: set() for node in edges}
+    for node, targets in edges.items():
+        for target in targets:
+            turned[target].add(node)
+    return turned

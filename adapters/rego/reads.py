@@ -1,0 +1,117 @@
+"""What of the input a policy can read, found in its text. Whoever knows that may remember an answer by the values that stand there.
+
+It errs on one side only: a path too many costs memory, one too few would give a request another one's verdict. So every package counts
+that is named anywhere in a package that counts; a reference counts up to where it is written out; and whatever hands the whole input on,
+other than to a function whose text is known, makes the answer one that is not remembered. Builtins that read anything but their arguments
+(clock, chance, network) are refused at load (see `builtins`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adapters.rego.syntax import FUNCTION, Call, Module, Path, Reference, Rule
+
+INPUT = "input"
+Handed = tuple[Path, int]  # a function and the place of its parameter
+
+
+def reads(modules: Sequence[Module], package: Path) -> tuple[Path, ...] | None:
+    """Paths below `input` that rules of `package` may read, themselves or by others; None where that may be all of it."""
+    found = _Reads(_reachable(modules, package))
+    return found.outermost() if found.settle() else None
+
+
+def _reachable(modules: Sequence[Module], package: Path) -> list[Module]:
+    """Every module of a package that is named, by its beginning at least, in one that is reached."""
+    named: set[Path] = {package}
+    reached: dict[int, Module] = {}
+    while True:
+        new = [each for each in modules if id(each) not in reached and any(_meet(each.package, path) for path in named)]
+        if not new:
+            return list(reached.values())
+        for module in new:
+            reached[id(module)] = module
+            named.update(_names(module))
+
+
+def _meet(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _names(module: Module) -> Iterator[Path]:
+    """A name without `data` before it may be one of the package's own, or of an import."""
+    yield from (each.path for each in module.imports)
+    aliases = {each.alias: each.path for each in module.imports}
+    for rule in module.rules:
+        for path in (*(call.name for call in rule.uses.calls), *(found.path for found in rule.uses.references)):
+            if path:
+                yield (*aliases.get(path[0], path[:1]), *path[1:])
+                yield (*module.package, *path)
+
+
+@dataclass
+class _Reads:
+    modules: list[Module]
+    paths: set[Path] = field(default_factory=set)
+    handed: set[Handed] = field(default_factory=set)  # parameters that are given the whole input somewhere
+
+    def settle(self) -> bool:
+        """Looks until nothing new is handed the input; False when something reads all of it."""
+        while True:
+            before = len(self.handed)
+            if not all(self._rule(module, rule) for module in self.modules for rule in module.rules):
+                return False
+            if len(self.handed) == before:
+                return True
+
+    def outermost(self) -> tuple[Path, ...]:
+        return tuple(sorted(path for path in self.paths if not any(path[:length] in self.paths for length in range(1, len(path)))))
+
+    def _rule(self, module: Module, rule: Rule) -> bool:
+        heads: dict[str, Path] = {INPUT: (), **{each.alias: each.path[1:] for each in module.imports if each.path[0] == INPUT}}
+        full = (*module.package, *rule.path)
+        for place in range(len(rule.parameters)):
+            if (full, place) in self.handed:
+                name = rule.parameters[place]
+                if name is None:
+                    return False
+                heads[name] = ()
+        given = sum(self._hands_on(module, call, heads) for call in rule.uses.calls)
+        return given == sum(self._whole(found, heads) for found in rule.uses.references)
+
+    def _whole(self, found: Reference, heads: Mapping[str, Path]) -> bool:
+        """Whether this reads all of the input; otherwise its path is noted."""
+        if not found.path or found.path[0] not in heads:
+            return False
+        path = (*heads[found.path[0]], *found.path[1:])
+        if path:
+            self.paths.add(path)
+        return not path
+
+    def _hands_on(self, module: Module, call: Call, heads: Mapping[str, Path]) -> int:
+        """How many of the arguments are the whole input, in a call of which it is known what it reads of it."""
+        whole = [place for place, each in enumerate(call.given) if each is not None and each.whole and self._is_input(each, heads)]
+        targets = list(self._functions(module, call)) if whole else []
+        if targets:
+            self.handed.update((path, place) for path in targets for place in whole)
+            return len(whole)
+        if call.name == ("object", "get") and whole == [0] and call.keys:  # the builtin, since nobody has a function of that name
+            self.paths.add(call.keys)
+            return 1
+        return 0
+
+    def _is_input(self, found: Reference, heads: Mapping[str, Path]) -> bool:
+        return len(found.path) == 1 and heads.get(found.path[0]) == ()
+
+    def _functions(self, module: Module, call: Call) -> Iterator[Path]:
+        aliases = {each.alias: each.path for each in module.imports}
+        first, rest = call.name[:1], call.name[1:]
+        candidates = {(*module.package, *call.name), (*aliases.get(call.name[0], first), *rest)} if first else set()
+        for other in self.modules:
+            for rule in other.rules:
+                full = (*other.package, *rule.path)
+                if rule.kind == FUNCTION and full in candidates:
+                    yield full

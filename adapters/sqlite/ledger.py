@@ -1,0 +1,236 @@
+"""A ledger's bytes in one SQLite file: WAL, `synchronous=FULL`, one writer. Readers may come at any time and never stand in its way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from adapters.sqlite.connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
+from adapters.sqlite.migrations import Steps, migrate
+from router.errors import AuditError
+
+STEPS: Steps = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL)",
+        # Apart from the records: a proof reads 256 of them together, and who moves records about must move these too.
+        "CREATE TABLE IF NOT EXISTS leaf_hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
+    ),
+}
+FORMAT = max(STEPS)
+PRAGMAS = (
+    "PRAGMA page_size=4096",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA wal_autocheckpoint=2048",
+    "PRAGMA cache_size=-16384",
+)
+Run = Callable[..., Any]
+_CHUNKS = (256, 64, 16, 4, 1)
+_RECORDS = {rows: "INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
+_HASHES = {rows: "INSERT INTO leaf_hashes VALUES " + ",".join(["(?,?)"] * rows) for rows in _CHUNKS}  # noqa: S608 - no value in it
+
+
+class SqliteStore:
+    """Implements the store that `router.audit.journal` describes. Blocking; used from one thread at a time."""
+
+    def __init__(self, path: Path, connect: Connect = connect, steps: Steps = STEPS) -> None:
+        self._path = path
+        self._connect = connect
+        self._steps = steps
+        self._connection: Connection | None = None
+        self._lock: int | None = None
+        self._barred = set[str]()
+
+    def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
+        try:
+            self.migrate()
+            # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
+            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._check_meta(origin)
+            return self._committed()
+        except AuditError:
+            self.close()
+            raise
+
+    def migrate(self) -> int:
+        """Takes the file and brings it to the newest format; `close` gives it back. Returns the format that it had."""
+        self._lock = locked(self._path)
+        private_file(self._path)
+        self._connection = self._connect(self._path)
+        for statement in PRAGMAS:
+            self._connection.execute(statement)
+        return migrate(self._connection, self._path, self._steps)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The lock on the file keeps everybody else away anyhow."""
+        return nullcontext()
+
+    def write(
+        self,
+        first: int,
+        rows: Sequence[tuple[bytes, bytes, str]],
+        hashes: Sequence[bytes],
+        nodes: Sequence[tuple[int, int, bytes]],
+        root: bytes,
+        pruning: Sequence[int],
+    ) -> None:
+        with self._transaction() as run:
+            for start, count in _chunked(len(pruning)):
+                _prune(run, pruning[start : start + count])
+            _insert(run, first, rows, hashes, nodes, root)
+
+    def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        return stored_nodes(self._open, level, start, end)
+
+    def latest_checkpoint(self) -> str | None:
+        found = self._open.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return found[0][0] if found else None
+
+    def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
+        with self._transaction() as run:
+            run("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (size, note, at_ns))
+
+    def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
+        """Nobody else signs here, and whose turn it is the last checkpoint tells."""
+        self.write_checkpoint(size, note, at_ns)
+
+    def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
+        self.write_checkpoint(size, note, at_ns)
+
+    def bar(self, key_id: str) -> None:
+        """In memory: whoever may still seal under it ends with this process."""
+        self._barred.add(key_id)
+
+    def barred(self, key_ids: Sequence[str]) -> set[str]:
+        return self._barred.intersection(key_ids)
+
+    def check_order(self, order: int) -> None:
+        """Nobody else gives orders here."""
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise AuditError(f"The ledger {self._path} is not open.", "audit_closed")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A full disk rolls back and may be tried again; after anything else, a failed rollback included, the file is not trusted."""
+        run = self._open.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            yield run
+            run("COMMIT")
+        except AuditError as error:
+            if error.code == DISK_FULL:
+                self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """SQLite may already have rolled back by itself; then this says so with an error that means nothing."""
+        try:
+            self._open.execute("ROLLBACK")
+        except AuditError as error:
+            if "no transaction" not in str(error):
+                raise AuditError(str(error), IO_FAILED) from error
+
+    def _check_meta(self, origin: str) -> None:
+        run = self._open.execute
+        run("INSERT OR IGNORE INTO meta VALUES ('origin', ?)", (origin,))
+        meta = dict(run("SELECT name, value FROM meta"))
+        if meta["origin"] != origin:
+            raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
+
+    def _committed(self) -> tuple[int, bytes]:
+        size, root = last_commit(self._open)
+        last = self._open.execute("SELECT coalesce(max(idx) + 1, 0) FROM records")[0][0]
+        if size != last:
+            raise AuditError(f"{self._path} holds records up to {last} but commits up to {size}.", "audit_tree_broken")
+        return size, root
+
+
+def _insert(
+    run: Run,
+    first: int,
+    rows: Sequence[tuple[bytes, bytes, str]],
+    hashes: Sequence[bytes],
+    nodes: Sequence[tuple[int, int, bytes]],
+    root: bytes,
+) -> None:
+    for start, count in _chunked(len(rows)):
+        places = range(start, start + count)
+        run(_RECORDS[count], [*chain.from_iterable((first + at, *rows[at]) for at in places)])
+        run(_HASHES[count], [*chain.from_iterable((first + at, hashes[at]) for at in places)])
+    for node in nodes:
+        run("INSERT INTO nodes VALUES (?,?,?)", node)
+    run("INSERT OR REPLACE INTO commits VALUES (?,?)", (first + len(rows), root))
+
+
+def _prune(run: Run, places: Sequence[int]) -> None:
+    """Rows are taken out and put back: where they are only made smaller, SQLite leaves their pages half empty for ever."""
+    marks = ",".join("?" * len(places))
+    kept = run(f"SELECT idx, leaf, key_id FROM records WHERE idx IN ({marks}) ORDER BY idx", places)  # noqa: S608 - marks only
+    run(f"DELETE FROM records WHERE idx IN ({marks})", places)  # noqa: S608 - marks only
+    run(_RECORDS[len(kept)], [*chain.from_iterable((idx, leaf, b"", key_id) for idx, leaf, key_id in kept)])
+
+
+def last_commit(connection: Connection) -> tuple[int, bytes]:
+    found = connection.execute("SELECT size, root FROM commits ORDER BY size DESC LIMIT 1")
+    return found[0] if found else (0, _EMPTY_ROOT)
+
+
+def stored_nodes(connection: Connection, level: int, start: int, end: int) -> list[bytes]:
+    if level == 0:
+        found = connection.execute("SELECT CAST(hash AS BLOB) FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
+    else:
+        found = connection.execute(
+            "SELECT CAST(hash AS BLOB) FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end)
+        )
+    return [row[0] for row in found]
+
+
+_EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+def _chunked(count: int) -> Iterator[tuple[int, int]]:
+    """(start, rows) of statements that together insert `count` rows. Each is one step into SQLite, and so gives up the interpreter
+    lock once instead of once a row; a busy event loop would make us wait for it every time."""
+    start = 0
+    for rows in _CHUNKS:
+        while count - start >= rows:
+            yield start, rows
+            start += rows
+
+
+def locked(path: Path) -> int:
+    """A handle that holds the writer's lock until it is closed. Raises AuditError `audit_locked` where another process has it."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise AuditError(f"{lock} cannot be made: {error.strerror}.", IO_FAILED) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise AuditError(f"The ledger {path} is already open in another process.", "audit_locked") from error
+    return handle

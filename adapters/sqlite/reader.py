@@ -1,0 +1,80 @@
+"""Reads a ledger's SQLite file beside its writer, or a copy of it on storage that nobody can write to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.ledger import FORMAT, last_commit, stored_nodes
+from adapters.sqlite.migrations import check_readable
+from router.errors import AuditError
+
+# Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
+_RECORDS = "SELECT idx, CAST(leaf AS BLOB), CAST(sealed AS BLOB), CAST(key_id AS TEXT) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
+
+
+class SqliteReader:
+    """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
+
+    def __init__(self, path: Path, make: Callable[[int, bytes, bytes, str], Any]) -> None:
+        if not os.path.isfile(path):  # False also for what may not be looked at
+            raise AuditError(f"There is no ledger at {path}.", "audit_missing")
+        self._make = make
+        self._connection = _opened(path)
+        self._meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        try:
+            check_readable(self._connection, path, FORMAT)
+        except AuditError:
+            self.close()
+            raise
+
+    def origin(self) -> str:
+        return str(self._meta.get("origin", ""))
+
+    def size(self) -> int:
+        return self.last_commit()[0]
+
+    def last_commit(self) -> tuple[int, bytes]:
+        return last_commit(self._connection)
+
+    def records(self, start: int, end: int) -> Iterator[Any]:
+        make = self._make
+        for row in self._connection.each(_RECORDS, (start, end)):
+            yield make(*row)
+
+    def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        return stored_nodes(self._connection, level, start, end)
+
+    def commits(self) -> Iterator[tuple[int, bytes]]:
+        return self._connection.each("SELECT size, root FROM commits ORDER BY size")
+
+    def checkpoints(self) -> list[str]:
+        return [row[0] for row in self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size")]
+
+    def latest_checkpoint(self) -> str | None:
+        found = self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return found[0][0] if found else None
+
+    def notes(self, least: int, limit: int, newest: bool) -> list[str]:
+        order = "DESC" if newest else "ASC"
+        statement = f"SELECT CAST(note AS TEXT) FROM checkpoints WHERE size >= ? ORDER BY size {order} LIMIT ?"  # noqa: S608 - one of two
+        return [row[0] for row in self._connection.execute(statement, (least, limit))]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _opened(path: Path) -> StandardConnection:
+    """A file in WAL mode wants its shared memory beside it; where that cannot be made nobody writes either."""
+    first = StandardConnection(path, mode="ro")
+    try:
+        first.execute("SELECT 1 FROM meta")
+    except AuditError:
+        first.close()
+        second = StandardConnection(path, mode="ro&immutable=1")
+        second.execute("SELECT 1 FROM meta")
+        return second
+    return first

@@ -1,0 +1,208 @@
+"""Held requests in one SQLite file: WAL, `synchronous=FULL`, every step one transaction with its history row."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.sqlite.connection import Connect, Connection, connect, private_file
+from router.errors import AuditError, ReviewError
+from router.ports import Change, Entry, Held, Review
+
+SCHEMA = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA busy_timeout=10000",
+    # `terms` is the held request without its sealed part; `place` counts up in the order of arrival.
+    "CREATE TABLE IF NOT EXISTS reviews (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,"
+    " version INTEGER NOT NULL, expires_ns INTEGER NOT NULL, terms TEXT NOT NULL, sealed BLOB NOT NULL, reply BLOB NOT NULL DEFAULT x'')"
+    " STRICT",
+    "CREATE INDEX IF NOT EXISTS reviews_state ON reviews (state, expires_ns)",
+    "CREATE TABLE IF NOT EXISTS history (id TEXT NOT NULL, number INTEGER NOT NULL, event TEXT NOT NULL, before TEXT NOT NULL,"
+    " after TEXT NOT NULL, at_ns INTEGER NOT NULL, recorded INTEGER NOT NULL, PRIMARY KEY (id, number)) STRICT",
+    "CREATE INDEX IF NOT EXISTS history_unrecorded ON history (at_ns) WHERE recorded = 0",
+    "CREATE TABLE IF NOT EXISTS entries (id TEXT NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL, leaf BLOB NOT NULL,"
+    " sealed BLOB NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (id, number, part)) STRICT",
+)
+TERMS = tuple(name for name in Held.__slots__ if name != "sealed")
+STEP = "id, number, event, before, after, at_ns, recorded"
+T = TypeVar("T")
+
+
+class ReviewFile:
+    """The blocking core; one thread at a time."""
+
+    def __init__(self, path: Path, connect: Connect = connect) -> None:
+        self._path = path
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._usable = False
+
+    def open(self) -> None:
+        private_file(self._path)
+        self._connected()
+        self._usable = True
+
+    def close(self) -> None:
+        self._usable = False
+        self._disconnect()
+
+    def add(self, held: Held, change: Change) -> None:
+        with self._transaction() as run:
+            known = run("SELECT terms FROM reviews WHERE id = ?", (held.decision_id,))
+            if known:
+                if json.loads(known[0][0])["content_digest"] != held.content_digest:
+                    raise ReviewError("Another request is already held under this decision.", "review_conflict")
+                return
+            row = (held.decision_id, change.after, held.expires_ns, _terms(held), held.sealed)
+            run("INSERT INTO reviews (id, state, version, expires_ns, terms, sealed) VALUES (?,?,1,?,?,?)", row)
+            self._note(run, held.decision_id, 0, change)
+
+    def get(self, decision_id: str) -> Review | None:
+        found = self._open.execute("SELECT place, id, state, terms, sealed, reply FROM reviews WHERE id = ?", (decision_id,))
+        return self._review(found[0]) if found else None
+
+    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]:
+        wanted = f" AND state IN ({','.join('?' * len(states))})" if states else ""
+        found = self._open.execute(
+            f"SELECT place, id, state, terms, x'', x'' FROM reviews WHERE place > ?{wanted} ORDER BY place LIMIT ?",  # noqa: S608  # marks only
+            (after, *states, limit),
+        )
+        return [(row[0], self._review(row)) for row in found]
+
+    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool:
+        with self._transaction() as run:
+            changed = run(
+                "UPDATE reviews SET state = ?, version = version + 1, sealed = CASE WHEN ? THEN x'' ELSE sealed END,"
+                " reply = CASE WHEN length(?) THEN ? ELSE reply END WHERE id = ? AND version = ? AND state = ? RETURNING place",
+                (change.after, forget, reply, reply, decision_id, version, change.before),
+            )
+            if changed:
+                self._note(run, decision_id, version, change)
+        return bool(changed)
+
+    def unrecorded(self) -> list[tuple[str, int, Change]]:
+        found = self._open.execute(f"SELECT {STEP} FROM history WHERE recorded = 0 ORDER BY at_ns, id, number")  # noqa: S608  # a constant
+        return [(row[0], row[1], self._step(row)) for row in found]
+
+    def recorded(self, decision_id: str, number: int) -> None:
+        self._open.execute("UPDATE history SET recorded = 1 WHERE id = ? AND number = ?", (decision_id, number))
+
+    def due(self, now_ns: int, state: str) -> list[str]:
+        return [row[0] for row in self._open.execute("SELECT id FROM reviews WHERE state = ? AND expires_ns <= ?", (state, now_ns))]
+
+    def count(self, state: str) -> int:
+        count: int = self._open.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,))[0][0]
+        return count
+
+    @property
+    def _open(self) -> Connection:
+        if not self._usable:
+            raise ReviewError(f"The review store {self._path} is not open.", "review_store_closed")
+        return self._connection or self._connected()
+
+    def _connected(self) -> Connection:
+        self._connection = self._connect(self._path)
+        try:
+            for statement in SCHEMA:
+                self._connection.execute(statement)
+        except AuditError:
+            self._disconnect()
+            raise
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Callable[..., list[Any]]]:
+        run = self._open.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            yield run
+            run("COMMIT")
+        except BaseException:
+            self._disconnect()  # which rolls back, whatever state it is in; the next call connects anew
+            raise
+
+    def _note(self, run: Callable[..., list[Any]], decision_id: str, number: int, change: Change) -> None:
+        step = (decision_id, number, change.event, change.before, change.after, change.at_ns, int(change.recorded))
+        run(f"INSERT INTO history ({STEP}) VALUES (?,?,?,?,?,?,?)", step)  # noqa: S608  # a constant
+        for part, entry in enumerate(change.entries):
+            run("INSERT INTO entries VALUES (?,?,?,?,?,?)", (decision_id, number, part, entry.leaf, entry.sealed, entry.key_id))
+
+    def _review(self, row: Any) -> Review:
+        _, decision_id, state, terms, sealed, reply = row
+        steps = self._open.execute(f"SELECT {STEP} FROM history WHERE id = ? ORDER BY number", (decision_id,))  # noqa: S608  # a constant
+        try:
+            held = Held(**json.loads(terms), sealed=sealed)
+        except (ValueError, TypeError) as error:
+            raise ReviewError(f"What {self._path} holds under {decision_id} cannot be read.", "review_unreadable") from error
+        return Review(held, state, tuple(self._step(step) for step in steps), reply)
+
+    def _step(self, row: Any) -> Change:
+        decision_id, number, event, before, after, at_ns, recorded = row
+        found = self._open.execute(
+            "SELECT leaf, sealed, key_id FROM entries WHERE id = ? AND number = ? ORDER BY part", (decision_id, number)
+        )
+        return Change(event, before, after, at_ns, tuple(Entry(*parts) for parts in found), bool(recorded))
+
+
+class SqliteReviews:
+    """Implements `router.ports.HeldRequests`: the file on a thread of its own, its errors in the words of reviews."""
+
+    def __init__(self, file: ReviewFile) -> None:
+        self._file = file
+        self._thread = ThreadPoolExecutor(1, "reviews")
+
+    async def open(self) -> None:
+        await self._run(self._file.open)
+
+    async def close(self) -> None:
+        """Twice is harmless."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._file.close()
+
+    async def add(self, held: Held, change: Change) -> None:
+        await self._run(lambda: self._file.add(held, change))
+
+    async def get(self, decision_id: str) -> Review | None:
+        return await self._run(lambda: self._file.get(decision_id))
+
+    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+        return await self._run(lambda: self._file.page(states, after, limit))
+
+    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+        return await self._run(lambda: self._file.change(decision_id, version, change, forget, reply))
+
+    async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
+        return await self._run(self._file.unrecorded)
+
+    async def recorded(self, decision_id: str, number: int) -> None:
+        await self._run(lambda: self._file.recorded(decision_id, number))
+
+    async def due(self, now_ns: int, state: str) -> Sequence[str]:
+        return await self._run(lambda: self._file.due(now_ns, state))
+
+    async def count(self, state: str) -> int:
+        return await self._run(lambda: self._file.count(state))
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        except AuditError as error:
+            raise ReviewError(f"The review store does not answer: {error}") from error
+        except RuntimeError as error:
+            raise ReviewError("The review store is closed.", "review_store_closed") from error
+
+
+def _terms(held: Held) -> str:
+    return json.dumps({name: getattr(held, name) for name in TERMS}, default=dict)

@@ -1,0 +1,225 @@
+"""Destroying the key under which everything personal about somebody is sealed.
+
+    1 nothing holds it back            a hold refuses, and nothing is written
+    2 `erasure_ordered` is durable     crash after it: the key is there and nothing says otherwise; the next start goes on with 3
+      nothing is recorded under it     what is on its way to the ledger loses its personal part; without a record, so done again with 3
+    3 the key is in no file            crash after it: it is gone and not yet said to be; the next start does 3 again, which is harmless
+    4 nobody keeps it in memory        a worker that does not say so is ended; a node that does not may use no key any more (`leasing`)
+    5 held requests of theirs end      they could not be opened any more
+    6 `subject_erased` is durable      from here on it is said to be erased, and is
+    7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
+
+The order is written first, as every decision here is, so that no key ever vanishes without a record of who wanted it. "Erased" is said
+last, so that it is never said of a key that exists. What was ordered is carried out, whatever happens to whoever ordered it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from router.audit.governance.facts import Facts, Receipt
+from router.audit.governance.ordering import NodeTurns, OneAtATime
+from router.audit.governance.standing import ERASED, ORDERED, REPEATED, Hold, Ordered
+from router.audit.journal import Journal, check_entry
+from router.audit.records.canonical import is_slug
+from router.audit.records.record import open_personal, system_entry
+from router.errors import AuditError
+from router.ports import Clock, Entry, Ids, Ledger, SubjectKeys
+
+log = logging.getLogger("lockgate.audit")
+T = TypeVar("T")
+
+
+class SigningLedger(Ledger, Protocol):
+    async def call(self, work: Callable[[Journal], T]) -> T: ...
+
+    async def bar(self, key_id: str) -> None:
+        """See `Journal.bar`."""
+
+
+class DestroyableKeys(SubjectKeys, Protocol):
+    async def find(self, subject: str) -> str | None: ...
+
+    async def key(self, key_id: str) -> bytes | None: ...
+
+    async def present(self, key_ids: Sequence[str]) -> list[str]:
+        """Those that are there."""
+
+    async def destroy(self, key_id: str) -> None:
+        """Raises AuditError unless the key is in no file any more; once more is harmless."""
+
+
+class Ask(Protocol):
+    async def __call__(self, question: Callable[[Facts], T]) -> T:
+        """On the thread that may block on the files."""
+
+
+class Elsewhere(Protocol):
+    """Who else has to do with a subject's key."""
+
+    async def forget_key(self, key_id: str) -> None:
+        """Returns when no process keeps it in memory."""
+
+    async def drop_held(self, key_id: str) -> None:
+        """Ends the held requests that were sealed under it and are not sent yet. Raises ReviewError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who orders something and why. `by` is the subject id of who did, `authority` whose word they act on; all of it may name people."""
+
+    by: str
+    authority: str
+    case: str = ""
+
+    def personal(self) -> Mapping[str, str]:
+        return {"ordered_by": self.by, "authority": self.authority, "case": self.case}
+
+
+class Orders:
+    """What everything that destroys or protects evidence needs. One at a time, so that nothing is put on hold while it is destroyed."""
+
+    def __init__(
+        self, ledger: SigningLedger, keys: DestroyableKeys, ask: Ask, clock: Clock, ids: Ids, nodes: NodeTurns | None = None
+    ) -> None:
+        self.ledger = ledger
+        self.keys = keys
+        self.ask = ask
+        self.clock = clock
+        self.ids = ids
+        self.one_at_a_time = OneAtATime(nodes)
+
+    async def append(self, entry: Entry, pruning: Sequence[int] = ()) -> int:
+        """Within `one_at_a_time`. Raises AuditError `audit_order_overtaken` where this node lost its turn among the others."""
+        order = self.one_at_a_time.number
+        if order is None and not pruning:
+            return await self.ledger.append(entry)
+        check_entry(entry)
+        return await self.ledger.call(lambda journal: journal.append([entry], pruning, order))
+
+    async def entry(self, event: str, details: Mapping[str, Any], who: Who, record_id: str = "") -> Entry:
+        """A system record whose personal part is sealed under the key of the person who orders."""
+        key_id, key = await self.keys.key_for(who.by)
+        return system_entry(event, self.clock.now_ns(), details, record_id or self.ids.new(), who.personal(), key_id, key)
+
+    async def receipt(self, index: int) -> Receipt:
+        """Signs a checkpoint over what is recorded now. Raises AuditError `audit_unsigned`, after which the record stands all the same."""
+        await self.ledger.call(Journal.sign_checkpoint)
+        receipt = await self.ask(lambda facts: facts.receipt(index))
+        if receipt.checkpoint is None:
+            raise AuditError(f"It is recorded as record {index}, but no checkpoint over it could be signed yet.", "audit_unsigned")
+        return receipt
+
+
+class Erasing:
+    def __init__(self, orders: Orders, elsewhere: Elsewhere) -> None:
+        self._orders = orders
+        self._elsewhere = elsewhere
+
+    async def erase(self, subject: str, reason: str, who: Who) -> Receipt:
+        """Raises AuditError: `subject_unknown`, `audit_on_hold`, `audit_self_erasure`, `audit_reason_invalid`, with nothing written; any
+        other code, and ReviewError, may come after 2, and then the erasure is finished when it is asked for again, a little later, or at
+        the next start."""
+        if not is_slug(reason):
+            raise AuditError(f"The reason {reason[:64]!r} is not a slug such as gdpr_art_17.", "audit_reason_invalid")
+        async with self._orders.one_at_a_time:
+            key_id = await self._orders.keys.find(subject)
+            finished = await self._finish()
+            if key_id is None:
+                raise _unknown(finished)
+            if key_id in finished:  # it was ordered before, and left half done
+                return await self._orders.receipt(finished[key_id])
+            await self._check(key_id, who)  # 1
+            order = await self._ordered(key_id, reason, who)  # 2
+            index = await self._carried_out(order, who)
+            return await self._orders.receipt(index)  # 7
+
+    async def finish(self) -> list[int]:
+        """Carries out what was ordered and not finished, and destroys again what an old copy of the keys brought back. The indexes of
+        the records that say so. Raises AuditError."""
+        async with self._orders.one_at_a_time:
+            done = [*(await self._finish()).values(), *await self._repeat()]
+            if done:  # only what is signed over excuses a key that is gone
+                await self._orders.ledger.call(Journal.sign_checkpoint)
+            return done
+
+    async def carry_on(self) -> None:
+        """Carries out what was ordered and not finished, such as while somebody else read the keys. Raises AuditError."""
+        async with self._orders.one_at_a_time:
+            await self._finish()
+
+    async def _finish(self) -> dict[str, int]:
+        """The records that say so, by key id."""
+        standing = await self._orders.ask(lambda facts: facts.orders())
+        return {order.key_id: await self._carried_out(order, None) for order in standing.unfinished()}
+
+    async def _repeat(self) -> list[int]:
+        standing, done = await self._orders.ask(lambda facts: facts.orders()), list[int]()
+        for key_id in await self._orders.keys.present(list(standing.erased)):
+            index = standing.erased[key_id]
+            await self._destroyed(key_id)
+            log.warning("a key that record %d says was destroyed had come back with an old copy of the keys; it is destroyed again", index)
+            entry = system_entry(REPEATED, self._orders.clock.now_ns(), {"key_id": key_id, "erasure": index})
+            done.append(await self._orders.append(entry))
+        return done
+
+    async def _check(self, key_id: str, who: Who) -> None:
+        await self._orders.ledger.ping()
+        hold = await self._orders.ask(lambda facts: facts.hold_on_subject(key_id))
+        if hold is not None:
+            raise on_hold(hold)
+        if await self._orders.keys.find(who.by) == key_id:
+            raise AuditError("Nobody orders the erasure of their own data: the record of it would be erased with it.", "audit_self_erasure")
+
+    async def _ordered(self, key_id: str, reason: str, who: Who) -> Ordered:
+        erasure = self._orders.ids.new()
+        entry = await self._orders.entry(ORDERED, {"key_id": key_id, "reason": reason}, who, erasure)
+        return Ordered(await self._orders.append(entry), erasure, key_id, reason)
+
+    async def _carried_out(self, order: Ordered, who: Who | None) -> int:
+        """The index of the record that says so. `who` is None where somebody before us ordered it: then it is read from the order."""
+        await self._destroyed(order.key_id)  # 3, 4, 5
+        records, size = await self._orders.ask(lambda facts: facts.count(order.key_id))
+        details = {"key_id": order.key_id, "reason": order.reason, "order": order.record, "records": records, "up_to": size}
+        index = await self._orders.append(await self._told(order, details, who))  # 6
+        log.info("the key %s was destroyed as record %d ordered; record %d says so", order.key_id, order.record, index)
+        return index
+
+    async def _destroyed(self, key_id: str) -> None:
+        await self._orders.ledger.bar(key_id)
+        await self._orders.keys.destroy(key_id)  # 3
+        await self._elsewhere.forget_key(key_id)  # 4
+        await self._elsewhere.drop_held(key_id)  # 5
+
+    async def _told(self, order: Ordered, details: Mapping[str, Any], who: Who | None) -> Entry:
+        if who is not None:
+            return await self._orders.entry(ERASED, details, who, order.id)
+        stored = await self._orders.ask(lambda facts: facts.stored(order.record))
+        entry = Entry(stored.leaf, stored.sealed, stored.key_id)
+        key = await self._orders.keys.key(entry.key_id) if entry.sealed else None
+        personal = {} if key is None else _opened(entry, key)
+        return system_entry(ERASED, self._orders.clock.now_ns(), details, order.id, personal, entry.key_id, key or b"")
+
+
+def _opened(entry: Entry, key: bytes) -> dict[str, str]:
+    """What cannot be opened must not keep the erasure from being finished; a verification finds it."""
+    try:
+        return open_personal(entry, key)
+    except AuditError:
+        return {}
+
+
+def _unknown(finished: Mapping[str, int]) -> AuditError:
+    records = ", ".join(map(str, finished.values()))
+    told = f"An erasure that was left half done was finished just now: record {records}." if finished else "Nothing was written."
+    return AuditError(f"There is no key of this subject: nothing is kept about them, or it was erased before. {told}", "subject_unknown")
+
+
+def on_hold(hold: Hold) -> AuditError:
+    return AuditError(f"It is on hold: record {hold.record} put a hold on this {_SAID[hold.on]}. Release it first.", "audit_on_hold")
+
+
+_SAID = {"key_id": "subject", "decision": "decision", "intent": "intent"}

@@ -1,0 +1,177 @@
+"""From leaves to index rows. The index holds no more than leaves and key ids do, so it holds nothing personal either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
+from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
+
+BATCH = 5000
+JUDGED = frozenset({"approved", "rejected"})  # review events that are a person's
+
+
+def catch_up(reader: LedgerReader, index: IndexStore) -> int:
+    """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
+    has been cut since, is thrown away and made again. Several processes may do this at once."""
+    complete, last_hash = index.complete()  # before the size: another process may add to both at any time
+    size = reader.size()
+    if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
+        index.reset()
+        complete = 0
+    while complete < size:
+        end = min(size, complete + BATCH)
+        rows = [index_row(stored) for stored in reader.records(complete, end)]
+        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)))
+        complete = index.complete()[0]
+    return complete
+
+
+def index_row(stored: Stored) -> IndexRow:
+    """Columns by name, as `router.audit.questions.columns` keeps them, and `idx`; what is not named is NULL. Whose key `key_id` is, only
+    the keys' file can tell, and no longer once the key was destroyed. A damaged leaf, which is for `verify` to report, becomes a row of
+    kind `unreadable`."""
+    row: IndexRow = {"idx": stored.index, "kind": "unreadable", "key_id": stored.key_id or None}
+    try:
+        leaf = orjson.loads(stored.leaf)
+        kind = _word(leaf["schema"]).split(".")[1]
+        whose = {"decision_id": _word(leaf.get("id")), "time": nanoseconds(leaf["time"])}
+        return {**row, "kind": kind, **whose, **_COLUMNS.get(kind, _event)(leaf, stored)}
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
+        return row
+
+
+def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
+    request, subject, signals, risk = leaf["request"], leaf["subject"], leaf["signals"], leaf["risk"]
+    admission, verdict, route, outcome = leaf["admission"], leaf["verdict"], leaf["route"] or {}, leaf["outcome"]
+    row = {
+        "trace_id": _word((request["trace"] or {}).get("trace_id")),
+        "request_id": _word(request["id"]),
+        "config_digest": _word(leaf["config_digest"]),
+        "bundle_revision": _word(verdict["revision"]) or None,
+        "bundle_digest": _word(verdict["digest"]) or None,
+        "engine": _word(verdict["engine"]) or None,
+        "risk": _word(risk["level"]),
+        "risk_score": _score(risk["score"]),
+        "admission": _word(admission["effect"]),
+        "effect": _word(verdict["effect"]),
+        "obligation": _names(*admission["obligations"], *verdict["obligations"]),
+        "finding": _names(*(found["name"] for found in signals["findings"])),
+        "unknown": _names(*signals["unknown"]),
+        "route": _word(route.get("name")),
+        "destination": _word(route.get("destination")),
+        "why": _word(route.get("why")),
+        "door": _word(request["door"]),
+        "method": _word(request["method"]),
+        "content_type": _word(request["content_type"]) or None,
+        "body_bytes": _count(signals["body_bytes"]),
+        "truncated": _flag(request["body"]["truncated"]),
+        "tenant": _word(subject["tenant"]),
+        "subject_type": _word(subject["type"]),
+        "authenticated_by": _word(subject["authenticated_by"]),
+        **_classified(leaf["classification"]),
+    }
+    row["catalog_digest"] = row["catalog_digest"] or _word(leaf["catalog_digest"]) or None
+    if outcome is not None:
+        row.update(_ended(outcome))
+    reasons = [*admission["reasons"], *verdict["reasons"], leaf["classification"]["reason"], (outcome or {}).get("reason", "")]
+    return {**row, "reason": _names(*reasons)}
+
+
+def _classified(found: Mapping[str, Any]) -> IndexRow:
+    candidates, rule = found["candidates"], found["rule"] or {}
+    others = [one["intent"] for one in candidates if one["intent"] != found["intent"]]
+    return {
+        "intent": _word(found["intent"]),
+        "runner_up": _word(others[0]) if others and found["intent"] is not None else None,
+        "classification": _word(found["status"]),
+        **{name: _score(found[name]) for name in ("confidence", "margin", "threshold", "scope", "novelty", "injection")},
+        "tier": _word(found["tier"]) or None,
+        "rule": _word(rule.get("name")),
+        "cached": _flag(found["cached"]),
+        "model_digest": _word(found["model_digest"]) or None,
+        "calibration_digest": _word(found["calibration_digest"]) or None,
+        "catalog_digest": _word(found["catalog_digest"]) or None,
+    }
+
+
+def _outcome(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
+    return {**_ended(leaf["outcome"]), "reason": _names(leaf["outcome"]["reason"])}
+
+
+def _ended(outcome: Mapping[str, Any]) -> IndexRow:
+    """What took no time at all was not measured."""
+    return {
+        "result": _word(outcome["result"]),
+        "status": _count(outcome["status"]),
+        "upstream": _word(outcome["upstream"]) or None,
+        "attempts": _count(outcome["attempts"]),
+        "duration": _count(outcome["total_ns"]) or None,
+        "upstream_duration": _count(outcome["upstream_ns"]) or None,
+        "response_bytes": _count(outcome["response_bytes"]),
+        "complete": _flag(outcome["complete"]),
+    }
+
+
+def _review(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
+    event, details = _word(leaf["event"]), leaf.get("details") or {}
+    row: IndexRow = {"event": event, "result": event, "review": event}
+    if event == "held":
+        row["held"] = nanoseconds(leaf["time"])
+        row["deadline"] = nanoseconds(details["expires"]) if "expires" in details else None
+        row["quorum"] = _count(details.get("quorum"))
+    if event in JUDGED:
+        row["reviewer"] = stored.key_id or None
+    return row
+
+
+def _system(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
+    event, details = _word(leaf["event"]), leaf.get("details") or {}
+    row: IndexRow = {"event": event, "result": event}
+    if event in ("started", "config_changed"):
+        digests = {"config_digest": "config_digest", "catalog_digest": "catalog_digest", "bundle_digest": "policy_digest"}
+        row.update({name: _word(details.get(told)) for name, told in digests.items()})
+    if event == "audit_read":
+        row.update(reader=_word(details.get("reader_key")), reading=_word(details.get("what")), rows=_count(details.get("rows")))
+        row.update(opened=_flag(details.get("opened")), exported=_word(details.get("exported")), source=_word(details.get("source")))
+    if "key_id" in details:  # whom it is about: an erasure, for one
+        row["key_id"] = _word(details["key_id"]) or stored.key_id or None
+    return row
+
+
+def _event(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
+    """Evidence, and what later releases may bring."""
+    told = leaf["evidence"] if isinstance(leaf.get("evidence"), dict) else leaf
+    event = next((told[name] for name in ("event", "phase", "status") if isinstance(told.get(name), str)), None)
+    return {"event": event, "result": event}
+
+
+_COLUMNS = {"decision": _decision, "outcome": _outcome, "review": _review, "system": _system}
+
+
+def _names(*codes: Any) -> Sequence[str] | None:
+    return tuple(sorted({word for word in map(_word, codes) if word})) or None
+
+
+def _word(value: Any) -> Any:
+    """Text or nothing; who tampers with a file may have put anything there."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError("not a word")
+
+
+def _score(value: str | None) -> int | None:
+    return None if value is None else _count(round(float(value) * MILLIONTHS))
+
+
+def _count(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and -LARGEST <= value <= LARGEST):
+        return value
+    raise TypeError("not an integer of a leaf")
+
+
+def _flag(value: Any) -> int | None:
+    return None if value is None else int(bool(value))

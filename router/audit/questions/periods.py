@@ -1,0 +1,107 @@
+"""Stretches of time in which a part failed, was away or was worked round, from what the records say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from router.audit.questions.query import Query, Trail
+from router.audit.questions.where import where
+
+_PARTS = {
+    "classifier": "kind = 'decision' and (classification = 'unavailable' or reason like 'llm_%' and reason <> 'llm_no_gain'"
+    " and reason <> 'llm_confidence_too_low' and reason <> 'llm_not_allowed')",
+    "signals": "kind = 'decision' and unknown is not null",
+    "policy": "kind = 'decision' and reason in ('policy_undefined', 'policy_error', 'policy_late', 'policy_malformed',"
+    " 'obligation_unknown', 'obligation_failed', 'route_unknown')",
+    "upstream": "kind = 'outcome' and result = 'failed'",
+    "load": "kind in ('decision', 'outcome') and result = 'shed'",
+}
+_COUNTED = {"audit_": "ledger", "overloaded": "load", "starting": "start", "state_": "identity", "keys_": "identity"}
+_STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
+
+
+@dataclass(slots=True)
+class Period:
+    """`records` are those that say so, of which `went_on` were routed all the same (a fallback, or open) and the others not (closed).
+    Counted refusals have no record each. Times are Unix nanoseconds."""
+
+    part: str
+    since_ns: int
+    until_ns: int
+    records: int = 0
+    went_on: int = 0
+    counted: int = 0
+    first: int = 0
+    last: int = 0
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def how(self) -> str:
+        if self.part in ("start", "away"):
+            return "away"
+        if not self.went_on:
+            return "closed"
+        return "went on" if self.went_on == self.records else "some went on"
+
+
+def periods(trail: Trail, query: Query, gap_ns: int) -> list[Period]:
+    """Signs of one part that are no more than `gap_ns` apart make one period."""
+    signs = [sign for part, text in _PARTS.items() for sign in _signs(trail, query, part, text)]
+    found = [period for part in _PARTS for period in _joined((one for one in signs if one.part == part), gap_ns)]
+    system = list(_system(trail, query))
+    for part in sorted({one.part for one in system}):
+        found += _joined((one for one in system if one.part == part), gap_ns if part != "away" else -1)
+    return sorted(found, key=lambda one: (one.since_ns, one.part))
+
+
+def _signs(trail: Trail, query: Query, part: str, text: str) -> Iterator[Period]:
+    for row in trail.rows(query.also(where(text)), ("time", "result", "effect", "reason")):
+        went_on = row["result"] == "routed" or (row["result"] is None and row["effect"] in ("allow", "reroute"))
+        yield Period(part, row["time"], row["time"], 1, int(went_on), 0, row["record"], row["record"], _failures(row["reason"] or ()))
+
+
+def _failures(codes: Iterable[str]) -> tuple[str, ...]:
+    """Without the policies' own reasons, which have a dot and would be the same on a good day."""
+    return tuple(code for code in codes if "." not in code or code.startswith("signals."))
+
+
+def _system(trail: Trail, query: Query) -> Iterator[Period]:
+    """Counted refusals, and the times between an end and a start; a start without an end before it means that there was a crash."""
+    ended: tuple[int, int] | None = None
+    previous: dict[str, Any] | None = None
+    for row in trail.rows(query.also(where(_STARTS)), ("time", "event")):
+        if row["event"] == "refused":
+            yield from _counted(trail.leaf(row["record"]), row)
+        elif row["event"] == "started":
+            if ended is not None:
+                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ("stopped",))
+            elif previous is not None:
+                yield Period("away", row["time"], row["time"], 1, 0, 0, row["record"], row["record"], ("ended_without_stopping",))
+        elif row["event"] not in ("stopped",):
+            yield Period(
+                "ledger" if row["event"] == "recovered" else "witnesses", row["time"], row["time"], 1, 0, 0, row["record"], row["record"]
+            )
+        if row["event"] in ("started", "stopped"):
+            ended, previous = (row["time"], row["record"]) if row["event"] == "stopped" else None, row
+
+
+def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:
+    for code, count in (leaf.get("details") or {}).items():
+        part = next((part for start, part in _COUNTED.items() if code.startswith(start)), None)
+        if part is not None and isinstance(count, int):
+            yield Period(part, row["time"], row["time"], 1, 0, count, row["record"], row["record"], (code,))
+
+
+def _joined(signs: Iterable[Period], gap_ns: int) -> list[Period]:
+    found: list[Period] = []
+    for sign in sorted(signs, key=lambda one: (one.since_ns, one.first)):
+        last = found[-1] if found else None
+        if last is None or sign.since_ns - last.until_ns > gap_ns:
+            found.append(sign)
+            continue
+        last.until_ns, last.last = max(last.until_ns, sign.until_ns), max(last.last, sign.last)
+        last.records, last.went_on, last.counted = last.records + sign.records, last.went_on + sign.went_on, last.counted + sign.counted
+        last.reasons = tuple(sorted({*last.reasons, *sign.reasons}))
+    return found

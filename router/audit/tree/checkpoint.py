@@ -1,0 +1,188 @@
+"""Checkpoints: what a ledger signs about itself. C2SP `signed-note` carrying C2SP `tlog-checkpoint`, with Ed25519 (signature type 0x01)."""
+
+from __future__ import annotations
+
+import binascii
+import os
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from router.audit.keys.files import LocalSigningKey, signed_by
+from router.durable import sync_folder
+from router.errors import AuditError
+from router.ports import SigningKey
+
+ED25519 = b"\x01"
+WITNESSED = "latest.witnessed"
+_BAD = "checkpoint_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`root` is the Merkle tree hash of the first `size` records of the log named `origin`."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
+
+
+class NoteSigner:
+    """Signs notes under `name`, which for a checkpoint is the log's origin: not empty, without spaces and plus signs."""
+
+    def __init__(self, name: str, key: Ed25519PrivateKey | SigningKey) -> None:
+        if not name or "+" in name or any(character.isspace() for character in name):
+            raise AuditError(f"The ledger's origin {name!r} must not be empty nor hold spaces or plus signs.", "audit_origin_invalid")
+        self.name = name
+        self._key = LocalSigningKey(key) if isinstance(key, Ed25519PrivateKey) else key
+        self._public = self._key.public
+
+    @property
+    def remote(self) -> bool:
+        """Whether a signature is waited for."""
+        return self._key.remote
+
+    @property
+    def verifier(self) -> str:
+        """The public key as signed-note writes it: `name+keyid+base64`. Safe to hand to anybody."""
+        return f"{self.name}+{_key_id(self.name, self._public).hex()}+{b64encode(ED25519 + self._public).decode()}"
+
+    def sign(self, text: str) -> str:
+        """Raises AuditError where the key's keeper gives no signature, or one that does not verify."""
+        signature = _key_id(self.name, self._public) + signed_by(self._key, text.encode())
+        return f"{text}\n— {self.name} {b64encode(signature).decode()}\n"
+
+    def continues(self, note: str) -> None:
+        """Raises AuditError unless the last checkpoint's signature is by this key, and by no other of the ledger's after it: a note with
+        two was the last of the first key."""
+        own = [signature[:4] for name, signature in split_note(note)[1] if name == self.name]
+        if own[-1:] != [_key_id(self.name, self._public)]:
+            raise AuditError(_changed(self.name, own, _key_id(self.name, self._public)), "audit_key_changed")
+        NoteVerifier(self.verifier).open_checkpoint(note)
+
+
+def _changed(name: str, signed_by: list[bytes], key_id: bytes) -> str:
+    by = f"the key {signed_by[-1].hex()}" if signed_by else "no key of its own"
+    return (
+        f"The last checkpoint of {name} is signed by {by} and not by the configured one, {key_id.hex()}: set `audit.previous_key`, or see "
+        "`lockgate audit rotate-key`."
+    )
+
+
+class NoteVerifier:
+    def __init__(self, verifier: str) -> None:
+        """`verifier` is `name+keyid+base64`. Raises AuditError when it is not."""
+        name, _, rest = verifier.strip().partition("+")
+        key_id, _, encoded = rest.partition("+")
+        key = _decoded(encoded, "The verifier key is not base64.")
+        if len(key) != 33 or key[:1] != ED25519 or not name or _key_id(name, key[1:]).hex() != key_id:
+            raise AuditError("This is not an Ed25519 verifier key of the form name+keyid+base64.", "verifier_key_invalid")
+        self.name = name
+        self._id = _key_id(name, key[1:])
+        self._key = Ed25519PublicKey.from_public_bytes(key[1:])
+
+    def open(self, note: str) -> str:
+        """The signed text. Raises AuditError unless one signature by this key is there and right; others' are passed over."""
+        text, lines = split_note(note)
+        for name, signature in lines:
+            if name == self.name and signature[:4] == self._id:
+                return self._checked(text, signature[4:])
+        raise AuditError(f"The checkpoint carries no signature by {self.name}.", _BAD)
+
+    def _checked(self, text: str, signature: bytes) -> str:
+        try:
+            self._key.verify(signature, text.encode())
+        except InvalidSignature as error:
+            raise AuditError(f"The checkpoint's signature by {self.name} is wrong.", _BAD) from error
+        return text
+
+    def open_checkpoint(self, note: str) -> Checkpoint:
+        """The origin must be the key's name: a log signs for itself only."""
+        checkpoint = parse_checkpoint(self.open(note))
+        if checkpoint.origin != self.name:
+            raise AuditError(f"The checkpoint is of {checkpoint.origin}, the key of {self.name}.", _BAD)
+        return checkpoint
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """(text, [(signer's name, key id and signature)])"""
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise AuditError("The checkpoint is not a signed note.", _BAD)
+    return text + "\n", [_signature_line(line) for line in signatures[:-1].split("\n")]
+
+
+def parse_checkpoint(text: str) -> Checkpoint:
+    """Lines after the third are extensions and are passed over, but they are signed like the rest."""
+    lines = text.split("\n")
+    if len(lines) < 4 or lines[-1] or not lines[0]:
+        raise AuditError("The checkpoint lacks its origin, size or root.", _BAD)
+    size, root = lines[1], _decoded(lines[2], "The checkpoint's root is not base64.")
+    if not (size.isascii() and size.isdecimal()) or (size[0] == "0" and size != "0") or len(root) != 32:
+        raise AuditError("The checkpoint's size or root is malformed.", _BAD)
+    return Checkpoint(lines[0], int(size), root)
+
+
+def note_checkpoint(note: str) -> Checkpoint:
+    """What a note claims, without checking any signature."""
+    return parse_checkpoint(split_note(note)[0])
+
+
+def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
+    """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
+    write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
+
+
+def write_note(final: Path, note: str) -> None:
+    """In the place of what is there, in one step; durable when it returns."""
+    directory = final.parent
+    directory.mkdir(parents=True, exist_ok=True)
+    draft = final.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(note)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(final)
+    sync_folder(directory)
+
+
+def latest_published(directory: Path) -> str | None:
+    """The note of the largest tree in a directory; names sort as sizes do."""
+    names = sorted(directory.glob("*.checkpoint"))
+    return names[-1].read_text(encoding="utf-8") if names else None
+
+
+def latest_witnessed(directory: Path) -> str | None:
+    """The note of the largest tree that witnesses have confirmed, where there are any."""
+    file = directory / WITNESSED
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _key_id(name: str, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+
+
+def _signature_line(line: str) -> tuple[str, bytes]:
+    mark, _, rest = line.partition(" ")
+    name, _, encoded = rest.partition(" ")
+    signature = _decoded(encoded, "A signature of the checkpoint is not base64.")
+    if mark != "—" or not name or len(signature) < 5:
+        raise AuditError("A signature line of the checkpoint is malformed.", _BAD)
+    return name, signature
+
+
+def _decoded(encoded: str, fault: str) -> bytes:
+    try:
+        decoded = b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise AuditError(fault, _BAD) from error
+    if b64encode(decoded).decode() != encoded:  # one form for one signature: padding and spare bits are not anybody's to choose
+        raise AuditError(fault, _BAD)
+    return decoded

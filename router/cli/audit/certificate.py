@@ -1,0 +1,95 @@
+"""Completeness certificates on the command line: writing one beside an answer, and checking one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from router.audit.checking.certificate import Checked, certify, check_certificate, lines_of
+from router.audit.questions.query import Query
+from router.cli.audit.output import json_line
+from router.cli.audit.sources import Sources, note_in
+from router.cli.common import console, json_option
+from router.durable import replace
+from router.errors import AuditError
+
+
+def write_certificate(place: Sources, question: Query, out: Path) -> None:
+    """Raises AuditError: `certificate_impossible`, `checkpoint_missing`, `export_exists`, `export_unwritable`."""
+    if out.exists():
+        raise AuditError(f"{out} exists already; a certificate replaces nothing.", "export_exists")
+    try:
+        with place.opened() as (reader, index), replace(out) as file:
+            for line in certify(reader, index, question):
+                file.write(line)
+    except OSError as error:
+        raise AuditError(f"{out} cannot be written: {error.strerror}.", "export_unwritable") from error
+    click.echo(f"{out} proves the answer up to its checkpoint; what is newer is complete by this server's word.", err=True)
+
+
+@click.command("check-certificate")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", required=True, help="The ledger's public key (name+keyid+base64) as noted elsewhere.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A checkpoint that was kept elsewhere: the certificate must be for this one.",
+)
+@json_option
+@click.pass_context
+def check_certificate_command(ctx: click.Context, file: Path, key: str, checkpoint: Path | None, as_json: bool) -> None:
+    """Check an answer against nothing but a signed checkpoint: no ledger, no server. Ends with 1 when it does not hold."""
+    try:
+        checked, found = _checked(file, key, checkpoint)
+    except AuditError as error:
+        if error.code == "verifier_key_invalid":
+            raise
+        _print_wrong(error, as_json)
+        ctx.exit(1)
+    for index, leaf in found:
+        click.echo(json_line({"index": index, "leaf": leaf}))
+    if as_json:
+        click.echo(json_line(_document(checked)))
+    else:
+        _print(checked)
+
+
+def _checked(file: Path, key: str, checkpoint: Path | None) -> tuple[Checked, list[tuple[int, object]]]:
+    with file.open("rb") as opened:
+        checked, found = check_certificate(lines_of(opened), key, note_in(checkpoint))
+        return checked, list(found)
+
+
+def _document(checked: Checked) -> dict[str, object]:
+    header, checkpoint = checked.header, checked.checkpoint
+    return {
+        "ok": True,
+        "origin": checkpoint.origin,
+        "checkpoint_size": checkpoint.size,
+        "from": header.start,
+        "until": header.end,
+        "filters": header.filters,
+        "matches": checked.matches,
+        "not_proven": checked.words,
+    }
+
+
+def _print(checked: Checked) -> None:
+    header, checkpoint = checked.header, checked.checkpoint
+    asked = ", ".join(f"{name} {value}" for name, value in header.filters.items()) or "everything"
+    screen = console(error=True)
+    run = f"records {header.start} to {header.end - 1}" if header.end > header.start else "no records"
+    screen.print(f"[bold green]complete[/bold green]  {checked.matches} matches among {run} of {escape(checkpoint.origin)}")
+    screen.print(f"  asked for: {escape(asked)}")
+    screen.print(f"  by its checkpoint of {checkpoint.size} records; nothing is said of newer ones")
+    for sentence in checked.words:
+        screen.print(f"  [yellow]not proven[/yellow]  {escape(sentence)}")
+
+
+def _print_wrong(error: AuditError, as_json: bool) -> None:
+    if as_json:
+        click.echo(json_line({"ok": False, "code": error.code, "message": str(error)}))
+    else:
+        console(error=True).print(f"[bold red]does not hold[/bold red]  {escape(str(error))}")

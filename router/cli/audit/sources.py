@@ -1,0 +1,131 @@
+"""Where a command finds the ledger, its index and its keys: in a state directory, or where a configuration says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from adapters.sqlite.place import SqlitePlace
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.checking.chunk import OpenReader
+from router.audit.questions.query import Trail
+from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
+from router.audit.tree.checkpoint import latest_published
+from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
+from router.errors import AuditError
+from router.wiring.ledger_keys import open_sealing_key, verifier_of
+from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
+from router.workspace import parse, read
+
+STORE = "lockgate.store"
+
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    envvar="LOCKGATE_STORE",
+    expose_value=False,
+    callback=lambda ctx, _, value: ctx.meta.__setitem__(STORE, value),
+    help="The PostgreSQL database that has the ledger, instead of the configuration's; best in the environment, for others see arguments.",
+)
+"""Read by `sources`, so that no command has to hand it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """`place` has the ledger and the subjects' keys; the index and, usually, the key files are in `state`. The keys' paths are relative to
+    `root`."""
+
+    state: Path
+    signing_key: SigningKeyReference
+    sealing_key: SealingKeyReference
+    checkpoints: Path
+    place: LedgerPlace
+    root: Path = Path()
+
+    @property
+    def open_reader(self) -> OpenReader:
+        return partial(self.place.reader, Stored)
+
+    def open_keys(self) -> KeyFile:
+        """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
+        return self.place.kept_keys(partial(open_sealing_key, self.sealing_key, self.root, create=False))
+
+    def key_id(self, subject: str) -> str | None:
+        with closing(self.open_keys()) as keys:
+            return keys.find(subject)
+
+    def verifier(self) -> str | None:
+        """The public key that belongs to the signing key beside the ledger; None when it is not on this machine."""
+        reader = self.open_reader()
+        try:
+            return verifier_of(self.signing_key, self.root, reader.origin())
+        except AuditError as error:
+            raise AuditError(f"{error} `--key` takes the public key instead.", error.code) from error
+        finally:
+            reader.close()
+
+    def newest_checkpoint(self) -> str | None:
+        """In the directory of checkpoints. Raises AuditError when there is one that cannot be read."""
+        try:
+            return latest_published(self.checkpoints)
+        except (OSError, UnicodeDecodeError) as error:
+            raise AuditError(f"The newest checkpoint in {self.checkpoints} cannot be read.", "checkpoint_invalid") from error
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:
+        with ExitStack() as stack:
+            reader = stack.enter_context(closing(self.open_reader()))
+            yield reader, stack.enter_context(closing(SqliteIndex(self._place_for_index(stack))))
+
+    @contextmanager
+    def keys(self, wanted: bool) -> Iterator[KeyLookup | None]:
+        """None unless they are wanted."""
+        if not wanted:
+            yield None
+            return
+        with closing(self.open_keys()) as file:
+            yield file.key
+
+    @contextmanager
+    def trail(self, personal: bool) -> Iterator[Trail]:
+        with self.opened() as (reader, index), self.keys(personal) as keys:
+            yield Trail(reader, index, keys)
+
+    def _place_for_index(self, stack: ExitStack) -> Path:
+        """Beside the ledger; of a copy that nobody can write to it is made anew for each question."""
+        if os.access(self.state, os.W_OK):
+            return self.state / INDEX_FILE
+        return Path(stack.enter_context(TemporaryDirectory(prefix="lockgate-index-"))) / INDEX_FILE
+
+
+def sources(state: Path | None, config: Path) -> Sources:
+    """A state directory that is named wins and needs no configuration: auditors work on copies. `--store` wins over both for where the
+    ledger is."""
+    context = click.get_current_context(silent=True)
+    url: str | None = None if context is None else context.meta.get(STORE)
+    if state is not None or not config.exists():
+        folder = state if state is not None else Path("state")
+        keys = folder / "keys"
+        signing, sealing = SigningKeyReference(file=str(keys / "ledger.key")), SealingKeyReference(file=str(keys / "sealing.key"))
+        return Sources(folder, signing, sealing, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
+    workspace = parse(read(config, os.environ), os.environ)
+    audit, folder = workspace.config.audit, workspace.path(workspace.config.state)
+    place = ledger_place(workspace) if url is None else place_at(url)
+    checkpoints = workspace.path(audit.checkpoint.directory)
+    return Sources(folder, audit.key, audit.sealing_key, checkpoints, place, workspace.root)
+
+
+def note_in(file: Path | None) -> str | None:
+    """A checkpoint that was kept in a file. Raises AuditError."""
+    try:
+        return None if file is None else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(f"{file} cannot be read as a checkpoint.", "checkpoint_invalid") from error
