@@ -88,6 +88,14 @@ class TilesConfig(Strict):
         return self
 
 
+class IndexConfig(Strict):
+    """A signed index by decision, person, and intent and day: what lets an answer prove that it leaves nothing out."""
+
+    records: Count = Field(
+        default=1024, ge=16, description="Records of its smallest sections. 16 sections are joined into one, and 16 of those again."
+    )
+
+
 class AuditConfig(Strict):
     """The append-only ledger of decisions."""
 
@@ -100,6 +108,7 @@ class AuditConfig(Strict):
         "that adapter's settings.",
     )
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When checkpoints are signed.")
+    index: IndexConfig | None = Field(default=IndexConfig(), description="The signed index that certificates rest on; `null` keeps none.")
     tiles: TilesConfig | None = Field(default=None, description="Serve the ledger's tree as tiles. Off unless this is set.")
     key: SigningKeyReference = Field(
         default=SigningKeyReference(file="state/keys/ledger.key"),

@@ -4,9 +4,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from pydantic import AwareDatetime
+from starlette.background import BackgroundTask
+from starlette.responses import StreamingResponse
 
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
-from router.control.models import Records, SavedQueries, Statistics
+from router.control.models import Receipt, Records, SavedQueries, Statistics
 from router.control.parameters import Cursor, Identifier, Limit, Name
 from router.control.permissions import Permission
 from router.control.services import AuditFilters, Opening
@@ -15,6 +17,7 @@ from router.decision import Effect, Level, Result
 from router.errors import RefusedError
 
 router = guarded_router()
+READ = 65_536
 Word = Annotated[str | None, Query(max_length=256)]
 Note = Annotated[str | None, Query(max_length=16_384, description="A signed checkpoint that was kept elsewhere, to be proven consistent")]
 Confidence = Annotated[float | None, Query(ge=0, le=1)]
@@ -128,6 +131,23 @@ async def bundle(decision_id: Identifier, services: Services, caller: Caller, ch
     if made is None:
         raise RefusedError("There is no record of that decision.", "not_found", 404)
     return dict(made)
+
+
+@router.get("/v1/audit/certificate", response_class=StreamingResponse, **needs(Permission.AUDIT_READ))
+async def certificate(services: Services, caller: Caller, filters: Filters, personal: Personal = False) -> StreamingResponse:
+    """The answer with what proves that it is whole, for `lockgate audit check-certificate`: lines of JSON. `personal` shows whom the
+    records are about, to who has the permission `audit.personal`."""
+    opening: Opening = "opened" if _opening(caller, personal) == "opened" else "none"
+    file = await services.audit.certificate(filters, caller.id, opening)
+    return StreamingResponse(iter(lambda: file.read(READ), b""), media_type="application/jsonl", background=BackgroundTask(file.close))
+
+
+@router.post("/v1/audit/index", **needs(Permission.AUDIT_READ))
+async def sign_index(services: Services) -> Receipt:
+    """Signs the index of what is in none yet, so that a certificate made after it reaches to the present."""
+    if services.indexing is None:
+        raise RefusedError("This control API has no ledger to change.", "not_found", 404)
+    return Receipt(**await services.indexing.sign())
 
 
 @router.get("/v1/audit/checkpoint", **needs(Permission.AUDIT_READ))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from router.audit.governance.erasing import Who
 from router.control.cloud_events import CloudEvent
@@ -76,6 +76,10 @@ class Audit(Protocol):
     async def bundle(self, decision_id: str, outside: str | None, reader: str) -> Json | None:
         """A decision's records with their proofs, nothing personal opened; None when there is none. `outside` is a checkpoint's note that
         somebody kept; RefusedError when it is none."""
+
+    async def certificate(self, filters: AuditFilters, reader: str, opening: Opening = "none") -> BinaryIO:
+        """A file from its beginning, which is gone once it is closed: the answer with what proves that it is whole. RefusedError where no
+        certificate can be made of the question."""
 
     async def checkpoint(self) -> Json:
         """The latest signed checkpoint: `origin`, `size`, `root`, `note`; with witnesses also `witnessed`, the latest one that enough of
@@ -161,6 +165,12 @@ class Governance(Protocol):
         """A bounded part of what is due; `more` says that there is more."""
 
 
+class Indexing(Protocol):
+    async def sign(self) -> Json:
+        """The record that signs what was in no section of the index yet (`record`, `leaf`), under a checkpoint that was signed for it at
+        once (`checkpoint`, `inclusion`). Raises AuditError."""
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -182,3 +192,4 @@ class ControlServices:
     evidence: EvidenceTaker = field(default_factory=_NoEvidence)
     reconciler: Reconciler = field(default_factory=_NoReconciler)
     governance: Governance | None = None
+    indexing: Indexing | None = None

@@ -30,6 +30,7 @@ from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.governance import Governance
+from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
 from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
@@ -70,15 +71,18 @@ class Serving:
         taking = EvidenceIntake(open_reader, state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
         reconciling = Reconciling(open_reader, state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
         projecting = Projecting(make_projections(workspace), open_reader)
+        index = workspace.config.audit.index
+        records = None if index is None else index.records
+        indexing = Indexing(open_reader, state, records, self.evidence.ledger, self.clock)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
         status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags)
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance)
+        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up())
+        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up(), indexing.keep())
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):

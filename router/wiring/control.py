@@ -21,6 +21,7 @@ from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.identity import API_KEYS_FILE
+from router.wiring.indexing import Indexing
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
 from router.workspace import Workspace
@@ -153,8 +154,10 @@ class Control:
     keys: SqliteApiKeys
     evidence: EvidenceIntake
     reconciling: Reconciling
+    indexing: Indexing
 
     async def close(self) -> None:
+        await self.indexing.close()
         await self.evidence.close()
         await self.reconciling.close()
         await self.audit.close()
@@ -170,15 +173,25 @@ def make_control(
     status: ProcessStatus,
     clock: Clock,
     governance: Governance,
+    indexing: Indexing,
 ) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(
-        audit, reviews, KeyService(keys, clock), status, hosts, audit.record, evidence, reconciling, governance=governance
+        audit,
+        reviews,
+        KeyService(keys, clock),
+        status,
+        hosts,
+        audit.record,
+        evidence,
+        reconciling,
+        governance=governance,
+        indexing=indexing,
     )
-    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling)
+    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling, indexing)
 
 
 def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from contextlib import closing
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.checking.answers import certificate
 from router.audit.checking.bundle import Bundles
+from router.audit.checking.certificate import IMPOSSIBLE
+from router.audit.checking.lookup import MISSING
+from router.audit.lookups.upkeep import Sections
 from router.audit.questions.columns import NS
 from router.audit.questions.query import Found, Proven, Query, Trail, by_default
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
@@ -21,6 +27,7 @@ from router.audit.tree.checkpoint import Checkpoint, latest_witnessed, note_chec
 from router.control.services import AuditFilters, Json, Opening, Page
 from router.errors import AuditError, RefusedError
 from router.settings import span
+from router.wiring.indexing import FOLDER
 from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
@@ -28,6 +35,7 @@ T = TypeVar("T")
 MASK = "***"
 LONGEST_S = 1e9
 NOBODY = ""  # no key has this id
+MOST_BYTES = 2**28  # of a certificate over HTTP
 
 
 class SystemRecords(Protocol):
@@ -109,6 +117,22 @@ class AuditQuestions:
         await self._noted(reader, Reading("bundle", told_id(decision_id), len(made["records"])))
         return made
 
+    async def certificate(self, filters: AuditFilters, reader: str, opening: Opening = "none") -> BinaryIO:
+        query, keys = await self._query(filters), self._keys(opening)
+        told = await self._run(lambda: self._trail().told(query))
+        try:
+            file, lines = await asyncio.to_thread(self._written, query, keys)
+        except AuditError as error:
+            if error.code not in (IMPOSSIBLE, MISSING):
+                raise
+            raise RefusedError(str(error), error.code, 409) from None
+        try:
+            await self._noted(reader, Reading("certificate", told, lines, opening == "opened"))
+        except BaseException:
+            file.close()
+            raise
+        return file
+
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
         """What administrators do. Raises AuditError."""
         await self._records.system(event, details)
@@ -168,6 +192,21 @@ class AuditQuestions:
         if self._files is None:
             self._files = self._place.reader(Stored), SqliteIndex(self._state / INDEX_FILE)
         return self._files
+
+    def _written(self, query: Query, keys: KeyLookup | None) -> tuple[BinaryIO, int]:
+        """(the file, its lines). With files of its own, for it may take long."""
+        with closing(self._place.reader(Stored)) as reader, closing(SqliteIndex(self._state / INDEX_FILE)) as index:
+            file, size, count = TemporaryFile(dir=self._state), 0, 0  # noqa: SIM115  # it is given to who asked
+            try:
+                for line in certificate(Sections(reader, index, self._state / FOLDER), query, keys):
+                    size, count = size + file.write(line), count + 1
+                    if size > MOST_BYTES:
+                        raise RefusedError("The certificate is larger than this API gives; narrow it down.", "certificate_too_large", 413)
+                file.seek(0)
+            except BaseException:
+                file.close()
+                raise
+        return file, count
 
     def _latest(self) -> tuple[str | None, str | None]:
         """The newest checkpoint, and the newest that enough witnesses confirmed."""

@@ -8,7 +8,7 @@ The file: a line of JSON, the header; then each leaf, a line of canonical JSON. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
@@ -21,18 +21,20 @@ from router.audit.questions.reader import IndexStore, LedgerReader
 from router.audit.records.canonical import MAX_LEAF_BYTES
 from router.audit.records.table import Row, flat
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
-from router.audit.tree.merkle import CompactRange, Subtree, leaf_hash, node_hash, range_hash
+from router.audit.tree.merkle import leaf_hash
 from router.audit.tree.proof import subtrees
+from router.audit.tree.ranges import WRONG, boundary_hashes, root_of_run
 from router.errors import AuditError
 
 SCHEMA = "lockgate.certificate.v1"
-WRONG, IMPOSSIBLE = "certificate_wrong", "certificate_impossible"
+IMPOSSIBLE = "certificate_impossible"
+NOT_THEM = "The certificate's records are not those that its checkpoint was signed for."
 EQUAL = ("kind", "decision_id", "trace_id", "intent", "route", "effect", "risk", "tenant", "result")
 TIMES = ("since", "until")
 OTHERS = ("reason", "min_confidence", "max_confidence")
 Match = tuple[int, Mapping[str, Any]]
 """(record, leaf)"""
-MAX_HEADER = 2**20  # bytes; two hashes for each of 63 levels and a note are far below
+MAX_LINE = 2**24  # bytes; a million records of one key in one section of the index are below
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +51,15 @@ class Header:
 
 @dataclass(slots=True)
 class Checked:
-    """What is known once the first match was taken from `check_certificate`, or their end was met."""
+    """What is known once the first match was taken, or their end was met: it is about the records [start, end) of the checkpoint's.
+    `words` say what remains the server's word, or was not asked."""
 
-    header: Header
     checkpoint: Checkpoint
+    start: int
+    end: int
+    filters: Mapping[str, Any]
+    words: list[str]
     matches: int = 0
-
-    @property
-    def words(self) -> list[str]:
-        """What remains the server's word."""
-        said = []
-        outside = self.header.start > 0 or self.header.end < self.checkpoint.size
-        if outside and any(name in self.header.filters for name in TIMES):
-            said.append(
-                f"That no record before {self.header.start} or from {self.header.end} on bears a time within the one asked for is this"
-                " server's word: the ledger proves order, not times."
-            )
-        elif outside:
-            said.append(f"Records before {self.header.start} and from {self.header.end} on are not in the certificate.")
-        return said
 
 
 def certify(reader: LedgerReader, index: IndexStore, query: Query) -> Iterator[bytes]:
@@ -108,43 +100,8 @@ def check_certificate(lines: Iterable[bytes], key: str, outside: str | None = No
         raise AuditError(f"The certificate is for {checkpoint.size} records, and not for the checkpoint that was given.", WRONG)
     if not 0 <= header.start <= header.end <= checkpoint.size:
         raise AuditError("The certificate's run of records does not lie in its checkpoint's.", WRONG)
-    checked = Checked(header, checkpoint)
-    return checked, _matches(checked, source)
-
-
-def boundary_hashes(start: int, end: int, size: int, subtree: Subtree) -> list[bytes]:
-    """The hashes of the largest subtrees of a tree of `size` leaves without a leaf of [start, end), from left to right."""
-    found: list[bytes] = []
-
-    def walk(low: int, high: int) -> None:
-        if high <= start or low >= end:
-            found.append(range_hash(low, high, subtree))
-        elif low < start or high > end:
-            middle = _middle(low, high)
-            walk(low, middle)
-            walk(middle, high)
-
-    if size:
-        walk(0, size)
-    return found
-
-
-def root_of_run(start: int, end: int, size: int, boundary: Iterator[bytes], leaf_hashes: Iterator[bytes]) -> bytes:
-    """The root that the run's leaf hashes and `boundary_hashes` lead to. Raises AuditError where one of them ends too early."""
-
-    def walk(low: int, high: int) -> bytes:
-        if high <= start or low >= end:
-            return _next(boundary)
-        if low >= start and high <= end:
-            tree = CompactRange()
-            for _ in range(low, high):
-                tree.append(_next(leaf_hashes))
-            return tree.root()
-        middle = _middle(low, high)
-        left = walk(low, middle)
-        return node_hash(left, walk(middle, high))
-
-    return walk(0, size) if size else CompactRange().root()
+    checked = Checked(checkpoint, header.start, header.end, header.filters, _words(header, checkpoint.size))
+    return checked, _matches(header, checked, source)
 
 
 def matches(filters: Mapping[str, Any], row: Row) -> bool:
@@ -184,24 +141,51 @@ def _window(index: IndexStore, filters: Mapping[str, Any], size: int) -> tuple[i
 _OPERATORS = {"since": ">=", "until": "<"}
 
 
-def _matches(checked: Checked, lines: Iterator[bytes]) -> Iterator[Match]:
-    header, found = checked.header, list[Match]()
+def _words(header: Header, size: int) -> list[str]:
+    outside = header.start > 0 or header.end < size
+    if outside and any(name in header.filters for name in TIMES):
+        told = f"That no record before {header.start} or from {header.end} on bears a time within the one asked for is this server's word:"
+        return [f"{told} the ledger proves order, not times."]
+    return [f"Records before {header.start} and from {header.end} on are not in the certificate."] if outside else []
 
-    def hashes() -> Iterator[bytes]:
-        for place, line in enumerate(lines, header.start):
-            leaf = line.removesuffix(b"\n")
-            hashed = leaf_hash(leaf)
-            parsed = _leaf(leaf)
-            if matches(header.filters, flat(place, parsed, "", hashed)):
-                found.append((place, parsed))
-            yield hashed
 
-    source, boundary = hashes(), iter([bytes.fromhex(text) for text in header.boundary])
-    root = root_of_run(header.start, header.end, checked.checkpoint.size, boundary, source)
-    if root != checked.checkpoint.root or next(boundary, None) is not None or next(source, None) is not None:
-        raise AuditError("The certificate's records are not those that its checkpoint was signed for.", WRONG)
+def _matches(header: Header, checked: Checked, lines: Iterator[bytes]) -> Iterator[Match]:
+    boundary = [bytes.fromhex(text) for text in header.boundary]
+
+    def wanted(place: int, leaf: Mapping[str, Any]) -> bool:
+        return matches(header.filters, flat(place, leaf, "", b""))
+
+    found = run_of_leaves(lines, header.start, header.end, checked.checkpoint, boundary, wanted)
+    if next(lines, None) is not None:
+        raise AuditError(NOT_THEM, WRONG)
     checked.matches = len(found)
     yield from found
+
+
+def run_of_leaves(
+    lines: Iterator[bytes],
+    start: int,
+    end: int,
+    tree: Checkpoint,
+    boundary: Sequence[bytes],
+    wanted: Callable[[int, Mapping[str, Any]], bool],
+) -> list[Match]:
+    """Takes the leaves of the records [start, end) and gives those that are wanted, once `tree` was found to be of them. Raises AuditError
+    where it is not."""
+    found = list[Match]()
+
+    def hashes() -> Iterator[bytes]:
+        for place, line in zip(range(start, end), lines, strict=False):
+            leaf = line.removesuffix(b"\n")
+            parsed = _leaf(leaf)
+            if wanted(place, parsed):
+                found.append((place, parsed))
+            yield leaf_hash(leaf)
+
+    around = iter(boundary)
+    if root_of_run(start, end, tree.size, around, hashes()) != tree.root or next(around, None) is not None:
+        raise AuditError(NOT_THEM, WRONG)
+    return found
 
 
 def _header(line: bytes) -> Header:
@@ -233,20 +217,7 @@ def _leaf(raw: bytes) -> dict[str, Any]:
     return leaf if isinstance(leaf, dict) else {}
 
 
-def _middle(low: int, high: int) -> int:
-    return low + (1 << ((high - low - 1).bit_length() - 1))
-
-
-def _next(source: Iterator[bytes]) -> bytes:
-    hashed = next(source, None)
-    if hashed is None:
-        raise AuditError("The certificate ends before its records do.", WRONG)
-    return hashed
-
-
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
     """A certificate's lines; one that is longer than it can be is cut, and so found to be wrong."""
-    line = file.readline(MAX_HEADER)
-    while line:
+    while line := file.readline(MAX_LINE):
         yield line
-        line = file.readline(MAX_LEAF_BYTES + 2)

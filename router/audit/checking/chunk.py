@@ -15,6 +15,7 @@ import orjson
 from router.audit.governance.standing import EVENTS
 from router.audit.journal import PASSING
 from router.audit.keys.succession import Rotation, rotation
+from router.audit.lookups.chain import Signed, signed
 from router.audit.questions.reader import KeyLookup, Keys, LedgerReader, Stored
 from router.audit.records.canonical import canonical, has_unusual_numbers, is_plain
 from router.audit.records.record import SCHEMAS, SYSTEM
@@ -60,6 +61,7 @@ class Chunk:
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    sections: list[Signed] = field(default_factory=list)
     predecessor: Predecessor | None = None
 
 
@@ -115,6 +117,8 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
         chunk.predecessor = _predecessor(leaf)
     if (found := rotation(stored.index, leaf)) is not None:
         chunk.rotations.append(found)
+    if (section := signed(stored.index, leaf)) is not None:
+        chunk.sections.append(section)
     if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
 

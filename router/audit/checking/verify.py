@@ -4,7 +4,8 @@
 2. The tree over what the records really are: held against the last commit, every checkpoint in the file and the one from outside.
 3. What is missing must be said to be: a personal part by a record that it was pruned, a key by one that it was erased, each of them
    under a signed checkpoint; and what is said to be gone must be (`accounting`).
-4. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+4. The index of keys that was signed is theirs (`sections`).
+5. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -17,11 +18,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 from router.audit.checking.accounting import Account
 from router.audit.checking.chunk import Chunk, Fault, OpenKeys, OpenReader, Predecessor, check_chunk
+from router.audit.checking.sections import check_sections, together
 from router.audit.checking.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.audit.keys.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
+from router.audit.lookups.chain import Signed
 from router.audit.questions.reader import LedgerReader
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.tree.merkle import CompactRange
@@ -38,7 +42,7 @@ Progress = Callable[[int, int], None]
 class Report:
     """`held_against` are the sizes of the signed checkpoints that agree with the records; `opened`, `erased` and `pruned` count sealed
     parts; `terms` are the keys in the order in which they were in force, none where there was only one; `witnessed` are the trees that a
-    quorum confirmed, smallest first; `cosigned` says whether there are cosignatures, checked or not."""
+    quorum confirmed, smallest first; `cosigned` says whether there are cosignatures, checked or not; `sections` are those of the index."""
 
     origin: str
     size: int
@@ -55,6 +59,7 @@ class Report:
     terms: list[Term] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     predecessor: Predecessor | None = None
+    sections: list[Signed] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -116,6 +121,8 @@ def verify(plan: Plan) -> Report:
         if outside is not None:
             _check_outside(report, roots, outside)
         _check_account(plan, report, account, reader)
+        if report.ok:  # what it says of records that are altered themselves is of no interest
+            report.faults.extend(_index_faults(plan, report))
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven = _unproven(report, plan)
@@ -172,6 +179,7 @@ def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
         report.rotations.extend(chunk.rotations)
+        report.sections.extend(chunk.sections)
         report.predecessor = report.predecessor or chunk.predecessor
         report.opened += chunk.opened
         report.erased += chunk.erased
@@ -201,6 +209,17 @@ def _chunks(plan: Plan, size: int) -> Iterator[Chunk]:
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         readers, keys = [plan.open_reader] * len(spans), [plan.open_keys] * len(spans)
         yield from pool.map(check_chunk, readers, *zip(*spans, strict=True), keys)
+
+
+def _index_faults(plan: Plan, report: Report) -> Iterator[Fault]:
+    work = together(report.sections)
+    processes = plan.processes or os.cpu_count() or 1
+    if processes == 1 or report.size < PARALLEL_FROM:
+        found: Iterable[list[Fault]] = (check_sections(plan.open_reader, each) for each in work)
+        yield from chain.from_iterable(found)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from chain.from_iterable(pool.map(check_sections, [plan.open_reader] * len(work), work))
 
 
 def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader) -> None:

@@ -7,22 +7,25 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from router.audit.checking.certificate import Checked, certify, check_certificate, lines_of
+from router.audit.checking.answers import certificate, check
+from router.audit.checking.certificate import Checked, lines_of
+from router.audit.lookups.upkeep import Sections
 from router.audit.questions.query import Query
 from router.cli.audit.output import json_line
 from router.cli.audit.sources import Sources, note_in
 from router.cli.common import console, json_option
 from router.durable import replace
 from router.errors import AuditError
+from router.wiring.indexing import FOLDER
 
 
-def write_certificate(place: Sources, question: Query, out: Path) -> None:
+def write_certificate(place: Sources, question: Query, out: Path, personal: bool) -> None:
     """Raises AuditError: `certificate_impossible`, `checkpoint_missing`, `export_exists`, `export_unwritable`."""
     if out.exists():
         raise AuditError(f"{out} exists already; a certificate replaces nothing.", "export_exists")
     try:
-        with place.opened() as (reader, index), replace(out) as file:
-            for line in certify(reader, index, question):
+        with place.opened() as (reader, index), place.keys(personal) as keys, place.folder() as state, replace(out) as file:
+            for line in certificate(Sections(reader, index, state / FOLDER), question, keys):
                 file.write(line)
     except OSError as error:
         raise AuditError(f"{out} cannot be written: {error.strerror}.", "export_unwritable") from error
@@ -58,29 +61,28 @@ def check_certificate_command(ctx: click.Context, file: Path, key: str, checkpoi
 
 def _checked(file: Path, key: str, checkpoint: Path | None) -> tuple[Checked, list[tuple[int, object]]]:
     with file.open("rb") as opened:
-        checked, found = check_certificate(lines_of(opened), key, note_in(checkpoint))
+        checked, found = check(lines_of(opened), key, note_in(checkpoint))
         return checked, list(found)
 
 
 def _document(checked: Checked) -> dict[str, object]:
-    header, checkpoint = checked.header, checked.checkpoint
     return {
         "ok": True,
-        "origin": checkpoint.origin,
-        "checkpoint_size": checkpoint.size,
-        "from": header.start,
-        "until": header.end,
-        "filters": header.filters,
+        "origin": checked.checkpoint.origin,
+        "checkpoint_size": checked.checkpoint.size,
+        "from": checked.start,
+        "until": checked.end,
+        "filters": checked.filters,
         "matches": checked.matches,
         "not_proven": checked.words,
     }
 
 
 def _print(checked: Checked) -> None:
-    header, checkpoint = checked.header, checked.checkpoint
-    asked = ", ".join(f"{name} {value}" for name, value in header.filters.items()) or "everything"
+    checkpoint = checked.checkpoint
+    asked = ", ".join(f"{name} {value}" for name, value in checked.filters.items()) or "everything"
     screen = console(error=True)
-    run = f"records {header.start} to {header.end - 1}" if header.end > header.start else "no records"
+    run = f"records {checked.start} to {checked.end - 1}" if checked.end > checked.start else "no records"
     screen.print(f"[bold green]complete[/bold green]  {checked.matches} matches among {run} of {escape(checkpoint.origin)}")
     screen.print(f"  asked for: {escape(asked)}")
     screen.print(f"  by its checkpoint of {checkpoint.size} records; nothing is said of newer ones")

@@ -32,6 +32,7 @@ from router.cli.audit.records import print_lines, print_table
 from router.cli.audit.recover import recover_command
 from router.cli.audit.reviews import reviews
 from router.cli.audit.rotate_key import rotate_key
+from router.cli.audit.sign_index import sign_index
 from router.cli.audit.sources import Sources, note_in, sources
 from router.cli.audit.stats import stats
 from router.cli.audit.tiles import tiles
@@ -81,7 +82,7 @@ def query(
         else:
             print_table(trail, asked, read, limit or 50, not oldest_first, cursor, columns)
     if certificate is not None:
-        write_certificate(place, asked, certificate)
+        write_certificate(place, asked, certificate, personal)
     elif not as_json:
         click.echo("Complete by this server's word; --certificate FILE proves it.", err=True)
 
@@ -188,5 +189,6 @@ audit.add_command(reading)
 audit.add_command(degraded)
 audit.add_command(export_command)
 audit.add_command(check_certificate_command)
+audit.add_command(sign_index)
 audit.add_command(project_command)
 audit.add_command(reconcile_command)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.audit.governance.erasing import Who
 from router.audit.governance.facts import Facts
+from router.audit.questions.reader import Stored
 from router.cli.audit.sources import sources
 from router.errors import AuditError, LockgateError
 from router.processes.evidence import Evidence, open_evidence
@@ -20,6 +22,8 @@ from router.review.forgetting import forget_subject
 from router.review.recording import Recording
 from router.system import SystemClock, UuidV7
 from router.wiring.governance import Governance, hold_document
+from router.wiring.indexing import Indexing
+from router.wiring.ledger_place import ledger_place
 from router.wiring.reviews import REVIEWS_FILE
 from router.workspace import Workspace, parse, read
 
@@ -55,13 +59,21 @@ class Files:
     def prune(self, authority: str) -> Json:
         return self._with(lambda governance: governance.prune(_who(authority, "")))
 
-    def _with(self, order: Callable[[Governance], Awaitable[T]]) -> T:
-        return asyncio.run(self._carried_out(order))
+    def sign_index(self) -> Json:
+        return asyncio.run(self._carried_out(_signed_index))
 
-    async def _carried_out(self, order: Callable[[Governance], Awaitable[T]]) -> T:
-        try:
-            async with _governed(self._config) as governance:
+    def _with(self, order: Callable[[Governance], Awaitable[T]]) -> T:
+        async def governed(workspace: Workspace, evidence: Evidence) -> T:
+            async with _around(workspace, evidence) as governance:
+                await governance.finish()
                 return await order(governance)
+
+        return asyncio.run(self._carried_out(governed))
+
+    async def _carried_out(self, order: Callable[[Workspace, Evidence], Awaitable[T]]) -> T:
+        try:
+            async with _owned(self._config) as (workspace, evidence):
+                return await order(workspace, evidence)
         except AuditError as error:
             if error.code != "audit_locked":
                 raise
@@ -84,7 +96,7 @@ class _Stopped:
 
 
 @asynccontextmanager
-async def _governed(config: Path) -> AsyncIterator[Governance]:
+async def _owned(config: Path) -> AsyncIterator[tuple[Workspace, Evidence]]:
     workspace = parse(read(config, os.environ), os.environ)
     if workspace.config.audit.store.adapter != "sqlite":
         message = (
@@ -96,9 +108,7 @@ async def _governed(config: Path) -> AsyncIterator[Governance]:
         raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
     evidence = await open_evidence(workspace, SystemClock())
     try:
-        async with _around(workspace, evidence) as governance:
-            await governance.finish()
-            yield governance
+        yield workspace, evidence
     finally:
         await evidence.close()
 
@@ -113,6 +123,16 @@ async def _around(workspace: Workspace, evidence: Evidence) -> AsyncIterator[Gov
     finally:
         await governance.close()
         await store.close()
+
+
+async def _signed_index(workspace: Workspace, evidence: Evidence) -> Json:
+    index, state = workspace.config.audit.index, workspace.path(workspace.config.state)
+    open_reader = partial(ledger_place(workspace).reader, Stored)
+    indexing = Indexing(open_reader, state, None if index is None else index.records, evidence.ledger, evidence.clock)
+    try:
+        return await indexing.sign()
+    finally:
+        await indexing.close()
 
 
 def _who(authority: str, case: str) -> Who:

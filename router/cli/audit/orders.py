@@ -43,6 +43,8 @@ class Orders(Protocol):
 
     def prune(self, authority: str) -> Json: ...
 
+    def sign_index(self) -> Json: ...
+
 
 def orders(config: Path, url: str | None, key: str | None) -> Orders:
     if key is not None:
@@ -68,3 +70,6 @@ class Running(ReviewClient):
 
     def prune(self, authority: str) -> Json:
         return self._call("POST", "/v1/audit/prunings", {"authority": authority})
+
+    def sign_index(self) -> Json:
+        return self._call("POST", "/v1/audit/index", {})

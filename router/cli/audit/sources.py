@@ -83,7 +83,7 @@ class Sources:
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:
         with ExitStack() as stack:
             reader = stack.enter_context(closing(self.open_reader()))
-            yield reader, stack.enter_context(closing(SqliteIndex(self._place_for_index(stack))))
+            yield reader, stack.enter_context(closing(SqliteIndex(stack.enter_context(self.folder()) / INDEX_FILE)))
 
     @contextmanager
     def keys(self, wanted: bool) -> Iterator[KeyLookup | None]:
@@ -99,11 +99,14 @@ class Sources:
         with self.opened() as (reader, index), self.keys(personal) as keys:
             yield Trail(reader, index, keys)
 
-    def _place_for_index(self, stack: ExitStack) -> Path:
-        """Beside the ledger; of a copy that nobody can write to it is made anew for each question."""
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """For what is made of the ledger: beside it; of a copy that nobody can write to it is made anew for each question."""
         if os.access(self.state, os.W_OK):
-            return self.state / INDEX_FILE
-        return Path(stack.enter_context(TemporaryDirectory(prefix="lockgate-index-"))) / INDEX_FILE
+            yield self.state
+            return
+        with TemporaryDirectory(prefix="lockgate-index-") as folder:
+            yield Path(folder)
 
 
 def sources(state: Path | None, config: Path) -> Sources:

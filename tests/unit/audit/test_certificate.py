@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.sqlite.index import SqliteIndex
-from router.audit.checking.certificate import boundary_hashes, certify, check_certificate, root_of_run
+from router.audit.checking.certificate import certify, check_certificate
 from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.records.canonical import timestamp
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.audit.tree.merkle import CompactRange, leaf_hash
+from router.audit.tree.ranges import boundary_hashes, root_of_run
 from router.decision import Level, Outcome, Result, Risk
 from router.errors import AuditError
 from router.ports import Entry
@@ -91,10 +92,10 @@ def test_what_is_proven_is_said(tmp_path: Path) -> None:
     """The whole ledger leaves nothing to the server's word; a window of time does."""
     whole, found = check_certificate(certificate(tmp_path, DECISIONS), SIGNER.verifier)
     assert (len(list(found)), whole.matches, whole.words) == (20, 20, [])
-    assert (whole.header.start, whole.header.end, whole.checkpoint.size) == (0, 41, 41)
+    assert (whole.start, whole.end, whole.checkpoint.size) == (0, 41, 41)
     part, found = check_certificate(certificate(tmp_path, replace(DECISIONS, since=timestamp(START + 3 * SECOND))), SIGNER.verifier)
     assert len(list(found)) == 17
-    assert (part.header.start, part.header.end) == (7, 41)
+    assert (part.start, part.end) == (7, 41)
     assert "server's word" in part.words[0]
 
 
