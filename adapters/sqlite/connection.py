@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from errno import EACCES
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,10 +96,15 @@ def connect(path: Path) -> Connection:
 
 
 def private_file(path: Path) -> None:
-    """Makes the file, unreadable for others, and its directory entry durable: SQLite syncs directories for journals only."""
+    """Makes the file, unreadable for others, and its directory entry durable: SQLite syncs directories for journals only. One that is
+    there is not opened: closing it would end every lock that this process has on it (POSIX), and another process, which then believes
+    to be alone, would take the log away from under our connections."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
         sync_folder(path.parent)
     except OSError as error:
         raise AuditError(f"{path} cannot be written: {error.strerror}.", IO_FAILED) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, questions, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, lookups, questions, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["stages", "encoder", "ledger", "size", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
+        choices=["stages", "encoder", "ledger", "size", "lookups", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
     )
     return parser.parse_args()
 
@@ -78,6 +78,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "encoder": lambda: uvloop.run(_encoder(report, folder, origin, effort)),
         "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
         "size": lambda: ledger_size.measure(report, folder, effort.records),
+        "lookups": lambda: lookups.measure(report, folder, effort.records // 10),
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),

@@ -51,6 +51,7 @@ def report_document(report: Report, verifier: str | None) -> dict[str, Any]:
         "opened": report.opened,
         "erased": report.erased,
         "pruned": report.pruned,
+        "sections": len(report.sections),
         "predecessor": None if report.predecessor is None else asdict(report.predecessor),
         "not_proven": report.unproven,
         "public_key": verifier,
@@ -177,6 +178,8 @@ def print_report(console: Console, report: Report, verifier: str | None) -> None
         console.print(f"  {report.opened} personal parts opened and compared with their commitments, {report.erased} erased")
     if report.pruned:
         console.print(f"  {report.pruned} personal parts pruned, as signed records say")
+    if report.sections:
+        console.print(f"  {len(report.sections)} sections of the signed index are of these records")
     for sentence in report.unproven:
         console.print(f"  [yellow]not proven[/yellow]  {escape(sentence)}")
     for term in report.terms:

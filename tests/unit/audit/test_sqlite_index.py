@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -316,3 +318,18 @@ def test_columns_hold_nothing_that_is_found_twice() -> None:
     assert place_of(NAMES[-1], 2**24 - 1) < 2**31
     assert all(column.about for column in COLUMNS.values())
     assert [name for name in LATE if COLUMNS[name].kind is Kind.ID] == ["reviewer"]
+
+
+def test_a_second_user_in_one_process_takes_nobody_s_locks_away(tmp_path: Path) -> None:
+    """POSIX ends a process's locks on a file when it closes any handle of it. Another process, which then found itself alone, removed the
+    log from under the first connection as it ended."""
+    path = tmp_path / "index.sqlite"
+    first = SqliteIndex(path)
+    first.extend([{"idx": 0, "kind": "decision"}], 0, 1, b"hash")
+    SqliteIndex(path).close()
+    alone = "import sys; from pathlib import Path; from adapters.sqlite.index import SqliteIndex; SqliteIndex(Path(sys.argv[1])).close()"
+    subprocess.run([sys.executable, "-c", alone, str(path)], check=True, timeout=60)
+    assert path.with_name("index.sqlite-wal").exists()
+    first.extend([{"idx": 1, "kind": "decision"}], 1, 2, b"hash")
+    assert first.complete() == (2, b"hash")
+    first.close()
