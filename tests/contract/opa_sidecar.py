@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 ROOT = Path(__file__).parents[2]
+
+
+class RefusedError(Exception):
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{status} {body.decode()}")
+        self.status = status
+
+
+class _OverSocket(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def _connection(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return _OverSocket(parts.path)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.netloc, timeout=30)
 
 
 class Sidecar:
@@ -23,9 +47,15 @@ class Sidecar:
         self.url = url
 
     def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> Any:
-        request = urllib.request.Request(self.url + path, data=body, method=method, headers={"content-type": kind})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
+        connection = _connection(self.url)
+        try:
+            connection.request(method, path, body, {"content-type": kind})
+            response = connection.getresponse()
             found = response.read()
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise RefusedError(response.status, found)
         return json.loads(found) if found else None
 
     def fill(self, policies: Mapping[str, str], data: Mapping[str, Any] | None = None) -> None:
@@ -59,8 +89,8 @@ class Sidecar:
     def _took(self, name: str, text: str) -> bool:
         try:
             self.ask("PUT", f"/v1/policies/{quote(name)}", text.encode(), "text/plain")
-        except urllib.error.HTTPError as error:
-            if error.code != 400:
+        except RefusedError as error:
+            if error.status != 400:
                 raise
             return False
         return True
