@@ -6,7 +6,9 @@ from importlib import import_module
 
 import click
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "push": ("router.cli.policy.push:push", "Put policies and data on an OPA server."),
+}
 
 
 class PolicyGroup(click.Group):
