@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, questions, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, policy_engines, questions, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["stages", "encoder", "ledger", "size", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
+        choices=["stages", "encoder", "ledger", "size", "questions", "policy-engines", "cpu", "aiohttp", "latency", "ready", "workers"],
     )
     return parser.parse_args()
 
@@ -79,6 +79,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "ledger": lambda: uvloop.run(ledger.measure(report, folder, many, 60)),
         "size": lambda: ledger_size.measure(report, folder, effort.records),
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
+        "policy-engines": lambda: uvloop.run(policy_engines.measure(report, many)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),
