@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 import requests
 from opa_client import OpaClient
-from opa_client.errors import DeletePolicyError, PolicyNotFoundError, RegoParseError
+from opa_client.errors import DeleteDataError, DeletePolicyError, PolicyNotFoundError, RegoParseError
 
 from router.config.opa import UNIX, OpaEngine
 from router.errors import ConfigError, PolicyError
 
 CONFIG = "lockgate/config"
 TIMEOUT_S = 30.0
+MOST_CHARS = 500  # of one fault
 Policies = Mapping[str, str]
 
 
@@ -93,8 +94,10 @@ class Managed:
 
     def bring(self, wanted: Stored, there: Stored, changes: Difference) -> None:
         """Raises PolicyError with what does not compile, after what was there before is there again as far as that can be."""
+        if changes.data:
+            self._put_data(wanted.config)  # where this is refused, there is nothing to put back
         try:
-            self._put(wanted, changes.data, {name: wanted.policies[name] for name in (*changes.added, *changes.changed)})
+            self._put({name: wanted.policies[name] for name in (*changes.added, *changes.changed)})
             self._removed(changes.removed)
         except PolicyError:
             self._restored(there, changes)
@@ -110,10 +113,14 @@ class Managed:
             except PolicyNotFoundError:
                 return None
 
-    def _put(self, wanted: Stored, data: bool, policies: Policies) -> None:
-        if data:
-            with self._told():
-                self._client.update_or_create_data(wanted.config or {}, CONFIG)
+    def _put_data(self, config: Any) -> None:
+        with self._told():
+            if config is None:
+                self._client.delete_data(CONFIG)
+            else:
+                self._client.update_or_create_data(config, CONFIG)
+
+    def _put(self, policies: Policies) -> None:
         self._each(policies, lambda name: self._client.update_policy_from_string(policies[name], quote(name), rego_compat=False))
 
     def _removed(self, names: tuple[str, ...]) -> None:
@@ -128,9 +135,9 @@ class Managed:
                     try:
                         change(name)
                     except RegoParseError as error:
-                        refused[name] = _why(name, error.errors)
+                        refused[name] = _why(name, error)
                     except DeletePolicyError as error:
-                        refused[name] = f"{name}: it cannot be removed: {error.message}"
+                        refused[name] = _printable(f"{name}: it cannot be removed: {error.message}")
             if len(refused) == len(waiting):
                 raise PolicyError("\n".join((f"The OPA server {self.settings.url} does not take:", *refused.values())), "policy_refused")
             waiting = {name: waiting[name] for name in refused}
@@ -138,7 +145,9 @@ class Managed:
     def _restored(self, there: Stored, changes: Difference) -> None:
         former = {name: text for name, text in there.policies.items() if name in (*changes.changed, *changes.removed)}
         try:
-            self._put(there, changes.data, former)
+            if changes.data:
+                self._put_data(there.config)
+            self._put(former)
             held = self._client.get_policies_list()
             self._removed(tuple(name for name in changes.added if name in held))
         except (PolicyError, requests.RequestException):
@@ -162,16 +171,23 @@ class Managed:
             raise PolicyError(f"{server} answered with something that OPA does not.", "policy_unavailable") from None
         except (requests.RequestException, OSError):
             raise PolicyError(f"{server} cannot be reached, or broke off.", "policy_unavailable") from None
-        except PolicyNotFoundError as error:
-            raise PolicyError(f"{server} does not give what it listed: {error.expression}.", "policy_unavailable") from None
+        except PolicyNotFoundError:
+            raise PolicyError(f"{server} does not give what it listed.", "policy_unavailable") from None
+        except (DeleteDataError, RegoParseError) as error:
+            raise PolicyError(f"{server} does not take the data: {_printable(str(error.message))}.", "policy_refused") from None
         except (LookupError, TypeError, AttributeError):
             raise PolicyError(f"{server} answered with something that OPA does not.", "policy_unavailable") from None
 
 
-def _why(name: str, errors: Any) -> str:
+def _why(name: str, error: RegoParseError) -> str:
     """As compilers say it. OPA names the file where it found the fault, which may be another's."""
     lines = []
-    for each in errors if isinstance(errors, list) else []:
+    for each in error.errors if isinstance(error.errors, list) else []:
         where = each.get("location") or {}
         lines.append(f"{where.get('file', name)}:{where.get('row', 1)}: {each.get('message', each.get('code', 'refused'))}")
-    return "\n".join(lines) or f"{name}: it was refused"
+    return "\n".join(_printable(line) for line in lines or [f"{name}: {error.message}"])
+
+
+def _printable(text: str) -> str:
+    """What another machine says, for a terminal."""
+    return "".join(each if each.isprintable() else " " for each in text[:MOST_CHARS])

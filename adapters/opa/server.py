@@ -1,15 +1,12 @@
 """Rego in an OPA server, beside us or remote, over its REST API. Whatever is no answer is a PolicyError, and so a deny.
 
-An evaluation is bounded by the policy's deadline. Within it is tried again only what never reached the server, or what a proxy before it
-answered with 502 or 503. A server that failed too often is left alone for a time. `strict-builtin-errors` is always on: without it a
-builtin's error is undefined, which turns a deny rule off.
+An evaluation is bounded by the policy's deadline. A server that failed too often is left alone for a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
@@ -19,8 +16,9 @@ from typing import Any, TypeVar
 import orjson
 
 from adapters.http_upstream.circuit import Circuit
-from adapters.opa.connection import BrokenError, Connection, NotReachedError
-from adapters.opa.held import Bundles, Held, bundles_of, held
+from adapters.opa.asking import Answer, Asking
+from adapters.opa.connection import Connection
+from adapters.opa.held import Held
 from adapters.rego.result import check_codes, package_name, parse_result, stricter
 from router.config.opa import OpaEngine
 from router.decision import Verdict
@@ -32,34 +30,24 @@ Found = TypeVar("Found")
 log = logging.getLogger("lockgate.policy")
 NAME = "opa"
 ENTRIES: Mapping[str, str] = {entry: f"/v1/data/lockgate/{entry}/result" for entry in ("admission", "decision")}
-ASKED = "?strict-builtin-errors=true&provenance=true"
-CONFIG = "/v1/data/lockgate/config?provenance=true"
-POLICIES = "/v1/policies"
-HEALTH = "/health?plugins&bundles"
-MOST_ANSWER = 1 << 20
-MOST_HELD = 64 << 20  # the list of policies comes with their syntax trees
 START_S, START_PAUSE_S = 10.0, 0.2  # a sidecar may start after us
 LOOK_S = 5.0
-PAUSE_S = 0.002
 PATIENT = 0.9  # of the deadline, so that a server which is away is called that and not late
-STALE = 6
-TRANSIENT = (502, 503)
-DECISION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-KIND = re.compile(r"eval_[a-z_]{1,40}")
-PLACE = re.compile(r"[\w./ -]{1,200}")
+STALE = 6  # times `refresh`
 ANSWERED = "answered"
 # Failures of the server rather than of a policy: they count for the circuit.
 OF_THE_SERVER = frozenset(("policy_unavailable", "policy_unauthorized", "policy_late"))
 
 
 class OpaServer:
-    """See `ports.PolicyEngine`. `open` before the first evaluation; one event loop. `problem` is a code while the server is unhealthy."""
+    """See `ports.PolicyEngine`. One event loop. `problem` is a code while the server is unhealthy."""
 
     waits = False  # it holds itself to its deadline, so that lateness counts for the circuit
 
     def __init__(self, settings: OpaEngine, root: Path, *, deadline_s: float, clock: Clock, observer: PolicyObserver | None = None) -> None:
         token = settings.token
         self._connection = Connection(settings, root, lambda: token.reveal(root) if token is not None else None)
+        self._asking = Asking(self._connection, deadline_s * PATIENT)
         self._deadline_s = deadline_s
         self._refresh_s = settings.refresh
         self._clock = clock
@@ -116,9 +104,6 @@ class OpaServer:
         try:
             async with asyncio.timeout(self._deadline_s):
                 verdict = await self._judged(entry, path, intent, body)
-        except asyncio.CancelledError:
-            self._circuit.abandoned()
-            raise
         except TimeoutError:
             self._circuit.failed(self._now())
             raise PolicyError("Policy took longer than its deadline.", "policy_late") from None
@@ -127,6 +112,9 @@ class OpaServer:
                 self._circuit.failed(self._now())
             else:
                 self._circuit.succeeded()
+            raise
+        except BaseException:  # the caller went away, or something that nobody foresaw: another may probe
+            self._circuit.abandoned()
             raise
         self._circuit.succeeded()
         return verdict
@@ -139,76 +127,11 @@ class OpaServer:
             paths = [path]
             if intent is not None and (package := package_name(intent)) in found.intents:
                 paths.append(f"/v1/data/lockgate/intents/{package}/result")
-            answers = await _all([self._answer(each, body) for each in paths])
-            if all(bundles == found.bundles for _, bundles in answers):
-                return reduce(stricter, [self._verdict(answer, entry, found) for answer, _ in answers])
+            answers = await _all([self._asking.evaluated(each, body) for each in paths])
+            if all(answer.bundles == found.bundles for answer in answers):
+                return reduce(stricter, [_verdict(answer, entry, found) for answer in answers])
             found = await self._look()
-        raise PolicyError(f"{self._connection.server} changed its bundles twice during one evaluation.", "policy_unavailable")
-
-    async def _answer(self, path: str, body: bytes) -> tuple[dict[str, Any], Bundles]:
-        status, content = await self._sent("POST", path + ASKED, body, MOST_ANSWER)
-        if status == 500:
-            self._raise_evaluation_error(content)
-        answer = self._document(status, content)
-        try:
-            bundles = bundles_of(answer.get("provenance"))
-        except (ValueError, AttributeError):
-            raise self._wrong("does not say which bundles it decided by") from None
-        if "result" not in answer:
-            raise PolicyError(f"Policy gave no answer: {path} is undefined.", "policy_undefined")
-        return answer, bundles
-
-    def _verdict(self, answer: Mapping[str, Any], entry: str, found: Held) -> Verdict:
-        decision_id = answer.get("decision_id") or None
-        if decision_id is not None and not (isinstance(decision_id, str) and DECISION_ID.fullmatch(decision_id)):
-            raise PolicyError("The OPA server's decision_id is no id.", "policy_malformed")
-        verdict = parse_result(answer["result"], entry, NAME, found.revision, found.digest, decision_id)
-        check_codes(verdict, found.codes)
-        return verdict
-
-    async def _sent(self, method: str, path: str, body: bytes | None, most_bytes: int) -> tuple[int, bytes]:
-        """Tried again, each time a little later, until whoever waits gives up. Raises PolicyError."""
-        pause, patient = PAUSE_S, asyncio.get_running_loop().time() + self._deadline_s * PATIENT
-        while True:
-            try:
-                status, content = await self._connection.ask(method, path, body, most_bytes)
-            except BrokenError as error:
-                raise PolicyError(f"{self._connection.server} gave no usable answer: {error}.", "policy_unavailable") from None
-            except NotReachedError as error:
-                problem = f"gave no usable answer: {error}"
-            else:
-                if status not in TRANSIENT:
-                    return status, content
-                problem = f"answered {status}"
-            if asyncio.get_running_loop().time() + pause > patient:
-                raise self._wrong(problem)
-            await asyncio.sleep(pause)
-            pause *= 2
-
-    def _document(self, status: int, content: bytes) -> dict[str, Any]:
-        if status in (401, 403):
-            raise PolicyError(f"{self._connection.server} does not let us ask: it answered {status}.", "policy_unauthorized")
-        if status != 200:
-            raise self._wrong(f"answered {status}")
-        try:
-            answer = orjson.loads(content)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise self._wrong("answered with something that OPA does not")
-        return answer
-
-    def _raise_evaluation_error(self, content: bytes) -> None:
-        """Place and kind; what the message quotes may be what a person sent, and is left out. Any other 500 is the server's own."""
-        try:
-            first = orjson.loads(content)["errors"][0]
-            kind, where = str(first["code"]), first.get("location") or {}
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return
-        if KIND.fullmatch(kind):
-            file, row = str(where.get("file", "")), where.get("row")
-            place = f" at {file}:{row}" if PLACE.fullmatch(file) and type(row) is int else ""
-            raise PolicyError(f"Policy stopped with an error{place}: {kind}.", "policy_error")
+        raise self._asking.wrong("changed its bundles twice during one evaluation")
 
     async def _known(self) -> Held:
         """What the server held at the last look, unless that is too long ago to speak for it."""
@@ -224,20 +147,14 @@ class OpaServer:
         return await asyncio.shield(self._looking)
 
     async def _looked(self) -> Held:
-        """The data and its bundles first: should bundles change before the policies are listed, the next answer names others, and it is
-        looked at again."""
         try:
             async with asyncio.timeout(LOOK_S):
                 self._connection.renew_token()
-                config = self._document(*await self._sent("GET", CONFIG, None, MOST_HELD))
-                listed = self._document(*await self._sent("GET", POLICIES, None, MOST_HELD))
-            found = await asyncio.to_thread(held, listed.get("result"), config.get("result"), bundles_of(config.get("provenance")))
+                found = await self._asking.held()
         except TimeoutError:
-            raise self._wrong("did not say in time what it holds") from None
+            raise self._asking.wrong("did not say in time what it holds") from None
         except ConfigError as error:
             raise PolicyError(str(error), "policy_unauthorized") from None
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise self._wrong("does not say what it holds in the form that OPA does") from None
         if self._held is not None and self._held.digest != found.digest:
             log.info("%s holds other policies or data now: revision %s, digest %s", self._connection.server, found.revision, found.digest)
         self._held, self._looked_s = found, self._now()
@@ -256,26 +173,27 @@ class OpaServer:
 
     async def _keep_up(self) -> None:
         while True:
-            await self._check()
+            self._told(await self._problem())
             await asyncio.sleep(self._refresh_s)
 
-    async def _check(self) -> None:
-        """Health, and a look unless there was one just now; the log says when either changes."""
-        problem: str | None = None
+    async def _problem(self) -> str | None:
+        """Health, and a look unless there was one just now."""
         try:
             async with asyncio.timeout(LOOK_S):
-                status, _ = await self._sent("GET", HEALTH, None, MOST_ANSWER)
-            if status != 200:
-                problem = "policy_unhealthy"
+                healthy = await self._asking.healthy()
             if self._now() - self._looked_s >= self._refresh_s / 2:
                 await self._look()
         except TimeoutError:
-            problem = "policy_late"
+            return "policy_late"
         except PolicyError as error:
-            problem = error.code
+            return error.code
         except Exception:  # the watch must go on
             log.exception("looking after %s failed in a way that nobody foresaw", self._connection.server)
-            problem = "policy_unavailable"
+            return "policy_unavailable"
+        return None if healthy else "policy_unhealthy"
+
+    def _told(self, problem: str | None) -> None:
+        """The log says when it changes."""
         if problem != self.problem:
             self.problem = problem
             if problem is None:
@@ -285,15 +203,18 @@ class OpaServer:
         if self._observer is not None:
             self._observer.policy_health(problem is None)
 
-    def _wrong(self, what: str) -> PolicyError:
-        return PolicyError(f"{self._connection.server} {what}.", "policy_unavailable")
-
     def _tell(self, result: str) -> None:
         if self._observer is not None:
             self._observer.policy_asked(result)
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def _verdict(answer: Answer, entry: str, found: Held) -> Verdict:
+    verdict = parse_result(answer.result, entry, NAME, found.revision, found.digest, answer.decision_id)
+    check_codes(verdict, found.codes)
+    return verdict
 
 
 async def _all(asked: Sequence[Awaitable[Found]]) -> list[Found]:

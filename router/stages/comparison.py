@@ -15,13 +15,14 @@ from typing import Any
 
 from router.config.opa import CompareConfig
 from router.decision import Verdict
-from router.errors import AuditError
+from router.errors import AuditError, ConfigError
 from router.ports import Clock, PolicyEngine, PolicyObserver, Random
 from router.stages.policy import judge
 
 log = logging.getLogger("lockgate.policy")
 SAME, DIFFERENT, UNAVAILABLE, SKIPPED = "same", "different", "unavailable", "skipped"
 RECORD_EVERY_S = 60.0
+OPEN_EVERY_S = 10.0
 # Where an engine gave no answer there is nothing to compare.
 NO_ANSWER = frozenset(("policy_late", "policy_unavailable", "policy_unauthorized", "policy_circuit_open"))
 
@@ -64,9 +65,8 @@ class Comparison:
         self._compared = self._different = 0
 
     async def open(self) -> None:
-        """Raises ConfigError: a comparison that was asked for and does not take place should be known at once."""
-        await self._engine.open()
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
+        """Waits for nobody: without the second engine everything goes on, uncompared."""
+        self._tasks = [asyncio.create_task(self._serve())]
 
     async def close(self) -> None:
         """What waits is not compared any more; what is known to differ and not recorded yet is recorded."""
@@ -84,6 +84,16 @@ class Comparison:
             self._waiting.put_nowait(_Sample(decision_id, entry, intent, document, verdict))
         except asyncio.QueueFull:
             self._count(SKIPPED)
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self._engine.open()
+                break
+            except ConfigError as error:
+                log.warning("policy engines are not compared: %s", error)
+            await asyncio.sleep(OPEN_EVERY_S)
+        self._tasks += [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
 
     async def _work(self) -> None:
         while True:

@@ -49,7 +49,7 @@ async def measure(report: Report, repetitions: int) -> None:
             library.eval_document("lockgate.decision.result", document)
 
         async def exchanged(_: dict[str, Any]) -> None:
-            await over_http._sent("POST", "/v1/data/nothing?provenance=true", b'{"input": {}}', 1 << 20)
+            await over_http._asking._sent("POST", "/v1/data/nothing?provenance=true", b'{"input": {}}', 1 << 20)
 
         ways: dict[str, tuple[Ask, int]] = {
             "embedded": (_judged(embedded), 1),

@@ -28,7 +28,7 @@ from adapters.rego.syntax import read_module
 LOCATED = re.compile(r"(?P<file>[^\s:]+):(?P<row>\d+): (?P<code>(?:eval|rego)_[a-z_]+): (?P<message>.*)", re.DOTALL)
 EVALUATION = "error(s) occurred while evaluating query"
 COMPILATION = "error(s) occurred while compiling module(s)"
-HUGE = 80 << 20
+HUGE = 2 << 20
 
 
 class Store:
@@ -160,13 +160,20 @@ class Server:
         return web.json_response({"result": found[0]}) if found else _error(404, "resource_not_found", "policy id is not found")
 
     async def put_policy(self, request: web.Request) -> web.Response:
-        return self._changed({**self.store.policies, request.match_info["id"]: await request.text()}, self.store.data)
+        text = await request.text()
+        return self._owned("lockgate") or self._changed({**self.store.policies, request.match_info["id"]: text}, self.store.data)
 
     async def delete_policy(self, request: web.Request) -> web.Response:
         left = {name: text for name, text in self.store.policies.items() if name != request.match_info["id"]}
         if len(left) == len(self.store.policies):
             return _error(404, "resource_not_found", "policy id is not found")
         return self._changed(left, self.store.data)
+
+    def _owned(self, path: str) -> web.Response | None:
+        """OPA lets nobody change what a bundle brought; here a bundle owns everything."""
+        for name in self.store.bundles:
+            return _error(400, "invalid_parameter", f'path {path} is owned by bundle "{name}"')
+        return None
 
     def _changed(self, policies: dict[str, str], data: Any) -> web.Response:
         try:
@@ -197,6 +204,8 @@ class Server:
 
     async def put_data(self, request: web.Request) -> web.Response:
         value, parts = orjson.loads(await request.read()), _parts(request)
+        if (owned := self._owned("/".join(parts))) is not None:
+            return owned
         data = json.loads(json.dumps(self.store.data))
         self.store.change(self.store.policies, _put(data, parts, value))
         return web.Response(status=204)

@@ -93,6 +93,23 @@ def test_what_does_not_compile_leaves_the_server_as_it_was(opa: Sidecar, folder:
     assert opa.ask("GET", "/v1/data/lockgate/config")["result"] == data
 
 
+def test_data_that_the_workspace_does_not_have_is_taken_away(opa: Sidecar, folder: Path) -> None:
+    """Afterwards both hold the same."""
+    cli("policy", "push", "--url", opa.url, folder=folder)
+    (folder / "policies/data.yaml").unlink()
+    assert "~ data.lockgate.config" in cli("policy", "push", "--url", opa.url, folder=folder).stdout
+    assert cli("policy", "push", "--url", opa.url, "--dry-run", folder=folder).returncode == 0
+
+
+def test_what_a_bundle_brought_is_not_changed(opa: Sidecar, folder: Path) -> None:
+    """OPA refuses it, and says whose it is."""
+    opa.bundles({"main": "1"}, {}, {})
+    found = cli("policy", "push", "--url", opa.url, folder=folder)
+    assert found.returncode == 2
+    assert 'path lockgate/config is owned by bundle "main"' in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_policies_are_put_there_as_they_are_written(opa: Sidecar, folder: Path) -> None:
     """The client library would rewrite Rego of before OPA 1.0 by itself; that is refused instead."""
     (folder / "policies/old.rego").write_text("package lockgate.old\n\nx { input.a }\n")

@@ -14,7 +14,7 @@ from adapters.memory_policy import MemoryPolicy
 from router.config import AdapterBlock
 from router.config.opa import CompareConfig
 from router.decision import Effect, Obligation, Reason, Verdict
-from router.errors import AuditError, PolicyError
+from router.errors import AuditError, ConfigError, PolicyError
 from router.ports import PolicyEngine
 from router.stages.comparison import Comparison, differences
 from router.system import SystemClock, SystemRandom
@@ -61,6 +61,15 @@ class Slow(MemoryPolicy):
         await self.let.wait()
         self.at_once -= 1
         return await super().evaluate(entry, intent, document)
+
+
+class Late(MemoryPolicy):
+    """Away at first."""
+
+    async def open(self) -> None:
+        self.away = not getattr(self, "away", False)
+        if self.away:
+            raise ConfigError("It is away.")
 
 
 @pytest.fixture
@@ -153,6 +162,16 @@ async def test_offering_waits_for_nobody_and_is_bounded(make) -> None:
     await told(seen, 53)
     assert seen.results[48:] == ["same"] * 5
     assert engine.most == 2
+
+
+async def test_a_second_engine_that_is_away_keeps_nobody_from_starting(make, monkeypatch, caplog) -> None:
+    """It is said in the log, and compared as soon as it is there."""
+    monkeypatch.setattr("router.stages.comparison.OPEN_EVERY_S", 0.05)
+    seen, engine = Seen(), Late({"decision": SAME})
+    comparison = await make(SAME, seen, engine=engine)
+    comparison.offer("d1", "decision", None, {}, ALLOWED)
+    await told(seen, 1)
+    assert (seen.results, caplog.messages) == (["same"], ["policy engines are not compared: It is away."])
 
 
 async def test_only_the_share_is_put_to_the_second_engine(make) -> None:
