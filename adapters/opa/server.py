@@ -180,7 +180,7 @@ class OpaServer:
         """Health, and a look unless there was one just now."""
         try:
             async with asyncio.timeout(LOOK_S):
-                healthy = await self._asking.healthy()
+                problem = None if await self._asking.healthy() else "policy_unhealthy"
             if self._now() - self._looked_s >= self._refresh_s / 2:
                 await self._look()
         except TimeoutError:
@@ -190,7 +190,7 @@ class OpaServer:
         except Exception:  # the watch must go on
             log.exception("looking after %s failed in a way that nobody foresaw", self._connection.server)
             return "policy_unavailable"
-        return None if healthy else "policy_unhealthy"
+        return problem
 
     def _told(self, problem: str | None) -> None:
         """The log says when it changes."""

@@ -32,7 +32,9 @@ class Metrics:
         self._llm_tokens = self._counter("lockgate.llm.tokens", "kind")
         self._policy_calls = self._counter("lockgate.policy.calls", "result")
         self._policy_compared = self._counter("lockgate.policy.compared", "result")
-        self._policy_healthy: Gauge | None = None
+        name = "lockgate.policy.healthy"
+        self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._policy_healthy.set(1)  # an engine within the process always is
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -81,10 +83,6 @@ class Metrics:
         self._child(self._policy_calls, self._bounded(result)).inc()
 
     def policy_health(self, healthy: bool) -> None:
-        """The series is there from the first look on: an engine within the process has none."""
-        if self._policy_healthy is None:
-            name = "lockgate.policy.healthy"
-            self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(healthy)
 
     def policy_compared(self, result: str) -> None:
