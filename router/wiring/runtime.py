@@ -74,13 +74,13 @@ class Built:
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
-        await self.policy.close()
-        if self.comparison is not None:
-            await self.comparison.close()
         await self.destinations.close(keeping.destinations if keeping is not None else None)
         await self.identity.close(keeping.identity if keeping is not None else None)
         for tier in self.tiers:
             tier.close()
+        if self.comparison is not None:
+            await self.comparison.close()
+        await self.policy.close()
 
 
 async def build(
