@@ -15,11 +15,19 @@ ENTRIES = ("admission", "decision")
 class MemoryPolicy:
     """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`. An exception is raised."""
 
+    problem: str | None = None
+
     def __init__(self, answers: Mapping[str, Any], revision: str = "memory", digest: str = "0" * 64) -> None:
         self._answers = dict(answers)
         self.revision = revision
         self.digest = digest
         self.asked: list[tuple[str, str | None, Mapping[str, Any]]] = []
+
+    async def open(self) -> None:
+        """Nothing is to be opened."""
+
+    async def close(self) -> None:
+        """As above."""
 
     async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
         self.asked.append((entry, intent, document))

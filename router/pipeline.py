@@ -37,6 +37,12 @@ from router.stages.signals import SignalDetector
 from router.stages.usual import Usual
 
 
+class Comparing(Protocol):
+    """A second engine, which is asked about some evaluations when they are recorded. Returns at once and never raises."""
+
+    def offer(self, decision_id: str, entry: str, intent: str | None, document: Mapping[str, Any], verdict: Verdict) -> None: ...
+
+
 class Recorder(Protocol):
     """Makes records durable. Raises AuditError."""
 
@@ -59,6 +65,7 @@ class Stages:
     routing: RoutingTable
     config_digest: str
     catalog_digest: str
+    comparison: Comparing | None = None
 
 
 class _Timings:
@@ -92,13 +99,18 @@ class Pipeline:
         """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
-        admission = await self._judge("admission", None, document)  # 1
+        admitted = document
+        admission = await self._judge("admission", None, admitted)  # 1
         timings.lap("admission")
         if admission.effect is not Effect.ALLOW:
-            decision = self._refused_at_admission(request, admission, timings)
+            decision, judged = self._refused_at_admission(request, admission, timings), None
         else:
-            decision, document = await self._weigh(request, looked, admission, document, timings)
+            decision, document, judged = await self._weigh(request, looked, admission, document, timings)
         await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
+        if self.stages.comparison is not None:
+            self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
+            if judged is not None:
+                self.stages.comparison.offer(decision.id, "decision", decision.classification.intent, document, judged)
         return decision
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
@@ -107,7 +119,8 @@ class Pipeline:
 
     async def _weigh(
         self, request: Request, looked: Looked | None, admission: Verdict, admitted: Mapping[str, Any], timings: _Timings
-    ) -> tuple[Decision, Mapping[str, Any]]:
+    ) -> tuple[Decision, Mapping[str, Any], Verdict]:
+        """The last is what policy said, before routing and the body's view made it stricter."""
         stages = self.stages
         signals = stages.signals.inspect(request)  # 2
         timings.lap("signals")
@@ -123,12 +136,13 @@ class Pipeline:
         document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
         verdict = await self._judge("decision", classification.intent, document)  # 5
         timings.lap("policy")
+        judged = verdict
         route, verdict = stages.routing.final(provisional, verdict)  # 6
         verdict = _needs_whole_body(request, verdict)
         outcome = self._ending(classification, verdict, route)
         timings.lap("route")
         decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
-        return decision, document
+        return decision, document, judged
 
     async def _judge(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
         return await judge(self.stages.policy, entry, intent, document, self.stages.policy_deadline_s)

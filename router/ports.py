@@ -102,6 +102,25 @@ class PolicyEngine(Protocol):
     @property
     def digest(self) -> str: ...
 
+    @property
+    def problem(self) -> str | None:
+        """A code while the engine is not healthy; evaluations may go on all the same."""
+
+    async def open(self) -> None:
+        """Before the first evaluation. Raises ConfigError with one sentence."""
+
+    async def close(self) -> None: ...
+
+
+class PolicyObserver(Protocol):
+    def policy_asked(self, result: str) -> None:
+        """After each evaluation by an engine outside of this process. `result` is `answered` or the failure's code."""
+
+    def policy_health(self, healthy: bool) -> None: ...
+
+    def policy_compared(self, result: str) -> None:
+        """After each evaluation that was put to a second engine: `same`, `different`, `unavailable` or `skipped`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

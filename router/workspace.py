@@ -28,6 +28,7 @@ from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
 
 Read = TypeVar("Read")
+EMBEDDED = "embedded"  # the engine that reads the policies' folder
 
 __all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", "watched"]
 
@@ -44,8 +45,8 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser` and `ledger_store` are adapters' validated settings, each an
-    instance of that adapter's own model."""
+    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store` and `second_engine` are adapters' validated
+    settings, each an instance of that adapter's own model."""
 
     root: Path
     config: Config
@@ -61,6 +62,7 @@ class Workspace:
     llm_calibration: LlmCalibration | None = None
     tuned: Tuned | None = None
     ledger_store: BaseModel = field(default_factory=SqliteStoreSettings)
+    second_engine: BaseModel | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -101,6 +103,7 @@ class _Parser:
         encoder = self._adapter("encoder", config.classifier.encoder, config_document, ("classifier", "encoder"))
         index = self._adapter("index", config.classifier.index, config_document, ("classifier", "index"))
         engine = self._adapter("policy engine", config.policy.engine, config_document, ("policy", "engine"))
+        second = self._second_engine(config, config_document)
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
@@ -128,6 +131,7 @@ class _Parser:
             calibration,
             tuned,
             ledger_store,
+            second,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -156,6 +160,10 @@ class _Parser:
         self._faults += faults
         return settings
 
+    def _second_engine(self, config: Config, document: Document) -> BaseModel | None:
+        compare = config.policy.compare
+        return None if compare is None else self._adapter("policy engine", compare.engine, document, ("policy", "compare", "engine"))
+
     def _projections(self, config: Config, document: Document) -> Iterator[Fault]:
         """Their settings are checked with the configuration; what is missing here is what they need installed."""
         for name, block in config.audit.projections.items():
@@ -170,7 +178,9 @@ class _Parser:
             if file.endswith(".rego"):
                 policies[file], faults = decode(file, data)
                 self._faults += faults
-        if not policies:
+        compare = config.policy.compare
+        engines = {config.policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}
+        if not policies and EMBEDDED in engines:
             loc: Loc = ("policy", "path")
             self._faults.append(
                 document.fault(loc, f"The folder '{config.policy.path}' has no policy in it; without one nothing is allowed.")

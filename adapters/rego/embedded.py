@@ -8,7 +8,6 @@ a container's quota) is no fault of the policy's and must not deny anybody.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ import regorus
 
 from adapters.rego.check import check
 from adapters.rego.reads import reads
-from adapters.rego.result import package_name, parse_result, stricter
+from adapters.rego.result import check_codes, digest_of, package_name, parse_result, stricter, written
 from adapters.rego.syntax import Module, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
@@ -31,7 +30,6 @@ NAME = "embedded"
 UNDEFINED = '"<undefined>"'
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
 WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
-SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
@@ -61,6 +59,7 @@ class EmbeddedRego:
     """`digest` covers policies and data; `revision` is its beginning. `memories` by the rule that is asked; without one it is evaluated."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
+    problem: str | None = None
 
     def __init__(
         self,
@@ -74,13 +73,19 @@ class EmbeddedRego:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
         self._intents = intents
-        self._written = frozenset(SLUG.findall("\n".join((*self._policies.values(), self._data))))
+        self._written = written((*self._policies.values(), self._data))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
         self._memories = memories or {}
-        self.digest = _digest(self._policies, self._data)
+        self.digest = digest_of(self._policies, self._data)
         self.revision = self.digest[:12]
         self._interpreter()  # most often the thread that loads is the one that evaluates
+
+    async def open(self) -> None:
+        """Everything is in this process."""
+
+    async def close(self) -> None:
+        """As above."""
 
     async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
@@ -130,10 +135,8 @@ class EmbeddedRego:
         return answer
 
     def _verdict(self, answer: str, entry: str) -> Verdict:
-        """A reason's code goes into the ledger for ever, so one that was made from the request is refused: it could say who asked."""
         verdict = parse_result(orjson.loads(answer), entry, NAME, self.revision, self.digest)
-        if not self._written.issuperset([reason.code for reason in verdict.reasons]):
-            raise PolicyError("Policy gave a reason whose code stands neither in the policies nor in their data.", "policy_malformed")
+        check_codes(verdict, self._written)
         return verdict
 
     def _interpreter(self) -> Interpreter:
@@ -194,15 +197,6 @@ def _check_data(data: Mapping[str, Any]) -> None:
     below = data.get("lockgate", {})
     if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
         raise ConfigError("data.yaml:1: Policy data must lie below 'lockgate.config'.")
-
-
-def _digest(policies: Mapping[str, str], data: str) -> str:
-    total = hashlib.sha256()
-    for part in (data, *(part for path in sorted(policies) for part in (path, policies[path]))):
-        encoded = part.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(8, "big"))
-        total.update(encoded)
-    return total.hexdigest()
 
 
 def _fault(path: str, error: RuntimeError) -> str:

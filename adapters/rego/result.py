@@ -3,14 +3,16 @@ strict; the JSON schema is `policies/schemas/result.json`."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from router.decision import Effect, Obligation, Reason, Verdict
 from router.errors import PolicyError
 
 CODE = re.compile(r"[a-z0-9_.]{1,64}")
+SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 DURATION = re.compile(r"[0-9]{1,6}(ms|s|m|h|d)")
 MOST = 64  # reasons, obligations and reviewers; more than a person reads
@@ -21,7 +23,9 @@ FIELDS = frozenset(("effect", "reasons", "obligations", "route"))
 AT_ADMISSION = frozenset((Effect.ALLOW, Effect.DENY))
 
 
-def parse_result(raw: Any, entry: str, engine: str = "", revision: str = "", digest: str = "") -> Verdict:
+def parse_result(
+    raw: Any, entry: str, engine: str = "", revision: str = "", digest: str = "", opa_decision_id: str | None = None
+) -> Verdict:
     """Raises PolicyError with `policy_malformed` or `obligation_unknown`."""
     if not isinstance(raw, dict) or not raw.keys() <= FIELDS:
         raise _malformed(f"an object with nothing but {', '.join(sorted(FIELDS))}")
@@ -34,7 +38,30 @@ def parse_result(raw: Any, entry: str, engine: str = "", revision: str = "", dig
         revision=revision,
         digest=digest,
         engine=engine,
+        opa_decision_id=opa_decision_id,
     )
+
+
+def written(texts: Iterable[str]) -> frozenset[str]:
+    """What stands in policies and data as a text that could be a reason's code."""
+    return frozenset(SLUG.findall("\n".join(texts)))
+
+
+def check_codes(verdict: Verdict, known: frozenset[str]) -> None:
+    """A reason's code goes into the ledger for ever, so one that was made from the request is refused: it could say who asked. Raises
+    PolicyError."""
+    if not known.issuperset([reason.code for reason in verdict.reasons]):
+        raise PolicyError("Policy gave a reason whose code stands neither in the policies nor in their data.", "policy_malformed")
+
+
+def digest_of(policies: Mapping[str, str], data: str) -> str:
+    """Of policies by path and their data as JSON with sorted keys; the same for every engine that holds the same."""
+    total = hashlib.sha256()
+    for part in (data, *(part for path in sorted(policies) for part in (path, policies[path]))):
+        encoded = part.encode("utf-8", "surrogateescape")
+        total.update(len(encoded).to_bytes(8, "big"))
+        total.update(encoded)
+    return total.hexdigest()
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:

@@ -14,9 +14,9 @@ from router.audit.questions.saved import FILE, saved_queries
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
-from router.registry import ADAPTERS
 from router.snapshot import Snapshot
 from router.wiring.ledger_place import ledger_place
+from router.wiring.policy import check_engines
 from router.workspace import Workspace, parse, read
 from router.yaml_source import read_yaml
 
@@ -51,7 +51,7 @@ def checked(snapshot: Snapshot) -> Workspace:
     ]
     try:
         _check_thresholds(workspace)
-        ADAPTERS.load("policy engine", workspace.config.policy.engine.adapter).load(workspace.policies, workspace.policy_data)
+        check_engines(workspace)
     except ConfigError as error:
         faults += error.faults
     if faults:

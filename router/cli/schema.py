@@ -15,6 +15,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from router.catalog import Catalog
 from router.cli.reference import reference
 from router.config import AuditConfig, ClassifierConfig, Config, PolicyConfig, SignalsConfig
+from router.config.opa import CompareConfig
 from router.registry import ADAPTERS, Registry
 from router.settings import Address, Name
 
@@ -24,7 +25,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     encoder, engine = _union(registry, "encoder"), _union(registry, "policy engine")
     classifier = _with(_with(ClassifierConfig, "encoder", encoder), "index", _union(registry, "index"))
-    policy = _with(PolicyConfig, "engine", engine)
+    policy = _with(_with(PolicyConfig, "engine", engine), "compare", _with(CompareConfig, "engine", engine) | None)
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
     audit = _with(AuditConfig, "store", _union(registry, "ledger store"))
     return _schema(_with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit))

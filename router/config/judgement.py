@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from router.config.blocks import AdapterBlock
 from router.config.costs import CostsByRisk
 from router.config.identity import SecureUrl
+from router.config.opa import CompareConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, LanguageCode, Name, Span, Strict, Text
 
@@ -197,10 +198,13 @@ class PolicyConfig(Strict):
 
     engine: AdapterBlock = Field(
         default=AdapterBlock(adapter="embedded"),
-        description="The policy engine: `embedded` evaluates Rego in this process.",
+        description="The policy engine: `embedded` evaluates Rego in this process, `opa` asks an OPA server, with that adapter's settings.",
     )
     path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
     data: Text | None = Field(
         default=None, description="File with the data that the policies decide by; `data.yaml` in their folder where none is named."
     )
     deadline: Span = Field(default=0.05, description="Longest time for one evaluation; a late answer is a deny.")
+    compare: CompareConfig | None = Field(
+        default=None, description="A second engine that judges a share of the live requests again, without effect. None unless it is set."
+    )

@@ -15,5 +15,6 @@ ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
+POLICY = "policy"  # the problem of its policy engine, by code; empty where there is none
 DRAIN = "drain"
 PING = "ping"

@@ -90,6 +90,7 @@ class Worker:
             messages.METRICS: self._metrics,
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
+            messages.POLICY: self._policy,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
         }
@@ -189,6 +190,9 @@ class Worker:
     async def _keys_until(self, until: Any) -> None:
         if self._services is not None:
             self._services.keys.usable_until(until)
+
+    async def _policy(self, _: Any) -> str:
+        return (self._serving.policy.problem or "") if self._serving is not None else ""
 
     async def _drain(self, _: Any) -> None:
         self.stop()

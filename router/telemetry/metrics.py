@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
 from router.decision import Decision, Outcome
@@ -30,6 +30,11 @@ class Metrics:
         self._classifications = self._counter("lockgate.classifications", "status", "tier")
         self._llm_calls = self._counter("lockgate.llm.calls", "result")
         self._llm_tokens = self._counter("lockgate.llm.tokens", "kind")
+        self._policy_calls = self._counter("lockgate.policy.calls", "result")
+        self._policy_compared = self._counter("lockgate.policy.compared", "result")
+        name = "lockgate.policy.healthy"
+        self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._policy_healthy.set(1)  # an engine within the process always is
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -73,6 +78,15 @@ class Metrics:
         self._child(self._llm_calls, self._bounded(result)).inc()
         self._child(self._llm_tokens, "prompt").inc(prompt_tokens)
         self._child(self._llm_tokens, "completion").inc(completion_tokens)
+
+    def policy_asked(self, result: str) -> None:
+        self._child(self._policy_calls, self._bounded(result)).inc()
+
+    def policy_health(self, healthy: bool) -> None:
+        self._policy_healthy.set(healthy)
+
+    def policy_compared(self, result: str) -> None:
+        self._child(self._policy_compared, result).inc()
 
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()

@@ -49,6 +49,15 @@ class Telemetry:
     def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
         self.metrics.llm_called(result, prompt_tokens, completion_tokens)
 
+    def policy_asked(self, result: str) -> None:
+        self.metrics.policy_asked(result)
+
+    def policy_health(self, healthy: bool) -> None:
+        self.metrics.policy_health(healthy)
+
+    def policy_compared(self, result: str) -> None:
+        self.metrics.policy_compared(result)
+
     def exposition(self) -> str:
         return self.metrics.exposition()
 

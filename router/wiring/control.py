@@ -24,7 +24,7 @@ from router.wiring.identity import API_KEYS_FILE
 from router.wiring.indexing import Indexing
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
-from router.workspace import Workspace
+from router.workspace import EMBEDDED, Workspace
 
 
 class Supervised(Protocol):
@@ -92,7 +92,15 @@ class ProcessStatus:
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
         stale = self._witnesses is not None and self._witnesses.stale
-        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
+        witnesses = [Check("witnesses", ok=False, detail="witness_stale")] if stale else []
+        return [workers, Check("audit", ok=True), *witnesses, *await self._policy()]
+
+    async def _policy(self) -> Sequence[Check]:
+        """An engine outside of the workers, as each of them sees it."""
+        if self._reloading.workspace.config.policy.engine.adapter == EMBEDDED:
+            return ()
+        problems = sorted({str(problem) for _, problem in await self._supervised.ask("policy") if problem})
+        return [Check("policy", ok=not problems, detail=", ".join(problems))]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""

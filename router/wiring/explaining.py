@@ -11,7 +11,8 @@ from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
 from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.llm import make_arbiter
-from router.wiring.runtime import door_options, make_policy
+from router.wiring.policy import make_policy
+from router.wiring.runtime import door_options
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
 
@@ -23,13 +24,16 @@ async def decide_only(workspace: Workspace, subject: Subject, method: str, path:
     tiers = make_tiers(workspace, model, found)
     clock, ids = SystemClock(), UuidV7()
     arbiter = make_arbiter(workspace, clock, 1, None)
-    pipeline = Pipeline(make_stages(workspace, tiers, model, make_policy(workspace), clock, Usual(), arbiter), NoRecorder(), clock, ids)
+    policy = make_policy(workspace, clock)
+    pipeline = Pipeline(make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter), NoRecorder(), clock, ids)
     view = _view(workspace, data, content_type)
     kind = content_type if data else ""
     request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)
     try:
+        await policy.open()
         return await pipeline.decide(request)
     finally:
+        await policy.close()
         for tier in tiers:
             tier.close()
 

@@ -19,9 +19,9 @@ from router.doors.runtime import DoorOptions, Runtime
 from router.doors.under_way import UnderWay
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.pipeline import Pipeline, Recorder, Stages
-from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
-from router.registry import ADAPTERS
+from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Random, ReviewStore, SubjectKeys
 from router.review.holding import Holding
+from router.stages.comparison import Comparison
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
@@ -29,6 +29,7 @@ from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.llm import make_arbiter
+from router.wiring.policy import Differences, make_policy, make_second_engine
 from router.wiring.stages import make_stages
 from router.workspace import Workspace
 
@@ -56,7 +57,7 @@ class Services:
     under_way: UnderWay = field(default_factory=UnderWay)
 
 
-class Measuring(ChatObserver, Protocol):
+class Measuring(ChatObserver, PolicyObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
 
@@ -68,6 +69,8 @@ class Built:
     destinations: Destinations
     tiers: tuple[StaticTier | EncoderTier, ...]
     services: Services
+    policy: PolicyEngine
+    comparison: Comparison | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
@@ -75,6 +78,9 @@ class Built:
         await self.identity.close(keeping.identity if keeping is not None else None)
         for tier in self.tiers:
             tier.close()
+        if self.comparison is not None:
+            await self.comparison.close()
+        await self.policy.close()
 
 
 async def build(
@@ -82,7 +88,7 @@ async def build(
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
-    policy = make_policy(workspace)
+    policy = make_policy(workspace, services.clock, telemetry)
     model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     async with AsyncExitStack() as opened:
         if model is not None:
@@ -94,11 +100,17 @@ async def build(
         opened.push_async_callback(destinations.close, before.destinations if before else None)
         identity = await make_identity(workspace, services.clock, before.identity if before else None)
         opened.push_async_callback(identity.close, before.identity if before else None)
+        await policy.open()
+        opened.push_async_callback(policy.close)
+        comparison = make_comparison(workspace, services, telemetry)
+        if comparison is not None:
+            await comparison.open()
+            opened.push_async_callback(comparison.close)
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
         opened.pop_all()
-    return Built(workspace, runtime, identity, destinations, tiers, services)
+    return Built(workspace, runtime, identity, destinations, tiers, services, policy, comparison)
 
 
 def _runtime(
@@ -124,11 +136,13 @@ def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
 
 
-def make_policy(workspace: Workspace) -> PolicyEngine:
-    policy = workspace.config.policy
-    adapter = ADAPTERS.load("policy engine", policy.engine.adapter)
-    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=policy.deadline)
-    return engine
+def make_comparison(workspace: Workspace, services: Services, observer: PolicyObserver) -> Comparison | None:
+    """None unless it is switched on. Raises ConfigError."""
+    config, engine = workspace.config.policy.compare, make_second_engine(workspace, services.clock)
+    if config is None or engine is None:
+        return None
+    record = Differences(services.outcomes or services.ledger, services.clock).record
+    return Comparison(engine, config, services.random, services.clock, record, observer)
 
 
 def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:

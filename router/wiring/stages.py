@@ -18,7 +18,7 @@ from router.config import Config, OnAbstain
 from router.config.costs import Costs
 from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
-from router.pipeline import Stages
+from router.pipeline import Comparing, Stages
 from router.ports import Arbiter, Clock, PolicyEngine, Recogniser, Tier
 from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
@@ -45,6 +45,7 @@ def make_stages(
     clock: Clock,
     usual: Usual,
     arbiter: Arbiter | None = None,
+    comparison: Comparing | None = None,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
@@ -61,6 +62,7 @@ def make_stages(
         routing=routing_table(catalog, config),
         config_digest=workspace.digests.config,
         catalog_digest=workspace.digests.catalog,
+        comparison=comparison,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, lookups, questions, running, stages
+from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, lookups, policy_engines, questions, running, stages
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -66,7 +66,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["stages", "encoder", "ledger", "size", "lookups", "questions", "cpu", "aiohttp", "latency", "ready", "workers"],
+        choices=[
+            "stages", "encoder", "ledger", "size", "lookups", "questions", "policy-engines", "cpu", "aiohttp", "latency", "ready", "workers"
+        ],  # fmt: skip
     )
     return parser.parse_args()
 
@@ -80,6 +82,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "size": lambda: ledger_size.measure(report, folder, effort.records),
         "lookups": lambda: lookups.measure(report, folder, effort.records // 10),
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
+        "policy-engines": lambda: uvloop.run(policy_engines.measure(report, many)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),

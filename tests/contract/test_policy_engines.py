@@ -1,35 +1,67 @@
-"""What every policy engine does with the same answers."""
+"""What every policy engine does with the same answers: in this process, in memory, and in OPA's own engine over HTTP (or in the server that
+`OPA_URL` names, which loses what it holds)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.memory_policy import MemoryPolicy
+from adapters.opa.server import OpaServer
 from adapters.rego.embedded import load
+from router.config.opa import OpaEngine
 from router.decision import Effect, Obligation, Reason
 from router.errors import PolicyError
 from router.ports import PolicyEngine
+from router.system import SystemClock
+from tests.contract.opa_sidecar import Sidecar, sidecar
 
 ALLOW = {"effect": "allow"}
 Make = Callable[[Mapping[str, Any]], PolicyEngine]
 
 
-def embedded(answers: Mapping[str, Any]) -> PolicyEngine:
+def texts(answers: Mapping[str, Any]) -> dict[str, str]:
     """Policies that give these answers; None is undefined."""
     texts = {}
     for path, answer in answers.items():
         rule = f"result := {json.dumps(answer)}" if answer is not None else "result := 1 if input.never"
         texts[f"{path}.rego"] = f"package lockgate.{path}\n\n{rule}\n"
-    return load(texts, deadline_s=10)
+    return texts
 
 
-@pytest.fixture(params=[embedded, MemoryPolicy])
-def make(request) -> Make:
-    return request.param
+def embedded(answers: Mapping[str, Any]) -> PolicyEngine:
+    return load(texts(answers), deadline_s=10)
+
+
+@pytest.fixture(scope="module")
+def opa() -> Iterator[Sidecar]:
+    if url := os.environ.get("OPA_URL"):
+        yield Sidecar(url.rstrip("/"))
+        return
+    with sidecar() as started:
+        yield started
+
+
+@pytest.fixture(params=["embedded", "memory", "opa"])
+async def make(request) -> AsyncIterator[Make]:
+    if request.param != "opa":
+        yield {"embedded": embedded, "memory": MemoryPolicy}[request.param]
+        return
+    server, opened = request.getfixturevalue("opa"), []
+
+    def over_http(answers: Mapping[str, Any]) -> PolicyEngine:
+        server.fill(texts(answers))
+        opened.append(OpaServer(OpaEngine(url=server.url), Path(), deadline_s=10, clock=SystemClock()))
+        return opened[-1]
+
+    yield over_http
+    for engine in opened:
+        await engine.close()
 
 
 def answering(make: Make, **answers: Any) -> PolicyEngine:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.memory_policy import MemoryPolicy
-from router.decision import Classification, Status
+from router.decision import Classification, Effect, Status, Verdict
 from router.errors import AuditError, ClassifierError, DestinationError, PolicyError, ReviewError
 from router.stages.routing import RouteEntry
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House, ScriptedTier
@@ -110,6 +110,39 @@ async def test_a_reroute_to_nowhere_denies() -> None:
     reply = await house.ask()
     assert (reply.status, house.reached) == (403, [])
     assert "route_unknown" in house.leaves[0]["verdict"]["reasons"]
+
+
+class Offered:
+    """See `pipeline.Comparing`."""
+
+    def __init__(self, house: House) -> None:
+        self.seen: list[tuple[str, str, str | None, Any, Verdict]] = []
+        house.runtime.pipeline.stages = replace(house.runtime.pipeline.stages, comparison=self)
+
+    def offer(self, *sample: Any) -> None:
+        self.seen.append(sample)
+
+
+async def test_a_second_engine_is_asked_for_what_policy_said_and_not_for_what_became_of_it() -> None:
+    """A reroute to nowhere is a deny of ours, in which no two engines can differ. Both evaluations of a decision bear its id."""
+    house = House(policy=policy({"effect": "reroute", "reasons": [{"code": "test.elsewhere"}], "route": "nowhere"}))
+    offered = Offered(house)
+    await house.ask()
+    assert [(each[0], each[1], each[2], each[3]["entry"], each[4].effect) for each in offered.seen] == [
+        (house.leaves[0]["id"], "admission", None, "admission", Effect.ALLOW),
+        (house.leaves[0]["id"], "decision", "cancel", "decision", Effect.REROUTE),
+    ]
+
+
+async def test_a_second_engine_is_asked_about_recorded_decisions_only() -> None:
+    """What is not in the trail has no id that anybody could look up; a refusal at admission is one evaluation."""
+    house = House(policy=policy(admission={"effect": "deny"}))
+    offered = Offered(house)
+    await house.ask()
+    assert [each[1] for each in offered.seen] == ["admission"]
+    house.ledger.failing = AuditError("the disk is gone", "audit_disk_full")
+    await house.ask()
+    assert len(offered.seen) == 1
 
 
 async def test_a_reroute_is_followed() -> None:

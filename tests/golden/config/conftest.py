@@ -14,6 +14,7 @@ REGISTRY = Registry(
     {
         ("destination", "tiny"): Adapter("tests.golden.config.tiny_destination"),
         ("destination", "extra"): Adapter("tests.golden.config.no_such_module", extra="kafka"),
+        ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("projection", "otlp"): Adapter("tests.golden.config.tiny_destination"),
         ("projection", "parquet"): Adapter("tests.golden.config.tiny_destination"),
@@ -53,6 +54,8 @@ def normalised(workspace: Workspace) -> str:
         "ledger_store": workspace.ledger_store.model_dump(mode="json", by_alias=True),
         "policies": sorted(workspace.policies),
     }
+    engines = {"engine": workspace.engine, "second_engine": workspace.second_engine}
+    parts |= {name: each.model_dump(mode="json") for name, each in engines.items() if each is not None and each.model_dump()}
     return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -11,7 +11,7 @@ from adapters.rego.embedded import load
 from adapters.rego.verdict_memory import MOST, MOST_BYTES, VerdictMemory
 from router.decision import Effect, Verdict
 from tests.conformance.rego_truth import ROOT, settings, texts
-from tests.conformance.test_rego_differential import documents, verdict_of_embedded
+from tests.conformance.test_rego_differential import documents, verdict_of
 
 VERDICT = Verdict(Effect.ALLOW)
 ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"} if input.a.b == 1\n\nelse := {"effect": "deny"} if input.a'
@@ -74,7 +74,7 @@ async def test_a_policy_that_reads_the_time_is_asked_each_time():
     """What differs is part of the question."""
     engine = load({"a.rego": ADMIT, "d.rego": DECIDE})
     assert (await engine.evaluate("decision", None, {"request": {"time": {"ns": 2}}})).effect is Effect.ALLOW
-    assert (await verdict_of_embedded(engine, "decision", {"request": {"time": {"ns": 1}}})) == "policy_undefined"
+    assert (await verdict_of(engine, "decision", {"request": {"time": {"ns": 1}}})) == "policy_undefined"
 
 
 async def test_failures_are_not_remembered():
@@ -86,7 +86,7 @@ async def test_failures_are_not_remembered():
         ({}, "policy_undefined"),
         ({"a": 1}, Effect.DENY),
     ] * 2:
-        found = await verdict_of_embedded(engine, "admission", document)
+        found = await verdict_of(engine, "admission", document)
         assert (found.effect if isinstance(found, Verdict) else found) == expected
 
 
@@ -105,9 +105,9 @@ async def test_an_engine_that_remembers_answers_as_one_that_does_not():
     forgetful._memories = {}
     for document in asked:
         for entry in ("admission", "decision"):
-            expected = await verdict_of_embedded(forgetful, entry, document)
-            assert await verdict_of_embedded(remembering, entry, document) == expected
-            assert await verdict_of_embedded(remembering, entry, document) == expected
+            expected = await verdict_of(forgetful, entry, document)
+            assert await verdict_of(remembering, entry, document) == expected
+            assert await verdict_of(remembering, entry, document) == expected
 
 
 def test_the_shipped_policies_are_remembered():

@@ -1,0 +1,3 @@
+package lockgate.decision
+
+default result := {"effect": "allow"}
