@@ -25,12 +25,32 @@ def check(modules: Sequence[Module]) -> list[str]:
     return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.faults()))]
 
 
+def check_apart(modules: Sequence[Module]) -> list[str]:
+    """As `check`, of policies that need not answer any question yet: a library, or rules that are being written."""
+    checker = _Checker(modules)
+    return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.faults(entries=False)))]
+
+
+def misjudged(modules: Sequence[Module], tests: Sequence[Module]) -> dict[Path, list[str]]:
+    """Which rules of `tests` the interpreter would not answer as OPA does, or not at all, and why (`file:line: sentence`); what a rule
+    refers to counts as its own. Tests may print."""
+    checker = _Checker([*modules, *tests], allowed=frozenset(("print",)))
+    return checker.misjudged(tests)
+
+
+def reached(modules: Sequence[Module], start: Path) -> set[Path]:
+    """The rules that the rule `start` refers to, itself or by others; `start` too, where it is one."""
+    return _Checker(modules).reached(start)
+
+
 Fault = tuple[str, int, str]
 
 
 class _Checker:
-    def __init__(self, modules: Sequence[Module]) -> None:
+    def __init__(self, modules: Sequence[Module], allowed: frozenset[str] = frozenset()) -> None:
+        """`allowed` are builtins beside those on the list."""
         self._modules = modules
+        self._allowed = allowed
         self._rules: dict[Path, list[tuple[Module, Rule]]] = {}
         for module in modules:
             for rule in module.rules:
@@ -38,16 +58,36 @@ class _Checker:
         self._packages = {module.package for module in modules}
         self._known = {path[:length] for path in (*self._rules, *self._packages) for length in range(1, len(path) + 1)}
 
-    def faults(self) -> Iterator[Fault]:
-        yield from self._entries()
+    def faults(self, *, entries: bool = True) -> Iterator[Fault]:
+        if entries:
+            yield from self._entries()
         yield from self._kinds()
         for module in self._modules:
             yield from self._package(module)
             yield from self._imports(module)
-            aliases = {each.alias: each.path for each in module.imports if each.path[0] in ("data", "input")}
             for rule in module.rules:
-                yield from self._uses(module, rule, aliases)
+                yield from self._uses(module, rule, _aliases(module))
         yield from self._cycles()
+
+    def misjudged(self, tests: Sequence[Module]) -> dict[Path, list[str]]:
+        faulty: dict[Path, list[Fault]] = {}
+        for module in tests:
+            for rule in module.rules:
+                faulty.setdefault((*module.package, *rule.path), []).extend(self._uses(module, rule, _aliases(module)))
+        for path, (file, line, sentence) in self._cyclic():
+            faulty.setdefault(path, []).append((file, line, sentence))
+        found = {path: sorted({fault for near in self.reached(path) for fault in faulty.get(near, ())}) for path in faulty}
+        return {path: [f"{file}:{line}: {sentence}" for file, line, sentence in faults] for path, faults in found.items() if faults}
+
+    def reached(self, start: Path) -> set[Path]:
+        seen: set[Path] = set()
+        ahead = [start] if start in self._rules else []
+        while ahead:
+            path = ahead.pop()
+            if path not in seen:
+                seen.add(path)
+                ahead.extend(self._edges(path))
+        return seen
 
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
@@ -109,6 +149,8 @@ class _Checker:
         """A call may have one argument more than the function: the variable that takes the answer."""
         path = self._full(module, Reference(call.name, call.line), aliases)
         name = ".".join(call.name)
+        if name in self._allowed:
+            return None
         if path[0] != "data":
             refused = reason_against(name) or reason_against_text(name, call.text)
             if refused is not None:
@@ -138,10 +180,14 @@ class _Checker:
         return any(path[:length] in self._rules for length in range(3, len(path)))
 
     def _cycles(self) -> Iterator[Fault]:
+        for _, fault in self._cyclic():
+            yield fault
+
+    def _cyclic(self) -> Iterator[tuple[Path, Fault]]:
         edges = {path: self._edges(path) for path in self._rules}
         for path in sorted(_on_cycle(edges)):
             module, rule = self._rules[path][0]
-            yield module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself."
+            yield path, (module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself.")
 
     def _edges(self, path: Path) -> set[Path]:
         targets: set[Path] = set()
@@ -161,6 +207,10 @@ class _Checker:
                 yield path[:length]
         if path in self._known:
             yield from (rule for rule in self._rules if rule[: len(path)] == path)
+
+
+def _aliases(module: Module) -> dict[str, Path]:
+    return {each.alias: each.path for each in module.imports if each.path[0] in ("data", "input")}
 
 
 def _on_cycle(edges: Mapping[Path, set[Path]]) -> set[Path]:

@@ -39,7 +39,7 @@ def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, 
     """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. Raises ConfigError with every
     fault that is found."""
     document = dict(data or {})
-    _check_data(document)
+    check_data(document)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
@@ -119,7 +119,7 @@ class EmbeddedRego:
             answer: str = interpreter.current.eval_rule_as_json(rule)
         except RuntimeError as error:
             interpreter.renew()
-            raise PolicyError(f"Policy stopped with an error {_where(error)}.", "policy_error") from None
+            raise PolicyError(f"Policy stopped with an error {where(error)}.", "policy_error") from None
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception; whatever state it left is thrown away
@@ -140,7 +140,7 @@ class EmbeddedRego:
         return interpreter_of(self, self._build)
 
     def _build(self) -> Any:
-        return _interpreter(self._policies, self._data)
+        return interpreter(self._policies, self._data)
 
 
 def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
         raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
 
 
-def _interpreter(policies: Mapping[str, str], data: str) -> Any:
+def interpreter(policies: Mapping[str, str], data: str) -> Any:
     engine = regorus.Engine()
     for path, text in sorted(policies.items()):
         engine.add_policy(path, text)
@@ -176,6 +176,12 @@ def _compile(policies: Mapping[str, str]) -> list[Module]:
     return modules
 
 
+def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[list[Module], list[Module]]:
+    """The modules of the policies and those of their tests. Raises ConfigError with what does not compile."""
+    modules = _compile({**policies, **tests})
+    return [each for each in modules if each.file not in tests], [each for each in modules if each.file in tests]
+
+
 def _intents(modules: list[Module]) -> dict[str, str]:
     packages = {module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4}
     return {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
@@ -189,7 +195,7 @@ def _memories(modules: list[Module]) -> dict[str, VerdictMemory]:
     return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None}
 
 
-def _check_data(data: Mapping[str, Any]) -> None:
+def check_data(data: Mapping[str, Any]) -> None:
     """Data beside a rule of the same name would decide in its place."""
     below = data.get("lockgate", {})
     if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
@@ -211,7 +217,7 @@ def _fault(path: str, error: RuntimeError) -> str:
     return f"{path}:{found['line'] if found else 1}: The policy does not compile: {text.rstrip('.')}."
 
 
-def _where(error: RuntimeError) -> str:
+def where(error: RuntimeError) -> str:
     """Place and kind; what the interpreter quotes may be what a person sent, and is left out."""
     found, sentence = WHERE.search(str(error)), SENTENCE.search(str(error))
     kind = re.sub(r"`[^`]*`", "…", sentence["text"])[:120] if sentence else "of no known kind"

@@ -6,7 +6,10 @@ from importlib import import_module
 
 import click
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("router.cli.policy.check:check", "Say what is wrong with policies, by file and line."),
+    "test": ("router.cli.policy.test:test", "Run the tests beside the rules, with coverage by line."),
+}
 
 
 class PolicyGroup(click.Group):
