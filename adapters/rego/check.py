@@ -6,7 +6,7 @@ process; `with` on functions and builtins is not honoured; a reference to a pack
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from adapters.rego.builtins import ARITY, reason_against, reason_against_text
 from adapters.rego.syntax import COMPLETE, FUNCTION, Call, Module, Path, Reference, Rule
@@ -38,17 +38,30 @@ def misjudged(modules: Sequence[Module], tests: Sequence[Module]) -> dict[Path, 
     return checker.misjudged(tests)
 
 
+def check_case(modules: Sequence[Module], data: Iterable[str]) -> list[str]:
+    """Of modules anywhere below `data`, beside documents with the names `data`: what the interpreter would not answer as OPA does."""
+    checker = _Checker(modules, data=frozenset(data))
+    return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.unsound()))]
+
+
 def reached(modules: Sequence[Module], start: Path) -> set[Path]:
     """The rules that the rule `start` refers to, itself or by others; `start` too, where it is one."""
     return _Checker(modules).reached(start)
+
+
+def named(modules: Sequence[Module]) -> list[tuple[Module, Rule, set[Path]]]:
+    """Every definition of a rule, with the rules that it refers to."""
+    checker = _Checker(modules)
+    return [(module, rule, checker.named(module, rule)) for module in modules for rule in module.rules]
 
 
 Fault = tuple[str, int, str]
 
 
 class _Checker:
-    def __init__(self, modules: Sequence[Module], allowed: frozenset[str] = frozenset()) -> None:
-        """`allowed` are builtins beside those on the list."""
+    def __init__(self, modules: Sequence[Module], allowed: frozenset[str] = frozenset(), data: frozenset[str] = frozenset()) -> None:
+        """`allowed` are builtins beside those on the list; `data` the names of documents beside `lockgate.config`."""
+        self._data = data
         self._modules = modules
         self._allowed = allowed
         self._rules: dict[Path, list[tuple[Module, Rule]]] = {}
@@ -61,9 +74,13 @@ class _Checker:
     def faults(self, *, entries: bool = True) -> Iterator[Fault]:
         if entries:
             yield from self._entries()
-        yield from self._kinds()
         for module in self._modules:
             yield from self._package(module)
+        yield from self.unsound()
+
+    def unsound(self) -> Iterator[Fault]:
+        yield from self._kinds()
+        for module in self._modules:
             yield from self._imports(module)
             for rule in module.rules:
                 yield from self._uses(module, rule, _aliases(module))
@@ -137,7 +154,7 @@ class _Checker:
                 )
         for found in rule.uses.replaced:
             path = self._full(module, found, aliases)
-            if path[0] != "input" and path[:3] != CONFIG:
+            if path[0] != "input" and path[:3] != CONFIG and not self._document(path):
                 yield module.file, found.line, "The embedded engine replaces only input and data.lockgate.config by 'with'."
 
     def _may_be_undefined(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> bool:
@@ -174,8 +191,12 @@ class _Checker:
             return (*aliases[first], *rest)
         return (*module.package, *found.path) if (*module.package, first) in self._known else found.path
 
+    def _document(self, path: Path) -> bool:
+        """Of data, with no rule at its root."""
+        return path[0] == "data" and len(path) > 1 and path[1] in self._data and path[:2] not in self._known
+
     def _exists(self, path: Path) -> bool:
-        if path[:3] == CONFIG or path in self._known:
+        if path[:3] == CONFIG or path in self._known or path[1:2] in [(name,) for name in self._data]:
             return True
         return any(path[:length] in self._rules for length in range(3, len(path)))
 
@@ -190,14 +211,14 @@ class _Checker:
             yield path, (module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself.")
 
     def _edges(self, path: Path) -> set[Path]:
-        targets: set[Path] = set()
-        for module, rule in self._rules[path]:
-            aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
-            used = [Reference(call.name, call.line) for call in rule.uses.calls]
-            used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
-            for found in used:
-                targets.update(self._reached(self._full(module, found, aliases)))
-        return targets
+        return {target for module, rule in self._rules[path] for target in self.named(module, rule)}
+
+    def named(self, module: Module, rule: Rule) -> set[Path]:
+        """The rules that one definition of a rule refers to."""
+        aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
+        used = [Reference(call.name, call.line) for call in rule.uses.calls]
+        used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
+        return {target for found in used for target in self._reached(self._full(module, found, aliases))}
 
     def _reached(self, path: Path) -> Iterator[Path]:
         if path[0] != "data":

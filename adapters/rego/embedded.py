@@ -21,7 +21,7 @@ import regorus
 from adapters.rego.check import check
 from adapters.rego.reads import reads
 from adapters.rego.result import package_name, parse_result, stricter
-from adapters.rego.syntax import Module, Path, read_module
+from adapters.rego.syntax import Module, Node, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
 from router.decision import Verdict
@@ -35,16 +35,18 @@ SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
-def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05) -> EmbeddedRego:
-    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. Raises ConfigError with every
-    fault that is found."""
+def load(
+    policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05, remember: bool = True
+) -> EmbeddedRego:
+    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. `remember`: whether
+    verdicts are. Raises ConfigError with every fault that is found."""
     document = dict(data or {})
     check_data(document)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules))
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules) if remember else {})
 
 
 @dataclass(slots=True)
@@ -160,20 +162,25 @@ def interpreter(policies: Mapping[str, str], data: str) -> Any:
 
 
 def _compile(policies: Mapping[str, str]) -> list[Module]:
-    """Each file by itself, so that every file's fault is found; then all together, which finds unsafe variables."""
+    return [read_module(tree) for tree in trees(policies)]
+
+
+def trees(policies: Mapping[str, str]) -> list[Node]:
+    """The interpreter's syntax tree of each file by itself, so that every file's fault is found, in the order of their paths. Raises
+    ConfigError."""
     faults: list[str] = []
-    modules: list[Module] = []
+    found: list[Node] = []
     for path, text in sorted(policies.items()):
         engine = regorus.Engine()
         try:
             engine.add_policy(path, text)
             engine.eval_query("true")
-            modules.append(read_module(orjson.loads(engine.get_ast_as_json())[0]))
+            found.append(orjson.loads(engine.get_ast_as_json())[0])
         except RuntimeError as error:
             faults.append(_fault(path, error))
     if faults:
         raise ConfigError(*faults)
-    return modules
+    return found
 
 
 def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[list[Module], list[Module]]:

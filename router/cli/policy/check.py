@@ -9,7 +9,10 @@ import click
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.policy.options import counted, data_option, faults_json, folder_argument
 from router.policy.checking import Checked, check_folder
+from router.policy.evaluating import Policies
 from router.policy.folder import find
+from router.policy.inputs import generated, recorded
+from router.policy.robust import check_robust
 
 FAULTY = 1
 
@@ -20,8 +23,14 @@ FAULTY = 1
 @data_option
 @json_option
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
+@click.option("--robust", is_flag=True, help="Also find what stays allowed when parts of the input are missing or undetermined.")
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="For --robust: inputs, one a line; else made from the fixtures."
+)
 @click.option("--rules-only", is_flag=True, help="The folder is a library: it need not have the entry points.")
-def check(folder: Path | None, config: Path, data: Path | None, as_json: bool, strict: bool, rules_only: bool) -> int:
+def check(
+    folder: Path | None, config: Path, data: Path | None, as_json: bool, strict: bool, robust: bool, inputs: Path | None, rules_only: bool
+) -> int:
     """Check the policies in FOLDER, or else the workspace's.
 
     They must compile, use nothing but what the embedded engine answers as OPA does, and read nothing of the input that is never there.
@@ -29,6 +38,9 @@ def check(folder: Path | None, config: Path, data: Path | None, as_json: bool, s
     """
     found = find(folder, config, data)
     checked = check_folder(found, complete=not rules_only)
+    if robust and not checked.faults:
+        documents = recorded(inputs) if inputs is not None else generated(found)
+        checked = Checked(check_robust(found, Policies(found), documents).faults, checked.warnings)
     failed = bool(checked.faults or (strict and checked.warnings))
     if as_json:
         print_json({"ok": not failed, "faults": faults_json(checked.faults), "warnings": faults_json(checked.warnings)})

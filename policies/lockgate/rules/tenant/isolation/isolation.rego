@@ -10,6 +10,10 @@ deny contains violation.reason("tenant.unknown", "the caller belongs to no tenan
 	not known(input)
 }
 
+deny contains violation.reason("tenant.unknown", "the caller belongs to no tenant that is served here") if {
+	not placed(input)
+}
+
 deny contains violation.reason("tenant.mismatch", "the request names a tenant to which the caller does not belong") if {
 	named := input.request.headers[data.lockgate.config.tenant.header]
 	not named == input.subject.tenant
@@ -21,3 +25,11 @@ deny contains violation.reason("tenant.mismatch", "the host serves a tenant to w
 }
 
 known(seen) if seen.subject.tenant in data.lockgate.config.tenant.known
+
+placed(seen) if is_string(seen.subject.tenant)
+
+# Where tenants are optional, a caller may belong to none.
+placed(seen) if {
+	is_null(seen.subject.tenant)
+	data.lockgate.config.tenant.required == false
+}

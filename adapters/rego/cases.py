@@ -1,0 +1,42 @@
+"""One of OPA's conformance cases put to the embedded engine: refused at load, an error, or the bindings of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import regorus
+
+from adapters.rego.check import check_case
+from adapters.rego.embedded import trees
+from adapters.rego.syntax import read_module
+from router.errors import ConfigError
+
+QUERY = "query.rego"
+
+
+def answer(case: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"refused": why}`, `{"error": what}` or `{"result": rows}`, each row the bindings of one solution."""
+    modules = {f"module{number}.rego": text for number, text in enumerate(case.get("modules") or ())}
+    data = case.get("data") or {}
+    if "input_term" in case:
+        return {"refused": "The input is a term, which is no JSON."}
+    try:
+        parsed = [read_module(tree) for tree in trees({**modules, QUERY: f"package lockgate_query\n\nquery if {{\n{case['query']}\n}}\n"})]
+    except (ConfigError, KeyError) as error:
+        return {"refused": str(error)}
+    faults = check_case(parsed, data)
+    if faults:
+        return {"refused": faults[0]}
+    engine = regorus.Engine()
+    try:
+        for name, text in modules.items():
+            engine.add_policy(name, text)
+        engine.add_data_json(orjson.dumps(data).decode())
+        if "input" in case:
+            engine.set_input_json(orjson.dumps(case["input"]).decode())
+        found = orjson.loads(engine.eval_query_as_json(case["query"]))
+    except RuntimeError as error:
+        return {"error": str(error).partition("\n\nStack")[0].strip()}
+    return {"result": [row.get("bindings", {}) for row in found.get("result", [])]}
