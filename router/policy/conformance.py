@@ -55,7 +55,9 @@ def find_cases(folder: Path) -> list[Case]:
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{file}:1: The file cannot be read as YAML: {str(error).splitlines()[0]}.") from error
         cases = document.get("cases") if isinstance(document, dict) else None
-        usable = [each for each in cases if isinstance(each, dict) and isinstance(each.get("query"), str)] if isinstance(cases, list) else []
+        usable = (
+            [each for each in cases if isinstance(each, dict) and isinstance(each.get("query"), str)] if isinstance(cases, list) else []
+        )
         found += [Case(str(file.relative_to(folder)), file.parent.name, str(each.get("note", "")), each) for each in usable]
     if not found:
         raise ConfigError(f"{folder}: There is no conformance case in any YAML file below.")
@@ -126,8 +128,8 @@ def report(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _same(rows: Any, wanted: Any) -> bool:
-    """The solutions of a query have no order that an engine must keep."""
-    return sorted(map(_canonical, rows)) == sorted(map(_canonical, wanted))
+    """The solutions of a query have no order that an engine must keep, and two alike are one."""
+    return set(map(_canonical, rows)) == set(map(_canonical, wanted))
 
 
 def _canonical(value: Any) -> bytes:

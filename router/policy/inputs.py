@@ -22,7 +22,8 @@ from router.policy.folder import PolicyFolder, input_schema
 Document = dict[str, Any]
 Steps = tuple[str, ...]
 SCORES: tuple[Any, ...] = (None, 0, 0.5, 0.7, 0.9, 1)
-MIXED = 2000  # inputs with several changes at once
+PAIRS = 2000  # at most, of inputs in which the one who asks and one other thing are changed
+MIXED = 500  # inputs with several changes at once
 MOST_WORDS = 100
 
 
@@ -51,8 +52,8 @@ def _line(file: Path, number: int, line: bytes) -> Document:
 
 
 def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = ()) -> list[Document]:
-    """The folder's fixtures, whole; each with every value that its policies read replaced by others, and several of them at once. Values are
-    those of the schema and the words of the data. Always the same for the same folders. Raises ConfigError where there are no fixtures."""
+    """The folder's fixtures, whole; each with every value that its policies read replaced by others, and several of them at once. Values
+    are those of the schema and the words of the data. Always the same for the same folders. Raises ConfigError where there are no fixtures."""
     fixtures = list(_fixtures(folder))
     if not fixtures:
         raise ConfigError(f"{folder.path}: There are no fixtures to make inputs of; name a file with --inputs.")
@@ -61,13 +62,20 @@ def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = ()) -> list
     found = list(fixtures)
     for each in fixtures:
         found += [_changed(each, [(path, value)]) for path, values in choices.items() for value in values]
-    for (path, values), (other, few) in product(choices.items(), choices.items()):
-        if isinstance(values[-1], list) and len(few) <= len(SCORES):  # who asks, under everything that has few values
-            found += [_changed(each, [(path, one), (other, two)]) for each in fixtures for one in values for two in few]
+    pairs = list(_pairs(choices))
+    spread = pairs[:: max(1, len(pairs) * len(fixtures) // PAIRS)]
+    found += [_changed(each, pair) for each in fixtures for pair in spread]
     for _ in range(MIXED):
         paths = chance.sample(list(choices), min(len(choices), chance.randint(2, 4)))
         found.append(_changed(chance.choice(fixtures), [(path, chance.choice(choices[path])) for path in paths]))
     return list({orjson.dumps(each, option=orjson.OPT_SORT_KEYS): each for each in found}.values())
+
+
+def _pairs(choices: Mapping[Steps, Sequence[Any]]) -> Iterator[list[tuple[Steps, Any]]]:
+    """Lists, such as roles, under everything that has few values."""
+    for (path, values), (other, few) in product(choices.items(), choices.items()):
+        if isinstance(values[-1], list) and len(few) <= len(SCORES):
+            yield from ([(path, one), (other, two)] for one in values for two in few)
 
 
 def _fixtures(folder: PolicyFolder) -> Iterator[Document]:

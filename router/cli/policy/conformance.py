@@ -20,7 +20,9 @@ FAILED = 1
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--engine", default="embedded", show_default=True, help="The engine that is asked.")
 @click.option("--ratchet", type=click.Path(path_type=Path), metavar="FILE", help="Notes of cases that are known to fail, one a line.")
-@click.option("--json", "out", type=click.Path(path_type=Path), metavar="OUT", help="Write every case's outcome there as JSON; '-' prints it.")
+@click.option(
+    "--json", "out", type=click.Path(path_type=Path), metavar="OUT", help="Write every case's outcome there as JSON; '-' prints it."
+)
 def conformance(folder: Path, engine: str, ratchet: Path | None, out: Path | None) -> int:
     """Run the conformance cases in the YAML files below FOLDER, in the form in which OPA publishes its own.
 

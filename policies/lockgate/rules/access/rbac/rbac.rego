@@ -36,7 +36,10 @@ grants := object.get(access.intents, input.intent.name, object.get(access.risks,
 
 routed(seen) if is_null(seen.route)
 
-routed(seen) if is_string(seen.route.name)
+routed(seen) if {
+	is_string(seen.route.name)
+	is_string(seen.route.destination)
+}
 
 needs_no_intent(seen) if outcome.skipped(seen)
 
