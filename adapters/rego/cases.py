@@ -28,7 +28,8 @@ def answer(case: Mapping[str, Any]) -> dict[str, Any]:
         parsed = [read_module(tree) for tree in trees(modules)]
     except ConfigError as error:
         return {"refused": str(error)}
-    faults = check_case(parsed, data)
+    replaced = (found.path for module in parsed for rule in module.rules for found in rule.uses.replaced)
+    faults = check_case(parsed, [*data, *(path[1] for path in replaced if path[:1] == ("data",) and len(path) > 1)])
     if faults:
         return {"refused": faults[0]}
     engine = regorus.Engine()

@@ -25,19 +25,20 @@ def reads(modules: Sequence[Module], package: Path) -> tuple[Path, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`path` below the input is read here, by `rule`."""
+    """`path` below the input is read here, by `rule`; compared with `text`, where there is one."""
 
     file: str
     line: int
     path: Path
     rule: Path
+    text: str | None = None
 
 
 def places(modules: Sequence[Module]) -> list[Place]:
     """Every place that reads the input as far as it is written out, in functions that are handed it too."""
     found = _Reads(list(modules))
     found.settle()
-    return sorted(found.places, key=lambda each: (each.file, each.line, each.path))
+    return sorted(found.places, key=lambda each: (each.file, each.line, each.path, each.text or ""))
 
 
 def _reachable(modules: Sequence[Module], package: Path) -> list[Module]:
@@ -96,6 +97,10 @@ class _Reads:
                 if name is None:
                     return False
                 heads[name] = ()
+        for each in rule.uses.compared:
+            if each.found.whole and each.found.path[0] in heads:
+                path = (*heads[each.found.path[0]], *each.found.path[1:])
+                self.places.add(Place(module.file, each.found.line, path, full, each.text))
         given = sum(self._hands_on(module, call, heads) for call in rule.uses.calls)
         return given == sum(self._whole(module, full, found, heads) for found in rule.uses.references)
 

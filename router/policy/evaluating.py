@@ -45,24 +45,20 @@ class Evaluation:
 class Policies:
     """A folder's policies, loaded as the gateway loads them. Raises ConfigError where they are refused."""
 
-    def __init__(self, folder: PolicyFolder, data: Mapping[str, Any] | None = None) -> None:
-        """`data` in place of the folder's own."""
-        used = folder.data if data is None else data
-        self.engine = load(folder.policies, used, deadline_s=DEADLINE_S)
+    def __init__(self, folder: PolicyFolder) -> None:
+        self._engine = load(folder.policies, folder.data, deadline_s=DEADLINE_S)
         self.modules, _ = compile_all(folder.policies, {})
         self._packages = {module.package[-1] for module in self.modules if module.package[1:3] == ("lockgate", "intents")}
-        self._explainer = Explainer(folder.policies, used)
+        self._explainer = Explainer(folder.policies, folder.data)
         self._named: dict[tuple[str, Path, int], set[Path]] = {}
         for module, rule, targets in named(self.modules):
             self._named.setdefault((module.file, (*module.package, *rule.path), rule.line), set()).update(targets)
 
-    def verdict(self, document: Mapping[str, Any]) -> Verdict:
-        """Whatever goes wrong is a deny with its code, as in the gateway. Raises ConfigError for a document with no entry point."""
-        return asyncio.run(judge(self.engine, entry_of(document), intent_of(document), document))
-
     def verdicts(self, documents: Iterable[Mapping[str, Any]]) -> list[Verdict]:
+        """Whatever goes wrong is a deny with its code, as in the gateway. Raises ConfigError for a document with no entry point."""
+
         async def judged() -> list[Verdict]:
-            return [await judge(self.engine, entry_of(each), intent_of(each), each) for each in documents]
+            return [await judge(self._engine, entry_of(each), intent_of(each), each) for each in documents]
 
         return asyncio.run(judged())
 
@@ -75,7 +71,7 @@ class Policies:
         return [self._explainer.explain(rule, document) for rule in rules]
 
     def evaluate(self, document: Mapping[str, Any]) -> Evaluation:
-        verdict, explained = self.verdict(document), self.explain(document)
+        (verdict,), explained = self.verdicts([document]), self.explain(document)
         reasons = ((each, {"code": each.code, "message": each.message}) for each in verdict.reasons)
         duties = ((each, {"name": each.name, "params": each.params}) for each in verdict.obligations)
         decided = (held.definition for found in explained for held in found.held if held.definition.rule[-1] == "result")

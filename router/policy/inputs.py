@@ -53,7 +53,8 @@ def _line(file: Path, number: int, line: bytes) -> Document:
 
 def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = ()) -> list[Document]:
     """The folder's fixtures, whole; each with every value that its policies read replaced by others, and several of them at once. Values
-    are those of the schema and the words of the data. Always the same for the same folders. Raises ConfigError where there are no fixtures."""
+    are those of the schema and the words of the data; `others` are folders of which that holds, too. Always the same for the same folders.
+    Raises ConfigError where there are no fixtures."""
     fixtures = list(_fixtures(folder))
     if not fixtures:
         raise ConfigError(f"{folder.path}: There are no fixtures to make inputs of; name a file with --inputs.")

@@ -31,6 +31,15 @@ def found(*lines: str, rule=input_faults) -> list[str]:
             "The input never has 'input.signals.findings.injection.scor'. Did you mean 'score'?",
         ),
         ('x if input.request.headers["X-Team"]', "The input never has the header 'X-Team': names are in lower case."),
+        ('x if input.risk.level == "hihg"', "'input.risk.level' is never 'hihg'. Did you mean 'high'?"),
+        (
+            'x if "clasified" != input.classification.status',
+            "'input.classification.status' is never 'clasified'. Did you mean 'classified'?",
+        ),
+        (
+            'x if input.intent.risk in {"low", "middle"}',
+            "'input.intent.risk' is never 'middle'. Known here: critical, high, low, medium.",
+        ),
         ("f(seen) if seen.intnt\n\nx if f(input)", "The input never has 'input.intnt'. Did you mean 'intent'?"),
     ],
 )
@@ -49,6 +58,9 @@ def test_a_path_that_is_never_there_is_a_fault(line, sentence):
         "x if input.signals.findings[_].score > 0",
         "x if input.route.destination",
         "x if input.intent.tags[0]",
+        'x if input.risk.level in {"low", "high"}',
+        'x if input.request.body.problem == "whatever"',
+        'x if { some role in input.subject.roles; role == "a" }',
         "x if input[input.entry]",
         "f(seen) if seen.nothing\n\nx if f({})",
     ],

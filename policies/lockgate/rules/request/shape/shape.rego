@@ -27,12 +27,12 @@ deny contains violation.reason("request.incomplete", "the request lacks somethin
 complete(seen) if {
 	is_string(seen.request.host)
 	is_object(seen.request.headers)
-	said(seen.request.body.problem)
+	told(seen.request.body.problem)
 }
 
-said(problem) if is_null(problem)
+told(problem) if is_null(problem)
 
-said(problem) if is_string(problem)
+told(problem) if is_string(problem)
 
 served(seen) if seen.request.method in data.lockgate.config.request.methods
 
