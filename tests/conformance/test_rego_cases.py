@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from opa_bindings import OpaEngine, OpaError
 
 from adapters.rego.cases import answer
 from router.cli.main import run
+from router.policy import conformance
 from router.policy.conformance import FAIL, PASS, REFUSED, STRICTER, Case, find_cases, judged, run_cases
 
 CASES = Path(__file__).parent / "rego_cases"
@@ -67,21 +70,26 @@ def test_what_counts_as_what(wanted, said, outcome):
     assert judged(Case("f.yaml", "c", "n", wanted), said).outcome == outcome
 
 
-def test_a_case_that_ends_the_process_is_a_failure_and_the_next_one_runs(tmp_path, monkeypatch):
-    """As one does that calls itself until the stack is gone."""
-    monkeypatch.setitem(__import__("router.policy.conformance", fromlist=["ENGINES"]).ENGINES, "deadly", f"{__name__}:deadly")
-    cases = [Case("f", "c", "a", {"query": "die"}), Case("f", "c", "b", {"query": "true", "want_result": [{}]})]
-    died, lived = run_cases(cases, "deadly")
-    assert (died.outcome, died.why) == (FAIL, "The engine ended the process.")
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [("die", "The engine ended the process."), ("sleep", "The engine gave no answer within 5 seconds.")],
+)
+def test_a_case_that_breaks_the_engine_is_a_failure_and_the_next_one_runs(query, why, monkeypatch):
+    """As one does that calls itself until the stack is gone, or never comes to an end."""
+    monkeypatch.setitem(conformance.ENGINES, "deadly", "tests.conformance.test_rego_cases:deadly")
+    monkeypatch.setattr(conformance, "DEADLINE_S", 5.0)
+    cases = [Case("f", "c", "a", {"query": query}), Case("f", "c", "b", {"query": "true", "want_result": [{}]})]
+    broke, lived = run_cases(cases, "deadly")
+    assert (broke.outcome, broke.why) == (FAIL, why)
     assert lived.outcome == PASS
 
 
 def deadly(case):
-    """An engine that cases can end."""
+    """An engine that cases can break."""
     if case["query"] == "die":
-        import os
-
         os._exit(1)
+    if case["query"] == "sleep":
+        time.sleep(60)
     return answer(case)
 
 
