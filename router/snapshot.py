@@ -66,7 +66,7 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     files = {name: _read(root, name)}
     config = _mapping(name, files[name], environment)
     catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
-    folder, data = _policy_paths(config)
+    folder, data = policy_paths(config)
     for relative in [catalog_file, policy_data_file(folder, data), *policy_files(root, folder), *_measured(config)]:
         _add(files, root, relative)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
@@ -123,7 +123,8 @@ def _text(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
 
 
-def _policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
+def policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The folder of the policies, and the file of their data where one is named."""
     policy = config.get("policy")
     settings = policy if isinstance(policy, dict) else {}
     data = settings.get("data")

@@ -6,7 +6,7 @@ process; `with` on functions and builtins is not honoured; a reference to a pack
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from adapters.rego.builtins import ARITY, reason_against, reason_against_text
 from adapters.rego.syntax import COMPLETE, FUNCTION, Call, Module, Path, Reference, Rule
@@ -25,12 +25,45 @@ def check(modules: Sequence[Module]) -> list[str]:
     return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.faults()))]
 
 
+def check_apart(modules: Sequence[Module]) -> list[str]:
+    """As `check`, of policies that need not answer any question yet: a library, or rules that are being written."""
+    checker = _Checker(modules)
+    return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.faults(entries=False)))]
+
+
+def misjudged(modules: Sequence[Module], tests: Sequence[Module]) -> dict[Path, list[str]]:
+    """Which rules of `tests` the interpreter would not answer as OPA does, or not at all, and why (`file:line: sentence`); what a rule
+    refers to counts as its own. Tests may print."""
+    checker = _Checker([*modules, *tests], allowed=frozenset(("print",)))
+    return checker.misjudged(tests)
+
+
+def check_case(modules: Sequence[Module], data: Iterable[str]) -> list[str]:
+    """Of modules anywhere below `data`, beside documents with the names `data`: what the interpreter would not answer as OPA does."""
+    checker = _Checker(modules, data=frozenset(data))
+    return [f"{file}:{line}: {sentence}" for file, line, sentence in sorted(set(checker.unsound()))]
+
+
+def reached(modules: Sequence[Module], start: Path) -> set[Path]:
+    """The rules that the rule `start` refers to, itself or by others; `start` too, where it is one."""
+    return _Checker(modules).reached(start)
+
+
+def named(modules: Sequence[Module]) -> list[tuple[Module, Rule, set[Path]]]:
+    """Every definition of a rule, with the rules that it refers to."""
+    checker = _Checker(modules)
+    return [(module, rule, checker.named(module, rule)) for module in modules for rule in module.rules]
+
+
 Fault = tuple[str, int, str]
 
 
 class _Checker:
-    def __init__(self, modules: Sequence[Module]) -> None:
+    def __init__(self, modules: Sequence[Module], allowed: frozenset[str] = frozenset(), data: frozenset[str] = frozenset()) -> None:
+        """`allowed` are builtins beside those on the list; `data` the names of documents beside `lockgate.config`."""
+        self._data = data
         self._modules = modules
+        self._allowed = allowed
         self._rules: dict[Path, list[tuple[Module, Rule]]] = {}
         for module in modules:
             for rule in module.rules:
@@ -38,16 +71,40 @@ class _Checker:
         self._packages = {module.package for module in modules}
         self._known = {path[:length] for path in (*self._rules, *self._packages) for length in range(1, len(path) + 1)}
 
-    def faults(self) -> Iterator[Fault]:
-        yield from self._entries()
-        yield from self._kinds()
+    def faults(self, *, entries: bool = True) -> Iterator[Fault]:
+        if entries:
+            yield from self._entries()
         for module in self._modules:
             yield from self._package(module)
+        yield from self.unsound()
+
+    def unsound(self) -> Iterator[Fault]:
+        yield from self._kinds()
+        for module in self._modules:
             yield from self._imports(module)
-            aliases = {each.alias: each.path for each in module.imports if each.path[0] in ("data", "input")}
             for rule in module.rules:
-                yield from self._uses(module, rule, aliases)
+                yield from self._uses(module, rule, _aliases(module))
         yield from self._cycles()
+
+    def misjudged(self, tests: Sequence[Module]) -> dict[Path, list[str]]:
+        faulty: dict[Path, list[Fault]] = {}
+        for module in tests:
+            for rule in module.rules:
+                faulty.setdefault((*module.package, *rule.path), []).extend(self._uses(module, rule, _aliases(module)))
+        for path, (file, line, sentence) in self._cyclic():
+            faulty.setdefault(path, []).append((file, line, sentence))
+        found = {path: sorted({fault for near in self.reached(path) for fault in faulty.get(near, ())}) for path in faulty}
+        return {path: [f"{file}:{line}: {sentence}" for file, line, sentence in faults] for path, faults in found.items() if faults}
+
+    def reached(self, start: Path) -> set[Path]:
+        seen: set[Path] = set()
+        ahead = [start] if start in self._rules else []
+        while ahead:
+            path = ahead.pop()
+            if path not in seen:
+                seen.add(path)
+                ahead.extend(self._edges(path))
+        return seen
 
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
@@ -97,7 +154,7 @@ class _Checker:
                 )
         for found in rule.uses.replaced:
             path = self._full(module, found, aliases)
-            if path[0] != "input" and path[:3] != CONFIG:
+            if path[0] != "input" and path[:3] != CONFIG and not self._document(path):
                 yield module.file, found.line, "The embedded engine replaces only input and data.lockgate.config by 'with'."
 
     def _may_be_undefined(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> bool:
@@ -109,6 +166,8 @@ class _Checker:
         """A call may have one argument more than the function: the variable that takes the answer."""
         path = self._full(module, Reference(call.name, call.line), aliases)
         name = ".".join(call.name)
+        if name in self._allowed:
+            return None
         if path[0] != "data":
             refused = reason_against(name) or reason_against_text(name, call.text)
             if refused is not None:
@@ -132,26 +191,34 @@ class _Checker:
             return (*aliases[first], *rest)
         return (*module.package, *found.path) if (*module.package, first) in self._known else found.path
 
+    def _document(self, path: Path) -> bool:
+        """Of data, with no rule at its root."""
+        return path[0] == "data" and len(path) > 1 and path[1] in self._data and path[:2] not in self._known
+
     def _exists(self, path: Path) -> bool:
-        if path[:3] == CONFIG or path in self._known:
+        if path[:3] == CONFIG or path in self._known or path[1:2] in [(name,) for name in self._data]:
             return True
         return any(path[:length] in self._rules for length in range(3, len(path)))
 
     def _cycles(self) -> Iterator[Fault]:
+        for _, fault in self._cyclic():
+            yield fault
+
+    def _cyclic(self) -> Iterator[tuple[Path, Fault]]:
         edges = {path: self._edges(path) for path in self._rules}
         for path in sorted(_on_cycle(edges)):
             module, rule = self._rules[path][0]
-            yield module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself."
+            yield path, (module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself.")
 
     def _edges(self, path: Path) -> set[Path]:
-        targets: set[Path] = set()
-        for module, rule in self._rules[path]:
-            aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
-            used = [Reference(call.name, call.line) for call in rule.uses.calls]
-            used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
-            for found in used:
-                targets.update(self._reached(self._full(module, found, aliases)))
-        return targets
+        return {target for module, rule in self._rules[path] for target in self.named(module, rule)}
+
+    def named(self, module: Module, rule: Rule) -> set[Path]:
+        """The rules that one definition of a rule refers to."""
+        aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
+        used = [Reference(call.name, call.line) for call in rule.uses.calls]
+        used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
+        return {target for found in used for target in self._reached(self._full(module, found, aliases))}
 
     def _reached(self, path: Path) -> Iterator[Path]:
         if path[0] != "data":
@@ -161,6 +228,10 @@ class _Checker:
                 yield path[:length]
         if path in self._known:
             yield from (rule for rule in self._rules if rule[: len(path)] == path)
+
+
+def _aliases(module: Module) -> dict[str, Path]:
+    return {each.alias: each.path for each in module.imports if each.path[0] in ("data", "input")}
 
 
 def _on_cycle(edges: Mapping[Path, set[Path]]) -> set[Path]:

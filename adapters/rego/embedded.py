@@ -20,7 +20,7 @@ import regorus
 from adapters.rego.check import check
 from adapters.rego.reads import reads
 from adapters.rego.result import check_codes, digest_of, package_name, parse_result, stricter, written
-from adapters.rego.syntax import Module, Path, read_module
+from adapters.rego.syntax import Module, Node, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
 from router.decision import Verdict
@@ -33,16 +33,18 @@ WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
-def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05) -> EmbeddedRego:
-    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. Raises ConfigError with every
-    fault that is found."""
+def load(
+    policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05, remember: bool = True
+) -> EmbeddedRego:
+    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. `remember`: whether
+    verdicts are. Raises ConfigError with every fault that is found."""
     document = dict(data or {})
-    _check_data(document)
+    check_data(document)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules))
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules) if remember else {})
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ class EmbeddedRego:
             answer: str = interpreter.current.eval_rule_as_json(rule)
         except RuntimeError as error:
             interpreter.renew()
-            raise PolicyError(f"Policy stopped with an error {_where(error)}.", "policy_error") from None
+            raise PolicyError(f"Policy stopped with an error {where(error)}.", "policy_error") from None
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception; whatever state it left is thrown away
@@ -143,7 +145,7 @@ class EmbeddedRego:
         return interpreter_of(self, self._build)
 
     def _build(self) -> Any:
-        return _interpreter(self._policies, self._data)
+        return interpreter(self._policies, self._data)
 
 
 def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
@@ -154,7 +156,7 @@ def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
         raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
 
 
-def _interpreter(policies: Mapping[str, str], data: str) -> Any:
+def interpreter(policies: Mapping[str, str], data: str) -> Any:
     engine = regorus.Engine()
     for path, text in sorted(policies.items()):
         engine.add_policy(path, text)
@@ -163,20 +165,31 @@ def _interpreter(policies: Mapping[str, str], data: str) -> Any:
 
 
 def _compile(policies: Mapping[str, str]) -> list[Module]:
-    """Each file by itself, so that every file's fault is found; then all together, which finds unsafe variables."""
+    return [read_module(tree) for tree in trees(policies)]
+
+
+def trees(policies: Mapping[str, str]) -> list[Node]:
+    """The interpreter's syntax tree of each file by itself, so that every file's fault is found, in the order of their paths. Raises
+    ConfigError."""
     faults: list[str] = []
-    modules: list[Module] = []
+    found: list[Node] = []
     for path, text in sorted(policies.items()):
         engine = regorus.Engine()
         try:
             engine.add_policy(path, text)
             engine.eval_query("true")
-            modules.append(read_module(orjson.loads(engine.get_ast_as_json())[0]))
+            found.append(orjson.loads(engine.get_ast_as_json())[0])
         except RuntimeError as error:
             faults.append(_fault(path, error))
     if faults:
         raise ConfigError(*faults)
-    return modules
+    return found
+
+
+def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[list[Module], list[Module]]:
+    """The modules of the policies and those of their tests. Raises ConfigError with what does not compile."""
+    modules = _compile({**policies, **tests})
+    return [each for each in modules if each.file not in tests], [each for each in modules if each.file in tests]
 
 
 def _intents(modules: list[Module]) -> dict[str, str]:
@@ -192,7 +205,7 @@ def _memories(modules: list[Module]) -> dict[str, VerdictMemory]:
     return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None}
 
 
-def _check_data(data: Mapping[str, Any]) -> None:
+def check_data(data: Mapping[str, Any]) -> None:
     """Data beside a rule of the same name would decide in its place."""
     below = data.get("lockgate", {})
     if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
@@ -205,7 +218,7 @@ def _fault(path: str, error: RuntimeError) -> str:
     return f"{path}:{found['line'] if found else 1}: The policy does not compile: {text.rstrip('.')}."
 
 
-def _where(error: RuntimeError) -> str:
+def where(error: RuntimeError) -> str:
     """Place and kind; what the interpreter quotes may be what a person sent, and is left out."""
     found, sentence = WHERE.search(str(error)), SENTENCE.search(str(error))
     kind = re.sub(r"`[^`]*`", "…", sentence["text"])[:120] if sentence else "of no known kind"

@@ -23,6 +23,24 @@ def reads(modules: Sequence[Module], package: Path) -> tuple[Path, ...] | None:
     return found.outermost() if found.settle() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`path` below the input is read here, by `rule`; compared with `text`, where there is one."""
+
+    file: str
+    line: int
+    path: Path
+    rule: Path
+    text: str | None = None
+
+
+def places(modules: Sequence[Module]) -> list[Place]:
+    """Every place that reads the input as far as it is written out, in functions that are handed it too."""
+    found = _Reads(list(modules))
+    found.settle()
+    return sorted(found.places, key=lambda each: (each.file, each.line, each.path, each.text or ""))
+
+
 def _reachable(modules: Sequence[Module], package: Path) -> list[Module]:
     """Every module of a package that is named, by its beginning at least, in one that is reached."""
     named: set[Path] = {package}
@@ -57,15 +75,15 @@ class _Reads:
     modules: list[Module]
     paths: set[Path] = field(default_factory=set)
     handed: set[Handed] = field(default_factory=set)  # parameters that are given the whole input somewhere
+    places: set[Place] = field(default_factory=set)
 
     def settle(self) -> bool:
-        """Looks until nothing new is handed the input; False when something reads all of it."""
+        """Looks until nothing new is handed the input; False when something may read all of it."""
         while True:
             before = len(self.handed)
-            if not all(self._rule(module, rule) for module in self.modules for rule in module.rules):
-                return False
+            known = [self._rule(module, rule) for module in self.modules for rule in module.rules]
             if len(self.handed) == before:
-                return True
+                return all(known)
 
     def outermost(self) -> tuple[Path, ...]:
         return tuple(sorted(path for path in self.paths if not any(path[:length] in self.paths for length in range(1, len(path)))))
@@ -79,16 +97,21 @@ class _Reads:
                 if name is None:
                     return False
                 heads[name] = ()
+        for each in rule.uses.compared:
+            if each.found.whole and each.found.path[0] in heads:
+                path = (*heads[each.found.path[0]], *each.found.path[1:])
+                self.places.add(Place(module.file, each.found.line, path, full, each.text))
         given = sum(self._hands_on(module, call, heads) for call in rule.uses.calls)
-        return given == sum(self._whole(found, heads) for found in rule.uses.references)
+        return given == sum(self._whole(module, full, found, heads) for found in rule.uses.references)
 
-    def _whole(self, found: Reference, heads: Mapping[str, Path]) -> bool:
+    def _whole(self, module: Module, rule: Path, found: Reference, heads: Mapping[str, Path]) -> bool:
         """Whether this reads all of the input; otherwise its path is noted."""
         if not found.path or found.path[0] not in heads:
             return False
         path = (*heads[found.path[0]], *found.path[1:])
         if path:
             self.paths.add(path)
+            self.places.add(Place(module.file, found.line, path, rule))
         return not path
 
     def _hands_on(self, module: Module, call: Call, heads: Mapping[str, Path]) -> int:

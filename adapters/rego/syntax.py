@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """A reference by `==`, `!=` or `in` with a literal string."""
+
+    found: Reference
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Import:
     path: Path
     alias: str
@@ -50,6 +58,7 @@ class Uses:
     references: list[Reference] = field(default_factory=list)
     replaced: list[Reference] = field(default_factory=list)
     negated: list[Reference] = field(default_factory=list)
+    compared: list[Comparison] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
 
 
@@ -160,7 +169,23 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
             _collect(replacement["as"], uses)
     else:
         uses.local.update(_declared(kind, value))
+        uses.compared.extend(_compared(kind, value))
         _collect(value, uses)
+
+
+def _compared(kind: str, value: Any) -> Iterator[Comparison]:
+    if kind == "BoolExpr" and value["op"] in ("Eq", "Ne"):
+        yield from _with_texts(value["lhs"], [value["rhs"]])
+        yield from _with_texts(value["rhs"], [value["lhs"]])
+    elif kind == "Membership":
+        (_, collection), *_ = value["collection"].items()
+        yield from _with_texts(value["value"], collection.get("items", ()) if isinstance(collection, dict) else ())
+
+
+def _with_texts(node: Node, others: Iterable[Any]) -> Iterator[Comparison]:
+    if next(iter(node)) in REFERENCES:
+        texts = [each.get("String", {}).get("value") for each in others if isinstance(each, dict)]
+        yield from (Comparison(reference(node), text) for text in texts if isinstance(text, str))
 
 
 def _lifted(node: Node) -> Iterator[Reference]:

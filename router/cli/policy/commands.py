@@ -7,6 +7,13 @@ from importlib import import_module
 import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("router.cli.policy.check:check", "Say what is wrong with policies, by file and line."),
+    "test": ("router.cli.policy.test:test", "Run the tests beside the rules, with coverage by line."),
+    "new": ("router.cli.policy.new:new", "Write a new rule with its test, which passes both."),
+    "eval": ("router.cli.policy.eval:evaluate", "Put one input to the policies, and show which rules decided."),
+    "diff": ("router.cli.policy.diff:diff", "Compare two folders: changed rules, and whose requests flip."),
+    "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
+    "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),
     "push": ("router.cli.policy.push:push", "Put policies and data on an OPA server."),
 }
 

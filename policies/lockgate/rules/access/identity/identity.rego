@@ -19,5 +19,6 @@ allow contains violation.reason("access.open", "callers need not say who they ar
 
 identified(seen) if {
 	seen.subject.authenticated_by in {"api_key", "jwt", "delegated"}
+	is_string(seen.subject.id)
 	seen.subject.id != ""
 }

@@ -13,6 +13,10 @@ deny contains violation.reason("rbac.no_grant", "none of the caller's roles may 
 	not outcome.abstained(input)
 }
 
+deny contains violation.reason("request.incomplete", "the request has no route that can be named") if {
+	not routed(input)
+}
+
 allow contains violation.reason("rbac.granted", sprintf("granted to the role %s", [role])) if some role in granting
 
 granting contains role if {
@@ -30,10 +34,26 @@ grants := object.get(access.intents, input.intent.name, object.get(access.risks,
 	needs_no_intent(input)
 }
 
+routed(seen) if is_null(seen.route)
+
+routed(seen) if {
+	is_string(seen.route.name)
+	is_string(seen.route.destination)
+}
+
 needs_no_intent(seen) if outcome.skipped(seen)
 
 needs_no_intent(seen) if outcome.fallback(seen)
 
-covers(tenants) if "*" in tenants
+covers(tenants) if {
+	"*" in tenants
+	is_string(input.subject.tenant)
+}
 
-else if input.subject.tenant in tenants
+# "*" is callers of no tenant, too.
+covers(tenants) if {
+	"*" in tenants
+	is_null(input.subject.tenant)
+}
+
+covers(tenants) if input.subject.tenant in tenants

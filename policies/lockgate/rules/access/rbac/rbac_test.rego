@@ -72,3 +72,14 @@ test_no_settings_grant_nothing if {
 	found := rbac.deny with input as fixtures.decision with data.lockgate.config as {}
 	{code | some each in found; code := each.code} == {"rbac.no_grant"}
 }
+
+test_a_route_without_a_name_is_refused if {
+	found := rbac.deny with input as fixtures.changed({"route": {"name": null}}) with data.lockgate.config as fixtures.config
+	{code | some each in found; code := each.code} == {"request.incomplete"}
+}
+
+test_all_tenants_are_also_none if {
+	document := fixtures.changed({"subject": {"roles": ["auditor"], "tenant": null}})
+	found := rbac.allow with input as document with data.lockgate.config as fixtures.config
+	{code | some each in found; code := each.code} == {"rbac.granted"}
+}

@@ -18,6 +18,22 @@ deny contains violation.reason("request.body_truncated", "the body is larger tha
 	not large(input)
 }
 
+deny contains violation.reason("request.incomplete", "the request lacks something that policies decide by") if {
+	not complete(input)
+}
+
+# METADATA
+# description: What rules compare with is there. A rule that denies by a header or a host cannot, without them.
+complete(seen) if {
+	is_string(seen.request.host)
+	is_object(seen.request.headers)
+	told(seen.request.body.problem)
+}
+
+told(problem) if is_null(problem)
+
+told(problem) if is_string(problem)
+
 served(seen) if seen.request.method in data.lockgate.config.request.methods
 
 large(seen) if seen.request.path_parts[0] in data.lockgate.config.request.large_bodies

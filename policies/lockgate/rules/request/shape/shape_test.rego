@@ -37,3 +37,13 @@ test_no_settings_serve_no_method if {
 	found := shape.deny with input as fixtures.decision with data.lockgate.config as {}
 	{code | some each in found; code := each.code} == {"request.method"}
 }
+
+test_a_request_without_a_host_is_refused if {
+	found := shape.deny with input as fixtures.changed({"request": {"host": null}}) with data.lockgate.config as fixtures.config
+	{code | some each in found; code := each.code} == {"request.incomplete"}
+}
+
+test_a_request_without_headers_is_refused if {
+	found := shape.deny with input as fixtures.changed({"request": {"headers": null}}) with data.lockgate.config as fixtures.config
+	{code | some each in found; code := each.code} == {"request.incomplete"}
+}

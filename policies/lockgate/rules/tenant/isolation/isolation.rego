@@ -6,8 +6,7 @@ package lockgate.rules.tenant.isolation
 import data.lockgate.lib.violation
 
 deny contains violation.reason("tenant.unknown", "the caller belongs to no tenant that is served here") if {
-	not data.lockgate.config.tenant.required == false
-	not known(input)
+	not placed(input)
 }
 
 deny contains violation.reason("tenant.mismatch", "the request names a tenant to which the caller does not belong") if {
@@ -20,4 +19,15 @@ deny contains violation.reason("tenant.mismatch", "the host serves a tenant to w
 	not owner == input.subject.tenant
 }
 
-known(seen) if seen.subject.tenant in data.lockgate.config.tenant.known
+placed(seen) if seen.subject.tenant in data.lockgate.config.tenant.known
+
+placed(seen) if {
+	data.lockgate.config.tenant.required == false
+	is_string(seen.subject.tenant)
+}
+
+# Where tenants are optional, a caller may belong to none.
+placed(seen) if {
+	data.lockgate.config.tenant.required == false
+	is_null(seen.subject.tenant)
+}

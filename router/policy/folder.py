@@ -1,0 +1,114 @@
+"""A folder of policies as its authors see it: rules, tests and data, by the paths that faults are named by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import router
+from router.errors import ConfigError
+from router.faults import Fault
+from router.snapshot import CONFIG_FILE, MAX_BYTES, MAX_FILES, POLICY_DATA, TEST_SUFFIX, policy_data_file, policy_paths
+from router.yaml_source import decode, read_yaml
+
+FOLDER = "policies"
+INPUT_SCHEMA = "schemas/input.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFolder:
+    """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none."""
+
+    path: Path
+    policies: Mapping[str, str]
+    tests: Mapping[str, str]
+    data: Mapping[str, Any]
+    data_file: str
+
+
+def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyFolder:
+    """The folder that is named, or else the workspace's; `data` in place of its own. Raises ConfigError."""
+    if folder is not None:
+        return read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
+    file = config / CONFIG_FILE if config.is_dir() else config
+    if not file.is_file():
+        raise ConfigError(f"{file}:1: The file does not exist; name the folder of the policies, or the workspace with --config.")
+    document, faults = read_yaml(file.name, file.read_bytes(), os.environ)
+    if document is None or not isinstance(document.value, dict):
+        raise ConfigError(*map(str, faults or [Fault(file.name, 1, "The file must be a mapping of keys to values.")]))
+    name, named = policy_paths(document.value)
+    return read_folder(file.parent / name, data or file.parent / policy_data_file(name, named), os.path.normpath(name))
+
+
+def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFolder:
+    """`name` stands before the paths of the files. Raises ConfigError with every fault."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}:1: The folder does not exist.")
+    faults: list[Fault] = []
+    texts: dict[str, str] = {}
+    for relative in _rego_files(folder):
+        path = os.path.normpath(os.path.join(name if name is not None else os.fspath(folder), relative))
+        texts[path], found = decode(path, _read(folder / relative, path))
+        faults += found
+    shown = os.path.normpath(os.path.join(name, os.path.relpath(data, folder))) if name is not None else os.fspath(data)
+    document, found = _data(data, shown)
+    if faults or found:
+        raise ConfigError(*map(str, [*faults, *found]))
+    tests = {path: text for path, text in texts.items() if path.endswith(TEST_SUFFIX)}
+    return PolicyFolder(folder, {path: text for path, text in texts.items() if path not in tests}, tests, document, shown)
+
+
+def input_schema() -> Mapping[str, Any]:
+    """Of what this Lockgate tells its policies, whatever a folder has a copy of. Raises ConfigError."""
+    file = shipped() / INPUT_SCHEMA
+    try:
+        schema: Mapping[str, Any] = orjson.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}:1: The schema that belongs to Lockgate cannot be read; install Lockgate again.") from error
+    return schema
+
+
+def shipped() -> Path:
+    """The policies that were installed with Lockgate, beside its packages."""
+    return Path(router.__file__).parents[1] / FOLDER
+
+
+def _rego_files(folder: Path) -> list[str]:
+    found: list[str] = []
+    for directory, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.relpath(os.path.join(directory, name), folder) for name in _visible(names)]
+        if len(found) > MAX_FILES:
+            raise ConfigError(f"{folder}:1: The folder has more than {MAX_FILES} policies.")
+    return sorted(found)
+
+
+def _visible(names: list[str]) -> Iterator[str]:
+    return (name for name in names if name.endswith(".rego") and not name.startswith("."))
+
+
+def _read(file: Path, shown: str) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{shown}:1: The file cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{shown}:1: The file is larger than {MAX_BYTES >> 20} MiB.")
+    return content
+
+
+def _data(file: Path, shown: str) -> tuple[Mapping[str, Any], list[Fault]]:
+    """As OPA would read it: nothing is filled in from the environment."""
+    if not file.exists():
+        return {}, []
+    document, faults = read_yaml(shown, _read(file, shown), None)
+    value = document.value if document is not None else None
+    if not faults and not isinstance(value, dict | None):
+        faults = [Fault(shown, 1, "The file must be a mapping of keys to values.")]
+    return value if isinstance(value, dict) else {}, faults
