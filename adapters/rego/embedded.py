@@ -8,7 +8,6 @@ a container's quota) is no fault of the policy's and must not deny anybody.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from adapters.rego.result import package_name, parse_result, stricter
 from adapters.rego.syntax import Module, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
+from router.bundle.content import content_digest
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
 
@@ -35,16 +35,18 @@ SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
-def load(policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05) -> EmbeddedRego:
-    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. Raises ConfigError with every
-    fault that is found."""
+def load(
+    policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05, revision: str = ""
+) -> EmbeddedRego:
+    """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`; `revision` is a bundle's.
+    Raises ConfigError with every fault that is found."""
     document = dict(data or {})
     _check_data(document)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules))
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules), revision=revision)
 
 
 @dataclass(slots=True)
@@ -58,7 +60,8 @@ class _Evaluation:
 
 
 class EmbeddedRego:
-    """`digest` covers policies and data; `revision` is its beginning. `memories` by the rule that is asked; without one it is evaluated."""
+    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning. `memories` by the rule that is asked;
+    without one it is evaluated."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
 
@@ -70,6 +73,7 @@ class EmbeddedRego:
         deadline_s: float,
         clock: Callable[[], int] = time.thread_time_ns,
         memories: Mapping[str, VerdictMemory] | None = None,
+        revision: str = "",
     ) -> None:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
@@ -78,8 +82,8 @@ class EmbeddedRego:
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
         self._memories = memories or {}
-        self.digest = _digest(self._policies, self._data)
-        self.revision = self.digest[:12]
+        self.digest = content_digest(self._policies, data)
+        self.revision = revision or self.digest[:12]
         self._interpreter()  # most often the thread that loads is the one that evaluates
 
     async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
@@ -194,15 +198,6 @@ def _check_data(data: Mapping[str, Any]) -> None:
     below = data.get("lockgate", {})
     if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
         raise ConfigError("data.yaml:1: Policy data must lie below 'lockgate.config'.")
-
-
-def _digest(policies: Mapping[str, str], data: str) -> str:
-    total = hashlib.sha256()
-    for part in (data, *(part for path in sorted(policies) for part in (path, policies[path]))):
-        encoded = part.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(8, "big"))
-        total.update(encoded)
-    return total.hexdigest()
 
 
 def _fault(path: str, error: RuntimeError) -> str:

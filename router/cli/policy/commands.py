@@ -6,7 +6,11 @@ from importlib import import_module
 
 import click
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "build": ("router.cli.policy.build:build", "Make a bundle of a folder of policies, and sign it."),
+    "inspect": ("router.cli.policy.inspect:inspect", "Show what a bundle says of itself."),
+    "verify-bundle": ("router.cli.policy.verify_bundle:verify_bundle", "Check a bundle's signature, manifest, tests and policies."),
+}
 
 
 class PolicyGroup(click.Group):
