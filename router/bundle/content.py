@@ -119,7 +119,7 @@ def content_digest(policies: Mapping[str, str], data: Mapping[str, Any]) -> str:
     return total.hexdigest()
 
 
-def tested_digest(policies: Mapping[str, str], tests: Mapping[str, str], data: Mapping[str, Any]) -> str:
+def attested_digest(policies: Mapping[str, str], tests: Mapping[str, str], data: Mapping[str, Any]) -> str:
     """What an attestation is about."""
     return content_digest({**policies, **tests}, data)
 
@@ -250,5 +250,5 @@ def _check_attestation(bundle: Bundle) -> None:
     found = bundle.attestation
     if found is None or found.passed < 1:
         raise BundleError("The bundle has no attestation that its tests passed; `lockgate policy build --sign` makes one.", UNTESTED)
-    if found.digest != tested_digest(bundle.policies, bundle.tests, bundle.data):
+    if found.digest != attested_digest(bundle.policies, bundle.tests, bundle.data):
         raise BundleError("The bundle's attestation is about tests of other policies.", UNTESTED)

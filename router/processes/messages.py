@@ -15,5 +15,6 @@ ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
+POLICY_UNTIL = "policy_until"  # until when the policies that it has may decide
 DRAIN = "drain"
 PING = "ping"

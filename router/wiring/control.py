@@ -62,6 +62,17 @@ class WitnessState(Protocol):
     def figures(self) -> Iterator[Metric]: ...
 
 
+class BundleState(Protocol):
+    problem: str | None
+
+    @property
+    def age(self) -> float | None: ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether everything is denied until the source confirms the policies."""
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -73,6 +84,7 @@ class ProcessStatus:
         pending: Callable[[], int],
         witnesses: WitnessState | None = None,
         lags: Callable[[], Mapping[str, int]] = dict,
+        bundles: BundleState | None = None,
     ) -> None:
         self._supervised = supervised
         self._reloading = reloading
@@ -80,6 +92,7 @@ class ProcessStatus:
         self._pending = pending
         self._lags = lags
         self._witnesses = witnesses
+        self._bundles = bundles
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -91,7 +104,9 @@ class ProcessStatus:
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
         stale = self._witnesses is not None and self._witnesses.stale
-        return [workers, Check("audit", ok=True), *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
+        old = self._bundles is not None and self._bundles.stale
+        policy = [Check("policy", ok=False, detail="policy_stale")] if old else []
+        return [workers, Check("audit", ok=True), *policy, *([Check("witnesses", ok=False, detail="witness_stale")] if stale else [])]
 
     async def metrics(self) -> str:
         """Raises RefusedError where the configuration switches the page off."""
@@ -102,7 +117,7 @@ class ProcessStatus:
 
     def describe(self) -> Json:
         workspace = self._reloading.workspace
-        digests = workspace.digests
+        digests, bundle = workspace.digests, workspace.bundle
         return {
             "version": version("lockgate"),
             "config_digest": digests.config,
@@ -113,6 +128,7 @@ class ProcessStatus:
             "workers": self._supervised.alive,
             "records": self._ledger.size,
             "last_reload_problem": self._reloading.problem,
+            "policy_bundle": bundle.described() if bundle is not None else None,
         }
 
     async def reload(self) -> Json:
@@ -131,7 +147,9 @@ class ProcessStatus:
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()
         age_gauge = _gauge("lockgate.config.age", age, "seconds")
-        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *witnessed, self._lagging()]
+        aged = self._bundles.age if self._bundles is not None else None
+        bundle = [_gauge("lockgate.policy.age", aged, "seconds")] if aged is not None else []
+        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *bundle, *witnessed, self._lagging()]
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"

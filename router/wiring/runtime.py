@@ -22,6 +22,7 @@ from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, Random, ReviewStore, SubjectKeys
 from router.registry import ADAPTERS
 from router.review.holding import Holding
+from router.stages.lapsing import Lapse, Lapsing
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
@@ -42,7 +43,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now."""
+    `under_way`: how many there are now; `lapse`: until when policies may decide."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -54,6 +55,7 @@ class Services:
     outcomes: Ledger | None = None
     usual: Usual = field(default_factory=Usual)
     under_way: UnderWay = field(default_factory=UnderWay)
+    lapse: Lapse | None = None
 
 
 class Measuring(ChatObserver, Protocol):
@@ -82,7 +84,7 @@ async def build(
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
-    policy = make_policy(workspace)
+    policy = make_policy(workspace, services.lapse)
     model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     async with AsyncExitStack() as opened:
         if model is not None:
@@ -124,11 +126,13 @@ def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
 
 
-def make_policy(workspace: Workspace) -> PolicyEngine:
+def make_policy(workspace: Workspace, lapse: Lapse | None = None) -> PolicyEngine:
     policy = workspace.config.policy
     adapter = ADAPTERS.load("policy engine", policy.engine.adapter)
-    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=policy.deadline)
-    return engine
+    revision = workspace.bundle.revision if workspace.bundle is not None else ""
+    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=policy.deadline, revision=revision)
+    limited = policy.bundle is not None and policy.bundle.max_age is not None
+    return Lapsing(engine, lapse) if limited and lapse is not None else engine
 
 
 def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:

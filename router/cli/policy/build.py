@@ -12,7 +12,7 @@ from adapters.rego import embedded
 from adapters.rego.tests import Tested, run_tests
 from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
-from router.bundle.content import MAX_SEQUENCE, Attestation, read_bundle, tested_digest
+from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
 from router.bundle.signature import signing_key
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
@@ -79,7 +79,7 @@ def _said(signing: Signing | None, passed: int) -> str:
 
 def _attestation(sources: Sources, passed: int) -> Attestation:
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Attestation(embedded.NAME, passed, tested_digest(sources.policies, sources.tests, sources.data), at)
+    return Attestation(embedded.NAME, passed, attested_digest(sources.policies, sources.tests, sources.data), at)
 
 
 def _report(failed: list[Tested], as_json: bool) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from router.bundle.build import Signing, Sources, assemble
-from router.bundle.content import Attestation, tested_digest
+from router.bundle.content import Attestation, attested_digest
 from router.bundle.signature import VerificationKey, signing_key, verification_key
 
 POLICY = b'package lockgate.decision\n\nresult := {"effect": "deny"}\n'
@@ -46,7 +46,7 @@ def sources(texts: dict[str, bytes] | None = None, data: dict[str, Any] | None =
 
 
 def attestation(of: Sources, passed: int = 1) -> Attestation:
-    return Attestation("embedded", passed, tested_digest(of.policies, of.tests, of.data), "2026-11-28T00:00:00+00:00")
+    return Attestation("embedded", passed, attested_digest(of.policies, of.tests, of.data), "2026-11-28T00:00:00+00:00")
 
 
 def files(
