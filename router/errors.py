@@ -22,6 +22,17 @@ class ConfigError(LockgateError):
         self.faults = faults
 
 
+class BundleError(ConfigError):
+    """A bundle of policies that is not used; `code` says why."""
+
+    code = "bundle_unreadable"
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
 class RefusedError(LockgateError):
     """A request that is refused before it is classified; `status` is the HTTP status that tells the caller."""
 

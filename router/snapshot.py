@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 
+from router.bundle.archive import read_folder
 from router.config import Config
 from router.errors import ConfigError
 from router.utterances import beside
@@ -21,6 +22,7 @@ MAX_BYTES = 10 << 20
 MAX_FILES = 10_000
 TEST_SUFFIX = "_test.rego"
 POLICY_DATA = "data.yaml"
+DOWNLOADED = "(downloaded bundle)"  # what a server gave, which is nowhere in the workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ def digest(files: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
+def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = None) -> Snapshot:
     """Reads the workspace that `path` (its folder or its configuration file) names. A file that is referred to and does not exist is left
-    out: `parse` says where. Raises ConfigError for what cannot be read at all."""
+    out: `parse` says where. `downloaded` is a bundle of policies that takes the place of the one that was kept. Raises ConfigError for what
+    cannot be read at all."""
     file = path / CONFIG_FILE if path.is_dir() else path
     root, name = file.parent.absolute(), file.name
     if not file.exists():
@@ -66,9 +69,9 @@ def read(path: Path, environment: Mapping[str, str]) -> Snapshot:
     files = {name: _read(root, name)}
     config = _mapping(name, files[name], environment)
     catalog_file = os.path.normpath(_text(config.get("catalog"), Config.model_fields["catalog"].default))
-    folder, data = policy_paths(config)
-    for relative in [catalog_file, policy_data_file(folder, data), *policy_files(root, folder), *_measured(config)]:
+    for relative in [catalog_file, *_policies(config, root), *_measured(config)]:
         _add(files, root, relative)
+    _add_bundle(files, root, config, downloaded)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
         _add(files, root, beside(catalog_file, reference))
@@ -90,6 +93,20 @@ def policy_files(root: Path, folder: str) -> list[str]:
         if len(found) > MAX_FILES:
             raise ConfigError(f"{folder}:1: The folder has more than {MAX_FILES} policies.")
     return sorted(found)
+
+
+def kept_bundle(state: str, source: str) -> str:
+    """Where what a server gave is kept, beside the state: by its URL, so that another server's is never taken for it."""
+    return os.path.normpath(os.path.join(state, "bundles", f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.tar.gz"))
+
+
+def bundle_files(files: Mapping[str, bytes], source: str) -> dict[str, bytes] | bytes | None:
+    """What a snapshot has of its bundle: an archive, or the files of a folder by their path in it; None where there is nothing."""
+    place = DOWNLOADED if "://" in source else os.path.normpath(source)
+    if place in files:
+        return files[place]
+    below = {name[len(place) + 1 :]: content for name, content in files.items() if name.startswith(f"{place}/")}
+    return below or None
 
 
 def watched(snapshot: Snapshot) -> frozenset[Path]:
@@ -121,6 +138,37 @@ def _mapping(name: str, data: bytes, environment: Mapping[str, str]) -> Mapping[
 
 def _text(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
+
+
+def _policies(config: Mapping[str, Any], root: Path) -> list[str]:
+    """Of a folder; where there is a bundle, the keys of it and the data that were named."""
+    folder, data = policy_paths(config)
+    bundle = _bundle(config)
+    if bundle is None:
+        return [policy_data_file(folder, data), *policy_files(root, folder)]
+    keys = bundle.get("keys")
+    named = [key.get("file") for key in keys.values() if isinstance(key, dict)] if isinstance(keys, dict) else []
+    return [os.path.normpath(file) for file in (data, *named) if isinstance(file, str) and file]
+
+
+def _bundle(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    policy = config.get("policy")
+    bundle = policy.get("bundle") if isinstance(policy, dict) else None
+    return bundle if isinstance(bundle, dict) else None
+
+
+def _add_bundle(files: dict[str, bytes], root: Path, config: Mapping[str, Any], downloaded: bytes | None) -> None:
+    bundle = _bundle(config)
+    source = _text(bundle.get("from"), "") if bundle is not None else ""
+    if "://" in source:
+        kept = kept_bundle(_text(config.get("state"), "state"), source)
+        if downloaded is not None or (root / kept).is_file():
+            files[DOWNLOADED] = downloaded if downloaded is not None else _read(root, kept)
+    elif source:
+        place = os.path.normpath(source)
+        _add(files, root, place)
+        if (root / place).is_dir():
+            files |= {f"{place}/{name}": content for name, content in read_folder(root / place, place).items()}
 
 
 def policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -10,16 +10,20 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from router.bundle.archive import unpack
+from router.bundle.content import Bundle, Trust, content_digest, open_bundle
+from router.bundle.signature import VerificationKey, verification_key
 from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
+from router.config.bundles import BundleConfig
 from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
-from router.errors import ConfigError
+from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
-from router.snapshot import Snapshot, digest, policy_data_file, policy_files, read, watched
+from router.snapshot import DOWNLOADED, Snapshot, bundle_files, digest, policy_data_file, policy_files, read, watched
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
@@ -46,7 +50,7 @@ class Digests:
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
     them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store` and `second_engine` are adapters' validated
-    settings, each an instance of that adapter's own model."""
+    settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a folder."""
 
     root: Path
     config: Config
@@ -63,6 +67,7 @@ class Workspace:
     tuned: Tuned | None = None
     ledger_store: BaseModel = field(default_factory=SqliteStoreSettings)
     second_engine: BaseModel | None = None
+    bundle: Bundle | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -81,6 +86,7 @@ class _Parser:
         self._environment = environment
         self._registry = registry
         self._faults: list[Fault] = []
+        self._refused: BundleError | None = None
 
     def workspace(self) -> Workspace:
         config_document, config = self._document(snapshot_file := self._snapshot.config, Config)
@@ -107,10 +113,11 @@ class _Parser:
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
-        policies, data = self._policies(config, config_document), self._policy_data(config, config_document)
+        bundle = self._bundle(config, config_document)
+        policies, data = self._judging(config, config_document, bundle)
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
         tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
-        digests = self._digests(config, policies)
+        digests = self._digests(config, policies, data)
         if catalog is not None and tuned is not None:
             self._faults += _stale(tuned, config, catalog, digests.catalog)
         if self._faults or catalog is None or encoder is None or index is None or engine is None or ledger_store is None:
@@ -132,6 +139,7 @@ class _Parser:
             tuned,
             ledger_store,
             second,
+            bundle,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -171,6 +179,47 @@ class _Parser:
                 self._registry.load("projection", block.adapter)
             except ConfigError as error:
                 yield document.fault(("audit", "projections", name, "adapter"), str(error))
+
+    def _judging(self, config: Config, document: Document, bundle: Bundle | None) -> tuple[Mapping[str, str], Mapping[str, Any]]:
+        """Policies and data. Data beside a bundle only where it leaves them to others."""
+        if config.policy.bundle is None:
+            return self._policies(config, document), self._policy_data(config, document)
+        if bundle is None:
+            return {}, {}
+        if bundle.has_settings and config.policy.data is None:
+            return bundle.policies, bundle.data
+        if bundle.has_settings:
+            sentence = "The bundle has the data itself; leave 'data' out, or build it with roots that do not hold lockgate/config."
+            self._faults.append(document.fault(("policy", "data"), sentence))
+        return bundle.policies, self._policy_data(config, document)
+
+    def _bundle(self, config: Config, document: Document) -> Bundle | None:
+        settings = config.policy.bundle
+        if settings is None:
+            return None
+        try:
+            return self._opened(settings)
+        except BundleError as error:
+            self._refused = error
+            self._faults.append(document.fault(("policy", "bundle"), str(error)))
+            return None
+
+    def _opened(self, settings: BundleConfig) -> Bundle:
+        found = bundle_files(self._snapshot.files, settings.source)
+        if found is None:
+            why = "nothing was downloaded from it yet; `lockgate serve` does" if settings.remote else "there is nothing"
+            raise BundleError(f"There is no bundle at '{settings.source}': {why}.", "bundle_unavailable")
+        files = unpack(found, "The bundle") if isinstance(found, bytes) else found
+        return open_bundle(files, Trust(self._bundle_keys(settings), settings.attested == "required"))
+
+    def _bundle_keys(self, settings: BundleConfig) -> dict[str, VerificationKey]:
+        keys: dict[str, VerificationKey] = {}
+        for name, key in settings.keys.items():
+            file = os.path.normpath(key.file)
+            if file not in self._snapshot.files:
+                raise BundleError(f"The file '{file}' with the key '{name}' does not exist.", "bundle_key_unusable")
+            keys[name] = verification_key(self._snapshot.files[file], key.algorithm, key.scope, f"The file '{file}'")
+        return keys
 
     def _policies(self, config: Config, document: Document) -> dict[str, str]:
         policies: dict[str, str] = {}
@@ -212,15 +261,29 @@ class _Parser:
             self._faults.append(Fault(file, 1, str(error)))
             return None
 
-    def _digests(self, config: Config, policies: Mapping[str, str]) -> Digests:
+    def _digests(self, config: Config, policies: Mapping[str, str], data: Mapping[str, Any]) -> Digests:
         files = self._snapshot.files
+        if config.policy.bundle is not None:
+            return self._digests_of_bundle(config, config.policy.bundle, content_digest(policies, data))
         judging = {path for path in (*policies, policy_data_file(config.policy.path, config.policy.data)) if path in files}
         # What was measured names the catalog's digest, so it is no part of it.
         others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config)}
         rest = {path: data for path, data in files.items() if path not in judging and path not in others}
         return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
 
+    def _digests_of_bundle(self, config: Config, settings: BundleConfig, policy: str) -> Digests:
+        """Policies have the digest that stands in verdicts."""
+        place = DOWNLOADED if settings.remote else os.path.normpath(settings.source)
+        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), place}
+        others |= {os.path.normpath(key.file) for key in settings.keys.values()}
+        others |= {os.path.normpath(config.policy.data)} if config.policy.data is not None else set()
+        files = self._snapshot.files
+        rest = {path: data for path, data in files.items() if path not in others and not path.startswith(f"{place}/")}
+        return Digests(self._snapshot.digest, digest(rest), policy)
+
     def _error(self) -> ConfigError:
+        if self._refused is not None and len(set(self._faults)) == 1:
+            return BundleError(str(self._faults[0]), self._refused.code)
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from adapters.rego.result import digest_of, written
+from adapters.rego.result import written
+from router.bundle.content import text_digest
 
 INTENTS = ("data", "lockgate", "intents")
 REVISION_CHARS = 128
@@ -43,7 +44,7 @@ def held(listed: Any, config: Any, bundles: Bundles) -> Held:
         intents.update(_intents(each["ast"]))
     document = {} if config is None else {"lockgate": {"config": config}}
     data = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
-    digest = _with_bundles(digest_of(policies, data), bundles)
+    digest = _with_bundles(text_digest(policies, data), bundles)
     return Held(dict(bundles), frozenset(intents), written((*policies.values(), data)), digest, _revision(bundles, digest))
 
 

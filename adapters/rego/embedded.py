@@ -19,10 +19,11 @@ import regorus
 
 from adapters.rego.check import check
 from adapters.rego.reads import reads
-from adapters.rego.result import check_codes, digest_of, package_name, parse_result, stricter, written
+from adapters.rego.result import check_codes, package_name, parse_result, stricter, written
 from adapters.rego.syntax import Module, Node, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
+from router.bundle.content import text_digest
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
 
@@ -34,17 +35,23 @@ SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
 def load(
-    policies: Mapping[str, str], data: Mapping[str, Any] | None = None, *, deadline_s: float = 0.05, remember: bool = True
+    policies: Mapping[str, str],
+    data: Mapping[str, Any] | None = None,
+    *,
+    deadline_s: float = 0.05,
+    remember: bool = True,
+    revision: str = "",
 ) -> EmbeddedRego:
     """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. `remember`: whether
-    verdicts are. Raises ConfigError with every fault that is found."""
+    verdicts are. `revision` is a bundle's. Raises ConfigError with every fault that is found."""
     document = dict(data or {})
     check_data(document)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=_memories(modules) if remember else {})
+    memories = _memories(modules) if remember else {}
+    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=memories, revision=revision)
 
 
 @dataclass(slots=True)
@@ -58,7 +65,8 @@ class _Evaluation:
 
 
 class EmbeddedRego:
-    """`digest` covers policies and data; `revision` is its beginning. `memories` by the rule that is asked; without one it is evaluated."""
+    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning. `memories` by the rule that is asked;
+    without one it is evaluated."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
     problem: str | None = None
@@ -71,6 +79,7 @@ class EmbeddedRego:
         deadline_s: float,
         clock: Callable[[], int] = time.thread_time_ns,
         memories: Mapping[str, VerdictMemory] | None = None,
+        revision: str = "",
     ) -> None:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
@@ -79,8 +88,8 @@ class EmbeddedRego:
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
         self._memories = memories or {}
-        self.digest = digest_of(self._policies, self._data)
-        self.revision = self.digest[:12]
+        self.digest = text_digest(self._policies, self._data)
+        self.revision = revision or self.digest[:12]
         self._interpreter()  # most often the thread that loads is the one that evaluates
 
     async def open(self) -> None:

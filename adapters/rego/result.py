@@ -3,7 +3,6 @@ strict; the JSON schema is `policies/schemas/result.json`."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -52,16 +51,6 @@ def check_codes(verdict: Verdict, known: frozenset[str]) -> None:
     PolicyError."""
     if not known.issuperset([reason.code for reason in verdict.reasons]):
         raise PolicyError("Policy gave a reason whose code stands neither in the policies nor in their data.", "policy_malformed")
-
-
-def digest_of(policies: Mapping[str, str], data: str) -> str:
-    """Of policies by path and their data as JSON with sorted keys; the same for every engine that holds the same."""
-    total = hashlib.sha256()
-    for part in (data, *(part for path in sorted(policies) for part in (path, policies[path]))):
-        encoded = part.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(8, "big"))
-        total.update(encoded)
-    return total.hexdigest()
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:

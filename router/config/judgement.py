@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from router.config.blocks import AdapterBlock
+from router.config.bundles import BundleConfig
 from router.config.costs import CostsByRisk
 from router.config.identity import SecureUrl
 from router.config.opa import CompareConfig
@@ -201,6 +202,9 @@ class PolicyConfig(Strict):
         description="The policy engine: `embedded` evaluates Rego in this process, `opa` asks an OPA server, with that adapter's settings.",
     )
     path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
+    bundle: BundleConfig | None = Field(
+        default=None, description="A bundle of policies, in OPA's format, that is used instead of the folder `path`."
+    )
     data: Text | None = Field(
         default=None, description="File with the data that the policies decide by; `data.yaml` in their folder where none is named."
     )

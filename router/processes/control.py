@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from router.ipc import Handler
 from router.processes import messages
+from router.processes.bundle_server import read_with_bundle
+from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Assignment, Supervisor
@@ -28,7 +30,7 @@ from router.system import SystemClock, UuidV7
 from router.telemetry.logs import configure_logs
 from router.wiring.governance import Governance
 from router.wiring.reviews import Reviews, open_reviews
-from router.workspace import Snapshot, Workspace, parse, read
+from router.workspace import Snapshot, Workspace, parse
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
@@ -60,8 +62,9 @@ class ControlProcess:
 
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
-        snapshot = read(self._path, os.environ)  # 1
+        snapshot = await read_with_bundle(self._path, os.environ)  # 1
         workspace = parse(snapshot, os.environ)
+        refuse_older(workspace)
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
@@ -91,10 +94,14 @@ class ControlProcess:
             model, serving_type = preparing.result()
             for sock in sockets:
                 listen(sock)
+            bundles = Bundles(evidence, supervisor.policy_until)
+            fresh = not bundles.is_kept(workspace)
+            bundles.begin(workspace, fresh=fresh)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model))  # 6
+            await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
             serving = serving_type(
-                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell
+                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell, bundles
             )
             await serving.run(self._stopping)  # 7
         finally:

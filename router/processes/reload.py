@@ -12,7 +12,8 @@ from typing import Protocol
 import watchfiles
 
 from router.config import Config
-from router.errors import ConfigError, LockgateError
+from router.errors import BundleError, ConfigError, LockgateError
+from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
@@ -41,6 +42,7 @@ class Reloader:
         supervisor: Supervisor,
         follower: Follower,
         progress: Progress,
+        bundles: Bundles,
     ) -> None:
         self._path = path
         self.workspace = workspace
@@ -48,6 +50,8 @@ class Reloader:
         self._supervisor = supervisor
         self._follower = follower
         self._progress = progress
+        self._bundles = bundles
+        self._tried: Snapshot | None = None
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()
         self._files = watched(snapshot)
@@ -57,34 +61,54 @@ class Reloader:
     def wake(self) -> None:
         self._woken.set()
 
-    async def reload(self) -> str:
-        """The digest that serves now. Raises ConfigError; what served goes on serving."""
+    async def reload(self, downloaded: bytes | None = None) -> str:
+        """The digest that serves now. `downloaded` is a bundle of policies that a server has just given. Raises ConfigError; what served
+        goes on serving."""
         async with self._one_at_a_time:
+            self._tried = None
             try:
-                await self._reload()
+                await self._reload(downloaded)
             except LockgateError as error:
                 self.problem = str(error)
                 log.error("the changed workspace is not used; the last good one serves on:\n%s", error)
+                if isinstance(error, BundleError):
+                    await self._bundles.refused(error, self._tried)
                 raise
             self.problem = None
             return self.workspace.digests.config
 
-    async def _reload(self) -> None:
-        snapshot = read(self._path, os.environ)
+    async def _reload(self, downloaded: bytes | None) -> None:
+        snapshot = self._tried = read(self._path, os.environ, downloaded)
+        settings = self.workspace.config.policy.bundle
+        fresh = downloaded is not None or (settings is not None and not settings.remote)
         if snapshot.digest == self.workspace.digests.config:
+            if fresh:
+                self._bundles.confirmed(self.workspace)
             return
         workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
+        refuse_older(workspace)
         model = await prepare_model(snapshot, workspace, self._progress)
         digests = workspace.digests
-        await self._supervisor.change(Assignment(digests.config, snapshot.to_bytes(), model))
+        await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model))
         # It serves from here on, whatever else fails; a later reload must compare with it.
         self.workspace, self._files, self.taken_up_s = workspace, watched(snapshot), time.monotonic()
         await self._follower.follow(workspace)
+        await self._bundles.in_force(snapshot, workspace, fresh=fresh)
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
         await self._evidence.system("config_changed", told)
         configure_logs(workspace.config.telemetry.log)
         log.info("configuration %s is live", digests.config[:12])
+
+    async def _change(self, workspace: Workspace, assignment: Assignment) -> None:
+        """What only the engine finds in a new bundle is a refusal of that bundle."""
+        try:
+            await self._supervisor.change(assignment)
+        except ConfigError as error:
+            before = self._bundles.bundle
+            if workspace.bundle is not None and (before is None or before.digest != workspace.bundle.digest):
+                raise BundleError(str(error), "bundle_policy_refused") from error
+            raise
 
     async def watch(self) -> None:
         """Reloads when a file of the workspace changes, or when woken; once more for what changed while a reload ran."""
@@ -131,6 +155,9 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("audit")
     if before.gateway.listen != after.gateway.listen or before.gateway.limits != after.gateway.limits:
         changed.append("gateway.listen and gateway.limits")
+    sources = {config.policy.bundle.source if config.policy.bundle is not None else "" for config in (before, after)}
+    if len(sources) == 2 and any("://" in source for source in sources):
+        changed.append("policy.bundle.from of a server")
     if before.telemetry.otlp != after.telemetry.otlp:
         changed.append("telemetry.otlp")
     if changed:

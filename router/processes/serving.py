@@ -16,6 +16,8 @@ from router.audit.questions.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock
+from router.processes.bundle_server import follow
+from router.processes.bundles import Bundles
 from router.processes.evidence import Evidence
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
@@ -57,12 +59,13 @@ class Serving:
     progress: Progress
     clock: Clock
     announce: Callable[[Address], None]
+    bundles: Bundles
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until it is to stop, or the control API has ended."""
         workspace, reviews = self.workspace, self.reviews
-        reloader = Reloader(self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress)
+        reloader = Reloader(self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles)
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
@@ -75,14 +78,22 @@ class Serving:
         records = None if index is None else index.records
         indexing = Indexing(open_reader, state, records, self.evidence.ledger, self.clock)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
-        status = ProcessStatus(self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags)
+        status = ProcessStatus(
+            self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags, self.bundles
+        )
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(self.governance.keep_up(), self.governance.keep_pruning(), reading.keep_taking_up(), indexing.keep())
+        keeping = asyncio.gather(
+            self.governance.keep_up(),
+            self.governance.keep_pruning(),
+            reading.keep_taking_up(),
+            indexing.keep(),
+            follow(reloader, self.bundles),
+        )
         try:
             await started(running, serving)
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):

@@ -55,6 +55,7 @@ class Supervisor:
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
         self._draining = False
+        self._policy_until: float | None = None
         self._count = 0
 
     async def launch(self, count: int) -> None:
@@ -110,6 +111,12 @@ class Supervisor:
         for worker in self._workers.values():
             worker.peer.begin(messages.KEYS_UNTIL, until).add_done_callback(_heard)
 
+    def policy_until(self, until: float | None) -> None:
+        """As with keys: a worker that does not hear it stops deciding by itself. One that starts later is told before it serves."""
+        self._policy_until = until
+        for worker in self._workers.values():
+            worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(_heard)
+
     @property
     def alive(self) -> int:
         return sum(1 for worker in self._workers.values() if worker.process.returncode is None)
@@ -154,6 +161,7 @@ class Supervisor:
         try:
             async with self._changing:
                 if self._current is not None:
+                    await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
                     await worker.take(self._current)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
             worker.process.kill()

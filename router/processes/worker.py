@@ -17,6 +17,7 @@ from typing import Any
 
 import uvloop
 
+from router.audit.keys.leasing import lease_clock
 from router.doors.http1 import guarded
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect
@@ -26,6 +27,7 @@ from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, Remot
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
 from router.snapshot import Snapshot
+from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
@@ -58,13 +60,14 @@ class Worker:
         self._services: Services | None = None
         self._telemetry: Telemetry | None = None
         self._refusals = Refusals()
+        self._lapse = Lapse(lease_clock)
         self._servers: list[Server] = []
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self, given: Inherited) -> None:
         peer = await connect(inherited(given.ipc), self._handlers())
-        self._services = _services(peer, self._workers)
+        self._services = _services(peer, self._workers, self._lapse)
         watch = asyncio.create_task(self._stop_with(peer))
         reporting = asyncio.create_task(self._report_refusals(peer))
         try:
@@ -91,6 +94,7 @@ class Worker:
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
+            messages.POLICY_UNTIL: self._policy_until,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
         }
@@ -194,6 +198,9 @@ class Worker:
     async def _policy(self, _: Any) -> str:
         return (self._serving.policy.problem or "") if self._serving is not None else ""
 
+    async def _policy_until(self, until: Any) -> None:
+        self._lapse.until = until
+
     async def _drain(self, _: Any) -> None:
         self.stop()
 
@@ -216,7 +223,7 @@ class Worker:
             task.cancel()
 
 
-def _services(peer: Peer, workers: int) -> Services:
+def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
     ledger = RemoteLedger(peer)
     return Services(
         ledger=ledger,
@@ -227,6 +234,7 @@ def _services(peer: Peer, workers: int) -> Services:
         random=SystemRandom(),
         workers=workers,
         outcomes=Outcomes(ledger),
+        lapse=lapse,
     )
 
 

@@ -73,5 +73,6 @@ METRICS = {
     "lockgate.audit.witness.failures": "Times that a witness did not cosign, by witness and reason.",
     "lockgate.workers": "Worker processes that are alive.",
     "lockgate.config.age": "Seconds since the configuration that serves was taken up.",
+    "lockgate.policy.age": "Seconds since the source of the policies' bundle last confirmed that what decides is its newest.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
 }

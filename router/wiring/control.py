@@ -63,6 +63,17 @@ class WitnessState(Protocol):
     def figures(self) -> Iterator[Metric]: ...
 
 
+class BundleState(Protocol):
+    problem: str | None
+
+    @property
+    def age(self) -> float | None: ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether everything is denied until the source confirms the policies."""
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -74,6 +85,7 @@ class ProcessStatus:
         pending: Callable[[], int],
         witnesses: WitnessState | None = None,
         lags: Callable[[], Mapping[str, int]] = dict,
+        bundles: BundleState | None = None,
     ) -> None:
         self._supervised = supervised
         self._reloading = reloading
@@ -81,6 +93,7 @@ class ProcessStatus:
         self._pending = pending
         self._lags = lags
         self._witnesses = witnesses
+        self._bundles = bundles
 
     async def ready(self) -> Sequence[Check]:
         """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
@@ -93,7 +106,9 @@ class ProcessStatus:
             return [workers, Check("audit", ok=False, detail=error.code)]
         stale = self._witnesses is not None and self._witnesses.stale
         witnesses = [Check("witnesses", ok=False, detail="witness_stale")] if stale else []
-        return [workers, Check("audit", ok=True), *witnesses, *await self._policy()]
+        old = self._bundles is not None and self._bundles.stale
+        bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
+        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy()]
 
     async def _policy(self) -> Sequence[Check]:
         """An engine outside of the workers, as each of them sees it."""
@@ -111,7 +126,7 @@ class ProcessStatus:
 
     def describe(self) -> Json:
         workspace = self._reloading.workspace
-        digests = workspace.digests
+        digests, bundle = workspace.digests, workspace.bundle
         return {
             "version": version("lockgate"),
             "config_digest": digests.config,
@@ -122,6 +137,7 @@ class ProcessStatus:
             "workers": self._supervised.alive,
             "records": self._ledger.size,
             "last_reload_problem": self._reloading.problem,
+            "policy_bundle": bundle.described() if bundle is not None else None,
         }
 
     async def reload(self) -> Json:
@@ -140,7 +156,9 @@ class ProcessStatus:
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()
         age_gauge = _gauge("lockgate.config.age", age, "seconds")
-        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *witnessed, self._lagging()]
+        aged = self._bundles.age if self._bundles is not None else None
+        bundle = [_gauge("lockgate.policy.age", aged, "seconds")] if aged is not None else []
+        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *bundle, *witnessed, self._lagging()]
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"

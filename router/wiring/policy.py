@@ -11,16 +11,19 @@ from router.audit.records.record import system_entry
 from router.config.opa import OpaEngine
 from router.ports import Clock, Ledger, PolicyEngine, PolicyObserver
 from router.registry import ADAPTERS
+from router.stages.lapsing import Lapse, Lapsing
 from router.system import SystemClock
 from router.workspace import Workspace
 
 DIFFERENCE = "policy_difference"
 
 
-def make_policy(workspace: Workspace, clock: Clock, observer: PolicyObserver | None = None) -> PolicyEngine:
+def make_policy(workspace: Workspace, clock: Clock, observer: PolicyObserver | None = None, lapse: Lapse | None = None) -> PolicyEngine:
     """To be opened before it is asked, and closed. Raises ConfigError."""
     policy = workspace.config.policy
-    return _made(workspace, policy.engine.adapter, workspace.engine, policy.deadline, clock, observer)
+    engine = _made(workspace, policy.engine.adapter, workspace.engine, policy.deadline, clock, observer)
+    limited = policy.bundle is not None and policy.bundle.max_age is not None
+    return Lapsing(engine, lapse) if limited and lapse is not None else engine
 
 
 def make_second_engine(workspace: Workspace, clock: Clock) -> PolicyEngine | None:
@@ -44,7 +47,8 @@ def _made(
     if isinstance(settings, OpaEngine):
         server: PolicyEngine = adapter.OpaServer(settings, workspace.root, deadline_s=deadline_s, clock=clock, observer=observer)
         return server
-    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=deadline_s)
+    revision = workspace.bundle.revision if workspace.bundle is not None else ""
+    engine: PolicyEngine = adapter.load(workspace.policies, workspace.policy_data, deadline_s=deadline_s, revision=revision)
     return engine
 
 

@@ -22,6 +22,7 @@ from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Random, ReviewStore, SubjectKeys
 from router.review.holding import Holding
 from router.stages.comparison import Comparison
+from router.stages.lapsing import Lapse
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
@@ -43,7 +44,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now."""
+    `under_way`: how many there are now; `lapse`: until when policies may decide."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -55,6 +56,7 @@ class Services:
     outcomes: Ledger | None = None
     usual: Usual = field(default_factory=Usual)
     under_way: UnderWay = field(default_factory=UnderWay)
+    lapse: Lapse | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, Protocol):
@@ -88,7 +90,7 @@ async def build(
 ) -> Built:
     """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
-    policy = make_policy(workspace, services.clock, telemetry)
+    policy = make_policy(workspace, services.clock, telemetry, services.lapse)
     model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     async with AsyncExitStack() as opened:
         if model is not None:

@@ -67,8 +67,19 @@ def _options() -> argparse.Namespace:
         "--only",
         nargs="+",
         choices=[
-            "stages", "encoder", "ledger", "size", "lookups", "questions", "policy-engines", "cpu", "aiohttp", "latency", "ready", "workers"
-        ],  # fmt: skip
+            "stages",
+            "encoder",
+            "ledger",
+            "size",
+            "lookups",
+            "questions",
+            "policy-engines",
+            "cpu",
+            "aiohttp",
+            "latency",
+            "ready",
+            "workers",
+        ],
     )
     return parser.parse_args()
 

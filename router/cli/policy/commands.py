@@ -15,6 +15,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
     "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),
     "push": ("router.cli.policy.push:push", "Put policies and data on an OPA server."),
+    "build": ("router.cli.policy.build:build", "Make a bundle of a folder of policies, and sign it."),
+    "inspect": ("router.cli.policy.inspect:inspect", "Show what a bundle says of itself."),
+    "verify-bundle": ("router.cli.policy.verify_bundle:verify_bundle", "Check a bundle's signature, manifest, tests and policies."),
 }
 
 

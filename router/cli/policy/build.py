@@ -1,0 +1,99 @@
+"""`lockgate policy build`: a folder of policies as one bundle in OPA's format, signed once its tests have passed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from adapters.rego import embedded
+from adapters.rego.tests import Tested, run_tests
+from router.bundle.archive import pack, unpack
+from router.bundle.build import Signing, Sources, assemble, collect
+from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
+from router.bundle.signature import signing_key
+from router.cli.common import json_option, print_json
+from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
+from router.durable import replace
+from router.errors import BundleError
+
+NOT_BUILT = 1
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default="policies")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The archive to write.")
+@click.option("--revision", default="", help="A name for people, such as a tag or commit; the digest's beginning when left out.")
+@click.option(
+    "--sequence", type=click.IntRange(1, MAX_SEQUENCE), help="Must grow from bundle to bundle; the seconds since 1970 when left out."
+)
+@click.option("--root", "roots", multiple=True, default=("lockgate",), show_default=True, help="What the bundle owns. May be repeated.")
+@click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM private key to sign with.")
+@key_id_option
+@algorithm_option
+@scope_option
+@json_option
+def build(
+    folder: Path,
+    out: Path,
+    revision: str,
+    sequence: int | None,
+    roots: tuple[str, ...],
+    key: Path | None,
+    key_id: str,
+    algorithm: str | None,
+    scope: str,
+    as_json: bool,
+) -> int:
+    """Build a bundle from a folder of policies. With --sign its tests are run first, and it says that they passed."""
+    sources = collect(folder)
+    embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
+    signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
+    tested = run_tests(sources.policies, sources.tests, sources.data) if signing is not None else []
+    failed = [each for each in tested if each.why is not None]
+    if failed:
+        _report(failed, as_json)
+        return NOT_BUILT
+    attestation = _attestation(sources, len(tested)) if tested else None
+    files = assemble(sources, revision or sources.digest[:12], sequence or int(time.time()), roots, attestation, signing)
+    packed = pack(files)
+    bundle = read_bundle(unpack(packed, str(out)))
+    _write(out, packed)
+    if as_json:
+        facts = {**bundle.described(), "signer": key_id if signing is not None else None, "tests": len(tested), "bytes": len(packed)}
+        print_json({"out": str(out), **facts})
+    else:
+        click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
+        click.echo(_said(signing, len(tested)))
+    return 0
+
+
+def _said(signing: Signing | None, passed: int) -> str:
+    if signing is None:
+        return "It is not signed."
+    attested = f"its {passed} tests passed, which it says" if passed else "it has no tests, so nothing says that they passed"
+    return f"Signed by '{signing.key_id}' with {signing.algorithm}; {attested}."
+
+
+def _attestation(sources: Sources, passed: int) -> Attestation:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Attestation(embedded.NAME, passed, attested_digest(sources.policies, sources.tests, sources.data), at)
+
+
+def _report(failed: list[Tested], as_json: bool) -> None:
+    if as_json:
+        print_json({"out": None, "failed": [{"file": each.file, "line": each.line, "test": each.name, "why": each.why} for each in failed]})
+        return
+    for each in failed:
+        click.echo(f"{each.file}:{each.line}: {each.name}: {each.why}.")
+    click.echo(f"Nothing was built: {len(failed)} of the tests failed.", err=True)
+
+
+def _write(out: Path, packed: bytes) -> None:
+    try:
+        with replace(out) as file:
+            file.write(packed)
+    except OSError as error:
+        raise BundleError(f"{out} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from router.config.identity import secure_url
+from router.secret import Secret
+from router.settings import Name, Span, Strict, Text
+
+
+class BundleKey(Strict):
+    """One key whose signatures on bundles are accepted."""
+
+    file: Text = Field(description="PEM public key, relative to the configuration file.")
+    algorithm: Literal["ES256", "ES384", "RS256", "PS256", "EdDSA"] = Field(
+        default="ES256", description="The only algorithm that is accepted with this key. An OPA server does not take `EdDSA`."
+    )
+    scope: str = Field(default="", max_length=256, description="What the signature must say that it is for; nothing where none is given.")
+
+
+def path_or_url(value: str) -> str:
+    return secure_url(value) if "://" in value else value
+
+
+class BundleConfig(Strict):
+    """Policies from a bundle instead of a folder of the workspace."""
+
+    model_config = ConfigDict(validate_by_alias=True)
+
+    source: Annotated[Text, AfterValidator(path_or_url)] = Field(
+        alias="from",
+        description="Where the bundle is: an archive or a folder, relative to the configuration file, or the URL of an archive.",
+    )
+    keys: Mapping[Name, BundleKey] = Field(
+        default_factory=dict, description="Keys by name. Where there are any, a bundle must be signed with one of them."
+    )
+    attested: Literal["optional", "required"] = Field(
+        default="optional",
+        description="`required` refuses bundles whose signature does not say that their tests passed. It needs `keys`.",
+    )
+    max_age: Span | None = Field(
+        default=None,
+        description="How long policies may decide after the source last confirmed that they are its newest; then everything is denied "
+        "(`policy_stale`). Without it the last good ones go on for ever.",
+    )
+    poll: Span = Field(default=60.0, description="Longest pause between two questions to a server; the longest after failures, too.")
+    wait: Span | None = Field(
+        default=30.0, description="How long a server may wait with its answer for something new, where it can (OPA's long polling)."
+    )
+    timeout: Span = Field(default=10.0, description="Longest time for an answer, beside `wait`.")
+    token: Secret | None = Field(default=None, description="Bearer token for the server, `${NAME}` or `{file: PATH}`.")
+    ca: Text | None = Field(default=None, description="PEM file of the authorities that vouch for the server; the system's otherwise.")
+
+    @property
+    def remote(self) -> bool:
+        return "://" in self.source
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.attested == "required" and not self.keys:
+            raise ValueError("needs 'keys' where 'attested' is required: an attestation that nobody signed says nothing")
+        return self

@@ -1,0 +1,151 @@
+"""Asking a server for bundles: at a first start for the one to begin with, then for whatever is newer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from adapters.bundle_http import BundleServer, Given
+from router.config.bundles import BundleConfig
+from router.errors import BundleError, LockgateError
+from router.snapshot import DOWNLOADED, Snapshot, read
+from router.validation import validate
+from router.workspace import Workspace
+from router.yaml_source import read_yaml
+
+log = logging.getLogger("lockgate.policy")
+FIRST_PAUSE_S = 0.1
+LEAST_PAUSE_S = 1.0  # between two answers, whatever a server that is said to wait makes of it
+LOOK_S = 5.0
+FIRST_TRIES = 5
+
+
+class Taking(Protocol):
+    workspace: Workspace
+
+    async def reload(self, downloaded: bytes | None = None) -> str: ...
+
+
+class Confirming(Protocol):
+    def confirmed(self, workspace: Workspace) -> None: ...
+
+
+async def read_with_bundle(path: Path, environment: Mapping[str, str]) -> Snapshot:
+    """The workspace; where its bundle is on a server and none was ever kept, with what the server gives now. Raises ConfigError."""
+    snapshot = read(path, environment)
+    settings = _settings(snapshot, environment)
+    if settings is None or not settings.remote or DOWNLOADED in snapshot.files:
+        return snapshot
+    server = _server(settings, snapshot.root)
+    try:
+        return read(path, environment, await _first(server))
+    finally:
+        await server.close()
+
+
+async def follow(taking: Taking, confirming: Confirming) -> None:
+    """Asks for as long as the configuration names a server; never ends by itself."""
+    while True:
+        settings = taking.workspace.config.policy.bundle
+        if settings is None or not settings.remote:
+            await asyncio.sleep(LOOK_S)
+            continue
+        try:
+            server = _server(settings, taking.workspace.root)
+        except LockgateError as error:
+            log.error("the server of bundles cannot be asked: %s", error)
+            await asyncio.sleep(LOOK_S)
+            continue
+        try:
+            await _Following(server, settings, taking, confirming).run()
+        finally:
+            await server.close()
+
+
+class _Following:
+    """One server, under one configuration."""
+
+    def __init__(self, server: BundleServer, settings: BundleConfig, taking: Taking, confirming: Confirming) -> None:
+        self._server = server
+        self._settings = settings
+        self._taking = taking
+        self._confirming = confirming
+        self._etag: str | None = None
+        self._taken = False  # what `_etag` names was taken up
+        self._waits = settings.wait is not None
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Until the configuration has other settings, under which what was refused may be taken."""
+        digest = self._taking.workspace.digests.config
+        while self._taking.workspace.config.policy.bundle == self._settings:
+            if self._taking.workspace.digests.config != digest and not self._taken:
+                self._etag = None
+            digest = self._taking.workspace.digests.config
+            await asyncio.sleep(await self._once())
+
+    async def _once(self) -> float:
+        """Seconds until the next question."""
+        began = time.monotonic()
+        try:
+            given = await self._server.ask(self._etag, self._settings.wait if self._waits and self._etag is not None else None)
+        except LockgateError as error:
+            self._failures += 1
+            (log.error if self._failures == 1 else log.debug)("the last good policies serve on: %s", error)
+            return min(self._settings.poll, FIRST_PAUSE_S * 2.0 ** min(self._failures, 30)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
+        self._failures = 0
+        await self._take(given)
+        if given.content is not None:
+            self._waits = given.waits and self._settings.wait is not None
+        if self._waits and self._etag is not None:
+            return max(0.0, LEAST_PAUSE_S - (time.monotonic() - began)) if given.content is None else 0.0
+        return self._settings.poll * random.uniform(0.5, 1.0)  # noqa: S311  # as above
+
+    async def _take(self, given: Given) -> None:
+        self._etag = given.etag
+        if given.content is None:
+            if self._taken:
+                self._confirming.confirmed(self._taking.workspace)
+            return
+        try:
+            await self._taking.reload(given.content)
+            self._taken = True
+        except LockgateError:  # said in the log, on record, and in `last_reload_problem`
+            self._taken = False
+        except Exception:  # asking must go on
+            self._taken = False
+            log.exception("a bundle was not taken up in a way that nobody foresaw; the last good policies serve on")
+
+
+async def _first(server: BundleServer) -> bytes:
+    pause = FIRST_PAUSE_S
+    for attempt in range(FIRST_TRIES):
+        try:
+            given = await server.ask(None, None)
+            if given.content is not None:
+                return given.content
+        except BundleError:
+            if attempt == FIRST_TRIES - 1:
+                raise
+        await asyncio.sleep(pause)
+        pause *= 2
+    raise BundleError("The server of bundles gave none.", "bundle_unavailable")
+
+
+def _settings(snapshot: Snapshot, environment: Mapping[str, str]) -> BundleConfig | None:
+    """Faults are told by whoever parses the whole."""
+    document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], environment)
+    policy = document.value.get("policy") if document is not None and isinstance(document.value, dict) else None
+    if document is None or not isinstance(policy, dict) or not isinstance(policy.get("bundle"), dict):
+        return None
+    return validate(BundleConfig, document, ("policy", "bundle"))[0]
+
+
+def _server(settings: BundleConfig, root: Path) -> BundleServer:
+    token = settings.token.reveal(root) if settings.token is not None else None
+    return BundleServer(settings.source, token, root / settings.ca if settings.ca is not None else None, settings.timeout)

@@ -1,0 +1,49 @@
+"""Policies that may decide only until a time, unless that is moved on: the last good ones are not good for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.decision import Verdict
+from router.errors import PolicyError
+from router.ports import PolicyEngine
+
+
+class Lapse:
+    """`until` on the clock of who moves it; None for no end."""
+
+    __slots__ = ("clock", "until")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.until: float | None = None
+
+
+class Lapsing:
+    """An engine that denies with `policy_stale` once the time is over."""
+
+    def __init__(self, engine: PolicyEngine, lapse: Lapse) -> None:
+        self._engine = engine
+        self._lapse = lapse
+        self.waits = getattr(engine, "waits", True)
+
+    @property
+    def digest(self) -> str:
+        return self._engine.digest
+
+    @property
+    def problem(self) -> str | None:
+        return self._engine.problem
+
+    async def open(self) -> None:
+        await self._engine.open()
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        until = self._lapse.until
+        if until is not None and self._lapse.clock() > until:
+            raise PolicyError("The policies are older than they may be, and their source confirms them no more.", "policy_stale")
+        return await self._engine.evaluate(entry, intent, document)
