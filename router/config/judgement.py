@@ -212,3 +212,9 @@ class PolicyConfig(Strict):
     compare: CompareConfig | None = Field(
         default=None, description="A second engine that judges a share of the live requests again, without effect. None unless it is set."
     )
+
+    @model_validator(mode="after")
+    def _bundles_are_ours(self) -> Self:
+        if self.bundle is not None and self.engine.adapter == "opa":
+            raise ValueError("has a 'bundle', which the engine 'opa' would not use: an OPA server takes bundles by itself")
+        return self

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.opa.held import bundles_of, held
-from adapters.rego.result import digest_of
+from router.bundle.content import text_digest
 
 
 def terms(*path: Any) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def test_the_digest_is_of_policies_data_and_bundles() -> None:
     """Without bundles it is that of any engine which holds the same; nothing can change without it."""
     policy = listed("a", text="package a")
     plain = held([policy], {"x": 1}, {})
-    assert plain.digest == digest_of({"a": "package a"}, '{"lockgate":{"config":{"x":1}}}')
+    assert plain.digest == text_digest({"a": "package a"}, '{"lockgate":{"config":{"x":1}}}')
     others = [
         held([policy], {"x": 2}, {}),
         held([listed("a", text="package a\n")], {"x": 1}, {}),
