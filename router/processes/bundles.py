@@ -89,8 +89,7 @@ class Bundles:
 
     @property
     def age(self) -> float | None:
-        """Seconds since the source last confirmed what is in force; of a file, which is looked at whenever it changes, since another one
-        was refused. None without a bundle."""
+        """Seconds since the source last confirmed what is in force; of a file, since another one was refused. None without a bundle."""
         if self.bundle is None:
             return None
         return 0.0 if self._doubted is None else max(0.0, lease_clock() - self._doubted)

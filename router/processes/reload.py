@@ -157,7 +157,7 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("gateway.listen and gateway.limits")
     sources = {config.policy.bundle.source if config.policy.bundle is not None else "" for config in (before, after)}
     if len(sources) == 2 and any("://" in source for source in sources):
-        changed.append("policy.bundle.from of a server")
+        changed.append("policy.bundle")
     if before.telemetry.otlp != after.telemetry.otlp:
         changed.append("telemetry.otlp")
     if changed:

@@ -62,11 +62,12 @@ class Shelf:
         handler.send_header("etag", self.etag)
         if status == 200:
             handler.send_header("content-type", "application/vnd.openpolicyagent.bundles" if self.waits else "application/gzip")
+        handler.send_header("connection", "close")
         handler.send_header("content-length", str(len(body)))
         handler.end_headers()
         if status != 304:
             handler.wfile.write(body[: len(body) // 2] if cut else body)
-        handler.close_connection = handler.close_connection or cut
+        handler.close_connection = True  # or a server that is gone would still answer whoever knew it
 
 
 @contextmanager

@@ -16,7 +16,17 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)*")
 # Which argument of a call is a code, by place and by keyword.
 ARGUMENTS: Mapping[str, tuple[int, str]] = {
     **dict.fromkeys(
-        ("LockgateError", "RefusedError", "IdentityError", "ClassifierError", "PolicyError", "AuditError", "ReviewError", "StateError"),
+        (
+            "LockgateError",
+            "RefusedError",
+            "IdentityError",
+            "ClassifierError",
+            "PolicyError",
+            "AuditError",
+            "ReviewError",
+            "StateError",
+            "BundleError",
+        ),
         (1, "code"),
     ),
     **dict.fromkeys(("DestinationError", "RemoteError", "refusal", "problem", "answer", "_refuse"), (1, "code")),
