@@ -157,8 +157,8 @@ class ProcessStatus:
         witnessed = () if self._witnesses is None else self._witnesses.figures()
         age_gauge = _gauge("lockgate.config.age", age, "seconds")
         aged = self._bundles.age if self._bundles is not None else None
-        bundle = [_gauge("lockgate.policy.age", aged, "seconds")] if aged is not None else []
-        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, *bundle, *witnessed, self._lagging()]
+        bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
+        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, bundle, *witnessed, self._lagging()]
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"

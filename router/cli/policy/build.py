@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from adapters.rego import embedded
-from adapters.rego.tests import Tested, run_tests
+from adapters.rego.testing import FAILED, PASSED, TestOutcome, run_tests
 from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
 from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
@@ -51,22 +51,23 @@ def build(
     sources = collect(folder)
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
-    tested = run_tests(sources.policies, sources.tests, sources.data) if signing is not None else []
-    failed = [each for each in tested if each.why is not None]
+    tested = run_tests(sources.policies, sources.tests, sources.data).outcomes if signing is not None else ()
+    failed = [each for each in tested if each.outcome == FAILED]
     if failed:
         _report(failed, as_json)
         return NOT_BUILT
-    attestation = _attestation(sources, len(tested)) if tested else None
+    passed = sum(1 for each in tested if each.outcome == PASSED)
+    attestation = _attestation(sources, passed) if passed else None
     files = assemble(sources, revision or sources.digest[:12], sequence or int(time.time()), roots, attestation, signing)
     packed = pack(files)
     bundle = read_bundle(unpack(packed, str(out)))
     _write(out, packed)
     if as_json:
-        facts = {**bundle.described(), "signer": key_id if signing is not None else None, "tests": len(tested), "bytes": len(packed)}
+        facts = {**bundle.described(), "signer": key_id if signing is not None else None, "tests": passed, "bytes": len(packed)}
         print_json({"out": str(out), **facts})
     else:
         click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
-        click.echo(_said(signing, len(tested)))
+        click.echo(_said(signing, passed))
     return 0
 
 
@@ -82,12 +83,14 @@ def _attestation(sources: Sources, passed: int) -> Attestation:
     return Attestation(embedded.NAME, passed, attested_digest(sources.policies, sources.tests, sources.data), at)
 
 
-def _report(failed: list[Tested], as_json: bool) -> None:
+def _report(failed: list[TestOutcome], as_json: bool) -> None:
     if as_json:
-        print_json({"out": None, "failed": [{"file": each.file, "line": each.line, "test": each.name, "why": each.why} for each in failed]})
+        print_json(
+            {"out": None, "failed": [{"file": each.file, "line": each.line, "test": each.name, "why": each.reason} for each in failed]}
+        )
         return
     for each in failed:
-        click.echo(f"{each.file}:{each.line}: {each.name}: {each.why}.")
+        click.echo(f"{each.file}:{each.line}: {each.name}: {each.reason}")
     click.echo(f"Nothing was built: {len(failed)} of the tests failed.", err=True)
 
 
