@@ -56,7 +56,7 @@ def test_a_test_that_fails_stops_signing(folder: Path, capsys: pytest.CaptureFix
     test.write_text(test.read_text() + '\ntest_allow if decision.result.effect == "allow"\n')
     assert built("--sign", "k.pem") == 1
     said = capsys.readouterr()
-    assert "lockgate/decision_test.rego:7: test_allow: it is not true." in said.out
+    assert "lockgate/decision_test.rego:7: lockgate.decision_test.test_allow: Not true: test_allow if" in said.out
     assert "1 of the tests failed" in said.err
     assert not (folder / "b.tar.gz").exists()
 
