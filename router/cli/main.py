@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from router.cli.lazy import LazyGroup
 from router.errors import ConfigError, LockgateError
 
 COMMANDS = {
@@ -32,23 +32,6 @@ COMMANDS = {
 FAILED, INTERRUPTED, UNEXPECTED = 2, 130, 70
 
 
-class LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """From the table: help needs no command's imports."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-
 def installed_version() -> str:
     try:
         return version("lockgate")
@@ -56,7 +39,7 @@ def installed_version() -> str:
         return "(not installed)"
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(installed_version(), prog_name="lockgate")
 def lockgate() -> None:
     """Lockgate classifies, judges, routes and records every request."""

@@ -62,3 +62,11 @@ class BundleConfig(Strict):
         if self.attested == "required" and not self.keys:
             raise ValueError("needs 'keys' where 'attested' is required: an attestation that nobody signed says nothing")
         return self
+
+    @model_validator(mode="after")
+    def _confirmed_in_time(self) -> Self:
+        between = max(self.poll, (self.wait or 0.0) + self.timeout)
+        if self.remote and self.max_age is not None and self.max_age <= between:
+            told = "make it longer than 'poll', and than 'wait' and 'timeout' together"
+            raise ValueError(f"has a 'max_age' within which a server need not have answered; {told}")
+        return self

@@ -143,7 +143,7 @@ def test_policies_that_nobody_confirms_end(prepare: Prepare) -> None:
     """After `max_age` everything is denied with a name and readiness says so; when the server is back, all is as it was."""
     shelf = Shelf(bundle(1), waits=False)
     with serving(shelf):
-        lockgate = prepared(prepare, shelf.url, poll="200ms", max_age="3s")
+        lockgate = prepared(prepare, shelf.url, poll="200ms", wait="1s", timeout="1s", max_age="3s")
         lockgate.start()
         until(lambda: 304 in shelf.statuses, "the bundle was confirmed")
         assert lockgate.ask("ann", "GET", "/items/1").status == 200

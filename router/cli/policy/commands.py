@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from router.cli.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("router.cli.policy.check:check", "Say what is wrong with policies, by file and line."),
@@ -21,22 +21,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class PolicyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-
-@click.group(cls=PolicyGroup)
+@click.group(cls=LazyGroup, table=COMMANDS)
 def policy() -> None:
     """Write, test, compare and roll out policies."""

@@ -115,7 +115,7 @@ async def test_what_a_server_gave_is_kept_and_ages_across_restarts(
     bundles: Bundles, recorded: Recorded, workspace: Callable[..., Any], tmp_path: Path
 ) -> None:
     """By when its server last confirmed it: a restart makes nothing new of what is old."""
-    made = workspace(URL, max_age="60s")
+    made = workspace(URL, max_age="61s")
     await bundles.in_force(snapshot(b"kept"), made, fresh=True)
     kept = tmp_path / kept_bundle("state", URL)
     assert kept.read_bytes() == b"kept"
