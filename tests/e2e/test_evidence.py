@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.processes import until
 from tests.e2e.running import PEOPLE, Lockgate, Person, cli, make_keys
 from tests.needs import needs
@@ -55,6 +57,7 @@ def test_what_a_service_did_stands_beside_what_was_decided(start: Callable[..., 
     assert lockgate.verify().returncode == 0
 
 
+@pytest.mark.slow
 def test_projections_follow_a_server_that_is_killed(prepare: Callable[..., Lockgate], tmp_path: Path) -> None:
     """Beside the traffic, over a kill -9; they are what the ledger is, and a rebuilt one is again."""
     needs("duckdb", "pip install 'lockgate[duckdb]'")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from examples.halden.demo.company import free_ports
 from tests.conformance.tiles_client import Client
 from tests.contract.vault_server import own_server
@@ -46,6 +48,7 @@ def test_the_running_ledger_is_served_as_tiles_to_who_may_read_it(start: Callabl
     assert [reading["what"] for reading in readings] == ["tiles"]
 
 
+@pytest.mark.slow
 def test_a_ledger_is_handed_over_by_configuration_and_restart(start: Callable[..., Lockgate], tmp_path: Path) -> None:
     """The next process signs with the new key, a process with the old one does not start, and either key verifies all of it."""
     lockgate = start(audit=AUDIT)

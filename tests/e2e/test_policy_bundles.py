@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from router.bundle.archive import pack
 from router.bundle.build import Signing, assemble, collect
 from router.bundle.content import Attestation, attested_digest
@@ -139,6 +141,7 @@ def test_a_server_is_followed_and_may_go_away(prepare: Prepare) -> None:
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
 
 
+@pytest.mark.slow
 def test_policies_that_nobody_confirms_end(prepare: Prepare) -> None:
     """After `max_age` everything is denied with a name and readiness says so; when the server is back, all is as it was."""
     shelf = Shelf(bundle(1), waits=False)

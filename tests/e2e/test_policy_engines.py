@@ -76,6 +76,7 @@ def test_a_second_engine_that_differs_changes_no_verdict_and_is_known(tmp_path: 
         assert f"differ in effect, reasons on decision {answers[0].decision}" in lockgate.process.said
 
 
+@pytest.mark.slow
 def test_without_its_server_nothing_starts(tmp_path: Path) -> None:
     """One sentence says why."""
     engine = {"adapter": "opa", "url": f"unix://{tmp_path}/nobody.sock"}

@@ -131,6 +131,7 @@ def test_two_nodes_record_into_one_ledger_and_one_is_killed(place: Place, make_n
     assert_verified(two, "--personal")
 
 
+@pytest.mark.slow
 def test_questions_are_answered_by_every_node(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """The command line and the control API of either node tell what the other recorded; a database named on the command line too."""
     one, two = make_node(place, "one"), make_node(place, "two")
@@ -282,6 +283,7 @@ def test_what_is_for_files_says_so(place: Place, make_node: Callable[..., Lockga
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_tiles_are_served_from_the_database(place: Place, make_node: Callable[..., Lockgate], tmp_path: Path) -> None:
     """A client of the specification verifies what two nodes recorded, over HTTP from one of them and from exported files."""
     (port,) = free_ports(1)
@@ -302,6 +304,7 @@ def test_tiles_are_served_from_the_database(place: Place, make_node: Callable[..
     Client(lambda path: (tmp_path / "tiles" / path).read_bytes()).verify_root()
 
 
+@pytest.mark.slow
 def test_evidence_is_taken_once_by_either_node(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """What one node recorded the other knows: the same event has the same receipt, another under its id is refused, and both sides fit."""
     one, two = make_node(place, "one"), make_node(place, "two")
@@ -325,6 +328,7 @@ def test_evidence_is_taken_once_by_either_node(place: Place, make_node: Callable
     assert_verified(two, "--personal")
 
 
+@pytest.mark.slow
 def test_a_witness_confirms_what_two_nodes_record(place: Place, make_node: Callable[..., Lockgate], tmp_path: Path) -> None:
     """Both show it checkpoints; neither takes the other's for a contradiction, and its cosignature stands in the database."""
     (port,) = free_ports(1)

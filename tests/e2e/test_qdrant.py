@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.contract.embeddings_server import served
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
@@ -35,6 +37,7 @@ def collection_of(found: Any) -> str:
     return "lockgate-" + str(found["model_digest"]).removeprefix("sha256:")
 
 
+@pytest.mark.slow
 def test_a_server_serves_each_model_and_nothing_opens_without_it(prepare: Callable[..., Lockgate]) -> None:
     """Both workers answer from one collection. While the server fails, texts are unavailable, and a reload that cannot store its examples
     is refused; once it is back, what serves goes on, and the reload gets a collection of its own."""

@@ -352,6 +352,7 @@ def test_a_key_is_rotated_under_witnesses_as_the_guide_says(watched: Callable[..
         assert verified["witnessed"]["records"] >= size
 
 
+@pytest.mark.slow
 def test_before_a_hand_over_the_witnesses_are_asked(watched: Callable[..., Watched], tmp_path: Path) -> None:
     """An old copy of the ledger is not handed over, neither by the command nor by a start, nor is one of which the witnesses say nothing;
     a policy that does not name the new key ends it as well. Nothing is signed or recorded."""
