@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("router.cli.policy.test:test", "Run the tests beside the rules, with coverage by line."),
     "new": ("router.cli.policy.new:new", "Write a new rule with its test, which passes both."),
     "eval": ("router.cli.policy.eval:evaluate", "Put one input to the policies, and show which rules decided."),
+    "replay": ("router.cli.policy.replay:replay_command", "Say which recorded decisions would be decided otherwise."),
     "diff": ("router.cli.policy.diff:diff", "Compare two folders: changed rules, and whose requests flip."),
     "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
     "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),
