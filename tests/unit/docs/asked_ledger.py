@@ -60,7 +60,7 @@ class Ledger:
         made = decided(self, subject, None if later else outcome, changes)
         self.ids[name] = made.id
         key_id, key = self.key(subject)
-        self.write(decision_entry(made, b'{"version":1}', key_id, key))
+        self.write(decision_entry(made, b'{"entry":"decision","version":1}', key_id, key))
         if outcome is not None and later:
             self.write(outcome_entry(made.id, outcome, self.now, key_id, key))
         return made
