@@ -64,7 +64,8 @@ class Checked:
 
 def certify(reader: LedgerReader, index: IndexStore, query: Query) -> Iterator[bytes]:
     """The file's lines. Raises AuditError: `certificate_impossible`, `checkpoint_missing`."""
-    filters = certifiable(query)
+    filters = set_filters(query)
+    certifiable(filters)
     note = reader.latest_checkpoint()
     if note is None:
         raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
@@ -77,16 +78,18 @@ def certify(reader: LedgerReader, index: IndexStore, query: Query) -> Iterator[b
         yield stored.leaf + b"\n"
 
 
-def certifiable(query: Query) -> dict[str, Any]:
-    """The filters that are set. Raises AuditError `certificate_impossible` where one asks more than a record's own leaf says."""
-    filters = {name: value for name, value in asdict(query).items() if value is not None}
+def set_filters(query: Query) -> dict[str, Any]:
+    return {name: value for name, value in asdict(query).items() if value is not None}
+
+
+def certifiable(filters: Mapping[str, Any]) -> None:
+    """Raises AuditError `certificate_impossible` where one asks more than a record's own leaf says."""
     beyond = [name for name in filters if name not in (*EQUAL, *TIMES, *OTHERS)]
     if filters.get("kind") in (None, "decision") and "result" in filters:
         beyond.append("result")  # a decision's is that of a later record
     if beyond:
         sentence = f"A certificate proves what records say by themselves, and {beyond[0]} is not said there; ask without it."
         raise AuditError(sentence, IMPOSSIBLE)
-    return filters
 
 
 def check_certificate(lines: Iterable[bytes], key: str, outside: str | None = None) -> tuple[Checked, Iterator[Match]]:

@@ -26,7 +26,7 @@ from typing import Any
 
 import orjson
 
-from router.audit.checking.certificate import EQUAL, IMPOSSIBLE, OTHERS, TIMES, Checked, Match, matches, run_of_leaves
+from router.audit.checking.certificate import TIMES, Checked, Match, certifiable, matches, run_of_leaves, set_filters
 from router.audit.lookups.chain import Signed, covered, signed
 from router.audit.lookups.entries import KEY, day_of, entry, key_of, record_of
 from router.audit.lookups.section import Run
@@ -66,7 +66,7 @@ class Sought:
 
 def sought(query: Query) -> Sought | None:
     """None where a query names neither a decision, a person, nor an intent and whole days (UTC) of at most a month."""
-    filters = {name: value for name, value in asdict(query).items() if value is not None}
+    filters = set_filters(query)
     if query.decision_id is not None:
         return Sought("decision", [[filters.pop("decision_id")]], filters)
     if query.key_id is not None:
@@ -91,11 +91,7 @@ def _days(since: str | None, until: str | None) -> list[str]:
 def certify_lookup(sections: Sections, asked: Sought, keys: KeyLookup | None = None) -> Iterator[bytes]:
     """The file's lines; with `keys` it is shown whom matches are about. Raises AuditError: `certificate_impossible`, `checkpoint_missing`,
     `sections_missing`, `section_differs`."""
-    for name in asked.filters:
-        if name not in (*EQUAL, *TIMES, *OTHERS) or (name == "result" and asked.filters.get("kind") in (None, "decision")):
-            raise AuditError(
-                f"A certificate proves what records say by themselves, and {name} is not said there; ask without it.", IMPOSSIBLE
-            )
+    certifiable(asked.filters)
     note = sections.reader.latest_checkpoint()
     if note is None:
         raise AuditError("No checkpoint has been signed yet.", "checkpoint_missing")
