@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from adapters.rego.syntax import read_module
 from router.decision import Verdict
 from router.policy.evaluating import Policies, intent_of
 from router.policy.folder import PolicyFolder
+from router.policy.grouping import NONE, Groups, codes_between, grouped, places
 from router.policy.inputs import Document
 
-NONE = "-"
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 
 
@@ -49,14 +48,9 @@ class Comparison:
     otherwise: int
     rules: Mapping[str, tuple[str, ...]]
 
-    def groups(self) -> dict[str, dict[str, dict[str, int]]]:
+    def groups(self) -> Groups:
         """How many inputs flip from what to what, by intent, role, tenant and reason (`+` is given anew, `-` no longer)."""
-        found: dict[str, dict[str, Counter[str]]] = {"intent": {}, "role": {}, "tenant": {}, "rule": {}}
-        for flip in self.flips:
-            for group, names in _named(flip).items():
-                for name in names:
-                    found[group].setdefault(name, Counter())[flip.what] += 1
-        return {group: {name: dict(counts) for name, counts in sorted(names.items())} for group, names in found.items()}
+        return grouped(("intent", "role", "tenant", "rule"), ((_named(flip), flip.what) for flip in self.flips))
 
 
 def compare(one: PolicyFolder, other: PolicyFolder, documents: Sequence[Document]) -> Comparison:
@@ -84,8 +78,7 @@ def _named(flip: Flip) -> dict[str, list[str]]:
 
 
 def _codes(flip: Flip) -> list[str]:
-    before, after = ({each.code for each in verdict.reasons} for verdict in (flip.before, flip.after))
-    return [*(f"+{code}" for code in sorted(after - before)), *(f"-{code}" for code in sorted(before - after))] or [NONE]
+    return codes_between(*((each.code for each in verdict.reasons) for verdict in (flip.before, flip.after)))
 
 
 def _rules(before: Policies, after: Policies, flips: Sequence[Flip]) -> dict[str, tuple[str, ...]]:
@@ -95,8 +88,7 @@ def _rules(before: Policies, after: Policies, flips: Sequence[Flip]) -> dict[str
         for code in _codes(flip):
             if code not in found and code != NONE:
                 asked = after if code.startswith("+") else before
-                causes = [cause for reason, given in asked.evaluate(flip.document).reasons if reason.code == code[1:] for cause in given]
-                found[code] = tuple(f"{each.definition.file}:{each.definition.line} {each.definition.name}" for each in causes)
+                found[code] = places(asked.evaluate(flip.document).reasons, code[1:])
     return found
 
 

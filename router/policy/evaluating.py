@@ -54,6 +54,11 @@ class Policies:
         for module, rule, targets in named(self.modules):
             self._named.setdefault((module.file, (*module.package, *rule.path), rule.line), set()).update(targets)
 
+    @property
+    def digest(self) -> str:
+        """As every verdict of theirs has it."""
+        return self._engine.digest
+
     def verdicts(self, documents: Iterable[Mapping[str, Any]]) -> list[Verdict]:
         """Whatever goes wrong is a deny with its code, as in the gateway. Raises ConfigError for a document with no entry point."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -16,7 +17,7 @@ from router.bundle.content import Attestation, attested_digest
 from tests.e2e.bundle_server import Shelf, serving
 from tests.e2e.load import load
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate
+from tests.e2e.running import Lockgate, cli
 from tests.e2e.test_reload import nothing_failed
 from tests.e2e.wire import ask
 from tests.e2e.yard import ROOT, policy_data
@@ -69,7 +70,8 @@ def test_a_new_bundle_is_taken_up_under_load(prepare: Prepare) -> None:
     file = lockgate.yard.folder / "b.tar.gz"
     put(file, bundle(1))
     lockgate.start()
-    assert (first := verdict_of_next(lockgate))["revision"] == "r1"
+    first = verdict_of_next(lockgate)
+    assert first["revision"] == "r1"
     with load(lockgate, 2) as seen, load(lockgate, 2, keep=False) as fresh:
         until(lambda: seen.answered > 100, "there was some load")
         put(file, bundle(2, closed=True))
@@ -83,6 +85,18 @@ def test_a_new_bundle_is_taken_up_under_load(prepare: Prepare) -> None:
     recorded = [(each["sequence"], each["digest"], each["signer"]) for each in lockgate.system("policy_activated")]
     assert recorded == [(1, first["digest"], "release"), (2, second["digest"], "release")]
     assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
+    _replayed(lockgate, bundle(1), first["digest"], second["digest"])
+
+
+def _replayed(lockgate: Lockgate, former: bytes, first: str, second: str) -> None:
+    """Put to what is in force, and to the former bundle's archive, each version's own decisions come out as they were."""
+    candidate = lockgate.yard.folder / "former.tar.gz"
+    candidate.write_bytes(former)
+    for which, digest in ((), second), (("--policies", str(candidate)), first):
+        done = cli("policy", "replay", "--config", str(lockgate.yard.config), "--where", f"bundle_digest = '{digest}'", *which, "--json")
+        told = json.loads(done.stdout)
+        assert (done.returncode, told["differences"]) == (0, []), told
+        assert told["compared"] > 0
 
 
 def test_what_is_refused_changes_nothing_and_is_on_record(prepare: Prepare) -> None:

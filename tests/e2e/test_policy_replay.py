@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.e2e.running import Lockgate, cli, company
 
@@ -51,6 +53,49 @@ def test_other_policies_show_whose_requests_flip(lockgate: Lockgate, tmp_path: P
     assert (status, len(flips), found["not_reproduced"]) == (0, len(allowed), [])
     assert len(allowed) >= 1
     assert {each["after"]["effect"] for each in flips} == {"deny"}
+
+
+def test_who_flips_is_told_by_intent_subject_tenant_and_rule(lockgate: Lockgate, tmp_path: Path) -> None:
+    """People stand there as the ids of their keys unless their names are asked for."""
+    data = tmp_path / "data.yaml"
+    data.write_text("lockgate: {config: {}}\n")
+    _, found = replayed(lockgate, "--data", str(data))
+    for group in ("intent", "subject", "tenant"):
+        assert sum(sum(counts.values()) for counts in found["by"][group].values()) == found["flips"] > 0, found["by"]
+    assert {code for code in found["by"]["rule"] if code.startswith("-")} >= {"-rbac.granted"}
+    anew = [code for code in found["by"]["rule"] if code.startswith("+")]
+    assert anew
+    assert all(any(".rego:" in place for place in found["rules"][code]) for code in anew), found["rules"]
+    assert "ann" not in found["by"]["subject"]
+    _, named = replayed(lockgate, "--data", str(data), "--names")
+    assert named["by"]["subject"].keys() <= {"ann", "bob", "eve"}
+    assert sorted(map(str, named["by"]["subject"].values())) == sorted(map(str, found["by"]["subject"].values()))
+
+
+def test_a_signed_report_holds_for_these_policies_and_this_ledger_only(lockgate: Lockgate, tmp_path: Path) -> None:
+    """And for whoever has the signer's public key; nothing else is needed to check it."""
+    key, public = tmp_path / "author.pem", tmp_path / "author.pub"
+    made = Ed25519PrivateKey.generate()
+    key.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    data, report = tmp_path / "data.yaml", tmp_path / "report.json"
+    data.write_text("lockgate: {config: {}}\n")
+    _, found = replayed(lockgate, "--data", str(data), "--report", str(report), "--sign-with", str(key))
+
+    ledger_key = json.loads(cli("audit", "verify", "--state", str(lockgate.state), "--json").stdout)["public_key"]
+    policies = str(lockgate.yard.config.parent / "policies")
+    done = cli("policy", "check-report", str(report), "--key", str(public), "--ledger-key", ledger_key, "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"], told["flips"], told["by"]) == (0, True, found["flips"], found["by"])
+    other = cli("policy", "check-report", str(report), "--key", str(public), "--policies", policies, "--json")
+    assert other.returncode == 1
+    assert "is about policies" in json.loads(other.stdout)["message"]
+
+    stranger = tmp_path / "stranger.pub"
+    stranger.write_bytes(Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert cli("policy", "check-report", str(report), "--key", str(stranger)).returncode == 1
+    again = cli("policy", "replay", "--config", str(lockgate.yard.config), "--report", str(report), "--sign-with", str(key))
+    assert "replaces nothing" in again.stderr
 
 
 def test_a_replay_is_a_reading_and_opens_personal_fields(lockgate: Lockgate) -> None:

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("router.cli.policy.new:new", "Write a new rule with its test, which passes both."),
     "eval": ("router.cli.policy.eval:evaluate", "Put one input to the policies, and show which rules decided."),
     "replay": ("router.cli.policy.replay:replay_command", "Say which recorded decisions would be decided otherwise."),
+    "check-report": ("router.cli.policy.check_report:check_report", "Check the signed report of a replay."),
     "diff": ("router.cli.policy.diff:diff", "Compare two folders: changed rules, and whose requests flip."),
     "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
     "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 from rich.markup import escape
 
 from router.cli.common import console, json_option, print_json
+from router.cli.policy.groups import show_groups
 from router.cli.policy.options import counted
 from router.policy.comparing import Comparison, compare
 from router.policy.folder import find
@@ -62,13 +62,4 @@ def _show(found: Comparison, file: str | None) -> None:
     source = f"of {file}" if file is not None else "made from the fixtures (what can change, not how often)"
     out.print(f"[{'yellow' if found.flips else 'green'}]{len(found.flips):,} of {found.inputs:,} inputs {escape(source)} flip[/]", end="")
     out.print(f", {counted(found.otherwise, 'other')} for other reasons or obligations" if found.otherwise else "")
-    for group, names in found.groups().items():
-        if names:
-            out.print(f"by {group}:")
-        for name, counts in names.items():
-            flips = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()))
-            out.print(f"  {escape(name)}: {flips}{_places(found.rules.get(name, ()) if group == 'rule' else ())}")
-
-
-def _places(places: Iterable[str]) -> str:
-    return "".join(escape(f"  ({each})") for each in places)
+    show_groups(out, found.groups(), found.rules)
