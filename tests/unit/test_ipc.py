@@ -130,7 +130,9 @@ async def test_a_caller_may_stop_waiting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "code"), [(object(), "call_unsendable"), ("\ud800", "call_unsendable"), (b"x" * 200, "call_too_large")], ids=repr
+    ("payload", "code"),
+    [(object(), "call_unsendable"), ("\ud800", "call_unsendable"), (b"x" * 200, "call_too_large")],
+    ids=("object", "surrogate", "large"),
 )
 async def test_what_cannot_be_sent_fails_its_call_alone(payload: Any, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beginning a call never raises: whoever waits for the answer hears of it, and later calls go on."""
