@@ -36,9 +36,10 @@ class BundleConfig(Strict):
     keys: Mapping[Name, BundleKey] = Field(
         default_factory=dict, description="Keys by name. Where there are any, a bundle must be signed with one of them."
     )
-    attested: Literal["optional", "required"] = Field(
+    attested: Literal["optional", "embedded", "required"] = Field(
         default="optional",
-        description="`required` refuses bundles whose signature does not say that their tests passed. It needs `keys`.",
+        description="`required` refuses bundles whose signature does not say that their tests passed in OPA; `embedded` also takes those "
+        "whose tests ran in the embedded engine only. Both need `keys`.",
     )
     max_age: Span | None = Field(
         default=None,
@@ -59,8 +60,8 @@ class BundleConfig(Strict):
 
     @model_validator(mode="after")
     def _signed(self) -> Self:
-        if self.attested == "required" and not self.keys:
-            raise ValueError("needs 'keys' where 'attested' is required: an attestation that nobody signed says nothing")
+        if self.attested != "optional" and not self.keys:
+            raise ValueError(f"needs 'keys' where 'attested' is {self.attested}: an attestation that nobody signed says nothing")
         return self
 
     @model_validator(mode="after")

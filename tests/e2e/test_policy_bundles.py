@@ -34,7 +34,8 @@ def bundle(sequence: int, *, closed: bool = False, by: Signing | None = None, at
     found = collect(ROOT / "policies")
     texts = {**found.texts, **({"lockgate/more.rego": more.encode()} if more else {})}
     sources = replace(found, texts=texts, data=data)
-    said = Attestation("embedded", 93, attested_digest(sources.policies, sources.tests, data), "2026-11-28T00:00:00+00:00")
+    about = attested_digest(sources.policies, sources.tests, data)
+    said = Attestation("opa", 93, about, "2026-11-28T00:00:00+00:00", "1.20.2", "library")
     files = assemble(sources, f"r{sequence}", sequence, ("lockgate",), said if attested else None, by or signing(PRIVATE))
     return pack(files)
 

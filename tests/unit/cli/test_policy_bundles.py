@@ -96,7 +96,7 @@ def test_inspect_shows_and_says_that_it_verified_nothing(folder: Path, capsys: p
     assert run(["policy", "inspect", "b.tar.gz"]) == 0
     said = capsys.readouterr().out
     assert "key 'release', ES256; not verified" in said
-    assert "1 passed in the engine 'embedded'" in said
+    assert "1 passed in the engine 'opa', which is OPA 1.20.2 (library), at" in said
     assert "lockgate.decision\n" in said
     assert run(["policy", "inspect", "policies", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["packages"] == ["lockgate.admission", "lockgate.decision"]
