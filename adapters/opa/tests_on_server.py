@@ -71,12 +71,13 @@ class _Server:
 
     async def clear(self, texts: Mapping[str, str], data: Mapping[str, Any]) -> None:
         """Whatever of these is there."""
-        held = {each["id"] for each in (await self._json("GET", "/v1/policies")).get("result") or ()}
-        await self._each([name for name in texts if name in held], lambda name: self._ask("DELETE", _policy(name)))
+        await self._each(texts, lambda name: self._delete(_policy(name)))
         for key in data:
-            status, body = await self._ask("DELETE", f"/v1/data/{quote(key, safe='')}")
-            if status != 404:
-                self._check(status, body)
+            self._check(*await self._delete(f"/v1/data/{quote(key, safe='')}"))
+
+    async def _delete(self, path: str) -> tuple[int, bytes]:
+        status, body = await self._ask("DELETE", path)
+        return (200, b"") if status == 404 else (status, body)
 
     async def outcome(self, name: str) -> tuple[str, str]:
         path = "/".join(quote(part, safe="") for part in name.split("."))

@@ -104,6 +104,8 @@ def test_what_cannot_run_them_is_one_sentence(folder: Path, capsys: pytest.Captu
         assert built(*arguments) == 2
         assert sentence in capsys.readouterr().err
     assert not (folder / "b.tar.gz").exists()
+    assert run(["policy", "build", "--out", "b.tar.gz", "--opa", "http://127.0.0.1:9"]) == 2
+    assert "need --sign" in capsys.readouterr().err
 
 
 def test_the_shipped_tests_pass_in_opa_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,9 @@ def main(spec: Mapping[str, Any]) -> int:
         except BundleError as error:
             print(error, file=sys.stderr)
             return 2
+        except OSError as error:  # such as a file where another's path has a folder
+            print(f"The archive '{name}' cannot be unpacked: {error.strerror}.", file=sys.stderr)
+            return 2
     os.chdir(spec["at"])
     return _replayed() if spec["replay"] else run(spec["arguments"])
 

@@ -60,6 +60,8 @@ def build(
     OPA is the server or the program that is named, or else what is here: `opa` on the path, or its engine as a Python package. Where the
     two engines differ about a test, nothing is signed. Without any OPA the bundle says that its tests ran in the embedded engine only.
     """
+    if key is None and (opa_url or opa_binary):
+        raise click.UsageError("Tests are run for what is signed; --opa and --opa-binary need --sign.")
     sources = collect(folder)
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)

@@ -83,8 +83,11 @@ async def test_what_cannot_be_used_is_said_in_the_commands_words() -> None:
     """Of an archive, too."""
     ran = await trials().run("eval", [], {**archive(), "input": b"{"})
     assert (ran.status, ran.faults) == (2, ("../input.json:1: The file is not JSON.",))
-    ran = await trials().run("check", [], {"bundle": b"no archive"})
-    assert ran.faults == ("The archive 'bundle' is not a gzip file, or was cut off.",)
+    for content, sentence in (
+        (b"no archive", "The archive 'bundle' is not a gzip file, or was cut off."),
+        (pack({"a.rego": POLICY, "a.rego/b.rego": POLICY}), "The archive 'bundle' cannot be unpacked: File exists."),
+    ):
+        assert (await trials().run("check", [], {"bundle": content})).faults == (sentence,)
 
 
 @pytest.mark.parametrize(
