@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import datetime
+import ipaddress
 import json
+import ssl
 import subprocess
 import threading
 import time
@@ -21,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -36,7 +38,7 @@ START_S = 20.0
 CONFIG = """version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:{port}"{tls}}}
 {auth}
 """
 
@@ -80,6 +82,7 @@ class Registry:
     port: int
     folder: Path
     tokens: Tokens | None = None
+    ca: Path | None = None
 
     @property
     def host(self) -> str:
@@ -92,7 +95,8 @@ class Registry:
         files = [self.folder / f"{number}.tar.gz" for number in range(len(contents))]
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
-        client = oras.client.OrasClient(hostname=self.host, insecure=True, auth_backend="basic" if self.tokens is None else "token")
+        verified = {"insecure": True} if self.ca is None else {"tls_verify": str(self.ca)}
+        client = oras.client.OrasClient(hostname=self.host, auth_backend="basic" if self.tokens is None else "token", **verified)
         if self.tokens is not None:  # for all that a push asks, which this client does not get by itself
             client.auth.set_token_auth(self.tokens.given(f"repository:{name.partition(':')[0]}:pull,push"))
         else:
@@ -102,11 +106,17 @@ class Registry:
 
 
 @contextmanager
-def registry(folder: Path, auth: str = "none", port: int | None = None) -> Iterator[Registry]:
+def registry(folder: Path, auth: str = "none", *, tls: bool = False) -> Iterator[Registry]:
     """`auth`: none, password or tokens."""
-    (own,) = free_ports(1)
-    made = Registry(port or own, folder)
+    made = Registry(free_ports(1)[0], folder)
     folder.mkdir(parents=True, exist_ok=True)
+    files = ""
+    if tls:
+        made.ca = folder / "tls.pem"
+        private, certificate = self_signed("127.0.0.1")
+        made.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
+        (folder / "tls.key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        files = f", tls: {{certificate: {made.ca}, key: {folder / 'tls.key'}}}"
     told = ""
     with tokens_server(folder) if auth == "tokens" else nullcontext() as tokens:
         if auth == "password":
@@ -116,8 +126,12 @@ def registry(folder: Path, auth: str = "none", port: int | None = None) -> Itera
             made.tokens = tokens
             realm = f"http://127.0.0.1:{tokens.port}/token"
             told = f'auth: {{token: {{realm: "{realm}", service: registry, issuer: tokens, rootcertbundle: {folder / "tokens.pem"}}}}}'
-        (folder / "registry.yml").write_text(CONFIG.format(root=folder / "storage", port=made.port, auth=told))
-        with running(["docker-registry", "serve", str(folder / "registry.yml")], f"http://{made.host}/v2/", folder / "registry.log"):
+        (folder / "registry.yml").write_text(CONFIG.format(root=folder / "storage", port=made.port, auth=told, tls=files))
+        with running(
+            ["docker-registry", "serve", str(folder / "registry.yml")],
+            f"{'https' if tls else 'http'}://{made.host}/v2/",
+            folder / "registry.log",
+        ):
             yield made
 
 
@@ -144,27 +158,35 @@ def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         except urllib.error.HTTPError as answer:
             answer.close()
             return
-        except OSError:
+        except OSError as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):  # which is an answer
+                return
             time.sleep(0.05)
     raise AssertionError(f"{url} did not answer: {log.read_text()}")
 
 
-@contextmanager
-def tokens_server(folder: Path) -> Iterator[Tokens]:
+def self_signed(name: str) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
+    """For a name, or for the address that it is."""
     private = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tokens")])
+    whose = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    certificate = (
+    made = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(whose)
+        .issuer_name(whose)
         .public_key(private.public_key())
-        .serial_number(1)
+        .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, SHA256())
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
     )
+    return private, made.sign(private, SHA256())
+
+
+@contextmanager
+def tokens_server(folder: Path) -> Iterator[Tokens]:
+    private, certificate = self_signed("tokens")
     (folder / "tokens.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     encoded = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
     basic = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"

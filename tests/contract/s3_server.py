@@ -65,9 +65,8 @@ class S3:
 
 
 @contextmanager
-def s3_server(folder: Path, port: int | None = None) -> Iterator[S3]:
-    (own,) = free_ports(1)
-    made = S3(port or own)
+def s3_server(folder: Path) -> Iterator[S3]:
+    made = S3(free_ports(1)[0])
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(made.port)]
     with running(command, f"{made.url}/moto-api/", folder / "s3.log"):
         made.prepare()

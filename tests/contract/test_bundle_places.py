@@ -97,6 +97,16 @@ async def test_only_what_is_needed_is_asked_for_at_the_server_of_tokens(folder: 
             assert (await place.ask(None, None)).content == b"first"
 
 
+async def test_a_registry_is_asked_by_tls(folder: Path) -> None:
+    """And only where one of the authorities vouches for it."""
+    with oci_registry.registry(folder / "tls", "password", tls=True) as registry:
+        registry.push("bank/lockgate:v1", b"first")
+        async with in_registry(registry, ca=registry.ca) as place:
+            assert (await place.ask(None, None)).content == b"first"
+        with oci_registry.registry(folder / "other", tls=True) as other:
+            assert "certificate verify failed" in await refused(in_registry(registry, ca=other.ca))
+
+
 async def test_a_digest_names_one_manifest_for_ever(open_registry: Registry) -> None:
     """Whatever the tag says by now."""
     digest = open_registry.push("bank/lockgate:v1", b"first")
