@@ -79,6 +79,15 @@ async def test_data_of_a_built_bundle_is_there() -> None:
         assert json.loads(ran.answer)["passed"] == 2, name
 
 
+async def test_inputs_are_taken_where_a_command_takes_them() -> None:
+    """A line is one; `bench` measures each entry with them."""
+    lines = b'{"entry": "decision"}\n{"entry": "admission"}\n'
+    ran = await trials().run("bench", ["--rounds=100"], {**archive(), "inputs": lines})
+    assert [(each["entry"], each["inputs"]) for each in json.loads(ran.answer) if each["remembered"]] == [("admission", 1), ("decision", 1)]
+    ran = await trials().run("bench", ["--rounds=100"], {**archive(), "inputs": b"{\n"})
+    assert ran.faults == ("../inputs.jsonl:1: The line is not JSON.",)
+
+
 async def test_what_cannot_be_used_is_said_in_the_commands_words() -> None:
     """Of an archive, too."""
     ran = await trials().run("eval", [], {**archive(), "input": b"{"})
