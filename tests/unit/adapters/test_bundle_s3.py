@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.bundle_oci import Login
 from adapters.bundle_s3 import S3Keys, signed
 from tests.needs import needs
 
@@ -41,4 +42,5 @@ def test_it_is_the_signature_that_amazons_own_code_makes(path: list[str], secret
 
 def test_secrets_are_not_shown() -> None:
     """Where keys are printed."""
-    assert "s3cret" not in repr(S3Keys("AKIA", "s3cret", "s3cret"))
+    for keys in (S3Keys("AKIA", "s3cret", "s3cret"), Login("s3cret", "reader", "s3cret")):
+        assert "s3cret" not in repr(keys)
