@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from router.bundle.archive import unpack
-from router.bundle.content import Bundle, Trust, content_digest, open_bundle
+from router.bundle.content import ATTESTED, Bundle, Trust, content_digest, open_bundle
 from router.bundle.signature import VerificationKey, verification_key
 from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
@@ -210,7 +210,7 @@ class _Parser:
             why = "nothing was downloaded from it yet; `lockgate serve` does" if settings.remote else "there is nothing"
             raise BundleError(f"There is no bundle at '{settings.source}': {why}.", "bundle_unavailable")
         files = unpack(found, "The bundle") if isinstance(found, bytes) else found
-        return open_bundle(files, Trust(self._bundle_keys(settings), settings.attested == "required"))
+        return open_bundle(files, Trust(self._bundle_keys(settings), ATTESTED[settings.attested]))
 
     def _bundle_keys(self, settings: BundleConfig) -> dict[str, VerificationKey]:
         keys: dict[str, VerificationKey] = {}

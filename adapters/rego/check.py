@@ -130,9 +130,11 @@ class _Checker:
 
     def _imports(self, module: Module) -> Iterator[Fault]:
         for each in module.imports:
-            if each.path[:2] in LANGUAGE or each.path[0] == "input":
+            if each.path[:2] in LANGUAGE:
                 continue
-            if each.path[0] != "data" or not self._exists(each.path):
+            if any(rule.path[:1] == (each.alias,) for rule in module.rules):
+                yield module.file, each.line, f"A rule has the name of the import '{each.alias}'; rename one, for OPA reads the import."
+            if each.path[0] != "input" and (each.path[0] != "data" or not self._exists(each.path)):
                 yield module.file, each.line, f"The import '{'.'.join(each.path)}' names nothing that is here."
 
     def _uses(self, module: Module, rule: Rule, aliases: Mapping[str, Path]) -> Iterator[Fault]:
@@ -142,7 +144,7 @@ class _Checker:
                 yield module.file, call.line, sentence
         for found in rule.uses.references:
             path = self._full(module, found, aliases)
-            if path[0] == "data" and found.path[0] not in rule.uses.local and not self._exists(path):
+            if path[0] == "data" and not self._local(module, rule, found, aliases) and not self._exists(path):
                 yield module.file, found.line, f"There is nothing at '{'.'.join(path)}', so that it would always be undefined."
         for found in rule.uses.negated:
             if self._may_be_undefined(module, found, aliases):
@@ -191,6 +193,15 @@ class _Checker:
             return (*aliases[first], *rest)
         return (*module.package, *found.path) if (*module.package, first) in self._known else found.path
 
+    def _local(self, module: Module, rule: Rule, found: Reference, aliases: Mapping[str, Path]) -> bool:
+        """Whether its first name is a variable. What `=` names is one only where it is nothing else, or where `some` says so."""
+        name, uses = found.path[0], rule.uses
+        if name in ("data", "input"):
+            return False
+        if name in uses.local:
+            return True
+        return name in uses.unified and (uses.declares or not (name in aliases or (*module.package, name) in self._known))
+
     def _document(self, path: Path) -> bool:
         """Of data, with no rule at its root."""
         return path[0] == "data" and len(path) > 1 and path[1] in self._data and path[:2] not in self._known
@@ -217,7 +228,7 @@ class _Checker:
         """The rules that one definition of a rule refers to."""
         aliases = {each.alias: each.path for each in module.imports if each.path[0] == "data"}
         used = [Reference(call.name, call.line) for call in rule.uses.calls]
-        used += [found for found in rule.uses.references if found.path[:1] and found.path[0] not in rule.uses.local]
+        used += [found for found in rule.uses.references if found.path[:1] and not self._local(module, rule, found, aliases)]
         return {target for found in used for target in self._reached(self._full(module, found, aliases))}
 
     def _reached(self, path: Path) -> Iterator[Path]:

@@ -52,7 +52,8 @@ class Import:
 
 @dataclass(slots=True)
 class Uses:
-    """`negated`: references that OPA evaluates before a `not` around them, so that an undefined one ends the rule instead."""
+    """`negated`: references that OPA evaluates before a `not` around them, so that an undefined one ends the rule instead. `local` are
+    variables; `unified` what stands on the left of `=`, which may be one; `declares`: there is a `some` that names variables."""
 
     calls: list[Call] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
@@ -60,6 +61,8 @@ class Uses:
     negated: list[Reference] = field(default_factory=list)
     compared: list[Comparison] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
+    unified: set[str] = field(default_factory=set)
+    declares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
             uses.replaced.append(reference(replacement["refr"]))
             _collect(replacement["as"], uses)
     else:
-        uses.local.update(_declared(kind, value))
+        _declare(kind, value, uses)
         uses.compared.extend(_compared(kind, value))
         _collect(value, uses)
 
@@ -228,12 +231,14 @@ def _literals(node: Node) -> Path | None:
     return tuple(texts) if all(isinstance(text, str) for text in texts) else None
 
 
-def _declared(kind: str, value: Any) -> Iterator[str]:
-    """Names that a statement may bind, which then hide rules of the same name."""
+def _declare(kind: str, value: Any, uses: Uses) -> None:
+    """Names that a statement binds, or may bind."""
     if kind == "AssignExpr":
-        yield from _variables(value["lhs"])
+        (uses.unified if value["op"] == "Eq" else uses.local).update(_variables(value["lhs"]))
     elif kind == "SomeIn":
-        yield from _variables([value["key"], value["value"]])
+        uses.local.update(_variables([value["key"], value["value"]]))
+    elif kind == "SomeVars":
+        uses.declares = True
 
 
 def _indexes(node: Any) -> Iterator[Any]:

@@ -12,11 +12,14 @@ import orjson
 
 from router.bundle.documents import DATA, MANIFEST, SIGNATURES, read_document
 from router.bundle.signature import Signed, VerificationKey, verify
+from router.bundle.tested import EMBEDDED, OPA
 from router.errors import BundleError
 
 REGO, TESTS = ".rego", "_test.rego"
 OURS = "lockgate"  # the place of our own metadata in the manifest
 MANIFEST_WRONG, UNTESTED = "bundle_manifest_wrong", "bundle_untested"
+# What the configuration's word for attestations accepts.
+ATTESTED = {"optional": frozenset[str](), "embedded": frozenset({EMBEDDED, OPA}), "required": frozenset({OPA})}
 UNUSABLE = {"patch.json": "is a delta bundle", "policy.wasm": "has compiled policies", "plan.json": "has compiled policies"}
 PACKAGE = re.compile(r"package\s+(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\"[^\"\\]*\"\])*)")
 PART = re.compile(r"\[\"([^\"]*)\"\]|([^.\[\]]+)")
@@ -26,23 +29,28 @@ MAX_SEQUENCE = (1 << 53) - 1
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """That tests passed: how many, in which engine, over which files (`digest`), when."""
+    """That tests passed: how many, in which engine, over which files (`digest`), when. `opa` means that they passed in the embedded engine
+    as well; `version` is OPA's and `by` how it was reached, both empty for `embedded`."""
 
     engine: str
     passed: int
     digest: str
     at: str
+    version: str = ""
+    by: str = ""
 
     def document(self) -> dict[str, Any]:
-        return {"engine": self.engine, "passed": self.passed, "digest": self.digest, "at": self.at}
+        opa = {"version": self.version, "by": self.by} if self.engine == OPA else {}
+        return {"engine": self.engine, **opa, "passed": self.passed, "digest": self.digest, "at": self.at}
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom bundles are taken from. Without `keys` signatures are not asked for; with `attested` tests must have passed."""
+    """Whom bundles are taken from. Without `keys` signatures are not asked for; `attested` names the engines in one of which
+    tests must have passed, none where that is not asked for."""
 
     keys: Mapping[str, VerificationKey] = field(default_factory=dict)
-    attested: bool = False
+    attested: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def open_bundle(files: Mapping[str, bytes], trust: Trust) -> Bundle:
     signed = verify(files, trust.keys) if trust.keys else None
     bundle = read_bundle(files, signed)
     if trust.attested:
-        _check_attestation(bundle)
+        _check_attestation(bundle, trust.attested)
     return bundle
 
 
@@ -247,12 +255,20 @@ def _attestation(own: Mapping[str, Any]) -> Attestation | None:
     engine, passed, digest, at = (given.get(name) for name in ("engine", "passed", "digest", "at"))
     if not isinstance(engine, str) or type(passed) is not int or not isinstance(digest, str) or not isinstance(at, str):
         raise BundleError("The attestation of tests in the bundle's manifest must have engine, passed, digest and at.", MANIFEST_WRONG)
-    return Attestation(engine, passed, digest, at)
+    version, by = given.get("version", ""), given.get("by", "")
+    if not isinstance(version, str) or not isinstance(by, str):
+        raise BundleError("The attestation of tests in the bundle's manifest must have version and by as texts.", MANIFEST_WRONG)
+    return Attestation(engine, passed, digest, at, version, by)
 
 
-def _check_attestation(bundle: Bundle) -> None:
+def _check_attestation(bundle: Bundle, engines: frozenset[str]) -> None:
     found = bundle.attestation
     if found is None or found.passed < 1:
         raise BundleError("The bundle has no attestation that its tests passed; `lockgate policy build --sign` makes one.", UNTESTED)
     if found.digest != attested_digest(bundle.policies, bundle.tests, bundle.data):
         raise BundleError("The bundle's attestation is about tests of other policies.", UNTESTED)
+    if found.engine not in engines:
+        raise BundleError(
+            f"The bundle's tests ran in the engine '{found.engine}' and not in OPA; build it where OPA is, or accept `attested: embedded`.",
+            UNTESTED,
+        )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from router.config.bundle_places import OCI, S3, RegistryLogin, S3Settings, oci_reference, s3_object
 from router.config.identity import secure_url
 from router.secret import Secret
 from router.settings import Name, Span, Strict, Text
@@ -21,6 +22,12 @@ class BundleKey(Strict):
 
 
 def path_or_url(value: str) -> str:
+    if value.startswith(OCI):
+        oci_reference(value)
+        return value
+    if value.startswith(S3):
+        s3_object(value)
+        return value
     return secure_url(value) if "://" in value else value
 
 
@@ -31,14 +38,16 @@ class BundleConfig(Strict):
 
     source: Annotated[Text, AfterValidator(path_or_url)] = Field(
         alias="from",
-        description="Where the bundle is: an archive or a folder, relative to the configuration file, or the URL of an archive.",
+        description="Where the bundle is: an archive or a folder, relative to the configuration file, or the URL of an archive: "
+        "`https://`, `oci://REGISTRY/REPOSITORY:TAG` or `s3://BUCKET/KEY`.",
     )
     keys: Mapping[Name, BundleKey] = Field(
         default_factory=dict, description="Keys by name. Where there are any, a bundle must be signed with one of them."
     )
-    attested: Literal["optional", "required"] = Field(
+    attested: Literal["optional", "embedded", "required"] = Field(
         default="optional",
-        description="`required` refuses bundles whose signature does not say that their tests passed. It needs `keys`.",
+        description="`required` refuses bundles whose signature does not say that their tests passed in OPA; `embedded` also takes those "
+        "whose tests ran in the embedded engine only. Both need `keys`.",
     )
     max_age: Span | None = Field(
         default=None,
@@ -52,6 +61,8 @@ class BundleConfig(Strict):
     timeout: Span = Field(default=10.0, description="Longest time for an answer, beside `wait`.")
     token: Secret | None = Field(default=None, description="Bearer token for the server, `${NAME}` or `{file: PATH}`.")
     ca: Text | None = Field(default=None, description="PEM file of the authorities that vouch for the server; the system's otherwise.")
+    registry: RegistryLogin | None = Field(default=None, description="Login for an OCI registry; without it, what is public is read.")
+    s3: S3Settings | None = Field(default=None, description="How a bucket is asked.")
 
     @property
     def remote(self) -> bool:
@@ -59,8 +70,20 @@ class BundleConfig(Strict):
 
     @model_validator(mode="after")
     def _signed(self) -> Self:
-        if self.attested == "required" and not self.keys:
-            raise ValueError("needs 'keys' where 'attested' is required: an attestation that nobody signed says nothing")
+        if self.attested != "optional" and not self.keys:
+            raise ValueError(f"needs 'keys' where 'attested' is {self.attested}: an attestation that nobody signed says nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_place(self) -> Self:
+        if self.registry is not None and not self.source.startswith(OCI):
+            raise ValueError("has a login in 'registry' although 'from' is no oci:// reference")
+        if self.s3 is not None and not self.source.startswith(S3):
+            raise ValueError("has settings in 's3' although 'from' is no s3:// object")
+        if self.token is not None and self.registry is not None:
+            raise ValueError("has both 'token' and 'registry'; a registry takes one of them")
+        if self.token is not None and self.source.startswith(S3):
+            raise ValueError("has a 'token', which a bucket does not take; its keys are in 's3'")
         return self
 
     @model_validator(mode="after")

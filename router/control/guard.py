@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from router.problems import MEDIA_TYPE, problem
 
 MAX_BODY = 64 * 1024
+MAX_FILES = 24 << 20  # two bundles and what goes with them
+TAKES_FILES = "/v1/policy/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
 ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'")]
@@ -43,9 +45,15 @@ class Guard:
         if scope["method"] not in SAFE and not _same_site(scope, hosts[0]):
             return 403, "cross_site_refused", "A page of another site may not change anything here."
         # FastAPI counts the bytes of a body whose length is not told.
-        if any(not length.isdigit() or int(length) > MAX_BODY for length in _values(scope, b"content-length")):
-            return 413, "body_too_large", f"A body can have at most {MAX_BODY} bytes here."
+        most = most_bytes(scope["path"])
+        if any(not length.isdigit() or int(length) > most for length in _values(scope, b"content-length")):
+            return 413, "body_too_large", f"A body can have at most {most} bytes here."
         return None
+
+
+def most_bytes(path: str) -> int:
+    """Of a request's body."""
+    return MAX_FILES if path.startswith(TAKES_FILES) else MAX_BODY
 
 
 def _same_site(scope: Scope, host: bytes) -> bool:

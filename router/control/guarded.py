@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from router.control.guard import MAX_BODY
+from router.control.guard import most_bytes
 from router.control.permissions import Permission, granted
 from router.control.services import ControlServices
 from router.decision import ANONYMOUS, Subject
@@ -43,7 +43,7 @@ class GuardedRoute(APIRoute):
         if told is None:
             raise TypeError(f"{path} declares no permission")
         self.permission = Permission(told)
-        super().__init__(path, endpoint, **{**settings, "max_body_size": MAX_BODY})
+        super().__init__(path, endpoint, **{**settings, "max_body_size": most_bytes(path)})
 
     def get_route_handler(self) -> Handler:
         handler, permission = super().get_route_handler(), self.permission

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     AUDIT_PRUNE = "audit.prune"
     REVIEWS_READ = "reviews.read"
     REVIEWS_DECIDE = "reviews.decide"
+    POLICY_TRY = "policy.try"  # to have one's own policies evaluated on this machine, in a process with limits
     KEYS_READ = "keys.read"
     KEYS_WRITE = "keys.write"
 
@@ -34,7 +35,7 @@ VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ})
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
     "operator": VIEWER | {P.CONFIG_RELOAD},
-    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ},
+    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY},
     "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -171,6 +172,28 @@ class Indexing(Protocol):
         once (`checkpoint`, `inclusion`). Raises AuditError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command of `lockgate policy` answered: its JSON and its exit status, 0 or 1; or the sentences of what it could not use."""
+
+    status: int
+    answer: bytes
+    faults: Sequence[str] = ()
+
+
+class PolicyTrials(Protocol):
+    """Policies of strangers, in processes of their own. Raises RefusedError `policy_busy`, `policy_trial_ended`, `replay_too_large`."""
+
+    def slot(self) -> AbstractContextManager[None]:
+        """Around reading what is to be tried and trying it. Raises RefusedError where too many are at it."""
+
+    async def run(self, command: str, options: Sequence[str], files: Mapping[str, bytes]) -> Ran:
+        """`files`: the archives `bundle` and `before`, the documents `input` and `inputs`."""
+
+    async def replay(self, filters: AuditFilters, bundle: bytes | None, reader: str) -> Ran:
+        """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -193,3 +216,4 @@ class ControlServices:
     reconciler: Reconciler = field(default_factory=_NoReconciler)
     governance: Governance | None = None
     indexing: Indexing | None = None
+    policies: PolicyTrials | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -132,21 +133,23 @@ def _same(rows: Any, wanted: Any) -> bool:
     return set(map(_canonical, rows)) == set(map(_canonical, wanted))
 
 
-def _canonical(value: Any) -> bytes:
-    return orjson.dumps(_numbers(value), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+def _canonical(value: Any) -> str:
+    return json.dumps(_numbers(value), sort_keys=True)
 
 
 def _numbers(value: Any) -> Any:
-    """1.0 is 1; true is not."""
+    """1.0 is 1; true is not. Keys are texts, as in JSON."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
         return [_numbers(each) for each in value]
-    return {name: _numbers(each) for name, each in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {name if isinstance(name, str) else json.dumps(name, default=str): _numbers(each) for name, each in value.items()}
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:200]
+    return json.dumps(value, default=str, ensure_ascii=False)[:200]
 
 
 class _Worker:
@@ -159,13 +162,13 @@ class _Worker:
         said = b""
         try:
             if process.stdin is not None and process.stdout is not None:
-                process.stdin.write(orjson.dumps(case, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+                process.stdin.write(json.dumps(case, default=str).encode() + b"\n")  # whose integers have no end
                 process.stdin.flush()
                 if not select.select([process.stdout], [], [], DEADLINE_S)[0]:
                     self.stop()
                     return {"broke": f"The engine gave no answer within {DEADLINE_S:g} seconds."}
                 said = process.stdout.readline()
-        except (BrokenPipeError, TypeError):
+        except BrokenPipeError:
             said = b""
         if not said.endswith(b"\n"):
             self.stop()

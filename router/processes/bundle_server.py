@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from adapters.bundle_http import BundleServer, Given
+from adapters.bundle_source import Given
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, LockgateError
+from router.processes.bundle_places import Place, make_place
 from router.snapshot import DOWNLOADED, Snapshot, read
 from router.validation import validate
 from router.workspace import Workspace
@@ -41,7 +43,7 @@ async def read_with_bundle(path: Path, environment: Mapping[str, str]) -> Snapsh
     settings = _settings(snapshot, environment)
     if settings is None or not settings.remote or DOWNLOADED in snapshot.files:
         return snapshot
-    server = _server(settings, snapshot.root)
+    server = make_place(settings, snapshot.root, environment)
     try:
         return read(path, environment, await _first(server))
     finally:
@@ -56,7 +58,7 @@ async def follow(taking: Taking, confirming: Confirming) -> None:
             await asyncio.sleep(LOOK_S)
             continue
         try:
-            server = _server(settings, taking.workspace.root)
+            server = make_place(settings, taking.workspace.root, os.environ)
         except LockgateError as error:
             log.error("the server of bundles cannot be asked: %s", error)
             await asyncio.sleep(LOOK_S)
@@ -70,7 +72,7 @@ async def follow(taking: Taking, confirming: Confirming) -> None:
 class _Following:
     """One server, under one configuration."""
 
-    def __init__(self, server: BundleServer, settings: BundleConfig, taking: Taking, confirming: Confirming) -> None:
+    def __init__(self, server: Place, settings: BundleConfig, taking: Taking, confirming: Confirming) -> None:
         self._server = server
         self._settings = settings
         self._taking = taking
@@ -122,7 +124,7 @@ class _Following:
             log.exception("a bundle was not taken up in a way that nobody foresaw; the last good policies serve on")
 
 
-async def _first(server: BundleServer) -> bytes:
+async def _first(server: Place) -> bytes:
     pause = FIRST_PAUSE_S
     for attempt in range(FIRST_TRIES):
         try:
@@ -144,8 +146,3 @@ def _settings(snapshot: Snapshot, environment: Mapping[str, str]) -> BundleConfi
     if document is None or not isinstance(policy, dict) or not isinstance(policy.get("bundle"), dict):
         return None
     return validate(BundleConfig, document, ("policy", "bundle"))[0]
-
-
-def _server(settings: BundleConfig, root: Path) -> BundleServer:
-    token = settings.token.reveal(root) if settings.token is not None else None
-    return BundleServer(settings.source, token, root / settings.ca if settings.ca is not None else None, settings.timeout)

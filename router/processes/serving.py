@@ -34,6 +34,7 @@ from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
+from router.wiring.policy_trials import Trials
 from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
@@ -82,7 +83,8 @@ class Serving:
             self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags, self.bundles
         )
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
-        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing)
+        trials = Trials(audit, lambda: reloader.workspace)
+        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials)
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -132,6 +134,33 @@ class AuditQuestions:
             file.close()
             raise
         return file
+
+    async def decisions_query(self, filters: AuditFilters) -> tuple[Query, str]:
+        """Of decisions alone, and as text that may stand in a record."""
+        query = replace(await self._query(filters), kind="decision")
+        return query, await self._run(lambda: self._trail().told(query))
+
+    async def note(self, reader: str, reading: Reading) -> None:
+        """For who reads `decisions`, before they are read. Raises AuditError."""
+        await self._noted(reader, reading)
+
+    async def decisions(self, query: Query, size: int) -> AsyncGenerator[list[Found], None]:
+        """Some at a time with their personal fields opened, the oldest first. On a thread and with files of its own, for it may take long;
+        to be closed."""
+        keys, loop = self._keys("opened"), asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "audit-decisions") as thread:
+            stack = ExitStack()
+            try:
+                found = await loop.run_in_executor(thread, lambda: self._found(stack, query, keys))
+                while batch := await loop.run_in_executor(thread, lambda: list(islice(found, size))):
+                    yield batch
+            finally:
+                await loop.run_in_executor(thread, stack.close)
+
+    def _found(self, stack: ExitStack, query: Query, keys: KeyLookup | None) -> Iterator[Found]:
+        reader = stack.enter_context(closing(self._place.reader(Stored)))
+        index = stack.enter_context(closing(SqliteIndex(self._state / INDEX_FILE)))
+        return Trail(reader, index, keys).find(query, newest=False)
 
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
         """What administrators do. Raises AuditError."""

@@ -14,6 +14,7 @@ import pytest
 from router.bundle.archive import pack
 from router.bundle.build import Signing, assemble, collect
 from router.bundle.content import Attestation, attested_digest
+from tests.contract import oci_registry, s3_server
 from tests.e2e.bundle_server import Shelf, serving
 from tests.e2e.load import load
 from tests.e2e.processes import until
@@ -35,7 +36,8 @@ def bundle(sequence: int, *, closed: bool = False, by: Signing | None = None, at
     found = collect(ROOT / "policies")
     texts = {**found.texts, **({"lockgate/more.rego": more.encode()} if more else {})}
     sources = replace(found, texts=texts, data=data)
-    said = Attestation("embedded", 93, attested_digest(sources.policies, sources.tests, data), "2026-11-28T00:00:00+00:00")
+    about = attested_digest(sources.policies, sources.tests, data)
+    said = Attestation("opa", 93, about, "2026-11-28T00:00:00+00:00", "1.20.2", "library")
     files = assemble(sources, f"r{sequence}", sequence, ("lockgate",), said if attested else None, by or signing(PRIVATE))
     return pack(files)
 
@@ -149,6 +151,52 @@ def test_a_server_is_followed_and_may_go_away(prepare: Prepare) -> None:
             until(lambda: in_force(lockgate)["revision"] == "r4", "it was taken up again")
         assert nothing_failed(seen), (seen.statuses, seen.broken)
         assert "bundle_unreadable" in refusals(lockgate)
+    lockgate.process.stop()
+    lockgate.start()
+    assert in_force(lockgate)["revision"] == "r4"
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+def test_a_registry_is_followed_and_may_go_away(prepare: Prepare, tmp_path: Path) -> None:
+    """As a server is: what is new is in force after a poll, a refused one changes nothing, and without it all goes on."""
+    oci_registry.needed()
+    with oci_registry.registry(tmp_path / "registry", "tokens") as registry:
+        registry.push("bank/lockgate:live", bundle(1))
+        login = {"user": oci_registry.USER, "password": oci_registry.PASSWORD}
+        lockgate = prepared(prepare, f"oci://{registry.host}/bank/lockgate:live", poll="300ms", timeout="2s", registry=login)
+        lockgate.start()
+        assert in_force(lockgate)["revision"] == "r1"
+        followed(lockgate, lambda content: registry.push("bank/lockgate:live", content))
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+@pytest.mark.slow
+def test_a_bucket_is_followed_and_may_go_away(prepare: Prepare, tmp_path: Path) -> None:
+    """The same, by signed requests."""
+    s3_server.needed()
+    with s3_server.s3_server(tmp_path) as s3:
+        s3.put("lockgate.tar.gz", bundle(1))
+        keys = {"endpoint": s3.url, "region": s3_server.REGION, "access_key": s3.access, "secret_key": s3.secret}
+        source = f"s3://{s3_server.BUCKET}/lockgate.tar.gz"
+        lockgate = prepared(prepare, source, poll="300ms", timeout="2s", s3=keys)
+        lockgate.start()
+        assert in_force(lockgate)["revision"] == "r1"
+        followed(lockgate, lambda content: s3.put("lockgate.tar.gz", content))
+    goes_on_without(lockgate)
+
+
+def followed(lockgate: Lockgate, put_there: Callable[[bytes], object]) -> None:
+    put_there(bundle(2, closed=True))
+    until(lambda: in_force(lockgate)["revision"] == "r2", "the new bundle was in force")
+    assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
+    put_there(bundle(3, by=signing(pair()[0])))
+    until(lambda: refusals(lockgate) == ["bundle_signature_wrong"], "it was refused")
+    assert in_force(lockgate)["revision"] == "r2"
+    put_there(bundle(4))
+    until(lambda: in_force(lockgate)["revision"] == "r4", "it was taken up again")
+
+
+def goes_on_without(lockgate: Lockgate) -> None:
     lockgate.process.stop()
     lockgate.start()
     assert in_force(lockgate)["revision"] == "r4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
 from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
 from router.bundle.signature import signing_key
+from router.bundle.tested import EMBEDDED, OPA, Tested, differences
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
+from router.cli.policy.opa_tests import opa_options, run_in_opa
 from router.durable import replace
 from router.errors import BundleError
 
@@ -34,6 +37,7 @@ NOT_BUILT = 1
 @key_id_option
 @algorithm_option
 @scope_option
+@opa_options
 @json_option
 def build(
     folder: Path,
@@ -45,9 +49,19 @@ def build(
     key_id: str,
     algorithm: str | None,
     scope: str,
+    opa_url: str | None,
+    opa_binary: str | None,
+    opa_token_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Build a bundle from a folder of policies. With --sign its tests are run first, and it says that they passed."""
+    """Build a bundle from a folder of policies. With --sign its tests are run first, in the embedded engine and in OPA, and it says that
+    they passed.
+
+    OPA is the server or the program that is named, or else what is here: `opa` on the path, or its engine as a Python package. Where the
+    two engines differ about a test, nothing is signed. Without any OPA the bundle says that its tests ran in the embedded engine only.
+    """
+    if key is None and (opa_url or opa_binary):
+        raise click.UsageError("Tests are run for what is signed; --opa and --opa-binary need --sign.")
     sources = collect(folder)
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
@@ -57,30 +71,55 @@ def build(
         _report(failed, as_json)
         return NOT_BUILT
     passed = sum(1 for each in tested if each.outcome == PASSED)
-    attestation = _attestation(sources, passed) if passed else None
+    in_opa = run_in_opa(sources, tested, opa_url, opa_token_file, opa_binary) if passed else None
+    differing = _differing(tested, in_opa) if in_opa is not None else []
+    if differing:
+        _report(differing, as_json)
+        return NOT_BUILT
+    attestation = _attestation(sources, passed, in_opa) if passed else None
     files = assemble(sources, revision or sources.digest[:12], sequence or int(time.time()), roots, attestation, signing)
     packed = pack(files)
     bundle = read_bundle(unpack(packed, str(out)))
     _write(out, packed)
     if as_json:
         facts = {**bundle.described(), "signer": key_id if signing is not None else None, "tests": passed, "bytes": len(packed)}
-        print_json({"out": str(out), **facts})
+        tested_by = attestation.document() if attestation is not None else None
+        print_json({"out": str(out), **facts, "attestation": tested_by})
     else:
         click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
-        click.echo(_said(signing, passed))
+        click.echo(_said(signing, attestation))
     return 0
 
 
-def _said(signing: Signing | None, passed: int) -> str:
+def _said(signing: Signing | None, found: Attestation | None) -> str:
     if signing is None:
         return "It is not signed."
-    attested = f"its {passed} tests passed, which it says" if passed else "it has no tests, so nothing says that they passed"
-    return f"Signed by '{signing.key_id}' with {signing.algorithm}; {attested}."
+    attested = (
+        f"its {found.passed} tests passed, which it says" if found is not None else "it has no tests, so nothing says that they passed"
+    )
+    said = f"Signed by '{signing.key_id}' with {signing.algorithm}; {attested}."
+    if found is None:
+        return said
+    if found.engine == OPA:
+        return f"{said} They ran in OPA {found.version} ({found.by}) and in the embedded engine."
+    return f"{said} They ran in the embedded engine only: `attested: required` does not take it. See --opa and --opa-binary."
 
 
-def _attestation(sources: Sources, passed: int) -> Attestation:
+def _attestation(sources: Sources, passed: int, in_opa: Tested | None) -> Attestation:
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Attestation(embedded.NAME, passed, attested_digest(sources.policies, sources.tests, sources.data), at)
+    digest = attested_digest(sources.policies, sources.tests, sources.data)
+    if in_opa is None:
+        return Attestation(EMBEDDED, passed, digest, at)
+    return Attestation(OPA, in_opa.passed, digest, at, in_opa.version, in_opa.by)
+
+
+def _differing(ours: Sequence[TestOutcome], theirs: Tested) -> list[TestOutcome]:
+    known = {each.name: each for each in ours}
+    found = differences({each.name: each.outcome for each in ours}, theirs)
+    return [
+        TestOutcome(name, known[name].file if name in known else "OPA", known[name].line if name in known else 1, FAILED, why)
+        for name, why in found
+    ]
 
 
 def _report(failed: list[TestOutcome], as_json: bool) -> None:
@@ -91,7 +130,7 @@ def _report(failed: list[TestOutcome], as_json: bool) -> None:
         return
     for each in failed:
         click.echo(f"{each.file}:{each.line}: {each.name}: {each.reason}")
-    click.echo(f"Nothing was built: {len(failed)} of the tests failed.", err=True)
+    click.echo(f"Nothing was built: {len(failed)} of the tests failed, or differ between the engines.", err=True)
 
 
 def _write(out: Path, packed: bytes) -> None:

@@ -47,10 +47,13 @@ def _show(facts: dict[str, Any]) -> None:
     signature, tests = facts["signature"], facts["tests"]
     said = f"key '{signature['key_id']}', {signature['algorithm']}; not verified" if signature else "none"
     click.echo(f"{'signature':<10}{said}")
-    click.echo(
-        f"{'tests':<10}" + (f"{tests['passed']} passed in the engine '{tests['engine']}' at {tests['at']}" if tests else "no attestation")
-    )
+    click.echo(f"{'tests':<10}{_tested(tests) if tests else 'no attestation'}")
     for package in facts["packages"]:
         click.echo(f"  {package}")
     for file in facts["files"]:
         click.echo(f"  {file['sha256'][:12]}  {file['bytes']:>8}  {file['name']}")
+
+
+def _tested(tests: dict[str, Any]) -> str:
+    opa = f", which is OPA {tests['version']} ({tests['by']})," if "version" in tests else ""
+    return f"{tests['passed']} passed in the engine '{tests['engine']}'{opa} at {tests['at']}"

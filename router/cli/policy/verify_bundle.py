@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from adapters.rego import embedded
-from router.bundle.content import Bundle, Trust, open_bundle
+from router.bundle.content import ATTESTED, Bundle, Trust, open_bundle
 from router.bundle.signature import verification_key
+from router.bundle.tested import OPA
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, bundle_argument, files_of, key_id_option, read_file, scope_option
 from router.errors import BundleError, ConfigError
@@ -24,15 +25,21 @@ REFUSED = 1
 @key_id_option
 @algorithm_option
 @scope_option
-@click.option("--attested", is_flag=True, help="Its tests must have passed, and the signature must say so. Needs --key.")
+@click.option("--attested", is_flag=True, help="Its tests must have passed in OPA, and the signature must say so. Needs --key.")
+@click.option("--embedded-tests", is_flag=True, help="With --attested: tests that ran in the embedded engine only are enough.")
 @json_option
-def verify_bundle(bundle: Path, key: Path | None, key_id: str, algorithm: str | None, scope: str, attested: bool, as_json: bool) -> int:
+def verify_bundle(
+    bundle: Path, key: Path | None, key_id: str, algorithm: str | None, scope: str, attested: bool, embedded_tests: bool, as_json: bool
+) -> int:
     """Check a bundle: signature, manifest, attestation of tests, and that its policies load. The exit status is 1 when it is refused."""
     if attested and key is None:
         raise click.UsageError("--attested needs --key, for an attestation that nobody signed says nothing.")
+    if embedded_tests and not attested:
+        raise click.UsageError("--embedded-tests needs --attested.")
+    accepted = ATTESTED["optional" if not attested else "embedded" if embedded_tests else "required"]
     keys = {} if key is None else {key_id: verification_key(read_file(key), algorithm, scope, str(key))}
     try:
-        found = open_bundle(files_of(bundle), Trust(keys, attested))
+        found = open_bundle(files_of(bundle), Trust(keys, accepted))
         embedded.load(found.policies, found.data)
     except ConfigError as error:
         _refused(error, as_json)
@@ -51,11 +58,13 @@ def _refused(error: ConfigError, as_json: bool) -> None:
 
 
 def _taken(found: Bundle, as_json: bool) -> None:
-    passed = found.attestation.passed if found.attestation is not None else 0
+    said = found.attestation
+    passed = said.passed if said is not None else 0
     if as_json:
-        print_json({"ok": True, **found.described(), "tests": passed})
+        print_json({"ok": True, **found.described(), "tests": passed, "attestation": said.document() if said is not None else None})
         return
     signed = f"signed by '{found.signer}'" if found.signer else "whoever made it (no key was given)"
-    attested = f"{passed} tests passed" if passed else "nothing is said about tests"
+    engine = "" if said is None else f" in OPA {said.version}" if said.engine == OPA else f" in the engine '{said.engine}'"
+    attested = f"{passed} tests passed{engine}" if passed else "nothing is said about tests"
     click.echo(f"In order: revision {found.revision}, sequence {found.sequence}, {signed}, {attested}.")
     click.echo(f"digest {found.digest}")

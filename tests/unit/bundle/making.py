@@ -45,8 +45,9 @@ def sources(texts: dict[str, bytes] | None = None, data: dict[str, Any] | None =
     return Sources(texts if texts is not None else TEXTS, data if data is not None else DATA)
 
 
-def attestation(of: Sources, passed: int = 1) -> Attestation:
-    return Attestation("embedded", passed, attested_digest(of.policies, of.tests, of.data), "2026-11-28T00:00:00+00:00")
+def attestation(of: Sources, passed: int = 1, engine: str = "opa") -> Attestation:
+    version, by = ("1.20.2", "library") if engine == "opa" else ("", "")
+    return Attestation(engine, passed, attested_digest(of.policies, of.tests, of.data), "2026-11-28T00:00:00+00:00", version, by)
 
 
 def files(

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.rego import embedded
 from router.bundle.build import assemble
-from router.bundle.content import Trust, merged_data, open_bundle, package_path, read_bundle
+from router.bundle.content import ATTESTED, Trust, merged_data, open_bundle, package_path, read_bundle
 from router.bundle.documents import MANIFEST
 from router.errors import BundleError
 from tests.unit.bundle.making import DATA, TEXTS, attestation, files, signing, sources, trusted
@@ -28,7 +28,7 @@ def with_own(**changed: Any) -> dict[str, bytes]:
 
 def test_a_signed_bundle_says_who_what_and_which_number() -> None:
     """Policies and tests apart, data as one document."""
-    bundle = open_bundle(files(), Trust(trusted(), attested=True))
+    bundle = open_bundle(files(), Trust(trusted(), attested=ATTESTED["required"]))
     assert (bundle.revision, bundle.sequence, bundle.signer, bundle.roots) == ("r7", 7, "release", ("lockgate",))
     assert set(bundle.tests) == {"lockgate/decision_test.rego"}
     assert set(bundle.policies) | set(bundle.tests) == set(TEXTS)
@@ -53,11 +53,21 @@ def test_a_signed_bundle_without_a_key_to_verify_it_is_refused() -> None:
 
 def test_where_tests_are_required_they_must_have_passed() -> None:
     """And be the tests of these policies."""
-    trust = Trust(trusted(), attested=True)
+    trust = Trust(trusted(), attested=ATTESTED["required"])
     for made in (files(attested=False), _attested_for_others(), _attested_with_none()):
         with pytest.raises(BundleError) as caught:
             open_bundle(made, trust)
         assert caught.value.code == "bundle_untested"
+
+
+def test_tests_of_the_embedded_engine_alone_are_enough_only_where_that_is_said() -> None:
+    """`embedded` takes both; bundles that were made before OPA ran tests have no version, and are read."""
+    made = assemble(sources(), "r", 1, ("lockgate",), attestation(sources(), engine="embedded"), signing())
+    assert open_bundle(made, Trust(trusted(), ATTESTED["embedded"])).attestation == attestation(sources(), engine="embedded")
+    assert open_bundle(files(), Trust(trusted(), ATTESTED["embedded"])).attestation == attestation(sources())
+    with pytest.raises(BundleError, match="ran in the engine 'embedded' and not in OPA") as caught:
+        open_bundle(made, Trust(trusted(), ATTESTED["required"]))
+    assert caught.value.code == "bundle_untested"
 
 
 def _attested_for_others() -> dict[str, bytes]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from router.cli.main import run
+from tests.needs import needs
 from tests.unit.bundle.making import PRIVATE, PUBLIC, TEXTS, pair
 
 Run = Callable[..., int]
@@ -24,6 +26,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def needs_opa() -> None:
+    needs("opa_bindings", "it is in requirements/conformance.lock, for Linux on x86-64")
+
+
 def built(*arguments: str) -> int:
     return run(["policy", "build", "--out", "b.tar.gz", *arguments])
 
@@ -36,6 +42,7 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
 
 def test_what_is_built_and_signed_is_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With its number, its name and what was found by its tests."""
+    needs_opa()
     assert built("--sign", "k.pem", "--sequence", "7", "--revision", "r7") == 0
     assert "Signed by 'default' with ES256; its 1 tests passed" in capsys.readouterr().out
     status, said = verified(capsys, "--key", "k.pub", "--attested")
@@ -91,15 +98,30 @@ def test_refusals_have_a_code_and_a_sentence(folder: Path, capsys: pytest.Captur
 
 def test_inspect_shows_and_says_that_it_verified_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also of a bundle that was unpacked into a folder."""
+    needs_opa()
     assert built("--sign", "k.pem", "--key-id", "release", "--sequence", "7") == 0
     capsys.readouterr()
     assert run(["policy", "inspect", "b.tar.gz"]) == 0
     said = capsys.readouterr().out
     assert "key 'release', ES256; not verified" in said
-    assert "1 passed in the engine 'embedded'" in said
+    assert "1 passed in the engine 'opa', which is OPA 1.20.2 (library), at" in said
     assert "lockgate.decision\n" in said
     assert run(["policy", "inspect", "policies", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["packages"] == ["lockgate.admission", "lockgate.decision"]
+
+
+def test_without_opa_the_bundle_says_so(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is taken only where that is said to be enough."""
+    monkeypatch.setitem(sys.modules, "opa_bindings", None)  # as where it is not installed
+    monkeypatch.setenv("PATH", str(folder))
+    assert built("--sign", "k.pem") == 0
+    assert "They ran in the embedded engine only" in capsys.readouterr().out
+    status, said = verified(capsys, "--key", "k.pub", "--attested")
+    assert (status, said["code"]) == (1, "bundle_untested")
+    status, said = verified(capsys, "--key", "k.pub", "--attested", "--embedded-tests")
+    assert (status, said["attestation"]["engine"], said["attestation"]["passed"]) == (0, "embedded", 1)
+    assert run(["policy", "verify-bundle", "b.tar.gz", "--embedded-tests"]) == 2
+    assert "--embedded-tests needs --attested" in capsys.readouterr().err
 
 
 def test_an_attestation_is_asked_for_with_a_key_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

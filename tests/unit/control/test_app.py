@@ -324,6 +324,14 @@ def test_large_bodies_are_refused(client: TestClient, credential: Credential) ->
     assert refused(client.post("/v1/keys", content=iter([b" " * 60_000] * 3), headers=headers)) == (413, "body_too_large")
 
 
+def test_bundles_may_be_larger(client: TestClient, credential: Credential) -> None:
+    """Where policies are tried, to an end that is told as everywhere; this one tries none."""
+    headers = {**credential("policy_author"), "content-type": "application/gzip"}
+    assert refused(client.post("/v1/policy/check", content=b" " * 100_000, headers=headers)) == (404, "not_found")
+    assert refused(client.post("/v1/policy/check", headers={**headers, "content-length": str((24 << 20) + 1)})) == (413, "body_too_large")
+    assert refused(client.post("/v1/policy/replay", headers=headers)) == (403, "permission_missing")
+
+
 @pytest.mark.parametrize(
     "told", [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}]
 )

@@ -51,6 +51,8 @@ def faults(extra: str, **more: str) -> tuple[str, ...]:
         ("f(y) if g(y)\n\ng(y) if f(y)", "The rule 'lockgate.decision.g' depends on itself"),
         ("p if q\n\nq if p", "depends on itself"),
         ("x := data.lockgate[input.y]", "depends on itself"),
+        ("x := y if { data = y }", "depends on itself"),
+        ("p if { q = 1 }\n\nq := 1 if { p = true }", "depends on itself"),
         ("x := 1\n\nx contains 2", "is of another kind than the one on line 5"),
         ('x if not startswith(input.a, "x")', "OPA skips a 'not' over 'input.a'"),
         ('x if not input.level in {"low"}', "OPA skips a 'not' over 'input.level'"),
@@ -107,6 +109,13 @@ def test_an_import_must_name_something():
     """A package that is not there would be undefined without a word."""
     found = faults("", **{"o.rego": "package lockgate.o\n\nimport data.lockgate.nowhere\n\nx := nowhere.y\n"})
     assert found[0] == "o.rego:3: The import 'data.lockgate.nowhere' names nothing that is here."
+
+
+@pytest.mark.parametrize("imported", ["data.lockgate.config.a as y", "input.y"])
+def test_an_import_and_a_rule_may_not_share_a_name(imported):
+    """OPA reads the import where the embedded engine reads the rule."""
+    found = faults("", **{"o.rego": f"package lockgate.o\n\nimport {imported}\n\ny := 1\n\nx if y == 1\n"})
+    assert found[0] == "o.rego:3: A rule has the name of the import 'y'; rename one, for OPA reads the import."
 
 
 @pytest.mark.parametrize("rule", ["result contains 1", "result(x) := x", "other := 1", "result[x] := 1 if some x in input.a"])

@@ -1,0 +1,102 @@
+"""A bundle in an S3 bucket: one signed `GET` (Signature Version 4), with entity tags."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from adapters.bundle_source import UNAVAILABLE, Given, opened, told, trusted, whole
+from router.errors import BundleError
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+EMPTY = hashlib.sha256(b"").hexdigest()
+CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+MOST_REASON = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class S3Keys:
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+class S3Object:
+    """`endpoint` is the server's URL, by which the bucket is the path's first part; without it it is Amazon's, by which it is the host's.
+    `keys` are asked for before each question, since who renews them may exchange them."""
+
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        region: str,
+        keys: Callable[[], S3Keys],
+        endpoint: str | None = None,
+        ca: Path | None = None,
+        timeout_s: float = 10.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._name = f"s3://{bucket}/{key}"
+        base = f"https://{bucket}.s3.{region}.amazonaws.com" if endpoint is None else f"{endpoint.rstrip('/')}/{quote(bucket)}"
+        self._url = f"{base}/{quote(key, safe='/-_.~')}"
+        self._region = region
+        self._keys = keys
+        self._timeout_s = timeout_s
+        self._now = now
+        self._ssl = trusted(ca, self._name)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(self, etag: str | None, wait_s: float | None) -> Given:
+        """Raises BundleError `bundle_unavailable`; ConfigError for keys that cannot be read. It cannot wait."""
+        headers = signed(self._url, self._region, self._keys(), self._now())
+        if etag is not None:
+            headers["if-none-match"] = etag
+        if self._session is None:
+            self._session = opened(urlsplit(self._url).hostname)
+        with told(self._name):
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._session.get(URL(self._url, encoded=True), headers=headers, allow_redirects=False, ssl=self._ssl) as answer,
+            ):
+                return await self._given(answer, etag)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _given(self, answer: aiohttp.ClientResponse, etag: str | None) -> Given:
+        if answer.status == 304 and etag is not None:
+            return Given(None, answer.headers.get("etag", etag))
+        if answer.status != 200:
+            code = CODE.search(await whole(answer, self._name, MOST_REASON))
+            raise BundleError(f"{self._name} answered {answer.status}{f' ({code[1].decode()})' if code else ''}.", UNAVAILABLE)
+        return Given(await whole(answer, self._name), answer.headers.get("etag"))
+
+
+def signed(url: str, region: str, keys: S3Keys, now: datetime) -> dict[str, str]:
+    """The headers of a `GET` without a body and without a query. The URL's path is encoded once, which is S3's own rule."""
+    parts = urlsplit(url)
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": parts.netloc, "x-amz-content-sha256": EMPTY, "x-amz-date": stamp}
+    if keys.session_token is not None:
+        headers["x-amz-security-token"] = keys.session_token
+    names = ";".join(sorted(headers))
+    canonical = "\n".join(("GET", parts.path, "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, EMPTY))
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    text = "\n".join((ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    signing = f"AWS4{keys.secret_key}".encode()
+    for part in scope.split("/"):
+        signing = hmac.digest(signing, part.encode(), "sha256")
+    signature = hmac.digest(signing, text.encode(), "sha256").hex()
+    return {**headers, "authorization": f"{ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"}
