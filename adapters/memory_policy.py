@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.rego.result import package_name, parse_result, stricter
+from adapters.rego.result import package_name, parse_result
 from router.decision import Verdict
 from router.errors import PolicyError
+from router.verdicts import stricter
 
 ENTRIES = ("admission", "decision")
 

@@ -27,8 +27,10 @@ from router.decision import (
     Status,
     Verdict,
 )
+from router.obligations import KINDS
 from router.ports import Clock, Ids, PolicyEngine
 from router.stages.classification import NO_TEXT, Cascade
+from router.stages.demands import NOTHING_MORE, Demands
 from router.stages.policy import admission_input, judge, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
@@ -66,6 +68,7 @@ class Stages:
     config_digest: str
     catalog_digest: str
     comparison: Comparing | None = None
+    demands: Demands = NOTHING_MORE
 
 
 class _Timings:
@@ -96,7 +99,8 @@ class Pipeline:
         self._ids = ids
 
     async def decide(self, request: Request, looked: Looked | None = None) -> Decision:
-        """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError."""
+        """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError, and RefusedError for a
+        request that is over a quota of admission: those are counted, not decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
         admitted = document
@@ -105,6 +109,8 @@ class Pipeline:
         if admission.effect is not Effect.ALLOW:
             decision, judged = self._refused_at_admission(request, admission, timings), None
         else:
+            if admission.obligations:
+                await self.stages.demands.admit(request, admission)
             decision, document, judged = await self._weigh(request, looked, admission, document, timings)
         await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
         if self.stages.comparison is not None:
@@ -139,6 +145,8 @@ class Pipeline:
         judged = verdict
         route, verdict = stages.routing.final(provisional, verdict)  # 6
         verdict = _needs_whole_body(request, verdict)
+        if verdict.obligations:
+            verdict = await stages.demands.met(request, classification, route, verdict)
         outcome = self._ending(classification, verdict, route)
         timings.lap("route")
         decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
@@ -149,13 +157,13 @@ class Pipeline:
 
     def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
         """Admission only lets in or refuses: a review or reroute needs an intent that is not known yet."""
-        outcome = Outcome(Result.DENIED, 403, _code(admission))
+        outcome = Outcome(Result.DENIED, admission.status or 403, _code(admission))
         return self._decision(request, Signals(), NOT_ADMITTED, NO_RISK, admission, admission, None, outcome, timings)
 
     def _ending(self, classification: Classification, verdict: Verdict, route: Route | None) -> Outcome | None:
         """How the request ends without a dispatch; None where one follows."""
         if verdict.effect is Effect.DENY:
-            return Outcome(Result.DENIED, 403, _code(verdict))
+            return Outcome(Result.DENIED, verdict.status or 403, _code(verdict))
         if route is None:
             return Outcome(Result.ABSTAINED, self._abstained(classification), classification.reason or classification.status)
         if verdict.effect in (Effect.ALLOW, Effect.REROUTE):
@@ -202,11 +210,11 @@ def _code(verdict: Verdict) -> str:
 
 
 def _needs_whole_body(request: Request, verdict: Verdict) -> Verdict:
-    """A body that was only seen in part cannot be held, masked or deduplicated by its content."""
+    """A body that was only seen in part cannot be held, changed, copied or deduplicated by its content."""
     if not request.body.truncated or verdict.effect is Effect.DENY:
         return verdict
-    masks = any(obligation.name == "mask_body" for obligation in verdict.obligations)
-    if verdict.effect is not Effect.REVIEW and not masks and request.idempotency_key is None:
+    needed = any(KINDS[obligation.name].whole_body for obligation in verdict.obligations)
+    if verdict.effect is not Effect.REVIEW and not needed and request.idempotency_key is None:
         return verdict
     reason = Reason("body_truncated", "the body is larger than the part that was seen, and what policy asks for needs all of it")
     return Verdict(Effect.DENY, (reason, *verdict.reasons), revision=verdict.revision, digest=verdict.digest, engine=verdict.engine)

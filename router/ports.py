@@ -304,6 +304,21 @@ class Limits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `limit` requests of one `key` in any span of `seconds`."""
+
+    key: str
+    limit: int
+    seconds: int
+
+
+class Quotas(Protocol):
+    async def take(self, wanted: Sequence[Quota]) -> tuple[int, float] | None:
+        """Counts one request by all of them, or by none. None when it was counted, else which of them it would exceed, and in how many
+        seconds it may not any more. Raises StateError."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is stored: `id` is its public part, `digest` the SHA-256 of its secret part. `subject` is whom it speaks for."""
 

@@ -19,11 +19,12 @@ from adapters.http_upstream.circuit import Circuit
 from adapters.opa.asking import Answer, Asking
 from adapters.opa.connection import Connection
 from adapters.opa.held import Held
-from adapters.rego.result import check_codes, package_name, parse_result, stricter
+from adapters.rego.result import check_codes, package_name, parse_result
 from router.config.opa import OpaEngine
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
 from router.ports import Clock, PolicyObserver
+from router.verdicts import stricter
 
 Found = TypeVar("Found")
 

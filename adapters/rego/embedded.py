@@ -19,13 +19,14 @@ import regorus
 
 from adapters.rego.check import check
 from adapters.rego.reads import reads
-from adapters.rego.result import check_codes, package_name, parse_result, stricter, written
+from adapters.rego.result import check_codes, package_name, parse_result, written
 from adapters.rego.syntax import Module, Node, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
 from router.bundle.content import text_digest
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
+from router.verdicts import stricter
 
 NAME = "embedded"
 UNDEFINED = '"<undefined>"'

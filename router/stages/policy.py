@@ -10,6 +10,7 @@ from typing import Any
 
 from router.decision import Classification, Effect, Finding, Reason, Request, Risk, Route, Signals, Subject, Verdict
 from router.errors import PolicyError
+from router.obligations import read
 from router.ports import PolicyEngine
 from router.stages.routing import IntentEntry
 
@@ -55,6 +56,8 @@ async def judge(
         else:
             async with asyncio.timeout(deadline_s):
                 verdict = await engine.evaluate(entry, intent, document)
+        for each in getattr(verdict, "obligations", ()):
+            read(each.name, each.params, entry)
     except PolicyError as error:
         return refusal(engine, error.code, str(error))
     except TimeoutError:

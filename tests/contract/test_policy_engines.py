@@ -22,6 +22,7 @@ from router.system import SystemClock
 from tests.contract.opa_sidecar import Sidecar, sidecar
 
 ALLOW = {"effect": "allow"}
+QUOTA = {"key": "tenant", "limit": 3, "per": "1m"}
 Make = Callable[[Mapping[str, Any]], PolicyEngine]
 
 
@@ -74,12 +75,12 @@ async def test_an_answer_becomes_a_verdict(make, entry):
     answer = {
         "effect": "allow",
         "reasons": [{"code": "a.b", "message": "because"}, {"code": "c"}],
-        "obligations": [{"name": "add_headers", "params": {"headers": {"x-a": "1"}}}, {"name": "mask_body"}],
+        "obligations": [{"name": "tag", "params": {"tags": ["a.b", "c"]}}, {"name": "rate_limit", "params": QUOTA}],
     }
     verdict = await answering(make, **{entry: answer}).evaluate(entry, None, {})
     assert verdict.effect is Effect.ALLOW
     assert verdict.reasons == (Reason("a.b", "because"), Reason("c"))
-    assert verdict.obligations == (Obligation("add_headers", {"headers": {"x-a": "1"}}), Obligation("mask_body"))
+    assert verdict.obligations == (Obligation("tag", {"tags": ["a.b", "c"]}), Obligation("rate_limit", QUOTA))
 
 
 async def test_a_verdict_says_which_policies_gave_it(make):
