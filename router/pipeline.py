@@ -28,10 +28,10 @@ from router.decision import (
     Verdict,
 )
 from router.obligations import KINDS
-from router.ports import Clock, Ids, PolicyEngine
+from router.ports import Clock, Ids, Intents, PolicyEngine
 from router.stages.classification import NO_TEXT, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
-from router.stages.policy import admission_input, judge, policy_input
+from router.stages.policy import MOST_PLAUSIBLE, admission_input, judge, plausible, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
 from router.stages.rules import Looked, RuleIndex
@@ -42,7 +42,7 @@ from router.stages.usual import Usual
 class Comparing(Protocol):
     """A second engine, which is asked about some evaluations when they are recorded. Returns at once and never raises."""
 
-    def offer(self, decision_id: str, entry: str, intent: str | None, document: Mapping[str, Any], verdict: Verdict) -> None: ...
+    def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None: ...
 
 
 class Recorder(Protocol):
@@ -116,7 +116,7 @@ class Pipeline:
         if self.stages.comparison is not None:
             self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
             if judged is not None:
-                self.stages.comparison.offer(decision.id, "decision", decision.classification.intent, document, judged)
+                self.stages.comparison.offer(decision.id, "decision", _asked(decision.classification), document, judged)
         return decision
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
@@ -140,11 +140,11 @@ class Pipeline:
         timings.lap("risk")
         provisional = stages.routing.provisional(classification)
         document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
-        verdict = await self._judge("decision", classification.intent, document)  # 5
+        verdict = await self._judge("decision", _asked(classification), document)  # 5
         timings.lap("policy")
         judged = verdict
         route, verdict = stages.routing.final(provisional, verdict)  # 6
-        verdict = _needs_whole_body(request, verdict)
+        verdict = _needs_whole_body(request, _understood(classification, route, verdict))
         if verdict.obligations:
             verdict = await stages.demands.met(request, classification, route, verdict)
         outcome = self._ending(classification, verdict, route)
@@ -152,7 +152,7 @@ class Pipeline:
         decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
         return decision, document, judged
 
-    async def _judge(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def _judge(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         return await judge(self.stages.policy, entry, intent, document, self.stages.policy_deadline_s)
 
     def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
@@ -207,6 +207,18 @@ class Pipeline:
 
 def _code(verdict: Verdict) -> str:
     return verdict.reasons[0].code if verdict.reasons else verdict.effect.value
+
+
+def _asked(classification: Classification) -> tuple[str, ...]:
+    return plausible(classification.intent, classification.prediction_set)
+
+
+def _understood(classification: Classification, route: Route | None, verdict: Verdict) -> Verdict:
+    """What may be so many things that their policies were not asked goes nowhere."""
+    if route is None or verdict.effect is Effect.DENY or len(classification.prediction_set) <= MOST_PLAUSIBLE:
+        return verdict
+    reason = Reason("policy_intents_too_many", "the request may mean more things than their policies can be asked about")
+    return Verdict(Effect.DENY, (reason, *verdict.reasons), revision=verdict.revision, digest=verdict.digest, engine=verdict.engine)
 
 
 def _needs_whole_body(request: Request, verdict: Verdict) -> Verdict:

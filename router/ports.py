@@ -93,11 +93,15 @@ class Recogniser(Protocol):
         """By place, none within another. Of a text longer than `most_chars` only the beginning is looked at."""
 
 
+Intents = str | tuple[str, ...] | None  # the intent that was found, or all that are plausible
+
+
 class PolicyEngine(Protocol):
     """Evaluates `data.lockgate.<entry>`. Raises PolicyError with a code for undefined, malformed, erroring or late results."""
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
-        """`entry` is `admission` or `decision`; for `decision` the matched intent's package is asked too, by literal path."""
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
+        """`entry` is `admission` or `decision`; for `decision` the package of each intent is asked too, by literal path, and the strictest
+        verdict wins."""
 
     @property
     def digest(self) -> str: ...

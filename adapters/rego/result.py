@@ -10,6 +10,7 @@ from typing import Any
 from router import obligations
 from router.decision import Effect, Obligation, Reason, Verdict
 from router.errors import PolicyError
+from router.ports import Intents
 
 CODE = re.compile(r"[a-z0-9_.]{1,64}")
 SLUG = re.compile(r'"([a-z0-9_.]{1,64})"')
@@ -61,6 +62,13 @@ def check_codes(verdict: Verdict, known: frozenset[str]) -> None:
 def package_name(intent: str) -> str:
     """The last part of the package that judges an intent."""
     return re.sub(r"\W", "_", intent)
+
+
+def package_names(intent: Intents, entry: str) -> tuple[str, ...]:
+    """Of every intent that is asked about, each once; at admission none is known yet."""
+    if intent is None or entry != "decision":
+        return ()
+    return (package_name(intent),) if isinstance(intent, str) else tuple(dict.fromkeys(map(package_name, intent)))
 
 
 def _effect(value: Any, entry: str) -> Effect:

@@ -16,7 +16,7 @@ from typing import Any
 from router.config.opa import CompareConfig
 from router.decision import Verdict
 from router.errors import AuditError, ConfigError
-from router.ports import Clock, PolicyEngine, PolicyObserver, Random
+from router.ports import Clock, Intents, PolicyEngine, PolicyObserver, Random
 from router.stages.policy import judge
 
 log = logging.getLogger("lockgate.policy")
@@ -33,7 +33,7 @@ Record = Callable[[Mapping[str, Any]], Awaitable[None]]
 class _Sample:
     decision_id: str
     entry: str
-    intent: str | None
+    intent: Intents
     document: Mapping[str, Any]
     verdict: Verdict
 
@@ -77,7 +77,7 @@ class Comparison:
         await self._write()
         await self._engine.close()
 
-    def offer(self, decision_id: str, entry: str, intent: str | None, document: Mapping[str, Any], verdict: Verdict) -> None:
+    def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None:
         if self._random.random() >= self._config.share:
             return
         try:

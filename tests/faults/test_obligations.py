@@ -6,18 +6,19 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.local_quotas import LocalQuotas
 from adapters.memory_destination import Answer
-from router.decision import Subject
+from router.decision import Classification, Status, Subject
 from router.errors import DestinationError, StateError
 from router.ports import Quota
 from router.review.packing import open_content
 from router.system import SystemClock
-from tests.faults.gateway_harness import ALLOW, CLERK, REVIEW, House
+from tests.faults.gateway_harness import ALLOW, CLERK, REVIEW, House, ScriptedTier
 
 BODY = b'{"message": "cancel payment 4711", "customer": {"iban": "DE1", "id": 7}}'
 
@@ -260,3 +261,42 @@ async def test_tags_are_recorded_in_the_clear() -> None:
     plain = house()
     await plain.ask()
     assert "tags" not in plain.leaves[0]["verdict"]
+
+
+UNSURE = Classification(
+    Status.AMBIGUOUS, None, 0.5, 0.01, 0.9, prediction_set=("cancel", "status"), reason="several_plausible", tier="encoder"
+)
+
+
+@pytest.mark.parametrize("forbidding", ["cancel", "status"])
+async def test_a_request_that_may_mean_several_things_is_judged_as_each_of_them(forbidding: str) -> None:
+    """It goes to a fallback route only where no reading of it forbids that."""
+    policy = {
+        "admission": ALLOW,
+        "decision": ALLOW,
+        f"intents.{forbidding}": {"effect": "deny", "status": 404, "reasons": [{"code": "a.b"}]},
+    }
+    made = House(tier=ScriptedTier(UNSURE), policy=policy, on_abstain="desk")
+    reply = await made.ask()
+    assert (reply.status, reply.code, made.reached) == (404, "a.b", [])
+
+
+async def test_without_a_policy_that_forbids_it_goes_to_the_fallback_route() -> None:
+    """With what each of them demands."""
+    policy = {
+        "admission": ALLOW,
+        "decision": ALLOW,
+        "intents.status": {**ALLOW, "obligations": [duty("add_headers", headers={"x-a": "1"})]},
+    }
+    made = House(tier=ScriptedTier(UNSURE), policy=policy, on_abstain="desk")
+    assert (await made.ask()).status == 200
+    assert (b"x-a", b"1") in made.reached[0].headers
+
+
+async def test_what_may_mean_anything_goes_nowhere() -> None:
+    """More plausible intents than policies can be asked about: denied where it would have gone somewhere, else asked back as before."""
+    vague = replace(UNSURE, status=Status.UNDETERMINED, prediction_set=tuple(f"i{number}" for number in range(33)))
+    made = House(tier=ScriptedTier(vague), on_abstain="desk")
+    reply = await made.ask()
+    assert (reply.status, reply.code, made.reached) == (403, "policy_intents_too_many", [])
+    assert (await House(tier=ScriptedTier(vague)).ask()).status == 422
