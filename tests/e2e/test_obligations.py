@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, prepared
+from tests.e2e.running import Lockgate, cli, prepared
 from tests.e2e.wire import Answer, ask
 from tests.e2e.yard import save
 from tests.unit.identity.issuing import ISSUER, jwks, rsa, token
@@ -160,6 +160,10 @@ def test_a_flood_at_admission_is_counted_and_buys_no_records(lockgate: Lockgate)
     assert sum(found.get("policy_rate_limited", 0) for found in lockgate.system("refused")) == 12
     assert decisions(lockgate) == before + 3
     assert lockgate.verify().returncode == 0
+    asked = cli("audit", "query", "--config", str(lockgate.yard.config), "--where", "tag = 'counted'", "--json")
+    tagged = [leaf["id"] for leaf in lockgate.leaves() if "counted" in leaf.get("verdict", {}).get("tags", ())]
+    assert len(tagged) == 13
+    assert all(decision in asked.stdout for decision in tagged), asked.stderr
 
 
 def decisions(lockgate: Lockgate) -> int:

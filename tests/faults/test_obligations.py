@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,10 @@ import pytest
 
 from adapters.local_quotas import LocalQuotas
 from adapters.memory_destination import Answer
-from router.decision import Classification, Status, Subject
+from adapters.memory_policy import MemoryPolicy
+from router.decision import Classification, Obligation, Status, Subject, Verdict
 from router.errors import DestinationError, StateError
-from router.ports import Quota
+from router.ports import Intents, Quota
 from router.review.packing import open_content
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, CLERK, REVIEW, House, ScriptedTier
@@ -300,3 +301,26 @@ async def test_what_may_mean_anything_goes_nowhere() -> None:
     reply = await made.ask()
     assert (reply.status, reply.code, made.reached) == (403, "policy_intents_too_many", [])
     assert (await House(tier=ScriptedTier(vague)).ask()).status == 422
+
+
+class Foreign(MemoryPolicy):
+    """An engine that reads its answers in a way of its own."""
+
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
+        return replace(await super().evaluate(entry, intent, document), obligations=(Obligation("sing"),))
+
+
+async def test_whatever_the_engine_its_obligations_are_judged() -> None:
+    """Before anything is recorded as allowed."""
+    made = House(policy=Foreign({"admission": ALLOW, "decision": ALLOW}))
+    reply = await made.ask()
+    assert (reply.status, reply.code, made.reached) == (403, "obligation_unknown", [])
+
+
+@pytest.mark.parametrize("demand", [duty("redact_fields", fields=["/a"]), duty("mirror", destination="shadow"), duty("mask_body")])
+async def test_what_needs_the_whole_body_denies_where_only_a_part_was_seen(demand: dict[str, Any]) -> None:
+    """It might stand in the rest."""
+    made = house(demand)
+    reply = await made.ask(b'{"message": "' + b"x" * 300_000 + b'"}')
+    assert (reply.status, reply.code, made.reached) == (403, "body_truncated", [])
+    assert decided(made) == [("deny", "body_truncated")]
