@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Result
 from router.errors import DestinationError, PolicyError
+from router.masking import Masker, masked
 from router.obligations import added_headers, named, read
 from router.ports import Destination, Headers, Outbound, Reply, Socket
-from router.redaction import redacted
+from router.redaction import READABLE, redacted
 
 NOT_FOR_SOCKETS = frozenset(("mirror", "limit_response"))
-
-Masker = Callable[[str], str]
 
 
 class Mirrors(Protocol):
@@ -65,7 +63,7 @@ class Dispatcher:
         if wanted := named(obligations, "redact_fields"):
             outbound = replace(outbound, body=redacted(_readable(outbound, decision.request), decision.request.content_type, wanted))
         if named(obligations, "mask_body"):
-            outbound = _masked(outbound, decision.request, self.mask)
+            outbound = replace(outbound, body=masked(_readable(outbound, decision.request), decision.request.content_type, self.mask))
         return outbound
 
     def _mirror(self, decision: Decision, obliged: Outbound) -> None:
@@ -109,49 +107,10 @@ class _Unread:
         raise StopAsyncIteration
 
 
-_MASKABLE = (None, "text_too_long")
-_UNGUESSABLE = "x7Kq9vTz"
-
-
 def _readable(outbound: Outbound, request: Request) -> bytes:
     """The body, where it is the one that was understood."""
     if not isinstance(outbound.body, bytes):
         raise PolicyError("A body that was not read whole cannot be changed.", "obligation_failed")
-    if outbound.body and request.body.problem not in _MASKABLE:  # the upstream would read something else than we did
+    if outbound.body and request.body.problem not in READABLE:  # the upstream would read something else than we did
         raise PolicyError("The body could not be read, so it could not be changed.", "obligation_failed")
     return outbound.body
-
-
-def _masked(outbound: Outbound, request: Request, mask: Masker) -> Outbound:
-    body = _readable(outbound, request)
-    if not body:
-        return outbound
-    media = request.content_type.partition(";")[0].strip().lower()
-    try:
-        if media == "application/json" or media.endswith("+json"):
-            document = _mask_strings("", json.loads(body), mask)
-            return replace(outbound, body=json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8"))
-        if media.startswith("text/"):
-            return replace(outbound, body=mask(body.decode("utf-8")).encode("utf-8"))
-    except (ValueError, RecursionError):
-        raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed") from None
-    raise PolicyError(f"A body of type '{media}' cannot be masked.", "obligation_failed")
-
-
-def _mask_strings(key: str, value: object, mask: Masker) -> object:
-    """Strings, keys and numbers that are personal data or credentials, by themselves or because of their key."""
-    if isinstance(value, list):
-        return [_mask_strings(key, item, mask) for item in value]
-    if isinstance(value, dict):
-        return {mask(name): _mask_strings(name, item, mask) for name, item in value.items()}
-    if isinstance(value, bool) or value is None or value == "":
-        return value
-    text = str(value)
-    masked = _label_of(key, mask) or mask(text)
-    return value if masked == text else masked
-
-
-def _label_of(key: str, mask: Masker) -> str | None:
-    """The label for whatever stands under a key such as `password`; None where the key says nothing."""
-    masked = mask(f'{key} = "{_UNGUESSABLE}"')
-    return None if _UNGUESSABLE in masked else masked.rstrip('"').rpartition('"')[2]

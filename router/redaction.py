@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from router.errors import PolicyError
 from router.obligations import Params
 
+READABLE = (None, "text_too_long")  # problems of a body that are none for who changes it
 MOST_FORM_FIELDS = 1000
 FORM = "application/x-www-form-urlencoded"
 REMOVED = object()

@@ -14,13 +14,13 @@ from router import obligations
 from router.caller import caller_key
 from router.decision import Classification, Effect, Reason, Request, Route, Verdict
 from router.errors import PolicyError, RefusedError, StateError
+from router.masking import masked
 from router.obligations import Params
 from router.ports import Quota, Quotas
-from router.redaction import redacted
+from router.redaction import READABLE, redacted
 from router.stages.step_up import challenge, lacking
 
 Fields = tuple[tuple[str, str], ...]
-MASKABLE = (None, "text_too_long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,15 @@ def _unproven(request: Request, verdict: Verdict) -> Refusal | None:
 def _transformable(request: Request, verdict: Verdict) -> None:
     """Raises PolicyError where the body cannot be changed as policy wants it: known here already, for it was read whole."""
     wanted = obligations.named(verdict.obligations, "redact_fields")
-    if not request.body.data or not (wanted or obligations.named(verdict.obligations, "mask_body")):
+    masks = bool(obligations.named(verdict.obligations, "mask_body"))
+    if not request.body.data or not (wanted or masks):
         return
-    if request.body.problem not in MASKABLE:  # a coding or character set by which the upstream reads something else than we did
+    if request.body.problem not in READABLE:  # a coding or character set by which the upstream reads something else than we did
         raise PolicyError("The body could not be read, so nothing could be taken out of it.", "obligation_failed")
     if wanted:
         redacted(request.body.data, request.content_type, wanted)
+    if masks:
+        masked(request.body.data, request.content_type, lambda text: text)
 
 
 def _quota(wanted: Params, request: Request, classification: Classification | None, route: Route | None) -> Quota:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -164,6 +165,15 @@ def test_a_flood_at_admission_is_counted_and_buys_no_records(lockgate: Lockgate)
     tagged = [leaf["id"] for leaf in lockgate.leaves() if "counted" in leaf.get("verdict", {}).get("tags", ())]
     assert len(tagged) == 13
     assert all(decision in asked.stdout for decision in tagged), asked.stderr
+
+
+def test_what_was_found_out_after_policy_spoke_is_left_out_of_a_replay(lockgate: Lockgate) -> None:
+    """By name; everything else is reproduced."""
+    done = cli("policy", "replay", "--config", str(lockgate.yard.config), "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["differences"], found["not_reproduced"]) == (0, [], []), done.stderr
+    assert found["left_out"]["added"] >= 7
+    assert found["compared"] > 10
 
 
 def decisions(lockgate: Lockgate) -> int:

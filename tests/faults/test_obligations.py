@@ -87,6 +87,14 @@ async def test_a_body_without_readable_fields_is_a_recorded_denial() -> None:
     assert decided(made) == [("deny", "obligation_failed")]
 
 
+async def test_a_body_that_cannot_be_masked_is_a_recorded_denial() -> None:
+    """A number that JSON cannot say again: what is not sent is not recorded as allowed."""
+    made = house(duty("mask_body"))
+    reply = await made.ask(b'{"message": "cancel payment 4711", "a": 1e999}')
+    assert (reply.status, reply.code, made.reached) == (403, "obligation_failed", [])
+    assert decided(made) == [("deny", "obligation_failed")]
+
+
 async def test_a_held_request_waits_without_the_fields() -> None:
     """What is dispatched after an approval is what was held."""
     made = house(duty("redact_fields", fields=["/customer/iban"]), verdict=REVIEW)
