@@ -215,7 +215,11 @@ class House:
         await self.ledger.open()
         await self.destination.open()
         await self.shadow.open()
-        headers = [(b"host", b"halden.example"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers = [
+            (b"host", b"halden.example"),
+            (b"content-type", more.get("content_type", b"application/json")),
+            (b"content-length", b"%d" % len(body)),
+        ]
         scope = {
             "type": "http",
             "method": method,

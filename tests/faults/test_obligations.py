@@ -88,9 +88,9 @@ async def test_a_body_without_readable_fields_is_a_recorded_denial() -> None:
 
 
 async def test_a_body_that_cannot_be_masked_is_a_recorded_denial() -> None:
-    """A number that JSON cannot say again: what is not sent is not recorded as allowed."""
+    """A picture, for example: what is not sent is not recorded as allowed."""
     made = house(duty("mask_body"))
-    reply = await made.ask(b'{"message": "cancel payment 4711", "a": 1e999}')
+    reply = await made.ask(b"\x89PNG", "PUT", "/payments/7", content_type=b"image/png")
     assert (reply.status, reply.code, made.reached) == (403, "obligation_failed", [])
     assert decided(made) == [("deny", "obligation_failed")]
 
