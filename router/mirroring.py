@@ -79,10 +79,11 @@ class Mirroring:
         return frozenset(self._waiting)
 
     async def close(self) -> None:
-        """What is under way is given up."""
+        """What is under way is given up, and counted so."""
         tasks = self.under_way
         for task in tasks:
             task.cancel()
+            self._count(DROPPED)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

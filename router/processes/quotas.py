@@ -1,6 +1,6 @@
 """Policy's quotas, counted where all workers of a node can be counted together: by the control process.
 
-Only a request on which policy puts a quota pays for the question; all that ask in one turn of the worker's event loop share a frame.
+Only a request on which policy puts a quota pays for the question.
 """
 
 from __future__ import annotations
