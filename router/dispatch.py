@@ -10,11 +10,9 @@ from typing import Protocol
 from router.decision import Decision, Outcome, Request, Result
 from router.errors import DestinationError, PolicyError
 from router.masking import Masker, masked
-from router.obligations import added_headers, named, read
+from router.obligations import added_headers, for_sockets, named, read
 from router.ports import Destination, Headers, Outbound, Reply, Socket
 from router.redaction import READABLE, redacted
-
-NOT_FOR_SOCKETS = frozenset(("mirror", "limit_response"))
 
 
 class Mirrors(Protocol):
@@ -39,10 +37,8 @@ class Dispatcher:
 
     async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
         """A WebSocket with the same obligations; its messages are a body and an answer that nobody has read. Raises as `send`."""
-        for each in decision.verdict.obligations:
-            if each.name in NOT_FOR_SOCKETS:
-                raise PolicyError(f"Policy asks for '{each.name}', which cannot be done to a WebSocket.", "obligation_failed")
         obliged = self.oblige(decision, Outbound("GET", target, headers, _Unread()))
+        for_sockets(decision.verdict.obligations)
         return await self.destination(decision).connect(obliged.target, obliged.headers, subprotocols)
 
     def destination(self, decision: Decision) -> Destination:

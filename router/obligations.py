@@ -38,11 +38,13 @@ FIELD = re.compile("[a-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`whole_body`: it can only be fulfilled where all of the body was seen. `at_admission`: before anything is classified."""
+    """`whole_body`: it can only be fulfilled where all of the body was seen. `at_admission`: before anything is classified. `to_sockets`:
+    it can be done to a WebSocket, whose messages nobody reads."""
 
     valid: Valid
     whole_body: bool = False
     at_admission: bool = False
+    to_sockets: bool = True
 
 
 def read(name: str, params: Params, entry: str = "decision") -> Obligation:
@@ -55,6 +57,13 @@ def read(name: str, params: Params, entry: str = "decision") -> Obligation:
     if not kind.valid(params):
         raise PolicyError(f"Policy asks for '{name}' with params that are not as they are described.", "obligation_failed")
     return Obligation(name, params)
+
+
+def for_sockets(obligations: Iterable[Obligation]) -> None:
+    """Raises PolicyError for one that cannot be done to a WebSocket."""
+    for each in obligations:
+        if not KINDS[each.name].to_sockets:
+            raise PolicyError(f"Policy asks for '{each.name}', which cannot be done to a WebSocket.", "obligation_failed")
 
 
 def named(obligations: Iterable[Obligation], name: str) -> list[Params]:
@@ -228,14 +237,14 @@ def _tag_params(params: Params) -> bool:
 
 
 KINDS: Mapping[str, Kind] = {
-    "mask_body": Kind(_no_params, whole_body=True),
-    "redact_fields": Kind(_redact_params, whole_body=True),
+    "mask_body": Kind(_no_params, whole_body=True, to_sockets=False),
+    "redact_fields": Kind(_redact_params, whole_body=True, to_sockets=False),
     "add_headers": Kind(_header_params),
     "require_review": Kind(_review_params),
     "require_step_up": Kind(_step_up_params),
     "rate_limit": Kind(_rate_params, at_admission=True),
-    "mirror": Kind(_mirror_params, whole_body=True),
-    "limit_response": Kind(_limit_params),
+    "mirror": Kind(_mirror_params, whole_body=True, to_sockets=False),
+    "limit_response": Kind(_limit_params, to_sockets=False),
     "tag": Kind(_tag_params, at_admission=True),
     "log": Kind(_log_params),
 }

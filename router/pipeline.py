@@ -98,8 +98,9 @@ class Pipeline:
         self._clock = clock
         self._ids = ids
 
-    async def decide(self, request: Request, looked: Looked | None = None) -> Decision:
-        """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError, and RefusedError for a
+    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+        """`looked` is what the rules said of the header alone, where a front door asked already; `socket` says that messages follow, which
+        nobody will read. Raises AuditError, and RefusedError for a
         request that is over a quota of admission: those are counted, not decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
@@ -111,7 +112,7 @@ class Pipeline:
         else:
             if admission.obligations:
                 await self.stages.demands.admit(request, admission)
-            decision, document, judged = await self._weigh(request, looked, admission, document, timings)
+            decision, document, judged = await self._weigh(request, looked, admission, document, timings, socket=socket)
         await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
         if self.stages.comparison is not None:
             self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
@@ -124,7 +125,14 @@ class Pipeline:
         await self._recorder.ended(decision, outcome)
 
     async def _weigh(
-        self, request: Request, looked: Looked | None, admission: Verdict, admitted: Mapping[str, Any], timings: _Timings
+        self,
+        request: Request,
+        looked: Looked | None,
+        admission: Verdict,
+        admitted: Mapping[str, Any],
+        timings: _Timings,
+        *,
+        socket: bool,
     ) -> tuple[Decision, Mapping[str, Any], Verdict]:
         """The last is what policy said, before routing and the body's view made it stricter."""
         stages = self.stages
@@ -146,7 +154,7 @@ class Pipeline:
         route, verdict = stages.routing.final(provisional, verdict)  # 6
         verdict = _needs_whole_body(request, _understood(classification, route, verdict))
         if verdict.obligations:
-            verdict = await stages.demands.met(request, classification, route, verdict)
+            verdict = await stages.demands.met(request, classification, route, verdict, socket=socket)
         outcome = self._ending(classification, verdict, route)
         timings.lap("route")
         decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)

@@ -44,11 +44,13 @@ class Demands:
     quotas: Quotas | None = None
     mirrors: frozenset[str] = frozenset()
 
-    async def met(self, request: Request, classification: Classification, route: Route | None, verdict: Verdict) -> Verdict:
-        """The verdict, or a denial in its place."""
+    async def met(
+        self, request: Request, classification: Classification, route: Route | None, verdict: Verdict, *, socket: bool = False
+    ) -> Verdict:
+        """The verdict, or a denial in its place. `socket`: messages follow, which nobody will read."""
         if not verdict.obligations or verdict.effect is Effect.DENY or route is None:
             return verdict
-        refusal = self._unmet(request, verdict) or await self._over(request, classification, route, verdict)
+        refusal = self._unmet(request, verdict, socket=socket) or await self._over(request, classification, route, verdict)
         return denied(verdict, refusal) if refusal is not None else verdict
 
     async def admit(self, request: Request, admission: Verdict) -> None:
@@ -60,8 +62,10 @@ class Demands:
             fields = tuple(each for each in refusal.fields if each[0] != "retry-after")
             raise RefusedError(refusal.reason.message, refusal.reason.code, refusal.status or 403, retry, fields)
 
-    def _unmet(self, request: Request, verdict: Verdict) -> Refusal | None:
+    def _unmet(self, request: Request, verdict: Verdict, *, socket: bool) -> Refusal | None:
         try:
+            if socket:
+                obligations.for_sockets(verdict.obligations)
             obligations.strictest_review(verdict.obligations)
             obligations.added_headers(verdict.obligations)
             _transformable(request, verdict)
