@@ -18,7 +18,6 @@ from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, House
 
 PATIENCE_S = 5.0
-MASK = {**ALLOW, "obligations": [{"name": "mask_body"}]}
 CONNECT = [{"type": "websocket.connect"}]
 
 
