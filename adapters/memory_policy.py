@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.rego.result import package_name, parse_result, stricter
+from adapters.rego.result import package_names, parse_result
 from router.decision import Verdict
 from router.errors import PolicyError
+from router.ports import Intents
+from router.verdicts import stricter
 
 ENTRIES = ("admission", "decision")
 
@@ -21,7 +23,7 @@ class MemoryPolicy:
         self._answers = dict(answers)
         self.revision = revision
         self.digest = digest
-        self.asked: list[tuple[str, str | None, Mapping[str, Any]]] = []
+        self.asked: list[tuple[str, Intents, Mapping[str, Any]]] = []
 
     async def open(self) -> None:
         """Nothing is to be opened."""
@@ -29,14 +31,14 @@ class MemoryPolicy:
     async def close(self) -> None:
         """As above."""
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         self.asked.append((entry, intent, document))
         if entry not in ENTRIES or entry not in self._answers:
             raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
         verdict = self._read(entry, entry)
-        package = f"intents.{package_name(intent)}" if intent is not None else ""
-        if entry == "decision" and package in self._answers:
-            verdict = stricter(verdict, self._read(entry, package))
+        for name in package_names(intent, entry):
+            if f"intents.{name}" in self._answers:
+                verdict = stricter(verdict, self._read(entry, f"intents.{name}"))
         return verdict
 
     def _read(self, entry: str, path: str) -> Verdict:

@@ -233,6 +233,8 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """`status`: of a denial, None for 403. `fields`: header fields that tell its caller what would help."""
+
     effect: Effect
     reasons: tuple[Reason, ...] = ()
     obligations: tuple[Obligation, ...] = ()
@@ -241,6 +243,8 @@ class Verdict:
     digest: str = ""
     engine: str = ""
     opa_decision_id: str | None = None
+    status: int | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         "admission": _verdict(decision.admission),
         "verdict": _verdict(decision.verdict),
         "route": _route(decision.route),
-        "outcome": _outcome(outcome) if outcome is not None else None,
+        "outcome": _outcome(outcome, decision.verdict) if outcome is not None else None,
         "stages_us": {name: round(spent / 1000, 1) for name, spent in decision.stages_ns},
         "config_digest": decision.config_digest,
         "catalog_digest": decision.catalog_digest,
@@ -102,8 +102,10 @@ def _route(route: Route | None) -> dict[str, Any] | None:
     return {"name": route.name, "destination": route.destination, "why": route.why} if route is not None else None
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {"result": outcome.result.value, "status": outcome.status, "reason": outcome.reason}
+def _outcome(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
+    """`headers` are for whoever answers the caller: a challenge, or when to try again."""
+    told = {"headers": dict(verdict.fields)} if verdict.fields else {}
+    return {"result": outcome.result.value, "status": outcome.status, "reason": outcome.reason, **told}
 
 
 def _rounded(value: float | None) -> float | None:

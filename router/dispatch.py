@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from router.decision import Decision, Obligation, Outcome, Request, Result
+from router.decision import Decision, Outcome, Request, Result
 from router.errors import DestinationError, PolicyError
+from router.masking import Masker, masked
+from router.obligations import added_headers, for_sockets, named, read
 from router.ports import Destination, Headers, Outbound, Reply, Socket
+from router.redaction import READABLE, redacted
 
-KNOWN_OBLIGATIONS = frozenset(("mask_body", "add_headers", "require_review", "log"))
-Masker = Callable[[str], str]
+
+class Mirrors(Protocol):
+    def offer(self, name: str, share: int, outbound: Outbound) -> None:
+        """Returns at once and raises nothing. `share` in percent; the body was read whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """`destinations` by route name, since a route may override its destination's time-outs."""
+    """`destinations` by route name, since a route may override its destination's time-outs. `mirrors`: where copies go."""
 
     destinations: Mapping[str, Destination]
     mask: Masker
+    mirrors: Mirrors | None = None
 
     async def send(self, decision: Decision, outbound: Outbound) -> Reply:
         """Raises DestinationError, PolicyError (`obligation_failed`)."""
-        return await self.destination(decision).send(self.oblige(decision, outbound))
+        destination, obliged = self.destination(decision), self.oblige(decision, outbound)
+        if decision.verdict.obligations:
+            self._mirror(decision, obliged)
+        return await destination.send(obliged)
 
     async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
-        """A WebSocket with the same obligations; its messages are a body that nobody has read. Raises as `send`."""
+        """A WebSocket with the same obligations; its messages are a body and an answer that nobody has read. Raises as `send`."""
         obliged = self.oblige(decision, Outbound("GET", target, headers, _Unread()))
+        for_sockets(decision.verdict.obligations)
         return await self.destination(decision).connect(obliged.target, obliged.headers, subprotocols)
 
     def destination(self, decision: Decision) -> Destination:
@@ -38,14 +47,26 @@ class Dispatcher:
         return self.destinations[decision.route.name]
 
     def oblige(self, decision: Decision, outbound: Outbound) -> Outbound:
-        for obligation in decision.verdict.obligations:
-            if obligation.name == "add_headers":
-                outbound = replace(outbound, headers=_replaced(outbound.headers, _added(obligation)))
-            elif obligation.name == "mask_body":
-                outbound = _masked(outbound, decision.request, self.mask)
-            elif obligation.name not in KNOWN_OBLIGATIONS:
-                raise PolicyError(f"Policy asks for '{obligation.name}', which this version cannot do.", "obligation_unknown")
+        """The request as policy wants it to go out. Raises PolicyError where it cannot be made so."""
+        obligations = decision.verdict.obligations
+        if not obligations:
+            return outbound
+        for each in obligations:
+            read(each.name, each.params)
+        if added := added_headers(obligations):
+            fields = [(name.encode(), value.encode()) for name, value in added.items()]
+            outbound = replace(outbound, headers=_replaced(outbound.headers, fields))
+        if wanted := named(obligations, "redact_fields"):
+            outbound = replace(outbound, body=redacted(_readable(outbound, decision.request), decision.request.content_type, wanted))
+        if named(obligations, "mask_body"):
+            outbound = replace(outbound, body=masked(_readable(outbound, decision.request), decision.request.content_type, self.mask))
         return outbound
+
+    def _mirror(self, decision: Decision, obliged: Outbound) -> None:
+        for each in named(decision.verdict.obligations, "mirror"):
+            if self.mirrors is None or not isinstance(obliged.body, bytes):
+                raise PolicyError("The request cannot be copied as policy asks.", "obligation_failed")
+            self.mirrors.offer(each["destination"], each.get("share", 100), obliged)
 
 
 def failure(error: DestinationError, total_ns: int) -> Outcome:
@@ -66,22 +87,6 @@ def content_digest(outbound: Outbound) -> str:
     return digest.hexdigest()
 
 
-def _added(obligation: Obligation) -> Headers:
-    """Names of ours, framing and hop-by-hop fields are not policy's to set."""
-    added: Headers = []
-    headers = obligation.params.get("headers")
-    if not isinstance(headers, Mapping):
-        raise PolicyError("Policy asks for 'add_headers' and gives no headers.", "obligation_failed")
-    for name, value in headers.items():
-        lowered = str(name).lower()
-        if not _TOKEN.fullmatch(lowered) or lowered.startswith("x-lockgate-") or lowered in _RESERVED:
-            raise PolicyError(f"Policy may not set the header field '{name}'.", "obligation_failed")
-        if not str(value).isprintable() or not str(value).isascii():
-            raise PolicyError(f"Policy gave the header field '{name}' a value that is not printable ASCII.", "obligation_failed")
-        added.append((lowered.encode(), str(value).encode()))
-    return added
-
-
 def _replaced(headers: Headers, added: Headers) -> Headers:
     """What policy says takes the place of what the caller said under that name: an upstream might take either of two."""
     names = {name for name, _ in added}
@@ -98,45 +103,10 @@ class _Unread:
         raise StopAsyncIteration
 
 
-_MASKABLE = (None, "text_too_long")
-_UNGUESSABLE = "x7Kq9vTz"
-_TOKEN = re.compile("[a-z0-9-]+")
-_RESERVED = frozenset(("connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"))
-
-
-def _masked(outbound: Outbound, request: Request, mask: Masker) -> Outbound:
+def _readable(outbound: Outbound, request: Request) -> bytes:
+    """The body, where it is the one that was understood."""
     if not isinstance(outbound.body, bytes):
-        raise PolicyError("A body that was not read whole cannot be masked.", "obligation_failed")
-    if not outbound.body:
-        return outbound
-    if request.body.problem not in _MASKABLE:  # a coding or character set by which the upstream reads something else than we did
-        raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed")
-    media = request.content_type.partition(";")[0].strip().lower()
-    try:
-        if media == "application/json" or media.endswith("+json"):
-            document = _mask_strings("", json.loads(outbound.body), mask)
-            return replace(outbound, body=json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8"))
-        if media.startswith("text/"):
-            return replace(outbound, body=mask(outbound.body.decode("utf-8")).encode("utf-8"))
-    except (ValueError, RecursionError):
-        raise PolicyError("The body could not be read, so it could not be masked.", "obligation_failed") from None
-    raise PolicyError(f"A body of type '{media}' cannot be masked.", "obligation_failed")
-
-
-def _mask_strings(key: str, value: object, mask: Masker) -> object:
-    """Strings, keys and numbers that are personal data or credentials, by themselves or because of their key."""
-    if isinstance(value, list):
-        return [_mask_strings(key, item, mask) for item in value]
-    if isinstance(value, dict):
-        return {mask(name): _mask_strings(name, item, mask) for name, item in value.items()}
-    if isinstance(value, bool) or value is None or value == "":
-        return value
-    text = str(value)
-    masked = _label_of(key, mask) or mask(text)
-    return value if masked == text else masked
-
-
-def _label_of(key: str, mask: Masker) -> str | None:
-    """The label for whatever stands under a key such as `password`; None where the key says nothing."""
-    masked = mask(f'{key} = "{_UNGUESSABLE}"')
-    return None if _UNGUESSABLE in masked else masked.rstrip('"').rpartition('"')[2]
+        raise PolicyError("A body that was not read whole cannot be changed.", "obligation_failed")
+    if outbound.body and request.body.problem not in READABLE:  # the upstream would read something else than we did
+        raise PolicyError("The body could not be read, so it could not be changed.", "obligation_failed")
+    return outbound.body

@@ -34,14 +34,18 @@ class BundleError(ConfigError):
 
 
 class RefusedError(LockgateError):
-    """A request that is refused before it is classified; `status` is the HTTP status that tells the caller."""
+    """A request that is refused before it is classified; `status` is the HTTP status that tells the caller, `fields` further header fields
+    of the answer."""
 
     code = "refused"
 
-    def __init__(self, message: str, code: str, status: int, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, code: str, status: int, retry_after: int | None = None, fields: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(message, code)
         self.status = status
         self.retry_after = retry_after
+        self.fields = fields
 
 
 class IdentityError(RefusedError):

@@ -27,9 +27,11 @@ from router.decision import (
     Status,
     Verdict,
 )
-from router.ports import Clock, Ids, PolicyEngine
+from router.obligations import KINDS
+from router.ports import Clock, Ids, Intents, PolicyEngine
 from router.stages.classification import NO_TEXT, Cascade
-from router.stages.policy import admission_input, judge, policy_input
+from router.stages.demands import NOTHING_MORE, Demands
+from router.stages.policy import MOST_PLAUSIBLE, admission_input, judge, plausible, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
 from router.stages.rules import Looked, RuleIndex
@@ -40,7 +42,7 @@ from router.stages.usual import Usual
 class Comparing(Protocol):
     """A second engine, which is asked about some evaluations when they are recorded. Returns at once and never raises."""
 
-    def offer(self, decision_id: str, entry: str, intent: str | None, document: Mapping[str, Any], verdict: Verdict) -> None: ...
+    def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None: ...
 
 
 class Recorder(Protocol):
@@ -66,6 +68,7 @@ class Stages:
     config_digest: str
     catalog_digest: str
     comparison: Comparing | None = None
+    demands: Demands = NOTHING_MORE
 
 
 class _Timings:
@@ -95,8 +98,10 @@ class Pipeline:
         self._clock = clock
         self._ids = ids
 
-    async def decide(self, request: Request, looked: Looked | None = None) -> Decision:
-        """`looked` is what the rules said of the header alone, where a front door asked already. Raises AuditError."""
+    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+        """`looked` is what the rules said of the header alone, where a front door asked already; `socket` says that messages follow, which
+        nobody will read. Raises AuditError, and RefusedError for a
+        request that is over a quota of admission: those are counted, not decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
         admitted = document
@@ -105,12 +110,14 @@ class Pipeline:
         if admission.effect is not Effect.ALLOW:
             decision, judged = self._refused_at_admission(request, admission, timings), None
         else:
-            decision, document, judged = await self._weigh(request, looked, admission, document, timings)
+            if admission.obligations:
+                await self.stages.demands.admit(request, admission)
+            decision, document, judged = await self._weigh(request, looked, admission, document, timings, socket=socket)
         await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
         if self.stages.comparison is not None:
             self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
             if judged is not None:
-                self.stages.comparison.offer(decision.id, "decision", decision.classification.intent, document, judged)
+                self.stages.comparison.offer(decision.id, "decision", _asked(decision.classification), document, judged)
         return decision
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
@@ -118,7 +125,14 @@ class Pipeline:
         await self._recorder.ended(decision, outcome)
 
     async def _weigh(
-        self, request: Request, looked: Looked | None, admission: Verdict, admitted: Mapping[str, Any], timings: _Timings
+        self,
+        request: Request,
+        looked: Looked | None,
+        admission: Verdict,
+        admitted: Mapping[str, Any],
+        timings: _Timings,
+        *,
+        socket: bool,
     ) -> tuple[Decision, Mapping[str, Any], Verdict]:
         """The last is what policy said, before routing and the body's view made it stricter."""
         stages = self.stages
@@ -134,28 +148,30 @@ class Pipeline:
         timings.lap("risk")
         provisional = stages.routing.provisional(classification)
         document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
-        verdict = await self._judge("decision", classification.intent, document)  # 5
+        verdict = await self._judge("decision", _asked(classification), document)  # 5
         timings.lap("policy")
         judged = verdict
         route, verdict = stages.routing.final(provisional, verdict)  # 6
-        verdict = _needs_whole_body(request, verdict)
+        verdict = _needs_whole_body(request, _understood(classification, route, verdict))
+        if verdict.obligations:
+            verdict = await stages.demands.met(request, classification, route, verdict, socket=socket)
         outcome = self._ending(classification, verdict, route)
         timings.lap("route")
         decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
         return decision, document, judged
 
-    async def _judge(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def _judge(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         return await judge(self.stages.policy, entry, intent, document, self.stages.policy_deadline_s)
 
     def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
         """Admission only lets in or refuses: a review or reroute needs an intent that is not known yet."""
-        outcome = Outcome(Result.DENIED, 403, _code(admission))
+        outcome = Outcome(Result.DENIED, admission.status or 403, _code(admission))
         return self._decision(request, Signals(), NOT_ADMITTED, NO_RISK, admission, admission, None, outcome, timings)
 
     def _ending(self, classification: Classification, verdict: Verdict, route: Route | None) -> Outcome | None:
         """How the request ends without a dispatch; None where one follows."""
         if verdict.effect is Effect.DENY:
-            return Outcome(Result.DENIED, 403, _code(verdict))
+            return Outcome(Result.DENIED, verdict.status or 403, _code(verdict))
         if route is None:
             return Outcome(Result.ABSTAINED, self._abstained(classification), classification.reason or classification.status)
         if verdict.effect in (Effect.ALLOW, Effect.REROUTE):
@@ -201,12 +217,24 @@ def _code(verdict: Verdict) -> str:
     return verdict.reasons[0].code if verdict.reasons else verdict.effect.value
 
 
+def _asked(classification: Classification) -> tuple[str, ...]:
+    return plausible(classification.intent, classification.prediction_set)
+
+
+def _understood(classification: Classification, route: Route | None, verdict: Verdict) -> Verdict:
+    """What may be so many things that their policies were not asked goes nowhere."""
+    if route is None or verdict.effect is Effect.DENY or len(classification.prediction_set) <= MOST_PLAUSIBLE:
+        return verdict
+    reason = Reason("policy_intents_too_many", "the request may mean more things than their policies can be asked about")
+    return Verdict(Effect.DENY, (reason, *verdict.reasons), revision=verdict.revision, digest=verdict.digest, engine=verdict.engine)
+
+
 def _needs_whole_body(request: Request, verdict: Verdict) -> Verdict:
-    """A body that was only seen in part cannot be held, masked or deduplicated by its content."""
+    """A body that was only seen in part cannot be held, changed, copied or deduplicated by its content."""
     if not request.body.truncated or verdict.effect is Effect.DENY:
         return verdict
-    masks = any(obligation.name == "mask_body" for obligation in verdict.obligations)
-    if verdict.effect is not Effect.REVIEW and not masks and request.idempotency_key is None:
+    needed = any(KINDS[obligation.name].whole_body for obligation in verdict.obligations)
+    if verdict.effect is not Effect.REVIEW and not needed and request.idempotency_key is None:
         return verdict
     reason = Reason("body_truncated", "the body is larger than the part that was seen, and what policy asks for needs all of it")
     return Verdict(Effect.DENY, (reason, *verdict.reasons), revision=verdict.revision, digest=verdict.digest, engine=verdict.engine)

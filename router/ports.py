@@ -93,11 +93,15 @@ class Recogniser(Protocol):
         """By place, none within another. Of a text longer than `most_chars` only the beginning is looked at."""
 
 
+Intents = str | tuple[str, ...] | None  # the intent that was found, or all that are plausible
+
+
 class PolicyEngine(Protocol):
     """Evaluates `data.lockgate.<entry>`. Raises PolicyError with a code for undefined, malformed, erroring or late results."""
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
-        """`entry` is `admission` or `decision`; for `decision` the matched intent's package is asked too, by literal path."""
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
+        """`entry` is `admission` or `decision`; for `decision` the package of each intent is asked too, by literal path, and the strictest
+        verdict wins."""
 
     @property
     def digest(self) -> str: ...
@@ -301,6 +305,21 @@ class Destination(Protocol):
 class Limits(Protocol):
     async def admit(self, key: str, cost: float = 1.0) -> float | None:
         """None when admitted, else seconds until it would be. Raises StateError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `limit` requests of one `key` in any span of `seconds`."""
+
+    key: str
+    limit: int
+    seconds: int
+
+
+class Quotas(Protocol):
+    async def take(self, wanted: Sequence[Quota]) -> tuple[int, float] | None:
+        """Counts one request by all of them, or by none. None when it was counted, else which of them it would exceed, and in how many
+        seconds it may not any more. Raises StateError."""
 
 
 @dataclass(frozen=True, slots=True)

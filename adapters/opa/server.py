@@ -19,11 +19,12 @@ from adapters.http_upstream.circuit import Circuit
 from adapters.opa.asking import Answer, Asking
 from adapters.opa.connection import Connection
 from adapters.opa.held import Held
-from adapters.rego.result import check_codes, package_name, parse_result, stricter
+from adapters.rego.result import check_codes, package_names, parse_result
 from router.config.opa import OpaEngine
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
-from router.ports import Clock, PolicyObserver
+from router.ports import Clock, Intents, PolicyObserver
+from router.verdicts import stricter
 
 Found = TypeVar("Found")
 
@@ -80,7 +81,7 @@ class OpaServer:
                     await task
         await self._connection.close()
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         path = ENTRIES.get(entry)
         if path is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
@@ -89,21 +90,21 @@ class OpaServer:
         except TypeError:
             raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
         try:
-            verdict = await self._bounded(entry, path, intent if entry == "decision" else None, body)
+            verdict = await self._bounded(entry, path, package_names(intent, entry), body)
         except PolicyError as error:
             self._tell(error.code)
             raise
         self._tell(ANSWERED)
         return verdict
 
-    async def _bounded(self, entry: str, path: str, intent: str | None, body: bytes) -> Verdict:
+    async def _bounded(self, entry: str, path: str, packages: tuple[str, ...], body: bytes) -> Verdict:
         """The circuit's view of one evaluation: a policy's own error is an answer of a server that works."""
         if not self._circuit.allows(self._now()):
             raise PolicyError(f"{self._connection.server} failed too often just now.", "policy_circuit_open")
         self._circuit.enter()
         try:
             async with asyncio.timeout(self._deadline_s):
-                verdict = await self._judged(entry, path, intent, body)
+                verdict = await self._judged(entry, path, packages, body)
         except TimeoutError:
             self._circuit.failed(self._now())
             raise PolicyError("Policy took longer than its deadline.", "policy_late") from None
@@ -119,14 +120,12 @@ class OpaServer:
         self._circuit.succeeded()
         return verdict
 
-    async def _judged(self, entry: str, path: str, intent: str | None, body: bytes) -> Verdict:
+    async def _judged(self, entry: str, path: str, packages: tuple[str, ...], body: bytes) -> Verdict:
         """Under one state of the server: where bundles changed meanwhile, it is looked at again and asked again, for the intent may have
         got a package, and the digest must name what decided."""
         found = await self._known()
         for _ in range(2):
-            paths = [path]
-            if intent is not None and (package := package_name(intent)) in found.intents:
-                paths.append(f"/v1/data/lockgate/intents/{package}/result")
+            paths = [path, *(f"/v1/data/lockgate/intents/{name}/result" for name in packages if name in found.intents)]
             answers = await _all([self._asking.evaluated(each, body) for each in paths])
             if all(answer.bundles == found.bundles for answer in answers):
                 return reduce(stricter, [_verdict(answer, entry, found) for answer in answers])

@@ -19,13 +19,15 @@ import regorus
 
 from adapters.rego.check import check
 from adapters.rego.reads import reads
-from adapters.rego.result import check_codes, package_name, parse_result, stricter, written
+from adapters.rego.result import check_codes, package_names, parse_result, written
 from adapters.rego.syntax import Module, Node, Path, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
 from adapters.rego.verdict_memory import VerdictMemory
 from router.bundle.content import text_digest
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
+from router.ports import Intents
+from router.verdicts import stricter
 
 NAME = "embedded"
 UNDEFINED = '"<undefined>"'
@@ -98,14 +100,17 @@ class EmbeddedRego:
     async def close(self) -> None:
         """As above."""
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
-        package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
         evaluation = _Evaluation(entry, document)
         verdict = self._judge(rule, evaluation)
-        return verdict if package is None else stricter(verdict, self._judge(package, evaluation))
+        for name in package_names(intent, entry):
+            package = self._intents.get(name)
+            if package is not None:
+                verdict = stricter(verdict, self._judge(package, evaluation))
+        return verdict
 
     def _judge(self, rule: str, evaluation: _Evaluation) -> Verdict:
         """What was answered for the same values before, or the interpreter's answer. Only verdicts are remembered, never a failure."""

@@ -7,7 +7,7 @@ package lockgate.admission
 # entrypoint: true
 result := {"effect": "deny", "reasons": denials} if {
 	count(denials) > 0
-} else := {"effect": "allow", "reasons": admitted} if {
+} else := {"effect": "allow", "reasons": admitted, "obligations": quotas} if {
 	count(admitted) > 0
 }
 
@@ -16,9 +16,12 @@ denials := [violation |
 	some found in [
 		data.lockgate.rules.access.identity.deny,
 		data.lockgate.rules.tenant.isolation.deny,
+		data.lockgate.rules.tenant.quota.deny,
 		data.lockgate.rules.request.shape.deny,
 	]
 	some violation in found
 ]
+
+quotas := [quota | some quota in data.lockgate.rules.tenant.quota.obligations]
 
 admitted := [reason | some reason in data.lockgate.rules.access.identity.allow]

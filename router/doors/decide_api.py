@@ -99,6 +99,8 @@ def _code(error: Exception) -> str:
 def _problem(error: Exception) -> Response:
     status = error.status if isinstance(error, RefusedError) else 503 if isinstance(error, AuditError | StateError) else 500
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, RefusedError) and error.retry_after is not None else {}
+    if isinstance(error, RefusedError):
+        headers |= dict(error.fields)
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="lockgate"'
     detail = STATE_FAILED if isinstance(error, StateError) else str(error)

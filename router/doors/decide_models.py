@@ -136,6 +136,7 @@ class OutcomeOut(BaseModel):
     result: Literal["routed", "denied", "held", "abstained", "shed", "failed"]
     status: int
     reason: str
+    headers: dict[str, str] | None = None
 
 
 class RequestOut(BaseModel):

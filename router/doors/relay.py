@@ -15,10 +15,12 @@ from router.doors.head import Head, trusts
 from router.doors.responses import Send, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, DestinationError, LockgateError, RefusedError
+from router.obligations import response_limit
 from router.ports import Clock, Outbound, Reply
 
 log = logging.getLogger("lockgate.gateway")
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))  # RFC 9110 §9.2.2
+TOO_LARGE = "response_too_large"
 WATCHED_BYTES = 64 * 1024  # a longer or endless response is watched for a caller that leaves
 
 
@@ -65,7 +67,11 @@ class Relay:
         except LockgateError as error:  # an obligation that cannot be met: nothing was sent
             outcome, detail = Outcome(Result.DENIED, 403, error.code, total_ns=self.elapsed(exchange)), str(error)
         else:
-            return await self._stream(exchange, reply, sent_ns, receive, send)
+            limit = response_limit(exchange.decision.verdict.obligations)
+            if limit is None or _announced(reply) <= limit or exchange.head.method == "HEAD":
+                return await self._stream(exchange, reply, sent_ns, receive, send, limit)
+            await reply.close()
+            outcome, detail = self._too_large(exchange, reply, sent_ns), f"The answer is larger than the {limit} bytes that policy allows."
         await respond_problem(send, outcome.status, outcome.reason, detail, exchange.decision.id)
         return outcome
 
@@ -81,12 +87,17 @@ class Relay:
             # The effect has happened and cannot be taken back; the decision without an outcome stays visible in the ledger.
             log.error("no outcome recorded for decision %s: %s", exchange.decision.id, error)
 
-    async def _stream(self, exchange: Exchange, reply: Reply, sent_ns: int, receive: Receive, send: Send) -> Outcome:
+    async def _stream(
+        self, exchange: Exchange, reply: Reply, sent_ns: int, receive: Receive, send: Send, limit: int | None = None
+    ) -> Outcome:
+        """`limit`: bytes after which the response is broken off; what was cut must not look whole."""
         sent, reason = 0, ""
         try:
             headers = response_headers(reply.headers, exchange.decision)
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             async for chunk in _chunks(exchange, reply, receive):
+                if limit is not None and sent + len(chunk) > limit:
+                    raise DestinationError("the answer is larger than policy allows", TOO_LARGE, sent=True)
                 sent += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -113,6 +124,9 @@ class Relay:
             response_bytes=sent,
             complete=not reason,
         )
+
+    def _too_large(self, exchange: Exchange, reply: Reply, sent_ns: int) -> Outcome:
+        return replace(self._outcome(exchange, reply, sent_ns, 0, TOO_LARGE), status=502)
 
     def _broken(self, exchange: Exchange, status: int, reason: str) -> Outcome:
         return Outcome(Result.FAILED, status, reason, total_ns=self.elapsed(exchange), complete=False)
@@ -176,6 +190,12 @@ async def _chunks(exchange: Exchange, reply: Reply, receive: Receive) -> AsyncIt
         gone.cancel()
         if arriving is not None:
             arriving.cancel()
+
+
+def _announced(reply: Reply) -> int:
+    """Bytes of the body that the upstream says it sends; 0 where it does not say, and the bytes are counted instead."""
+    value = next((value for name, value in reply.headers if name.lower() == b"content-length"), b"")
+    return int(value) if value.isdigit() and reply.status not in (204, 304) else 0
 
 
 def _is_long(reply: Reply) -> bool:

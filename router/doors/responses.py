@@ -13,6 +13,7 @@ from router.problems import problem
 
 STATE_FAILED = "Shared state did not answer, so nothing was done."  # what exactly failed is for the log
 Send = Callable[[Any], Awaitable[None]]
+Fields = tuple[tuple[str, str], ...]
 _CLARIFICATIONS = 5
 _WHICH = "It could be any of the candidates. Please say in other words which one is meant."
 _QUESTIONS = {
@@ -41,11 +42,18 @@ async def refuse(send: Send, error: RefusedError) -> None:
     headers: Headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    if error.status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="lockgate"'))
+    headers += _challenged(error.status, error.fields)
     if error.status in (408, 413):
         headers.append((b"connection", b"close"))
     await respond_problem(send, error.status, error.code, str(error), headers=headers)
+
+
+def _challenged(status: int, fields: Fields) -> Headers:
+    """With a challenge where the status asks for one (RFC 9110, 15.5.2) and nobody made it yet."""
+    headers = [(name.encode(), value.encode()) for name, value in fields]
+    if status == 401 and not any(name == b"www-authenticate" for name, _ in headers):
+        headers.append((b"www-authenticate", b'Bearer realm="lockgate"'))
+    return headers
 
 
 async def fail(send: Send, error: LockgateError, status: int, decision_id: str | None = None) -> None:
@@ -77,4 +85,5 @@ async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str])
         detail = "The request waits for a reviewer."
     else:
         detail = decision.verdict.reasons[0].message if decision.verdict.reasons else "Policy does not allow this request."
-    await respond_problem(send, outcome.status, outcome.reason, detail, decision.id, **extra)
+    headers = _challenged(outcome.status, decision.verdict.fields)
+    await respond_problem(send, outcome.status, outcome.reason, detail, decision.id, headers, **extra)

@@ -60,7 +60,7 @@ class WebSocketDoor:
         if looked.match is None or looked.match.route not in runtime.options.websockets:
             raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
         request = self._gateway.build(head, subject, received_ns, visible, NO_BODY)
-        decision = await runtime.pipeline.decide(request, looked)
+        decision = await runtime.pipeline.decide(request, looked, socket=True)
         return Exchange(runtime, head, decision, started_ns, BodyReader(receive, runtime.options.limits, None))
 
     async def _passed(self, exchange: Exchange, scope: Mapping[str, Any], receive: Receive, send: Send) -> Outcome:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapters.rego.check import check_apart, misjudged
-from adapters.rego.embedded import compile_all, load
+from adapters.rego.duties import duty_faults
+from adapters.rego.embedded import compile_all, load, trees
 from adapters.rego.input_paths import input_faults, too_early
 from adapters.rego.syntax import Module, Rule
 from router.errors import ConfigError
@@ -30,7 +31,7 @@ def check_folder(folder: PolicyFolder, *, complete: bool = True) -> Checked:
     except ConfigError as error:
         return Checked(tuple(map(parted, error.faults)), ())
     schema = input_schema()
-    faults = [*_load_faults(folder, modules, complete), *input_faults(modules, schema)]
+    faults = [*_load_faults(folder, modules, complete), *input_faults(modules, schema), *duty_faults(trees(folder.policies))]
     unable = {fault for found in misjudged(modules, tests).values() for fault in found}
     warnings = [*too_early(modules, schema), *_unused_imports([*modules, *tests]), *_untested(folder), *map(parted, unable)]
     known = set(faults)

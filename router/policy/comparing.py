@@ -64,7 +64,7 @@ def compare(one: PolicyFolder, other: PolicyFolder, documents: Sequence[Document
 
 
 def _answer(verdict: Verdict) -> tuple[Any, ...]:
-    return verdict.effect, verdict.reroute, verdict.reasons, verdict.obligations
+    return verdict.effect, verdict.status, verdict.reroute, verdict.reasons, verdict.obligations
 
 
 def _named(flip: Flip) -> dict[str, list[str]]:

@@ -10,12 +10,12 @@ from typing import Any
 from adapters.rego.check import named
 from adapters.rego.embedded import compile_all, load
 from adapters.rego.instrument import Definition, Explained, Explainer
-from adapters.rego.result import package_name
+from adapters.rego.result import package_names
 from adapters.rego.syntax import Path
 from router.decision import Obligation, Reason, Verdict
 from router.errors import ConfigError
 from router.policy.folder import PolicyFolder
-from router.stages.policy import judge
+from router.stages.policy import judge, plausible
 
 ENTRIES = ("admission", "decision")
 DEADLINE_S = 10.0  # an author waits; the gateway has its own
@@ -63,16 +63,15 @@ class Policies:
         """Whatever goes wrong is a deny with its code, as in the gateway. Raises ConfigError for a document with no entry point."""
 
         async def judged() -> list[Verdict]:
-            return [await judge(self._engine, entry_of(each), intent_of(each), each) for each in documents]
+            return [await judge(self._engine, entry_of(each), intents_of(each), each) for each in documents]
 
         return asyncio.run(judged())
 
     def explain(self, document: Mapping[str, Any]) -> list[Explained]:
-        """By every rule that is asked: the entry point's, and the intent's own where it has one."""
+        """By every rule that is asked: the entry point's, and the plausible intents' own where they have one."""
         rules = [f"data.lockgate.{entry_of(document)}.result"]
-        intent = intent_of(document)
-        if intent is not None and rules == ["data.lockgate.decision.result"] and package_name(intent) in self._packages:
-            rules.append(f"data.lockgate.intents.{package_name(intent)}.result")
+        names = package_names(intents_of(document), entry_of(document))
+        rules += [f"data.lockgate.intents.{name}.result" for name in names if name in self._packages]
         return [self._explainer.explain(rule, document) for rule in rules]
 
     def evaluate(self, document: Mapping[str, Any]) -> Evaluation:
@@ -121,6 +120,13 @@ def intent_of(document: Mapping[str, Any]) -> str | None:
     found = document.get("classification")
     intent = found.get("intent") if isinstance(found, dict) else None
     return intent if isinstance(intent, str) else None
+
+
+def intents_of(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those whose packages the gateway asks about such a document."""
+    found = document.get("classification")
+    listed = found.get("prediction_set") if isinstance(found, dict) else None
+    return plausible(intent_of(document), [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else [])
 
 
 def _same(value: Any, wanted: Mapping[str, Any]) -> bool:

@@ -20,7 +20,19 @@ from router.decision import Verdict
 from router.policy.evaluating import ENTRIES, Policies
 from router.policy.grouping import NONE, Groups, codes_between, grouped, places
 
-ADDED = frozenset({"route_unknown", "body_truncated"})
+ADDED = frozenset(
+    {
+        "route_unknown",
+        "body_truncated",
+        "obligation_failed",
+        "mirror_unknown",
+        "step_up_required",
+        "step_up_impossible",
+        "policy_rate_limited",
+        "policy_rate_limit_unavailable",
+        "policy_intents_too_many",
+    }
+)
 FAILED = "policy_"  # how the codes of a policy that gave no verdict begin
 BATCH = 500
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.rego.embedded import EmbeddedRego, load
-from router.policy.evaluating import DEADLINE_S, ENTRIES, intent_of
+from router.policy.evaluating import DEADLINE_S, ENTRIES, intents_of
 from router.policy.folder import PolicyFolder
 from router.policy.inputs import Document
 from router.stages.policy import judge
@@ -43,11 +43,11 @@ def measure(folder: PolicyFolder, documents: Sequence[Document], rounds: int) ->
 
 async def _times(engine: EmbeddedRego, entry: str, documents: Sequence[Document], rounds: int) -> list[int]:
     for each in documents:  # once before it counts
-        await judge(engine, entry, intent_of(each), each)
+        await judge(engine, entry, intents_of(each), each)
     times: list[int] = []
     for number in range(rounds):
         document = documents[number % len(documents)]
         started = time.perf_counter_ns()
-        await judge(engine, entry, intent_of(document), document)
+        await judge(engine, entry, intents_of(document), document)
         times.append(time.perf_counter_ns() - started)
     return times

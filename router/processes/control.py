@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence, open_evidence
+from router.processes.quotas import QuotaDesk
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
@@ -80,7 +82,7 @@ class ControlProcess:
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
         sockets = [bound(address.host, address.port) for address in doors]
         reviews = await open_reviews(workspace, evidence, self._clock)
-        supervisor = Supervisor(sockets, lambda: _handlers(evidence, reviews))
+        supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)))
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
@@ -157,13 +159,14 @@ async def _loaded() -> type[Serving]:
     return found
 
 
-def _handlers(evidence: Evidence, reviews: Reviews) -> Mapping[str, Handler]:
+def _handlers(evidence: Evidence, reviews: Reviews, quotas: QuotaDesk) -> Mapping[str, Handler]:
     return {
         messages.APPEND: evidence.append,
         messages.SUBJECT_KEY: evidence.subject_key,
         messages.PING_LEDGER: evidence.ping,
         messages.REFUSED: evidence.refused,
         messages.HOLD: reviews.hold,
+        messages.QUOTA: quotas.take,
     }
 
 

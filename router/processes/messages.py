@@ -8,6 +8,7 @@ SUBJECT_KEY = "subject_key"
 HOLD = "hold"
 PING_LEDGER = "ping_ledger"
 REFUSED = "refused"
+QUOTA = "quota"
 
 # The control process asks a worker.
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves

@@ -22,6 +22,7 @@ from router.doors.http1 import guarded
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect
 from router.processes import messages
+from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
@@ -234,6 +235,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         random=SystemRandom(),
         workers=workers,
         outcomes=Outcomes(ledger),
+        quotas=RemoteQuotas(peer),
         lapse=lapse,
     )
 

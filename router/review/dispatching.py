@@ -26,7 +26,7 @@ from router.review import records
 from router.review.packing import open_content, seal_answer
 from router.review.people import People
 from router.review.recording import Recording
-from router.review.sending import Received, received, with_key
+from router.review.sending import RESPONSE_BYTES, Received, received, with_key
 from router.review.state import FORGETTING, Event, State, approvals, quorum
 
 log = logging.getLogger("lockgate.reviews")
@@ -145,7 +145,8 @@ class Dispatching:
     async def _send(self, review: Review, ready: Ready) -> None:
         started_ns = self._clock.monotonic_ns()
         try:
-            answer = await received(await ready.way.destination.send(ready.outbound))  # 4
+            limit = review.held.summary.get(RESPONSE_BYTES)
+            answer = await received(await ready.way.destination.send(ready.outbound), limit)  # 4
         except DestinationError as error:
             event = Event.UNCERTAIN if error.sent else Event.FAILED
             change = records.ended(review, event, self._clock.now_ns(), failure(error, self._clock.monotonic_ns() - started_ns))

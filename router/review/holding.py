@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from router.decision import Decision
 from router.dispatch import content_digest
 from router.errors import AuditError, ReviewError
+from router.obligations import response_limit, strictest_review
 from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
 from router.review.packing import Content, seal_content
+from router.review.sending import RESPONSE_BYTES
 from router.settings import duration
 
 NS = 1_000_000_000
@@ -41,7 +41,7 @@ class Holding:
     def _terms(self, decision: Decision, digest: str, key_id: str) -> Held:
         if decision.route is None:
             raise ReviewError("A request without a route cannot be held.", "route_missing")
-        wanted, now = _wanted(decision), self._clock.now_ns()
+        wanted, now = strictest_review(decision.verdict.obligations), self._clock.now_ns()
         return Held(
             decision_id=decision.id,
             content_digest=digest,
@@ -58,14 +58,14 @@ class Holding:
                 "reasons": [reason.code for reason in decision.verdict.reasons],
                 "reviewers": _roles(wanted.get("reviewers", [])),
                 "quorum": _quorum(wanted.get("quorum", 1)),
+                **_limited(decision),
             },
         )
 
 
-def _wanted(decision: Decision) -> Mapping[str, Any]:
-    """What policy's `require_review` obligation says; with several, the last."""
-    found = [each.params for each in decision.verdict.obligations if each.name == "require_review"]
-    return found[-1] if found else {}
+def _limited(decision: Decision) -> dict[str, int]:
+    limit = response_limit(decision.verdict.obligations)
+    return {} if limit is None else {RESPONSE_BYTES: limit}
 
 
 def _seconds(value: object) -> float:

@@ -13,6 +13,7 @@ from router.review.packing import Answer
 KEPT_BYTES = 16 * 1024
 MOST_BYTES = 4 * 1024 * 1024
 MOST_SECONDS = 30.0
+RESPONSE_BYTES = "response_bytes"  # of a held request's summary: how long policy lets the answer be
 IDEMPOTENCY_KEY = b"idempotency-key"
 
 
@@ -54,13 +55,18 @@ def with_key(outbound: Outbound, decision_id: str, *, deduplicates: bool) -> Out
     return replace(outbound, headers=headers, idempotency_key=key, idempotent=outbound.idempotent or deduplicates)
 
 
-async def received(reply: Reply) -> Received:
-    """The upstream has acted once it answers, so nothing here fails: an answer that breaks off or does not end is noted."""
+async def received(reply: Reply, limit: int | None = None) -> Received:
+    """The upstream has acted once it answers, so nothing here fails: an answer that breaks off or does not end is noted. `limit`: bytes of
+    it that policy allows; nothing is kept of one that is longer."""
     kept, total, reason = bytearray(), 0, ""
     try:
         async with asyncio.timeout(MOST_SECONDS):
             async for chunk in reply.chunks():
                 total += len(chunk)
+                if limit is not None and total > limit:
+                    reason = "response_too_large"
+                    kept.clear()
+                    break
                 kept += chunk[: KEPT_BYTES - len(kept)]
                 if total > MOST_BYTES:
                     reason = "response_too_long"

@@ -1,8 +1,8 @@
 """A second policy engine that judges a share of the live evaluations again: off the requests' way, bounded, and without effect.
 
-Both are given the same document. Any difference in effect, reasons, obligations or route is counted, said in the log and recorded in the
-ledger; the record is rate-bounded and carries how many there were since the last, so that two engines which always disagree fill neither.
-Nothing personal is told: ids, effects, digests and the names of what differs.
+Both are given the same document. Any difference in effect, status, reasons, obligations or route is counted, said in the log and recorded
+in the ledger; the record is rate-bounded and carries how many there were since the last, so that two engines which always disagree fill
+neither. Nothing personal is told: ids, effects, digests and the names of what differs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from router.config.opa import CompareConfig
 from router.decision import Verdict
 from router.errors import AuditError, ConfigError
-from router.ports import Clock, PolicyEngine, PolicyObserver, Random
+from router.ports import Clock, Intents, PolicyEngine, PolicyObserver, Random
 from router.stages.policy import judge
 
 log = logging.getLogger("lockgate.policy")
@@ -33,7 +33,7 @@ Record = Callable[[Mapping[str, Any]], Awaitable[None]]
 class _Sample:
     decision_id: str
     entry: str
-    intent: str | None
+    intent: Intents
     document: Mapping[str, Any]
     verdict: Verdict
 
@@ -77,7 +77,7 @@ class Comparison:
         await self._write()
         await self._engine.close()
 
-    def offer(self, decision_id: str, entry: str, intent: str | None, document: Mapping[str, Any], verdict: Verdict) -> None:
+    def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None:
         if self._random.random() >= self._config.share:
             return
         try:
@@ -175,6 +175,7 @@ def differences(one: Verdict, other: Verdict) -> list[str]:
     reasons = [[reason.code if failed else (reason.code, reason.message) for reason in each.reasons] for each in (one, other)]
     found = {
         "effect": one.effect is not other.effect,
+        "status": one.status != other.status,
         "reasons": reasons[0] != reasons[1],
         "obligations": one.obligations != other.obligations,
         "route": one.reroute != other.reroute,

@@ -7,7 +7,7 @@ from typing import Any
 
 from router.decision import Verdict
 from router.errors import PolicyError
-from router.ports import PolicyEngine
+from router.ports import Intents, PolicyEngine
 
 
 class Lapse:
@@ -42,7 +42,7 @@ class Lapsing:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         until = self._lapse.until
         if until is not None and self._lapse.clock() > until:
             raise PolicyError("The policies are older than they may be, and their source confirms them no more.", "policy_stale")

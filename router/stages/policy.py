@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from router.decision import Classification, Effect, Finding, Reason, Request, Risk, Route, Signals, Subject, Verdict
 from router.errors import PolicyError
-from router.ports import PolicyEngine
+from router.obligations import read
+from router.ports import Intents, PolicyEngine
 from router.stages.routing import IntentEntry
 
 VERSION = 1
+MOST_PLAUSIBLE = 32
 TRUNCATED = "body_truncated"  # the cascade's reason where the text was not seen whole
 Document = dict[str, Any]
 
@@ -44,9 +46,14 @@ def policy_input(
     }
 
 
-async def judge(
-    engine: PolicyEngine, entry: str, intent: str | None, document: Mapping[str, Any], deadline_s: float | None = None
-) -> Verdict:
+def plausible(intent: str | None, prediction_set: Iterable[str]) -> tuple[str, ...]:
+    """The intents whose packages are asked: the one that was found, and every other that may be meant. The strictest of their verdicts
+    wins, so that a request cannot be let through as the harmless one of its readings. None where more are plausible than say anything."""
+    found = tuple(dict.fromkeys((*((intent,) if intent is not None else ()), *prediction_set)))
+    return found if len(found) <= MOST_PLAUSIBLE else ()
+
+
+async def judge(engine: PolicyEngine, entry: str, intent: Intents, document: Mapping[str, Any], deadline_s: float | None = None) -> Verdict:
     """Never raises for anything that goes wrong in the engine: whatever is no verdict is a deny with the reason's code. `deadline_s` is for
     engines that wait for somebody; None leaves it to the engine, and saves the cost of a timer."""
     try:
@@ -55,6 +62,8 @@ async def judge(
         else:
             async with asyncio.timeout(deadline_s):
                 verdict = await engine.evaluate(entry, intent, document)
+        for each in getattr(verdict, "obligations", ()):
+            read(each.name, each.params, entry)
     except PolicyError as error:
         return refusal(engine, error.code, str(error))
     except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from router.decision import Decision, Outcome
+from router.obligations import tags
 from router.telemetry import names
 from router.telemetry.logs import FIELDS
 
@@ -17,7 +18,7 @@ def log_request(decision: Decision, outcome: Outcome | None) -> None:
     route = decision.route.name if decision.route is not None else NO_ROUTE
     method, status, result = names.method(decision.request.method), status_of(outcome), result_of(outcome)
     ms = duration_ns(decision, outcome) / 1e6
-    fields = {
+    fields: dict[str, str | int | float] = {
         names.DECISION_ID: decision.id,
         names.HTTP_METHOD: method,
         names.ROUTE: route,
@@ -25,6 +26,8 @@ def log_request(decision: Decision, outcome: Outcome | None) -> None:
         names.RESULT: result,
         names.DURATION_MS: round(ms, 3),
     }
+    if found := tags((*decision.admission.obligations, *decision.verdict.obligations)):
+        fields[names.TAGS] = ",".join(found)
     log.info("%s %s %d %s %.1f ms decision=%s", method, route, status, result, ms, decision.id, extra={FIELDS: fields})
 
 

@@ -32,6 +32,7 @@ class Metrics:
         self._llm_tokens = self._counter("lockgate.llm.tokens", "kind")
         self._policy_calls = self._counter("lockgate.policy.calls", "result")
         self._policy_compared = self._counter("lockgate.policy.compared", "result")
+        self._mirrors = self._counter("lockgate.mirrors", "result")
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
@@ -44,6 +45,9 @@ class Metrics:
         self._audit = self._histogram("lockgate.audit.duration", SLOW)
         self._reasons: set[str] = set()
         self._children: dict[tuple[object, ...], Counter] = {}
+
+    def mirrored(self, result: str) -> None:
+        self._child(self._mirrors, result).inc()
 
     def refused(self, code: str) -> None:
         self._child(self._refusals, self._bounded(code)).inc()

@@ -32,6 +32,7 @@ EFFECT = "lockgate.verdict.effect"
 REASON = "lockgate.reason"
 RESULT = "lockgate.outcome.result"
 ROUTE = "lockgate.route"
+TAGS = "lockgate.tags"
 DURATION_MS = "lockgate.duration_ms"
 
 SPAN_REQUEST = "lockgate.request"
@@ -60,6 +61,7 @@ METRICS = {
     "lockgate.llm.tokens": "Tokens that the language model's server counted, by kind.",
     "lockgate.policy.calls": "Evaluations by a policy engine outside of the process, and refusals to ask it, by result.",
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
+    "lockgate.mirrors": "Copies of requests that policy asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",

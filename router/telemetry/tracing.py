@@ -10,6 +10,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, T
 from opentelemetry.trace.status import Status, StatusCode
 
 from router.decision import Decision, Outcome, Result, TraceContext
+from router.obligations import tags
 from router.telemetry import names
 from router.telemetry.access import duration_ns, result_of, status_of
 
@@ -104,6 +105,8 @@ def _attributes(decision: Decision, outcome: Outcome | None) -> dict[str, str | 
         attributes[names.ROUTE] = decision.route.name
     if outcome is not None and outcome.attempts > 1:
         attributes[names.HTTP_RESENDS] = outcome.attempts - 1
+    if found := tags((*decision.admission.obligations, *verdict.obligations)):
+        attributes[names.TAGS] = ",".join(found)
     if verdict.reasons:
         attributes[names.REASON] = verdict.reasons[0].code
     return attributes

@@ -27,6 +27,11 @@ class Destinations:
     by_name: Mapping[str, Running]
     by_route: Mapping[str, Destination]
 
+    @property
+    def alone(self) -> dict[str, Destination]:
+        """By their own names, with their own time-outs."""
+        return {name: running.destination for name, running in self.by_name.items()}
+
     async def close(self, keeping: Destinations | None = None) -> None:
         kept = {id(running.destination) for running in keeping.by_name.values()} if keeping is not None else set()
         for running in self.by_name.values():

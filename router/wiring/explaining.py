@@ -7,6 +7,7 @@ from router.decision import BodyView, Decision, Request, Subject
 from router.doors.body import whole_body_view
 from router.doors.head import decode_path
 from router.pipeline import Pipeline
+from router.stages.demands import NotCounted
 from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
 from router.wiring.encoder import ensure_model, load_model, make_tiers
@@ -25,7 +26,8 @@ async def decide_only(workspace: Workspace, subject: Subject, method: str, path:
     clock, ids = SystemClock(), UuidV7()
     arbiter = make_arbiter(workspace, clock, 1, None)
     policy = make_policy(workspace, clock)
-    pipeline = Pipeline(make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter), NoRecorder(), clock, ids)
+    stages = make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter, quotas=NotCounted())
+    pipeline = Pipeline(stages, NoRecorder(), clock, ids)
     view = _view(workspace, data, content_type)
     kind = content_type if data else ""
     request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)

@@ -18,8 +18,9 @@ from router.doors.body import BodyLimits
 from router.doors.runtime import DoorOptions, Runtime
 from router.doors.under_way import UnderWay
 from router.identity.rate_limit import LimitRule, RateLimiter
+from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
-from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Random, ReviewStore, SubjectKeys
+from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Quotas, Random, ReviewStore, SubjectKeys
 from router.review.holding import Holding
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
@@ -44,7 +45,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now; `lapse`: until when policies may decide."""
+    `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -57,10 +58,13 @@ class Services:
     usual: Usual = field(default_factory=Usual)
     under_way: UnderWay = field(default_factory=UnderWay)
     lapse: Lapse | None = None
+    quotas: Quotas | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
+
+    def mirrored(self, result: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,12 @@ class Built:
     tiers: tuple[StaticTier | EncoderTier, ...]
     services: Services
     policy: PolicyEngine
+    mirroring: Mirroring
     comparison: Comparison | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
+        await self.mirroring.close()
         await self.destinations.close(keeping.destinations if keeping is not None else None)
         await self.identity.close(keeping.identity if keeping is not None else None)
         for tier in self.tiers:
@@ -109,19 +115,26 @@ async def build(
             await comparison.open()
             opened.push_async_callback(comparison.close)
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison)
-        runtime = _runtime(workspace, stages, services, telemetry, destinations, identity)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, services.quotas)
+        mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
+        runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring)
         opened.pop_all()
-    return Built(workspace, runtime, identity, destinations, tiers, services, policy, comparison)
+    return Built(workspace, runtime, identity, destinations, tiers, services, policy, mirroring, comparison)
 
 
 def _runtime(
-    workspace: Workspace, stages: Stages, services: Services, telemetry: Measuring, destinations: Destinations, identity: Identity
+    workspace: Workspace,
+    stages: Stages,
+    services: Services,
+    telemetry: Measuring,
+    destinations: Destinations,
+    identity: Identity,
+    mirroring: Mirroring,
 ) -> Runtime:
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
     return Runtime(
         pipeline=Pipeline(stages, recorder, services.clock, services.ids),
-        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask),
+        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,

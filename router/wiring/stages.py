@@ -19,10 +19,11 @@ from router.config.costs import Costs
 from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
 from router.pipeline import Comparing, Stages
-from router.ports import Arbiter, Clock, PolicyEngine, Recogniser, Tier
+from router.ports import Arbiter, Clock, PolicyEngine, Quotas, Recogniser, Tier
 from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
 from router.stages.classification import Cascade, Thresholds, normalise
+from router.stages.demands import Demands
 from router.stages.language import LanguageDetector
 from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
@@ -46,6 +47,7 @@ def make_stages(
     usual: Usual,
     arbiter: Arbiter | None = None,
     comparison: Comparing | None = None,
+    quotas: Quotas | None = None,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
@@ -63,6 +65,7 @@ def make_stages(
         config_digest=workspace.digests.config,
         catalog_digest=workspace.digests.catalog,
         comparison=comparison,
+        demands=Demands(quotas, frozenset(catalog.destinations)),
     )
 
 

@@ -14,11 +14,12 @@ from opa_bindings import OpaError, OpaUndefinedError
 
 from adapters.opa.server import OpaServer
 from adapters.rego.embedded import load
-from adapters.rego.result import parse_result, stricter
+from adapters.rego.result import parse_result
 from router.config.opa import OpaEngine
 from router.decision import Verdict
 from router.errors import PolicyError
 from router.system import SystemClock
+from router.verdicts import stricter
 from tests.conformance.rego_truth import ROOT, opa, settings, texts
 from tests.contract.opa_sidecar import sidecar
 from tests.unit.policy.halden import CATALOG, asking

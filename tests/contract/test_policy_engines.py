@@ -22,6 +22,7 @@ from router.system import SystemClock
 from tests.contract.opa_sidecar import Sidecar, sidecar
 
 ALLOW = {"effect": "allow"}
+QUOTA = {"key": "tenant", "limit": 3, "per": "1m"}
 Make = Callable[[Mapping[str, Any]], PolicyEngine]
 
 
@@ -74,12 +75,12 @@ async def test_an_answer_becomes_a_verdict(make, entry):
     answer = {
         "effect": "allow",
         "reasons": [{"code": "a.b", "message": "because"}, {"code": "c"}],
-        "obligations": [{"name": "add_headers", "params": {"headers": {"x-a": "1"}}}, {"name": "mask_body"}],
+        "obligations": [{"name": "tag", "params": {"tags": ["a.b", "c"]}}, {"name": "rate_limit", "params": QUOTA}],
     }
     verdict = await answering(make, **{entry: answer}).evaluate(entry, None, {})
     assert verdict.effect is Effect.ALLOW
     assert verdict.reasons == (Reason("a.b", "because"), Reason("c"))
-    assert verdict.obligations == (Obligation("add_headers", {"headers": {"x-a": "1"}}), Obligation("mask_body"))
+    assert verdict.obligations == (Obligation("tag", {"tags": ["a.b", "c"]}), Obligation("rate_limit", QUOTA))
 
 
 async def test_a_verdict_says_which_policies_gave_it(make):
@@ -149,6 +150,34 @@ async def test_an_intent_without_a_package_is_judged_globally(make):
     """The global policy is enough."""
     engine = answering(make, intents__pay={"effect": "deny"})
     assert (await engine.evaluate("decision", "other", {})).effect is Effect.ALLOW
+
+
+async def test_of_several_intents_the_strictest_verdict_wins(make):
+    """What any of them forbids is forbidden, and what any of them demands holds; those without a package have nothing to say."""
+    held = {"effect": "review", "obligations": [{"name": "limit_response", "params": {"bytes": 9}}]}
+    gone = {"effect": "deny", "status": 404, "obligations": [{"name": "tag", "params": {"tags": ["a"]}}]}
+    engine = answering(make, intents__pay=held, intents__team_pay_out=gone, intents__other={"effect": "deny", "status": 410})
+    verdict = await engine.evaluate("decision", ("look", "pay", "team.pay-out", "pay"), {})
+    assert (verdict.effect, verdict.status) == (Effect.DENY, 404)
+    assert {duty.name for duty in verdict.obligations} == {"limit_response", "tag"}
+    assert (await engine.evaluate("decision", ("look", "pay"), {})).effect is Effect.REVIEW
+    assert (await engine.evaluate("decision", (), {})).effect is Effect.ALLOW
+    assert (await engine.evaluate("admission", ("pay", "other"), {})).effect is Effect.ALLOW
+
+
+async def test_one_intent_whose_policy_gives_no_verdict_denies_the_others_too(make):
+    """It might have forbidden it."""
+    with pytest.raises(PolicyError) as caught:
+        await answering(make, intents__pay=None).evaluate("decision", ("look", "pay"), {})
+    assert caught.value.code == "policy_undefined"
+
+
+@pytest.mark.parametrize(("one", "other", "status"), [(404, 410, 404), (None, 410, 410), (404, None, 404), (None, None, None)])
+async def test_of_two_denials_the_first_status_that_is_named_counts(make, one, other, status):
+    """The entry point's comes before the intents'."""
+    answers = [{"effect": "deny", **({"status": each} if each is not None else {})} for each in (one, other)]
+    verdict = await answering(make, decision=answers[0], intents__pay=answers[1]).evaluate("decision", "pay", {})
+    assert verdict.status == status
 
 
 async def test_admission_asks_no_intents_package(make):

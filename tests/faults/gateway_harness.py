@@ -17,10 +17,12 @@ from router.dispatch import Dispatcher
 from router.doors.gateway import Gateway
 from router.doors.runtime import DoorOptions, Runtime
 from router.errors import ReviewError
+from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Stages
-from router.ports import Clock, Held, Outbound, PolicyEngine, SubjectKeys, Tier
+from router.ports import Clock, Held, Outbound, PolicyEngine, Quotas, SubjectKeys, Tier
 from router.review.holding import Holding
 from router.stages.classification import Cascade, Thresholds
+from router.stages.demands import Demands
 from router.stages.risk import RiskModel
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
 from router.stages.rules import Rule, RuleIndex
@@ -33,6 +35,9 @@ REVIEW = {"effect": "review", "reasons": [{"code": "test.review", "message": "lo
 SURE = Classification(
     Status.CLASSIFIED, "cancel", 0.95, 0.9, 0.9, candidates=(Candidate("cancel", 5.0, 0.95), Candidate("status", 1.0, 0.05)), tier="encoder"
 )
+
+
+CLERK = Subject("anna", "user", ("clerk",), authenticated_by="api_key")
 
 
 class ScriptedTier:
@@ -50,8 +55,11 @@ class ScriptedTier:
 
 
 class KnownCaller:
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
     async def identify(self, headers: Any, now_ns: int) -> Subject:
-        return Subject("anna", "user", ("clerk",), authenticated_by="api_key")
+        return self._subject
 
 
 class NoLimit:
@@ -85,6 +93,8 @@ class MemoryHolds:
 
 @dataclass
 class Reply:
+    """`complete` says that the response was ended as one that is whole."""
+
     status: int
     headers: dict[bytes, bytes]
     body: bytes
@@ -111,12 +121,15 @@ class House:
         on_abstain: str = "clarify",
         route: RouteEntry | None = None,
         deadline_s: float = 0.2,
+        quotas: Quotas | None = None,
+        caller: Subject = CLERK,
     ) -> None:
         clock = SystemClock()
         self.ledger = MemoryLedger()
         self.holds = MemoryHolds()
         self.seen = Seen()
         self.reached: list[Outbound] = []
+        self.shadowed: Answer | BaseException = Answer()
         self.answer: Answer | BaseException = Answer(200, [(b"content-type", b"text/plain")], b"done")
         self.destination = MemoryDestination(self._handle)
         self.signals = SignalDetector()
@@ -125,15 +138,20 @@ class House:
             if policy is not None and not isinstance(policy, Mapping)
             else MemoryPolicy(policy or {"admission": ALLOW, "decision": ALLOW})
         )
-        stages = self._stages(tier, engine, on_abstain, route, deadline_s, clock)
+        self.copies: list[Outbound] = []
+        self.copied: list[str] = []
+        self.shadow = MemoryDestination(self._copy)
+        self.mirroring = Mirroring({"shadow": self.shadow}, SystemRandom(), self.copied.append)
+        demands = Demands(quotas, frozenset(("shadow",)))
+        stages = self._stages(tier, engine, on_abstain, route, deadline_s, clock, demands)
         recorder = LedgerRecorder(self.ledger, keys or MemorySubjectKeys(), clock)
-        caller = KnownCaller()
+        known = KnownCaller(caller)
         self.runtime = Runtime(
             pipeline=Pipeline(stages, recorder, clock, UuidV7()),
-            dispatcher=Dispatcher({"pay": self.destination, "desk": self.destination}, self.signals.mask),
-            authenticator=caller,
-            decide_authenticator=caller,
-            delegate_authenticator=caller,
+            dispatcher=Dispatcher({"pay": self.destination, "desk": self.destination}, self.signals.mask, self.mirroring),
+            authenticator=known,
+            decide_authenticator=known,
+            delegate_authenticator=known,
             limiter=NoLimit(),
             holder=Holding(self.holds, keys or MemorySubjectKeys(), clock, 3600),
             options=DoorOptions(text_paths=(("message",),)),
@@ -142,7 +160,14 @@ class House:
         self.gateway = Gateway(clock, UuidV7(), SystemRandom(), self.seen)
 
     def _stages(
-        self, tier: Tier | None, policy: PolicyEngine, on_abstain: str, route: RouteEntry | None, deadline: float, clock: Clock
+        self,
+        tier: Tier | None,
+        policy: PolicyEngine,
+        on_abstain: str,
+        route: RouteEntry | None,
+        deadline: float,
+        clock: Clock,
+        demands: Demands,
     ) -> Stages:
         thresholds = Thresholds(0.7, 0.1, 0.5)
         by_intent = {"cancel": thresholds, "status": thresholds}
@@ -163,7 +188,14 @@ class House:
             ),
             config_digest="d" * 64,
             catalog_digest="c" * 64,
+            demands=demands,
         )
+
+    async def _copy(self, outbound: Outbound) -> Answer:
+        self.copies.append(outbound)
+        if isinstance(self.shadowed, BaseException):
+            raise self.shadowed
+        return self.shadowed
 
     async def _handle(self, outbound: Outbound) -> Answer:
         self.reached.append(replace(outbound))
@@ -182,7 +214,12 @@ class House:
     ) -> Reply:
         await self.ledger.open()
         await self.destination.open()
-        headers = [(b"host", b"halden.example"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self.shadow.open()
+        headers = [
+            (b"host", b"halden.example"),
+            (b"content-type", more.get("content_type", b"application/json")),
+            (b"content-length", b"%d" % len(body)),
+        ]
         scope = {
             "type": "http",
             "method": method,

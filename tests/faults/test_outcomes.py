@@ -18,7 +18,6 @@ from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, House
 
 PATIENCE_S = 5.0
-MASK = {**ALLOW, "obligations": [{"name": "mask_body"}]}
 CONNECT = [{"type": "websocket.connect"}]
 
 
@@ -104,16 +103,19 @@ async def test_a_websocket_has_an_outcome() -> None:
     assert outcomes(house) == [("routed", "")]
 
 
-async def test_a_websocket_that_cannot_be_masked_is_refused() -> None:
-    """An obligation that messages cannot meet stops the handshake; the service hears nothing."""
+@pytest.mark.parametrize("name", ["mask_body", "redact_fields", "mirror", "limit_response"])
+async def test_what_cannot_be_done_to_messages_denies_a_websocket(name: str) -> None:
+    """Before the record, which says denied; the service hears nothing."""
     visits: list[Visit] = []
 
     async def noted(visit: Visit) -> None:
         visits.append(visit)
 
-    house = await chatting(noted, MASK)
+    params = {"redact_fields": {"fields": ["/a"]}, "mirror": {"destination": "shadow"}, "limit_response": {"bytes": 9}}
+    house = await chatting(noted, {**ALLOW, "obligations": [{"name": name, "params": params.get(name, {})}]})
     assert [message["type"] for message in await visited(house, CONNECT)] == ["websocket.close"]
-    assert outcomes(house) == [("denied", "obligation_failed")]
+    decisions = [leaf for leaf in house.leaves if leaf["schema"] == "lockgate.decision.v1"]
+    assert [(each["verdict"]["effect"], each["outcome"]["reason"]) for each in decisions] == [("deny", "obligation_failed")]
     assert visits == []
 
 

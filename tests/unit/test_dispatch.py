@@ -48,10 +48,10 @@ def test_without_obligations_nothing_changes() -> None:
     assert DISPATCHER.oblige(decision(), PLAIN) is PLAIN
 
 
-@pytest.mark.parametrize("name", ["require_review", "log"])
-def test_obligations_for_others_change_nothing(name: str) -> None:
+@pytest.mark.parametrize(("name", "params"), [("require_review", {}), ("log", {"fields": ["a"]}), ("tag", {"tags": ["a"]})])
+def test_obligations_for_others_change_nothing(name: str, params: dict[str, Any]) -> None:
     """What another part meets is left alone here."""
-    assert DISPATCHER.oblige(decision(Obligation(name)), PLAIN) is PLAIN
+    assert DISPATCHER.oblige(decision(Obligation(name, params)), PLAIN) is PLAIN
 
 
 def test_an_unknown_obligation_stops_the_request() -> None:
@@ -61,7 +61,7 @@ def test_an_unknown_obligation_stops_the_request() -> None:
 
 def test_headers_are_added() -> None:
     """In lower case, behind the caller's."""
-    out = DISPATCHER.oblige(added({"X-Purpose": "refund", "x-limit": 5}), PLAIN)
+    out = DISPATCHER.oblige(added({"X-Purpose": "refund", "x-limit": "5"}), PLAIN)
     assert out.headers == [*PLAIN.headers, (b"x-purpose", b"refund"), (b"x-limit", b"5")]
     assert PLAIN.headers == [(b"content-type", b"application/json")]
 

@@ -82,6 +82,7 @@ _ALL = (
     _column("effect", K.WORD, "the verdict: allow, deny, review, reroute", "i"),
     _column("reason", K.WORDS, "reason codes of admission, classification, verdict, outcome"),
     _column("obligation", K.WORDS, "names of the obligations"),
+    _column("tag", K.WORDS, "what policy tagged the request with"),
     _column("finding", K.WORDS, "names of the signals that were found: pii.iban, secret.aws_key, injection"),
     _column("unknown", K.WORDS, "signals that could not be computed"),
     _column("route", K.WORD, "where it went, by route", "i"),

@@ -59,6 +59,7 @@ def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
         "admission": _word(admission["effect"]),
         "effect": _word(verdict["effect"]),
         "obligation": _names(*admission["obligations"], *verdict["obligations"]),
+        "tag": _names(*admission.get("tags", ()), *verdict.get("tags", ())),
         "finding": _names(*(found["name"] for found in signals["findings"])),
         "unknown": _names(*signals["unknown"]),
         "route": _word(route.get("name")),

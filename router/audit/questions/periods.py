@@ -14,11 +14,18 @@ _PARTS = {
     " and reason <> 'llm_confidence_too_low' and reason <> 'llm_not_allowed')",
     "signals": "kind = 'decision' and unknown is not null",
     "policy": "kind = 'decision' and reason in ('policy_undefined', 'policy_error', 'policy_late', 'policy_malformed',"
-    " 'obligation_unknown', 'obligation_failed', 'route_unknown')",
+    " 'policy_rate_limit_unavailable', 'obligation_unknown', 'obligation_failed', 'mirror_unknown', 'route_unknown')",
     "upstream": "kind = 'outcome' and result = 'failed'",
     "load": "kind in ('decision', 'outcome') and result = 'shed'",
 }
-_COUNTED = {"audit_": "ledger", "overloaded": "load", "starting": "start", "state_": "identity", "keys_": "identity"}
+_COUNTED = {
+    "audit_": "ledger",
+    "overloaded": "load",
+    "starting": "start",
+    "state_": "identity",
+    "keys_": "identity",
+    "policy_rate_limit_unavailable": "policy",
+}
 _STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
 
 

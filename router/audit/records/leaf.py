@@ -6,6 +6,7 @@ from typing import Any
 
 from router.audit.records.canonical import code, decimal, integer, is_slug, timestamp
 from router.decision import BodyView, Classification, Decision, Outcome, Request, Risk, Route, Signals, Subject, Verdict
+from router.obligations import tags
 
 Fields = dict[str, Any]
 
@@ -131,6 +132,7 @@ def risk_fields(risk: Risk) -> Fields:
 
 
 def verdict_fields(verdict: Verdict) -> Fields:
+    """Tags are written out in policies or data, as reason codes are; the other params of obligations are sealed."""
     return {
         "effect": verdict.effect.value,
         "reasons": [code(reason.code) for reason in verdict.reasons],
@@ -140,6 +142,7 @@ def verdict_fields(verdict: Verdict) -> Fields:
         "digest": verdict.digest,
         "engine": verdict.engine,
         "opa_decision_id": verdict.opa_decision_id,
+        **({"tags": found} if (found := tags(verdict.obligations)) else {}),
     }
 
 

@@ -59,6 +59,7 @@ def described(found: Evaluation, *, trace: bool) -> dict[str, Any]:
     verdict = found.verdict
     told: dict[str, Any] = {
         "effect": verdict.effect.value,
+        "status": verdict.status,
         "route": verdict.reroute,
         "decided": [f"{each.file}:{each.line}" for each in found.decided],
         "reasons": [{"code": reason.code, "message": reason.message, "rules": _causes(causes)} for reason, causes in found.reasons],
@@ -92,7 +93,7 @@ def _trace(found: Evaluation) -> Iterator[dict[str, Any]]:
 
 def _show(out: Console, found: Evaluation, trace: bool) -> None:
     verdict = found.verdict
-    route = f" to {verdict.reroute}" if verdict.reroute else ""
+    route = f" to {verdict.reroute}" if verdict.reroute else f" with {verdict.status}" if verdict.status else ""
     at = ", ".join(f"{each.file}:{each.line}" for each in found.decided)
     out.print(
         f"[bold {STYLES.get(verdict.effect, 'yellow')}]{verdict.effect.value}[/]{escape(route)}" + (escape(f"  ({at})") if at else "")

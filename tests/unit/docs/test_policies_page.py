@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from adapters.rego.embedded import load
-from adapters.rego.result import OBLIGATIONS
 from router.errors import ConfigError
+from router.obligations import KINDS
 from tests.unit.docs.pages import ROOT, first_cells, page, section
 
 PAGE = page("policies.md")
@@ -54,4 +54,4 @@ def test_the_table_has_examples() -> None:
 
 def test_every_obligation_has_a_row() -> None:
     """The page tells of the obligations that the engine accepts, and of no others."""
-    assert sorted(first_cells(section(PAGE, "Obligations"))) == sorted(OBLIGATIONS)
+    assert sorted(first_cells(section(PAGE, "Obligations"))) == sorted(KINDS)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from adapters.local_limits import LocalLimits
+from router.caller import By
 from router.decision import ANONYMOUS, Subject
-from router.identity.rate_limit import By, LimitRule, RateLimiter
+from router.identity.rate_limit import LimitRule, RateLimiter
 from tests.unit.identity.parts import ALICE, HandClock
 
 BOB = Subject("bob", "user", tenant="halden", authenticated_by="jwt")

@@ -12,6 +12,7 @@ import pytest
 from adapters.memory_destination import Answer
 from adapters.memory_ledger import MemoryLedger
 from adapters.memory_reviews import MemoryReviews
+from router.decision import Obligation
 from router.errors import DestinationError, ReviewError
 from router.ports import Change, Outbound, Review
 from router.review.dispatching import MOST_AT_ONCE
@@ -162,6 +163,14 @@ async def test_an_endless_answer_is_left(desk: Desk, bank: Bank, ledger: MemoryL
     bank.answer = Answer(200, [], endless())
     assert (await desk.approve(await desk.held()))["state"] == "done"
     assert told(ledger.entries)[-1] == "failed response_too_long"
+
+
+async def test_of_an_answer_that_policy_finds_too_long_nothing_is_kept(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:
+    """The limit was put on the request when it was held; the outcome says why there is no answer."""
+    bank.answer = Answer(200, [], b"x" * 10)
+    reply = (await desk.approve(await desk.held(obligations=(Obligation("limit_response", {"bytes": 9}),))))["reply"]
+    assert (reply["body"], reply["whole"]) == ("", False)
+    assert told(ledger.entries)[-1] == "failed response_too_large"
 
 
 async def test_an_outcome_waits_for_a_store_that_fails(desk: Desk, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:

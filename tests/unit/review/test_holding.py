@@ -115,11 +115,20 @@ async def test_a_quorum_that_json_made_a_real_number_counts() -> None:
     assert held.summary["quorum"] == 2
 
 
-async def test_of_several_obligations_the_last_counts() -> None:
-    """An intent's own policy comes after the general one."""
-    two = (Obligation("require_review", {"quorum": 1}), Obligation("log", {}), Obligation("require_review", {"quorum": 2}))
-    held, _ = await hold(obligations=two)
-    assert held.summary["quorum"] == 2
+@pytest.mark.parametrize("order", [1, -1])
+async def test_of_several_obligations_the_strictest_counts(order: int) -> None:
+    """The most people, the soonest end, and only reviewers whom all would take, whichever policy comes first."""
+    one = Obligation("require_review", {"quorum": 1, "expires": "90m", "reviewers": ["manager", "treasurer"]})
+    other = Obligation("require_review", {"quorum": 2, "expires": "2h", "reviewers": ["treasurer", "auditor"]})
+    held, _ = await hold(obligations=(one, Obligation("log", {}), Obligation("require_review", {}), other)[::order])
+    assert (held.summary["quorum"], held.summary["reviewers"], held.expires_ns - NOW) == (2, ["treasurer"], 5400 * NS)
+
+
+async def test_how_long_the_answer_may_be_waits_with_the_request() -> None:
+    """The least that policy says."""
+    limits = tuple(Obligation("limit_response", {"bytes": most}) for most in (9, 5, 7))
+    held, _ = await hold(obligations=limits)
+    assert held.summary["response_bytes"] == 5
 
 
 async def test_a_body_that_was_not_read_whole_is_not_held() -> None:

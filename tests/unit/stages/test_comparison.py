@@ -15,7 +15,7 @@ from router.config import AdapterBlock
 from router.config.opa import CompareConfig
 from router.decision import Effect, Obligation, Reason, Verdict
 from router.errors import AuditError, ConfigError, PolicyError
-from router.ports import PolicyEngine
+from router.ports import Intents, PolicyEngine
 from router.stages.comparison import Comparison, differences
 from router.system import SystemClock, SystemRandom
 
@@ -55,7 +55,7 @@ class Slow(MemoryPolicy):
         self.let = asyncio.Event()
         self.at_once = self.most = 0
 
-    async def evaluate(self, entry: str, intent: str | None, document: Mapping[str, Any]) -> Verdict:
+    async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         await self.let.wait()
