@@ -55,6 +55,9 @@ class Telemetry:
     def policy_health(self, healthy: bool) -> None:
         self.metrics.policy_health(healthy)
 
+    def policy_process(self, what: str) -> None:
+        self.metrics.policy_process(what)
+
     def policy_compared(self, result: str) -> None:
         self.metrics.policy_compared(result)
 
