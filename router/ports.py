@@ -122,6 +122,9 @@ class PolicyObserver(Protocol):
 
     def policy_health(self, healthy: bool) -> None: ...
 
+    def policy_process(self, what: str) -> None:
+        """When a process that evaluates policies was `started`, or is gone: `late`, `broken`, `ended` or `retired`."""
+
     def policy_compared(self, result: str) -> None:
         """After each evaluation that was put to a second engine: `same`, `different`, `unavailable` or `skipped`."""
 

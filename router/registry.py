@@ -61,6 +61,7 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
+        ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),
         ("ledger key", "file"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "env"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),

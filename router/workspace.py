@@ -32,7 +32,8 @@ from router.validation import Model, validate
 from router.yaml_source import decode, read_yaml
 
 Read = TypeVar("Read")
-EMBEDDED = "embedded"  # the engine that reads the policies' folder
+EMBEDDED = "embedded"
+OF_THE_FOLDER = frozenset((EMBEDDED, "isolated"))  # the engines that read the policies' folder
 
 __all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", "watched"]
 
@@ -229,7 +230,7 @@ class _Parser:
                 self._faults += faults
         compare = config.policy.compare
         engines = {config.policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}
-        if not policies and EMBEDDED in engines:
+        if not policies and engines & OF_THE_FOLDER:
             loc: Loc = ("policy", "path")
             self._faults.append(
                 document.fault(loc, f"The folder '{config.policy.path}' has no policy in it; without one nothing is allowed.")

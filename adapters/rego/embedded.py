@@ -1,14 +1,15 @@
 """Rego in this process: the interpreter of `gordon-to-regorus`, loaded only with policies that it is known to answer rightly.
 
 Never its compiled mode (`Rvm`): there a builtin's error becomes undefined, which turns a deny rule off. An interpreter belongs to the
-thread that made it and panics in any other, so each thread that evaluates gets its own. It cannot be interrupted: a late answer is
+thread that made it and panics in any other, so each thread that evaluates gets its own: one for each set of files that a question needs,
+for the interpreter's work grows with the files that it has, whether an answer needs them or not. It cannot be interrupted: a late answer is
 noticed when it comes, and is a deny. Late is what took too much of this thread's CPU: a machine that gave us none for a while (a neighbour,
 a container's quota) is no fault of the policy's and must not deny anybody.
 """
 
 from __future__ import annotations
 
-import re
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import Any
 import orjson
 import regorus
 
+from adapters.rego.answers import SENTENCE, WHERE, data_text, input_text, memories, stopped, undefined
+from adapters.rego.answers import UNDEFINED as UNDEFINED
+from adapters.rego.answers import where as place_and_kind
 from adapters.rego.check import check
-from adapters.rego.reads import reads
+from adapters.rego.plan import ENTRIES, Plan, make_plan
 from adapters.rego.result import check_codes, package_names, parse_result, written
-from adapters.rego.syntax import Module, Node, Path, read_module
+from adapters.rego.syntax import Module, Node, read_module
 from adapters.rego.threads import Interpreter, discard, interpreter_of
-from adapters.rego.verdict_memory import VerdictMemory
 from router.bundle.content import text_digest
 from router.decision import Verdict
 from router.errors import ConfigError, PolicyError
@@ -30,10 +33,6 @@ from router.ports import Intents
 from router.verdicts import stricter
 
 NAME = "embedded"
-UNDEFINED = '"<undefined>"'
-ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
-WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
-SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
 def load(
@@ -43,32 +42,46 @@ def load(
     deadline_s: float = 0.05,
     remember: bool = True,
     revision: str = "",
+    plan: Plan | None = None,
 ) -> EmbeddedRego:
     """`policies` are Rego texts by path; `data` is the base document and has nothing but `lockgate.config`. `remember`: whether
-    verdicts are. `revision` is a bundle's. Raises ConfigError with every fault that is found."""
+    verdicts are. `revision` is a bundle's. `plan` is what `checked_plan` gave of the same, somewhere else. Raises ConfigError with every
+    fault that is found."""
     document = dict(data or {})
-    check_data(document)
+    return EmbeddedRego(policies, document, plan or checked_plan(policies, document), deadline_s, remember=remember, revision=revision)
+
+
+def checked_plan(policies: Mapping[str, str], data: Mapping[str, Any]) -> Plan:
+    """Takes a millisecond a rule, for which it holds the interpreter. Raises ConfigError with every fault."""
+    check_data(data)
     modules = _compile(policies)
     faults = check(modules)
     if faults:
         raise ConfigError(*faults)
-    memories = _memories(modules) if remember else {}
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=memories, revision=revision)
+    return make_plan(modules)
+
+
+class _Part:
+    """The files that some questions need; interpreters of them are held by it, one a thread."""
+
+    __slots__ = ("__weakref__", "files")
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        self.files = files
 
 
 @dataclass(slots=True)
 class _Evaluation:
-    """One document on its way through the policies; `interpreter` once one had to be asked."""
+    """One document on its way through the policies; `text` once an interpreter had to be asked."""
 
     entry: str
     document: Mapping[str, Any]
-    interpreter: Interpreter | None = None
-    started_ns: int = 0
+    text: str | None = None
+    spent_ns: int = 0
 
 
 class EmbeddedRego:
-    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning. `memories` by the rule that is asked;
-    without one it is evaluated."""
+    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
     problem: str | None = None
@@ -77,28 +90,35 @@ class EmbeddedRego:
         self,
         policies: Mapping[str, str],
         data: Mapping[str, Any],
-        intents: Mapping[str, str],
+        plan: Plan,
         deadline_s: float,
         clock: Callable[[], int] = time.thread_time_ns,
-        memories: Mapping[str, VerdictMemory] | None = None,
         revision: str = "",
+        *,
+        remember: bool = True,
     ) -> None:
         self._policies = dict(policies)
-        self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
-        self._intents = intents
+        self._data = data_text(data)
+        self._intents = plan.intents
         self._written = written((*self._policies.values(), self._data))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
-        self._memories = memories or {}
+        parts = {each.files: _Part(each.files) for each in plan.questions.values()}
+        self._parts = {rule: parts[each.files] for rule, each in plan.questions.items()}
+        self._memories = memories(plan) if remember else {}
         self.digest = text_digest(self._policies, self._data)
         self.revision = revision or self.digest[:12]
-        self._interpreter()  # most often the thread that loads is the one that evaluates
 
     async def open(self) -> None:
-        """Everything is in this process."""
+        """Makes the interpreters of this thread, which would otherwise be made when they are first needed; one at a time, and the event
+        loop has as long for others as each took."""
+        for part in dict.fromkeys(self._parts.values()):
+            began = time.perf_counter()
+            self._interpreter(part)
+            await asyncio.sleep(time.perf_counter() - began)
 
     async def close(self) -> None:
-        """As above."""
+        """Everything is in this process."""
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
@@ -125,29 +145,32 @@ class EmbeddedRego:
         return verdict
 
     def _answer(self, rule: str, evaluation: _Evaluation) -> str:
-        """The input is set, and the deadline runs, once for all that one evaluation asks."""
-        if evaluation.interpreter is None:
-            evaluation.interpreter = self._interpreter()
-            evaluation.started_ns = self._clock()
-            _set_input(evaluation.interpreter.current, evaluation.document)
-        answer = self._ask(evaluation.interpreter, rule)
-        if self._clock() - evaluation.started_ns > self._deadline_ns:
+        """The deadline is for all that one evaluation asks; making an interpreter is no part of it."""
+        part = self._parts[rule]
+        interpreter = self._interpreter(part)
+        if evaluation.text is None:
+            evaluation.text = input_text(evaluation.document)
+        began = self._clock()
+        answer = self._ask(part, interpreter, rule, evaluation.text)
+        evaluation.spent_ns += self._clock() - began
+        if evaluation.spent_ns > self._deadline_ns:
             raise PolicyError("Policy took longer than its deadline.", "policy_late")
         return answer
 
-    def _ask(self, interpreter: Interpreter, rule: str) -> str:
+    def _ask(self, part: _Part, interpreter: Interpreter, rule: str, text: str) -> str:
         try:
+            interpreter.current.set_input_json(text)
             answer: str = interpreter.current.eval_rule_as_json(rule)
         except RuntimeError as error:
             interpreter.renew()
-            raise PolicyError(f"Policy stopped with an error {where(error)}.", "policy_error") from None
+            raise stopped(str(error)) from None
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception; whatever state it left is thrown away
-            discard(self)
+            discard(part)
             raise PolicyError("The policy engine broke off; it is built anew.", "policy_error") from error
         if answer == UNDEFINED:
-            raise PolicyError(f"Policy gave no answer: {rule} is undefined.", "policy_undefined")
+            raise undefined(rule)
         return answer
 
     def _verdict(self, answer: str, entry: str) -> Verdict:
@@ -155,19 +178,16 @@ class EmbeddedRego:
         check_codes(verdict, self._written)
         return verdict
 
-    def _interpreter(self) -> Interpreter:
-        return interpreter_of(self, self._build)
+    def _interpreter(self, part: _Part) -> Interpreter:
+        return interpreter_of(part, lambda: self._build(part))
 
-    def _build(self) -> Any:
-        return interpreter(self._policies, self._data)
-
-
-def _set_input(engine: Any, document: Mapping[str, Any]) -> None:
-    """As JSON text: quicker than converting objects, and every engine is given the same."""
-    try:
-        engine.set_input_json(orjson.dumps(document).decode())
-    except (TypeError, RuntimeError):
-        raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
+    def _build(self, part: _Part) -> Any:
+        """A copy of the one that has the data, which all share."""
+        engine = interpreter_of(self, lambda: interpreter({}, self._data)).pristine.clone()
+        for path in part.files:
+            engine.add_policy(path, self._policies[path])
+        engine.eval_query("true")  # its rules are put in order now, and not at the first question
+        return engine
 
 
 def interpreter(policies: Mapping[str, str], data: str) -> Any:
@@ -206,24 +226,9 @@ def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[
     return [each for each in modules if each.file not in tests], [each for each in modules if each.file in tests]
 
 
-def _intents(modules: list[Module]) -> dict[str, str]:
-    packages = {module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4}
-    return {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
-
-
-def _memories(modules: list[Module]) -> dict[str, VerdictMemory]:
-    """For every question whose answer depends on parts of the input that are known."""
-    asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
-    asked |= {rule: ("data", "lockgate", "intents", package) for package, rule in _intents(modules).items()}
-    found = {rule: reads(modules, package) for rule, package in asked.items()}
-    return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None}
-
-
 def check_data(data: Mapping[str, Any]) -> None:
-    """Data beside a rule of the same name would decide in its place."""
-    below = data.get("lockgate", {})
-    if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
-        raise ConfigError("data.yaml:1: Policy data must lie below 'lockgate.config'.")
+    """Raises ConfigError."""
+    data_text(data)
 
 
 def _fault(path: str, error: RuntimeError) -> str:
@@ -233,7 +238,5 @@ def _fault(path: str, error: RuntimeError) -> str:
 
 
 def where(error: RuntimeError) -> str:
-    """Place and kind; what the interpreter quotes may be what a person sent, and is left out."""
-    found, sentence = WHERE.search(str(error)), SENTENCE.search(str(error))
-    kind = re.sub(r"`[^`]*`", "…", sentence["text"])[:120] if sentence else "of no known kind"
-    return f"at {found['file']}:{found['line']}: {kind}" if found else f"({kind})"
+    """Place and kind of what stopped an evaluation."""
+    return place_and_kind(str(error))

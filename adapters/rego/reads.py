@@ -23,6 +23,11 @@ def reads(modules: Sequence[Module], package: Path) -> tuple[Path, ...] | None:
     return found.outermost() if found.settle() else None
 
 
+def reached_files(modules: Sequence[Module], package: Path) -> tuple[str, ...]:
+    """The files that can play a part in what rules of `package` answer: an interpreter with these alone answers as one with all of them."""
+    return tuple(sorted({module.file for module in _reachable(modules, package)}))
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """`path` below the input is read here, by `rule`; compared with `text`, where there is one."""

@@ -199,7 +199,8 @@ class PolicyConfig(Strict):
 
     engine: AdapterBlock = Field(
         default=AdapterBlock(adapter="embedded"),
-        description="The policy engine: `embedded` evaluates Rego in this process, `opa` asks an OPA server, with that adapter's settings.",
+        description="The policy engine: `embedded` evaluates Rego in this process, `isolated` in confined processes beside it, `opa` asks "
+        "an OPA server, with that adapter's settings.",
     )
     path: Text = Field(default="policies", description="Folder of policies, relative to the configuration file.")
     bundle: BundleConfig | None = Field(

@@ -60,7 +60,7 @@ class OpaEngine(Strict):
 class CompareConfig(Strict):
     """A second engine that judges some of the live requests again, without effect. Any difference is counted, logged and recorded."""
 
-    engine: AdapterBlock = Field(description="The second engine: `embedded` or `opa`, with that adapter's settings.")
+    engine: AdapterBlock = Field(description="The second engine: `embedded`, `isolated` or `opa`, with that adapter's settings.")
     share: Fraction = Field(default=0.01, description="The share of evaluations that are put to it, such as `1%`.")
     deadline: Span = Field(default=1.0, description="Longest time for one of its evaluations.")
     queue: Count = Field(default=256, description="Evaluations that may wait for it in each worker; what comes beyond that is skipped.")

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from router.audit.questions.query import Found
-from router.decision import Verdict
+from router.decision import Effect, Verdict
 from router.policy.evaluating import ENTRIES, Policies
 from router.policy.grouping import NONE, Groups, codes_between, grouped, places
 
@@ -35,6 +35,7 @@ ADDED = frozenset(
 )
 FAILED = "policy_"  # how the codes of a policy that gave no verdict begin
 BATCH = 500
+DENIED = 403  # of a denial that names no status
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def replay(decisions: Iterable[Found], policies: Policies, *, names: bool = Fals
 
 def _difference(found: Found, document: Mapping[str, Any], verdict: Verdict, names: bool) -> Difference | None:
     told, kind = _told(found.leaf)
-    before, after = _recorded(told, kind, found.personal or {}), _said(verdict)
+    before, after = _recorded(found.leaf, kind, found.personal or {}), _said(verdict)
     if before.whole == after.whole:
         return None
     intent, tenant = found.leaf["classification"]["intent"], found.leaf["subject"]["tenant"]
@@ -176,12 +177,14 @@ def _told(leaf: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     return leaf[kind], kind
 
 
-def _recorded(told: Mapping[str, Any], kind: str, personal: Mapping[str, str]) -> Word:
-    """The leaf's words, and where these do not say everything the sealed ones."""
+def _recorded(leaf: Mapping[str, Any], kind: str, personal: Mapping[str, str]) -> Word:
+    """The leaf's words, and where these do not say everything the sealed ones. What a denial was answered with is its outcome's."""
+    told = leaf[kind]
     reasons = _sealed(personal, f"{kind}_reasons") or [{"code": code, "message": ""} for code in told["reasons"]]
     duties = _sealed(personal, f"{kind}_obligations") or [{"name": name, "params": {}} for name in told["obligations"]]
     reroute = (personal.get("reroute") if kind == "verdict" else None) or told["reroute"]
-    return _word(told["effect"], reasons, duties, reroute)
+    status = leaf["outcome"]["status"] if told["effect"] == Effect.DENY and leaf["outcome"] is not None else None
+    return _word(told["effect"], reasons, duties, reroute, status)
 
 
 def _sealed(personal: Mapping[str, str], name: str) -> list[dict[str, Any]] | None:
@@ -191,12 +194,15 @@ def _sealed(personal: Mapping[str, str], name: str) -> list[dict[str, Any]] | No
 def _said(verdict: Verdict) -> Word:
     reasons = [{"code": each.code, "message": each.message} for each in verdict.reasons]
     duties = [{"name": each.name, "params": each.params} for each in verdict.obligations]
-    return _word(verdict.effect.value, reasons, duties, verdict.reroute)
+    status = verdict.status or DENIED if verdict.effect is Effect.DENY else None
+    return _word(verdict.effect.value, reasons, duties, verdict.reroute, status)
 
 
-def _word(effect: str, reasons: list[dict[str, Any]], duties: list[dict[str, Any]], reroute: str | None) -> Word:
+def _word(effect: str, reasons: list[dict[str, Any]], duties: list[dict[str, Any]], reroute: str | None, status: int | None) -> Word:
     """Reasons and obligations are sets: which came first means nothing."""
     parts = [sorted(orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for each in some) for some in (reasons, duties)]
-    whole = b"\n".join([effect.encode(), (reroute or "").encode(), *dict.fromkeys(parts[0]), b"", *dict.fromkeys(parts[1])])
+    whole = b"\n".join(
+        [effect.encode(), (reroute or "").encode(), str(status).encode(), *dict.fromkeys(parts[0]), b"", *dict.fromkeys(parts[1])]
+    )
     codes = tuple(sorted({each["code"] for each in reasons}))
     return Word(effect, codes, tuple(sorted({each["name"] for each in duties})), reroute, whole)

@@ -1,7 +1,7 @@
 """The control process: owns the ledger, subject keys and reviews, serves the control API, and supervises the workers.
 
 Start:  1 read and check the workspace   2 open the evidence   3 record the start, finish erasures   4 launch the workers' processes
-        5 prepare the model   6 hand workers their configuration, which they serve from then on   7 control API
+        5 prepare the model, check the policies   6 hand workers their configuration, which they serve from then on   7 control API
 Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed.
 """
 
@@ -31,6 +31,7 @@ from router.settings import Address
 from router.system import SystemClock, UuidV7
 from router.telemetry.logs import configure_logs
 from router.wiring.governance import Governance
+from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse
 
@@ -90,16 +91,16 @@ class ControlProcess:
         try:
             await governance.finish()  # 3, before anybody gets a key that was ordered to be destroyed
             await supervisor.launch(self._wanted_workers or config.workers)  # 4
-            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _loaded())  # 5
+            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), plan_policies(workspace), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):
                 return
-            model, serving_type = preparing.result()
+            model, plan, serving_type = preparing.result()
             for sock in sockets:
                 listen(sock)
             bundles = Bundles(evidence, supervisor.policy_until)
             fresh = not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
-            await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model))  # 6
+            await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
             serving = serving_type(

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import watchfiles
 
@@ -18,6 +18,7 @@ from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.telemetry.logs import configure_logs
+from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, watched
 
 log = logging.getLogger("lockgate.reload")
@@ -89,8 +90,9 @@ class Reloader:
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
         refuse_older(workspace)
         model = await prepare_model(snapshot, workspace, self._progress)
+        plan = await self._planned(workspace)
         digests = workspace.digests
-        await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model))
+        await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model, plan))
         # It serves from here on, whatever else fails; a later reload must compare with it.
         self.workspace, self._files, self.taken_up_s = workspace, watched(snapshot), time.monotonic()
         await self._follower.follow(workspace)
@@ -100,15 +102,25 @@ class Reloader:
         configure_logs(workspace.config.telemetry.log)
         log.info("configuration %s is live", digests.config[:12])
 
+    async def _planned(self, workspace: Workspace) -> dict[str, Any] | None:
+        try:
+            return await plan_policies(workspace)
+        except ConfigError as error:
+            raise self._refused(workspace, error) from error
+
     async def _change(self, workspace: Workspace, assignment: Assignment) -> None:
-        """What only the engine finds in a new bundle is a refusal of that bundle."""
+        """Raises ConfigError."""
         try:
             await self._supervisor.change(assignment)
         except ConfigError as error:
-            before = self._bundles.bundle
-            if workspace.bundle is not None and (before is None or before.digest != workspace.bundle.digest):
-                raise BundleError(str(error), "bundle_policy_refused") from error
-            raise
+            raise self._refused(workspace, error) from error
+
+    def _refused(self, workspace: Workspace, error: ConfigError) -> ConfigError:
+        """What only the engine finds in a new bundle is a refusal of that bundle."""
+        before = self._bundles.bundle
+        if workspace.bundle is not None and (before is None or before.digest != workspace.bundle.digest):
+            return BundleError(str(error), "bundle_policy_refused")
+        return error
 
     async def watch(self) -> None:
         """Reloads when a file of the workspace changes, or when woken; once more for what changed while a reload ran."""

@@ -25,11 +25,16 @@ ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybod
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A configuration as workers get it."""
+    """A configuration as workers get it; `plan` is of its policies."""
 
     digest: str
     snapshot: bytes
     model: str | None
+    plan: Mapping[str, Any] | None = None
+
+    @property
+    def payload(self) -> list[Any]:
+        return [self.snapshot, self.model, self.plan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Worker:
 
     async def take(self, assignment: Assignment) -> None:
         """Raises RemoteError with the worker's own fault."""
-        await _within(PREPARE_S, self.peer.call(messages.PREPARE, [assignment.snapshot, assignment.model]))
+        await _within(PREPARE_S, self.peer.call(messages.PREPARE, assignment.payload))
         await _within(ANSWER_S, self.peer.call(messages.ACTIVATE, assignment.digest))
 
 
@@ -73,8 +78,7 @@ class Supervisor:
         """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
         async with self._changing:
             workers = list(self._workers.values())
-            payload = [assignment.snapshot, assignment.model]
-            preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, payload)) for each in workers)
+            preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, assignment.payload)) for each in workers)
             prepared = await asyncio.gather(*preparing, return_exceptions=True)
             for fault in prepared:
                 if isinstance(fault, RemoteError) and fault.code != "peer_gone":

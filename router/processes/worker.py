@@ -101,8 +101,8 @@ class Worker:
         }
 
     async def _prepare(self, payload: Any) -> None:
-        """`[snapshot bytes, model directory or None]`. Raises ConfigError; what serves goes on serving."""
-        snapshot_bytes, model = payload
+        """`[snapshot bytes, model directory or None, the policies' plan or None]`. Raises ConfigError; what serves goes on serving."""
+        snapshot_bytes, model, plan = payload
         workspace = parse(Snapshot.from_bytes(snapshot_bytes), os.environ)
         if self._telemetry is None:
             settings = workspace.config.telemetry
@@ -111,7 +111,7 @@ class Worker:
         if self._services is None:
             raise LockgateError("the worker has no connection yet", "not_connected")
         await self._discard()
-        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving)
+        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan)
 
     async def _discard(self) -> None:
         """Lets go of what was prepared and never activated, because another worker could not prepare it."""

@@ -31,6 +31,7 @@ class Metrics:
         self._llm_calls = self._counter("lockgate.llm.calls", "result")
         self._llm_tokens = self._counter("lockgate.llm.tokens", "kind")
         self._policy_calls = self._counter("lockgate.policy.calls", "result")
+        self._policy_processes = self._counter("lockgate.policy.processes", "result")
         self._policy_compared = self._counter("lockgate.policy.compared", "result")
         self._mirrors = self._counter("lockgate.mirrors", "result")
         name = "lockgate.policy.healthy"
@@ -88,6 +89,9 @@ class Metrics:
 
     def policy_health(self, healthy: bool) -> None:
         self._policy_healthy.set(healthy)
+
+    def policy_process(self, what: str) -> None:
+        self._child(self._policy_processes, what).inc()
 
     def policy_compared(self, result: str) -> None:
         self._child(self._policy_compared, result).inc()

@@ -60,6 +60,7 @@ METRICS = {
     "lockgate.llm.calls": "Calls of the language model, and refusals to make one, by result.",
     "lockgate.llm.tokens": "Tokens that the language model's server counted, by kind.",
     "lockgate.policy.calls": "Evaluations by a policy engine outside of the process, and refusals to ask it, by result.",
+    "lockgate.policy.processes": "Processes that evaluate policies, by what became of them.",
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
     "lockgate.mirrors": "Copies of requests that policy asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",

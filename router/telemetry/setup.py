@@ -58,6 +58,9 @@ class Telemetry:
     def mirrored(self, result: str) -> None:
         self.metrics.mirrored(result)
 
+    def policy_process(self, what: str) -> None:
+        self.metrics.policy_process(what)
+
     def policy_compared(self, result: str) -> None:
         self.metrics.policy_compared(result)
 

@@ -18,6 +18,7 @@ import orjson
 
 from router.audit.questions.query import Found
 from router.audit.questions.reading import Reading, new_reading_id
+from router.audit.records.personal import OF_POLICY
 from router.bundle.archive import pack
 from router.control.services import AuditFilters, Ran
 from router.errors import AuditError, RefusedError
@@ -214,6 +215,7 @@ def _packed(workspace: Workspace) -> bytes:
 
 
 def _line(found: Found) -> bytes:
-    document = (found.personal or {}).get("policy_input")
-    personal = None if found.personal is None else {} if document is None else {"policy_input": document}
-    return orjson.dumps({"index": found.index, "leaf": found.leaf, "sealed": found.sealed, "personal": personal}) + b"\n"
+    """Nothing that is not needed for it."""
+    personal = None if found.personal is None else {name: found.personal[name] for name in OF_POLICY if name in found.personal}
+    told = {"index": found.index, "leaf": found.leaf, "sealed": found.sealed, "personal": personal, "key_id": found.columns["key_id"]}
+    return orjson.dumps(told) + b"\n"

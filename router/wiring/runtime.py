@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
 from adapters.local_limits import LocalLimits
@@ -92,11 +92,11 @@ class Built:
 
 
 async def build(
-    workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None = None
+    workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None = None, plan: Any = None
 ) -> Built:
-    """Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
+    """`plan` is the policies', where it is known. Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
     path = Path(model_path) if model_path is not None else None
-    policy = make_policy(workspace, services.clock, telemetry, services.lapse)
+    policy = make_policy(workspace, services.clock, telemetry, services.lapse, plan)
     model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
     async with AsyncExitStack() as opened:
         if model is not None:
@@ -110,7 +110,7 @@ async def build(
         opened.push_async_callback(identity.close, before.identity if before else None)
         await policy.open()
         opened.push_async_callback(policy.close)
-        comparison = make_comparison(workspace, services, telemetry)
+        comparison = make_comparison(workspace, services, telemetry, plan)
         if comparison is not None:
             await comparison.open()
             opened.push_async_callback(comparison.close)
@@ -151,9 +151,9 @@ def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
 
 
-def make_comparison(workspace: Workspace, services: Services, observer: PolicyObserver) -> Comparison | None:
+def make_comparison(workspace: Workspace, services: Services, observer: PolicyObserver, plan: Any = None) -> Comparison | None:
     """None unless it is switched on. Raises ConfigError."""
-    config, engine = workspace.config.policy.compare, make_second_engine(workspace, services.clock)
+    config, engine = workspace.config.policy.compare, make_second_engine(workspace, services.clock, plan)
     if config is None or engine is None:
         return None
     record = Differences(services.outcomes or services.ledger, services.clock).record

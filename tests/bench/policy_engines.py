@@ -18,7 +18,6 @@ import regorus
 
 from adapters.opa.server import OpaServer
 from adapters.rego.embedded import EmbeddedRego, load
-from adapters.rego.verdict_memory import VerdictMemory
 from router.config.opa import OpaEngine
 from router.system import SystemClock
 from tests.bench.report import Figure, Report, median, spread
@@ -37,8 +36,7 @@ async def measure(report: Report, repetitions: int) -> None:
     data = settings(ROOT / "examples" / "halden" / "policies" / "data.yaml")
     policies = texts()
     embedded, remembering = load(policies, data, deadline_s=60), load(policies, data, deadline_s=60)
-    forgetting: Mapping[str, VerdictMemory] = {}
-    embedded._memories = forgetting
+    embedded._memories = {}
     bare = _bare(policies, data)
     with sidecar() as server, opa(policies, data) as library:
         server.bundles({"main": "1"}, policies, data)

@@ -42,6 +42,9 @@ class Seen:
     def policy_asked(self, result: str) -> None:
         self.results.append(result)
 
+    def policy_process(self, what: str) -> None:
+        raise AssertionError("a server is no process of ours")
+
     def policy_health(self, healthy: bool) -> None:
         self.healthy = healthy
 

@@ -1,5 +1,5 @@
-"""What every policy engine does with the same answers: in this process, in memory, and in OPA's own engine over HTTP (or in the server that
-`OPA_URL` names, which loses what it holds)."""
+"""What every policy engine does with the same answers: in this process, in confined ones, in memory, and in OPA's own engine over HTTP (or
+in the server that `OPA_URL` names, which loses what it holds)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 
 from adapters.memory_policy import MemoryPolicy
 from adapters.opa.server import OpaServer
+from adapters.rego import isolated
 from adapters.rego.embedded import load
+from router.config.isolated import IsolatedEngine
 from router.config.opa import OpaEngine
 from router.decision import Effect, Obligation, Reason
 from router.errors import PolicyError
@@ -48,25 +50,34 @@ def opa() -> Iterator[Sidecar]:
         yield started
 
 
-@pytest.fixture(params=["embedded", "memory", "opa"])
+def apart(answers: Mapping[str, Any]) -> PolicyEngine:
+    return isolated.load(IsolatedEngine(), texts(answers), {}, deadline_s=10)
+
+
+@pytest.fixture(params=["embedded", "isolated", "memory", "opa"])
 async def make(request) -> AsyncIterator[Make]:
-    if request.param != "opa":
-        yield {"embedded": embedded, "memory": MemoryPolicy}[request.param]
-        return
-    server, opened = request.getfixturevalue("opa"), []
+    opened: list[PolicyEngine] = []
 
     def over_http(answers: Mapping[str, Any]) -> PolicyEngine:
+        server: Sidecar = request.getfixturevalue("opa")
         server.fill(texts(answers))
-        opened.append(OpaServer(OpaEngine(url=server.url), Path(), deadline_s=10, clock=SystemClock()))
+        return OpaServer(OpaEngine(url=server.url), Path(), deadline_s=10, clock=SystemClock())
+
+    makes: Mapping[str, Make] = {"embedded": embedded, "isolated": apart, "memory": MemoryPolicy, "opa": over_http}
+
+    def made(answers: Mapping[str, Any]) -> PolicyEngine:
+        opened.append(makes[request.param](answers))
         return opened[-1]
 
-    yield over_http
+    yield made
     for engine in opened:
         await engine.close()
 
 
-def answering(make: Make, **answers: Any) -> PolicyEngine:
-    return make({"admission": ALLOW, "decision": ALLOW} | {path.replace("__", "."): answer for path, answer in answers.items()})
+async def answering(make: Make, **answers: Any) -> PolicyEngine:
+    engine = make({"admission": ALLOW, "decision": ALLOW} | {path.replace("__", "."): answer for path, answer in answers.items()})
+    await engine.open()
+    return engine
 
 
 @pytest.mark.parametrize("entry", ["admission", "decision"])
@@ -77,7 +88,7 @@ async def test_an_answer_becomes_a_verdict(make, entry):
         "reasons": [{"code": "a.b", "message": "because"}, {"code": "c"}],
         "obligations": [{"name": "tag", "params": {"tags": ["a.b", "c"]}}, {"name": "rate_limit", "params": QUOTA}],
     }
-    verdict = await answering(make, **{entry: answer}).evaluate(entry, None, {})
+    verdict = await (await answering(make, **{entry: answer})).evaluate(entry, None, {})
     assert verdict.effect is Effect.ALLOW
     assert verdict.reasons == (Reason("a.b", "because"), Reason("c"))
     assert verdict.obligations == (Obligation("tag", {"tags": ["a.b", "c"]}), Obligation("rate_limit", QUOTA))
@@ -85,7 +96,7 @@ async def test_an_answer_becomes_a_verdict(make, entry):
 
 async def test_a_verdict_says_which_policies_gave_it(make):
     """Engine, revision and digest are on it."""
-    engine = answering(make)
+    engine = await answering(make)
     verdict = await engine.evaluate("decision", None, {})
     assert verdict.engine
     assert verdict.revision
@@ -106,14 +117,14 @@ async def test_a_verdict_says_which_policies_gave_it(make):
 )
 async def test_the_stricter_of_two_policies_wins(make, one, other, wins):
     """The intent's own package can tighten what the global one says, and the other way round."""
-    engine = answering(make, decision={"effect": one}, intents__pay={"effect": other})
+    engine = await answering(make, decision={"effect": one}, intents__pay={"effect": other})
     assert (await engine.evaluate("decision", "pay", {})).effect is wins
 
 
 @pytest.mark.parametrize("other", ["allow", "review", "deny"])
 async def test_a_reroute_is_stricter_than_allow_alone(make, other):
     """Being sent elsewhere is a restriction, but less of one than a review."""
-    engine = answering(make, decision={"effect": "reroute", "route": "safe"}, intents__pay={"effect": other})
+    engine = await answering(make, decision={"effect": "reroute", "route": "safe"}, intents__pay={"effect": other})
     verdict = await engine.evaluate("decision", "pay", {})
     assert verdict.effect is (Effect.REROUTE if other == "allow" else Effect(other))
     assert verdict.reroute == ("safe" if other == "allow" else None)
@@ -127,7 +138,7 @@ async def test_reasons_and_obligations_of_both_are_kept_once(make):
         "obligations": [{"name": "require_review", "params": {"quorum": 2}}],
     }
     allowed = {"effect": "allow", "reasons": [{"code": "a"}], "obligations": [{"name": "mask_body"}]}
-    verdict = await answering(make, decision=allowed, intents__pay=held).evaluate("decision", "pay", {})
+    verdict = await (await answering(make, decision=allowed, intents__pay=held)).evaluate("decision", "pay", {})
     assert [reason.code for reason in verdict.reasons] == ["b", "a"]
     assert [duty.name for duty in verdict.obligations] == ["require_review", "mask_body"]
 
@@ -136,19 +147,19 @@ async def test_different_reroutes_are_malformed(make):
     """A request cannot be sent to two places."""
     one, other = ({"effect": "reroute", "route": name} for name in ("a", "b"))
     with pytest.raises(PolicyError) as caught:
-        await answering(make, decision=one, intents__pay=other).evaluate("decision", "pay", {})
+        await (await answering(make, decision=one, intents__pay=other)).evaluate("decision", "pay", {})
     assert caught.value.code == "policy_malformed"
 
 
 async def test_an_intents_package_is_found_by_its_name_with_underscores(make):
     """`team.pay-out` is judged by `lockgate.intents.team_pay_out`."""
-    engine = answering(make, intents__team_pay_out={"effect": "deny"})
+    engine = await answering(make, intents__team_pay_out={"effect": "deny"})
     assert (await engine.evaluate("decision", "team.pay-out", {})).effect is Effect.DENY
 
 
 async def test_an_intent_without_a_package_is_judged_globally(make):
     """The global policy is enough."""
-    engine = answering(make, intents__pay={"effect": "deny"})
+    engine = await answering(make, intents__pay={"effect": "deny"})
     assert (await engine.evaluate("decision", "other", {})).effect is Effect.ALLOW
 
 
@@ -156,7 +167,7 @@ async def test_of_several_intents_the_strictest_verdict_wins(make):
     """What any of them forbids is forbidden, and what any of them demands holds; those without a package have nothing to say."""
     held = {"effect": "review", "obligations": [{"name": "limit_response", "params": {"bytes": 9}}]}
     gone = {"effect": "deny", "status": 404, "obligations": [{"name": "tag", "params": {"tags": ["a"]}}]}
-    engine = answering(make, intents__pay=held, intents__team_pay_out=gone, intents__other={"effect": "deny", "status": 410})
+    engine = await answering(make, intents__pay=held, intents__team_pay_out=gone, intents__other={"effect": "deny", "status": 410})
     verdict = await engine.evaluate("decision", ("look", "pay", "team.pay-out", "pay"), {})
     assert (verdict.effect, verdict.status) == (Effect.DENY, 404)
     assert {duty.name for duty in verdict.obligations} == {"limit_response", "tag"}
@@ -168,7 +179,7 @@ async def test_of_several_intents_the_strictest_verdict_wins(make):
 async def test_one_intent_whose_policy_gives_no_verdict_denies_the_others_too(make):
     """It might have forbidden it."""
     with pytest.raises(PolicyError) as caught:
-        await answering(make, intents__pay=None).evaluate("decision", ("look", "pay"), {})
+        await (await answering(make, intents__pay=None)).evaluate("decision", ("look", "pay"), {})
     assert caught.value.code == "policy_undefined"
 
 
@@ -176,13 +187,13 @@ async def test_one_intent_whose_policy_gives_no_verdict_denies_the_others_too(ma
 async def test_of_two_denials_the_first_status_that_is_named_counts(make, one, other, status):
     """The entry point's comes before the intents'."""
     answers = [{"effect": "deny", **({"status": each} if each is not None else {})} for each in (one, other)]
-    verdict = await answering(make, decision=answers[0], intents__pay=answers[1]).evaluate("decision", "pay", {})
+    verdict = await (await answering(make, decision=answers[0], intents__pay=answers[1])).evaluate("decision", "pay", {})
     assert verdict.status == status
 
 
 async def test_admission_asks_no_intents_package(make):
     """There is no intent yet."""
-    engine = answering(make, intents__pay={"effect": "deny"})
+    engine = await answering(make, intents__pay={"effect": "deny"})
     assert (await engine.evaluate("admission", "pay", {})).effect is Effect.ALLOW
 
 
@@ -200,12 +211,12 @@ async def test_admission_asks_no_intents_package(make):
 async def test_what_is_no_verdict_is_an_error_with_its_code(make, answers, code):
     """An engine never guesses."""
     with pytest.raises(PolicyError) as caught:
-        await answering(make, **answers).evaluate("decision", "pay", {})
+        await (await answering(make, **answers)).evaluate("decision", "pay", {})
     assert caught.value.code == code
 
 
 async def test_an_unknown_entry_point_is_undefined(make):
     """Nothing but admission and decision can be asked."""
     with pytest.raises(PolicyError) as caught:
-        await answering(make).evaluate("result", None, {})
+        await (await answering(make)).evaluate("result", None, {})
     assert caught.value.code == "policy_undefined"

@@ -212,7 +212,7 @@ def real_panic() -> BaseException:
 async def test_a_panic_is_a_deny_and_the_engine_is_built_anew(capfd):
     """A broken interpreter answers no further request; a new one does."""
     made = engine('result := {"effect": "allow"}')
-    held = made._interpreter()
+    held = made._interpreter(made._parts["data.lockgate.decision.result"])
     held.current = Panicking(held.current)
     assert await code(made) == "policy_error"
     assert (await judge(made, "decision", None, {})).effect is Effect.ALLOW
@@ -235,7 +235,8 @@ async def test_each_thread_has_an_interpreter_of_its_own():
         except StopIteration as end:
             return end.value.effect
         finally:
-            discard(made)
+            for owner in (made, *made._parts.values()):
+                discard(owner)
         raise AssertionError("the embedded engine never waits")
 
     assert await asyncio.gather(*(asyncio.to_thread(answer) for _ in range(4))) == [Effect.ALLOW] * 4

@@ -10,6 +10,9 @@ from router.audit.records.leaf import known_method, media_type
 from router.audit.records.sealing import as_text
 from router.decision import Decision, Outcome, Request, Subject, Verdict
 
+OF_POLICY = ("policy_input", "admission_reasons", "admission_obligations", "verdict_reasons", "verdict_obligations", "reroute")
+"""What policy was told and what it said, as far as that is personal."""
+
 
 def decision_personal(decision: Decision, policy_input: Mapping[str, Any] | bytes) -> dict[str, str]:
     """`policy_input` is what the engine was given for the deciding entry, for exact replay; empty when policy was not reached."""

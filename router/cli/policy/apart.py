@@ -69,10 +69,11 @@ def _unpack(archive: Path, folder: Path, where: str) -> None:
 
 
 def _replayed() -> int:
-    from router.cli.policy.replay import NOT_REPRODUCED, described
+    from router.cli.policy.replay import NOT_REPRODUCED
     from router.policy.evaluating import Policies
     from router.policy.folder import find
     from router.policy.replaying import replay
+    from router.policy.reporting import described
 
     found = replay(_decisions(), Policies(find(Path("."), Path("."))))
     print_json(described(found))
@@ -82,7 +83,7 @@ def _replayed() -> int:
 def _decisions() -> Iterator[Found]:
     for line in sys.stdin.buffer:
         told = orjson.loads(line)
-        yield Found(told["index"], told["leaf"], {}, told["sealed"], told["personal"])
+        yield Found(told["index"], told["leaf"], {"key_id": told["key_id"]}, told["sealed"], told["personal"])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ REGISTRY = Registry(
         ("destination", "tiny"): Adapter("tests.golden.config.tiny_destination"),
         ("destination", "extra"): Adapter("tests.golden.config.no_such_module", extra="kafka"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),
+        ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("projection", "otlp"): Adapter("tests.golden.config.tiny_destination"),
         ("projection", "parquet"): Adapter("tests.golden.config.tiny_destination"),

@@ -73,8 +73,8 @@ async def test_what_was_prepared_in_vain_is_let_go_of(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "parse", lambda snapshot, _: snapshot)
     monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=lambda data: data.decode()))
     monkeypatch.setattr(module, "build", build)
-    await worker._prepare([b"one", None])
-    await worker._prepare([b"two", None])
+    await worker._prepare([b"one", None, None])
+    await worker._prepare([b"two", None, None])
     assert closed == [("one", "serving")]
 
 

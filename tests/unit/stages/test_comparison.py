@@ -35,6 +35,9 @@ class Seen:
     def policy_asked(self, result: str) -> None:
         raise AssertionError(result)
 
+    def policy_process(self, what: str) -> None:
+        raise AssertionError("nothing compares processes")
+
     def policy_health(self, healthy: bool) -> None:
         raise AssertionError(healthy)
 

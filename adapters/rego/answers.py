@@ -1,0 +1,53 @@
+"""What both engines that run the interpreter, in this process or beside it, do with a document before and with an answer after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from adapters.rego.plan import Plan
+from adapters.rego.verdict_memory import VerdictMemory
+from router.errors import ConfigError, PolicyError
+
+UNDEFINED = '"<undefined>"'
+WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
+SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
+
+
+def input_text(document: Mapping[str, Any]) -> str:
+    """As JSON text: quicker than converting objects, and every engine is given the same. Raises PolicyError."""
+    try:
+        return orjson.dumps(document).decode()
+    except TypeError:
+        raise PolicyError("The policy input cannot be written as JSON.", "policy_error") from None
+
+
+def data_text(data: Mapping[str, Any]) -> str:
+    """Raises ConfigError for data beside a rule of the same name, which would decide in its place."""
+    below = data.get("lockgate", {})
+    if data.keys() - {"lockgate"} or not isinstance(below, dict) or below.keys() - {"config"}:
+        raise ConfigError("data.yaml:1: Policy data must lie below 'lockgate.config'.")
+    return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def memories(plan: Plan) -> dict[str, VerdictMemory]:
+    """For every question whose answer depends on parts of the input that are known."""
+    return {rule: VerdictMemory(each.reads) for rule, each in plan.questions.items() if each.reads is not None}
+
+
+def stopped(error: str) -> PolicyError:
+    return PolicyError(f"Policy stopped with an error {where(error)}.", "policy_error")
+
+
+def undefined(rule: str) -> PolicyError:
+    return PolicyError(f"Policy gave no answer: {rule} is undefined.", "policy_undefined")
+
+
+def where(error: str) -> str:
+    """Place and kind; what the interpreter quotes may be what a person sent, and is left out."""
+    found, sentence = WHERE.search(error), SENTENCE.search(error)
+    kind = re.sub(r"`[^`]*`", "…", sentence["text"])[:120] if sentence else "of no known kind"
+    return f"at {found['file'][:200]}:{found['line'][:9]}: {kind}" if found else f"({kind})"

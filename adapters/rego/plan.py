@@ -1,0 +1,77 @@
+"""What is known of checked policies before anything is asked: which questions there are, which files can play a part in each answer, and on
+what of the input it depends. Made once, and where a policy cannot hold anybody up; whoever evaluates is given it.
+
+A question's own files are all that its interpreter gets, so that a verdict costs the same beside a thousand other rules as beside ten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.rego.reads import reached_files, reads
+from adapters.rego.syntax import Module, Path
+
+ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
+INTENT = re.compile(r"data\.lockgate\.intents\.([^.]+)\.result")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`files` have every rule that can play a part in the answer; `reads` are the paths of the input that it depends on, None where that
+    may be all of it."""
+
+    files: tuple[str, ...]
+    reads: tuple[Path, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`questions` by the rule that is asked: the entry points', and one for each intent that has a package."""
+
+    questions: Mapping[str, Question]
+
+    @property
+    def intents(self) -> dict[str, str]:
+        """The rule that judges an intent, by the last part of its package."""
+        found = ((INTENT.fullmatch(rule), rule) for rule in self.questions)
+        return {match[1]: rule for match, rule in found if match is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        return {rule: [list(each.files), each.reads] for rule, each in self.questions.items()}
+
+    @staticmethod
+    def from_json(value: Any, files: Collection[str]) -> Plan:
+        """Of policies in `files`. It may come from a process that nobody trusts: raises ValueError for whatever is no plan."""
+        if not isinstance(value, dict) or not value.keys() >= set(ENTRIES.values()):
+            raise ValueError("a plan has the entry points")
+        if not all(rule in ENTRIES.values() or INTENT.fullmatch(rule) for rule in value):
+            raise ValueError("a plan asks the entry points and intents' packages")
+        return Plan({rule: _question(each, frozenset(files)) for rule, each in value.items()})
+
+
+def make_plan(modules: Sequence[Module]) -> Plan:
+    """Of modules that were checked."""
+    asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
+    packages = sorted({module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4})
+    asked |= {f"{'.'.join(package)}.result": package for package in packages}
+    return Plan({rule: Question(reached_files(modules, package), reads(modules, package)) for rule, package in asked.items()})
+
+
+def _question(value: Any, files: frozenset[str]) -> Question:
+    match value:
+        case [list(own), None] if own and _texts(own) and files.issuperset(own):
+            return Question(tuple(own), None)
+        case [list(own), list(paths)] if own and _texts(own) and files.issuperset(own) and all(_path(each) for each in paths):
+            return Question(tuple(own), tuple(tuple(each) for each in paths))
+    raise ValueError("a question has files of the policies, and what it reads")
+
+
+def _path(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and _texts(value)
+
+
+def _texts(value: list[Any]) -> bool:
+    return all(isinstance(each, str) for each in value)
