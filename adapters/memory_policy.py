@@ -13,7 +13,7 @@ ENTRIES = ("admission", "decision")
 
 
 class MemoryPolicy:
-    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`. An exception is raised."""
+    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`, `adopted`. An exception is raised."""
 
     problem: str | None = None
 
@@ -34,9 +34,10 @@ class MemoryPolicy:
         if entry not in ENTRIES or entry not in self._answers:
             raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
         verdict = self._read(entry, entry)
-        package = f"intents.{package_name(intent)}" if intent is not None else ""
-        if entry == "decision" and package in self._answers:
-            verdict = stricter(verdict, self._read(entry, package))
+        beside = ((f"intents.{package_name(intent)}" if intent is not None else ""), "adopted")
+        for package in beside if entry == "decision" else ():
+            if package in self._answers:
+                verdict = stricter(verdict, self._read(entry, package))
         return verdict
 
     def _read(self, entry: str, path: str) -> Verdict:

@@ -14,6 +14,7 @@ import msgpack
 from router.bundle.archive import read_folder
 from router.config import Config
 from router.errors import ConfigError
+from router.library import adopt, is_shipped
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -72,6 +73,7 @@ def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = 
     for relative in [catalog_file, *_policies(config, root), *_measured(config)]:
         _add(files, root, relative)
     _add_bundle(files, root, config, downloaded)
+    files |= _adopted(files, config)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
         _add(files, root, beside(catalog_file, reference))
@@ -87,7 +89,7 @@ def policy_files(root: Path, folder: str) -> list[str]:
     """The policies in a folder, tests left out: they decide nothing."""
     found: list[str] = []
     for directory, folders, names in os.walk(root / folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_shipped(Path(directory, name)))
         rego = (name for name in names if name.endswith(".rego") and not name.endswith(TEST_SUFFIX) and not name.startswith("."))
         found += [os.path.relpath(os.path.join(directory, name), root) for name in rego]
         if len(found) > MAX_FILES:
@@ -177,6 +179,26 @@ def policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
     settings = policy if isinstance(policy, dict) else {}
     data = settings.get("data")
     return _text(settings.get("path"), "policies"), data if isinstance(data, str) and data else None
+
+
+def policy_library(config: Mapping[str, Any]) -> list[str]:
+    """The packages that are adopted from the library; what is no name is for `parse` to say."""
+    policy = config.get("policy")
+    names = policy.get("library") if isinstance(policy, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _adopted(files: Mapping[str, bytes], config: Mapping[str, Any]) -> dict[str, bytes]:
+    """The library's files are in the snapshot, so that what decides is the same in every process and in the digest. `parse` says what
+    cannot be adopted; then there are none."""
+    names = policy_library(config)
+    if not names or _bundle(config) is not None:
+        return {}
+    try:
+        own = {path: content.decode() for path, content in files.items() if path.endswith(".rego")}
+        return {path: text.encode() for path, text in adopt(own, names).policies.items()}
+    except (ConfigError, UnicodeDecodeError):
+        return {}
 
 
 def _measured(config: Mapping[str, Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
+from router.library import JOINED, adopt
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
 from router.snapshot import DOWNLOADED, Snapshot, bundle_files, digest, policy_data_file, policy_files, read, watched
@@ -227,6 +228,8 @@ class _Parser:
             if file.endswith(".rego"):
                 policies[file], faults = decode(file, data)
                 self._faults += faults
+        if config.policy.library and JOINED not in policies:
+            self._faults += _not_adopted(config, document, policies)
         compare = config.policy.compare
         engines = {config.policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}
         if not policies and EMBEDDED in engines:
@@ -285,6 +288,13 @@ class _Parser:
         if self._refused is not None and len(set(self._faults)) == 1:
             return BundleError(str(self._faults[0]), self._refused.code)
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def _not_adopted(config: Config, document: Document, policies: Mapping[str, str]) -> Iterator[Fault]:
+    try:
+        adopt(policies, config.policy.library)
+    except ConfigError as error:
+        yield from (document.fault(("policy", "library"), sentence) for sentence in error.faults)
 
 
 def _calibration_file(config: Config) -> str | None:

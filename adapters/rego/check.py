@@ -14,6 +14,7 @@ from adapters.rego.syntax import COMPLETE, FUNCTION, Call, Module, Path, Referen
 ROOT = "lockgate"
 CONFIG: Path = ("data", ROOT, "config")
 ENTRIES = ("admission", "decision")
+ADOPTED: Path = ("data", ROOT, "adopted")
 LANGUAGE = (("rego", "v1"), ("future", "keywords"))
 
 
@@ -108,7 +109,7 @@ class _Checker:
 
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
-        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents")]
+        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents") or package == ADOPTED]
         for package in (*wanted, *sorted(intents)):
             rules = self._rules.get((*package, "result"), [])
             if not any(rule.kind == COMPLETE for _, rule in rules):

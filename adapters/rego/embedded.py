@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import orjson
 import regorus
 
-from adapters.rego.check import check
+from adapters.rego.check import ADOPTED, check
 from adapters.rego.reads import reads
 from adapters.rego.result import check_codes, package_name, parse_result, stricter, written
 from adapters.rego.syntax import Module, Node, Path, read_module
@@ -29,7 +30,10 @@ from router.errors import ConfigError, PolicyError
 
 NAME = "embedded"
 UNDEFINED = '"<undefined>"'
+ADOPTING = f"{'.'.join(ADOPTED)}.result"
+FLEETING = (("request", "id"), ("request", "time"))  # other in every request
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
+EVERY = ""
 WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
@@ -51,7 +55,7 @@ def load(
     if faults:
         raise ConfigError(*faults)
     memories = _memories(modules) if remember else {}
-    return EmbeddedRego(policies, document, _intents(modules), deadline_s, memories=memories, revision=revision)
+    return EmbeddedRego(policies, document, beside(modules), deadline_s, memories=memories, revision=revision)
 
 
 @dataclass(slots=True)
@@ -65,8 +69,9 @@ class _Evaluation:
 
 
 class EmbeddedRego:
-    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning. `memories` by the rule that is asked;
-    without one it is evaluated."""
+    """`digest` covers policies and data; `revision` is the bundle's, else the digest's beginning. `packages` are what is asked beside the
+    decision: by the intent's package, and by the empty name whatever the intent. `memories` by the rule that is asked; without one it is
+    evaluated."""
 
     waits = False  # answers before it gives up the event loop, so nothing outside can hold it to a deadline
     problem: str | None = None
@@ -75,7 +80,7 @@ class EmbeddedRego:
         self,
         policies: Mapping[str, str],
         data: Mapping[str, Any],
-        intents: Mapping[str, str],
+        packages: Mapping[str, str],
         deadline_s: float,
         clock: Callable[[], int] = time.thread_time_ns,
         memories: Mapping[str, VerdictMemory] | None = None,
@@ -83,7 +88,7 @@ class EmbeddedRego:
     ) -> None:
         self._policies = dict(policies)
         self._data = orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
-        self._intents = intents
+        self._packages = packages
         self._written = written((*self._policies.values(), self._data))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
@@ -102,10 +107,16 @@ class EmbeddedRego:
         rule = ENTRIES.get(entry)
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
-        package = self._intents.get(package_name(intent)) if intent is not None and entry == "decision" else None
         evaluation = _Evaluation(entry, document)
         verdict = self._judge(rule, evaluation)
-        return verdict if package is None else stricter(verdict, self._judge(package, evaluation))
+        if entry != "decision" or not self._packages:
+            return verdict
+        return reduce(stricter, (self._judge(each, evaluation) for each in self._beside(intent)), verdict)
+
+    def _beside(self, intent: str | None) -> Iterator[str]:
+        for name in (package_name(intent) if intent else None, EVERY):
+            if name is not None and (rule := self._packages.get(name)) is not None:
+                yield rule
 
     def _judge(self, rule: str, evaluation: _Evaluation) -> Verdict:
         """What was answered for the same values before, or the interpreter's answer. Only verdicts are remembered, never a failure."""
@@ -201,17 +212,24 @@ def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[
     return [each for each in modules if each.file not in tests], [each for each in modules if each.file in tests]
 
 
-def _intents(modules: list[Module]) -> dict[str, str]:
+def beside(modules: list[Module]) -> dict[str, str]:
+    """The rules that are asked beside the decision's, by the intent's package; by the empty name what is asked whatever the intent."""
     packages = {module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4}
-    return {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
+    found = {package[3]: f"{'.'.join(package)}.result" for package in sorted(packages)}
+    return {**found, EVERY: ADOPTING} if any(module.package == ADOPTED for module in modules) else found
 
 
 def _memories(modules: list[Module]) -> dict[str, VerdictMemory]:
     """For every question whose answer depends on parts of the input that are known."""
     asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
-    asked |= {rule: ("data", "lockgate", "intents", package) for package, rule in _intents(modules).items()}
+    asked |= {rule: tuple(rule.split(".")[:-1]) for rule in beside(modules).values()}
     found = {rule: reads(modules, package) for rule, package in asked.items()}
-    return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None}
+    return {rule: VerdictMemory(paths) for rule, paths in found.items() if paths is not None and not any(map(_fleeting, paths))}
+
+
+def _fleeting(path: Path) -> bool:
+    """Whether what stands there is another for every request, so that no verdict by it is asked for again."""
+    return any(path[: len(each)] == each[: len(path)] for each in FLEETING)
 
 
 def check_data(data: Mapping[str, Any]) -> None:

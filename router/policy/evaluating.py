@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.rego.check import named
-from adapters.rego.embedded import compile_all, load
+from adapters.rego.embedded import EVERY, beside, compile_all, load
 from adapters.rego.instrument import Definition, Explained, Explainer
 from adapters.rego.result import package_name
 from adapters.rego.syntax import Path
@@ -48,7 +48,7 @@ class Policies:
     def __init__(self, folder: PolicyFolder) -> None:
         self._engine = load(folder.policies, folder.data, deadline_s=DEADLINE_S)
         self.modules, _ = compile_all(folder.policies, {})
-        self._packages = {module.package[-1] for module in self.modules if module.package[1:3] == ("lockgate", "intents")}
+        self._beside = beside(self.modules)
         self._explainer = Explainer(folder.policies, folder.data)
         self._named: dict[tuple[str, Path, int], set[Path]] = {}
         for module, rule, targets in named(self.modules):
@@ -63,11 +63,12 @@ class Policies:
         return asyncio.run(judged())
 
     def explain(self, document: Mapping[str, Any]) -> list[Explained]:
-        """By every rule that is asked: the entry point's, and the intent's own where it has one."""
+        """By every rule that is asked: the entry point's, the intent's own where it has one, and that of adopted packages."""
         rules = [f"data.lockgate.{entry_of(document)}.result"]
-        intent = intent_of(document)
-        if intent is not None and rules == ["data.lockgate.decision.result"] and package_name(intent) in self._packages:
-            rules.append(f"data.lockgate.intents.{package_name(intent)}.result")
+        if rules == ["data.lockgate.decision.result"]:
+            intent = intent_of(document)
+            names = [*([package_name(intent)] if intent is not None else []), EVERY]
+            rules += [self._beside[name] for name in names if name in self._beside]
         return [self._explainer.explain(rule, document) for rule in rules]
 
     def evaluate(self, document: Mapping[str, Any]) -> Evaluation:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 import router
+from router.bundle.content import package_path
 from router.errors import ConfigError
 from router.faults import Fault
-from router.snapshot import CONFIG_FILE, MAX_BYTES, MAX_FILES, POLICY_DATA, TEST_SUFFIX, policy_data_file, policy_paths
+from router.library import adopt, is_shipped
+from router.snapshot import (
+    CONFIG_FILE,
+    MAX_BYTES,
+    MAX_FILES,
+    POLICY_DATA,
+    TEST_SUFFIX,
+    policy_data_file,
+    policy_library,
+    policy_paths,
+)
 from router.yaml_source import decode, read_yaml
 
 FOLDER = "policies"
@@ -22,27 +33,57 @@ INPUT_SCHEMA = "schemas/input.json"
 
 @dataclass(frozen=True, slots=True)
 class PolicyFolder:
-    """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none."""
+    """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none. `made` are policies that
+    nobody wrote."""
 
     path: Path
     policies: Mapping[str, str]
     tests: Mapping[str, str]
     data: Mapping[str, Any]
     data_file: str
+    made: frozenset[str] = frozenset()
 
 
 def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyFolder:
-    """The folder that is named, or else the workspace's; `data` in place of its own. Raises ConfigError."""
+    """The folder that is named, or else the workspace's; `data` in place of its own. What the workspace adopts from the library is there,
+    too: the workspace that the folder belongs to, or else the one of `config`. Raises ConfigError."""
     if folder is not None:
-        return read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
+        found = read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
+        return adopting(found, policy_library(_workspace_of(folder, config)))
     file = config / CONFIG_FILE if config.is_dir() else config
     if not file.is_file():
         raise ConfigError(f"{file}:1: The file does not exist; name the folder of the policies, or the workspace with --config.")
+    settings = _settings(file)
+    name, named = policy_paths(settings)
+    found = read_folder(file.parent / name, data or file.parent / policy_data_file(name, named), os.path.normpath(name))
+    return adopting(found, policy_library(settings))
+
+
+def adopting(folder: PolicyFolder, names: Sequence[str]) -> PolicyFolder:
+    """The folder with packages of the library, their tests among them. Raises ConfigError."""
+    files = adopt(folder.policies, names)
+    own = {package_path(path, text) for path, text in folder.tests.items()}
+    tests = {path: text for path, text in files.tests.items() if package_path(path, text) not in own}
+    return replace(folder, policies={**folder.policies, **files.policies}, tests={**folder.tests, **tests}, made=files.made)
+
+
+def _workspace_of(folder: Path, config: Path) -> Mapping[str, Any]:
+    """The configuration beside the folder, where that is the one of whose workspace it is; else the one that is named, if it is there."""
+    beside = folder.absolute().parent / CONFIG_FILE
+    if beside.is_file() and folder.is_dir():
+        settings = _settings(beside)
+        place = beside.parent / policy_paths(settings)[0]
+        if place.is_dir() and place.samefile(folder):
+            return settings
+    file = config / CONFIG_FILE if config.is_dir() else config
+    return _settings(file) if file.is_file() else {}
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
     document, faults = read_yaml(file.name, file.read_bytes(), os.environ)
     if document is None or not isinstance(document.value, dict):
         raise ConfigError(*map(str, faults or [Fault(file.name, 1, "The file must be a mapping of keys to values.")]))
-    name, named = policy_paths(document.value)
-    return read_folder(file.parent / name, data or file.parent / policy_data_file(name, named), os.path.normpath(name))
+    return document.value
 
 
 def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFolder:
@@ -81,7 +122,7 @@ def shipped() -> Path:
 def _rego_files(folder: Path) -> list[str]:
     found: list[str] = []
     for directory, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_shipped(Path(directory, name)))
         found += [os.path.relpath(os.path.join(directory, name), folder) for name in _visible(names)]
         if len(found) > MAX_FILES:
             raise ConfigError(f"{folder}:1: The folder has more than {MAX_FILES} policies.")
