@@ -138,6 +138,7 @@ invoked(seen) if {
 
 complete if {
 	is_string(input.subject.id)
+	is_array(input.subject.roles)
 	is_object(input.request.headers)
 	is_number(instants.seconds(input.request.time.iso))
 }

@@ -60,7 +60,8 @@ deny contains violation.reason("geo.host_elsewhere", "the host stands in another
 }
 
 deny contains violation.reason("geo.host_elsewhere", "the host over which the request came is not known") if {
-	confined
+	configured
+	not outcome.abstained(input)
 	not hosted(input)
 }
 

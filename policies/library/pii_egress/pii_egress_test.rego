@@ -9,7 +9,7 @@ said(document, rows, otherwise) := {"deny": fixtures.codes(denied), "duties": {d
 	duties := pii_egress.obligations with input as document with data.lockgate.config as config
 }
 
-holding := fixtures.changed({"signals": {"findings": {"pii.iban": {"score": 1, "count": 1}, "injection": {"score": 0, "count": 1}}}})
+holding := fixtures.changed({"signals": {"findings": {"pii.iban": {"score": 1, "count": 1}, "text.mixed_script": {"score": 1, "count": 1}}}})
 
 unseen := fixtures.changed({"signals": {"unknown": ["pii"]}})
 

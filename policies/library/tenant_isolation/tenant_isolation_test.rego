@@ -16,6 +16,12 @@ test_another_tenant_in_the_header_does_not if {
 	fixtures.codes(found) == {"tenant.mismatch"}
 }
 
+test_without_headers_nobody_knows if {
+	document := fixtures.changed({"request": {"headers": null}})
+	found := tenant_isolation.deny with input as document with data.lockgate.config as config
+	fixtures.codes(found) == {"request.incomplete"}
+}
+
 test_without_settings_everything_is_refused if {
 	found := tenant_isolation.deny with input as fixtures.decision with data.lockgate.config as {}
 	fixtures.codes(found) == {"tenant.unknown"}
