@@ -75,7 +75,7 @@ def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
     places = _places(own)
     if OURS in places:
         raise ConfigError(f"{places[OURS]}:1: The package 'lockgate.adopted' is made of what 'policy.library' names; call it otherwise.")
-    sources = _sources(places, named)
+    sources = _sources(own, places, named)
     added = {_fixed(file): _text(file) for file in sources.values()}
     if (taken := next((path for path in (*added, JOINED) if path in own), None)) is not None:
         raise ConfigError(f"{taken}:1: A file that is adopted from the library would stand here; move this one.")
@@ -104,15 +104,19 @@ def _shipped() -> dict[str, Path]:
     return {package_path(str(file), _text(file)): file for file in files if not file.name.endswith(TESTS)}
 
 
-def _sources(places: Mapping[str, str], names: Iterable[str]) -> dict[str, Path]:
+def _sources(own: Mapping[str, str], places: Mapping[str, str], names: Iterable[str]) -> dict[str, Path]:
     """By package, the files of the packages and of what they import, directly or by others, as far as it is not there."""
-    shipped, found = _shipped(), dict[str, Path]()
+    shipped, found, seen = _shipped(), dict[str, Path](), set[str]()
     ahead = [f"lockgate/library/{name}" for name in names]
     while ahead:
         package = ahead.pop()
-        if package in shipped and package not in places and package not in found:
+        if package in seen or package not in shipped:
+            continue
+        seen.add(package)
+        if package not in places:
             found[package] = shipped[package]
-            ahead += [each.replace(".", "/") for each in IMPORT.findall(_text(shipped[package]))]
+        text = own[places[package]] if package in places else _text(shipped[package])
+        ahead += [each.replace(".", "/") for each in IMPORT.findall(text)]
     return found
 
 

@@ -49,7 +49,7 @@ def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyF
     too: the workspace that the folder belongs to, or else the one of `config`. Raises ConfigError."""
     if folder is not None:
         found = read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
-        return adopting(found, policy_library(_workspace_of(folder, config)))
+        return adopting(found, library_of(folder, config))
     file = config / CONFIG_FILE if config.is_dir() else config
     if not file.is_file():
         raise ConfigError(f"{file}:1: The file does not exist; name the folder of the policies, or the workspace with --config.")
@@ -65,6 +65,11 @@ def adopting(folder: PolicyFolder, names: Sequence[str]) -> PolicyFolder:
     own = {package_path(path, text) for path, text in folder.tests.items()}
     tests = {path: text for path, text in files.tests.items() if package_path(path, text) not in own}
     return replace(folder, policies={**folder.policies, **files.policies}, tests={**folder.tests, **tests}, made=files.made)
+
+
+def library_of(folder: Path, config: Path) -> list[str]:
+    """The packages that are adopted by the workspace to which the folder belongs, or else by the one of `config`."""
+    return policy_library(_workspace_of(folder, config))
 
 
 def _workspace_of(folder: Path, config: Path) -> Mapping[str, Any]:

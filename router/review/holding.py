@@ -63,9 +63,14 @@ class Holding:
 
 
 def _wanted(decision: Decision) -> Mapping[str, Any]:
-    """What policy's `require_review` obligation says; with several, the last."""
+    """What policy's `require_review` obligation says. Of several the one that asks for most people, and of those the last; it must be done
+    by the earliest end of all."""
     found = [each.params for each in decision.verdict.obligations if each.name == "require_review"]
-    return found[-1] if found else {}
+    if len(found) < 2:
+        return found[0] if found else {}
+    most = max(found[::-1], key=lambda each: _quorum(each.get("quorum", 1)))
+    ends = [each["expires"] for each in found if "expires" in each]
+    return {**most, "expires": min(ends, key=_seconds)} if ends else most
 
 
 def _seconds(value: object) -> float:

@@ -106,7 +106,9 @@ def moments() -> Iterator[tuple[int, str]]:
     for _ in range(400):
         yield chance.randrange(1_600_000_000, 3_100_000_000), chance.choice(ZONES)
     for zone in ZONES:
-        yield from ((moment, zone) for change in (1774746000, 1792890000, 1772953200, 1793512800) for moment in range(change - 1, change + 2))
+        yield from (
+            (moment, zone) for change in (1774746000, 1792890000, 1772953200, 1793512800) for moment in range(change - 1, change + 2)
+        )
 
 
 def test_days_and_clocks_are_those_of_opa() -> None:
@@ -136,7 +138,9 @@ def asked_of(engine: Any) -> dict[str, Any]:
 def test_seconds_are_those_of_the_calendar() -> None:
     """Of every day from 2000 to 2200, some of them at another time of the day."""
     text = (place() / "library" / "lib" / "instants.rego").read_text()
-    engine = interpreter({"i.rego": text, "a.rego": "package lockgate.asked\n\nx := data.lockgate.lib.instants.seconds(input.text)\n"}, "{}")
+    engine = interpreter(
+        {"i.rego": text, "a.rego": "package lockgate.asked\n\nx := data.lockgate.lib.instants.seconds(input.text)\n"}, "{}"
+    )
     for day in range(0, 73_000, 7):
         moment = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=day * 37 % 86_400)
         engine.set_input_json(orjson.dumps({"text": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}).decode())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from adapters.rego import embedded
 from adapters.rego.testing import FAILED, PASSED, TestOutcome, run_tests
 from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
-from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
+from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, package_path, read_bundle
 from router.bundle.signature import signing_key
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
 from router.durable import replace
 from router.errors import BundleError
+from router.library import adopt
+from router.policy.folder import library_of
 
 NOT_BUILT = 1
 
@@ -34,6 +38,13 @@ NOT_BUILT = 1
 @key_id_option
 @algorithm_option
 @scope_option
+@click.option(
+    "--library",
+    "adopted",
+    multiple=True,
+    metavar="NAME",
+    help="A package of the library to put in. May be repeated; what the workspace adopts when left out.",
+)
 @json_option
 def build(
     folder: Path,
@@ -45,10 +56,11 @@ def build(
     key_id: str,
     algorithm: str | None,
     scope: str,
+    adopted: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Build a bundle from a folder of policies. With --sign its tests are run first, and it says that they passed."""
-    sources = collect(folder)
+    sources = _adopting(collect(folder), adopted or library_of(folder, Path()))
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
     tested = run_tests(sources.policies, sources.tests, sources.data).outcomes if signing is not None else ()
@@ -69,6 +81,15 @@ def build(
         click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
         click.echo(_said(signing, passed))
     return 0
+
+
+def _adopting(sources: Sources, names: Sequence[str]) -> Sources:
+    """With packages of the library and their tests; what the folder has itself stands in for the library's."""
+    files = adopt(sources.policies, names)
+    own = {package_path(name, text) for name, text in sources.tests.items()}
+    tests = {name: text for name, text in files.tests.items() if package_path(name, text) not in own}
+    added = {name: text.encode() for name, text in {**files.policies, **tests}.items()}
+    return dataclasses.replace(sources, texts={**sources.texts, **added})
 
 
 def _said(signing: Signing | None, passed: int) -> str:
