@@ -15,6 +15,7 @@ from router.bundle.archive import read_folder
 from router.config import Config
 from router.errors import ConfigError
 from router.library import adopt, is_shipped
+from router.policy_data import data_places, files_below, named_data
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -22,7 +23,6 @@ CONFIG_FILE = "lockgate.yaml"
 MAX_BYTES = 10 << 20
 MAX_FILES = 10_000
 TEST_SUFFIX = "_test.rego"
-POLICY_DATA = "data.yaml"
 DOWNLOADED = "(downloaded bundle)"  # what a server gave, which is nowhere in the workspace
 
 
@@ -78,11 +78,6 @@ def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = 
     for reference in _example_files(catalog):
         _add(files, root, beside(catalog_file, reference))
     return Snapshot(root, name, files)
-
-
-def policy_data_file(folder: str, named: str | None) -> str:
-    """Where the policies' data is: where the configuration says, else, as OPA has it, at the root of their folder."""
-    return os.path.normpath(named or os.path.join(folder, POLICY_DATA))
 
 
 def policy_files(root: Path, folder: str) -> list[str]:
@@ -147,10 +142,15 @@ def _policies(config: Mapping[str, Any], root: Path) -> list[str]:
     folder, data = policy_paths(config)
     bundle = _bundle(config)
     if bundle is None:
-        return [policy_data_file(folder, data), *policy_files(root, folder)]
+        return [*_data_files(root, data_places(folder, data)), *policy_files(root, folder)]
     keys = bundle.get("keys")
     named = [key.get("file") for key in keys.values() if isinstance(key, dict)] if isinstance(keys, dict) else []
-    return [os.path.normpath(file) for file in (data, *named) if isinstance(file, str) and file]
+    files = [os.path.normpath(file) for file in named if isinstance(file, str) and file]
+    return [*_data_files(root, map(os.path.normpath, data)), *files]
+
+
+def _data_files(root: Path, places: Iterable[str]) -> list[str]:
+    return [file for place in places for file in files_below(root, place)]
 
 
 def _bundle(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -173,12 +173,11 @@ def _add_bundle(files: dict[str, bytes], root: Path, config: Mapping[str, Any], 
             files |= {f"{place}/{name}": content for name, content in read_folder(root / place, place).items()}
 
 
-def policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The folder of the policies, and the file of their data where one is named."""
+def policy_paths(config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The folder of the policies, and the files and folders of their data that are named."""
     policy = config.get("policy")
     settings = policy if isinstance(policy, dict) else {}
-    data = settings.get("data")
-    return _text(settings.get("path"), "policies"), data if isinstance(data, str) and data else None
+    return _text(settings.get("path"), "policies"), named_data(settings)
 
 
 def policy_library(config: Mapping[str, Any]) -> list[str]:

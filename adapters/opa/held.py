@@ -23,8 +23,8 @@ Bundles = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`bundles` are revisions by name, none where policies were put there by the REST API; `intents` the names of packages, `adopted` whether
-    there are packages of the library."""
+    """`bundles` are revisions by name, none where policies were put there by the REST API; `intents` the names of packages, `adopted`
+    whether there are packages of the library."""
 
     bundles: Bundles
     intents: frozenset[str]

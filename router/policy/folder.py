@@ -13,15 +13,14 @@ import orjson
 import router
 from router.bundle.content import package_path
 from router.errors import ConfigError
-from router.faults import Fault
+from router.faults import Document, Fault
 from router.library import adopt, is_shipped
+from router.policy_data import POLICY_DATA, data_places, files_below, merged
 from router.snapshot import (
     CONFIG_FILE,
     MAX_BYTES,
     MAX_FILES,
-    POLICY_DATA,
     TEST_SUFFIX,
-    policy_data_file,
     policy_library,
     policy_paths,
 )
@@ -55,7 +54,8 @@ def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyF
         raise ConfigError(f"{file}:1: The file does not exist; name the folder of the policies, or the workspace with --config.")
     settings = _settings(file)
     name, named = policy_paths(settings)
-    found = read_folder(file.parent / name, data or file.parent / policy_data_file(name, named), os.path.normpath(name))
+    places = [file.parent / each for place in data_places(name, named) for each in files_below(file.parent, place)]
+    found = read_folder(file.parent / name, [data] if data is not None else places, os.path.normpath(name))
     return adopting(found, policy_library(settings))
 
 
@@ -91,8 +91,8 @@ def _settings(file: Path) -> Mapping[str, Any]:
     return document.value
 
 
-def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFolder:
-    """`name` stands before the paths of the files. Raises ConfigError with every fault."""
+def read_folder(folder: Path, data: Path | Sequence[Path], name: str | None = None) -> PolicyFolder:
+    """`name` stands before the paths of the files; several files of data are one document. Raises ConfigError with every fault."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}:1: The folder does not exist.")
     faults: list[Fault] = []
@@ -101,12 +101,23 @@ def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFold
         path = os.path.normpath(os.path.join(name if name is not None else os.fspath(folder), relative))
         texts[path], found = decode(path, _read(folder / relative, path))
         faults += found
-    shown = os.path.normpath(os.path.join(name, os.path.relpath(data, folder))) if name is not None else os.fspath(data)
-    document, found = _data(data, shown)
+    documents: list[Document] = []
+    for each in [data] if isinstance(data, Path) else data:
+        shown = os.path.normpath(os.path.join(name, os.path.relpath(each, folder))) if name is not None else os.fspath(each)
+        document, found = _data(each, shown)
+        documents.append(document)
+        faults += found
+    value, found = merged(documents)
     if faults or found:
         raise ConfigError(*map(str, [*faults, *found]))
     tests = {path: text for path, text in texts.items() if path.endswith(TEST_SUFFIX)}
-    return PolicyFolder(folder, {path: text for path, text in texts.items() if path not in tests}, tests, document, shown)
+    return PolicyFolder(
+        folder,
+        {path: text for path, text in texts.items() if path not in tests},
+        tests,
+        value,
+        documents[0].file if documents else POLICY_DATA,
+    )
 
 
 def input_schema() -> Mapping[str, Any]:
@@ -149,12 +160,9 @@ def _read(file: Path, shown: str) -> bytes:
     return content
 
 
-def _data(file: Path, shown: str) -> tuple[Mapping[str, Any], list[Fault]]:
+def _data(file: Path, shown: str) -> tuple[Document, list[Fault]]:
     """As OPA would read it: nothing is filled in from the environment."""
     if not file.exists():
-        return {}, []
+        return Document(shown, None), []
     document, faults = read_yaml(shown, _read(file, shown), None)
-    value = document.value if document is not None else None
-    if not faults and not isinstance(value, dict | None):
-        faults = [Fault(shown, 1, "The file must be a mapping of keys to values.")]
-    return value if isinstance(value, dict) else {}, faults
+    return document if document is not None else Document(shown, None), faults

@@ -32,7 +32,7 @@ def library(name: str | None, as_json: bool) -> None:
 
 
 def _plain(each: Described) -> dict[str, Any]:
-    rules = [{"code": rule.title, "description": rule.description, **{"effect": "deny"}, **rule.custom} for rule in each.rules]
+    rules = [{"code": rule.title, "description": rule.description, "effect": "deny", **rule.custom} for rule in each.rules]
     return {**asdict(each), "rules": rules}
 
 
