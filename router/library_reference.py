@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,10 +74,29 @@ def _section(each: Described) -> str:
         f"{each.description}",
         f"*Why*: {each.why}",
         f"```yaml\n{each.example}```",
+        _settings(each.name),
         f"*To have it otherwise*: {each.override}",
         *(_rule(rule) for rule in each.rules),
     ]
     return "\n\n".join(parts) + "\n\n"
+
+
+def _settings(name: str) -> str:
+    """Of the schema, as a table; `*` stands for any name, `[]` for every item of a list."""
+    schema = json.loads(package_file(name).with_name("settings.json").read_text(encoding="utf-8"))
+    rows = [f"| `{path}` | {'yes' if needed else ''} | {said} |" for path, needed, said in _rows(schema, "")]
+    return "\n".join(["| setting | needed | |", "|---|---|---|", *rows])
+
+
+def _rows(schema: Mapping[str, Any], above: str) -> Iterator[tuple[str, bool, str]]:
+    for key, inner in schema.get("properties", {}).items():
+        path = f"{above}{key}"
+        values = f" {', '.join(f'`{value}`' for value in inner['enum'])}." if "enum" in inner else ""
+        yield path, key in schema.get("required", ()), f"{inner.get('description', '')}{values}"
+        yield from _rows(inner, f"{path}.")
+        for deeper, sign in ((inner.get("items"), "[]"), (inner.get("additionalProperties"), ".*")):
+            if isinstance(deeper, dict):
+                yield from _rows(deeper, f"{path}{sign}.")
 
 
 def _rule(rule: Said) -> str:

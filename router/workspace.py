@@ -22,6 +22,7 @@ from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
 from router.library import JOINED, adopt
+from router.library_settings import faults_of
 from router.policy_data import data_places, held_files, merged, named_data
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
@@ -185,7 +186,8 @@ class _Parser:
     def _judging(self, config: Config, document: Document, bundle: Bundle | None) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         """Policies and data. Data beside a bundle only where it leaves them to others."""
         if config.policy.bundle is None:
-            return self._policies(config, document), self._policy_data(config, document)
+            policies = self._policies(config, document)
+            return policies, self._policy_data(config, document, policies)
         if bundle is None:
             return {}, {}
         if bundle.has_settings and config.policy.data is None:
@@ -193,7 +195,7 @@ class _Parser:
         if bundle.has_settings:
             sentence = "The bundle has the data itself; leave 'data' out, or build it with roots that do not hold lockgate/config."
             self._faults.append(document.fault(("policy", "data"), sentence))
-        return bundle.policies, self._policy_data(config, document)
+        return bundle.policies, self._policy_data(config, document, bundle.policies)
 
     def _bundle(self, config: Config, document: Document) -> Bundle | None:
         settings = config.policy.bundle
@@ -240,14 +242,16 @@ class _Parser:
             )
         return policies
 
-    def _policy_data(self, config: Config, config_document: Document) -> Mapping[str, Any]:
+    def _policy_data(self, config: Config, config_document: Document, policies: Mapping[str, str]) -> Mapping[str, Any]:
         """As OPA would read it: nothing is filled in from the environment."""
         for place in map(os.path.normpath, named_data({"data": config.policy.data})):
             if not held_files(self._snapshot.files, place):
                 self._faults.append(config_document.fault(("policy", "data"), f"The file '{place}' does not exist."))
         read = [read_yaml(file, self._snapshot.files[file], None) for file in self._data_files(config)]
-        value, faults = merged([document for document, _ in read if document is not None])
-        self._faults += [*(fault for _, found in read for fault in found), *faults]
+        documents = [document for document, _ in read if document is not None]
+        value, faults = merged(documents)
+        place = data_places(config.policy.path, named_data({"data": config.policy.data}))[0]
+        self._faults += [*(fault for _, found in read for fault in found), *faults, *faults_of(policies, value, documents, place)]
         return value
 
     def _data_files(self, config: Config) -> list[str]:

@@ -33,7 +33,7 @@ INPUT_SCHEMA = "schemas/input.json"
 @dataclass(frozen=True, slots=True)
 class PolicyFolder:
     """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none. `made` are policies that
-    nobody wrote."""
+    nobody wrote, `documents` what the data was read from."""
 
     path: Path
     policies: Mapping[str, str]
@@ -41,6 +41,7 @@ class PolicyFolder:
     data: Mapping[str, Any]
     data_file: str
     made: frozenset[str] = frozenset()
+    documents: tuple[Document, ...] = ()
 
 
 def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyFolder:
@@ -117,6 +118,7 @@ def read_folder(folder: Path, data: Path | Sequence[Path], name: str | None = No
         tests,
         value,
         documents[0].file if documents else POLICY_DATA,
+        documents=tuple(documents),
     )
 
 

@@ -120,7 +120,7 @@ async def build(
 
 
 async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring) -> Built:
-    """Another policy engine in what serves already: a role that was added to a table costs no model, no connection and no count of a limit."""
+    """Another policy engine in what serves already: a role that was added to a table costs no model, no connection, no count of a limit."""
     policy = make_policy(workspace, services.clock, telemetry, services.lapse)
     async with AsyncExitStack() as opened:
         await policy.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from adapters.rego.testing import FAILED, PASSED, TestOutcome, run_tests
 from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
 from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, package_path, read_bundle
+from router.bundle.documents import DATA
 from router.bundle.signature import signing_key
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
 from router.durable import replace
-from router.errors import BundleError
+from router.errors import BundleError, ConfigError
 from router.library import adopt
+from router.library_settings import faults_of
 from router.policy.folder import library_of
 
 NOT_BUILT = 1
@@ -62,6 +65,8 @@ def build(
     """Build a bundle from a folder of policies. With --sign its tests are run first, and it says that they passed."""
     sources = _adopting(collect(folder), adopted or library_of(folder, Path()))
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
+    if "lockgate" in sources.data and (faults := list(faults_of(sources.policies, sources.data, (), os.fspath(folder / DATA[1])))):
+        raise ConfigError(*map(str, faults))
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
     tested = run_tests(sources.policies, sources.tests, sources.data).outcomes if signing is not None else ()
     failed = [each for each in tested if each.outcome == FAILED]
