@@ -151,20 +151,32 @@ def _asked_exceptions(own: Mapping[str, str], places: Mapping[str, str], name: s
 
 
 def _joined(texts: Mapping[str, str], lifting: list[str]) -> str:
+    """Only what some package says is asked for: an empty list costs the embedded engine as much as a rule."""
     says = {
         kind: [name for name, text in texts.items() if kind in SAYS.findall(text)] for kind in ("deny", "review", "obligations", "grants")
     }
-    lifted = "\tnot lifted(violation)\n" if lifting else ""
-    rule = "\nlifted(violation) if violation.code in data.lockgate.exceptions.lifted\n" if lifting else ""
-    return JOIN.format(
-        names=", ".join(texts),
-        denials=_each(says["deny"], "deny"),
-        doubts=_each(says["review"], "review"),
-        remarks=_each(says["grants"], "grants"),
-        duties=_each(says["obligations"], "obligations"),
-        lifted=lifted,
-        rule=rule,
-    )
+    lists = {"denials": "deny", "doubts": "review", "duties": "obligations", "remarks": "grants"}
+    there = {name for name, kind in lists.items() if says[kind]}
+    lifted = "\tnot lifted(found)\n" if lifting else ""
+    collected = {name: (name if name in there else "[]") for name in lists}
+    doubted = "array.concat(doubts, others)" if "remarks" in there else "doubts"
+    rules = [
+        _result("deny", "denials", '"reasons": denials') if "denials" in there else "",
+        _result("review", "doubts", f'"reasons": {doubted}, "obligations": {collected["duties"]}') if "doubts" in there else "",
+        f'{{"effect": "allow", "reasons": {collected["remarks"]}, "obligations": {collected["duties"]}}}\n',
+        *(
+            COLLECT.format(name, _each(says[lists[name]], lists[name]), lifted if name in ("denials", "doubts") else "")
+            for name in lists
+            if name in there
+        ),
+        OTHERS if {"doubts", "remarks"} <= there else "",
+        "\nlifted(found) if found.code in data.lockgate.exceptions.lifted\n" if lifting else "",
+    ]
+    return JOIN.format(", ".join(texts)) + "".join(rules)
+
+
+def _result(effect: str, listed: str, said: str) -> str:
+    return f'{{"effect": "{effect}", {said}}} if {{\n\tcount({listed}) > 0\n}} else := '
 
 
 def _each(names: Iterable[str], kind: str) -> str:
@@ -180,48 +192,29 @@ JOIN = """\
 # METADATA
 # title: Adopted packages
 # description: |
-#   Made by Lockgate of `policy.library`, for {names}. What is strictest of what they say holds.
+#   Made by Lockgate of `policy.library`, for {}. What is strictest of what they say holds.
 package lockgate.adopted
 
 # METADATA
 # entrypoint: true
-result := {{"effect": "deny", "reasons": denials}} if {{
-	count(denials) > 0
-}} else := {{"effect": "review", "reasons": array.concat(doubts, others), "obligations": duties}} if {{
-	count(doubts) > 0
-}} else := {{"effect": "allow", "reasons": remarks, "obligations": duties}}
+result := """
 
-denials := [violation |
-	some found in [{denials}
+COLLECT = """
+{} := [found |
+	some said in [{}
 	]
-	some violation in found
-{lifted}]
+	some found in said
+{}]
+"""
 
-doubts := [violation |
-	some found in [{doubts}
-	]
-	some violation in found
-{lifted}]
-
-remarks := [reason |
-	some found in [{remarks}
-	]
-	some reason in found
-]
-
+OTHERS = """
 others := [reason |
 	some reason in remarks
 	not doubted(reason)
 ]
 
 doubted(reason) if reason in doubts
-
-duties := [duty |
-	some found in [{duties}
-	]
-	some duty in found
-]
-{rule}"""
+"""
 
 JOINED_TEST = """\
 package lockgate.adopted_test

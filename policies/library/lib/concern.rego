@@ -10,26 +10,20 @@ import data.lockgate.lib.outcome
 #   A setting without `intents` and `risks` is about every request that goes anywhere; one with them about those that are in either. A request
 #   about which that is not known is taken for one of them.
 about(seen, setting) if {
-	not outcome.abstained(seen)
 	not narrowed(setting)
-}
-
-about(seen, setting) if seen.intent.name in object.get(setting, "intents", [])
-
-about(seen, setting) if {
+	not outcome.abstained(seen)
+} else if {
+	seen.intent.name in object.get(setting, "intents", [])
+} else if {
 	is_object(seen.intent)
 	"*" in object.get(setting, "intents", [])
-}
-
-about(seen, setting) if {
+} else if {
 	seen.risk.level in object.get(setting, "risks", [])
 	not outcome.abstained(seen)
-}
-
-about(seen, setting) if {
+} else if {
 	narrowed(setting)
-	not outcome.abstained(seen)
 	not known(seen)
+	not outcome.abstained(seen)
 }
 
 narrowed(setting) if is_array(setting.intents)

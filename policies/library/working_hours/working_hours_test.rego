@@ -59,9 +59,11 @@ test_without_settings_everything_is_refused if {
 	fixtures.codes(found) == {"working_hours.unset"}
 }
 
-test_hours_that_end_before_they_begin_are_none if {
-	codes(fixtures.decision, object.union(hours, {"spans": [{"from": "12:00", "to": "09:00"}]})) == {"working_hours.unset"}
+test_hours_that_end_before_they_begin_are_never if {
+	codes(fixtures.decision, object.union(hours, {"spans": [{"from": "12:00", "to": "09:00"}]})) == {"working_hours.closed"}
 }
+
+test_no_hours_are_none if codes(fixtures.decision, object.union(hours, {"spans": []})) == {"working_hours.unset"}
 
 test_instead_it_may_be_held if {
 	found := working_hours.review with input as fixtures.decision with data.lockgate.config as {"working_hours": held}
