@@ -6,7 +6,7 @@ import pytest
 from opa_bindings import OpaUndefinedError
 
 from adapters.rego.testing import FAILED, PASSED, run_tests
-from tests.conformance.rego_truth import ROOT, opa, settings, texts
+from tests.conformance.rego_truth import opa, settings, texts
 
 OURS = """package lockgate.mine_test
 
@@ -59,9 +59,8 @@ def run():
     return run_tests(POLICIES, TESTS, settings())
 
 
-SHIPPED = ROOT / "policies" / "lockgate"
-POLICIES = texts(SHIPPED)
-TESTS = {**{path: text for path, text in texts(SHIPPED, tests=True).items() if path not in POLICIES}, "mine_test.rego": OURS}
+POLICIES = texts()
+TESTS = {**{path: text for path, text in texts(tests=True).items() if path not in POLICIES}, "mine_test.rego": OURS}
 
 
 def test_every_shipped_test_passes(run):

@@ -106,7 +106,7 @@ async def test_rules_that_are_there_already_are_not_brought_again() -> None:
 
 async def test_a_package_of_ones_own_stands_in_for_the_librarys() -> None:
     """By its package, wherever it lies."""
-    text = 'package lockgate.library.working_hours\n\nreview contains {"code": "mine.late", "message": ""} if {\n\tinput.subject.id == "ada"\n}\n'
+    text = 'package lockgate.library.working_hours\n\nreview contains {"code": "mine.late", "message": ""} if input.subject.id == "ada"\n'
     own = {**FOREIGN, "mine/hours.rego": text}
     assert "library/working_hours/working_hours.rego" not in adopt(own, ("working_hours",)).policies
     verdict = await judged(own, ("working_hours",), {})
