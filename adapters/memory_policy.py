@@ -15,7 +15,7 @@ ENTRIES = ("admission", "decision")
 
 
 class MemoryPolicy:
-    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`. An exception is raised."""
+    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`, `adopted`. An exception is raised."""
 
     problem: str | None = None
 
@@ -36,9 +36,10 @@ class MemoryPolicy:
         if entry not in ENTRIES or entry not in self._answers:
             raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
         verdict = self._read(entry, entry)
-        for name in package_names(intent, entry):
-            if f"intents.{name}" in self._answers:
-                verdict = stricter(verdict, self._read(entry, f"intents.{name}"))
+        beside = [f"intents.{name}" for name in package_names(intent, entry)]
+        for package in (*beside, "adopted") if entry == "decision" else ():
+            if package in self._answers:
+                verdict = stricter(verdict, self._read(entry, package))
         return verdict
 
     def _read(self, entry: str, path: str) -> Verdict:

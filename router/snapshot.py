@@ -14,6 +14,8 @@ import msgpack
 from router.bundle.archive import read_folder
 from router.config import Config
 from router.errors import ConfigError
+from router.library import adopt, is_shipped
+from router.policy_data import data_places, files_below, named_data
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -21,7 +23,6 @@ CONFIG_FILE = "lockgate.yaml"
 MAX_BYTES = 10 << 20
 MAX_FILES = 10_000
 TEST_SUFFIX = "_test.rego"
-POLICY_DATA = "data.yaml"
 DOWNLOADED = "(downloaded bundle)"  # what a server gave, which is nowhere in the workspace
 
 
@@ -72,22 +73,18 @@ def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = 
     for relative in [catalog_file, *_policies(config, root), *_measured(config)]:
         _add(files, root, relative)
     _add_bundle(files, root, config, downloaded)
+    files |= _adopted(files, config)
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
         _add(files, root, beside(catalog_file, reference))
     return Snapshot(root, name, files)
 
 
-def policy_data_file(folder: str, named: str | None) -> str:
-    """Where the policies' data is: where the configuration says, else, as OPA has it, at the root of their folder."""
-    return os.path.normpath(named or os.path.join(folder, POLICY_DATA))
-
-
 def policy_files(root: Path, folder: str) -> list[str]:
     """The policies in a folder, tests left out: they decide nothing."""
     found: list[str] = []
     for directory, folders, names in os.walk(root / folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_shipped(Path(directory, name)))
         rego = (name for name in names if name.endswith(".rego") and not name.endswith(TEST_SUFFIX) and not name.startswith("."))
         found += [os.path.relpath(os.path.join(directory, name), root) for name in rego]
         if len(found) > MAX_FILES:
@@ -145,10 +142,15 @@ def _policies(config: Mapping[str, Any], root: Path) -> list[str]:
     folder, data = policy_paths(config)
     bundle = _bundle(config)
     if bundle is None:
-        return [policy_data_file(folder, data), *policy_files(root, folder)]
+        return [*_data_files(root, data_places(folder, data)), *policy_files(root, folder)]
     keys = bundle.get("keys")
     named = [key.get("file") for key in keys.values() if isinstance(key, dict)] if isinstance(keys, dict) else []
-    return [os.path.normpath(file) for file in (data, *named) if isinstance(file, str) and file]
+    files = [os.path.normpath(file) for file in named if isinstance(file, str) and file]
+    return [*_data_files(root, map(os.path.normpath, data)), *files]
+
+
+def _data_files(root: Path, places: Iterable[str]) -> list[str]:
+    return [file for place in places for file in files_below(root, place)]
 
 
 def _bundle(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -171,12 +173,31 @@ def _add_bundle(files: dict[str, bytes], root: Path, config: Mapping[str, Any], 
             files |= {f"{place}/{name}": content for name, content in read_folder(root / place, place).items()}
 
 
-def policy_paths(config: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The folder of the policies, and the file of their data where one is named."""
+def policy_paths(config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The folder of the policies, and the files and folders of their data that are named."""
     policy = config.get("policy")
     settings = policy if isinstance(policy, dict) else {}
-    data = settings.get("data")
-    return _text(settings.get("path"), "policies"), data if isinstance(data, str) and data else None
+    return _text(settings.get("path"), "policies"), named_data(settings)
+
+
+def policy_library(config: Mapping[str, Any]) -> list[str]:
+    """The packages that are adopted from the library; what is no name is for `parse` to say."""
+    policy = config.get("policy")
+    names = policy.get("library") if isinstance(policy, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _adopted(files: Mapping[str, bytes], config: Mapping[str, Any]) -> dict[str, bytes]:
+    """The library's files are in the snapshot, so that what decides is the same in every process and in the digest. `parse` says what
+    cannot be adopted; then there are none."""
+    names = policy_library(config)
+    if not names or _bundle(config) is not None:
+        return {}
+    try:
+        own = {path: content.decode() for path, content in files.items() if path.endswith(".rego")}
+        return {path: text.encode() for path, text in adopt(own, names).policies.items()}
+    except (ConfigError, UnicodeDecodeError):
+        return {}
 
 
 def _measured(config: Mapping[str, Any]) -> Iterator[str]:

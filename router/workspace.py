@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +21,12 @@ from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
+from router.library import JOINED, adopt
+from router.library_settings import faults_of
+from router.policy_data import data_places, held_files, merged, named_data
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
-from router.snapshot import DOWNLOADED, Snapshot, bundle_files, digest, policy_data_file, policy_files, read, watched
+from router.snapshot import DOWNLOADED, Snapshot, bundle_files, digest, policy_files, read, watched
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
@@ -184,7 +187,8 @@ class _Parser:
     def _judging(self, config: Config, document: Document, bundle: Bundle | None) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         """Policies and data. Data beside a bundle only where it leaves them to others."""
         if config.policy.bundle is None:
-            return self._policies(config, document), self._policy_data(config, document)
+            policies = self._policies(config, document)
+            return policies, self._policy_data(config, document, policies)
         if bundle is None:
             return {}, {}
         if bundle.has_settings and config.policy.data is None:
@@ -192,7 +196,7 @@ class _Parser:
         if bundle.has_settings:
             sentence = "The bundle has the data itself; leave 'data' out, or build it with roots that do not hold lockgate/config."
             self._faults.append(document.fault(("policy", "data"), sentence))
-        return bundle.policies, self._policy_data(config, document)
+        return bundle.policies, self._policy_data(config, document, bundle.policies)
 
     def _bundle(self, config: Config, document: Document) -> Bundle | None:
         settings = config.policy.bundle
@@ -228,6 +232,8 @@ class _Parser:
             if file.endswith(".rego"):
                 policies[file], faults = decode(file, data)
                 self._faults += faults
+        if config.policy.library and JOINED not in policies:
+            self._faults += _not_adopted(config, document, policies)
         compare = config.policy.compare
         engines = {config.policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}
         if not policies and engines & OF_THE_FOLDER:
@@ -237,17 +243,22 @@ class _Parser:
             )
         return policies
 
-    def _policy_data(self, config: Config, config_document: Document) -> Mapping[str, Any]:
+    def _policy_data(self, config: Config, config_document: Document, policies: Mapping[str, str]) -> Mapping[str, Any]:
         """As OPA would read it: nothing is filled in from the environment."""
-        file = policy_data_file(config.policy.path, config.policy.data)
-        if config.policy.data is not None and file not in self._snapshot.files:
-            self._faults.append(config_document.fault(("policy", "data"), f"The file '{file}' does not exist."))
-        document, faults = read_yaml(file, self._snapshot.files.get(file, b""), None)
-        self._faults += faults
-        value = document.value if document is not None else None
-        if not isinstance(value, dict | None):
-            self._faults.append(Fault(file, 1, "The file must be a mapping of keys to values."))
-        return value if isinstance(value, dict) else {}
+        for place in map(os.path.normpath, named_data({"data": config.policy.data})):
+            if not held_files(self._snapshot.files, place):
+                self._faults.append(config_document.fault(("policy", "data"), f"The file '{place}' does not exist."))
+        read = [read_yaml(file, self._snapshot.files[file], None) for file in self._data_files(config)]
+        documents = [document for document, _ in read if document is not None]
+        value, faults = merged(documents)
+        place = data_places(config.policy.path, named_data({"data": config.policy.data}))[0]
+        self._faults += [*(fault for _, found in read for fault in found), *faults, *faults_of(policies, value, documents, place)]
+        return value
+
+    def _data_files(self, config: Config) -> list[str]:
+        """Each once, as the configuration names them."""
+        places = data_places(config.policy.path, named_data({"data": config.policy.data}))
+        return list(dict.fromkeys(file for place in places for file in held_files(self._snapshot.files, place)))
 
     def _read(self, file: str | None, loc: Loc, reader: Callable[[bytes], Read], document: Document) -> Read | None:
         """What `lockgate tune` wrote."""
@@ -266,7 +277,7 @@ class _Parser:
         files = self._snapshot.files
         if config.policy.bundle is not None:
             return self._digests_of_bundle(config, config.policy.bundle, content_digest(policies, data))
-        judging = {path for path in (*policies, policy_data_file(config.policy.path, config.policy.data)) if path in files}
+        judging = {path for path in (*policies, *self._data_files(config)) if path in files}
         # What was measured names the catalog's digest, so it is no part of it.
         others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config)}
         rest = {path: data for path, data in files.items() if path not in judging and path not in others}
@@ -277,7 +288,7 @@ class _Parser:
         place = DOWNLOADED if settings.remote else os.path.normpath(settings.source)
         others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), place}
         others |= {os.path.normpath(key.file) for key in settings.keys.values()}
-        others |= {os.path.normpath(config.policy.data)} if config.policy.data is not None else set()
+        others |= set(self._data_files(config)) if config.policy.data is not None else set()
         files = self._snapshot.files
         rest = {path: data for path, data in files.items() if path not in others and not path.startswith(f"{place}/")}
         return Digests(self._snapshot.digest, digest(rest), policy)
@@ -286,6 +297,21 @@ class _Parser:
         if self._refused is not None and len(set(self._faults)) == 1:
             return BundleError(str(self._faults[0]), self._refused.code)
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
+
+
+def _not_adopted(config: Config, document: Document, policies: Mapping[str, str]) -> Iterator[Fault]:
+    try:
+        adopt(policies, config.policy.library)
+    except ConfigError as error:
+        yield from (document.fault(("policy", "library"), sentence) for sentence in error.faults)
+
+
+def same_but_policies(one: Workspace, other: Workspace) -> bool:
+    """Whether nothing is different but policies, their data, and how they are evaluated."""
+    config = one.config.model_copy(update={"policy": other.config.policy})
+    digests = replace(one.digests, config=other.digests.config, policy=other.digests.policy)
+    named = ("policies", "policy_data", "engine", "second_engine", "bundle")
+    return replace(one, config=config, digests=digests, **{name: getattr(other, name) for name in named}) == other
 
 
 def _calibration_file(config: Config) -> str | None:

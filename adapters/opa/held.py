@@ -15,6 +15,7 @@ from adapters.rego.result import written
 from router.bundle.content import text_digest
 
 INTENTS = ("data", "lockgate", "intents")
+ADOPTED = ("data", "lockgate", "adopted")
 REVISION_CHARS = 128
 PRINTABLE = re.compile(r"[!-~]{1,128}")
 Bundles = Mapping[str, str]
@@ -22,13 +23,15 @@ Bundles = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`bundles` are revisions by name, none where policies were put there by the REST API; `intents` the names of packages."""
+    """`bundles` are revisions by name, none where policies were put there by the REST API; `intents` the names of packages, `adopted`
+    whether there are packages of the library."""
 
     bundles: Bundles
     intents: frozenset[str]
     codes: frozenset[str]
     digest: str
     revision: str
+    adopted: bool = False
 
 
 def held(listed: Any, config: Any, bundles: Bundles) -> Held:
@@ -36,16 +39,18 @@ def held(listed: Any, config: Any, bundles: Bundles) -> Held:
     none. Raises ValueError for another form."""
     policies: dict[str, str] = {}
     intents: set[str] = set()
+    adopted = False
     for each in _list(listed):
         name, text = each["id"], each["raw"]
         if not isinstance(name, str) or not isinstance(text, str):
             raise ValueError
         policies[name] = text
         intents.update(_intents(each["ast"]))
+        adopted = adopted or _words(each["ast"]["package"]["path"]) == ADOPTED
     document = {} if config is None else {"lockgate": {"config": config}}
     data = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
     digest = _with_bundles(text_digest(policies, data), bundles)
-    return Held(dict(bundles), frozenset(intents), written((*policies.values(), data)), digest, _revision(bundles, digest))
+    return Held(dict(bundles), frozenset(intents), written((*policies.values(), data)), digest, _revision(bundles, digest), adopted)
 
 
 def bundles_of(provenance: Any) -> Bundles:

@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 
 from adapters.rego.plan import Plan
+from adapters.rego.syntax import Path
 from adapters.rego.verdict_memory import VerdictMemory
 from router.errors import ConfigError, PolicyError
 
 UNDEFINED = '"<undefined>"'
 WHERE = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):\d+$", re.MULTILINE)
 SENTENCE = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
+FLEETING = (("request", "id"), ("request", "time"))  # other in every request
 
 
 def input_text(document: Mapping[str, Any]) -> str:
@@ -35,7 +37,13 @@ def data_text(data: Mapping[str, Any]) -> str:
 
 def memories(plan: Plan) -> dict[str, VerdictMemory]:
     """For every question whose answer depends on parts of the input that are known."""
-    return {rule: VerdictMemory(each.reads) for rule, each in plan.questions.items() if each.reads is not None}
+    asked = {rule: each.reads for rule, each in plan.questions.items()}
+    return {rule: VerdictMemory(paths) for rule, paths in asked.items() if paths is not None and not any(map(_fleeting, paths))}
+
+
+def _fleeting(path: Path) -> bool:
+    """Whether what stands there is another for every request, so that no verdict by it is asked for again."""
+    return any(path[: len(each)] == each[: len(path)] for each in FLEETING)
 
 
 def stopped(error: str) -> PolicyError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from adapters.rego.builtins import ARITY, reason_against, reason_against_text
+from adapters.rego.plan import ADOPTED
 from adapters.rego.syntax import COMPLETE, FUNCTION, Call, Module, Path, Reference, Rule
 
 ROOT = "lockgate"
@@ -108,7 +109,7 @@ class _Checker:
 
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
-        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents")]
+        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents") or package == ADOPTED]
         for package in (*wanted, *sorted(intents)):
             rules = self._rules.get((*package, "result"), [])
             if not any(rule.kind == COMPLETE for _, rule in rules):

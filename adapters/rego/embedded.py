@@ -99,7 +99,7 @@ class EmbeddedRego:
     ) -> None:
         self._policies = dict(policies)
         self._data = data_text(data)
-        self._intents = plan.intents
+        self.plan = plan
         self._written = written((*self._policies.values(), self._data))
         self._deadline_ns = int(deadline_s * 1e9)
         self._clock = clock
@@ -126,10 +126,8 @@ class EmbeddedRego:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
         evaluation = _Evaluation(entry, document)
         verdict = self._judge(rule, evaluation)
-        for name in package_names(intent, entry):
-            package = self._intents.get(name)
-            if package is not None:
-                verdict = stricter(verdict, self._judge(package, evaluation))
+        for package in self.plan.beside(package_names(intent, entry), entry):
+            verdict = stricter(verdict, self._judge(package, evaluation))
         return verdict
 
     def _judge(self, rule: str, evaluation: _Evaluation) -> Verdict:

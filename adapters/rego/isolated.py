@@ -66,7 +66,6 @@ class IsolatedRego:
     ) -> None:
         text = data_text(data)
         self._plan = plan
-        self._intents = plan.intents
         rules = sorted(plan.questions, key=lambda rule: (rule not in ENTRIES.values(), rule))  # the entry points first
         self._places = {rule: place for place, rule in enumerate(rules)}
         self._written = written((*policies.values(), text))
@@ -92,8 +91,8 @@ class IsolatedRego:
         rule = ENTRIES.get(entry)
         if rule is None:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
-        packages = [self._intents[name] for name in package_names(intent, entry) if name in self._intents]
-        keys = {each: self._key(each, document) for each in (rule, *packages)}
+        asked = (rule, *self._plan.beside(package_names(intent, entry), entry))
+        keys = {each: self._key(each, document) for each in asked}
         found = {each: self._memories[each].get(key) if key is not None else None for each, key in keys.items()}
         missing = [each for each, verdict in found.items() if verdict is None]
         if missing:

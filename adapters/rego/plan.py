@@ -15,6 +15,8 @@ from adapters.rego.reads import reached_files, reads
 from adapters.rego.syntax import Module, Path
 
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
+ADOPTED: Path = ("data", "lockgate", "adopted")
+ADOPTING = f"{'.'.join(ADOPTED)}.result"
 INTENT = re.compile(r"data\.lockgate\.intents\.([^.]+)\.result")
 
 
@@ -29,15 +31,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`questions` by the rule that is asked: the entry points', and one for each intent that has a package."""
+    """`questions` by the rule that is asked: the entry points', one for each intent that has a package, and that of adopted packages."""
 
     questions: Mapping[str, Question]
 
-    @property
-    def intents(self) -> dict[str, str]:
-        """The rule that judges an intent, by the last part of its package."""
-        found = ((INTENT.fullmatch(rule), rule) for rule in self.questions)
-        return {match[1]: rule for match, rule in found if match is not None}
+    def beside(self, packages: Sequence[str], entry: str) -> list[str]:
+        """The rules that are asked beside an entry point's: those of the intents' packages that there are, and that of adopted ones."""
+        if entry != "decision":
+            return []
+        rules = [f"data.lockgate.intents.{name}.result" for name in packages]
+        return [rule for rule in (*rules, ADOPTING) if rule in self.questions]
 
     def to_json(self) -> dict[str, Any]:
         return {rule: [list(each.files), each.reads] for rule, each in self.questions.items()}
@@ -47,17 +50,21 @@ class Plan:
         """Of policies in `files`. It may come from a process that nobody trusts: raises ValueError for whatever is no plan."""
         if not isinstance(value, dict) or not value.keys() >= set(ENTRIES.values()):
             raise ValueError("a plan has the entry points")
-        if not all(rule in ENTRIES.values() or INTENT.fullmatch(rule) for rule in value):
-            raise ValueError("a plan asks the entry points and intents' packages")
+        if not all(rule in ENTRIES.values() or rule == ADOPTING or INTENT.fullmatch(rule) for rule in value):
+            raise ValueError("a plan asks the entry points, and the packages of intents and adopted ones")
         return Plan({rule: _question(each, frozenset(files)) for rule, each in value.items()})
 
 
 def make_plan(modules: Sequence[Module]) -> Plan:
     """Of modules that were checked."""
     asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
-    packages = sorted({module.package for module in modules if module.package[1:3] == ("lockgate", "intents") and len(module.package) == 4})
+    packages = sorted({module.package for module in modules if _beside(module.package)})
     asked |= {f"{'.'.join(package)}.result": package for package in packages}
     return Plan({rule: Question(reached_files(modules, package), reads(modules, package)) for rule, package in asked.items()})
+
+
+def _beside(package: Path) -> bool:
+    return package == ADOPTED or (package[1:3] == ("lockgate", "intents") and len(package) == 4)
 
 
 def _question(value: Any, files: frozenset[str]) -> Question:

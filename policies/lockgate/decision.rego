@@ -25,6 +25,7 @@ denials := [violation |
 		data.lockgate.rules.risk.review.deny,
 	])
 	some violation in found
+	not lifted(violation)
 ]
 
 doubts := [violation |
@@ -33,12 +34,20 @@ doubts := [violation |
 		data.lockgate.rules.risk.review.review,
 	])
 	some violation in found
+	not lifted(violation)
 ]
 
 grants := [reason |
-	some found in [data.lockgate.rules.access.rbac.allow, data.lockgate.rules.confidence.floor.allow]
+	some found in [
+		data.lockgate.rules.access.rbac.allow,
+		data.lockgate.rules.confidence.floor.allow,
+		data.lockgate.exceptions.grants,
+	]
 	some reason in found
 ]
+
+# What an adopted package lifts, such as `break_glass`; nothing where none is adopted.
+lifted(violation) if violation.code in data.lockgate.exceptions.lifted
 
 # METADATA
 # description: What the signals' rules say. Where there is no finding and everything was looked at, none of them has anything to say.

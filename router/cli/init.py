@@ -23,6 +23,7 @@ from router.wiring.ledger_keys import open_sealing_key, open_signing_key
 from router.workspace import Workspace, parse, read
 
 POLICIES = "policies"
+LIBRARY = "library"  # adopted by name, not copied
 SUBJECT, ROLES = "starter", ("employee",)
 RENAMED = {"gitignore": ".gitignore"}
 
@@ -98,8 +99,9 @@ def make_api_key(workspace: Workspace) -> str:
 
 def _policy_files(policies: Path) -> Iterator[Path]:
     for path in sorted(policies.rglob("*")):
-        hidden = any(part.startswith((".", "__")) for part in path.relative_to(policies).parts)
-        if path.is_file() and not hidden and path.suffix != ".py":
+        parts = path.relative_to(policies).parts
+        hidden = any(part.startswith((".", "__")) for part in parts)
+        if path.is_file() and not hidden and path.suffix != ".py" and parts[0] != LIBRARY:
             yield path
 
 

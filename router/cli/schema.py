@@ -16,6 +16,7 @@ from router.catalog import Catalog
 from router.cli.reference import reference
 from router.config import AuditConfig, ClassifierConfig, Config, PolicyConfig, SignalsConfig
 from router.config.opa import CompareConfig
+from router.library_reference import page
 from router.registry import ADAPTERS, Registry
 from router.settings import Address, Name
 
@@ -37,12 +38,13 @@ def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
 
 
 def reference_files(registry: Registry = ADAPTERS) -> dict[str, str]:
-    """What `docs/reference` holds, by file name."""
+    """What `docs/reference` holds, by file name, and the page of the library beside it."""
     config, catalog = config_schema(registry), catalog_schema(registry)
     return {
         "config.schema.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
         "catalog.schema.json": json.dumps(catalog, indent=2, ensure_ascii=False) + "\n",
         "configuration.md": reference(config, catalog),
+        "../policy-library.md": page(),
     }
 
 

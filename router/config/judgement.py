@@ -206,8 +206,15 @@ class PolicyConfig(Strict):
     bundle: BundleConfig | None = Field(
         default=None, description="A bundle of policies, in OPA's format, that is used instead of the folder `path`."
     )
-    data: Text | None = Field(
-        default=None, description="File with the data that the policies decide by; `data.yaml` in their folder where none is named."
+    data: Text | tuple[Text, ...] | None = Field(
+        default=None,
+        description="File with the data that the policies decide by, or a folder, or a list of such: documents that make one, in which no "
+        "key comes twice. `data.yaml` in the policies' folder where none is named.",
+    )
+    library: tuple[Name, ...] = Field(
+        default=(),
+        description="Packages of rules that ship with Lockgate and judge beside the policies of the folder; `lockgate policy library` "
+        "lists them.",
     )
     deadline: Span = Field(default=0.05, description="Longest time for one evaluation; a late answer is a deny.")
     compare: CompareConfig | None = Field(
@@ -218,4 +225,12 @@ class PolicyConfig(Strict):
     def _bundles_are_ours(self) -> Self:
         if self.bundle is not None and self.engine.adapter == "opa":
             raise ValueError("has a 'bundle', which the engine 'opa' would not use: an OPA server takes bundles by itself")
+        return self
+
+    @model_validator(mode="after")
+    def _bundles_decide_as_they_are(self) -> Self:
+        if self.bundle is not None and self.library:
+            raise ValueError(
+                "has a 'library' beside a 'bundle', which decides as it was signed; put it in by `lockgate policy build --library`"
+            )
         return self

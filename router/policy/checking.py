@@ -12,6 +12,7 @@ from adapters.rego.input_paths import input_faults, too_early
 from adapters.rego.syntax import Module, Rule
 from router.errors import ConfigError
 from router.faults import Fault
+from router.library_settings import faults_of
 from router.policy.folder import PolicyFolder, input_schema
 from router.snapshot import TEST_SUFFIX
 
@@ -31,7 +32,8 @@ def check_folder(folder: PolicyFolder, *, complete: bool = True) -> Checked:
     except ConfigError as error:
         return Checked(tuple(map(parted, error.faults)), ())
     schema = input_schema()
-    faults = [*_load_faults(folder, modules, complete), *input_faults(modules, schema), *duty_faults(trees(folder.policies))]
+    settings = faults_of(folder.policies, folder.data, folder.documents, folder.data_file)
+    faults = [*_load_faults(folder, modules, complete), *input_faults(modules, schema), *duty_faults(trees(folder.policies)), *settings]
     unable = {fault for found in misjudged(modules, tests).values() for fault in found}
     warnings = [*too_early(modules, schema), *_unused_imports([*modules, *tests]), *_untested(folder), *map(parted, unable)]
     known = set(faults)

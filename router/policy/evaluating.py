@@ -10,6 +10,7 @@ from typing import Any
 from adapters.rego.check import named
 from adapters.rego.embedded import compile_all, load
 from adapters.rego.instrument import Definition, Explained, Explainer
+from adapters.rego.plan import ENTRIES as ENTRY_RULES
 from adapters.rego.result import package_names
 from adapters.rego.syntax import Path
 from router.decision import Obligation, Reason, Verdict
@@ -48,7 +49,6 @@ class Policies:
     def __init__(self, folder: PolicyFolder) -> None:
         self._engine = load(folder.policies, folder.data, deadline_s=DEADLINE_S)
         self.modules, _ = compile_all(folder.policies, {})
-        self._packages = {module.package[-1] for module in self.modules if module.package[1:3] == ("lockgate", "intents")}
         self._explainer = Explainer(folder.policies, folder.data)
         self._named: dict[tuple[str, Path, int], set[Path]] = {}
         for module, rule, targets in named(self.modules):
@@ -68,10 +68,9 @@ class Policies:
         return asyncio.run(judged())
 
     def explain(self, document: Mapping[str, Any]) -> list[Explained]:
-        """By every rule that is asked: the entry point's, and the plausible intents' own where they have one."""
-        rules = [f"data.lockgate.{entry_of(document)}.result"]
-        names = package_names(intents_of(document), entry_of(document))
-        rules += [f"data.lockgate.intents.{name}.result" for name in names if name in self._packages]
+        """By every rule that is asked: the entry point's, the plausible intents' own where they have one, and that of adopted packages."""
+        entry = entry_of(document)
+        rules = [ENTRY_RULES[entry], *self._engine.plan.beside(package_names(intents_of(document), entry), entry)]
         return [self._explainer.explain(rule, document) for rule in rules]
 
     def evaluate(self, document: Mapping[str, Any]) -> Evaluation:

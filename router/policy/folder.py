@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 import router
+from router.bundle.content import package_path
 from router.errors import ConfigError
-from router.faults import Fault
-from router.snapshot import CONFIG_FILE, MAX_BYTES, MAX_FILES, POLICY_DATA, TEST_SUFFIX, policy_data_file, policy_paths
+from router.faults import Document, Fault
+from router.library import adopt, is_shipped
+from router.policy_data import POLICY_DATA, data_places, files_below, merged
+from router.snapshot import (
+    CONFIG_FILE,
+    MAX_BYTES,
+    MAX_FILES,
+    TEST_SUFFIX,
+    policy_library,
+    policy_paths,
+)
 from router.yaml_source import decode, read_yaml
 
 FOLDER = "policies"
@@ -22,31 +32,68 @@ INPUT_SCHEMA = "schemas/input.json"
 
 @dataclass(frozen=True, slots=True)
 class PolicyFolder:
-    """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none."""
+    """`policies` and `tests` are texts by path; `data` is what `data_file` holds, and empty where there is none. `made` are policies that
+    nobody wrote, `documents` what the data was read from."""
 
     path: Path
     policies: Mapping[str, str]
     tests: Mapping[str, str]
     data: Mapping[str, Any]
     data_file: str
+    made: frozenset[str] = frozenset()
+    documents: tuple[Document, ...] = ()
 
 
 def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyFolder:
-    """The folder that is named, or else the workspace's; `data` in place of its own. Raises ConfigError."""
+    """The folder that is named, or else the workspace's; `data` in place of its own. What the workspace adopts from the library is there,
+    too: the workspace that the folder belongs to, or else the one of `config`. Raises ConfigError."""
     if folder is not None:
-        return read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
+        found = read_folder(folder, data or folder / POLICY_DATA, os.fspath(folder))
+        return adopting(found, library_of(folder, config))
     file = config / CONFIG_FILE if config.is_dir() else config
     if not file.is_file():
         raise ConfigError(f"{file}:1: The file does not exist; name the folder of the policies, or the workspace with --config.")
+    settings = _settings(file)
+    name, named = policy_paths(settings)
+    places = [file.parent / each for place in data_places(name, named) for each in files_below(file.parent, place)]
+    found = read_folder(file.parent / name, [data] if data is not None else places, os.path.normpath(name))
+    return adopting(found, policy_library(settings))
+
+
+def adopting(folder: PolicyFolder, names: Sequence[str]) -> PolicyFolder:
+    """The folder with packages of the library, their tests among them. Raises ConfigError."""
+    files = adopt(folder.policies, names)
+    own = {package_path(path, text) for path, text in folder.tests.items()}
+    tests = {path: text for path, text in files.tests.items() if package_path(path, text) not in own}
+    return replace(folder, policies={**folder.policies, **files.policies}, tests={**folder.tests, **tests}, made=files.made)
+
+
+def library_of(folder: Path, config: Path) -> list[str]:
+    """The packages that are adopted by the workspace to which the folder belongs, or else by the one of `config`."""
+    return policy_library(_workspace_of(folder, config))
+
+
+def _workspace_of(folder: Path, config: Path) -> Mapping[str, Any]:
+    """The configuration beside the folder, where that is the one of whose workspace it is; else the one that is named, if it is there."""
+    beside = folder.absolute().parent / CONFIG_FILE
+    if beside.is_file() and folder.is_dir():
+        settings = _settings(beside)
+        place = beside.parent / policy_paths(settings)[0]
+        if place.is_dir() and place.samefile(folder):
+            return settings
+    file = config / CONFIG_FILE if config.is_dir() else config
+    return _settings(file) if file.is_file() else {}
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
     document, faults = read_yaml(file.name, file.read_bytes(), os.environ)
     if document is None or not isinstance(document.value, dict):
         raise ConfigError(*map(str, faults or [Fault(file.name, 1, "The file must be a mapping of keys to values.")]))
-    name, named = policy_paths(document.value)
-    return read_folder(file.parent / name, data or file.parent / policy_data_file(name, named), os.path.normpath(name))
+    return document.value
 
 
-def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFolder:
-    """`name` stands before the paths of the files. Raises ConfigError with every fault."""
+def read_folder(folder: Path, data: Path | Sequence[Path], name: str | None = None) -> PolicyFolder:
+    """`name` stands before the paths of the files; several files of data are one document. Raises ConfigError with every fault."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}:1: The folder does not exist.")
     faults: list[Fault] = []
@@ -55,12 +102,24 @@ def read_folder(folder: Path, data: Path, name: str | None = None) -> PolicyFold
         path = os.path.normpath(os.path.join(name if name is not None else os.fspath(folder), relative))
         texts[path], found = decode(path, _read(folder / relative, path))
         faults += found
-    shown = os.path.normpath(os.path.join(name, os.path.relpath(data, folder))) if name is not None else os.fspath(data)
-    document, found = _data(data, shown)
+    documents: list[Document] = []
+    for each in [data] if isinstance(data, Path) else data:
+        shown = os.path.normpath(os.path.join(name, os.path.relpath(each, folder))) if name is not None else os.fspath(each)
+        document, found = _data(each, shown)
+        documents.append(document)
+        faults += found
+    value, found = merged(documents)
     if faults or found:
         raise ConfigError(*map(str, [*faults, *found]))
     tests = {path: text for path, text in texts.items() if path.endswith(TEST_SUFFIX)}
-    return PolicyFolder(folder, {path: text for path, text in texts.items() if path not in tests}, tests, document, shown)
+    return PolicyFolder(
+        folder,
+        {path: text for path, text in texts.items() if path not in tests},
+        tests,
+        value,
+        documents[0].file if documents else POLICY_DATA,
+        documents=tuple(documents),
+    )
 
 
 def input_schema() -> Mapping[str, Any]:
@@ -81,7 +140,7 @@ def shipped() -> Path:
 def _rego_files(folder: Path) -> list[str]:
     found: list[str] = []
     for directory, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_shipped(Path(directory, name)))
         found += [os.path.relpath(os.path.join(directory, name), folder) for name in _visible(names)]
         if len(found) > MAX_FILES:
             raise ConfigError(f"{folder}:1: The folder has more than {MAX_FILES} policies.")
@@ -103,12 +162,9 @@ def _read(file: Path, shown: str) -> bytes:
     return content
 
 
-def _data(file: Path, shown: str) -> tuple[Mapping[str, Any], list[Fault]]:
+def _data(file: Path, shown: str) -> tuple[Document, list[Fault]]:
     """As OPA would read it: nothing is filled in from the environment."""
     if not file.exists():
-        return {}, []
+        return Document(shown, None), []
     document, faults = read_yaml(shown, _read(file, shown), None)
-    value = document.value if document is not None else None
-    if not faults and not isinstance(value, dict | None):
-        faults = [Fault(shown, 1, "The file must be a mapping of keys to values.")]
-    return value if isinstance(value, dict) else {}, faults
+    return document if document is not None else Document(shown, None), faults

@@ -19,7 +19,7 @@ from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.telemetry.logs import configure_logs
 from router.wiring.policy import plan_policies
-from router.workspace import Snapshot, Workspace, parse, read, watched
+from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
 
 log = logging.getLogger("lockgate.reload")
 SETTLE_MS = 200  # editors write a file in several steps
@@ -89,7 +89,7 @@ class Reloader:
         workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
         refuse_older(workspace)
-        model = await prepare_model(snapshot, workspace, self._progress)
+        model = await self._model_for(snapshot, workspace)
         plan = await self._planned(workspace)
         digests = workspace.digests
         await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model, plan))
@@ -107,6 +107,13 @@ class Reloader:
             return await plan_policies(workspace)
         except ConfigError as error:
             raise self._refused(workspace, error) from error
+
+    async def _model_for(self, snapshot: Snapshot, workspace: Workspace) -> str | None:
+        """The one that serves, where only policies or their data are other ones: nothing is looked at that models depend on."""
+        current = self._supervisor.current
+        if current is not None and same_but_policies(self.workspace, workspace):
+            return current.model
+        return await prepare_model(snapshot, workspace, self._progress)
 
     async def _change(self, workspace: Workspace, assignment: Assignment) -> None:
         """Raises ConfigError."""

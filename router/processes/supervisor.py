@@ -68,6 +68,11 @@ class Supervisor:
         self._count = count
         await _all([self._launched(index) for index in range(count)])
 
+    @property
+    def current(self) -> Assignment | None:
+        """What workers serve, and those that start from here on."""
+        return self._current
+
     async def start(self, assignment: Assignment) -> None:
         """Returns when every worker that was launched serves. Raises ConfigError where one cannot."""
         self._current = assignment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,8 +32,8 @@ from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.llm import make_arbiter
 from router.wiring.policy import Differences, make_policy, make_second_engine
-from router.wiring.stages import make_stages
-from router.workspace import Workspace
+from router.wiring.stages import make_stages, policy_parts
+from router.workspace import Workspace, same_but_policies
 
 
 class ForgettingKeys(SubjectKeys, Protocol):
@@ -71,6 +71,7 @@ class Measuring(ChatObserver, PolicyObserver, Protocol):
 class Built:
     workspace: Workspace
     runtime: Runtime
+    stages: Stages
     identity: Identity
     destinations: Destinations
     tiers: tuple[StaticTier | EncoderTier, ...]
@@ -82,10 +83,11 @@ class Built:
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
         await self.mirroring.close()
-        await self.destinations.close(keeping.destinations if keeping is not None else None)
-        await self.identity.close(keeping.identity if keeping is not None else None)
-        for tier in self.tiers:
-            tier.close()
+        if keeping is None or keeping.destinations is not self.destinations:
+            await self.destinations.close(keeping.destinations if keeping is not None else None)
+            await self.identity.close(keeping.identity if keeping is not None else None)
+            for tier in self.tiers:
+                tier.close()
         if self.comparison is not None:
             await self.comparison.close()
         await self.policy.close()
@@ -95,6 +97,8 @@ async def build(
     workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None = None, plan: Any = None
 ) -> Built:
     """`plan` is the policies', where it is known. Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
+    if before is not None and same_but_policies(before.workspace, workspace):
+        return await _rejudging(before, workspace, services, telemetry, plan)
     path = Path(model_path) if model_path is not None else None
     policy = make_policy(workspace, services.clock, telemetry, services.lapse, plan)
     model = await asyncio.to_thread(load_model, workspace, path) if path is not None else None
@@ -119,7 +123,26 @@ async def build(
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring)
         opened.pop_all()
-    return Built(workspace, runtime, identity, destinations, tiers, services, policy, mirroring, comparison)
+    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, comparison)
+
+
+async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring, plan: Any) -> Built:
+    """Another policy engine in what serves already: a role that was added to a table costs no model, no connection, no count of a limit."""
+    policy = make_policy(workspace, services.clock, telemetry, services.lapse, plan)
+    async with AsyncExitStack() as opened:
+        await policy.open()
+        opened.push_async_callback(policy.close)
+        comparison = make_comparison(workspace, services, telemetry)
+        if comparison is not None:
+            await comparison.open()
+        opened.pop_all()
+    stages = replace(before.stages, **policy_parts(workspace, policy, comparison))
+    runtime = replace(before.runtime, pipeline=Pipeline(stages, _recorder(services, telemetry), services.clock, services.ids))
+    return replace(before, workspace=workspace, runtime=runtime, stages=stages, policy=policy, comparison=comparison)
+
+
+def _recorder(services: Services, telemetry: Measuring) -> Recorder:
+    return telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
 
 
 def _runtime(
@@ -131,9 +154,8 @@ def _runtime(
     identity: Identity,
     mirroring: Mirroring,
 ) -> Runtime:
-    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
     return Runtime(
-        pipeline=Pipeline(stages, recorder, services.clock, services.ids),
+        pipeline=Pipeline(stages, _recorder(services, telemetry), services.clock, services.ids),
         dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -59,14 +60,21 @@ def make_stages(
         cascade=make_cascade(workspace, tiers, model, clock, arbiter),
         usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
-        policy=policy,
-        policy_deadline_s=config.policy.deadline if getattr(policy, "waits", True) else None,
         routing=routing_table(catalog, config),
-        config_digest=workspace.digests.config,
         catalog_digest=workspace.digests.catalog,
-        comparison=comparison,
         demands=Demands(quotas, frozenset(catalog.destinations)),
+        **policy_parts(workspace, policy, comparison),
     )
+
+
+def policy_parts(workspace: Workspace, policy: PolicyEngine, comparison: Comparing | None) -> dict[str, Any]:
+    """What of the stages belongs to the policies, the digest of the configuration with them among it."""
+    return {
+        "policy": policy,
+        "policy_deadline_s": workspace.config.policy.deadline if getattr(policy, "waits", True) else None,
+        "config_digest": workspace.digests.config,
+        "comparison": comparison,
+    }
 
 
 def rule_index(rules: Sequence[RuleEntry]) -> RuleIndex:

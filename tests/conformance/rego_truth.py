@@ -1,4 +1,4 @@
-"""OPA's own engine (`opa-golib-python-bindings`, OPA 1.20) and the policies that ship, for tests that compare."""
+"""OPA's own engine (`opa-golib-python-bindings`, OPA 1.20) and the policies that ship, without the library, for tests that compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
 
 
-def texts(folder: Path = POLICIES, *, tests: bool = False) -> dict[str, str]:
+def texts(folder: Path = POLICIES / "lockgate", *, tests: bool = False) -> dict[str, str]:
     files = sorted(folder.rglob("*.rego"))
     return {str(file.relative_to(ROOT)): file.read_text() for file in files if tests or not file.name.endswith("_test.rego")}
 

@@ -157,6 +157,36 @@ async def test_an_intents_package_is_found_by_its_name_with_underscores(make):
     assert (await engine.evaluate("decision", "team.pay-out", {})).effect is Effect.DENY
 
 
+@pytest.mark.parametrize("intent", [None, "", "pay", "other"])
+async def test_adopted_packages_are_asked_whatever_the_intent(make, intent):
+    """The strictest of all that is asked wins, and each has its say."""
+    judged = {"effect": "review", "reasons": [{"code": "a.adopted", "message": ""}], "obligations": [{"name": "mask_body", "params": {}}]}
+    engine = await answering(make, intents__pay={"effect": "allow"}, adopted=judged)
+    verdict = await engine.evaluate("decision", intent, {})
+    assert (verdict.effect, [each.code for each in verdict.reasons]) == (Effect.REVIEW, ["a.adopted"])
+    assert [each.name for each in verdict.obligations] == ["mask_body"]
+
+
+async def test_adopted_packages_do_not_loosen(make):
+    """An allow of theirs is none of the decision's."""
+    engine = await answering(make, decision={"effect": "deny"}, adopted=ALLOW)
+    assert (await engine.evaluate("decision", "pay", {})).effect is Effect.DENY
+
+
+async def test_adopted_packages_have_no_say_at_admission(make):
+    """They judge what was understood."""
+    engine = await answering(make, adopted={"effect": "deny"})
+    assert (await engine.evaluate("admission", None, {})).effect is Effect.ALLOW
+
+
+async def test_adopted_packages_without_an_answer_deny(make):
+    """Undefined is no answer."""
+    engine = await answering(make, adopted=None)
+    with pytest.raises(PolicyError) as caught:
+        await engine.evaluate("decision", None, {})
+    assert caught.value.code == "policy_undefined"
+
+
 async def test_an_intent_without_a_package_is_judged_globally(make):
     """The global policy is enough."""
     engine = await answering(make, intents__pay={"effect": "deny"})

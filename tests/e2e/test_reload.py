@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -113,6 +114,38 @@ def test_another_model_is_taken_up_under_load(prepare: START) -> None:
     assert {leaf["classification"]["intent"] for leaf in leaves} == {"wander"}
     assert len(set(models)) == 2
     assert models[0] != models[-1]
+
+
+def test_changed_data_touches_nothing_but_the_policies(prepare: START) -> None:
+    """A grant that is taken away is gone within moments, by itself, and on record; the models' files are not even there meanwhile, so that
+    whatever looked at them would have to train anew. Data that is wrong changes nothing."""
+    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    with_words(lockgate)
+    save(lockgate.yard.data, lax(load(lockgate.yard.data)))
+    save(lockgate.yard.config, load(lockgate.yard.config) | {"policy": {"data": ["policies/data.yaml", "tables"]}})
+    (lockgate.yard.folder / "tables").mkdir()
+    tables = lockgate.yard.folder / "tables" / "regions.yaml"
+    save(tables, {"lockgate": {"config": {"regions": {"yard": "eu"}}}})
+    lockgate.start()
+    first = description(lockgate)
+    before = lockgate.ask("ann", "POST", "/said", {"text": "I want to walk in the park"})
+    shutil.move(lockgate.state / "models", lockgate.state / "models-away")
+    data = load(lockgate.yard.data)
+    del data["lockgate"]["config"]["access"]["risks"]["low"]
+    save(lockgate.yard.data, data)
+    second = new_digest(lockgate, first["config_digest"])
+    after = lockgate.ask("ann", "POST", "/said", {"text": "I want to walk in the park"})
+    assert (before.status, after.status, after.code) == (200, 403, "rbac.no_grant")
+    decided = [lockgate.story(each.decision)[0] for each in (before, after)]
+    assert len({each["classification"]["model_digest"] for each in decided}) == 1
+    (changed,) = lockgate.system("config_changed")
+    assert (changed["config_digest"], changed["catalog_digest"]) == (second, first["catalog_digest"])
+    assert decided[0]["verdict"]["digest"] != decided[1]["verdict"]["digest"]
+    save(tables, {"lockgate": {"config": {"access": {"anonymous": True}}}})
+    problem = until(lambda: description(lockgate)["last_reload_problem"], "the key that comes twice was refused")
+    assert "'lockgate.config.access.anonymous' is in 'policies/data.yaml' already" in problem
+    assert digest(lockgate) == second
+    assert not (lockgate.state / "models").exists()
 
 
 def test_an_altered_model_is_not_taken_up(prepare: START) -> None:

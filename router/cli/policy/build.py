@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,14 +15,18 @@ from adapters.rego import embedded
 from adapters.rego.testing import FAILED, PASSED, TestOutcome, run_tests
 from router.bundle.archive import pack, unpack
 from router.bundle.build import Signing, Sources, assemble, collect
-from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, read_bundle
+from router.bundle.content import MAX_SEQUENCE, Attestation, attested_digest, package_path, read_bundle
+from router.bundle.documents import DATA
 from router.bundle.signature import signing_key
 from router.bundle.tested import EMBEDDED, OPA, Tested, differences
 from router.cli.common import json_option, print_json
 from router.cli.policy.bundle_options import algorithm_option, key_id_option, read_file, scope_option
 from router.cli.policy.opa_tests import opa_options, run_in_opa
 from router.durable import replace
-from router.errors import BundleError
+from router.errors import BundleError, ConfigError
+from router.library import adopt
+from router.library_settings import faults_of
+from router.policy.folder import library_of
 
 NOT_BUILT = 1
 
@@ -38,6 +44,13 @@ NOT_BUILT = 1
 @algorithm_option
 @scope_option
 @opa_options
+@click.option(
+    "--library",
+    "adopted",
+    multiple=True,
+    metavar="NAME",
+    help="A package of the library to put in. May be repeated; what the workspace adopts when left out.",
+)
 @json_option
 def build(
     folder: Path,
@@ -52,6 +65,7 @@ def build(
     opa_url: str | None,
     opa_binary: str | None,
     opa_token_file: Path | None,
+    adopted: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Build a bundle from a folder of policies. With --sign its tests are run first, in the embedded engine and in OPA, and it says that
@@ -62,8 +76,10 @@ def build(
     """
     if key is None and (opa_url or opa_binary):
         raise click.UsageError("Tests are run for what is signed; --opa and --opa-binary need --sign.")
-    sources = collect(folder)
+    sources = _adopting(collect(folder), adopted or library_of(folder, Path()))
     embedded.load(sources.policies, sources.data if "lockgate" in sources.data else {})
+    if "lockgate" in sources.data and (faults := list(faults_of(sources.policies, sources.data, (), os.fspath(folder / DATA[1])))):
+        raise ConfigError(*map(str, faults))
     signing = None if key is None else Signing(*signing_key(read_file(key), algorithm, str(key)), key_id, scope)
     tested = run_tests(sources.policies, sources.tests, sources.data).outcomes if signing is not None else ()
     failed = [each for each in tested if each.outcome == FAILED]
@@ -89,6 +105,15 @@ def build(
         click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
         click.echo(_said(signing, attestation))
     return 0
+
+
+def _adopting(sources: Sources, names: Sequence[str]) -> Sources:
+    """With packages of the library and their tests; what the folder has itself stands in for the library's."""
+    files = adopt(sources.policies, names)
+    own = {package_path(name, text) for name, text in sources.tests.items()}
+    tests = {name: text for name, text in files.tests.items() if package_path(name, text) not in own}
+    added = {name: text.encode() for name, text in {**files.policies, **tests}.items()}
+    return dataclasses.replace(sources, texts={**sources.texts, **added})
 
 
 def _said(signing: Signing | None, found: Attestation | None) -> str:

@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
     "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),
     "push": ("router.cli.policy.push:push", "Put policies and data on an OPA server."),
+    "library": ("router.cli.policy.library:library", "List packages of rules that ship with Lockgate."),
+    "adopt": ("router.cli.policy.adopt:adopt", "Adopt a package of the library, or copy it to change it."),
     "build": ("router.cli.policy.build:build", "Make a bundle of a folder of policies, and sign it."),
     "inspect": ("router.cli.policy.inspect:inspect", "Show what a bundle says of itself."),
     "verify-bundle": ("router.cli.policy.verify_bundle:verify_bundle", "Check a bundle's signature, manifest, tests and policies."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def test(
     """
     found = find(folder, config, data)
     run = run_tests(found.policies, found.tests, found.data, pattern)
+    run = replace(run, coverage=tuple(each for each in run.coverage if each.file not in found.made))
     thin = threshold is not None and run.share < threshold
     failed = run.failed or thin
     if as_json:

@@ -24,7 +24,8 @@ deny contains "x" if input.subject.rols == 1
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies"))
+    """As a workspace has them, without the library."""
+    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns("library")))
 
 
 def said(capsys: Out) -> str:

@@ -32,7 +32,8 @@ def test_a_question_has_the_files_that_play_a_part_in_its_answer():
         "decision": ("decision.rego",),
         "pay": ("money.rego", "pay.rego"),
     }
-    assert plan.intents == {"pay": "data.lockgate.intents.pay.result"}
+    assert plan.beside(("pay", "other"), "decision") == ["data.lockgate.intents.pay.result"]
+    assert plan.beside(("pay",), "admission") == []
 
 
 def test_a_name_that_is_not_written_out_takes_in_whatever_it_may_mean():
@@ -87,7 +88,7 @@ def test_an_interpreter_of_a_questions_files_answers_as_one_of_all_files():
         for role in ("employee", "finance_clerk", "nobody"):
             document = copy.deepcopy(asking(intent, role))
             text = orjson.dumps(document).decode()
-            for rule in (*ENTRIES, plan.intents[intent]):
+            for rule in (*ENTRIES, *plan.beside((intent,), "decision")):
                 whole.set_input_json(text)
                 own[rule].set_input_json(text)
                 assert own[rule].eval_rule_as_json(rule) == whole.eval_rule_as_json(rule)
