@@ -16,6 +16,8 @@ from router.bundle.content import OURS, REGO, TESTS, Attestation, content_digest
 from router.bundle.documents import DATA, JSON_DATA, MANIFEST, SIGNATURES
 from router.bundle.signature import sign
 from router.errors import BundleError
+from router.library import FOLDER as LIBRARY
+from router.library import is_shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ class Signing:
 
 
 def collect(folder: Path) -> Sources:
-    """Rego and data; other files are no part of a bundle. Raises BundleError."""
+    """Rego and data; other files are no part of a bundle, nor is the library beside the policies that ship. Raises BundleError."""
     files = read_folder(folder, str(folder))
+    if is_shipped(folder / LIBRARY):
+        files = {name: content for name, content in files.items() if not name.startswith(f"{LIBRARY}/")}
     texts = {name: content.removeprefix(b"\xef\xbb\xbf") for name, content in files.items() if name.endswith(REGO)}
     for name, content in texts.items():
         try:

@@ -131,17 +131,6 @@ async def test_how_long_the_answer_may_be_waits_with_the_request() -> None:
     assert held.summary["response_bytes"] == 5
 
 
-async def test_of_several_obligations_the_one_of_most_people_counts() -> None:
-    """Wherever it comes, until the earliest end of all: what an adopted package asks for is not lost beside another."""
-    most = Obligation("require_review", {"quorum": 2, "reviewers": ["chief"], "expires": "2h"})
-    held, _ = await hold(obligations=(most, Obligation("require_review", {"quorum": 1, "reviewers": ["anybody"], "expires": "1h"})))
-    assert (held.summary["quorum"], held.summary["reviewers"]) == (2, ["chief"])
-    other, _ = await hold(obligations=(Obligation("require_review", {"quorum": 1, "expires": "1h"}), most))
-    assert (other.expires_ns, held.expires_ns) == (held.expires_ns, held.expires_ns)
-    alone, _ = await hold(obligations=(most,))
-    assert alone.expires_ns > held.expires_ns
-
-
 async def test_a_body_that_was_not_read_whole_is_not_held() -> None:
     """There would be nothing to send later."""
 
