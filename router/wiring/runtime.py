@@ -82,8 +82,8 @@ class Built:
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
-        await self.mirroring.close()
         if keeping is None or keeping.destinations is not self.destinations:
+            await self.mirroring.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
             for tier in self.tiers:
