@@ -21,7 +21,7 @@ COMMANDS = {
     "witness": ("router.cli.witness:witness", "Cosign checkpoints of other parties' ledgers."),
     "review": ("router.cli.review:review", "List, approve and reject held requests."),
     "keys": ("router.cli.keys:keys", "Create, list and revoke API keys."),
-    "policy": ("router.cli.policy.commands:policy", "Write, test, compare and roll out policies."),
+    "policy": ("router.cli.policy.commands:policy", "Write, test, compare and bundle policies."),
     "schema": ("router.cli.schema:schema", "Print the JSON Schema of the configuration or the catalog."),
     "model": ("router.cli.model:model", "Show and check the encoder."),
     "catalog": ("router.cli.catalog:catalog", "Find what would make a catalog classify worse than it could."),

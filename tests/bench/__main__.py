@@ -15,7 +15,20 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import added_cpu, encoder, latency, ledger, ledger_size, lookups, policy_engines, questions, running, stages
+from tests.bench import (
+    added_cpu,
+    encoder,
+    latency,
+    ledger,
+    ledger_size,
+    lookups,
+    policy_activation,
+    policy_engines,
+    policy_size,
+    questions,
+    running,
+    stages,
+)
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
 from tests.bench.report import Report, median, spread
@@ -74,6 +87,8 @@ def _options() -> argparse.Namespace:
             "lookups",
             "questions",
             "policy-engines",
+            "policy-size",
+            "policy-activation",
             "cpu",
             "aiohttp",
             "latency",
@@ -94,6 +109,8 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "lookups": lambda: lookups.measure(report, folder, effort.records // 10),
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
         "policy-engines": lambda: uvloop.run(policy_engines.measure(report, many)),
+        "policy-activation": lambda: policy_activation.measure(report, folder, origin, many),
+        "policy-size": lambda: uvloop.run(policy_size.measure(report, many)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),

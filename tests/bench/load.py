@@ -111,7 +111,7 @@ def opened(port: int, make: Make, rate: float, count: int, seed: int, first: int
 async def _opened(port: int, make: Make, rate: float, count: int, seed: int, first: int) -> list[float]:
     idle = deque(await _connect(port, 32))
     loop = asyncio.get_running_loop()
-    due, began = _arrivals(rate, count, seed), loop.time() + 0.05
+    due, began = arrivals(rate, count, seed), loop.time() + 0.05
     latencies = [0.0] * count
 
     async def one(number: int) -> None:
@@ -139,7 +139,7 @@ def _must_be_fine(status: int, number: int, connection: Connection) -> None:
         raise BenchError(f"request {number} was answered {status}, not 200: {said[:500]}")
 
 
-def _arrivals(rate: float, count: int, seed: int) -> Sequence[float]:
+def arrivals(rate: float, count: int, seed: int) -> Sequence[float]:
     """A Poisson stream, the same for every server that is compared."""
     dice, at, times = random.Random(seed), 0.0, []
     for _ in range(count):

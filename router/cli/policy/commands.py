@@ -27,4 +27,4 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def policy() -> None:
-    """Write, test, compare and roll out policies."""
+    """Write, test, compare and bundle policies."""
