@@ -53,6 +53,8 @@ class Reloader:
         self._progress = progress
         self._bundles = bundles
         self._tried: Snapshot | None = None
+        self._refusal: str | None = None  # what `_seen` gave for it
+        self._asked = False
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()
         self._files = watched(snapshot)
@@ -60,6 +62,8 @@ class Reloader:
         self.taken_up_s = time.monotonic()
 
     def wake(self) -> None:
+        """Looks again, also at what was refused before: what is wrong with it may lie elsewhere."""
+        self._asked = True
         self._woken.set()
 
     async def reload(self, downloaded: bytes | None = None) -> str:
@@ -71,11 +75,12 @@ class Reloader:
                 await self._reload(downloaded)
             except LockgateError as error:
                 self.problem = str(error)
+                self._refusal = self._tried.digest if self._tried is not None else str(error)
                 log.error("the changed workspace is not used; the last good one serves on:\n%s", error)
                 if isinstance(error, BundleError):
                     await self._bundles.refused(error, self._tried)
                 raise
-            self.problem = None
+            self.problem = self._refusal = None
             return self.workspace.digests.config
 
     async def _reload(self, downloaded: bytes | None) -> None:
@@ -145,6 +150,10 @@ class Reloader:
                 watching.cancel()
 
     async def _quietly(self) -> None:
+        """Not what was refused already: a log that is written beside the workspace would have it refused again for ever."""
+        asked, self._asked = self._asked, False
+        if not asked and self._refusal is not None and self._seen() == self._refusal:
+            return
         try:
             await self.reload()
         except LockgateError:
@@ -152,18 +161,25 @@ class Reloader:
         except Exception:  # the watch must go on
             log.exception("reloading failed in a way that nobody foresaw; the last good configuration serves on")
 
+    def _seen(self) -> str:
+        """The digest of what is there, or why it cannot be read."""
+        try:
+            return read(self._path, os.environ).digest
+        except ConfigError as error:
+            return str(error)
+
     def _folders(self) -> list[Path]:
         return sorted({file.parent for file in self._files if file.parent.is_dir()})
 
     async def _wake_on_change(self, folders: list[Path]) -> None:
         try:
             async for _ in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False):
-                self.wake()
+                self._woken.set()
         except (OSError, RuntimeError) as error:  # such as the system's limit on watches
             log.warning("the workspace cannot be watched, so it is looked at every %g seconds: %s", LOOK_S, error)
         while True:
             await asyncio.sleep(LOOK_S)
-            self.wake()
+            self._woken.set()
 
 
 def refuse_what_needs_a_restart(before: Config, after: Config) -> None:

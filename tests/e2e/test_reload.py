@@ -202,6 +202,10 @@ def test_a_broken_file_changes_nothing(changing: Lockgate) -> None:
         assert digest(lockgate) == first == digest_of_next(lockgate)
         reload = lockgate.control("POST", "/v1/config/reload")
         assert (reload.status, reload.code) == (422, "config_invalid")
+        after = seen.answered
+        until(lambda: seen.answered > after + 500, "load went on")
+        told = lockgate.process.said.count("the changed workspace is not used")
+        assert told == 2, "the log lies in the folder that is watched, and must not have it refused for ever"
         save(path, good | {"name": "mended"})
         new_digest(lockgate, first)
         until(lambda: description(lockgate)["last_reload_problem"] is None, "the fault was forgotten")

@@ -13,6 +13,7 @@ import yaml
 from adapters.opa.server import OpaServer
 from adapters.rego.embedded import load
 from router.config.opa import OpaEngine
+from router.decision import Verdict
 from router.system import SystemClock
 from router.workspace import parse, read
 from tests.contract.opa_sidecar import Sidecar, sidecar
@@ -145,3 +146,27 @@ def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: tuple[str,
     """And no traceback."""
     found = cli("policy", "push", *arguments, folder=folder)
     assert (found.returncode, found.stderr) == (2, sentence + "\n")
+
+
+def test_adopted_packages_are_put_there_and_decide(opa: Sidecar, folder: Path) -> None:
+    """As in the embedded engine: what the server holds is asked beside the decision, under the same digest."""
+    config = yaml.safe_load((folder / "lockgate.yaml").read_text()) | {"policy": {"library": ["geo_isolation"]}}
+    (folder / "lockgate.yaml").write_text(yaml.safe_dump(config))
+    data = policy_data()
+    data["lockgate"]["config"]["geo_isolation"] = {"tenants": {}, "destinations": {}}
+    (folder / "policies" / "data.yaml").write_text(yaml.safe_dump(data))
+    pushed = cli("policy", "push", "--url", opa.url, "--json", folder=folder)
+    assert {"library/adopted.rego", "library/geo_isolation/geo_isolation.rego"} <= set(json.loads(pushed.stdout)["added"])
+    workspace = parse(read(folder, {}), {})
+    document = {"entry": "decision", "request": {"host": "a"}, "subject": {"tenant": "eu", "roles": []}, "route": {"destination": "x"}}
+
+    async def judged() -> tuple[Verdict, Verdict]:
+        engine = OpaServer(OpaEngine(url=opa.url), folder, deadline_s=5, clock=SystemClock())
+        await engine.open()
+        found = await engine.evaluate("decision", None, document)
+        await engine.close()
+        return found, await load(workspace.policies, data).evaluate("decision", None, document)
+
+    found, expected = asyncio.run(judged())
+    assert (found.effect, found.reasons, found.digest) == (expected.effect, expected.reasons, expected.digest)
+    assert "geo.tenant_unplaced" in [reason.code for reason in found.reasons]
