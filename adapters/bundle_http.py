@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from adapters.bundle_source import UNAVAILABLE, Given, opened, told, trusted, whole
+from adapters.bundle_source import UNAVAILABLE, Connection, Given, told, trusted, whole
 from router.errors import BundleError
 
 LONG_POLLING = "application/vnd.openpolicyagent.bundles"  # the content type by which OPA knows a server that can wait
@@ -21,8 +21,7 @@ class BundleServer:
         self._url = url
         self._timeout_s = timeout_s
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        self._ssl = trusted(ca, url)
-        self._session: aiohttp.ClientSession | None = None
+        self._connection = Connection(urlsplit(self._url).hostname, trusted(ca, url))
 
     async def ask(self, etag: str | None, wait_s: float | None) -> Given:
         """Raises BundleError `bundle_unavailable`. `wait_s` is how long the server may wait for something newer than `etag`."""
@@ -30,16 +29,12 @@ class BundleServer:
         if etag is not None:
             headers["if-none-match"] = etag
         limit = aiohttp.ClientTimeout(total=self._timeout_s + (wait_s or 0), connect=self._timeout_s)
-        if self._session is None:
-            self._session = opened(urlsplit(self._url).hostname)
         with told(self._url):
-            async with self._session.get(self._url, headers=headers, allow_redirects=False, ssl=self._ssl, timeout=limit) as answer:
+            async with self._connection.get(self._url, headers=headers, timeout=limit) as answer:
                 return await self._given(answer, etag)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connection.close()
 
     async def _given(self, answer: aiohttp.ClientResponse, etag: str | None) -> Given:
         waits = answer.content_type == LONG_POLLING

@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from adapters.bundle_source import LOCAL, MOST_BYTES, UNAVAILABLE, Given, opened, told, trusted, whole
+from adapters.bundle_source import LOCAL, MOST_BYTES, UNAVAILABLE, Connection, Given, told, trusted, whole
 from router.errors import BundleError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -61,14 +61,11 @@ class OciBundle:
         self._reference = reference
         self._login = login
         self._timeout_s = timeout_s
-        self._ssl = trusted(ca, self._name)
+        self._connection = Connection(urlsplit(self._base).hostname, trusted(ca, self._name))
         self._authorization = f"Bearer {login.token}" if login.token is not None else None
-        self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, etag: str | None, wait_s: float | None) -> Given:
         """`etag` is the layer's digest. Raises BundleError `bundle_unavailable`. It cannot wait."""
-        if self._session is None:
-            self._session = opened(urlsplit(self._base).hostname)
         with told(self._name):
             async with asyncio.timeout(self._timeout_s):
                 digest, size = self._layer(await self._manifest())
@@ -80,9 +77,7 @@ class OciBundle:
         return Given(content, digest)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connection.close()
 
     async def _manifest(self) -> dict[str, Any]:
         content = await self._get(f"{self._base}/manifests/{self._reference}", f"{MANIFEST}, {DOCKER_MANIFEST}", MOST_MANIFEST)
@@ -137,9 +132,7 @@ class OciBundle:
         parts = urlsplit(url)
         if parts.scheme != "https" and not (self._local and parts.scheme == "http" and parts.hostname in LOCAL):
             raise self._wrong(f"sends to a place without TLS ({parts.scheme}://{parts.netloc})")
-        if self._session is None:
-            raise self._wrong("was closed")
-        return self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False, ssl=self._ssl)
+        return self._connection.get(URL(url, encoded=True), headers=headers)
 
     async def _answered(self, challenges: list[str]) -> str:
         """To the challenges of a 401: name and password, or a token that they get."""

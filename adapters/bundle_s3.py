@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from adapters.bundle_source import UNAVAILABLE, Given, opened, told, trusted, whole
+from adapters.bundle_source import UNAVAILABLE, Connection, Given, told, trusted, whole
 from router.errors import BundleError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -53,27 +53,22 @@ class S3Object:
         self._keys = keys
         self._timeout_s = timeout_s
         self._now = now
-        self._ssl = trusted(ca, self._name)
-        self._session: aiohttp.ClientSession | None = None
+        self._connection = Connection(urlsplit(self._url).hostname, trusted(ca, self._name))
 
     async def ask(self, etag: str | None, wait_s: float | None) -> Given:
         """Raises BundleError `bundle_unavailable`; ConfigError for keys that cannot be read. It cannot wait."""
         headers = signed(self._url, self._region, self._keys(), self._now())
         if etag is not None:
             headers["if-none-match"] = etag
-        if self._session is None:
-            self._session = opened(urlsplit(self._url).hostname)
         with told(self._name):
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._session.get(URL(self._url, encoded=True), headers=headers, allow_redirects=False, ssl=self._ssl) as answer,
+                self._connection.get(URL(self._url, encoded=True), headers=headers) as answer,
             ):
                 return await self._given(answer, etag)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connection.close()
 
     async def _given(self, answer: aiohttp.ClientResponse, etag: str | None) -> Given:
         if answer.status == 304 and etag is not None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from router.errors import BundleError
 
@@ -34,15 +36,31 @@ def trusted(ca: Path | None, where: str) -> ssl.SSLContext | bool:
         raise BundleError(f"{ca} cannot be read as the authorities of {where}.", UNAVAILABLE) from error
 
 
-def opened(host: str | None) -> aiohttp.ClientSession:
-    """To be closed. An archive stays as it is, also where the server calls that an encoding; no proxy to this machine, and no cookies."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=1),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=host not in LOCAL,
-        headers={"user-agent": "lockgate", "accept-encoding": "identity"},
-    )
+class Connection:
+    """To one host, opened with the first question and again after a `close`. An archive stays as it is, also where the server calls that an
+    encoding; no proxy to this machine, no redirects and no cookies."""
+
+    def __init__(self, host: str | None, trust: ssl.SSLContext | bool) -> None:
+        self._host = host
+        self._trust = trust
+        self._session: aiohttp.ClientSession | None = None
+
+    def get(self, url: URL | str, **more: Any) -> Any:
+        """To be entered, as aiohttp's own."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=1),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=self._host not in LOCAL,
+                headers={"user-agent": "lockgate", "accept-encoding": "identity"},
+            )
+        return self._session.get(url, allow_redirects=False, ssl=self._trust, **more)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 async def whole(answer: aiohttp.ClientResponse, where: str, most: int = MOST_BYTES) -> bytes:

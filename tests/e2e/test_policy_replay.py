@@ -18,8 +18,8 @@ REQUESTS = 6
 
 @pytest.fixture(scope="module")
 def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
-    """Allowed, held, refused at admission, and without an intent."""
-    with company(tmp_path_factory.mktemp("replayed")) as running:
+    """Allowed, held, refused at admission, and without an intent; an adopted package has its say in each."""
+    with company(tmp_path_factory.mktemp("replayed"), policy={"library": ["tenant_isolation"]}) as running:
         for _ in range(REQUESTS):
             assert running.ask("ann", "GET", "/echo").status in (200, 403, 404)
             running.ask("bob", "GET", "/items/1")

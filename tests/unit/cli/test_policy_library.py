@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from router.bundle.archive import pack, unpack
 from router.cli.main import run
+from router.errors import BundleError
 from router.library import packages, place
 from router.library_reference import described
 from router.workspace import parse, read
@@ -186,6 +188,23 @@ def test_a_bundle_has_what_its_workspace_adopts(adopted: Path, capsys: Out) -> N
     assert {"library/adopted.rego", "library/working_hours/working_hours.rego"} <= found.policies.keys()
     assert found.bundle is not None
     assert "library/working_hours/working_hours_test.rego" in found.bundle.tests
+
+
+def test_a_bundle_whose_own_data_its_packages_cannot_read_is_refused(adopted: Path) -> None:
+    """As a folder would be: whoever built it may not have used our command."""
+    assert run(["policy", "build", "policies", "--out", "b.tar.gz"]) == 0
+    files = unpack((adopted / "b.tar.gz").read_bytes(), "b")
+    data = json.loads(files["data.json"])
+    data["lockgate"]["config"]["working_hours"]["days"] = "Monday"
+    kept = {name: content for name, content in files.items() if name != ".manifest"}
+    manifest = {"revision": "r1", "roots": ["lockgate"], "rego_version": 1}
+    changed = {**kept, "data.json": json.dumps(data).encode(), ".manifest": json.dumps(manifest).encode()}
+    (adopted / "b.tar.gz").write_bytes(pack(changed))
+    config = adopted / "lockgate.yaml"
+    config.write_text(config.read_text().replace("library: [working_hours]", "bundle: {from: b.tar.gz}"))
+    with pytest.raises(BundleError, match=r"working_hours\.days") as refused:
+        parse(read(config, {}), {})
+    assert refused.value.code == "bundle_policy_refused"
 
 
 def test_a_library_beside_a_bundle_is_refused(adopted: Path, capsys: Out) -> None:
