@@ -10,9 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.bundle.archive import unpack
-from router.bundle.content import ATTESTED, Bundle, Trust, content_digest, open_bundle
-from router.bundle.signature import VerificationKey, verification_key
+from router.bundle.content import Bundle, content_digest
 from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
@@ -21,22 +19,18 @@ from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
-from router.library import JOINED, adopt
-from router.library_settings import faults_of
-from router.policy_data import data_places, held_files, merged, named_data
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
-from router.snapshot import DOWNLOADED, Snapshot, bundle_files, digest, policy_files, read, watched
+from router.snapshot import DOWNLOADED, Snapshot, digest, policy_files, read, watched
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
 from router.utterances import BACKGROUND, Utterance, beside, check_trainable, check_utterances, read_sources, sources_of
 from router.validation import Model, validate
-from router.yaml_source import decode, read_yaml
+from router.workspace_policies import Judging
+from router.yaml_source import read_yaml
 
 Read = TypeVar("Read")
-EMBEDDED = "embedded"
-OF_THE_FOLDER = frozenset((EMBEDDED, "isolated"))  # the engines that read the policies' folder
 
 __all__ = ["Digests", "Snapshot", "Workspace", "parse", "policy_files", "read", "watched"]
 
@@ -90,7 +84,6 @@ class _Parser:
         self._environment = environment
         self._registry = registry
         self._faults: list[Fault] = []
-        self._refused: BundleError | None = None
 
     def workspace(self) -> Workspace:
         config_document, config = self._document(snapshot_file := self._snapshot.config, Config)
@@ -117,22 +110,22 @@ class _Parser:
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
-        bundle = self._bundle(config, config_document)
-        policies, data = self._judging(config, config_document, bundle)
+        judging = Judging(self._snapshot, config.policy, config_document)
+        self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
         tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
-        digests = self._digests(config, policies, data)
+        digests = self._digests(config, judging)
         if catalog is not None and tuned is not None:
             self._faults += _stale(tuned, config, catalog, digests.catalog)
         if self._faults or catalog is None or encoder is None or index is None or engine is None or ledger_store is None:
-            raise self._error()
+            raise self._error(judging.refused)
         full = with_examples(catalog, utterances)
         return Workspace(
             self._snapshot.root,
             config,
             full,
-            policies,
-            data,
+            judging.policies,
+            judging.data,
             destinations,
             encoder,
             index,
@@ -143,7 +136,7 @@ class _Parser:
             tuned,
             ledger_store,
             second,
-            bundle,
+            judging.bundle,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -184,85 +177,6 @@ class _Parser:
             except ConfigError as error:
                 yield document.fault(("audit", "projections", name, "adapter"), str(error))
 
-    def _judging(self, config: Config, document: Document, bundle: Bundle | None) -> tuple[Mapping[str, str], Mapping[str, Any]]:
-        """Policies and data. Data beside a bundle only where it leaves them to others."""
-        if config.policy.bundle is None:
-            policies = self._policies(config, document)
-            return policies, self._policy_data(config, document, policies)
-        if bundle is None:
-            return {}, {}
-        if bundle.has_settings and config.policy.data is None:
-            return bundle.policies, bundle.data
-        if bundle.has_settings:
-            sentence = "The bundle has the data itself; leave 'data' out, or build it with roots that do not hold lockgate/config."
-            self._faults.append(document.fault(("policy", "data"), sentence))
-        return bundle.policies, self._policy_data(config, document, bundle.policies)
-
-    def _bundle(self, config: Config, document: Document) -> Bundle | None:
-        settings = config.policy.bundle
-        if settings is None:
-            return None
-        try:
-            return self._opened(settings)
-        except BundleError as error:
-            self._refused = error
-            self._faults.append(document.fault(("policy", "bundle"), str(error)))
-            return None
-
-    def _opened(self, settings: BundleConfig) -> Bundle:
-        found = bundle_files(self._snapshot.files, settings.source)
-        if found is None:
-            why = "nothing was downloaded from it yet; `lockgate serve` does" if settings.remote else "there is nothing"
-            raise BundleError(f"There is no bundle at '{settings.source}': {why}.", "bundle_unavailable")
-        files = unpack(found, "The bundle") if isinstance(found, bytes) else found
-        bundle = open_bundle(files, Trust(self._bundle_keys(settings), ATTESTED[settings.attested]))
-        if bundle.has_settings and (faults := list(faults_of(bundle.policies, bundle.data, (), "data.json"))):
-            raise BundleError(f"The bundle cannot be used with its data: {faults[0].sentence}", "bundle_policy_refused")
-        return bundle
-
-    def _bundle_keys(self, settings: BundleConfig) -> dict[str, VerificationKey]:
-        keys: dict[str, VerificationKey] = {}
-        for name, key in settings.keys.items():
-            file = os.path.normpath(key.file)
-            if file not in self._snapshot.files:
-                raise BundleError(f"The file '{file}' with the key '{name}' does not exist.", "bundle_key_unusable")
-            keys[name] = verification_key(self._snapshot.files[file], key.algorithm, key.scope, f"The file '{file}'")
-        return keys
-
-    def _policies(self, config: Config, document: Document) -> dict[str, str]:
-        policies: dict[str, str] = {}
-        for file, data in self._snapshot.files.items():
-            if file.endswith(".rego"):
-                policies[file], faults = decode(file, data)
-                self._faults += faults
-        if config.policy.library and JOINED not in policies:
-            self._faults += _not_adopted(config, document, policies)
-        compare = config.policy.compare
-        engines = {config.policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}
-        if not policies and engines & OF_THE_FOLDER:
-            loc: Loc = ("policy", "path")
-            self._faults.append(
-                document.fault(loc, f"The folder '{config.policy.path}' has no policy in it; without one nothing is allowed.")
-            )
-        return policies
-
-    def _policy_data(self, config: Config, config_document: Document, policies: Mapping[str, str]) -> Mapping[str, Any]:
-        """As OPA would read it: nothing is filled in from the environment."""
-        for place in map(os.path.normpath, named_data({"data": config.policy.data})):
-            if not held_files(self._snapshot.files, place):
-                self._faults.append(config_document.fault(("policy", "data"), f"The file '{place}' does not exist."))
-        read = [read_yaml(file, self._snapshot.files[file], None) for file in self._data_files(config)]
-        documents = [document for document, _ in read if document is not None]
-        value, faults = merged(documents)
-        place = data_places(config.policy.path, named_data({"data": config.policy.data}))[0]
-        self._faults += [*(fault for _, found in read for fault in found), *faults, *faults_of(policies, value, documents, place)]
-        return value
-
-    def _data_files(self, config: Config) -> list[str]:
-        """Each once, as the configuration names them."""
-        places = data_places(config.policy.path, named_data({"data": config.policy.data}))
-        return list(dict.fromkeys(file for place in places for file in held_files(self._snapshot.files, place)))
-
     def _read(self, file: str | None, loc: Loc, reader: Callable[[bytes], Read], document: Document) -> Read | None:
         """What `lockgate tune` wrote."""
         if file is None or not self._measured:
@@ -276,37 +190,30 @@ class _Parser:
             self._faults.append(Fault(file, 1, str(error)))
             return None
 
-    def _digests(self, config: Config, policies: Mapping[str, str], data: Mapping[str, Any]) -> Digests:
+    def _digests(self, config: Config, judging: Judging) -> Digests:
         files = self._snapshot.files
         if config.policy.bundle is not None:
-            return self._digests_of_bundle(config, config.policy.bundle, content_digest(policies, data))
-        judging = {path for path in (*policies, *self._data_files(config)) if path in files}
+            return self._digests_of_bundle(config, config.policy.bundle, judging)
+        decisive = {path for path in (*judging.policies, *judging.data_files()) if path in files}
         # What was measured names the catalog's digest, so it is no part of it.
         others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config)}
-        rest = {path: data for path, data in files.items() if path not in judging and path not in others}
-        return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in judging}))
+        rest = {path: data for path, data in files.items() if path not in decisive and path not in others}
+        return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in decisive}))
 
-    def _digests_of_bundle(self, config: Config, settings: BundleConfig, policy: str) -> Digests:
+    def _digests_of_bundle(self, config: Config, settings: BundleConfig, judging: Judging) -> Digests:
         """Policies have the digest that stands in verdicts."""
         place = DOWNLOADED if settings.remote else os.path.normpath(settings.source)
         others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), place}
         others |= {os.path.normpath(key.file) for key in settings.keys.values()}
-        others |= set(self._data_files(config)) if config.policy.data is not None else set()
+        others |= set(judging.data_files()) if config.policy.data is not None else set()
         files = self._snapshot.files
         rest = {path: data for path, data in files.items() if path not in others and not path.startswith(f"{place}/")}
-        return Digests(self._snapshot.digest, digest(rest), policy)
+        return Digests(self._snapshot.digest, digest(rest), content_digest(judging.policies, judging.data))
 
-    def _error(self) -> ConfigError:
-        if self._refused is not None and len(set(self._faults)) == 1:
-            return BundleError(str(self._faults[0]), self._refused.code)
+    def _error(self, refused: BundleError | None = None) -> ConfigError:
+        if refused is not None and len(set(self._faults)) == 1:
+            return BundleError(str(self._faults[0]), refused.code)
         return ConfigError(*(str(fault) for fault in sorted(set(self._faults))))
-
-
-def _not_adopted(config: Config, document: Document, policies: Mapping[str, str]) -> Iterator[Fault]:
-    try:
-        adopt(policies, config.policy.library)
-    except ConfigError as error:
-        yield from (document.fault(("policy", "library"), sentence) for sentence in error.faults)
 
 
 def same_but_policies(one: Workspace, other: Workspace) -> bool:

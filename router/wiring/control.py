@@ -24,7 +24,8 @@ from router.wiring.identity import API_KEYS_FILE
 from router.wiring.indexing import Indexing
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
-from router.workspace import EMBEDDED, Workspace
+from router.workspace import Workspace
+from router.workspace_policies import EMBEDDED
 
 
 class Supervised(Protocol):

@@ -17,7 +17,8 @@ from router.ports import Clock, Ledger, PolicyEngine, PolicyObserver
 from router.registry import ADAPTERS
 from router.stages.lapsing import Lapse, Lapsing
 from router.system import SystemClock
-from router.workspace import OF_THE_FOLDER, Workspace
+from router.workspace import Workspace
+from router.workspace_policies import OF_THE_FOLDER
 
 DIFFERENCE = "policy_difference"
 
