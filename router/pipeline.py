@@ -100,8 +100,8 @@ class Pipeline:
 
     async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
         """`looked` is what the rules said of the header alone, where a front door asked already; `socket` says that messages follow, which
-        nobody will read. Raises AuditError, and RefusedError for a
-        request that is over a quota of admission: those are counted, not decided."""
+        nobody will read. Raises AuditError, and RefusedError for a request that is over a quota of admission: those are counted, not
+        decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
         admitted = document
