@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from router.bundle.content import Bundle, content_digest
+from router.bundle.versions import OVERRIDE, Override
 from router.catalog import Catalog, Intent
 from router.catalog_checks import Parts, check_names, check_reachable, check_references, check_rewrites, parts
 from router.config import AdapterBlock, Config
@@ -19,9 +20,10 @@ from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
+from router.policy_sources import DOWNLOADED, policy_files
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
-from router.snapshot import DOWNLOADED, Snapshot, digest, policy_files, read, watched
+from router.snapshot import Snapshot, digest, read, watched
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
@@ -48,7 +50,8 @@ class Digests:
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
     them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store` and `second_engine` are adapters' validated
-    settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a folder."""
+    settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a folder; `override`
+    what was put in force over either."""
 
     root: Path
     config: Config
@@ -66,6 +69,7 @@ class Workspace:
     ledger_store: BaseModel = field(default_factory=SqliteStoreSettings)
     second_engine: BaseModel | None = None
     bundle: Bundle | None = None
+    override: Override | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -137,6 +141,7 @@ class _Parser:
             ledger_store,
             second,
             judging.bundle,
+            None if (override := self._snapshot.files.get(OVERRIDE)) is None else Override.from_json(override),
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -196,14 +201,14 @@ class _Parser:
             return self._digests_of_bundle(config, config.policy.bundle, judging)
         decisive = {path for path in (*judging.policies, *judging.data_files()) if path in files}
         # What was measured names the catalog's digest, so it is no part of it.
-        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config)}
+        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), OVERRIDE}
         rest = {path: data for path, data in files.items() if path not in decisive and path not in others}
         return Digests(self._snapshot.digest, digest(rest), digest({path: files[path] for path in decisive}))
 
     def _digests_of_bundle(self, config: Config, settings: BundleConfig, judging: Judging) -> Digests:
         """Policies have the digest that stands in verdicts."""
         place = DOWNLOADED if settings.remote else os.path.normpath(settings.source)
-        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), place}
+        others = {self._snapshot.config, _calibration_file(config), _thresholds_file(config), OVERRIDE, place}
         others |= {os.path.normpath(key.file) for key in settings.keys.values()}
         others |= set(judging.data_files()) if config.policy.data is not None else set()
         files = self._snapshot.files
@@ -220,7 +225,7 @@ def same_but_policies(one: Workspace, other: Workspace) -> bool:
     """Whether nothing is different but policies, their data, and how they are evaluated."""
     config = one.config.model_copy(update={"policy": other.config.policy})
     digests = replace(one.digests, config=other.digests.config, policy=other.digests.policy)
-    named = ("policies", "policy_data", "engine", "second_engine", "bundle")
+    named = ("policies", "policy_data", "engine", "second_engine", "bundle", "override")
     return replace(one, config=config, digests=digests, **{name: getattr(other, name) for name in named}) == other
 
 

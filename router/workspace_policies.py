@@ -16,7 +16,8 @@ from router.faults import Document, Fault, Loc
 from router.library import JOINED, adopt
 from router.library_settings import faults_of
 from router.policy_data import data_places, held_files, merged, named_data
-from router.snapshot import Snapshot, bundle_files
+from router.policy_sources import bundle_files
+from router.snapshot import Snapshot
 from router.yaml_source import decode, read_yaml
 
 EMBEDDED = "embedded"

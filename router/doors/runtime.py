@@ -6,12 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from router.decision import Decision, Outcome, Subject
+from router.decision import Decision, Outcome, Request, Subject
 from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
 from router.doors.head import Network
-from router.pipeline import Pipeline
+from router.pipeline import Stages
 from router.ports import Outbound
+from router.stages.rules import Looked
+
+
+class Deciding(Protocol):
+    """The pipeline, or two of them while a rollout lasts."""
+
+    @property
+    def stages(self) -> Stages: ...
+
+    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+        """Raises AuditError, RefusedError."""
+
+    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+        """Raises AuditError."""
 
 
 class Authenticator(Protocol):
@@ -58,7 +72,7 @@ class Runtime:
     """Everything of one configuration that serves requests. The authenticators are for callers of the gateway, of the decide API, and of
     the decide API on somebody else's behalf. A reload swaps it whole; a request keeps the one it began with."""
 
-    pipeline: Pipeline
+    pipeline: Deciding
     dispatcher: Dispatcher
     authenticator: Authenticator
     decide_authenticator: Authenticator

@@ -14,7 +14,7 @@ from router.errors import ConfigError
 from router.faults import Fault
 from router.library_settings import faults_of
 from router.policy.folder import PolicyFolder, input_schema
-from router.snapshot import TEST_SUFFIX
+from router.policy_sources import TEST_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,8 @@ from router.errors import ConfigError
 from router.faults import Document, Fault
 from router.library import adopt, is_shipped
 from router.policy_data import POLICY_DATA, data_places, files_below, merged
-from router.snapshot import (
-    CONFIG_FILE,
-    MAX_BYTES,
-    MAX_FILES,
-    TEST_SUFFIX,
-    policy_library,
-    policy_paths,
-)
+from router.policy_sources import MAX_BYTES, MAX_FILES, TEST_SUFFIX, policy_library, policy_paths
+from router.snapshot import CONFIG_FILE
 from router.yaml_source import decode, read_yaml
 
 FOLDER = "policies"

@@ -14,8 +14,9 @@ from typing import Protocol
 from adapters.bundle_source import Given
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, LockgateError
+from router.policy_sources import DOWNLOADED
 from router.processes.bundle_places import Place, make_place
-from router.snapshot import DOWNLOADED, Snapshot, read
+from router.snapshot import Snapshot, read
 from router.validation import validate
 from router.workspace import Workspace
 from router.yaml_source import read_yaml

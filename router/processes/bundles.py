@@ -16,8 +16,9 @@ from router.audit.keys.leasing import lease_clock
 from router.bundle.content import Bundle
 from router.bundle.standing import accept, accepted, check_newer, keep
 from router.errors import AuditError, BundleError, StateError
+from router.policy_sources import DOWNLOADED, kept_bundle
 from router.processes.evidence import Evidence
-from router.snapshot import DOWNLOADED, Snapshot, kept_bundle
+from router.snapshot import Snapshot
 from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.policy")
@@ -123,8 +124,14 @@ class _Refusals:
 
 
 def _remember(workspace: Workspace, bundle: Bundle, kept: Path | None, downloaded: bytes | None) -> None:
-    """What was downloaded is kept first: after a crash in between, the former number lets it in again."""
+    """What was downloaded is kept first: after a crash in between, the former number lets it in again. What is in force over the source's
+    is not the source's, and an older one than that must not let older ones in."""
     try:
+        if workspace.override is not None:
+            before = accepted(_folder(workspace))
+            if before is not None and (bundle.sequence is None or bundle.sequence < before.sequence):
+                return
+            kept = None
         if kept is not None and downloaded is not None:
             keep(kept, downloaded)
         accept(_folder(workspace), bundle)
@@ -133,8 +140,8 @@ def _remember(workspace: Workspace, bundle: Bundle, kept: Path | None, downloade
 
 
 def refuse_older(workspace: Workspace) -> None:
-    """Raises BundleError where the bundle is older than what was in force."""
-    if workspace.bundle is not None:
+    """Raises BundleError where the bundle is older than what was in force, unless somebody went back to it on purpose."""
+    if workspace.bundle is not None and workspace.override is None:
         check_newer(workspace.bundle, accepted(_folder(workspace)))
 
 

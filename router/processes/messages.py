@@ -12,6 +12,8 @@ QUOTA = "quota"
 
 # The control process asks a worker.
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves
+STEP = "step"  # for whom the candidate of a rollout decides from now on
+ROLLOUT_FIGURES = "rollout_figures"  # what was counted since the last time
 ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from router.errors import ConfigError, LockgateError
@@ -25,16 +25,17 @@ ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybod
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A configuration as workers get it; `plan` is of its policies."""
+    """A configuration as workers get it; `plan` is of its policies, `candidate` others that are rolled out over them."""
 
     digest: str
     snapshot: bytes
     model: str | None
     plan: Mapping[str, Any] | None = None
+    candidate: Mapping[str, Any] | None = None
 
     @property
     def payload(self) -> list[Any]:
-        return [self.snapshot, self.model, self.plan]
+        return [self.snapshot, self.model, self.plan, self.candidate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +98,36 @@ class Supervisor:
                     with contextlib.suppress(ProcessLookupError):
                         worker.process.kill()
 
-    async def ask(self, kind: str) -> list[tuple[int, object]]:
+    async def step(self, rollout: str, stage: Mapping[str, Any]) -> None:
+        """From here on the candidate decides for those. Returns when every worker knows it: one that does not answer is ended, and
+        replaced by one that does."""
+        async with self._changing:
+            current = self._current
+            if current is None or current.candidate is None or current.candidate["rollout"] != rollout:
+                return
+            self._current = replace(current, candidate={**current.candidate, "stage": stage})
+            await self._told_or_replaced(messages.STEP, [rollout, stage], "took up the rollout's step")
+
+    async def _told_or_replaced(self, kind: str, payload: Any, what: str) -> None:
+        workers = list(self._workers.values())
+        asked = (_within(ANSWER_S, each.peer.call(kind, payload)) for each in workers)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for worker, fault in zip(workers, answers, strict=True):
+            if isinstance(fault, BaseException):
+                log.error("worker %d did not say that it %s and is replaced: %s", worker.index, what, fault)
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.kill()
+                await worker.process.wait()
+
+    async def ask(self, kind: str, payload: Any = None) -> list[tuple[int, object]]:
         """(index, answer) of every worker that answers in time."""
         workers = list(self._workers.values())
-        answers = await asyncio.gather(*(_within(ANSWER_S, each.peer.call(kind)) for each in workers), return_exceptions=True)
+        answers = await asyncio.gather(*(_within(ANSWER_S, each.peer.call(kind, payload)) for each in workers), return_exceptions=True)
         return [(each.index, answer) for each, answer in zip(workers, answers, strict=True) if not isinstance(answer, BaseException)]
 
     async def forget_key(self, key_id: str) -> None:
         """Returns when no worker keeps it any more: one that does not answer is ended, and replaced."""
-        workers = list(self._workers.values())
-        asked = (_within(ANSWER_S, each.peer.call(messages.FORGET_KEY, key_id)) for each in workers)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for worker, fault in zip(workers, answers, strict=True):
-            if isinstance(fault, BaseException):
-                log.error("worker %d did not say that it forgot a key and is replaced: %s", worker.index, fault)
-                with contextlib.suppress(ProcessLookupError):
-                    worker.process.kill()
-                await worker.process.wait()
+        await self._told_or_replaced(messages.FORGET_KEY, key_id, "forgot a key")
 
     def keys_until(self, until: float) -> None:
         """Nobody waits for an answer: a worker that does not hear it stops using keys by itself."""

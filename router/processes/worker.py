@@ -27,14 +27,16 @@ from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
+from router.rollout.stage import Stage
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
+from router.wiring.candidate import Candidate
 from router.wiring.doors import Doors, make_doors
 from router.wiring.runtime import Built, Services, build
-from router.workspace import parse
+from router.workspace import Workspace, parse
 
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
@@ -92,6 +94,8 @@ class Worker:
             messages.PREPARE: self._prepare,
             messages.ACTIVATE: self._activate,
             messages.METRICS: self._metrics,
+            messages.STEP: self._step,
+            messages.ROLLOUT_FIGURES: self._rollout_figures,
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
@@ -101,9 +105,11 @@ class Worker:
         }
 
     async def _prepare(self, payload: Any) -> None:
-        """`[snapshot bytes, model directory or None, the policies' plan or None]`. Raises ConfigError; what serves goes on serving."""
-        snapshot_bytes, model, plan = payload
-        workspace = parse(Snapshot.from_bytes(snapshot_bytes), os.environ)
+        """`[snapshot bytes, model directory or None, the policies' plan or None, a rollout's candidate or None]`. Raises ConfigError; what
+        serves goes on serving."""
+        snapshot_bytes, model, plan, given = payload
+        candidate = Candidate.from_payload(given) if given is not None else None
+        workspace = self._workspace(Snapshot.from_bytes(snapshot_bytes))
         if self._telemetry is None:
             settings = workspace.config.telemetry
             configure_logs(settings.log)
@@ -111,7 +117,14 @@ class Worker:
         if self._services is None:
             raise LockgateError("the worker has no connection yet", "not_connected")
         await self._discard()
-        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan)
+        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan, candidate)
+
+    def _workspace(self, snapshot: Snapshot) -> Workspace:
+        """The very one that serves, where only a rollout begins or ends."""
+        serving = self._serving.workspace if self._serving is not None else None
+        if serving is not None and (serving.root, serving.digests.config) == (snapshot.root, snapshot.digest):
+            return serving
+        return parse(snapshot, os.environ)
 
     async def _discard(self) -> None:
         """Lets go of what was prepared and never activated, because another worker could not prepare it."""
@@ -187,6 +200,18 @@ class Worker:
 
     async def _metrics(self, _: Any) -> str:
         return self._telemetry.exposition() if self._telemetry is not None else ""
+
+    async def _step(self, payload: Any) -> None:
+        """`[rollout, stage]`"""
+        rollout, stage = payload
+        rolling = self._serving.rolling if self._serving is not None else None
+        if rolling is None or rolling.rollout != rollout:
+            raise LockgateError("that rollout is not under way here", "not_prepared")
+        rolling.stage = Stage.from_json(stage)
+
+    async def _rollout_figures(self, rollout: Any) -> Any:
+        rolling = self._serving.rolling if self._serving is not None else None
+        return rolling.take() if rolling is not None and rolling.rollout == rollout else None
 
     async def _forget_key(self, key_id: Any) -> None:
         if self._services is not None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from router.config.opa import CompareConfig
 from router.decision import Verdict
 from router.errors import AuditError, ConfigError
 from router.ports import Clock, Intents, PolicyEngine, PolicyObserver, Random
-from router.stages.policy import judge
+from router.stages.second import Sample, Second
 
 log = logging.getLogger("lockgate.policy")
 SAME, DIFFERENT, UNAVAILABLE, SKIPPED = "same", "different", "unavailable", "skipped"
@@ -27,15 +26,6 @@ OPEN_EVERY_S = 10.0
 NO_ANSWER = frozenset(("policy_late", "policy_unavailable", "policy_unauthorized", "policy_circuit_open"))
 
 Record = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    decision_id: str
-    entry: str
-    intent: Intents
-    document: Mapping[str, Any]
-    verdict: Verdict
 
 
 class Comparison:
@@ -58,31 +48,29 @@ class Comparison:
         self._record = record
         self._observer = observer
         self._every_s = record_every_s
-        self._waiting: asyncio.Queue[_Sample] = asyncio.Queue(config.queue)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._second = Second(engine, config.deadline, config.queue, self._compare, lambda: self._count(UNAVAILABLE))
+        self._opening: asyncio.Task[None] | None = None
         self._recording: asyncio.Task[None] | None = None
         self._unrecorded: dict[str, Any] | None = None
         self._compared = self._different = 0
 
     async def open(self) -> None:
         """Waits for nobody: without the second engine everything goes on, uncompared."""
-        self._tasks = [asyncio.create_task(self._serve())]
+        self._opening = asyncio.create_task(self._serve())
 
     async def close(self) -> None:
         """What waits is not compared any more; what is known to differ and not recorded yet is recorded."""
-        tasks = [*self._tasks, *([self._recording] if self._recording is not None else [])]
+        tasks = [task for task in (self._opening, self._recording) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._second.close(), return_exceptions=True)
         await self._write()
         await self._engine.close()
 
     def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None:
         if self._random.random() >= self._config.share:
             return
-        try:
-            self._waiting.put_nowait(_Sample(decision_id, entry, intent, document, verdict))
-        except asyncio.QueueFull:
+        if not self._second.put(Sample(decision_id, entry, intent, document, verdict)):
             self._count(SKIPPED)
 
     async def _serve(self) -> None:
@@ -93,20 +81,10 @@ class Comparison:
             except ConfigError as error:
                 log.warning("policy engines are not compared: %s", error)
             await asyncio.sleep(OPEN_EVERY_S)
-        self._tasks += [asyncio.create_task(self._work()) for _ in range(self._config.concurrency)]
+        self._second.start(self._config.concurrency)
 
-    async def _work(self) -> None:
-        while True:
-            sample = await self._waiting.get()
-            try:
-                await self._compare(sample)
-            except Exception:  # the next one is to be compared all the same
-                log.exception("comparing the policy engines failed in a way that nobody foresaw")
-                self._count(UNAVAILABLE)
-
-    async def _compare(self, sample: _Sample) -> None:
-        second = await judge(self._engine, sample.entry, sample.intent, sample.document, self._config.deadline)
-        if _unanswered(sample.verdict) or _unanswered(second):
+    def _compare(self, sample: Sample, second: Verdict) -> None:
+        if unanswered(sample.verdict) or unanswered(second):
             self._count(UNAVAILABLE)
             return
         self._compared += 1
@@ -115,7 +93,7 @@ class Comparison:
         if differing:
             self._tell(sample, second, differing)
 
-    def _tell(self, sample: _Sample, second: Verdict, differing: list[str]) -> None:
+    def _tell(self, sample: Sample, second: Verdict, differing: list[str]) -> None:
         self._different += 1
         first = sample.verdict
         log.error(
@@ -183,6 +161,6 @@ def differences(one: Verdict, other: Verdict) -> list[str]:
     return [name for name, differs in found.items() if differs]
 
 
-def _unanswered(verdict: Verdict) -> bool:
+def unanswered(verdict: Verdict) -> bool:
     """A refusal of `judge` bears no engine."""
     return not verdict.engine and any(reason.code in NO_ANSWER for reason in verdict.reasons)

@@ -36,12 +36,17 @@ async def plan_policies(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def make_policy(
-    workspace: Workspace, clock: Clock, observer: PolicyObserver | None = None, lapse: Lapse | None = None, plan: Any = None
+    workspace: Workspace,
+    clock: Clock,
+    observer: PolicyObserver | None = None,
+    lapse: Lapse | None = None,
+    plan: Any = None,
+    revision: str | None = None,
 ) -> PolicyEngine:
-    """To be opened before it is asked, and closed. `plan` is what `plan_policies` gave; without one the policies are checked here. Raises
-    ConfigError."""
+    """To be opened before it is asked, and closed. `plan` is what `plan_policies` gave; without one the policies are checked here.
+    `revision` in place of the bundle's. Raises ConfigError."""
     policy = workspace.config.policy
-    engine = _made(workspace, policy.engine.adapter, workspace.engine, policy.deadline, clock, observer, plan)
+    engine = _made(workspace, policy.engine.adapter, workspace.engine, policy.deadline, clock, observer, plan, revision)
     limited = policy.bundle is not None and policy.bundle.max_age is not None
     return Lapsing(engine, lapse) if limited and lapse is not None else engine
 
@@ -61,7 +66,14 @@ def check_engines(workspace: Workspace) -> None:
 
 
 def _made(
-    workspace: Workspace, name: str, settings: BaseModel, deadline_s: float, clock: Clock, observer: PolicyObserver | None, given: Any
+    workspace: Workspace,
+    name: str,
+    settings: BaseModel,
+    deadline_s: float,
+    clock: Clock,
+    observer: PolicyObserver | None,
+    given: Any,
+    told: str | None = None,
 ) -> PolicyEngine:
     adapter = ADAPTERS.load("policy engine", name)
     if isinstance(settings, OpaEngine):
@@ -69,7 +81,7 @@ def _made(
         return server
     policies, data = workspace.policies, workspace.policy_data
     plan = Plan.from_json(given, policies.keys()) if given is not None else None
-    revision = workspace.bundle.revision if workspace.bundle is not None else ""
+    revision = told if told is not None else workspace.bundle.revision if workspace.bundle is not None else ""
     if isinstance(settings, IsolatedEngine):
         apart: PolicyEngine = adapter.load(settings, policies, data, deadline_s=deadline_s, revision=revision, plan=plan, observer=observer)
         return apart

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +23,13 @@ from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Quotas, Random, ReviewStore, SubjectKeys
 from router.review.holding import Holding
+from router.rollout.rolling import Rolling
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
+from router.wiring.candidate import Candidate, make_rolling
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -79,24 +82,55 @@ class Built:
     policy: PolicyEngine
     mirroring: Mirroring
     comparison: Comparison | None = None
+    rolling: Rolling | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
+        if self.rolling is not None:
+            await self.rolling.close()
         if keeping is None or keeping.destinations is not self.destinations:
             await self.mirroring.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
             for tier in self.tiers:
                 tier.close()
-        if self.comparison is not None:
+        if self.comparison is not None and (keeping is None or keeping.comparison is not self.comparison):
             await self.comparison.close()
-        await self.policy.close()
+        if keeping is None or keeping.policy is not self.policy:
+            await self.policy.close()
 
 
 async def build(
-    workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None = None, plan: Any = None
+    workspace: Workspace,
+    model_path: str | None,
+    services: Services,
+    telemetry: Measuring,
+    before: Built | None = None,
+    plan: Any = None,
+    candidate: Candidate | None = None,
 ) -> Built:
-    """`plan` is the policies', where it is known. Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
+    """`plan` is the policies', where it is known; `candidate` other policies that are rolled out over them. Where the workspace is the very
+    one that serves, everything of it goes on. Raises ConfigError and whatever an adapter's `open` raises; nothing is left open then."""
+    if before is not None and before.workspace is workspace:
+        runtime = replace(before.runtime, pipeline=_pipeline(before.stages, services, telemetry))
+        built = replace(before, runtime=runtime, rolling=None)
+    else:
+        built = await _built(workspace, model_path, services, telemetry, before, plan)
+    if candidate is None:
+        return built
+    try:
+        rolling = await make_rolling(
+            built.workspace, built.stages, candidate, services, partial(_pipeline, services=services, telemetry=telemetry)
+        )
+    except BaseException:
+        await built.close(keeping=before)
+        raise
+    return replace(built, runtime=replace(built.runtime, pipeline=rolling), rolling=rolling)
+
+
+async def _built(
+    workspace: Workspace, model_path: str | None, services: Services, telemetry: Measuring, before: Built | None, plan: Any
+) -> Built:
     if before is not None and same_but_policies(before.workspace, workspace):
         return await _rejudging(before, workspace, services, telemetry, plan)
     path = Path(model_path) if model_path is not None else None
@@ -137,12 +171,13 @@ async def _rejudging(before: Built, workspace: Workspace, services: Services, te
             await comparison.open()
         opened.pop_all()
     stages = replace(before.stages, **policy_parts(workspace, policy, comparison))
-    runtime = replace(before.runtime, pipeline=Pipeline(stages, _recorder(services, telemetry), services.clock, services.ids))
-    return replace(before, workspace=workspace, runtime=runtime, stages=stages, policy=policy, comparison=comparison)
+    runtime = replace(before.runtime, pipeline=_pipeline(stages, services, telemetry))
+    return replace(before, workspace=workspace, runtime=runtime, stages=stages, policy=policy, comparison=comparison, rolling=None)
 
 
-def _recorder(services: Services, telemetry: Measuring) -> Recorder:
-    return telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
+def _pipeline(stages: Stages, services: Services, telemetry: Measuring) -> Pipeline:
+    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
+    return Pipeline(stages, recorder, services.clock, services.ids)
 
 
 def _runtime(
@@ -155,7 +190,7 @@ def _runtime(
     mirroring: Mirroring,
 ) -> Runtime:
     return Runtime(
-        pipeline=Pipeline(stages, _recorder(services, telemetry), services.clock, services.ids),
+        pipeline=_pipeline(stages, services, telemetry),
         dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from router.errors import ConfigError
+from router.policy_sources import MAX_BYTES, policy_files
 from router.registry import Adapter, Registry
-from router.snapshot import MAX_BYTES, Snapshot, digest, policy_files
+from router.snapshot import Snapshot, digest
 from router.stages.llm_calibration import LlmCalibration
 from router.stages.tuned import Entry, Tuned
 from router.workspace import parse, read, tuned_settings, watched

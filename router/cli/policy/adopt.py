@@ -14,7 +14,8 @@ from router.durable import replace
 from router.errors import ConfigError
 from router.library import package_file, unknown
 from router.library_reference import described
-from router.snapshot import CONFIG_FILE, policy_library, policy_paths
+from router.policy_sources import policy_library, policy_paths
+from router.snapshot import CONFIG_FILE
 from router.yaml_source import read_yaml
 
 LIBRARY = re.compile(r"^(?P<before> +library: *\[)(?P<names>[^\]\n#]*)(?P<after>\].*)$", re.MULTILINE)

@@ -14,8 +14,9 @@ from router.audit.keys.leasing import lease_clock
 from router.bundle.content import read_bundle
 from router.config import Config
 from router.errors import AuditError, BundleError
+from router.policy_sources import DOWNLOADED, kept_bundle
 from router.processes.bundles import REFUSALS_EVERY_S, Bundles, _Refusals
-from router.snapshot import DOWNLOADED, Snapshot, kept_bundle
+from router.snapshot import Snapshot
 from tests.unit.bundle.making import files
 
 URL = "http://127.0.0.1:1/b.tar.gz"
@@ -55,7 +56,7 @@ def workspace(tmp_path: Path) -> Callable[..., Any]:
         config = Config(version=1, policy={"bundle": {"from": source, **settings}})
         digests = SimpleNamespace(config="c" * 64)
         return SimpleNamespace(
-            config=config, bundle=read_bundle(files(sequence=sequence)), digests=digests, path=lambda name: tmp_path / name
+            config=config, bundle=read_bundle(files(sequence=sequence)), override=None, digests=digests, path=lambda name: tmp_path / name
         )
 
     return workspace

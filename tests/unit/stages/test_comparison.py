@@ -184,7 +184,7 @@ async def test_only_the_share_is_put_to_the_second_engine(make) -> None:
         comparison = await make(SAME, seen, share=share, queue=2000)
         for number in range(2000):
             comparison.offer(f"d{number}", "decision", None, {}, ALLOWED)
-        assert low <= comparison._waiting.qsize() <= high
+        assert low <= comparison._second.waiting <= high
 
 
 @pytest.mark.parametrize(
