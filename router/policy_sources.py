@@ -180,6 +180,11 @@ def archive_of(files: Mapping[str, bytes], config: Mapping[str, Any]) -> bytes:
     return pack({os.path.relpath(name, folder): files[name] for name in names})
 
 
+def sources_digest(files: Mapping[str, bytes], config: Mapping[str, Any]) -> str:
+    """Of what a version takes the place of, and of nothing else: data that is named beside it may change meanwhile."""
+    return hashlib.sha256(archive_of(files, config)).hexdigest()
+
+
 def _place(source: str) -> str:
     return DOWNLOADED if "://" in source else os.path.normpath(source)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from router.bundle.versions import OVERRIDE
+from router.bundle.versions import OVERRIDE, Override
 from router.config import Config
 from router.errors import ConfigError
 from router.policy_sources import add_bundle, add_file, adopted, overridden, policy_sources, read_file, substituted, text_or
@@ -78,11 +78,15 @@ def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = 
     return _adopting(Snapshot(root, name, own), config)
 
 
-def with_policies(snapshot: Snapshot, environment: Mapping[str, str], archive: bytes) -> Snapshot:
-    """The same workspace with an archive's policies in place of its own. Raises BundleError."""
+def with_policies(snapshot: Snapshot, environment: Mapping[str, str], archive: bytes, override: Override | None = None) -> Snapshot:
+    """The same workspace with an archive's policies in place of its own; `override` says why, where they are to decide. Raises
+    BundleError."""
     config = settings_of(snapshot, environment)
     own = {name: content for name, content in snapshot.own.items() if name != OVERRIDE}
-    return _adopting(Snapshot(snapshot.root, snapshot.config, substituted(own, config, archive)), config)
+    found = substituted(own, config, archive)
+    if override is not None and found != own:
+        found = {**found, OVERRIDE: override.to_json()}
+    return _adopting(Snapshot(snapshot.root, snapshot.config, found), config)
 
 
 def settings_of(snapshot: Snapshot, environment: Mapping[str, str]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from router.config.bundles import BundleConfig
 from router.config.costs import CostsByRisk
 from router.config.identity import SecureUrl
 from router.config.opa import CompareConfig
+from router.config.rollouts import RolloutConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Fraction, LanguageCode, Name, Span, Strict, Text
 
@@ -217,6 +218,9 @@ class PolicyConfig(Strict):
         "lists them.",
     )
     deadline: Span = Field(default=0.05, description="Longest time for one evaluation; a late answer is a deny.")
+    rollout: RolloutConfig = Field(
+        default_factory=RolloutConfig, description="How other policies are brought in over these, where whoever proposes them does not say."
+    )
     compare: CompareConfig | None = Field(
         default=None, description="A second engine that judges a share of the live requests again, without effect. None unless it is set."
     )

@@ -221,3 +221,30 @@ class CreatedKey(Key):
 
 class Keys(BaseModel):
     keys: list[Key]
+
+
+class Comment(Body):
+    comment: str = Field(default="", max_length=2000, description="Why; kept under the key of who says it.")
+
+
+class RolloutApproval(Comment):
+    digest: str = Field(description="`digest` of the rollout as it was looked at.", pattern=r"^[0-9a-f]{64}$")
+
+
+class GoingBack(Comment):
+    to: str = Field(
+        min_length=1,
+        max_length=128,
+        description="A version, by the beginning of its archive's or its policies' digest or by its revision, or `workspace`.",
+    )
+
+
+class Rollouts(BaseModel):
+    rollouts: list[dict[str, Any]]
+
+
+class Versions(BaseModel):
+    """`override` is what is in force over the workspace's own policies; null where nothing is."""
+
+    versions: list[dict[str, Any]]
+    override: dict[str, Any] | None

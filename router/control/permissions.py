@@ -24,18 +24,23 @@ class Permission(StrEnum):
     AUDIT_PRUNE = "audit.prune"
     REVIEWS_READ = "reviews.read"
     REVIEWS_DECIDE = "reviews.decide"
+    POLICY_READ = "policy.read"
+    POLICY_PROPOSE = "policy.propose"
+    POLICY_APPROVE = "policy.approve"
+    POLICY_ROLLBACK = "policy.rollback"
     POLICY_TRY = "policy.try"  # to have one's own policies evaluated on this machine, in a process with limits
     KEYS_READ = "keys.read"
     KEYS_WRITE = "keys.write"
 
 
 P = Permission
-VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ})
+VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ, P.POLICY_READ})
 # Held requests and audit records show what people asked for, so operating Lockgate does not include reading them.
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
-    "operator": VIEWER | {P.CONFIG_RELOAD},
-    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY},
+    "operator": VIEWER | {P.CONFIG_RELOAD, P.POLICY_ROLLBACK},
+    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK},
+    "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK},
     "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.

@@ -30,7 +30,12 @@ Rounds = Annotated[int, Query(ge=100, le=20_000, description="Evaluations of eac
 def trying(permission: Permission, *names: str, alone: str | None = BUNDLE) -> dict[str, Any]:
     """Settings of a route that takes these files."""
     file = {"type": "string", "format": "binary", "description": ARCHIVE}
-    told = {INPUT: {"type": "string", "description": "One input, as JSON"}, INPUTS: {"type": "string", "description": "Inputs, one a line"}}
+    told = {
+        INPUT: {"type": "string", "description": "One input, as JSON"},
+        INPUTS: {"type": "string", "description": "Inputs, one a line"},
+        "plan": {"type": "string", "description": "How to roll it out, as JSON"},
+        "comment": {"type": "string", "description": "Why"},
+    }
     form = {"type": "object", "properties": {name: told.get(name, file) for name in names}, "additionalProperties": False}
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if alone is not None:
@@ -81,7 +86,7 @@ async def replay(request: Request, services: Services, caller: Caller, filters: 
         raise RefusedError("Only decisions can be replayed.", "request_invalid", 422)
     trials = _trials(services)
     with trials.slot():
-        given = await _files(request, frozenset({BUNDLE}), ())
+        given = await sent_files(request, frozenset({BUNDLE}), ())
         return _answered(await _unless_gone(request, trials.replay(filters, given.get(BUNDLE), caller.id)))
 
 
@@ -95,12 +100,12 @@ async def _tried(
 ) -> Response:
     trials = _trials(services)
     with trials.slot():  # before the body is read: what waits would have its bundle in memory
-        given = await _files(request, names, required)
+        given = await sent_files(request, names, required)
         options = [name for name, wanted in flags.items() if wanted]
         return _answered(await _unless_gone(request, trials.run(command, options, given)))
 
 
-async def _files(request: Request, names: frozenset[str], required: tuple[str, ...]) -> Json:
+async def sent_files(request: Request, names: frozenset[str], required: tuple[str, ...]) -> Json:
     try:
         async with asyncio.timeout(BODY_S):
             body = await request.body()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, Protocol
 
 from router.audit.governance.erasing import Who
+from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
 from router.decision import Subject
 from router.errors import AuditError
@@ -166,6 +167,32 @@ class Governance(Protocol):
         """A bounded part of what is due; `more` says that there is more."""
 
 
+class PolicyRollouts(Protocol):
+    """Raises RefusedError, ConfigError for policies that cannot be used, AuditError, StateError. `by` is who asks."""
+
+    async def list(self, limit: int) -> Sequence[Json]: ...
+
+    async def show(self, rollout_id: str) -> Json: ...
+
+    async def propose(self, archive: bytes, plan: RolloutConfig | None, by: Subject, comment: str) -> Json:
+        """Without a plan by the configuration's."""
+
+    async def approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Json: ...
+
+    async def reject(self, rollout_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def withdraw(self, rollout_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def advance(self, rollout_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def roll_back(self, rollout_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def versions(self) -> Json:
+        """`versions` and `override`."""
+
+    async def go_back(self, to: str, by: Subject, comment: str) -> Json: ...
+
+
 class Indexing(Protocol):
     async def sign(self) -> Json:
         """The record that signs what was in no section of the index yet (`record`, `leaf`), under a checkpoint that was signed for it at
@@ -217,3 +244,4 @@ class ControlServices:
     governance: Governance | None = None
     indexing: Indexing | None = None
     policies: PolicyTrials | None = None
+    rollouts: PolicyRollouts | None = None

@@ -6,17 +6,22 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import watchfiles
 
+from router.bundle.versions import Override
 from router.config import Config
 from router.errors import BundleError, ConfigError, LockgateError
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
+from router.processes.versions import InForce
+from router.snapshot import with_policies
 from router.telemetry.logs import configure_logs
 from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
@@ -31,8 +36,15 @@ class Follower(Protocol):
         """Takes up a configuration that the workers have taken up."""
 
 
+class Candidates(Protocol):
+    async def beside(self, snapshot: Snapshot, workspace: Workspace) -> Mapping[str, Any] | None:
+        """The candidate that goes on beside a configuration that is being taken up, as workers get it; None where there is none, or none
+        that can."""
+
+
 class Reloader:
-    """`problem` is why the last attempt failed, None after a success; `taken_up_s` is when what serves was (monotonic clock)."""
+    """`problem` is why the last attempt failed, None after a success; `taken_up_s` is when what serves was (monotonic clock). `snapshot`
+    and `workspace` are what serves; `candidates` may roll out others over its policies."""
 
     def __init__(
         self,
@@ -44,9 +56,13 @@ class Reloader:
         follower: Follower,
         progress: Progress,
         bundles: Bundles,
+        in_force: InForce,
     ) -> None:
         self._path = path
+        self.snapshot = snapshot
         self.workspace = workspace
+        self.candidates: Candidates | None = None
+        self._in_force = in_force
         self._evidence = evidence
         self._supervisor = supervisor
         self._follower = follower
@@ -83,7 +99,34 @@ class Reloader:
             self.problem = self._refusal = None
             return self.workspace.digests.config
 
+    async def swap(self, candidate: Mapping[str, Any] | None) -> None:
+        """What serves goes on with this candidate beside it, or with none. Raises ConfigError; nothing has changed then."""
+        async with self._one_at_a_time:
+            current = self._supervisor.current
+            if current is not None:
+                await self._supervisor.change(replace(current, candidate=candidate))
+
+    def check_own(self) -> None:
+        """Whether the workspace could serve with its own policies. Raises ConfigError."""
+        parse(read(self._path, os.environ, override=False), os.environ)
+
+    async def put_in_force(self, override: Override) -> None:
+        """A version of the policies over those of the workspace as it serves, whatever its files are by now. Raises ConfigError,
+        StateError; what serves goes on serving."""
+        async with self._one_at_a_time:
+            snapshot = with_policies(self.snapshot, os.environ, self._in_force.versions.archive(override.archive), override)
+            workspace = await asyncio.to_thread(parse, snapshot, os.environ)
+            plan, before = await self._planned(workspace), self._in_force.versions.override()
+            self._in_force.put(override)  # a crash from here on: it is in force after the next start
+            try:
+                await self._take_up(snapshot, workspace, plan, fresh=False)
+            except LockgateError:
+                self._in_force.put(before)
+                raise
+            self._refusal = None
+
     async def _reload(self, downloaded: bytes | None) -> None:
+        await self._in_force.settle(self._path, downloaded)
         snapshot = self._tried = read(self._path, os.environ, downloaded)
         settings = self.workspace.config.policy.bundle
         fresh = downloaded is not None or (settings is not None and not settings.remote)
@@ -94,13 +137,17 @@ class Reloader:
         workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
         refuse_older(workspace)
-        model = await self._model_for(snapshot, workspace)
-        plan = await self._planned(workspace)
-        digests = workspace.digests
-        await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model, plan))
+        await self._take_up(snapshot, workspace, await self._planned(workspace), fresh=fresh)
+
+    async def _take_up(self, snapshot: Snapshot, workspace: Workspace, plan: dict[str, Any] | None, *, fresh: bool) -> None:
+        digests, model = workspace.digests, await self._model_for(snapshot, workspace)
+        candidate = await self.candidates.beside(snapshot, workspace) if self.candidates is not None else None
+        await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model, plan, candidate))
         # It serves from here on, whatever else fails; a later reload must compare with it.
-        self.workspace, self._files, self.taken_up_s = workspace, watched(snapshot), time.monotonic()
+        self.snapshot, self.workspace, self.taken_up_s = snapshot, workspace, time.monotonic()
+        self._files = watched(snapshot)
         await self._follower.follow(workspace)
+        await self._in_force.note(snapshot, workspace)
         await self._bundles.in_force(snapshot, workspace, fresh=fresh)
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
         await self._evidence.system("config_changed", told)

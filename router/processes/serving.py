@@ -21,11 +21,14 @@ from router.processes.bundles import Bundles
 from router.processes.evidence import Evidence
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
+from router.processes.rollout_desk import make_rollouts
+from router.processes.rollouts import keep_rolling
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
 from router.processes.supervisor import Supervisor
 from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
+from router.processes.versions import InForce
 from router.settings import Address
 from router.system import UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
@@ -66,7 +69,10 @@ class Serving:
     async def run(self, stopping: asyncio.Event) -> None:
         """Until it is to stop, or the control API has ended."""
         workspace, reviews = self.workspace, self.reviews
-        reloader = Reloader(self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles)
+        in_force = InForce(workspace.path(workspace.config.state), self.evidence, self.clock)
+        reloader = Reloader(
+            self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles, in_force
+        )
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
@@ -84,7 +90,10 @@ class Serving:
         )
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         trials = Trials(audit, lambda: reloader.workspace)
-        control = make_control(workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials)
+        rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
+        control = make_control(
+            workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials, rolling.desk
+        )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
@@ -95,6 +104,7 @@ class Serving:
             reading.keep_taking_up(),
             indexing.keep(),
             follow(reloader, self.bundles),
+            keep_rolling(rolling.service),
         )
         try:
             await started(running, serving)
@@ -103,6 +113,8 @@ class Serving:
                 settle_memory()
                 self.announce(Address(*sock.getsockname()[:2]))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                await in_force.note(self.snapshot, workspace)
+                await rolling.service.resume()
                 await reviews.resume()
                 await _first(stopping, serving)
         finally:

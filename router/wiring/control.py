@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import Tls
-from router.control.services import Check, ControlServices, Governance, Json, PolicyTrials, Reviews
+from router.control.services import Check, ControlServices, Governance, Json, PolicyRollouts, PolicyTrials, Reviews
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -202,6 +202,7 @@ def make_control(
     governance: Governance,
     indexing: Indexing,
     policies: PolicyTrials | None = None,
+    rollouts: PolicyRollouts | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
@@ -219,6 +220,7 @@ def make_control(
         governance=governance,
         indexing=indexing,
         policies=policies,
+        rollouts=rollouts,
     )
     return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling, indexing)
 
