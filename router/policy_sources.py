@@ -14,7 +14,7 @@ import orjson
 from router.bundle.archive import pack, read_folder, unpack
 from router.bundle.content import merged_data
 from router.bundle.documents import DATA
-from router.bundle.versions import OVERRIDE, Versions
+from router.bundle.versions import OVERRIDE, Override, Versions
 from router.errors import BundleError, ConfigError
 from router.library import adopt, is_shipped
 from router.policy_data import POLICY_DATA, data_places, files_below, named_data
@@ -128,8 +128,13 @@ def overridden(files: Mapping[str, bytes], config: Mapping[str, Any], root: Path
     override = versions.override()
     if override is None or not is_ours(config):
         return dict(files)
-    found = substituted(files, config, versions.archive(override.archive))
-    return found if found == files else {**found, OVERRIDE: override.to_json()}
+    return marked(files, substituted(files, config, versions.archive(override.archive)), config, override)
+
+
+def marked(files: Mapping[str, bytes], found: Mapping[str, bytes], config: Mapping[str, Any], override: Override) -> dict[str, bytes]:
+    """`found` with what says why it decides in place of `files`. A folder that says the same needs none of that; a bundle does: it may be
+    one that somebody went back to, and older than what was in force."""
+    return {**found, OVERRIDE: override.to_json()} if found != files or _bundle(config) is not None else dict(found)
 
 
 def is_ours(config: Mapping[str, Any]) -> bool:

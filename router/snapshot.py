@@ -14,7 +14,7 @@ import msgpack
 from router.bundle.versions import OVERRIDE, Override
 from router.config import Config
 from router.errors import ConfigError
-from router.policy_sources import add_bundle, add_file, adopted, overridden, policy_sources, read_file, substituted, text_or
+from router.policy_sources import add_bundle, add_file, adopted, marked, overridden, policy_sources, read_file, substituted, text_or
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -84,8 +84,8 @@ def with_policies(snapshot: Snapshot, environment: Mapping[str, str], archive: b
     config = settings_of(snapshot, environment)
     own = {name: content for name, content in snapshot.own.items() if name != OVERRIDE}
     found = substituted(own, config, archive)
-    if override is not None and found != own:
-        found = {**found, OVERRIDE: override.to_json()}
+    if override is not None:
+        found = marked(own, found, config, override)
     return _adopting(Snapshot(snapshot.root, snapshot.config, found), config)
 
 

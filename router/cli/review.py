@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.common import config_option, console, json_option, print_json
-from router.cli.review_client import ReviewClient, control_url
+from router.cli.control_client import control_url
+from router.cli.review_client import ReviewClient
 from router.review.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,13 +9,14 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from router.config.rollouts import RolloutConfig
+from router.control.failures import answer
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import Comment, GoingBack, RolloutApproval, Rollouts, Versions
 from router.control.parameters import Identifier, Limit
 from router.control.permissions import Permission
 from router.control.policy import BUNDLE, sent_files, trying
 from router.control.services import ControlServices, PolicyRollouts
-from router.errors import RefusedError
+from router.errors import ConfigError, RefusedError
 
 router = guarded_router()
 PLAN, COMMENT = "plan", "comment"
@@ -34,8 +35,10 @@ async def show(rollout_id: Identifier, services: Services) -> dict[str, Any]:
     return dict(await _of(services).show(rollout_id))
 
 
-@router.post("/v1/policy/rollouts", status_code=201, **trying(Permission.POLICY_PROPOSE, BUNDLE, PLAN, COMMENT))
-async def propose(request: Request, services: Services, caller: Caller) -> dict[str, Any]:
+@router.post(
+    "/v1/policy/rollouts", status_code=201, response_model=dict[str, Any], **trying(Permission.POLICY_PROPOSE, BUNDLE, PLAN, COMMENT)
+)
+async def propose(request: Request, services: Services, caller: Caller) -> Any:
     """Looks at the `bundle` (it must fit this workspace, and its tests must pass) and proposes it. `plan` is JSON, as `policy.rollout` has
     it; without one that of the configuration. Nothing happens before somebody else approves it."""
     rolling = _of(services)
@@ -44,7 +47,10 @@ async def propose(request: Request, services: Services, caller: Caller) -> dict[
     if len(comment) > MOST_COMMENT:
         raise RefusedError(f"A comment can have at most {MOST_COMMENT} bytes.", "request_invalid", 422)
     plan = _plan(given[PLAN]) if PLAN in given else None
-    return dict(await rolling.propose(given[BUNDLE], plan, caller.subject, comment.decode("utf-8", "replace")))
+    try:
+        return dict(await rolling.propose(given[BUNDLE], plan, caller.subject, comment.decode("utf-8", "replace")))
+    except ConfigError as error:
+        return answer(422, "candidate_refused", "The candidate cannot be used here.", faults=list(error.faults))
 
 
 @router.post("/v1/policy/rollouts/{rollout_id}/approve", **needs(Permission.POLICY_APPROVE))

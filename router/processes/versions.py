@@ -69,19 +69,21 @@ class InForce:
         config = settings_of(own, os.environ)
         if not is_ours(config):
             return None
-        if substituted(own.own, config, self.versions.archive(override.archive)) == own.own:
-            return "same"
+        same = substituted(own.own, config, self.versions.archive(override.archive)) == own.own
         try:
             workspace = parse(own, os.environ)
             refuse_older(workspace)
         except ConfigError:  # that is said where it is taken up; what is in force stays
             return None
         if workspace.bundle is not None:
-            if (workspace.bundle.sequence or 0) > (override.sequence or 0):
-                return "newer"
+            newest, sequence = override.sequence or 0, workspace.bundle.sequence or 0
+            if sequence > newest or (same and sequence == newest):
+                return "same" if same else "newer"
             settings = workspace.config.policy.bundle
             if downloaded is not None and settings is not None:
                 keep(workspace.path(kept_bundle(workspace.config.state, settings.source)), downloaded)
+        elif same:
+            return "same"
         self._tell_of(sources_digest(own.own, config), override)
         return None
 

@@ -49,6 +49,11 @@ class Ledger(Protocol):
     async def ping(self) -> None: ...
 
 
+class Keys(SubjectKeys, Protocol):
+    async def key(self, key_id: str) -> bytes | None:
+        """None once it was destroyed. Raises AuditError."""
+
+
 class Serving(Protocol):
     """What decides, in all workers."""
 
@@ -80,7 +85,7 @@ class RolloutService:
     """One at a time: two candidates over the same policies could not be told apart by what they flip."""
 
     def __init__(
-        self, files: RolloutFiles, versions: Versions, ledger: Ledger, keys: SubjectKeys, serving: Serving, clock: Clock, ids: Ids
+        self, files: RolloutFiles, versions: Versions, ledger: Ledger, keys: Keys, serving: Serving, clock: Clock, ids: Ids
     ) -> None:
         self._files = files
         self._versions = versions
@@ -127,6 +132,7 @@ class RolloutService:
         async with self._one_at_a_time:
             await self._ledger.ping()
             rollout, person = self.found(rollout_id), await self._person(by)
+            await self._author_is_there(rollout)
             check_approval(rollout, person.key_id, digest)
             if rollout.over != self._serving.over[0]:
                 await self._ended(rollout, Event.SUPERSEDED, {"reason": "rollout_superseded"})
@@ -159,6 +165,7 @@ class RolloutService:
         async with self._one_at_a_time:
             await self._ledger.ping()
             rollout, person = self.found(rollout_id), await self._person(by)
+            await self._author_is_there(rollout)
             check_advance(rollout, person.key_id)
             return await self._go_on(rollout, person, comment)
 
@@ -330,6 +337,11 @@ class RolloutService:
 
     async def _person(self, subject: Subject) -> Person:
         return Person(subject.id, *await self._keys.key_for(subject.id))
+
+    async def _author_is_there(self, rollout: Rollout) -> None:
+        """Who was erased comes again under another key, and would seem to be somebody else."""
+        if await self._keys.key(rollout.author) is None:
+            raise RefusedError("Who proposed it was erased, so nobody can tell who else that is not.", "rollout_author_erased", 409)
 
     def _open(self) -> Rollout | None:
         return next((each for each in self._files.all() if each.state in OPEN), None)

@@ -186,20 +186,22 @@ def service(yard: Yard, folder: Path) -> Process:
 
 
 @contextmanager
-def company(folder: Path, *arguments: str, **changes: Settings) -> Iterator[Lockgate]:
+def company(folder: Path, *arguments: str, people: tuple[Person, ...] = PEOPLE, **changes: Settings) -> Iterator[Lockgate]:
     """A yard, its service and its keys, with Lockgate ready in front of it. Nothing of them runs afterwards."""
-    with prepared(folder, *arguments, **changes) as lockgate:
+    with prepared(folder, *arguments, people=people, **changes) as lockgate:
         lockgate.start()
         yield lockgate
 
 
 @contextmanager
-def prepared(folder: Path, *arguments: str, prefix: tuple[str, ...] = (), **changes: Settings) -> Iterator[Lockgate]:
+def prepared(
+    folder: Path, *arguments: str, prefix: tuple[str, ...] = (), people: tuple[Person, ...] = PEOPLE, **changes: Settings
+) -> Iterator[Lockgate]:
     """As `company`, with Lockgate not started yet."""
     yard = Yard(folder, folder / "state", dict(zip(NAMES, free_ports(len(NAMES)), strict=True)))
     yard.write(**changes)
     behind = service(yard, folder)
-    lockgate = serve(yard, folder, make_keys(yard.state), *arguments, prefix=prefix)
+    lockgate = serve(yard, folder, make_keys(yard.state, people), *arguments, prefix=prefix)
     try:
         behind.start()
         until(lambda: listens(yard.ports["upstream"]) and listens(yard.ports["sockets"]), f"the service listened; it said:\n{behind.said}")

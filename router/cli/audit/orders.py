@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import click
 
 from router.cli.common import config_option
-from router.cli.review_client import ReviewClient, control_url
+from router.cli.control_client import ControlClient, control_url
 
 Json = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,22 +54,22 @@ def orders(config: Path, url: str | None, key: str | None) -> Orders:
     return Files(config)
 
 
-class Running(ReviewClient):
+class Running(ControlClient):
     def erase(self, subject: str, reason: str, authority: str, case: str) -> Json:
-        return self._call("POST", "/v1/audit/erasures", {"subject": subject, "reason": reason, "authority": authority, "case": case})
+        return self.call("POST", "/v1/audit/erasures", {"subject": subject, "reason": reason, "authority": authority, "case": case})
 
     def hold(self, on: str, target: str, authority: str, case: str) -> Json:
-        return self._call("POST", "/v1/audit/holds", {"on": on, "target": target, "authority": authority, "case": case})
+        return self.call("POST", "/v1/audit/holds", {"on": on, "target": target, "authority": authority, "case": case})
 
     def release(self, record: int, authority: str, case: str) -> Json:
-        return self._call("POST", f"/v1/audit/holds/{record}/release", {"authority": authority, "case": case})
+        return self.call("POST", f"/v1/audit/holds/{record}/release", {"authority": authority, "case": case})
 
     def holds(self, on: str | None = None, target: str | None = None) -> list[Json]:
         wanted = "" if on is None or target is None else f"?{urlencode({'on': on, 'target': target})}"
-        return list(self._call("GET", f"/v1/audit/holds{wanted}")["holds"])
+        return list(self.call("GET", f"/v1/audit/holds{wanted}")["holds"])
 
     def prune(self, authority: str) -> Json:
-        return self._call("POST", "/v1/audit/prunings", {"authority": authority})
+        return self.call("POST", "/v1/audit/prunings", {"authority": authority})
 
     def sign_index(self) -> Json:
-        return self._call("POST", "/v1/audit/index", {})
+        return self.call("POST", "/v1/audit/index", {})

@@ -16,6 +16,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("router.cli.policy.diff:diff", "Compare two folders: changed rules, and whose requests flip."),
     "bench": ("router.cli.policy.bench:bench", "Measure how long the policies take."),
     "conformance": ("router.cli.policy.conformance:conformance", "Run OPA's conformance cases against an engine."),
+    "rollout": ("router.cli.policy.rollout:rollout", "Bring policies in step by step, watched and taken back by itself."),
+    "versions": ("router.cli.policy.versions:versions", "Show which policies were in force since when."),
+    "rollback": ("router.cli.policy.versions:rollback", "Put a version in force that was in force before."),
     "push": ("router.cli.policy.push:push", "Put policies and data on an OPA server."),
     "library": ("router.cli.policy.library:library", "List packages of rules that ship with Lockgate."),
     "adopt": ("router.cli.policy.adopt:adopt", "Adopt a package of the library, or copy it to change it."),
@@ -27,4 +30,4 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def policy() -> None:
-    """Write, test, compare and bundle policies."""
+    """Write, test, compare, bundle and roll out policies."""

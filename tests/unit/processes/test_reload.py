@@ -28,7 +28,7 @@ class Counting(Reloader):
     """Counts reloads instead of making them; each waits for `going`."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "lockgate.yaml", None, None, None, None, None, lambda *_: None, None)  # type: ignore[arg-type]  # none is asked
+        super().__init__(folder / "lockgate.yaml", None, None, None, None, None, lambda *_: None, None, None)  # type: ignore[arg-type]  # none is asked
         self.begun = 0
         self.going = asyncio.Event()
 

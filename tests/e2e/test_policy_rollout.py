@@ -1,0 +1,294 @@
+"""Policies that are brought in step by step, and taken back: by a guard, by hand, and to what was in force before."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.load import load
+from tests.e2e.processes import until
+from tests.e2e.rolling import PEOPLE, archive, asked, begun, closed_data, events, is_now, move, propose, put, shown
+from tests.e2e.running import Lockgate, company, prepared
+from tests.e2e.test_policy_bundles import bundle, in_force
+from tests.e2e.test_reload import nothing_failed
+from tests.unit.bundle.making import PUBLIC, pair, signing
+
+FREE = {"flips": None, "looser": None, "errors": None, "latency": None}
+START = Callable[..., Lockgate]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[START]:
+    with ExitStack() as stack:
+        yield lambda *arguments, **changes: stack.enter_context(company(tmp_path, *arguments, people=PEOPLE, **changes))
+
+
+def test_a_candidate_comes_into_force_step_by_step_under_load(start: START) -> None:
+    """Proposed by one, approved by another; in shadow it changes nothing, at a share the same callers are always judged by it, and in the
+    end it is in force, also after a restart. No request fails on the way, each step is on record with both people, and decisions name the
+    policies that decided them."""
+    lockgate = start("--workers", "2")
+    candidate = archive(closed_data())
+    steps = [{}, {"share": "30%"}, {"share": "60%"}]
+    with load(lockgate, 2) as seen:
+        until(lambda: seen.answered > 100, "there was some load")
+        rollout = begun(lockgate, candidate, {"steps": steps, "least": 1, "guards": FREE})
+        assert set(asked(lockgate).values()) == {200}
+        counted = until(lambda: (now := shown(lockgate, rollout)["seen"])["flips"] >= 40 and now, "the shadow saw what would flip")
+        assert counted["flipped"][0] == {"intent": "look", "what": "allow → deny", "reason": "rbac.no_grant", "requests": counted["flips"]}
+        assert (counted["decided"], counted["looser"], counted["failures"]) == (0, 0, 0)
+        assert move(lockgate, rollout, "advance").json["stage"] == "30 %"
+        some = {who for who, status in asked(lockgate).items() if status == 403}
+        assert 3 <= len(some) <= 22
+        assert {who for who, status in asked(lockgate).items() if status == 403} == some
+        assert move(lockgate, rollout, "advance").json["stage"] == "60 %"
+        more = {who for who, status in asked(lockgate).items() if status == 403}
+        assert some < more
+        assert len(more) < 40
+        assert move(lockgate, rollout, "advance").json["state"] == "promoted"
+        assert set(asked(lockgate, 5).values()) == {403}
+        after = seen.answered
+        until(lambda: seen.answered > after + 100, "load went on")
+    assert nothing_failed(seen), (seen.statuses, seen.broken)
+    _recorded(lockgate, rollout)
+    lockgate.process.stop()
+    lockgate.start()
+    assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
+    assert lockgate.verify().returncode == 0
+
+
+def _recorded(lockgate: Lockgate, rollout: str) -> None:
+    told = [(event, details) for event, details in events(lockgate) if event.startswith("rollout_")]
+    assert [event for event, _ in told] == [
+        "rollout_proposed",
+        "rollout_approved",
+        "rollout_stepped",
+        "rollout_stepped",
+        "rollout_promoted",
+    ]
+    history = shown(lockgate, rollout)["history"]
+    assert [each["by"] for each in history] == ["ada", "pat", "pat", "pat", "pat"]
+    assert len({details["author"] for _, details in told}) == 1
+    assert {details["approver"] for _, details in told[1:]} != {told[0][1]["author"]}
+    policies = {leaf["verdict"]["digest"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"}
+    assert policies == {told[0][1]["policy_digest"], told[0][1]["over_policy_digest"]}
+    configs = {leaf["config_digest"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"}
+    assert told[0][1]["config_digest"] in configs
+
+
+def test_who_may_what(start: START) -> None:
+    """Nobody says yes to their own, not even who may everything; an operator may stop but not begin; a look at it needs a right, too."""
+    lockgate = start()
+    assert propose(lockgate, archive(closed_data()), who="pat").json()["code"] == "permission_missing"
+    assert propose(lockgate, archive(closed_data()), who="idle").json()["code"] == "permission_missing"
+    own = propose(lockgate, archive(closed_data()), who="root").json()
+    assert move(lockgate, own["id"], "approve", "root", digest=own["digest"]).code == "self_approval"
+    assert move(lockgate, own["id"], "approve", "ada", digest=own["digest"]).code == "permission_missing"
+    assert move(lockgate, own["id"], "approve", "pat", digest="0" * 64).code == "rollout_changed"
+    assert propose(lockgate, archive(closed_data())).json()["code"] == "rollout_busy"
+    assert move(lockgate, own["id"], "withdraw", "ada").code == "rollout_not_yours"
+    assert move(lockgate, own["id"], "withdraw", "root").json["state"] == "withdrawn"
+    assert move(lockgate, own["id"], "approve", "pat", digest=own["digest"]).code == "rollout_state"
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{}], "guards": FREE})
+    assert move(lockgate, rollout, "advance", "otto").code == "permission_missing"
+    assert move(lockgate, rollout, "rollback", "otto", comment="enough").json["state"] == "rolled_back"
+    assert shown(lockgate, rollout)["history"][-1]["by"] == "otto"
+    assert lockgate.control("GET", "/v1/policy/rollouts/nothing", who="pat").code == "rollout_not_found"
+
+
+def test_what_cannot_be_used_is_not_proposed(start: START) -> None:
+    """What does not compile, has no tests, or fails them; the same as is in force; and nothing is on record of it."""
+    lockgate = start()
+    broken = {"lockgate/more.rego": "package lockgate.more\n\nx := {"}
+    failing = {"lockgate/more_test.rego": "package lockgate.more_test\n\ntest_no if false\n"}
+    calling = {"lockgate/more.rego": 'package lockgate.more\n\nx := http.send({"url": "a"})\n'}
+    for content, said in (
+        (archive(more=broken), "does not compile"),
+        (archive(more=failing), "test_no"),
+        (archive(more=calling), "http.send"),
+        (b"garbage", "not a gzip file"),
+    ):
+        answer = propose(lockgate, content)
+        assert (answer.status_code, answer.json()["code"]) == (422, "candidate_refused"), answer.text
+        assert said in str(answer.json()["faults"])
+    bad = propose(lockgate, archive(closed_data()), {"steps": [{"share": "5%", "tenants": ["a"]}]})
+    assert (bad.status_code, bad.json()["code"]) == (422, "request_invalid")
+    assert events(lockgate) == []
+    assert set(asked(lockgate, 3).values()) == {200}
+
+
+def test_a_guard_takes_it_back_by_itself(start: START) -> None:
+    """Within moments of the first requests that show it; nobody is judged by it afterwards, and the record says why."""
+    lockgate = start("--workers", "2")
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "50%", "for": "1h"}], "least": 20, "guards": {"flips": "10%"}})
+    asked(lockgate)
+    ended = is_now(lockgate, rollout, "rolled_back")
+    assert ended["reason"] == "guard_flips"
+    assert set(asked(lockgate).values()) == {200}
+    last = events(lockgate)[-1]
+    assert (last[0], last[1]["reason"], last[1]["step"]) == ("rollout_rolled_back", "guard_flips", 1)
+    assert last[1]["flips"] > 2
+    assert last[1]["approver"]
+
+
+SLOW = """package lockgate.rules.request.shape
+
+deny contains {"code": "request.slow", "message": "It never is."} if {
+	count([x | some x in numbers.range(1, 40000); x == input.request.path]) > 0
+}
+"""
+FAILING = """package lockgate.rules.request.shape
+
+deny contains {"code": "request.failing", "message": "It never is."} if {
+	startswith(input.request.path, "/echo/word")
+	json.unmarshal(input.request.path) == 7
+}
+"""
+
+
+@pytest.mark.parametrize(("name", "text", "engine"), [("slow", SLOW, "embedded"), ("failing", FAILING, "isolated")])
+def test_policies_that_fail_or_take_long_are_taken_back(start: START, name: str, text: str, engine: str) -> None:
+    """In shadow, before anybody is judged by them, in this process or in confined ones."""
+    lockgate = start(policy={"deadline": "1s", "engine": {"adapter": engine}})
+    more = {f"lockgate/rules/request/shape/{name}.rego": text}
+    guards = {"flips": None, "errors": "1%", "latency": 2}
+    rollout = begun(lockgate, archive(more=more), {"steps": [{"for": "1h"}], "least": 10, "guards": guards})
+
+    words = itertools.count()
+
+    def taken_back() -> bool:
+        assert set(asked(lockgate, 5, f"/echo/word{next(words)}").values()) == {200}
+        return bool(shown(lockgate, rollout)["state"] == "rolled_back")
+
+    until(taken_back, "it was rolled back")
+    assert shown(lockgate, rollout)["reason"] == {"slow": "guard_latency", "failing": "guard_errors"}[name]
+
+
+def test_steps_go_on_by_themselves(start: START) -> None:
+    """When their time is over and enough was compared, and not before."""
+    lockgate = start()
+    rollout = begun(
+        lockgate, archive(closed_data()), {"steps": [{"for": "1s"}, {"share": "100%", "for": "1s"}], "least": 5, "guards": FREE}
+    )
+    until(lambda: shown(lockgate, rollout)["seen"]["compared"] == 0, "nothing was compared")
+    assert shown(lockgate, rollout)["step"] == 1
+    asked(lockgate, 5)
+    until(lambda: shown(lockgate, rollout)["step"] == 2, "the second step began")
+    assert set(asked(lockgate, 5).values()) == {403}
+    is_now(lockgate, rollout, "promoted")
+    assert [each["by"] for each in shown(lockgate, rollout)["history"]] == ["ada", "pat", None, None]
+
+
+def test_what_is_only_tried_never_decides(start: START) -> None:
+    """Without `promote` it ends after the last step, with its figures on record."""
+    lockgate = start()
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"for": "1s"}], "promote": False, "least": 5, "guards": FREE})
+    asked(lockgate, 5)
+    is_now(lockgate, rollout, "completed")
+    assert set(asked(lockgate, 5).values()) == {200}
+    event, details = events(lockgate)[-1]
+    assert (event, details["flips"]) == ("rollout_completed", 5)
+
+
+def test_it_goes_on_after_a_crash_and_ends_with_other_policies(start: START) -> None:
+    """A worker that is killed comes back with it, a restart begins its step again; policies that are changed beneath it end it."""
+    lockgate = start("--workers", "2")
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "100%"}], "guards": FREE})
+    assert set(asked(lockgate, 4).values()) == {403}
+    former = lockgate.workers()
+    os.kill(former[0], signal.SIGKILL)
+    until(lambda: len(now := lockgate.workers()) == 2 and now != former, "another worker was started")
+    until(lambda: lockgate.ready(), "it was ready")
+    assert set(asked(lockgate, 8).values()) == {403}
+    lockgate.process.kill()
+    lockgate.start()
+    until(lambda: set(asked(lockgate, 4).values()) == {403}, "it went on")
+    data = lockgate.yard.data
+    data.write_text(data.read_text() + "\n# changed\n")
+    ended = is_now(lockgate, rollout, "superseded")
+    assert ended["reason"] == "rollout_superseded"
+    assert set(asked(lockgate, 4).values()) == {200}
+
+
+def test_going_back_and_on(start: START) -> None:
+    """To what was in force before, by one person and on record, whatever the workspace has; it lasts over a restart, and ends by hand or
+    when the workspace has just that."""
+    lockgate = start()
+    before = lockgate.yard.data.read_bytes()
+    first = lockgate.control("GET", "/v1/policy/versions", who="otto").json["versions"][0]
+    lockgate.yard.data.write_text(yaml.safe_dump(closed_data()))
+    until(lambda: lockgate.ask("ann", "GET", "/items/1").status == 403, "the change was taken up")
+    back = lockgate.control("POST", "/v1/policy/rollback", {"to": first["version"], "comment": "too strict"}, "otto")
+    assert back.json["override"]["why"] == "rolled_back"
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    again = lockgate.control("POST", "/v1/policy/rollback", {"to": first["version"]}, "otto")
+    assert again.code == "policy_version_in_force"
+    lockgate.process.stop()
+    lockgate.start()
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    lockgate.yard.data.write_bytes(before)
+    until(lambda: lockgate.control("GET", "/v1/policy/versions", who="otto").json["override"] is None, "the workspace had just that")
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    told: list[Any] = [(event, details.get("reason")) for event, details in events(lockgate)]
+    assert told == [("policy_rolled_back", None), ("policy_override_ended", "same")]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Iterator[START]:
+    with ExitStack() as stack:
+        yield lambda *arguments, **changes: stack.enter_context(prepared(tmp_path, *arguments, people=PEOPLE, **changes))
+
+
+def test_signed_bundles_are_rolled_out_over_their_source(prepare: START) -> None:
+    """A candidate has to be signed as a bundle has to. Once it is in force, the source's older one changes nothing; one can go back to an
+    older sequence on purpose, and a newer one of the source ends that."""
+    lockgate = prepare(policy={"bundle": {"from": "b.tar.gz", "keys": {"release": {"file": "k.pub"}}, "attested": "required"}})
+    (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
+    file = lockgate.yard.folder / "b.tar.gz"
+    put(file, bundle(5))
+    lockgate.start()
+    assert "was made by somebody else" in propose(lockgate, bundle(6, by=signing(pair()[0]))).json()["faults"][0]
+    assert "5 was in force before" in propose(lockgate, bundle(4)).json()["faults"][0]
+    rollout = begun(lockgate, bundle(6, closed=True), {"steps": [{"share": "100%"}], "guards": FREE})
+    assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
+    assert move(lockgate, rollout, "advance").json["state"] == "promoted"
+    assert in_force(lockgate)["sequence"] == 6
+    lockgate.process.stop()
+    lockgate.start()
+    assert in_force(lockgate)["sequence"] == 6
+    back = lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto")
+    assert (back.status, in_force(lockgate)["sequence"]) == (200, 5)
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    put(file, bundle(6, closed=True))
+    until(lambda: lockgate.control("POST", "/v1/config/reload").status == 200, "it was looked at")
+    assert in_force(lockgate)["sequence"] == 5
+    lockgate.process.stop()
+    lockgate.start()
+    assert in_force(lockgate)["sequence"] == 5
+    put(file, bundle(7))
+    until(lambda: in_force(lockgate)["sequence"] == 7, "the newer one was taken up")
+    assert events(lockgate)[-2][1]["reason"] == "newer"
+
+
+def test_back_to_the_workspace(start: START) -> None:
+    """By hand, once it could serve; what is wrong with it is said, and then nothing changes."""
+    lockgate = start()
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "100%"}], "guards": FREE})
+    move(lockgate, rollout, "advance")
+    data = lockgate.yard.data.read_bytes()
+    lockgate.yard.data.write_bytes(b"lockgate: [")
+    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").status == 422
+    assert lockgate.ask("ann", "GET", "/items/1").status == 403
+    lockgate.yard.data.write_bytes(data)
+    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").json["override"] is None
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").code == "policy_not_overridden"
+    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "ffff"}, "otto").code == "policy_version_unknown"
