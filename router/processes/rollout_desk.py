@@ -19,6 +19,7 @@ from router.processes.supervisor import Supervisor
 from router.processes.versions import InForce
 from router.review.people import People
 from router.rollout import views
+from router.rollout.records import counts
 from router.rollout.service import RolloutService
 from router.rollout.state import Rollout
 from router.rollout.store import RolloutFiles
@@ -31,7 +32,7 @@ LEAST_NAMED = 4
 
 
 class RolloutDesk:
-    """Implements the control API's port."""
+    """Implements the control API's port, and tells its status what runs."""
 
     def __init__(
         self,
@@ -88,6 +89,17 @@ class RolloutDesk:
             found = named(self._in_force.versions.listed(), to)
             await self._service.go_back(found.archive, found.policy, by, comment)
         return await self.versions()
+
+    def described(self) -> Json | None:
+        running = self._service.running
+        return views.summary(running) if running is not None else None
+
+    def override(self) -> Json | None:
+        return views.override(self._reloader.workspace.override)
+
+    def figures(self) -> tuple[int, Mapping[str, int]]:
+        running = self._service.running
+        return (running.step + 1, counts(self._service.seen)) if running is not None else (0, {})
 
     async def _shown(self, rollout: Rollout) -> Json:
         running = self._service.running

@@ -33,7 +33,6 @@ from router.workspace import Workspace, parse
 
 log = logging.getLogger("lockgate.policy")
 ROUND_S = 1.0
-REFUSED = "candidate_refused"
 
 
 class Live:
@@ -101,13 +100,13 @@ class Beside:
         if rollout is None:
             return None
         if over(snapshot, workspace)[0] != rollout.over:
-            self._service.cannot_go_on(Event.SUPERSEDED, "rollout_superseded")
+            self._service.cannot_go_on(Event.SUPERSEDED, reason="rollout_superseded")
             return None
         try:
             return await self._live.payload(rollout, snapshot)
         except ConfigError as error:
             log.error("the rollout %s cannot go on with the changed workspace: %s", rollout.id, error)
-            self._service.cannot_go_on(Event.ROLLED_BACK, REFUSED)
+            self._service.cannot_go_on(Event.ROLLED_BACK, reason="candidate_refused")
             return None
 
 

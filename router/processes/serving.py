@@ -84,13 +84,13 @@ class Serving:
         index = workspace.config.audit.index
         records = None if index is None else index.records
         indexing = Indexing(open_reader, state, records, self.evidence.ledger, self.clock)
-        waiting = lambda: reviews.pending  # noqa: E731  # as above
-        status = ProcessStatus(
-            self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags, self.bundles
-        )
-        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
+        waiting = lambda: reviews.pending  # noqa: E731  # as above
+        status = ProcessStatus(
+            self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags, self.bundles, rolling.desk
+        )
+        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(
             workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials, rolling.desk
         )

@@ -14,9 +14,9 @@ NOTICED_NS = 1_000_000.0
 
 @dataclass(frozen=True, slots=True)
 class Tripped:
-    """Which guard, in one sentence why."""
+    """By which guard, and in one sentence why."""
 
-    guard: str
+    reason: str
     sentence: str
 
 
@@ -31,16 +31,16 @@ def _all(seen: Figures, guards: RolloutGuards, least: int) -> Iterator[Tripped]:
         usual = seen.current.failures / seen.current.evaluations if seen.current.evaluations else 0.0
         beyond = seen.candidate.failures - usual * judged
         if beyond > guards.errors * max(judged, least):
-            yield Tripped("errors", f"{seen.candidate.failures} of the candidate's {judged} evaluations failed")
+            yield Tripped(reason="guard_errors", sentence=f"{seen.candidate.failures} of the candidate's {judged} evaluations failed")
     if guards.looser is not None and seen.looser > guards.looser * max(compared, least):
-        yield Tripped("looser", f"the candidate is laxer about {seen.looser} of {compared} requests")
+        yield Tripped(reason="guard_looser", sentence=f"the candidate is laxer about {seen.looser} of {compared} requests")
     if guards.flips is not None and seen.flips > guards.flips * max(compared, least):
-        yield Tripped("flips", f"{seen.flips} of {compared} requests would end differently")
+        yield Tripped(reason="guard_flips", sentence=f"{seen.flips} of {compared} requests would end differently")
     if guards.latency is not None and min(judged, seen.current.evaluations) >= least:
         slow, before = seen.candidate.quantile_ns(SLOW), seen.current.quantile_ns(SLOW)
         if slow > NOTICED_NS and slow > guards.latency * before:
             told = f"95 % of the candidate's evaluations take up to {slow / 1e6:.2g} ms, and {before / 1e6:.2g} ms in force"
-            yield Tripped("latency", told)
+            yield Tripped(reason="guard_latency", sentence=told)
 
 
 def enough(seen: Figures, least: int) -> bool:

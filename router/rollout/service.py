@@ -96,7 +96,7 @@ class RolloutService:
         self._ids = ids
         self._one_at_a_time = asyncio.Lock()
         self._cleared = True  # no worker has a candidate that it should not have
-        self._gone: tuple[Event, Told] | None = None  # why the one that runs cannot go on
+        self._gone: tuple[Event, str] | None = None  # why the one that runs cannot go on
         self._began_ns = 0
         self.seen = Figures()  # of the step that runs
         self.running: Rollout | None = None
@@ -135,13 +135,13 @@ class RolloutService:
             await self._author_is_there(rollout)
             check_approval(rollout, person.key_id, digest)
             if rollout.over != self._serving.over[0]:
-                await self._ended(rollout, Event.SUPERSEDED, {"reason": "rollout_superseded"})
+                await self._ended(rollout, Event.SUPERSEDED, reason="rollout_superseded")
                 raise RefusedError("Other policies are in force than it was proposed over.", "rollout_superseded", 409)
             rollout = await self._moved(replace(rollout, approver=person.key_id), Event.APPROVED, 0, by=person, comment=comment)
             try:
                 await self._serving.begin(rollout)
             except ConfigError as error:
-                await self._ended(rollout, Event.ROLLED_BACK, {"reason": "candidate_refused"})
+                await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
                 raise RefusedError(f"The candidate cannot be used: {error}", "candidate_refused", 422) from error
             self._begin(rollout)
             return rollout
@@ -174,7 +174,7 @@ class RolloutService:
         async with self._one_at_a_time:
             rollout, person = self.found(rollout_id), await self._person(by)
             check_stop(rollout)
-            return await self._ended(rollout, Event.ROLLED_BACK, {"reason": "by_hand"}, person, comment)
+            return await self._ended(rollout, Event.ROLLED_BACK, person, comment, reason="by_hand")
 
     async def go_back(self, archive: str, policy: str, by: Subject, comment: str) -> None:
         """Puts a version in force that was in force before, so that nobody has to say yes to it again. Raises AuditError, ConfigError,
@@ -183,7 +183,7 @@ class RolloutService:
             await self._ledger.ping()
             person, record_id, now_ns = await self._person(by), self._ids.new(), self._clock.now_ns()
             if self.running is not None:
-                await self._ended(self.running, Event.ROLLED_BACK, {"reason": "policy_rolled_back"}, person, comment)
+                await self._ended(self.running, Event.ROLLED_BACK, person, comment, reason="policy_rolled_back")
             over, over_policy = self._serving.over
             told = {"archive": archive, "policy_digest": policy, "over_policy_digest": over_policy}
             await self._ledger.append(records.going_back(records.ROLLED_BACK_TO, record_id, now_ns, told, person, comment))
@@ -211,7 +211,7 @@ class RolloutService:
             if override is not None and override.record == rollout.id:  # a crash between 2 and 3 of going into force
                 self._files.put(self._in_force(rollout, rollout.step, None, ""))
             elif rollout.over != self._serving.over[0]:
-                await self._ended(rollout, Event.SUPERSEDED, {"reason": "rollout_superseded"})
+                await self._ended(rollout, Event.SUPERSEDED, reason="rollout_superseded")
             else:
                 await self._begun_again(rollout)
 
@@ -221,13 +221,13 @@ class RolloutService:
             await self._serving.begin(rollout)
         except ConfigError as error:
             log.error("the rollout %s cannot go on: %s", rollout.id, error)
-            await self._ended(rollout, Event.ROLLED_BACK, {"reason": "candidate_refused"})
+            await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
         else:
             self._begin(rollout)
 
     def cannot_go_on(self, event: Event, reason: str) -> None:
         """What is being taken up leaves the candidate out; the next round says so."""
-        self._gone = event, {"reason": reason}
+        self._gone = event, reason
 
     async def round(self) -> None:
         """Raises what the ledger and the store raise; the next round goes on."""
@@ -240,15 +240,15 @@ class RolloutService:
                 self._gone = None
                 return
             if self._gone is not None:
-                (event, told), self._gone = self._gone, None
-                await self._ended(rollout, event, told)
+                (event, reason), self._gone = self._gone, None
+                await self._ended(rollout, event, reason=reason)
                 return
             for part in await self._serving.figures(rollout.id):
                 self.seen.add(part)
             found = tripped(self.seen, rollout.plan.guards, rollout.plan.least)
             if found is not None:
                 log.error("the rollout %s is rolled back: %s", rollout.id, found.sentence)
-                await self._ended(rollout, Event.ROLLED_BACK, {"reason": f"guard_{found.guard}", "sentence": found.sentence})
+                await self._ended(rollout, Event.ROLLED_BACK, reason=found.reason, sentence=found.sentence)
             elif self._is_over(rollout):
                 await self._go_on(rollout, None, "")
 
@@ -261,7 +261,7 @@ class RolloutService:
     async def _go_on(self, rollout: Rollout, by: Person | None, comment: str) -> Rollout:
         event = following(rollout)
         if event is Event.COMPLETED:
-            return await self._ended(rollout, event, {}, by, comment)
+            return await self._ended(rollout, event, by, comment)
         if event is Event.PROMOTED:
             return await self._promoted(rollout, by, comment)
         rollout = await self._moved(rollout, event, rollout.step + 1, records.counts(self.seen), by, comment)
@@ -288,9 +288,12 @@ class RolloutService:
         told = records.counts(self.seen)
         return rollout.with_change(records.change(rollout, Event.PROMOTED, self._clock.now_ns(), step, told, by, comment))
 
-    async def _ended(self, rollout: Rollout, event: Event, told: Told, by: Person | None = None, comment: str = "") -> Rollout:
+    async def _ended(
+        self, rollout: Rollout, event: Event, by: Person | None = None, comment: str = "", *, reason: str = "", sentence: str = ""
+    ) -> Rollout:
         """The candidate decides for nobody once this returns, recorded or not."""
-        told = {**records.counts(self.seen), **told}
+        why = {name: text for name, text in (("reason", reason), ("sentence", sentence)) if text}
+        told = {**records.counts(self.seen), **why}
         change = records.change(rollout, event, self._clock.now_ns(), rollout.step, told, by, comment)
         rollout = rollout.with_change(change)
         self._files.put(rollout)

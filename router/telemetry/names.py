@@ -77,5 +77,8 @@ METRICS = {
     "lockgate.workers": "Worker processes that are alive.",
     "lockgate.config.age": "Seconds since the configuration that serves was taken up.",
     "lockgate.policy.age": "Seconds since the source of the policies' bundle last confirmed that what decides is its newest.",
+    "lockgate.policy.rollout.requests": "Requests since the running step of a rollout began, by what they say about its candidate.",
+    "lockgate.policy.rollout.step": "Which step a rollout is at, from 1; 0 while none runs.",
+    "lockgate.policy.overridden": "Whether a version of the policies is in force over the workspace's own.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
 }

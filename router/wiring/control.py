@@ -75,6 +75,17 @@ class BundleState(Protocol):
         """Whether everything is denied until the source confirms the policies."""
 
 
+class RolloutState(Protocol):
+    """What runs, if anything does, and what is in force over the workspace's own policies."""
+
+    def described(self) -> Json | None: ...
+
+    def override(self) -> Json | None: ...
+
+    def figures(self) -> tuple[int, Mapping[str, int]]:
+        """The step, from 1, and counts of it; 0 and none while nothing runs."""
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -87,7 +98,9 @@ class ProcessStatus:
         witnesses: WitnessState | None = None,
         lags: Callable[[], Mapping[str, int]] = dict,
         bundles: BundleState | None = None,
+        rollouts: RolloutState | None = None,
     ) -> None:
+        self._rollouts = rollouts
         self._supervised = supervised
         self._reloading = reloading
         self._ledger = ledger
@@ -139,6 +152,8 @@ class ProcessStatus:
             "records": self._ledger.size,
             "last_reload_problem": self._reloading.problem,
             "policy_bundle": bundle.described() if bundle is not None else None,
+            "policy_override": self._rollouts.override() if self._rollouts is not None else None,
+            "policy_rollout": self._rollouts.described() if self._rollouts is not None else None,
         }
 
     async def reload(self) -> Json:
@@ -159,7 +174,18 @@ class ProcessStatus:
         age_gauge = _gauge("lockgate.config.age", age, "seconds")
         aged = self._bundles.age if self._bundles is not None else None
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
-        return [*(_gauge(name, value) for name, value in values.items()), age_gauge, bundle, *witnessed, self._lagging()]
+        gauges = [_gauge(name, value) for name, value in values.items()]
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), *self._rolling()]
+
+    def _rolling(self) -> Iterator[Metric]:
+        step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
+        yield _gauge("lockgate.policy.rollout.step", step)
+        yield _gauge("lockgate.policy.overridden", int(self._rollouts is not None and self._rollouts.override() is not None))
+        name = "lockgate.policy.rollout.requests"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["result"])
+        for result, count in counts.items():
+            family.add_metric([result], count)
+        yield family
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"

@@ -128,9 +128,9 @@ def test_callers_that_go_leave_nothing_behind(lockgate: Lockgate) -> None:
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(socket.create_connection(("127.0.0.1", lockgate.ports["control"]))).sendall(raw)
-        until(lambda: len(running()) == 2, "both are tried")
+        until(lambda: len(running(lockgate.process.pid)) == 2, "both are tried")
         busy = post(lockgate, "check", archive())
         assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (429, "policy_busy", "5")
         assert lockgate.ask("ann", "GET", "/items/1").status == 200
-    until(lambda: not running(), "nothing runs for nobody")
+    until(lambda: not running(lockgate.process.pid), "nothing runs for nobody")
     until(lambda: post(lockgate, "check", archive()).status_code == 200, "there is room again")

@@ -42,9 +42,10 @@ def archive(test: bytes = TEST, **more: bytes) -> dict[str, bytes]:
     }
 
 
-def running() -> list[Path]:
-    """Of the processes of trials, their places under /proc."""
-    return [path for path in Path("/proc").glob("[0-9]*") if b"router.cli.policy.apart" in read(path / "cmdline")]
+def running(of: int = os.getpid()) -> list[Path]:
+    """Of that process's trials, their places under /proc."""
+    found = [path for path in Path("/proc").glob("[0-9]*") if b"router.cli.policy.apart" in read(path / "cmdline")]
+    return [path for path in found if read(path / "stat").rpartition(b")")[2].split()[1:2] == [str(of).encode()]]
 
 
 def read(path: Path) -> bytes:
