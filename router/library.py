@@ -1,13 +1,14 @@
 """Packages of rules that ship with Lockgate, and how a workspace's policies adopt them by name.
 
-A package says what it has to say by sets: `deny`, `review` and `obligations`. They are joined by a module that is made here and asked as
-`data.lockgate.adopted.result`, beside the decision and the intent's own package: the strictest wins. What a package lifts of the others'
-denials goes through the package `lockgate.exceptions`, which the decision has to ask for."""
+A package says what it has to say by sets: `deny`, `review` and `obligations`, and `deny_at_admission` before anything is classified. They
+are joined by modules that are made here and asked as `data.lockgate.adopted.result`, beside the decision and the intent's own package, and
+as `data.lockgate.adopted_admission.result`, beside admission: the strictest wins. What a package lifts of the others' denials goes through
+the package `lockgate.exceptions`, which the decision has to ask for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from router.faults import suggestion
 
 FOLDER = "library"
 JOINED = f"{FOLDER}/adopted.rego"
+ADMITTING = f"{FOLDER}/adopted_admission.rego"
+AT_ADMISSION = "deny_at_admission"
 EXCEPTIONS = "lockgate/exceptions"
-OURS = "lockgate/adopted"
+OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
 IMPORT = re.compile(r"^import data\.([\w.]+)", re.MULTILINE)
-SAYS = re.compile(r"^(deny|review|obligations|lifted|grants) contains\b", re.MULTILINE)
+SAYS = re.compile(r"^(deny|deny_at_admission|review|obligations|lifted|grants) contains\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def unknown(names: Iterable[str]) -> Iterator[str]:
 
 
 def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
-    """What is added to the policies `own`, texts by path: the packages `names`, what they import, and the module that joins them. What
+    """What is added to the policies `own`, texts by path: the packages `names`, what they import, and the modules that join them. What
     `own` has itself stands in for the library's. Only `lockgate.exceptions`, where a package lifts something, is replaced: under its own
     path. Raises ConfigError."""
     named = list(dict.fromkeys(names))
@@ -73,18 +76,21 @@ def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
     if not named:
         return Files({}, {})
     places = _places(own)
-    if OURS in places:
-        raise ConfigError(f"{places[OURS]}:1: The package 'lockgate.adopted' is made of what 'policy.library' names; call it otherwise.")
+    for ours in OURS:
+        if ours in places:
+            name = ours.replace("/", ".")
+            raise ConfigError(f"{places[ours]}:1: The package '{name}' is made of what 'policy.library' names; call it otherwise.")
     sources = _sources(own, places, named)
     added = {_fixed(file): _text(file) for file in sources.values()}
-    if (taken := next((path for path in (*added, JOINED) if path in own), None)) is not None:
+    if (taken := next((path for path in (*added, JOINED, ADMITTING) if path in own), None)) is not None:
         raise ConfigError(f"{taken}:1: A file that is adopted from the library would stand here; move this one.")
     texts = {name: own[places[package]] if (package := f"lockgate/library/{name}") in places else _text(sources[package]) for name in named}
-    lifting = [name for name in named if {"lifted", "grants"} & set(SAYS.findall(texts[name]))]
-    made = {JOINED: _joined(texts, lifting)}
+    says = {name: set(SAYS.findall(text)) for name, text in texts.items()}
+    lifting = [name for name in named if {"lifted", "grants"} & says[name]]
+    made = _made(says, lifting)
     if lifting:
         made[_asked_exceptions(own, places, lifting[0])] = _exceptions(lifting)
-    return Files({**added, **made}, _tests(sources.values()), frozenset(made))
+    return Files({**added, **made}, _tests(sources.values(), made), frozenset(made))
 
 
 def _places(texts: Mapping[str, str]) -> dict[str, str]:
@@ -125,11 +131,13 @@ def _fixed(file: Path) -> str:
     return Path(FOLDER, *file.relative_to(place()).parts[1:]).as_posix()
 
 
-def _tests(sources: Iterable[Path]) -> dict[str, str]:
+def _tests(sources: Iterable[Path], made: Iterable[str]) -> dict[str, str]:
     """What lies beside the files, with what those tests decide on."""
     shared = [place() / part / f"fixtures{TESTS}" for part in (FOLDER, "lockgate/lib")]
     beside = [file.with_name(f"{file.stem}{TESTS}") for file in sources]
-    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | {JOINED.replace(".rego", TESTS): JOINED_TEST}
+    joining = {path: Path(path).stem for path in made if path in (JOINED, ADMITTING)}
+    asked = {path.replace(".rego", TESTS): JOINED_TEST.format(name) for path, name in joining.items()}
+    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | asked
 
 
 def _text(file: Path) -> str:
@@ -150,13 +158,19 @@ def _asked_exceptions(own: Mapping[str, str], places: Mapping[str, str], name: s
     return path
 
 
-def _joined(texts: Mapping[str, str], lifting: list[str]) -> str:
+def _made(says: Mapping[str, Collection[str]], lifting: list[str]) -> dict[str, str]:
+    """The modules that join, one for each entry point at which some package has something to say."""
+    admitting = [name for name, kinds in says.items() if AT_ADMISSION in kinds]
+    made = {ADMITTING: ADMIT.format(", ".join(admitting), _each(admitting, AT_ADMISSION))} if admitting else {}
+    deciding = {name: kinds for name, kinds in says.items() if not admitting or set(kinds) - {AT_ADMISSION}}
+    return made | ({JOINED: _joined(deciding, lifting)} if deciding else {})
+
+
+def _joined(says: Mapping[str, Collection[str]], lifting: list[str]) -> str:
     """Only what some package says is asked for: an empty list costs the embedded engine as much as a rule."""
-    says = {
-        kind: [name for name, text in texts.items() if kind in SAYS.findall(text)] for kind in ("deny", "review", "obligations", "grants")
-    }
     lists = {"denials": "deny", "doubts": "review", "duties": "obligations", "remarks": "grants"}
-    there = {name for name, kind in lists.items() if says[kind]}
+    saying = {listed: [name for name, kinds in says.items() if kind in kinds] for listed, kind in lists.items()}
+    there = {listed for listed, names in saying.items() if names}
     lifted = "\tnot lifted(found)\n" if lifting else ""
     collected = {name: (name if name in there else "[]") for name in lists}
     doubted = "array.concat(doubts, others)" if "remarks" in there else "doubts"
@@ -165,14 +179,14 @@ def _joined(texts: Mapping[str, str], lifting: list[str]) -> str:
         _result("review", "doubts", f'"reasons": {doubted}, "obligations": {collected["duties"]}') if "doubts" in there else "",
         f'{{"effect": "allow", "reasons": {collected["remarks"]}, "obligations": {collected["duties"]}}}\n',
         *(
-            COLLECT.format(name, _each(says[lists[name]], lists[name]), lifted if name in ("denials", "doubts") else "")
+            COLLECT.format(name, _each(saying[name], lists[name]), lifted if name in ("denials", "doubts") else "")
             for name in lists
             if name in there
         ),
         OTHERS if {"doubts", "remarks"} <= there else "",
         "\nlifted(found) if found.code in data.lockgate.exceptions.lifted\n" if lifting else "",
     ]
-    return JOIN.format(", ".join(texts)) + "".join(rules)
+    return JOIN.format(", ".join(says)) + "".join(rules)
 
 
 def _result(effect: str, listed: str, said: str) -> str:
@@ -207,6 +221,25 @@ COLLECT = """
 {}]
 """
 
+ADMIT = """\
+# METADATA
+# title: Adopted packages at admission
+# description: Made by Lockgate of `policy.library`, for {}. What one of them refuses is refused.
+package lockgate.adopted_admission
+
+# METADATA
+# entrypoint: true
+result := {{"effect": "deny", "reasons": denials}} if {{
+	count(denials) > 0
+}} else := {{"effect": "allow"}}
+
+denials := [found |
+	some said in [{}
+	]
+	some found in said
+]
+"""
+
 OTHERS = """
 others := [reason |
 	some reason in remarks
@@ -217,15 +250,15 @@ doubted(reason) if reason in doubts
 """
 
 JOINED_TEST = """\
-package lockgate.adopted_test
+package lockgate.{0}_test
 
-import data.lockgate.adopted
+import data.lockgate.{0}
 import data.lockgate.library.fixtures
 
-test_it_answers_whatever_is_asked if {
-	found := adopted.result with input as fixtures.decision
-	found.effect in {"allow", "review", "deny"}
-}
+test_it_answers_whatever_is_asked if {{
+	found := {0}.result with input as fixtures.decision
+	found.effect in {{"allow", "review", "deny"}}
+}}
 """
 
 EXCEPTING = """\
