@@ -90,6 +90,24 @@ def test_it_says_what_the_commands_say(lockgate: Lockgate, folders: Path) -> Non
     assert answered[1]["flips"] > 0
 
 
+def test_it_says_what_a_new_rule_is_and_which_cases_pass(lockgate: Lockgate, folders: Path) -> None:
+    """As the commands say it: for policies that are sent, and for those in force; nothing is written into the workspace."""
+    at, name = folders / "bundle", "payments/limits"
+    before = sorted(lockgate.yard.config.parent.rglob("*.rego"))
+    answered = told(post(lockgate, "new", {"bundle": packed(at)}, name=name))
+    assert answered == said(cli("policy", "new", "rule", name, ".", "--dry-run", "--json", folder=at))
+    in_force = told(post(lockgate, "new", {}, name=name))
+    assert in_force == said(cli("policy", "new", "rule", name, "--dry-run", "--json", folder=lockgate.yard.config.parent))
+    assert sorted(lockgate.yard.config.parent.rglob("*.rego")) == before
+    assert post(lockgate, "new", {}, name="tenant/quota").json()["faults"][0].endswith("nothing is overwritten.")
+    assert post(lockgate, "new", {}, name="--config=x").status_code == 422
+    cases = ROOT / "tests" / "conformance" / "rego_cases"
+    answered = told(post(lockgate, "conformance", {"cases": packed(cases)}))
+    assert answered == said(cli("policy", "conformance", ".", "--json", "-", folder=cases))
+    assert (answered[0], answered[1]["fail"]) == (0, 0)
+    assert answered[1]["pass"] > 0
+
+
 def without_times(answer: tuple[int, Any]) -> tuple[int, Any]:
     status, found = answer
     for each in found.get("tests", ()):
