@@ -8,7 +8,7 @@ the package `lockgate.exceptions`, which the decision has to ask for."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,8 @@ import router
 from router.bundle.content import TESTS, package_path
 from router.errors import BundleError, ConfigError
 from router.faults import suggestion
+from router.library_joining import ADMITTING, FOLDER, JOINED, made_exceptions, made_modules, made_tests
 
-FOLDER = "library"
-JOINED = f"{FOLDER}/adopted.rego"
-ADMITTING = f"{FOLDER}/adopted_admission.rego"
-AT_ADMISSION = "deny_at_admission"
 EXCEPTIONS = "lockgate/exceptions"
 OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
@@ -87,9 +84,9 @@ def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
     texts = {name: own[places[package]] if (package := f"lockgate/library/{name}") in places else _text(sources[package]) for name in named}
     says = {name: set(SAYS.findall(text)) for name, text in texts.items()}
     lifting = [name for name in named if {"lifted", "grants"} & says[name]]
-    made = _made(says, lifting)
+    made = made_modules(says, lifting)
     if lifting:
-        made[_asked_exceptions(own, places, lifting[0])] = _exceptions(lifting)
+        made[_asked_exceptions(own, places, lifting[0])] = made_exceptions(lifting)
     return Files({**added, **made}, _tests(sources.values(), made), frozenset(made))
 
 
@@ -135,9 +132,7 @@ def _tests(sources: Iterable[Path], made: Iterable[str]) -> dict[str, str]:
     """What lies beside the files, with what those tests decide on."""
     shared = [place() / part / f"fixtures{TESTS}" for part in (FOLDER, "lockgate/lib")]
     beside = [file.with_name(f"{file.stem}{TESTS}") for file in sources]
-    joining = {path: Path(path).stem for path in made if path in (JOINED, ADMITTING)}
-    asked = {path.replace(".rego", TESTS): JOINED_TEST.format(name) for path, name in joining.items()}
-    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | asked
+    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | made_tests(made)
 
 
 def _text(file: Path) -> str:
@@ -156,126 +151,3 @@ def _asked_exceptions(own: Mapping[str, str], places: Mapping[str, str], name: s
             f"{DOCS} says which lines decision.rego needs."
         )
     return path
-
-
-def _made(says: Mapping[str, Collection[str]], lifting: list[str]) -> dict[str, str]:
-    """The modules that join, one for each entry point at which some package has something to say."""
-    admitting = [name for name, kinds in says.items() if AT_ADMISSION in kinds]
-    made = {ADMITTING: ADMIT.format(", ".join(admitting), _each(admitting, AT_ADMISSION))} if admitting else {}
-    deciding = {name: kinds for name, kinds in says.items() if not admitting or set(kinds) - {AT_ADMISSION}}
-    return made | ({JOINED: _joined(deciding, lifting)} if deciding else {})
-
-
-def _joined(says: Mapping[str, Collection[str]], lifting: list[str]) -> str:
-    """Only what some package says is asked for: an empty list costs the embedded engine as much as a rule."""
-    lists = {"denials": "deny", "doubts": "review", "duties": "obligations", "remarks": "grants"}
-    saying = {listed: [name for name, kinds in says.items() if kind in kinds] for listed, kind in lists.items()}
-    there = {listed for listed, names in saying.items() if names}
-    lifted = "\tnot lifted(found)\n" if lifting else ""
-    collected = {name: (name if name in there else "[]") for name in lists}
-    doubted = "array.concat(doubts, others)" if "remarks" in there else "doubts"
-    rules = [
-        _result("deny", "denials", '"reasons": denials') if "denials" in there else "",
-        _result("review", "doubts", f'"reasons": {doubted}, "obligations": {collected["duties"]}') if "doubts" in there else "",
-        f'{{"effect": "allow", "reasons": {collected["remarks"]}, "obligations": {collected["duties"]}}}\n',
-        *(
-            COLLECT.format(name, _each(saying[name], lists[name]), lifted if name in ("denials", "doubts") else "")
-            for name in lists
-            if name in there
-        ),
-        OTHERS if {"doubts", "remarks"} <= there else "",
-        "\nlifted(found) if found.code in data.lockgate.exceptions.lifted\n" if lifting else "",
-    ]
-    return JOIN.format(", ".join(says)) + "".join(rules)
-
-
-def _result(effect: str, listed: str, said: str) -> str:
-    return f'{{"effect": "{effect}", {said}}} if {{\n\tcount({listed}) > 0\n}} else := '
-
-
-def _each(names: Iterable[str], kind: str) -> str:
-    return "".join(f"\n\t\tdata.lockgate.library.{name}.{kind}," for name in names)
-
-
-def _exceptions(lifting: Iterable[str]) -> str:
-    names = list(lifting)
-    return EXCEPTING.format(lifted=_each(names, "lifted"), grants=_each(names, "grants"))
-
-
-JOIN = """\
-# METADATA
-# title: Adopted packages
-# description: |
-#   Made by Lockgate of `policy.library`, for {}. What is strictest of what they say holds.
-package lockgate.adopted
-
-# METADATA
-# entrypoint: true
-result := """
-
-COLLECT = """
-{} := [found |
-	some said in [{}
-	]
-	some found in said
-{}]
-"""
-
-ADMIT = """\
-# METADATA
-# title: Adopted packages at admission
-# description: Made by Lockgate of `policy.library`, for {}. What one of them refuses is refused.
-package lockgate.adopted_admission
-
-# METADATA
-# entrypoint: true
-result := {{"effect": "deny", "reasons": denials}} if {{
-	count(denials) > 0
-}} else := {{"effect": "allow"}}
-
-denials := [found |
-	some said in [{}
-	]
-	some found in said
-]
-"""
-
-OTHERS = """
-others := [reason |
-	some reason in remarks
-	not doubted(reason)
-]
-
-doubted(reason) if reason in doubts
-"""
-
-JOINED_TEST = """\
-package lockgate.{0}_test
-
-import data.lockgate.{0}
-import data.lockgate.library.fixtures
-
-test_it_answers_whatever_is_asked if {{
-	found := {0}.result with input as fixtures.decision
-	found.effect in {{"allow", "review", "deny"}}
-}}
-"""
-
-EXCEPTING = """\
-# METADATA
-# title: Exceptions
-# description: Made by Lockgate of `policy.library`, in place of the workspace's own file. What adopted packages lift, and grant instead.
-package lockgate.exceptions
-
-lifted contains code if {{
-	some found in [{lifted}
-	]
-	some code in found
-}}
-
-grants contains reason if {{
-	some found in [{grants}
-	]
-	some reason in found
-}}
-"""

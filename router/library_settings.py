@@ -14,7 +14,8 @@ from zoneinfo import available_timezones
 import orjson
 
 from router.faults import Document, Fault, Loc, dotted, suggestion
-from router.library import FOLDER, package_file, packages
+from router.library import package_file, packages
+from router.library_joining import FOLDER
 from router.library_reference import described
 
 Wrong = tuple[Loc, str]

@@ -13,7 +13,8 @@ from router.config import PolicyConfig
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc
-from router.library import ADMITTING, JOINED, adopt
+from router.library import adopt
+from router.library_joining import ADMITTING, JOINED
 from router.library_settings import faults_of
 from router.policy_data import data_places, held_files, merged, named_data
 from router.snapshot import Snapshot, bundle_files

@@ -3,8 +3,10 @@
 # description: |
 #   Requests come from networks that are allowed and not refused: for all, for a tenant, for a role. Whatever applies to a caller holds, and
 #   of several roles every one's. It is asked at admission, before anything is classified. The address is the peer's, behind proxies of
-#   `gateway.trusted_proxies` what they say; of the decide API it is what its caller says, or the caller's own. An IPv4 address that a socket
-#   for both kinds has as `::ffff:10.1.2.3` is that address.
+#   `gateway.trusted_proxies` the one that they say; of the decide API it is what its caller says, or the caller's own. Name only the proxies
+#   there and no network that has clients in it, for whoever stands there is believed. A proxy that names nobody, or no address, counts with
+#   its own, so keep that out of what is allowed, or refuse it. An IPv4 address that a socket for both kinds has as `::ffff:10.1.2.3` is that
+#   address.
 # custom:
 #   settings: source_address
 #   why: A stolen key works from anywhere, unless somebody wrote down where it may come from.
@@ -38,7 +40,7 @@ deny_at_admission contains violation.reason("source.unset", "a part of the setti
 # description: Something applies to the caller, and the address is missing or is none.
 # custom:
 #   why: What is not known is never in a network that is allowed.
-#   example: "`unknown`, which some proxies write; an address with a port; a link-local one with a zone."
+#   example: A link-local address with a zone; a client's name, or an address with a port, from a caller of the decide API.
 #   override: None; where nothing applies to a caller, no address is needed.
 deny_at_admission contains violation.reason("source.unknown", "it is not known from which address the request comes") if {
 	count(applying) > 0

@@ -11,7 +11,8 @@ from adapters.rego.embedded import load
 from adapters.rego.testing import run_tests
 from router.decision import Effect, Verdict
 from router.errors import ConfigError
-from router.library import ADMITTING, JOINED, adopt, packages, place
+from router.library import adopt, packages, place
+from router.library_joining import ADMITTING, JOINED
 from tests.unit.policy.halden import ROOT
 
 ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"}\n'
