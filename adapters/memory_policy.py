@@ -15,7 +15,8 @@ ENTRIES = ("admission", "decision")
 
 
 class MemoryPolicy:
-    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`, `adopted`. An exception is raised."""
+    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`, `adopted`,
+    `adopted_admission`. An exception is raised."""
 
     problem: str | None = None
 
@@ -37,7 +38,7 @@ class MemoryPolicy:
             raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
         verdict = self._read(entry, entry)
         beside = [f"intents.{name}" for name in package_names(intent, entry)]
-        for package in (*beside, "adopted") if entry == "decision" else ():
+        for package in (*beside, "adopted") if entry == "decision" else ("adopted_admission",):
             if package in self._answers:
                 verdict = stricter(verdict, self._read(entry, package))
         return verdict

@@ -1,8 +1,9 @@
 """Packages of rules that ship with Lockgate, and how a workspace's policies adopt them by name.
 
-A package says what it has to say by sets: `deny`, `review` and `obligations`. They are joined by a module that is made here and asked as
-`data.lockgate.adopted.result`, beside the decision and the intent's own package: the strictest wins. What a package lifts of the others'
-denials goes through the package `lockgate.exceptions`, which the decision has to ask for."""
+A package says what it has to say by sets: `deny`, `review` and `obligations`, and `deny_at_admission` before anything is classified. They
+are joined by modules that are made here and asked as `data.lockgate.adopted.result`, beside the decision and the intent's own package, and
+as `data.lockgate.adopted_admission.result`, beside admission: the strictest wins. What a package lifts of the others' denials goes through
+the package `lockgate.exceptions`, which the decision has to ask for."""
 
 from __future__ import annotations
 
@@ -15,14 +16,13 @@ import router
 from router.bundle.content import TESTS, package_path
 from router.errors import BundleError, ConfigError
 from router.faults import suggestion
+from router.library_joining import ADMITTING, FOLDER, JOINED, made_exceptions, made_modules, made_tests
 
-FOLDER = "library"
-JOINED = f"{FOLDER}/adopted.rego"
 EXCEPTIONS = "lockgate/exceptions"
-OURS = "lockgate/adopted"
+OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
 IMPORT = re.compile(r"^import data\.([\w.]+)", re.MULTILINE)
-SAYS = re.compile(r"^(deny|review|obligations|lifted|grants) contains\b", re.MULTILINE)
+SAYS = re.compile(r"^(deny|deny_at_admission|review|obligations|lifted|grants) contains\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def unknown(names: Iterable[str]) -> Iterator[str]:
 
 
 def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
-    """What is added to the policies `own`, texts by path: the packages `names`, what they import, and the module that joins them. What
+    """What is added to the policies `own`, texts by path: the packages `names`, what they import, and the modules that join them. What
     `own` has itself stands in for the library's. Only `lockgate.exceptions`, where a package lifts something, is replaced: under its own
     path. Raises ConfigError."""
     named = list(dict.fromkeys(names))
@@ -73,18 +73,21 @@ def adopt(own: Mapping[str, str], names: Iterable[str]) -> Files:
     if not named:
         return Files({}, {})
     places = _places(own)
-    if OURS in places:
-        raise ConfigError(f"{places[OURS]}:1: The package 'lockgate.adopted' is made of what 'policy.library' names; call it otherwise.")
+    for ours in OURS:
+        if ours in places:
+            name = ours.replace("/", ".")
+            raise ConfigError(f"{places[ours]}:1: The package '{name}' is made of what 'policy.library' names; call it otherwise.")
     sources = _sources(own, places, named)
     added = {_fixed(file): _text(file) for file in sources.values()}
-    if (taken := next((path for path in (*added, JOINED) if path in own), None)) is not None:
+    if (taken := next((path for path in (*added, JOINED, ADMITTING) if path in own), None)) is not None:
         raise ConfigError(f"{taken}:1: A file that is adopted from the library would stand here; move this one.")
     texts = {name: own[places[package]] if (package := f"lockgate/library/{name}") in places else _text(sources[package]) for name in named}
-    lifting = [name for name in named if {"lifted", "grants"} & set(SAYS.findall(texts[name]))]
-    made = {JOINED: _joined(texts, lifting)}
+    says = {name: set(SAYS.findall(text)) for name, text in texts.items()}
+    lifting = [name for name in named if {"lifted", "grants"} & says[name]]
+    made = made_modules(says, lifting)
     if lifting:
-        made[_asked_exceptions(own, places, lifting[0])] = _exceptions(lifting)
-    return Files({**added, **made}, _tests(sources.values()), frozenset(made))
+        made[_asked_exceptions(own, places, lifting[0])] = made_exceptions(lifting)
+    return Files({**added, **made}, _tests(sources.values(), made), frozenset(made))
 
 
 def _places(texts: Mapping[str, str]) -> dict[str, str]:
@@ -125,11 +128,11 @@ def _fixed(file: Path) -> str:
     return Path(FOLDER, *file.relative_to(place()).parts[1:]).as_posix()
 
 
-def _tests(sources: Iterable[Path]) -> dict[str, str]:
+def _tests(sources: Iterable[Path], made: Iterable[str]) -> dict[str, str]:
     """What lies beside the files, with what those tests decide on."""
     shared = [place() / part / f"fixtures{TESTS}" for part in (FOLDER, "lockgate/lib")]
     beside = [file.with_name(f"{file.stem}{TESTS}") for file in sources]
-    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | {JOINED.replace(".rego", TESTS): JOINED_TEST}
+    return {_fixed(file): _text(file) for file in (*shared, *beside) if file.is_file()} | made_tests(made)
 
 
 def _text(file: Path) -> str:
@@ -148,101 +151,3 @@ def _asked_exceptions(own: Mapping[str, str], places: Mapping[str, str], name: s
             f"{DOCS} says which lines decision.rego needs."
         )
     return path
-
-
-def _joined(texts: Mapping[str, str], lifting: list[str]) -> str:
-    """Only what some package says is asked for: an empty list costs the embedded engine as much as a rule."""
-    says = {
-        kind: [name for name, text in texts.items() if kind in SAYS.findall(text)] for kind in ("deny", "review", "obligations", "grants")
-    }
-    lists = {"denials": "deny", "doubts": "review", "duties": "obligations", "remarks": "grants"}
-    there = {name for name, kind in lists.items() if says[kind]}
-    lifted = "\tnot lifted(found)\n" if lifting else ""
-    collected = {name: (name if name in there else "[]") for name in lists}
-    doubted = "array.concat(doubts, others)" if "remarks" in there else "doubts"
-    rules = [
-        _result("deny", "denials", '"reasons": denials') if "denials" in there else "",
-        _result("review", "doubts", f'"reasons": {doubted}, "obligations": {collected["duties"]}') if "doubts" in there else "",
-        f'{{"effect": "allow", "reasons": {collected["remarks"]}, "obligations": {collected["duties"]}}}\n',
-        *(
-            COLLECT.format(name, _each(says[lists[name]], lists[name]), lifted if name in ("denials", "doubts") else "")
-            for name in lists
-            if name in there
-        ),
-        OTHERS if {"doubts", "remarks"} <= there else "",
-        "\nlifted(found) if found.code in data.lockgate.exceptions.lifted\n" if lifting else "",
-    ]
-    return JOIN.format(", ".join(texts)) + "".join(rules)
-
-
-def _result(effect: str, listed: str, said: str) -> str:
-    return f'{{"effect": "{effect}", {said}}} if {{\n\tcount({listed}) > 0\n}} else := '
-
-
-def _each(names: Iterable[str], kind: str) -> str:
-    return "".join(f"\n\t\tdata.lockgate.library.{name}.{kind}," for name in names)
-
-
-def _exceptions(lifting: Iterable[str]) -> str:
-    names = list(lifting)
-    return EXCEPTING.format(lifted=_each(names, "lifted"), grants=_each(names, "grants"))
-
-
-JOIN = """\
-# METADATA
-# title: Adopted packages
-# description: |
-#   Made by Lockgate of `policy.library`, for {}. What is strictest of what they say holds.
-package lockgate.adopted
-
-# METADATA
-# entrypoint: true
-result := """
-
-COLLECT = """
-{} := [found |
-	some said in [{}
-	]
-	some found in said
-{}]
-"""
-
-OTHERS = """
-others := [reason |
-	some reason in remarks
-	not doubted(reason)
-]
-
-doubted(reason) if reason in doubts
-"""
-
-JOINED_TEST = """\
-package lockgate.adopted_test
-
-import data.lockgate.adopted
-import data.lockgate.library.fixtures
-
-test_it_answers_whatever_is_asked if {
-	found := adopted.result with input as fixtures.decision
-	found.effect in {"allow", "review", "deny"}
-}
-"""
-
-EXCEPTING = """\
-# METADATA
-# title: Exceptions
-# description: Made by Lockgate of `policy.library`, in place of the workspace's own file. What adopted packages lift, and grant instead.
-package lockgate.exceptions
-
-lifted contains code if {{
-	some found in [{lifted}
-	]
-	some code in found
-}}
-
-grants contains reason if {{
-	some found in [{grants}
-	]
-	some reason in found
-}}
-"""

@@ -1,22 +1,25 @@
 """Whether the settings of adopted packages are what the packages can read, by the JSON Schema that lies beside each.
 
-Of JSON Schema it knows what those schemas use: `type`, `enum`, `properties`, `required`, `additionalProperties`, `items`, `minItems`,
-`minLength`, `minimum`, `maximum`, `pattern` and the format `time-zone`."""
+Of JSON Schema it knows what those schemas use: `type`, `enum`, `properties`, `required`, `additionalProperties`, `minProperties`, `items`,
+`minItems`, `minLength`, `minimum`, `maximum`, `pattern` and the formats `time-zone` and `network`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 from zoneinfo import available_timezones
 
 import orjson
 
 from router.faults import Document, Fault, Loc, dotted, suggestion
-from router.library import FOLDER, package_file, packages
+from router.library import package_file, packages
+from router.library_joining import FOLDER
 from router.library_reference import described
 
 Wrong = tuple[Loc, str]
+WITHIN_SIX = IPv6Network("::ffff:0:0/96")
 TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -78,6 +81,8 @@ def wrong(schema: Mapping[str, Any], value: Any, loc: Loc = ()) -> Iterator[Wron
 
 def _members(schema: Mapping[str, Any], value: Mapping[str, Any], loc: Loc) -> Iterator[Wrong]:
     known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+    if len(value) < schema.get("minProperties", 0):
+        yield loc, f"needs one of {', '.join(known)}"
     for name in schema.get("required", ()):
         if name not in value:
             yield loc, f"needs '{name}'"
@@ -98,11 +103,29 @@ def _plain(schema: Mapping[str, Any], value: Any, loc: Loc) -> Iterator[Wrong]:
             yield loc, f"is not written as it must be{_said(schema)}"
         elif schema.get("format") == "time-zone" and (zones := available_timezones()) and value not in zones:
             yield loc, f"is no time zone.{suggestion(value, zones)}"
+        elif schema.get("format") == "network" and (reason := _no_network(value)):
+            yield loc, reason
     elif isinstance(value, int | float):
         if value < schema.get("minimum", value):
             yield loc, f"must be {schema['minimum']} at least"
         elif value > schema.get("maximum", value):
             yield loc, f"must be {schema['maximum']} at most"
+
+
+def _no_network(text: str) -> str:
+    """Nothing where it is one that engines read alike, and that somebody meant."""
+    address, slash, length = text.partition("/")
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return "is no network, such as 10.1.0.0/16 or 2001:db8::/32"
+    if "%" in address:
+        return "is no network but an address with a zone, which means nothing to other hosts"
+    if not (slash and length.isdecimal() and length.isascii()):
+        return f"is no network; with its length it is {network.network_address}/{network.prefixlen}"
+    if network.version == 6 and network.subnet_of(WITHIN_SIX):
+        return "is of IPv4 within IPv6; write it as a network of IPv4"
+    return "" if ip_address(address) == network.network_address else f"has an address within the network; the network is {network}"
 
 
 def _said(schema: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from router.config import PolicyConfig
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc
-from router.library import JOINED, adopt
+from router.library import adopt
+from router.library_joining import ADMITTING, JOINED
 from router.library_settings import faults_of
 from router.policy_data import data_places, held_files, merged, named_data
 from router.policy_sources import bundle_files
@@ -87,7 +88,7 @@ class Judging:
             if file.endswith(".rego"):
                 policies[file], faults = decode(file, data)
                 self.faults += faults
-        if self._policy.library and JOINED not in policies:
+        if self._policy.library and policies.keys().isdisjoint((JOINED, ADMITTING)):
             self.faults += self._not_adopted(policies)
         compare = self._policy.compare
         engines = {self._policy.engine.adapter, *([compare.engine.adapter] if compare is not None else [])}

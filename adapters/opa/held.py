@@ -15,7 +15,10 @@ from adapters.rego.result import written
 from router.bundle.content import text_digest
 
 INTENTS = ("data", "lockgate", "intents")
-ADOPTED = ("data", "lockgate", "adopted")
+ADOPTED: Mapping[tuple[str, ...], str] = {
+    ("data", "lockgate", "adopted"): "decision",
+    ("data", "lockgate", "adopted_admission"): "admission",
+}
 REVISION_CHARS = 128
 PRINTABLE = re.compile(r"[!-~]{1,128}")
 Bundles = Mapping[str, str]
@@ -24,14 +27,14 @@ Bundles = Mapping[str, str]
 @dataclass(frozen=True, slots=True)
 class Held:
     """`bundles` are revisions by name, none where policies were put there by the REST API; `intents` the names of packages, `adopted`
-    whether there are packages of the library."""
+    the entry points at which packages of the library have something to say."""
 
     bundles: Bundles
     intents: frozenset[str]
     codes: frozenset[str]
     digest: str
     revision: str
-    adopted: bool = False
+    adopted: frozenset[str] = frozenset()
 
 
 def held(listed: Any, config: Any, bundles: Bundles) -> Held:
@@ -39,18 +42,21 @@ def held(listed: Any, config: Any, bundles: Bundles) -> Held:
     none. Raises ValueError for another form."""
     policies: dict[str, str] = {}
     intents: set[str] = set()
-    adopted = False
+    adopted: set[str] = set()
     for each in _list(listed):
         name, text = each["id"], each["raw"]
         if not isinstance(name, str) or not isinstance(text, str):
             raise ValueError
         policies[name] = text
         intents.update(_intents(each["ast"]))
-        adopted = adopted or _words(each["ast"]["package"]["path"]) == ADOPTED
+        if (entry := ADOPTED.get(_words(each["ast"]["package"]["path"]))) is not None:
+            adopted.add(entry)
     document = {} if config is None else {"lockgate": {"config": config}}
     data = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
     digest = _with_bundles(text_digest(policies, data), bundles)
-    return Held(dict(bundles), frozenset(intents), written((*policies.values(), data)), digest, _revision(bundles, digest), adopted)
+    return Held(
+        dict(bundles), frozenset(intents), written((*policies.values(), data)), digest, _revision(bundles, digest), frozenset(adopted)
+    )
 
 
 def bundles_of(provenance: Any) -> Bundles:

@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 log = logging.getLogger("lockgate.policy")
 NAME = "opa"
 ENTRIES: Mapping[str, str] = {entry: f"/v1/data/lockgate/{entry}/result" for entry in ("admission", "decision")}
-ADOPTED = "/v1/data/lockgate/adopted/result"
+ADOPTED: Mapping[str, str] = {"admission": "/v1/data/lockgate/adopted_admission/result", "decision": "/v1/data/lockgate/adopted/result"}
 START_S, START_PAUSE_S = 10.0, 0.2  # a sidecar may start after us
 LOOK_S = 5.0
 PATIENT = 0.9  # of the deadline, so that a server which is away is called that and not late
@@ -127,8 +127,8 @@ class OpaServer:
         found = await self._known()
         for _ in range(2):
             paths = [path, *(f"/v1/data/lockgate/intents/{name}/result" for name in packages if name in found.intents)]
-            if entry == "decision" and found.adopted:
-                paths.append(ADOPTED)
+            if entry in found.adopted:
+                paths.append(ADOPTED[entry])
             answers = await _all([self._asking.evaluated(each, body) for each in paths])
             if all(answer.bundles == found.bundles for answer in answers):
                 return reduce(stricter, [_verdict(answer, entry, found) for answer in answers])

@@ -109,7 +109,7 @@ class _Checker:
 
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
-        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents") or package == ADOPTED]
+        intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents") or package in ADOPTED.values()]
         for package in (*wanted, *sorted(intents)):
             rules = self._rules.get((*package, "result"), [])
             if not any(rule.kind == COMPLETE for _, rule in rules):

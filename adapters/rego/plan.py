@@ -15,8 +15,11 @@ from adapters.rego.reads import reached_files, reads
 from adapters.rego.syntax import Module, Path
 
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
-ADOPTED: Path = ("data", "lockgate", "adopted")
-ADOPTING = f"{'.'.join(ADOPTED)}.result"
+ADOPTED: Mapping[str, Path] = {  # what adopted packages say at each entry point, as far as any has something to say there
+    "admission": ("data", "lockgate", "adopted_admission"),
+    "decision": ("data", "lockgate", "adopted"),
+}
+ADOPTING: Mapping[str, str] = {entry: f"{'.'.join(package)}.result" for entry, package in ADOPTED.items()}
 INTENT = re.compile(r"data\.lockgate\.intents\.([^.]+)\.result")
 
 
@@ -31,16 +34,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`questions` by the rule that is asked: the entry points', one for each intent that has a package, and that of adopted packages."""
+    """`questions` by the rule that is asked: the entry points', one for each intent that has a package, and those of adopted packages."""
 
     questions: Mapping[str, Question]
 
     def beside(self, packages: Sequence[str], entry: str) -> list[str]:
         """The rules that are asked beside an entry point's: those of the intents' packages that there are, and that of adopted ones."""
-        if entry != "decision":
-            return []
-        rules = [f"data.lockgate.intents.{name}.result" for name in packages]
-        return [rule for rule in (*rules, ADOPTING) if rule in self.questions]
+        rules = [f"data.lockgate.intents.{name}.result" for name in packages] if entry == "decision" else []
+        return [rule for rule in (*rules, ADOPTING[entry]) if rule in self.questions]
 
     def to_json(self) -> dict[str, Any]:
         return {rule: [list(each.files), each.reads] for rule, each in self.questions.items()}
@@ -50,7 +51,7 @@ class Plan:
         """Of policies in `files`. It may come from a process that nobody trusts: raises ValueError for whatever is no plan."""
         if not isinstance(value, dict) or not value.keys() >= set(ENTRIES.values()):
             raise ValueError("a plan has the entry points")
-        if not all(rule in ENTRIES.values() or rule == ADOPTING or INTENT.fullmatch(rule) for rule in value):
+        if not all(rule in (*ENTRIES.values(), *ADOPTING.values()) or INTENT.fullmatch(rule) for rule in value):
             raise ValueError("a plan asks the entry points, and the packages of intents and adopted ones")
         return Plan({rule: _question(each, frozenset(files)) for rule, each in value.items()})
 
@@ -64,7 +65,7 @@ def make_plan(modules: Sequence[Module]) -> Plan:
 
 
 def _beside(package: Path) -> bool:
-    return package == ADOPTED or (package[1:3] == ("lockgate", "intents") and len(package) == 4)
+    return package in ADOPTED.values() or (package[1:3] == ("lockgate", "intents") and len(package) == 4)
 
 
 def _question(value: Any, files: frozenset[str]) -> Question:

@@ -13,6 +13,7 @@ decision := {
 		"path": "/north/ask",
 		"path_parts": ["north", "ask"],
 		"headers": {},
+		"client": "192.0.2.7",
 		"body": {"bytes": 12, "truncated": false, "problem": null},
 		"time": {"ns": 1795856400000000000, "iso": "2026-11-28T09:00:00Z"},
 	},

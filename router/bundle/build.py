@@ -16,8 +16,8 @@ from router.bundle.content import OURS, REGO, TESTS, Attestation, content_digest
 from router.bundle.documents import DATA, JSON_DATA, MANIFEST, SIGNATURES
 from router.bundle.signature import sign
 from router.errors import BundleError
-from router.library import FOLDER as LIBRARY
 from router.library import is_shipped
+from router.library_joining import FOLDER as LIBRARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,28 +18,31 @@ from router.errors import IdentityError, RefusedError
 
 router = guarded_router()
 BODY_S = 60.0
-BUNDLE, BEFORE, INPUT, INPUTS = "bundle", "before", "input", "inputs"
+BUNDLE, BEFORE, INPUT, INPUTS, CASES, RATCHET = "bundle", "before", "input", "inputs", "cases", "ratchet"
 STATUS = "x-lockgate-exit-status"
 ARCHIVE = "An archive (.tar.gz) as `lockgate policy build` makes it, or of a folder of policies as it is"
 Flag = Annotated[bool, Query()]
 Threshold = Annotated[str | None, Query(pattern=r"^\d{1,3}(\.\d{1,6})?%?$", description="`90%`: fail where less is covered by tests")]
 Pattern = Annotated[str | None, Query(max_length=256, pattern=r"^[\w.]*$", description="Only tests with this in their names")]
+RuleName = Annotated[str, Query(max_length=128, pattern=r"^[a-z0-9_/]+$", description="`payments/limits`: up to four parts")]
 Rounds = Annotated[int, Query(ge=100, le=20_000, description="Evaluations of each kind")]
 
 
 def trying(permission: Permission, *names: str, alone: str | None = BUNDLE) -> dict[str, Any]:
     """Settings of a route that takes these files."""
     file = {"type": "string", "format": "binary", "description": ARCHIVE}
-    told = {
+    told: dict[str, Any] = {
         INPUT: {"type": "string", "description": "One input, as JSON"},
         INPUTS: {"type": "string", "description": "Inputs, one a line"},
+        CASES: {**file, "description": "An archive (.tar.gz) of YAML files with cases in the form of OPA's own"},
+        RATCHET: {"type": "string", "description": "Notes of cases that are known to fail, one a line"},
         "plan": {"type": "string", "description": "How to roll it out, as JSON"},
         "comment": {"type": "string", "description": "Why"},
     }
     form = {"type": "object", "properties": {name: told.get(name, file) for name in names}, "additionalProperties": False}
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if alone is not None:
-        content["application/gzip"] = {"schema": file}
+        content["application/gzip"] = {"schema": told.get(alone, file)}
     return {"openapi_extra": {**needs(permission)["openapi_extra"], "requestBody": {"content": content}}}
 
 
@@ -77,6 +80,20 @@ async def bench(request: Request, services: Services, rounds: Rounds = 2000) -> 
     return await _tried(request, services, "bench", frozenset({BUNDLE, INPUTS}), {f"--rounds={rounds}": True})
 
 
+@router.post("/v1/policy/new", response_model=dict[str, Any], **trying(Permission.POLICY_TRY, BUNDLE))
+async def new(request: Request, services: Services, name: RuleName) -> Response:
+    """A rule to begin from with its test, for the policies of the bundle or without a body for those in force: what `lockgate policy new
+    rule NAME --dry-run --json` says. Nothing is written."""
+    return await _tried(request, services, "new", frozenset({BUNDLE}), {name: True}, required=())
+
+
+@router.post("/v1/policy/conformance", response_model=dict[str, Any], **trying(Permission.POLICY_TRY, CASES, RATCHET, alone=CASES))
+async def conformance(request: Request, services: Services) -> Response:
+    """Puts the `cases` of an archive to the embedded engine, as `lockgate policy conformance --json -`: what passes, what fails, what is
+    refused at load and where it is stricter, each apart."""
+    return await _tried(request, services, "conformance", frozenset({CASES, RATCHET}), {}, required=(CASES,), alone=CASES)
+
+
 @router.post("/v1/policy/replay", response_model=dict[str, Any], **trying(Permission.AUDIT_PERSONAL, BUNDLE))
 async def replay(request: Request, services: Services, caller: Caller, filters: Filters) -> Response:
     """Which recorded decisions would be decided otherwise by the bundle, or without a body by the policies in force, as `lockgate policy
@@ -97,21 +114,22 @@ async def _tried(
     names: frozenset[str],
     flags: dict[str, bool],
     required: tuple[str, ...] = (BUNDLE,),
+    alone: str = BUNDLE,
 ) -> Response:
     trials = _trials(services)
     with trials.slot():  # before the body is read: what waits would have its bundle in memory
-        given = await sent_files(request, names, required)
+        given = await sent_files(request, names, required, alone)
         options = [name for name, wanted in flags.items() if wanted]
         return _answered(await _unless_gone(request, trials.run(command, options, given)))
 
 
-async def sent_files(request: Request, names: frozenset[str], required: tuple[str, ...]) -> Json:
+async def sent_files(request: Request, names: frozenset[str], required: tuple[str, ...], alone: str = BUNDLE) -> Json:
     try:
         async with asyncio.timeout(BODY_S):
             body = await request.body()
     except TimeoutError:
         raise RefusedError(f"The body did not come within {BODY_S:g} s.", "body_timeout", 408) from None
-    given = files(request.headers.get("content-type"), body, BUNDLE, names) if body or required else {}
+    given = files(request.headers.get("content-type"), body, alone, names) if body or required else {}
     for name in required:
         if name not in given:
             raise RefusedError(f"The form must have '{name}'.", "request_invalid", 422)

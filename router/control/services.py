@@ -215,7 +215,8 @@ class PolicyTrials(Protocol):
         """Around reading what is to be tried and trying it. Raises RefusedError where too many are at it."""
 
     async def run(self, command: str, options: Sequence[str], files: Mapping[str, bytes]) -> Ran:
-        """`files`: the archives `bundle` and `before`, the documents `input` and `inputs`."""
+        """`files`: the archives `bundle`, `before` and `cases`, the documents `input`, `inputs` and `ratchet`. `new` takes the policies in
+        force where it is given no bundle."""
 
     async def replay(self, filters: AuditFilters, bundle: bytes | None, reader: str) -> Ran:
         """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""

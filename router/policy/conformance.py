@@ -177,7 +177,8 @@ class _Worker:
         return found
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "router.policy.conformance_worker", self._target]
+        """Without the current folder among the places of modules: it may be the one that holds the cases, which are a stranger's."""
+        command = [sys.executable, "-P", "-m", "router.policy.conformance_worker", self._target]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RUST_BACKTRACE": "0"}
         self._process = subprocess.Popen(  # noqa: S603  # ourselves
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment

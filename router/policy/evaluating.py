@@ -68,7 +68,7 @@ class Policies:
         return asyncio.run(judged())
 
     def explain(self, document: Mapping[str, Any]) -> list[Explained]:
-        """By every rule that is asked: the entry point's, the plausible intents' own where they have one, and that of adopted packages."""
+        """By every rule that is asked: the entry point's, the plausible intents' own where they have one, that of adopted packages."""
         entry = entry_of(document)
         rules = [ENTRY_RULES[entry], *self._engine.plan.beside(package_names(intents_of(document), entry), entry)]
         return [self._explainer.explain(rule, document) for rule in rules]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import ConfigError
@@ -67,8 +69,25 @@ test_a_caller_of_no_type_is_refused if {{
 """
 
 
-def new_rule(folder: Path, name: str) -> tuple[Path, Path]:
-    """The rule and its test. Raises ConfigError, and has then overwritten nothing."""
+@dataclass(frozen=True, slots=True)
+class NewRule:
+    """`rule` and `test` are the files that hold `files`, texts by path; the others are what its metadata and its name say."""
+
+    rule: Path
+    test: Path
+    files: Mapping[Path, str]
+    title: str
+    package: str
+    code: str
+
+    @property
+    def deny(self) -> str:
+        """What an entry point has to name so that the rule decides."""
+        return f"data.{self.package}.deny"
+
+
+def new_rule(folder: Path, name: str) -> NewRule:
+    """Nothing is written yet. Raises ConfigError where the policies in `folder` have no place for it."""
     parts = name.split("/")
     if not NAME.fullmatch(name) or RESERVED & set(parts):
         raise ConfigError(
@@ -76,25 +95,27 @@ def new_rule(folder: Path, name: str) -> tuple[Path, Path]:
         )
     last = parts[-1]
     place = folder / BELOW / Path(*parts)
-    values = {
-        "title": last.replace("_", " ").capitalize(),
-        "package": ".".join(("lockgate", "rules", *parts)),
-        "import_path": ".".join(("data", "lockgate", "rules", *parts)),
-        "code": f"{last}.unknown_caller"[:64],
-        "last": last,
+    title, package, code = last.replace("_", " ").capitalize(), ".".join(("lockgate", "rules", *parts)), f"{last}.unknown_caller"[:64]
+    rule, test = place / f"{last}.rego", place / f"{last}_test.rego"
+    made = {
+        rule: RULE.format(title=title, package=package, code=code),
+        test: TEST.format(package=package, import_path=f"data.{package}", code=code, last=last),
     }
-    wanted = {place / f"{last}.rego": RULE.format(**values), place / f"{last}_test.rego": TEST.format(**values)}
-    there = [file for file in wanted if file.exists()]
+    there = [file for file in made if file.exists()]
     if there:
         raise ConfigError(*(f"{file}:1: The file is already there, and nothing is overwritten." for file in there))
     if not (folder / "lockgate" / "lib" / "violation.rego").is_file():
         raise ConfigError(f"{folder}: The rule would use 'lockgate/lib/violation.rego', which is not there; `lockgate init` writes it.")
+    return NewRule(rule, test, made, title, package, code)
+
+
+def write(new: NewRule) -> None:
+    """Overwrites nothing. Raises ConfigError."""
+    place = new.rule.parent
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for file, text in wanted.items():
+        for file, text in new.files.items():
             with file.open("x") as opened:
                 opened.write(text)
     except OSError as error:
         raise ConfigError(f"{place}: The rule cannot be written: {error.strerror}.") from error
-    rule, test = wanted
-    return rule, test

@@ -30,9 +30,10 @@ AT_ONCE = 2
 MOST_ANSWER, MOST_SAID = 32 << 20, 64 << 10
 MOST_DECISIONS = 200_000
 BATCH = 200
-BUNDLE, BEFORE, INPUT, INPUTS = "bundle", "before", "input", "inputs"
-DOCUMENTS = {INPUT: "input.json", INPUTS: "inputs.jsonl"}
+BUNDLE, BEFORE, INPUT, INPUTS, CASES, RATCHET = "bundle", "before", "input", "inputs", "cases", "ratchet"
+DOCUMENTS = {INPUT: "input.json", INPUTS: "inputs.jsonl", RATCHET: "ratchet.txt"}
 ENDED = "policy_trial_ended"
+NEW, CONFORMANCE = "new", "conformance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,12 @@ class Trials:
             self._running -= 1
 
     async def run(self, command: str, options: Sequence[str], files: Mapping[str, bytes]) -> Ran:
+        place = "."
+        if command == NEW and BUNDLE not in files:
+            workspace = self._workspace()
+            files, place = {**files, BUNDLE: await asyncio.to_thread(_packed, workspace)}, _place(workspace)
         async with _folder(files) as folder:
-            told = {"at": _at(command), "arguments": ["policy", *_arguments(command, options, files)]}
+            told = {"at": _at(command), "arguments": ["policy", *_arguments(command, options, files, place)]}
             return await self._process(folder, files, self._limits.seconds, told).ran(None)
 
     async def replay(self, filters: AuditFilters, bundle: bytes | None, reader: str) -> Ran:
@@ -87,6 +92,7 @@ class Trials:
         spec = {
             "folder": str(folder),
             "archives": archives,
+            "plain": [CASES],
             "arguments": [],
             "replay": False,
             "memory": self._limits.memory,
@@ -192,15 +198,27 @@ async def _folder(files: Mapping[str, bytes]) -> AsyncIterator[Path]:
 
 
 def _at(command: str) -> str:
-    """Files are named by their paths in the bundle, but where there are two of them."""
-    return "." if command == "diff" else BUNDLE
+    """Files are named by their paths in the archive, but where there are two of them."""
+    return {"diff": ".", CONFORMANCE: CASES}.get(command, BUNDLE)
 
 
-def _arguments(command: str, options: Sequence[str], files: Mapping[str, bytes]) -> list[str]:
+def _arguments(command: str, options: Sequence[str], files: Mapping[str, bytes], place: str) -> list[str]:
+    """`place` is the folder in the bundle that has the policies."""
     up = "" if command == "diff" else "../"
+    if command == NEW:
+        return [NEW, "rule", "--json", "--dry-run", *options, place]
+    if command == CONFORMANCE:
+        known = [f"--ratchet={up}{DOCUMENTS[RATCHET]}"] if RATCHET in files else []
+        return [CONFORMANCE, ".", "--json=-", *known, *options]
     about = {"diff": [BEFORE, BUNDLE], "eval": [f"{up}{DOCUMENTS[INPUT]}", "."]}.get(command, ["."])
     inputs = [f"--inputs={up}{DOCUMENTS[INPUTS]}"] if INPUTS in files else []
     return [command, *about, "--json", *inputs, *options]
+
+
+def _place(workspace: Workspace) -> str:
+    """The workspace's own folder of policies, under whose path they are packed; those of a bundle lie at its root."""
+    folder = os.path.normpath(workspace.config.policy.path)
+    return folder if workspace.bundle is None else "."
 
 
 def _environment(folder: str) -> dict[str, str]:

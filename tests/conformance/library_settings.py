@@ -66,6 +66,14 @@ SETTINGS: dict[str, Any] = {
     "ai_answer_limits": {
         "ai_answer_limits": {"levels": {"low": LEVEL, "high": {"tiers": ["rule"], "otherwise": "deny"}}, "review": REVIEW},
     },
+    "source_address": {
+        "source_address": {
+            "allowed": ["192.0.2.0/24", "2001:db8::/32"],
+            "refused": ["192.0.2.66/32"],
+            "tenants": {"us": {"allowed": ["192.0.2.128/25"]}, "*": {"refused": ["2001:db8:9::/48"]}},
+            "roles": {"admin": {"allowed": ["192.0.2.0/28"]}, "clerk": {"refused": ["192.0.2.96/27"]}},
+        }
+    },
     "break_glass": {
         "break_glass": {
             "header": "x-break-glass",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from tests.conformance.test_rego_differential import break_one, verdict_of
 
 SHIPPED = read_folder(place(), place() / "data.yaml")
 BASE = SHIPPED.data["lockgate"]["config"] | {"access": {"risks": {"low": {"clerk": ["*"]}}, "intents": {}, "routes": {}}}
+JUDGED = {"source_address": "admission"}  # others judge the decision
+BESIDE = {"admission": "adopted_admission", "decision": "adopted"}
 MOST = 1500
 SAMPLE = 300
 ZONES = ("Europe/Stockholm", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "UTC")
@@ -70,8 +74,8 @@ def test_what_is_not_known_lets_nothing_pass(name: str) -> None:
 @pytest.mark.parametrize("name", packages())
 async def test_both_engines_give_the_same_verdict(name: str) -> None:
     """Of inputs as the pipeline sends them and of broken ones. Of those the embedded engine may be unable to make anything, and denies."""
-    chance, folder = random.Random(2), adopting(base(name), [name])
-    documents = [each for each in asked(name) if each["entry"] == "decision"]
+    chance, folder, entry = random.Random(2), adopting(base(name), [name]), JUDGED.get(name, "decision")
+    documents = [each for each in asked(name) if each["entry"] == entry]
     documents = chance.sample(documents, min(SAMPLE, len(documents)))
     broken = orjson.loads(orjson.dumps(documents))
     for each in broken:
@@ -79,7 +83,7 @@ async def test_both_engines_give_the_same_verdict(name: str) -> None:
     embedded, effects = load(folder.policies, folder.data, deadline_s=60), set()
     with opa(folder.policies, folder.data) as truth:
         for document in (*documents, *broken):
-            expected, found = of_opa(truth, document), await verdict_of(embedded, "decision", document)
+            expected, found = of_opa(truth, document, entry), await verdict_of(embedded, entry, document)
             effects.add(expected.effect.value if isinstance(expected, Verdict) else expected)
             if found == "policy_error" != expected:
                 assert not VALID.is_valid(document), orjson.dumps(document).decode()
@@ -88,10 +92,10 @@ async def test_both_engines_give_the_same_verdict(name: str) -> None:
     assert {"allow", "deny"} <= effects
 
 
-def of_opa(truth: Any, document: Document) -> Verdict | str:
-    """The decision and what is adopted, joined."""
+def of_opa(truth: Any, document: Document, entry: str) -> Verdict | str:
+    """The entry point and what is adopted, joined."""
     try:
-        found = [parse_result(truth.eval_document(f"lockgate.{asked}.result", document), "decision") for asked in ("decision", "adopted")]
+        found = [parse_result(truth.eval_document(f"lockgate.{asked}.result", document), entry) for asked in (entry, BESIDE[entry])]
     except OpaUndefinedError:
         return "policy_undefined"
     except OpaError:
@@ -146,6 +150,78 @@ def test_seconds_are_those_of_the_calendar() -> None:
         moment = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=day * 37 % 86_400)
         engine.set_input_json(orjson.dumps({"text": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}).decode())
         assert orjson.loads(engine.eval_rule_as_json("data.lockgate.asked.x")) == int(moment.timestamp()), moment
+
+
+def addresses() -> Iterator[tuple[str, str]]:
+    """Networks, and texts of which most are addresses in or beside them, however they are written."""
+    chance = random.Random(5)
+    for _ in range(600):
+        bits = chance.choice((32, 128))
+        address = ip_address(chance.getrandbits(bits).to_bytes(bits // 8, "big"))
+        network = ip_network((address, chance.randrange(bits + 1)), strict=False)
+        beside = ip_address((int(address) ^ (1 << chance.randrange(bits))).to_bytes(bits // 8, "big"))
+        for each in (address, beside):
+            yield str(network), chance.choice((str(each), each.exploded, str(each).upper(), f"::ffff:{each}"))
+        yield str(network), damaged(str(address), chance)
+    for text in (
+        "::",
+        "::1",
+        "1::",
+        "1:2:3:4:5:6:7::",
+        "1:2:3:4::5:6:7:8",
+        "::FFFF:10.1.2.3",
+        "::ffff:a01:203",
+        "::10.1.2.3",
+        "1:2:3:4:5:6:7",
+    ):
+        yield from ((network, text) for network in ("::/0", "0.0.0.0/0", "10.0.0.0/8"))
+
+
+def damaged(text: str, chance: random.Random) -> str:
+    place = chance.randrange(len(text) + 1)
+    return text[:place] + chance.choice(("", ".", ":", "::", "0", "%1", " ", "/8", "g")) + text[place + chance.randrange(2) :]
+
+
+def test_networks_are_those_of_the_internet() -> None:
+    """OPA, the embedded engine and Python's own reading of addresses agree on who is within; both engines on what is no address."""
+    text = (place() / "library" / "lib" / "networks.rego").read_text()
+    asking = """package lockgate.asked
+
+import data.lockgate.lib.networks
+
+address := networks.address(input.text)
+within := networks.within([input.network], address)
+"""
+    engine = interpreter({"n.rego": text, "a.rego": asking}, "{}")
+    seen = set()
+    with opa({"n.rego": text, "a.rego": asking}) as truth:
+        for network, written in addresses():
+            document = {"network": network, "text": written}
+            engine.set_input_json(orjson.dumps(document).decode())
+            found = orjson.loads(engine.eval_rule_as_json("data.lockgate.asked.within"))
+            assert (None if found == "<undefined>" else found) == within(written, network) == opa_within(truth, document), document
+            seen.add(found)
+    assert seen == {True, False, "<undefined>"}
+
+
+def within(text: str, network: str) -> bool | None:
+    """None of what is no address: what has a zone, or an IPv4 address in it otherwise than sockets write it."""
+    dotted = re.fullmatch(r"::ffff:([0-9.]+)", text, re.IGNORECASE)
+    try:
+        found = ip_address(dotted[1] if dotted else text)
+    except ValueError:
+        return None
+    if found.version == 6 and ("." in text or "%" in text or found.ipv4_mapped is not None):
+        return None
+    return found in ip_network(network)
+
+
+def opa_within(truth: Any, document: Document) -> bool | None:
+    try:
+        found: bool = truth.eval_document("lockgate.asked.within", document)
+    except OpaUndefinedError:
+        return None
+    return found
 
 
 @pytest.mark.parametrize("name", packages())

@@ -174,9 +174,27 @@ async def test_adopted_packages_do_not_loosen(make):
 
 
 async def test_adopted_packages_have_no_say_at_admission(make):
-    """They judge what was understood."""
+    """They judge what was understood, but for those that say what they refuse before."""
     engine = await answering(make, adopted={"effect": "deny"})
     assert (await engine.evaluate("admission", None, {})).effect is Effect.ALLOW
+
+
+async def test_adopted_packages_that_judge_admission_refuse_there_and_only_there(make):
+    """Beside admission's own rule, of which they loosen nothing."""
+    engine = await answering(make, adopted_admission={"effect": "deny", "reasons": [{"code": "a.outside", "message": ""}]})
+    refused = await engine.evaluate("admission", None, {})
+    assert (refused.effect, [each.code for each in refused.reasons]) == (Effect.DENY, ["a.outside"])
+    assert (await engine.evaluate("decision", "pay", {})).effect is Effect.ALLOW
+    engine = await answering(make, admission={"effect": "deny"}, adopted_admission=ALLOW)
+    assert (await engine.evaluate("admission", None, {})).effect is Effect.DENY
+
+
+async def test_adopted_packages_without_an_answer_at_admission_deny(make):
+    """As after it."""
+    engine = await answering(make, adopted_admission=None)
+    with pytest.raises(PolicyError) as caught:
+        await engine.evaluate("admission", None, {})
+    assert caught.value.code == "policy_undefined"
 
 
 async def test_adopted_packages_without_an_answer_deny(make):

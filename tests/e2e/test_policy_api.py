@@ -90,6 +90,24 @@ def test_it_says_what_the_commands_say(lockgate: Lockgate, folders: Path) -> Non
     assert answered[1]["flips"] > 0
 
 
+def test_it_says_what_a_new_rule_is_and_which_cases_pass(lockgate: Lockgate, folders: Path) -> None:
+    """As the commands say it: for policies that are sent, and for those in force; nothing is written into the workspace."""
+    at, name = folders / "bundle", "payments/limits"
+    before = sorted(lockgate.yard.config.parent.rglob("*.rego"))
+    answered = told(post(lockgate, "new", {"bundle": packed(at)}, name=name))
+    assert answered == said(cli("policy", "new", "rule", name, ".", "--dry-run", "--json", folder=at))
+    in_force = told(post(lockgate, "new", {}, name=name))
+    assert in_force == said(cli("policy", "new", "rule", name, "--dry-run", "--json", folder=lockgate.yard.config.parent))
+    assert sorted(lockgate.yard.config.parent.rglob("*.rego")) == before
+    assert post(lockgate, "new", {}, name="tenant/quota").json()["faults"][0].endswith("nothing is overwritten.")
+    assert post(lockgate, "new", {}, name="--config=x").status_code == 422
+    cases = ROOT / "tests" / "conformance" / "rego_cases"
+    answered = told(post(lockgate, "conformance", {"cases": packed(cases)}))
+    assert answered == said(cli("policy", "conformance", ".", "--json", "-", folder=cases))
+    assert (answered[0], answered[1]["fail"]) == (0, 0)
+    assert answered[1]["pass"] > 0
+
+
 def without_times(answer: tuple[int, Any]) -> tuple[int, Any]:
     status, found = answer
     for each in found.get("tests", ()):
@@ -128,9 +146,9 @@ def test_callers_that_go_leave_nothing_behind(lockgate: Lockgate) -> None:
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(socket.create_connection(("127.0.0.1", lockgate.ports["control"]))).sendall(raw)
-        until(lambda: len(running(lockgate.process.pid)) == 2, "both are tried")
+        until(lambda: len(running(of=lockgate.process.pid)) == 2, "both are tried")
         busy = post(lockgate, "check", archive())
         assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (429, "policy_busy", "5")
         assert lockgate.ask("ann", "GET", "/items/1").status == 200
-    until(lambda: not running(lockgate.process.pid), "nothing runs for nobody")
+    until(lambda: not running(of=lockgate.process.pid), "nothing runs for nobody")
     until(lambda: post(lockgate, "check", archive()).status_code == 200, "there is room again")

@@ -4,7 +4,7 @@
 #   In an emergency somebody may do what the rules otherwise refuse: by a grant in the data, which two other people gave for a time, or by
 #   asking two people now. Who does so says why in a header; it is always on record, under codes `break_glass.*` and with a `log` obligation.
 #   Only the denials and reviews whose codes `lifts` names are lifted, and never those about credentials, injection, tenants, the caller's
-#   identity, the request's form, unset packages or this package itself. The strictest of everything else still decides.
+#   identity or address, the request's form, unset packages or this package itself. The strictest of everything else still decides.
 # custom:
 #   settings: break_glass
 #   why: Without a way through that is watched, people build one that is not.
@@ -144,7 +144,7 @@ complete(seen) if {
 	is_string(seen.request.time.iso)
 }
 
-liftable(code) if not regex.match(`^(signals|request|tenant|access|break_glass)\.|\.unset$`, code)
+liftable(code) if not regex.match(`^(signals|request|source|tenant|access|break_glass)\.|\.unset$`, code)
 
 configured if {
 	settings := data.lockgate.config.break_glass

@@ -27,13 +27,13 @@ NICE = 10  # requests come first
 
 
 def main(spec: Mapping[str, Any]) -> int:
-    """`folder`; `archives` by the folder below it that each is unpacked into; `at`, the folder below in which `arguments` are run; `replay`
-    in their place. `memory` in bytes, `seconds` of the processor and, twice that, of the clock."""
+    """`folder`; `archives` by the folder below it that each is unpacked into, `plain` those that are no bundles; `at`, the folder below in
+    which `arguments` are run; `replay` in their place. `memory` in bytes, `seconds` of the processor and, twice that, of the clock."""
     _limit(spec["memory"], spec["seconds"])
     os.chdir(spec["folder"])
     for name in spec["archives"]:
         try:
-            _unpack(Path(f"{name}.tar.gz"), Path(name), f"The archive '{name}'")
+            _unpack(Path(f"{name}.tar.gz"), Path(name), f"The archive '{name}'", bundle=name not in spec["plain"])
         except BundleError as error:
             print(error, file=sys.stderr)
             return 2
@@ -57,10 +57,11 @@ def _limit(memory: int, seconds: int) -> None:
     os.nice(NICE)
 
 
-def _unpack(archive: Path, folder: Path, where: str) -> None:
+def _unpack(archive: Path, folder: Path, where: str, *, bundle: bool) -> None:
     """Data that a built bundle has in one or several documents is put where commands look for it."""
     files = unpack(archive.read_bytes(), where)
-    documents = [name for name in files if name.rpartition("/")[2] in DATA]
+    folder.mkdir()
+    documents = [name for name in files if bundle and name.rpartition("/")[2] in DATA]
     if documents and documents != [POLICY_DATA]:
         files = {**files, POLICY_DATA: orjson.dumps(merged_data(files))}
     for name, content in files.items():

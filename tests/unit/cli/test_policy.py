@@ -193,6 +193,22 @@ def test_a_new_rule_passes_every_check_as_it_is(policies: Path, capsys: Out) -> 
     assert (policies / "lockgate" / "rules" / "payments" / "limits" / "limits.rego").read_text() == "mine"
 
 
+def test_what_a_new_rule_would_be_is_shown_and_not_written(policies: Path, capsys: Out) -> None:
+    """Its very texts, with what its metadata says."""
+    before = sorted(policies.rglob("*"))
+    assert run(["policy", "new", "rule", "payments/limits", str(policies), "--dry-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert run(["policy", "new", "rule", "payments/limits", str(policies), "--dry-run"]) == 0
+    assert shown["files"][0]["text"] in capsys.readouterr().out
+    assert sorted(policies.rglob("*")) == before
+    assert run(["policy", "new", "rule", "payments/limits", str(policies), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**shown, "written": True}
+    assert shown["written"] is False
+    assert [each["path"] for each in shown["files"]] == [shown["rule"], shown["test"]]
+    assert [Path(each["path"]).read_text() for each in shown["files"]] == [each["text"] for each in shown["files"]]
+    assert shown["metadata"] == {"title": "Limits", "package": "lockgate.rules.payments.limits", "code": "limits.unknown_caller"}
+
+
 @pytest.mark.parametrize("name", ["../up", "Upper", "a/default", "a//b", "", "a/b/c/d/e", "a-b"])
 def test_a_name_that_is_no_package_is_refused(name: str, policies: Path, capsys: Out) -> None:
     """Before anything is written."""

@@ -11,7 +11,8 @@ from adapters.rego.embedded import load
 from adapters.rego.testing import run_tests
 from router.decision import Effect, Verdict
 from router.errors import ConfigError
-from router.library import JOINED, adopt, packages, place
+from router.library import adopt, packages, place
+from router.library_joining import ADMITTING, JOINED
 from tests.unit.policy.halden import ROOT
 
 ADMIT = 'package lockgate.admission\n\nresult := {"effect": "allow"}\n'
@@ -26,6 +27,7 @@ REQUEST: dict[str, Any] = {
     "entry": "decision",
     "request": {
         "method": "POST",
+        "client": "10.1.7.4",
         "host": "halden.example",
         "path_parts": ["ask"],
         "headers": {"x-break-glass": "the clearing is stuck"},
@@ -50,7 +52,8 @@ def example(*names: str) -> dict[str, Any]:
 
 
 async def judged(own: dict[str, str], names: tuple[str, ...], config: dict[str, Any], request: dict[str, Any] = REQUEST) -> Verdict:
-    return await load({**own, **adopt(own, names).policies}, {"lockgate": {"config": config}}).evaluate("decision", "pay", request)
+    engine = load({**own, **adopt(own, names).policies}, {"lockgate": {"config": config}})
+    return await engine.evaluate(request["entry"], "pay", request)
 
 
 def letting(name: str) -> dict[str, str]:
@@ -77,8 +80,9 @@ async def test_what_is_allowed_by_all_is_allowed() -> None:
 
 @pytest.mark.parametrize("name", packages())
 async def test_a_package_without_its_settings_refuses_everything(name: str) -> None:
-    """With a code of its own, or that of the rules which it brings."""
-    verdict = await judged(letting(name), (name,), {})
+    """With a code of its own, or that of the rules which it brings; before anything is classified, where it judges that."""
+    entry = "decision" if JOINED in adopt(letting(name), (name,)).policies else "admission"
+    verdict = await judged(letting(name), (name,), {}, REQUEST | {"entry": entry})
     assert verdict.effect is Effect.DENY
     assert all("." in code for code in codes(verdict))
 
@@ -90,6 +94,24 @@ def test_every_line_of_a_package_is_evaluated_by_its_tests(name: str) -> None:
     run = run_tests({**letting(name), **files.policies}, files.tests, {})
     assert [each.name for each in run.outcomes if each.outcome == "failed"] == []
     assert {each.file: each.missed for each in run.coverage if each.missed and each.file.startswith(f"library/{name}/")} == {}
+
+
+async def test_where_a_request_comes_from_is_judged_at_admission() -> None:
+    """And only there."""
+    coming = REQUEST | {"entry": "admission", "request": REQUEST["request"] | {"client": "198.51.100.7"}}
+    verdict = await judged(FOREIGN, ("source_address", "working_hours"), example("source_address"), coming)
+    assert (verdict.effect, codes(verdict)) == (Effect.DENY, ["source.outside"])
+    at_the_office = await judged(FOREIGN, ("source_address",), example("source_address"), REQUEST | {"entry": "admission"})
+    assert (at_the_office.effect, codes(at_the_office)) == (Effect.ALLOW, [])
+    understood = await judged(FOREIGN, ("source_address",), example("source_address"), coming | {"entry": "decision"})
+    assert understood.effect is Effect.ALLOW
+
+
+def test_only_what_is_asked_for_is_joined() -> None:
+    """A question that has nothing to say costs as much as one that has."""
+    assert adopt(FOREIGN, ("source_address",)).policies.keys() & {JOINED, ADMITTING} == {ADMITTING}
+    assert adopt(FOREIGN, ("rbac",)).policies.keys() & {JOINED, ADMITTING} == {JOINED}
+    assert adopt(FOREIGN, ("rbac", "source_address")).policies.keys() >= {JOINED, ADMITTING}
 
 
 async def test_all_together_are_sound() -> None:
@@ -169,6 +191,8 @@ def test_an_unknown_package_is_refused_with_a_suggestion() -> None:
 def test_the_place_of_the_join_must_be_free() -> None:
     """Neither its package nor its path may be somebody's."""
     assert "mine/x.rego:1: The package 'lockgate.adopted'" in refused({**FOREIGN, "mine/x.rego": "package lockgate.adopted\n"}, "rbac")
+    text = "package lockgate.adopted_admission\n"
+    assert "mine/x.rego:1: The package 'lockgate.adopted_admission'" in refused({**FOREIGN, "mine/x.rego": text}, "rbac")
     assert "library/adopted.rego:1: A file that is adopted" in refused({**FOREIGN, JOINED: "package lockgate.x\n"}, "rbac")
 
 

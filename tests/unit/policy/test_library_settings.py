@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 
 from router.errors import ConfigError
 from router.library import packages
@@ -20,8 +21,14 @@ from router.workspace import parse, read
 from router.yaml_source import read_yaml
 from tests.golden.config.conftest import ENVIRONMENT, GOOD, REGISTRY
 
+FORMATS = FormatChecker(())
 HOURS = described("working_hours").example
 ODD: tuple[Any, ...] = (None, 0, -1, 99, "", "x", True, [], ["x"], {}, {"x": 1}, 1.5)
+
+
+@FORMATS.checks("network", ValueError)
+def is_network(value: object) -> bool:
+    return not isinstance(value, str) or ("/" in value and bool(ipaddress.ip_network(value)))
 
 
 def settings(name: str) -> Any:
@@ -65,8 +72,8 @@ def broken(value: Any, chance: random.Random) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", packages())
 def test_what_is_wrong_is_what_json_schema_finds_wrong(name: str) -> None:
-    """Of an example that was damaged in many ways; time zones apart, of which JSON Schema has no format."""
-    truth = Draft202012Validator(schema_of(name))
+    """Of an example that was damaged in many ways; time zones apart, of which JSON Schema has no format, nor of networks."""
+    truth = Draft202012Validator(schema_of(name), format_checker=FORMATS)
     seen = set()
     for value in broken(settings(name), random.Random(4)):
         zone = value.get("zone") if isinstance(value, dict) else None
@@ -116,3 +123,26 @@ def test_a_workspace_with_settings_that_cannot_be_read_is_not_taken_up(tmp_path:
     with pytest.raises(ConfigError) as caught:
         parse(read(tmp_path, ENVIRONMENT), ENVIRONMENT, REGISTRY)
     assert caught.value.faults == ("policies/data.yaml:9: 'lockgate.config.working_hours.otherwise' must be one of deny, review.",)
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        ("10.0.0.0", "is no network; with its length it is 10.0.0.0/32"),
+        ("10.0.0.0/255.0.0.0", "is no network; with its length it is 10.0.0.0/8"),
+        ("10.1.2.3/8", "has an address within the network; the network is 10.0.0.0/8"),
+        ("010.0.0.0/8", "is no network, such as 10.1.0.0/16 or 2001:db8::/32"),
+        ("office", "is no network, such as 10.1.0.0/16 or 2001:db8::/32"),
+        ("::ffff:10.0.0.0/104", "is of IPv4 within IPv6; write it as a network of IPv4"),
+        ("fe80::%eth0/64", "is no network but an address with a zone, which means nothing to other hosts"),
+    ],
+)
+def test_a_network_that_engines_may_read_differently_is_refused(network: str, sentence: str) -> None:
+    """And one of which somebody may have meant only an address."""
+    assert list(wrong(schema_of("source_address"), {"allowed": [network]})) == [(("allowed", 0), sentence)]
+
+
+def test_settings_with_nothing_in_them_are_refused() -> None:
+    """They would limit nobody."""
+    assert [text for _, text in wrong(schema_of("source_address"), {})] == ["needs one of allowed, refused, tenants, roles"]
+    assert [text for _, text in wrong(schema_of("source_address"), {"roles": {"a": {}}})] == ["needs one of allowed, refused"]

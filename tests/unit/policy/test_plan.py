@@ -36,6 +36,15 @@ def test_a_question_has_the_files_that_play_a_part_in_its_answer():
     assert plan.beside(("pay",), "admission") == []
 
 
+def test_adopted_packages_are_asked_where_they_have_something_to_say():
+    """At admission, after it, or both."""
+    adopted = {f"{name}.rego": f"package lockgate.{name}\n\n{ALLOW}" for name in ("adopted", "adopted_admission")}
+    entries = {name: text for name, text in SMALL.items() if name in ("admission.rego", "decision.rego")}
+    plan = checked_plan(entries | adopted, {})
+    assert plan.beside(("pay",), "admission") == ["data.lockgate.adopted_admission.result"]
+    assert plan.beside(("pay",), "decision") == ["data.lockgate.adopted.result"]
+
+
 def test_a_name_that_is_not_written_out_takes_in_whatever_it_may_mean():
     """A rule that looks through all intents' packages needs all of them."""
     text = 'package lockgate.decision\n\nresult := {"effect": "allow"} if count([1 | data.lockgate.intents[_].result]) == 0\n'

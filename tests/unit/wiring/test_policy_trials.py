@@ -42,10 +42,17 @@ def archive(test: bytes = TEST, **more: bytes) -> dict[str, bytes]:
     }
 
 
-def running(of: int = os.getpid()) -> list[Path]:
-    """Of that process's trials, their places under /proc."""
-    found = [path for path in Path("/proc").glob("[0-9]*") if b"router.cli.policy.apart" in read(path / "cmdline")]
-    return [path for path in found if read(path / "stat").rpartition(b")")[2].split()[1:2] == [str(of).encode()]]
+def running(what: bytes = b"router.cli.policy.apart", of: int = os.getpid()) -> list[Path]:
+    """Of that process's trials, or of what they start, their places under /proc."""
+    found = [path for path in Path("/proc").glob("[0-9]*") if what in read(path / "cmdline")]
+    return [path for path in found if of in above(path)]
+
+
+def above(path: Path) -> list[int]:
+    """The processes that a process comes from."""
+    told = read(path / "stat").rpartition(b")")[2].split()[1:2]
+    parent = int(told[0]) if told else 0
+    return [parent, *above(Path("/proc", str(parent)))] if parent > 1 else [parent]
 
 
 def read(path: Path) -> bytes:
@@ -98,6 +105,57 @@ async def test_what_cannot_be_used_is_said_in_the_commands_words() -> None:
         (pack({"a.rego": POLICY, "a.rego/b.rego": POLICY}), "The archive 'bundle' cannot be unpacked: File exists."),
     ):
         assert (await trials().run("check", [], {"bundle": content})).faults == (sentence,)
+
+
+async def test_a_new_rule_is_said_and_not_written() -> None:
+    """For the policies of a bundle, where there is place for it; the names of files are those within it."""
+    lib = {"lockgate/lib/violation.rego": b"package lockgate.lib.violation\n"}
+    ran = await trials().run("new", ["pay/limits"], archive(**lib))
+    found = json.loads(ran.answer)
+    assert (ran.status, found["rule"], found["written"]) == (0, "lockgate/rules/pay/limits/limits.rego", False)
+    taken = {found["rule"]: found["files"][0]["text"].encode()}
+    ran = await trials().run("new", ["pay/limits"], archive(**lib, **taken))
+    assert ran.faults == ("lockgate/rules/pay/limits/limits.rego:1: The file is already there, and nothing is overwritten.",)
+    assert "which is not there" in (await trials().run("new", ["pay/limits"], archive())).faults[0]
+
+
+def cases(**more: bytes) -> dict[str, bytes]:
+    text = b"""cases:
+  - {note: a pass, query: "x = 1", want_result: [{x: 1}]}
+  - {note: a fail, query: "x = 1", want_result: [{x: 2}]}
+  - {note: a refusal, query: "x = http.send({})", want_result: [{x: 2}]}
+  - {note: stricter, query: "x = 1 / 0", want_result: []}
+"""
+    return {"cases": pack({"some/cases.yaml": text, "data.yaml": b"cases: none of these\n", **more})}
+
+
+async def test_cases_are_put_to_the_engine() -> None:
+    """What passes, fails, is refused at load or is stricter, each apart; a failure that is known is none to object to."""
+    ran = await trials().run("conformance", [], cases())
+    found = json.loads(ran.answer)
+    assert (ran.status, [found[name] for name in ("pass", "fail", "refused", "stricter")]) == (1, [1, 1, 1, 1])
+    assert [(each["file"], each["note"], each["outcome"]) for each in found["cases"]][1] == ("some/cases.yaml", "a fail", "fail")
+    ran = await trials().run("conformance", [], {**cases(), "ratchet": b"a fail\n"})
+    assert (ran.status, json.loads(ran.answer)["ok"]) == (0, True)
+    ran = await trials().run("conformance", [], {"cases": pack({"a.yaml": b"cases: []\n"})})
+    assert ran.faults == (".: There is no conformance case in any YAML file below.",)
+
+
+async def test_what_lies_beside_cases_is_no_program() -> None:
+    """Modules in the archive are not taken for Python's own, nor for ours."""
+    evil = b"raise SystemExit('a stranger')\n"
+    ran = await trials().run("conformance", [], cases(**{"orjson.py": evil, "runpy.py": evil, "router/__init__.py": evil}))
+    assert json.loads(ran.answer)["pass"] == 1
+
+
+async def test_a_case_that_never_ends_ends_with_the_trial() -> None:
+    """Its process, too."""
+    modules = "package a\np if {\n" + "".join(f"some x{i} in numbers.range(1, 5000)\n" for i in range(3)) + "x0 + x1 + x2 < 0\n}\n"
+    endless = json.dumps({"cases": [{"note": "for ever", "modules": [modules], "query": "data.a.p = x", "want_result": []}]}).encode()
+    with pytest.raises(RefusedError, match="did not end within 4 s") as caught:
+        await trials(seconds=4).run("conformance", [], {"cases": pack({"a.yaml": endless})})
+    assert caught.value.code == "policy_trial_ended"
+    assert running(b"router.policy.conformance_worker") == []
 
 
 @pytest.mark.parametrize(
