@@ -152,10 +152,13 @@ async def test_a_case_that_never_ends_ends_with_the_trial() -> None:
     """Its process, too."""
     modules = "package a\np if {\n" + "".join(f"some x{i} in numbers.range(1, 5000)\n" for i in range(3)) + "x0 + x1 + x2 < 0\n}\n"
     endless = json.dumps({"cases": [{"note": "for ever", "modules": [modules], "query": "data.a.p = x", "want_result": []}]}).encode()
+    task = asyncio.create_task(trials(seconds=4).run("conformance", [], {"cases": pack({"a.yaml": endless})}))
+    while not (found := running(worker := b"router.policy.conformance_worker")):  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.02)
     with pytest.raises(RefusedError, match="did not end within 4 s") as caught:
-        await trials(seconds=4).run("conformance", [], {"cases": pack({"a.yaml": endless})})
+        await task
     assert caught.value.code == "policy_trial_ended"
-    assert running(b"router.policy.conformance_worker") == []
+    assert [path for path in found if worker in read(path / "cmdline")] == []
 
 
 @pytest.mark.parametrize(
