@@ -179,12 +179,16 @@ def _with_data(archive: bytes, snapshot: Snapshot, config: Mapping[str, Any]) ->
 
 
 async def keep_rolling(service: RolloutService) -> None:
-    """For as long as it runs."""
+    """For as long as it runs: goes on where a start ended, and from then on does so in rounds. What keeps it from that is said once."""
+    act, said = service.resume, ""
     while True:
-        await asyncio.sleep(ROUND_S)
         try:
-            await service.round()
+            await act()
+            act, said = service.round, ""
         except LockgateError as error:
-            log.error("a rollout is left as it is for now: %s", error)
+            if str(error) != said:
+                said = str(error)
+                log.error("a rollout is left as it is for now: %s", error)
         except Exception:  # the rounds must go on
             log.exception("a round over the rollouts failed in a way that nobody foresaw")
+        await asyncio.sleep(ROUND_S)

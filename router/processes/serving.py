@@ -114,7 +114,6 @@ class Serving:
                 self.announce(Address(*sock.getsockname()[:2]))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
                 await in_force.note(self.snapshot, workspace)
-                await rolling.service.resume()
                 await reviews.resume()
                 await _first(stopping, serving)
         finally:

@@ -41,7 +41,7 @@ class RolloutFiles:
     def _read(path: Path) -> Rollout:
         try:
             return _rollout(json.loads(path.read_bytes()))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise StateError(f"{path} with a rollout cannot be read; restore it, or remove it.", "rollout_unreadable") from error
 
 
