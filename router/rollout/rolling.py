@@ -82,6 +82,10 @@ class Shadow:
         """One at a time, so that what belongs to one decision comes together."""
         self._second.start(1)
 
+    @property
+    def waiting(self) -> int:
+        return self._second.waiting
+
     async def close(self) -> None:
         await self._second.close()
 
@@ -165,6 +169,11 @@ class Rolling:
     def stages(self) -> Stages:
         """What both have in common can be asked of these."""
         return self._two.current.stages
+
+    @property
+    def waiting(self) -> int:
+        """Evaluations that the other version was not asked about yet."""
+        return sum(shadow.waiting for shadow in self._shadows)
 
     async def open(self) -> None:
         """Raises what the candidate's engine raises."""

@@ -24,6 +24,7 @@ from tests.bench import (
     lookups,
     policy_activation,
     policy_engines,
+    policy_rollout,
     policy_size,
     questions,
     running,
@@ -89,6 +90,7 @@ def _options() -> argparse.Namespace:
             "policy-engines",
             "policy-size",
             "policy-activation",
+            "policy-rollout",
             "cpu",
             "aiohttp",
             "latency",
@@ -110,6 +112,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "questions": lambda: questions.measure(report, folder, many, effort.records, 20_000),
         "policy-engines": lambda: uvloop.run(policy_engines.measure(report, many)),
         "policy-activation": lambda: policy_activation.measure(report, folder, origin, many),
+        "policy-rollout": lambda: uvloop.run(_rollout(report, folder, origin)),
         "policy-size": lambda: uvloop.run(policy_size.measure(report, many)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
@@ -123,6 +126,12 @@ async def _stages(report: Report, folder: Path, origin: str, effort: Effort) -> 
     workspace = make_workspace(folder / "parts", origin)
     async with parts(workspace) as built:
         await stages.measure(report, built, workspace.key, effort.turns)
+
+
+async def _rollout(report: Report, folder: Path, origin: str) -> None:
+    workspace = make_workspace(folder / "rollout", origin)
+    async with parts(workspace) as built:
+        await policy_rollout.measure(report, built, workspace.key)
 
 
 async def _encoder(report: Report, folder: Path, origin: str, effort: Effort) -> None:

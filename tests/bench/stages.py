@@ -153,8 +153,8 @@ def _observe(telemetry: Telemetry, decision: Decision, outcome: Outcome) -> None
 
 async def measure(report: Report, parts: Parts, key: str, turns: int) -> None:
     samples = {
-        "GET by rule": Sample(parts, _scope("GET", "/payments/4711", key, b""), b""),
-        "POST cached": Sample(parts, _scope("POST", "/ask", key, BODY), BODY),
+        "GET by rule": Sample(parts, scope("GET", "/payments/4711", key), b""),
+        "POST cached": Sample(parts, scope("POST", "/ask", key, BODY), BODY),
     }
     costs: dict[str, dict[str, float]] = {}
     for kind, sample in samples.items():
@@ -180,7 +180,7 @@ async def _cost(once: Once, turns: int) -> float:
     return median(costs)
 
 
-def _scope(method: str, path: str, key: str, body: bytes) -> dict[str, Any]:
+def scope(method: str, path: str, key: str, body: bytes = b"") -> dict[str, Any]:
     headers = [(b"host", b"bench.example"), (b"user-agent", b"bench"), (b"accept", b"*/*"), (b"authorization", b"Bearer " + key.encode())]
     if body:
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
