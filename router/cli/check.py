@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from router.audit.questions.saved import FILE, saved_queries
+from router.bundle.versions import OVERRIDE
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
@@ -29,14 +30,21 @@ FAULTY = 1
 def check(config: Path, as_json: bool) -> int:
     """Check configuration, catalog, utterances and policies. The exit status is 1 when there is a fault."""
     try:
-        workspace = checked(read(config, os.environ))
+        workspace = checked(read(config, os.environ, override=False))
+        deciding = read(config, os.environ)
+        override = checked(deciding).override if OVERRIDE in deciding.files else None
     except ConfigError as error:
         _report(error.faults, as_json)
         return FAULTY
     if as_json:
-        print_json({"ok": True, "faults": [], **summary(workspace)})
+        over = None if override is None else override.archive
+        print_json({"ok": True, "faults": [], **summary(workspace), "overridden_by": over})
     else:
         _show(workspace)
+        if override is not None:
+            console().print(
+                f"Its policies are not those that decide: version {override.archive[:12]} is in force over them.", style="yellow"
+            )
     return 0
 
 

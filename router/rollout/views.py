@@ -12,7 +12,7 @@ from router.rollout.figures import Figures
 from router.rollout.guards import SLOW
 from router.rollout.records import counts
 from router.rollout.stage import stage_of
-from router.rollout.state import Change, Rollout
+from router.rollout.state import Change, Rollout, State
 from router.settings import duration_text
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ def summary(rollout: Rollout) -> Json:
         "state": rollout.state.value,
         "step": rollout.step + 1,
         "steps": len(steps),
-        "stage": str(rollout.stage) if rollout.step >= 0 else "",
+        "stage": str(rollout.stage) if rollout.state is State.RUNNING else "",
         "revision": rollout.revision,
         "policy_digest": rollout.policy,
         "created": timestamp(rollout.created_ns),

@@ -16,7 +16,7 @@ import yaml
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.rolling import PEOPLE, archive, asked, begun, closed_data, events, is_now, move, propose, put, shown
-from tests.e2e.running import Lockgate, company, prepared
+from tests.e2e.running import Lockgate, cli, company, prepared
 from tests.e2e.test_policy_bundles import bundle, in_force
 from tests.e2e.test_reload import nothing_failed
 from tests.unit.bundle.making import PUBLIC, pair, signing
@@ -283,6 +283,7 @@ def test_back_to_the_workspace(start: START) -> None:
     lockgate = start()
     rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "100%"}], "guards": FREE})
     move(lockgate, rollout, "advance")
+    assert "is in force over them" in cli("check", "--config", str(lockgate.yard.config)).stdout
     data = lockgate.yard.data.read_bytes()
     lockgate.yard.data.write_bytes(b"lockgate: [")
     assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").status == 422
