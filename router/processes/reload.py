@@ -84,14 +84,14 @@ class Reloader:
             return self.workspace.digests.config
 
     async def _reload(self, downloaded: bytes | None) -> None:
-        snapshot = self._tried = read(self._path, os.environ, downloaded)
+        snapshot = self._tried = await asyncio.to_thread(read, self._path, os.environ, downloaded)  # the ledger's commits go on meanwhile
         settings = self.workspace.config.policy.bundle
         fresh = downloaded is not None or (settings is not None and not settings.remote)
         if snapshot.digest == self.workspace.digests.config:
             if fresh:
                 self._bundles.confirmed(self.workspace)
             return
-        workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
+        workspace = await asyncio.to_thread(parse, snapshot, os.environ)
         refuse_what_needs_a_restart(self.workspace.config, workspace.config)
         refuse_older(workspace)
         model = await self._model_for(snapshot, workspace)
@@ -152,7 +152,7 @@ class Reloader:
     async def _quietly(self) -> None:
         """Not what was refused already: a log that is written beside the workspace would have it refused again for ever."""
         asked, self._asked = self._asked, False
-        if not asked and self._refusal is not None and self._seen() == self._refusal:
+        if not asked and self._refusal is not None and await asyncio.to_thread(self._seen) == self._refusal:
             return
         try:
             await self.reload()

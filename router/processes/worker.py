@@ -29,12 +29,12 @@ from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
-from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
+from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.doors import Doors, make_doors
 from router.wiring.runtime import Built, Services, build
-from router.workspace import parse
+from router.workspace import Workspace, parse
 
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
@@ -103,7 +103,7 @@ class Worker:
     async def _prepare(self, payload: Any) -> None:
         """`[snapshot bytes, model directory or None, the policies' plan or None]`. Raises ConfigError; what serves goes on serving."""
         snapshot_bytes, model, plan = payload
-        workspace = parse(Snapshot.from_bytes(snapshot_bytes), os.environ)
+        workspace = await asyncio.to_thread(_parsed, snapshot_bytes)  # requests go on meanwhile
         if self._telemetry is None:
             settings = workspace.config.telemetry
             configure_logs(settings.log)
@@ -131,9 +131,10 @@ class Worker:
         configure_logs(settings.log)
         self._telemetry.access_log = settings.access_log
         self._serving = built
-        settle_memory()
         self._configured.set()
-        if before is not None:
+        if before is None:
+            settle_memory()
+        else:
             self._retire(before, built)
 
     def _retire(self, before: Built, after: Built) -> None:
@@ -224,6 +225,10 @@ class Worker:
             task.cancel()
 
 
+def _parsed(snapshot: bytes) -> Workspace:
+    return parse(Snapshot.from_bytes(snapshot), os.environ)
+
+
 def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
     ledger = RemoteLedger(peer)
     return Services(
@@ -241,6 +246,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
 
 
 async def main(index: int, workers: int, given: Inherited) -> None:
+    hand_over_soon()
     worker = Worker(index, workers)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
