@@ -39,10 +39,16 @@ class UuidV7:
 
 def settle_memory() -> None:
     """Leaves what a process has when it begins to serve out of garbage collection, for good: looking through all of it takes 60 ms, during
-    which nobody is served. Once only: a configuration that is taken up later is collected as usual when it no longer serves."""
+    which nobody is served. Once only: what is built later is looked at by `release_memory`."""
     gc.set_threshold(*GC_THRESHOLDS)
     gc.collect()
     gc.freeze()
+
+
+def release_memory() -> None:
+    """Lets go of what a configuration that no longer serves holds in circles, such as its detectors of patterns. A few milliseconds, as it
+    looks at nothing that was there when the process began to serve; the first configuration's circles, 500 small objects, so stay."""
+    gc.collect()
 
 
 def hand_over_soon() -> None:

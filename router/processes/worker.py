@@ -29,7 +29,7 @@ from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
-from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, settle_memory
+from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.doors import Doors, make_doors
@@ -151,6 +151,8 @@ class Worker:
             await before.close(keeping=after)
         except Exception:  # it serves nobody any more, but what it left open should be known
             log.exception("a former configuration was not closed cleanly")
+        del before
+        release_memory()
 
     async def _serve(self, given: Inherited) -> None:
         if self._serving is None or self._doors is None:
