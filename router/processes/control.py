@@ -28,7 +28,7 @@ from router.processes.sockets import bound, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
-from router.system import SystemClock, UuidV7
+from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
 from router.wiring.governance import Governance
 from router.wiring.policy import plan_policies
@@ -65,6 +65,7 @@ class ControlProcess:
 
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
+        hand_over_soon()
         snapshot = await read_with_bundle(self._path, os.environ)  # 1
         workspace = parse(snapshot, os.environ)
         refuse_older(workspace)

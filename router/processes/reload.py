@@ -72,6 +72,7 @@ class Reloader:
         self._refusal: str | None = None  # what `_seen` gave for it
         self._asked = False
         self._one_at_a_time = asyncio.Lock()
+        self._changing = asyncio.Lock()  # what serves; never held while a model is trained
         self._woken = asyncio.Event()
         self._files = watched(snapshot)
         self.problem: str | None = None
@@ -99,11 +100,13 @@ class Reloader:
             self.problem = self._refusal = None
             return self.workspace.digests.config
 
-    async def swap(self, candidate: Mapping[str, Any] | None) -> None:
-        """What serves goes on with this candidate beside it, or with none. Raises ConfigError; nothing has changed then."""
-        async with self._one_at_a_time:
+    async def swap(self, candidate: Mapping[str, Any] | None, instead_of: str | None = None) -> None:
+        """What serves goes on with this candidate beside it, or with none, where the rollout that it is instead of is there. Raises
+        ConfigError; nothing has changed then."""
+        async with self._changing:
             current = self._supervisor.current
-            if current is not None:
+            there = current.candidate["rollout"] if current is not None and current.candidate is not None else None
+            if current is not None and (instead_of is None or instead_of == there):
                 await self._supervisor.change(replace(current, candidate=candidate))
 
     def check_own(self) -> None:
@@ -113,34 +116,47 @@ class Reloader:
     async def put_in_force(self, override: Override) -> None:
         """A version of the policies over those of the workspace as it serves, whatever its files are by now. Raises ConfigError,
         StateError; what serves goes on serving."""
-        async with self._one_at_a_time:
+        async with self._changing:
             snapshot = with_policies(self.snapshot, os.environ, self._in_force.versions.archive(override.archive), override)
             workspace = await asyncio.to_thread(parse, snapshot, os.environ)
-            plan, before = await self._planned(workspace), self._in_force.versions.override()
+            model, plan = await self._model_for(self.snapshot, workspace), await self._planned(workspace)
+            before = self._in_force.versions.override()
             self._in_force.put(override)  # a crash from here on: it is in force after the next start
             try:
-                await self._take_up(snapshot, workspace, plan, fresh=False)
+                await self._take_up(snapshot, workspace, model, plan, fresh=False)
             except LockgateError:
-                self._in_force.put(before)
+                if self.snapshot is not snapshot:
+                    self._in_force.put(before)
                 raise
             self._refusal = None
 
     async def _reload(self, downloaded: bytes | None) -> None:
+        """Again where a version of the policies came into force meanwhile, which does not wait for a model that is trained."""
         await self._in_force.settle(self._path, downloaded)
-        snapshot = self._tried = read(self._path, os.environ, downloaded)
         settings = self.workspace.config.policy.bundle
         fresh = downloaded is not None or (settings is not None and not settings.remote)
-        if snapshot.digest == self.workspace.digests.config:
-            if fresh:
-                self._bundles.confirmed(self.workspace)
-            return
-        workspace = await asyncio.to_thread(parse, snapshot, os.environ)  # the ledger's commits go on meanwhile
-        refuse_what_needs_a_restart(self.workspace.config, workspace.config)
-        refuse_older(workspace)
-        await self._take_up(snapshot, workspace, await self._planned(workspace), fresh=fresh)
+        while True:
+            before = self.snapshot
+            snapshot = self._tried = await asyncio.to_thread(
+                read, self._path, os.environ, downloaded
+            )  # the ledger's commits go on meanwhile
+            if snapshot.digest == self.workspace.digests.config:
+                if fresh:
+                    self._bundles.confirmed(self.workspace)
+                return
+            workspace = await asyncio.to_thread(parse, snapshot, os.environ)
+            refuse_what_needs_a_restart(self.workspace.config, workspace.config)
+            refuse_older(workspace)
+            model, plan = await self._model_for(snapshot, workspace), await self._planned(workspace)
+            async with self._changing:
+                if self.snapshot is before:
+                    await self._take_up(snapshot, workspace, model, plan, fresh=fresh)
+                    return
 
-    async def _take_up(self, snapshot: Snapshot, workspace: Workspace, plan: dict[str, Any] | None, *, fresh: bool) -> None:
-        digests, model = workspace.digests, await self._model_for(snapshot, workspace)
+    async def _take_up(
+        self, snapshot: Snapshot, workspace: Workspace, model: str | None, plan: dict[str, Any] | None, *, fresh: bool
+    ) -> None:
+        digests = workspace.digests
         candidate = await self.candidates.beside(snapshot, workspace) if self.candidates is not None else None
         await self._change(workspace, Assignment(digests.config, snapshot.to_bytes(), model, plan, candidate))
         # It serves from here on, whatever else fails; a later reload must compare with it.
@@ -199,7 +215,7 @@ class Reloader:
     async def _quietly(self) -> None:
         """Not what was refused already: a log that is written beside the workspace would have it refused again for ever."""
         asked, self._asked = self._asked, False
-        if not asked and self._refusal is not None and self._seen() == self._refusal:
+        if not asked and self._refusal is not None and await asyncio.to_thread(self._seen) == self._refusal:
             return
         try:
             await self.reload()

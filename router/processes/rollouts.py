@@ -59,8 +59,8 @@ class Live:
     async def step(self, rollout_id: str, stage: Stage) -> None:
         await self._supervisor.step(rollout_id, stage.to_json())
 
-    async def end(self) -> None:
-        await self._reloader.swap(None)
+    async def end(self, rollout_id: str) -> None:
+        await self._reloader.swap(None, rollout_id)
 
     async def figures(self, rollout_id: str) -> list[Figures]:
         told = await self._supervisor.ask(messages.ROLLOUT_FIGURES, rollout_id)

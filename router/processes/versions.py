@@ -57,15 +57,16 @@ class InForce:
         override = self.versions.override()
         if override is None:
             return
-        own = read(path, os.environ, downloaded, override=False)
-        why = await asyncio.to_thread(self._why_ended, own, override, downloaded)
+        why = await asyncio.to_thread(self._why_ended, path, override, downloaded)
         if why is not None:
             details = {"archive": override.archive, "was": override.why, "record": override.record, "reason": why}
             await self._evidence.system(ENDED, details)
-            self.versions.release()
+            if self.versions.override() == override:  # and not another one that somebody went back to meanwhile
+                self.versions.release()
             log.info("the workspace's own policies decide again: %s", why)
 
-    def _why_ended(self, own: Snapshot, override: Override, downloaded: bytes | None) -> str | None:
+    def _why_ended(self, path: Path, override: Override, downloaded: bytes | None) -> str | None:
+        own = read(path, os.environ, downloaded, override=False)
         config = settings_of(own, os.environ)
         if not is_ours(config):
             return None

@@ -30,7 +30,7 @@ from router.processes.sockets import most_connections
 from router.rollout.stage import Stage
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
-from router.system import SystemClock, SystemRandom, UuidV7, settle_memory
+from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.candidate import Candidate
@@ -107,9 +107,10 @@ class Worker:
     async def _prepare(self, payload: Any) -> None:
         """`[snapshot bytes, model directory or None, the policies' plan or None, a rollout's candidate or None]`. Raises ConfigError; what
         serves goes on serving."""
-        snapshot_bytes, model, plan, given = payload
+        snapshot, model, plan, given = payload
         candidate = Candidate.from_payload(given) if given is not None else None
-        workspace = self._workspace(Snapshot.from_bytes(snapshot_bytes))
+        serving = self._serving.workspace if self._serving is not None else None
+        workspace = await asyncio.to_thread(_parsed, snapshot, serving)  # requests go on meanwhile
         if self._telemetry is None:
             settings = workspace.config.telemetry
             configure_logs(settings.log)
@@ -118,13 +119,6 @@ class Worker:
             raise LockgateError("the worker has no connection yet", "not_connected")
         await self._discard()
         self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan, candidate)
-
-    def _workspace(self, snapshot: Snapshot) -> Workspace:
-        """The very one that serves, where only a rollout begins or ends."""
-        serving = self._serving.workspace if self._serving is not None else None
-        if serving is not None and (serving.root, serving.digests.config) == (snapshot.root, snapshot.digest):
-            return serving
-        return parse(snapshot, os.environ)
 
     async def _discard(self) -> None:
         """Lets go of what was prepared and never activated, because another worker could not prepare it."""
@@ -144,9 +138,10 @@ class Worker:
         configure_logs(settings.log)
         self._telemetry.access_log = settings.access_log
         self._serving = built
-        settle_memory()
         self._configured.set()
-        if before is not None:
+        if before is None:
+            settle_memory()
+        else:
             self._retire(before, built)
 
     def _retire(self, before: Built, after: Built) -> None:
@@ -163,6 +158,8 @@ class Worker:
             await before.close(keeping=after)
         except Exception:  # it serves nobody any more, but what it left open should be known
             log.exception("a former configuration was not closed cleanly")
+        del before
+        release_memory()
 
     async def _serve(self, given: Inherited) -> None:
         if self._serving is None or self._doors is None:
@@ -249,6 +246,14 @@ class Worker:
             task.cancel()
 
 
+def _parsed(content: bytes, serving: Workspace | None) -> Workspace:
+    """The very one that serves, where only a rollout begins or ends."""
+    snapshot = Snapshot.from_bytes(content)
+    if serving is not None and (serving.root, serving.digests.config) == (snapshot.root, snapshot.digest):
+        return serving
+    return parse(snapshot, os.environ)
+
+
 def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
     ledger = RemoteLedger(peer)
     return Services(
@@ -266,6 +271,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
 
 
 async def main(index: int, workers: int, given: Inherited) -> None:
+    hand_over_soon()
     worker = Worker(index, workers)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.stop)

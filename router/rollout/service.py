@@ -63,8 +63,8 @@ class Serving(Protocol):
     async def step(self, rollout_id: str, stage: Stage) -> None:
         """Returns when every worker knows it."""
 
-    async def end(self) -> None:
-        """No worker has a candidate any more. Raises ConfigError where that has to be tried again."""
+    async def end(self, rollout_id: str) -> None:
+        """No worker has that candidate any more. Raises ConfigError where that has to be tried again."""
 
     async def figures(self, rollout_id: str) -> list[Figures]:
         """What each worker counted since the last time."""
@@ -95,7 +95,7 @@ class RolloutService:
         self._clock = clock
         self._ids = ids
         self._one_at_a_time = asyncio.Lock()
-        self._cleared = True  # no worker has a candidate that it should not have
+        self._left: str | None = None  # whose candidate workers still have, although it decides for nobody
         self._gone: tuple[Event, str] | None = None  # why the one that runs cannot go on
         self._began_ns = 0
         self.seen = Figures()  # of the step that runs
@@ -233,8 +233,8 @@ class RolloutService:
         """Raises what the ledger and the store raise; the next round goes on."""
         async with self._one_at_a_time:
             await self._record_missing()
-            if not self._cleared:
-                await self._clear()
+            if self._left is not None:
+                await self._clear(self._left)
             rollout = self.running
             if rollout is None:
                 self._gone = None
@@ -277,9 +277,12 @@ class RolloutService:
         self.running = None
         try:
             await self._serving.put_in_force(override)  # 2
-        except LockgateError:
-            self.running = rollout  # it decides for as many as before, and the next round tries again
-            raise
+        except LockgateError as error:
+            there = self._versions.override()
+            if there is None or there.record != rollout.id:
+                self.running = rollout  # it decides for as many as before, and the next round tries again
+                raise
+            log.error("the policies of the rollout %s are in force, and something else failed: %s", rollout.id, error)
         self._files.put(promoted.all_recorded())  # 3
         log.info("the policies of the rollout %s are in force", rollout.id)
         return promoted
@@ -299,23 +302,22 @@ class RolloutService:
         self._files.put(rollout)
         if self.running is not None:
             await self._serving.step(rollout.id, NOBODY)
-            self.running, self._cleared = None, False
-            await self._clear()
+            self.running, self._left = None, rollout.id
         try:
             await self._record_missing(rollout)
         except AuditError as error:
             log.error("that the rollout %s is %s is not recorded yet: %s", rollout.id, rollout.state, error)
         return rollout
 
-    async def _clear(self) -> None:
+    async def _clear(self, rollout_id: str) -> None:
         try:
-            await self._serving.end()
-            self._cleared = True
+            await self._serving.end(rollout_id)
+            self._left = None
         except LockgateError as error:  # it decides for nobody meanwhile
             log.error("workers still have a candidate that is of no use: %s", error)
 
     def _begin(self, rollout: Rollout) -> None:
-        self.running, self.seen, self._gone, self._cleared = rollout, Figures(), None, True
+        self.running, self.seen, self._gone, self._left = rollout, Figures(), None, None
         self._began_ns = self._clock.monotonic_ns()
 
     async def _moved(

@@ -33,7 +33,7 @@ class Sections:
 
     def chain(self, below: int | None = None) -> list[Signed]:
         """Of the sections that records with an index under `below` tell of; of all where none is given."""
-        complete = catch_up(self.reader, self.index)
+        complete = catch_up(self.reader, self.index, self.breathe)
         if complete < self._read:  # another ledger, or an old copy
             self._known, self._read = [], 0
         self._known += self._told(self.index.events((EVENT,), self._read))

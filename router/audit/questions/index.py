@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,23 +11,34 @@ from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
 
 BATCH = 5000
+SLICE, PAUSE = 500, 16  # records of a batch, and those between two pauses, of who gives way
 JUDGED = frozenset({"approved", "rejected"})  # review events that are a person's
 
 
-def catch_up(reader: LedgerReader, index: IndexStore) -> int:
+def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
     """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
-    has been cut since, is thrown away and made again. Several processes may do this at once."""
+    has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
+    it can give way."""
     complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
     if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
     while complete < size:
-        end = min(size, complete + BATCH)
-        rows = [index_row(stored) for stored in reader.records(complete, end)]
+        end = min(size, complete + (BATCH if breathe is None else SLICE))
+        rows = list(_rows(reader, complete, end, breathe))
         index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)))
         complete = index.complete()[0]
+        if breathe is not None:
+            breathe()
     return complete
+
+
+def _rows(reader: LedgerReader, start: int, end: int, breathe: Callable[[], None] | None) -> Iterator[IndexRow]:
+    for place, stored in enumerate(reader.records(start, end), 1):
+        yield index_row(stored)
+        if breathe is not None and place % PAUSE == 0:
+            breathe()
 
 
 def index_row(stored: Stored) -> IndexRow:

@@ -70,11 +70,10 @@ async def test_what_was_prepared_in_vain_is_let_go_of(monkeypatch: pytest.Monkey
     async def build(workspace: Any, *_: Any) -> Part:
         return Part(workspace, closed)
 
-    monkeypatch.setattr(module, "parse", lambda snapshot, _: snapshot)
-    monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=lambda data: data.decode()))
+    monkeypatch.setattr(module, "_parsed", lambda content, _: content.decode())
     monkeypatch.setattr(module, "build", build)
-    await worker._prepare([b"one", None, None])
-    await worker._prepare([b"two", None, None])
+    await worker._prepare([b"one", None, None, None])
+    await worker._prepare([b"two", None, None, None])
     assert closed == [("one", "serving")]
 
 
