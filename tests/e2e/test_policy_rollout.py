@@ -129,7 +129,11 @@ def test_a_guard_takes_it_back_by_itself(start: START) -> None:
     """Within moments of the first requests that show it; nobody is judged by it afterwards, and the record says why."""
     lockgate = start("--workers", "2")
     rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "50%", "for": "1h"}], "least": 20, "guards": {"flips": "10%"}})
+    waiting = ("policy", "rollout", "wait", rollout, "--config", str(lockgate.yard.config))
+    assert cli(*waiting, "--timeout", "0.1", LOCKGATE_KEY=lockgate.keys["pat"]).returncode == 3
     asked(lockgate)
+    waited = cli(*waiting, LOCKGATE_KEY=lockgate.keys["pat"])
+    assert (waited.returncode, "guard_flips" in waited.stdout) == (1, True)
     ended = is_now(lockgate, rollout, "rolled_back")
     assert ended["reason"] == "guard_flips"
     assert set(asked(lockgate).values()) == {200}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from router.cli.common import console, print_json
 from router.cli.policy.rollout_client import client, comment_option, connected
 from router.errors import ConfigError
 from router.policy.folder import find
+from router.rollout.state import OPEN, State
 
 LISTED = ("id", "state", "step", "stage", "revision", "created", "reason")
 PIPED_WIDTH = 240
+LOOK_S = 1.0
+NOT_IN_FORCE, NOT_YET = 1, 3
+WELL = frozenset((State.PROMOTED, State.COMPLETED))
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 id_argument = click.argument("rollout_id", metavar="ID")
 
@@ -122,6 +127,28 @@ def advance(rollout_id: str, comment: str, yes: bool, config: Path, url: str | N
 def roll_back(rollout_id: str, comment: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """End it now: the candidate decides nothing any more."""
     _tell(client(config, url, key).move(rollout_id, "rollback", comment), as_json)
+
+
+@rollout.command()
+@id_argument
+@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to wait; for ever when left out.")
+@connected
+def wait(rollout_id: str, timeout: float | None, config: Path, url: str | None, key: str, as_json: bool) -> int:
+    """Wait until it has ended. The exit status is 0 when the policies are in force (or were only to be tried, and that went well), 1 when
+    they are not, and 3 when it has not ended in time."""
+    there, said, until = client(config, url, key), "", None if timeout is None else time.monotonic() + timeout
+    while True:
+        found = there.show(rollout_id)
+        at = f"{found['state']}, step {found['step']} of {found['steps']} {found['stage']}".rstrip()
+        if at != said:
+            said = at
+            click.echo(at, err=True)
+        if found["state"] not in OPEN:
+            _tell(found, as_json)
+            return 0 if found["state"] in WELL else NOT_IN_FORCE
+        if until is not None and time.monotonic() >= until:
+            return NOT_YET
+        time.sleep(LOOK_S)
 
 
 def _archive(place: Path | None, config: Path) -> bytes:
