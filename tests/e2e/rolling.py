@@ -19,6 +19,8 @@ from tests.e2e.yard import ROOT, policy_data
 PEOPLE = (
     *(Person(f"u{number}", ("employee",)) for number in range(40)),
     Person("ann", ("employee",)),
+    Person("tom", ("employee",), tenant="acme"),
+    Person("tim", ("employee",), tenant="other"),
     Person("ada", ("policy_author",), ("control",)),
     Person("pat", ("policy_approver",), ("control",)),
     Person("otto", ("operator",), ("control",)),

@@ -31,6 +31,7 @@ class Person:
     id: str
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("gateway",)
+    tenant: str | None = None
 
 
 PEOPLE = (
@@ -57,7 +58,7 @@ def make_keys(state: Path, people: tuple[Person, ...] = PEOPLE) -> dict[str, str
             each.id: api_keys.create(
                 store,
                 each.id,
-                Subject(each.id, "user", each.roles, (), None, {}, "api_key"),
+                Subject(each.id, "user", each.roles, (), each.tenant, {}, "api_key"),
                 frozenset(each.scopes),
                 now,
                 now + HOUR_NS,

@@ -191,6 +191,16 @@ def test_steps_go_on_by_themselves(start: START) -> None:
     assert [each["by"] for each in shown(lockgate, rollout)["history"]] == ["ada", "pat", None, None]
 
 
+def test_tenants_can_be_the_first(start: START) -> None:
+    """All of theirs, and nobody else's."""
+    lockgate = start()
+    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"tenants": ["acme"]}, {"share": "100%"}], "guards": FREE})
+    assert {who: lockgate.ask(who, "GET", "/items/1").status for who in ("tom", "tim", "ann")} == {"tom": 403, "tim": 200, "ann": 200}
+    assert shown(lockgate, rollout)["stage"] == "1 tenant"
+    assert move(lockgate, rollout, "rollback", "otto").json["state"] == "rolled_back"
+    assert lockgate.ask("tom", "GET", "/items/1").status == 200
+
+
 def test_what_is_only_tried_never_decides(start: START) -> None:
     """Without `promote` it ends after the last step, with its figures on record."""
     lockgate = start()
