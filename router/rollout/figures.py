@@ -15,7 +15,7 @@ COUNTS = ("compared", "flips", "looser", "otherwise", "skipped", "decided")
 
 
 class Times:
-    """Evaluations of one version: how many, how many failed, and how long they took, to a quarter."""
+    """Evaluations of one version: how many, how many failed, and how long some took, to a quarter."""
 
     __slots__ = ("buckets", "evaluations", "failures")
 
@@ -23,10 +23,16 @@ class Times:
         self.evaluations = self.failures = 0
         self.buckets: Counter[int] = Counter()
 
-    def took(self, spent_ns: int, *, failed: bool) -> None:
+    def judged(self, *, failed: bool) -> None:
         self.evaluations += 1
         self.failures += failed
+
+    def took(self, spent_ns: int) -> None:
         self.buckets[bucket(spent_ns)] += 1
+
+    @property
+    def timed(self) -> int:
+        return self.buckets.total()
 
     def add(self, other: Times) -> None:
         self.evaluations += other.evaluations
@@ -38,8 +44,8 @@ class Times:
         self.buckets.clear()
 
     def quantile_ns(self, share: float) -> float:
-        """The upper end of the bucket in which it lies; 0 without an evaluation."""
-        wanted, seen = share * self.evaluations, 0
+        """The upper end of the bucket in which it lies; 0 where none was timed."""
+        wanted, seen = share * self.timed, 0
         for number in sorted(self.buckets):
             seen += self.buckets[number]
             if seen >= wanted:

@@ -10,6 +10,7 @@ from router.rollout.figures import Figures
 
 SLOW = 0.95
 NOTICED_NS = 1_000_000.0
+LEAST_TIMED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def _all(seen: Figures, guards: RolloutGuards, least: int) -> Iterator[Tripped]:
         yield Tripped(reason="guard_looser", sentence=f"the candidate is laxer about {seen.looser} of {compared} requests")
     if guards.flips is not None and seen.flips > guards.flips * max(compared, least):
         yield Tripped(reason="guard_flips", sentence=f"{seen.flips} of {compared} requests would end differently")
-    if guards.latency is not None and min(judged, seen.current.evaluations) >= least:
+    if guards.latency is not None and min(seen.candidate.timed, seen.current.timed) >= LEAST_TIMED:
         slow, before = seen.candidate.quantile_ns(SLOW), seen.current.quantile_ns(SLOW)
         if slow > NOTICED_NS and slow > guards.latency * before:
             told = f"95 % of the candidate's evaluations take up to {slow / 1e6:.2g} ms, and {before / 1e6:.2g} ms in force"

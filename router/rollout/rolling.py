@@ -18,17 +18,19 @@ from router.ports import Intents, PolicyEngine, Random
 from router.rollout.figures import Figures, Times
 from router.rollout.stage import Stage
 from router.stages.comparison import differences
+from router.stages.policy import judge
 from router.stages.rules import Looked
 from router.stages.second import Sample, Second
 
 QUEUE = 512
+EAGER, RARELY = 100, 16
 SHADOW_S = 1.0  # longest time for an evaluation that nobody waits for
 FLIPS = frozenset(("effect", "status", "obligations", "route"))
 STRICTNESS = {Effect.ALLOW: 0, Effect.REROUTE: 1, Effect.REVIEW: 2, Effect.DENY: 3}
 NONE = "-"
 
 
-class Timed:
+class Counted:
     """An engine whose evaluations are counted."""
 
     def __init__(self, engine: PolicyEngine, times: Times) -> None:
@@ -51,13 +53,38 @@ class Timed:
         await self._engine.close()
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
-        began, failed = time.perf_counter_ns(), True
+        failed = True
         try:
             verdict = await self._engine.evaluate(entry, intent, document)
             failed = False
             return verdict
         finally:  # a late one is cancelled
-            self._times.took(time.perf_counter_ns() - began, failed=failed)
+            self._times.judged(failed=failed)
+
+
+class Stopwatch:
+    """Asks both versions the same now and then, off the requests' way, and nothing of it is remembered: of two that remember their verdicts
+    the one that was asked before would seem the faster. The first evaluations all, so that a slow candidate is soon known; then some."""
+
+    def __init__(self, current: PolicyEngine, candidate: PolicyEngine, figures: Figures) -> None:
+        self._asked = [(_afresh(current), figures.current), (_afresh(candidate), figures.candidate)]
+        self._offered = 0
+
+    async def offer(self, sample: Sample) -> None:
+        self._offered += 1
+        if self._offered > EAGER and self._offered % RARELY:
+            return
+        self._asked.reverse()  # so that neither always has the colder caches
+        for engine, times in self._asked:
+            began = time.perf_counter_ns()
+            await judge(engine, sample.entry, sample.intent, sample.document, SHADOW_S if getattr(engine, "waits", True) else None)
+            times.took(time.perf_counter_ns() - began)
+
+
+def _afresh(engine: PolicyEngine) -> PolicyEngine:
+    made = getattr(engine, "afresh", None)
+    found: PolicyEngine = made() if made is not None else engine
+    return found
 
 
 class Shadow:
@@ -65,10 +92,19 @@ class Shadow:
     is what is in force; `also` is compared with, too, as without a rollout."""
 
     def __init__(
-        self, other: PolicyEngine, figures: Figures, share: float, random: Random, *, first: bool, also: Comparing | None = None
+        self,
+        other: PolicyEngine,
+        figures: Figures,
+        share: float,
+        random: Random,
+        *,
+        first: bool,
+        also: Comparing | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         deadline_s = SHADOW_S if getattr(other, "waits", True) else None
-        self._second = Second(other, deadline_s, QUEUE, self._judged, self._lost)
+        then = stopwatch.offer if stopwatch is not None else None
+        self._second = Second(other, deadline_s, QUEUE, self._judged, self._lost, then)
         self._figures = figures
         self._share = share
         self._random = random

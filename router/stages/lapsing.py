@@ -36,6 +36,11 @@ class Lapsing:
     def problem(self) -> str | None:
         return self._engine.problem
 
+    def afresh(self) -> Lapsing:
+        """As the engine's own."""
+        made = getattr(self._engine, "afresh", None)
+        return Lapsing(made() if made is not None else self._engine, self._lapse)
+
     async def open(self) -> None:
         await self._engine.open()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Sample:
 
 
 class Second:
-    """`judged` is told what the engine says, `lost` that a sample was not judged. One event loop."""
+    """`judged` is told what the engine says, `lost` that a sample was not judged; `then` is done with it afterwards. One event loop."""
 
     def __init__(
         self,
@@ -36,11 +36,13 @@ class Second:
         queue: int,
         judged: Callable[[Sample, Verdict], None],
         lost: Callable[[], None],
+        then: Callable[[Sample], Awaitable[None]] | None = None,
     ) -> None:
         self._engine = engine
         self._deadline_s = deadline_s
         self._judged = judged
         self._lost = lost
+        self._then = then
         self._waiting: asyncio.Queue[Sample] = asyncio.Queue(queue)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -71,6 +73,8 @@ class Second:
             sample = await self._waiting.get()
             try:
                 self._judged(sample, await judge(self._engine, sample.entry, sample.intent, sample.document, self._deadline_s))
+                if self._then is not None:
+                    await self._then(sample)
             except Exception:  # the next one is to be judged all the same
                 log.exception("comparing verdicts failed in a way that nobody foresaw")
                 self._lost()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from router.pipeline import Pipeline, Stages
 from router.ports import Clock, Random
 from router.rollout.figures import Figures
-from router.rollout.rolling import Rolling, Shadow, Timed, Two
+from router.rollout.rolling import Counted, Rolling, Shadow, Stopwatch, Two
 from router.rollout.stage import Stage
 from router.stages.lapsing import Lapse
 from router.wiring.policy import make_policy
@@ -67,9 +67,10 @@ async def make_rolling(
     figures = Figures()
     theirs = replace(workspace, policies=candidate.policies, policy_data=candidate.data)
     engine = make_policy(theirs, services.clock, None, services.lapse, candidate.plan, candidate.revision)
-    current, other = Timed(stages.policy, figures.current), Timed(engine, figures.candidate)
-    of_current = Shadow(other, figures, candidate.compare, services.random, first=True, also=stages.comparison)
-    of_candidate = Shadow(current, figures, candidate.compare, services.random, first=False)
+    current, other = Counted(stages.policy, figures.current), Counted(engine, figures.candidate)
+    stopwatch = Stopwatch(stages.policy, engine, figures)
+    of_current = Shadow(other, figures, candidate.compare, services.random, first=True, also=stages.comparison, stopwatch=stopwatch)
+    of_candidate = Shadow(current, figures, candidate.compare, services.random, first=False, stopwatch=stopwatch)
     parts = {**policy_parts(theirs, other, of_candidate), "config_digest": candidate.config_digest}
     two = Two(pipeline(replace(stages, policy=current, comparison=of_current)), pipeline(replace(stages, **parts)))
     rolling = Rolling(candidate.rollout, candidate.stage, two, figures, (of_current, of_candidate), other)

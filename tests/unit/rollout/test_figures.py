@@ -12,10 +12,11 @@ from router.rollout.figures import FIRST_NS, GROWTH, MOST_NAMED, OTHERS, Figures
 spans = st.lists(st.integers(0, 10**11), min_size=1, max_size=50)
 
 
-def counted(*spent: int, failed: bool = False) -> Times:
+def counted(*spent: int) -> Times:
     times = Times()
     for each in spent:
-        times.took(each, failed=failed)
+        times.judged(failed=False)
+        times.took(each)
     return times
 
 
@@ -48,8 +49,9 @@ def test_buckets_have_an_order(spent: int) -> None:
 
 def full() -> Figures:
     figures = Figures(compared=9, flips=3, looser=2, otherwise=1, skipped=4, decided=5)
-    figures.current.took(5_000, failed=False)
-    figures.candidate.took(9_000, failed=True)
+    figures.current.took(5_000)
+    figures.candidate.judged(failed=True)
+    figures.candidate.took(9_000)
     figures.flip("look", "allow → deny", "rbac.no_grant", 3)
     return figures
 
@@ -66,7 +68,7 @@ def test_what_was_taken_is_counted_once() -> None:
     candidate = figures.candidate
     figures.reset()
     assert figures.to_json() == Figures().to_json()
-    candidate.took(1, failed=False)
+    candidate.judged(failed=False)
     assert figures.candidate.evaluations == 1
 
 

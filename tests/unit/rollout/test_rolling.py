@@ -13,7 +13,8 @@ from router.decision import Effect, Obligation, Reason, Verdict
 from router.errors import PolicyError
 from router.ports import Intents
 from router.rollout.figures import Figures, Times
-from router.rollout.rolling import QUEUE, Shadow, Timed, looser
+from router.rollout.rolling import EAGER, QUEUE, RARELY, Counted, Shadow, Stopwatch, looser
+from router.stages.second import Sample
 
 ALLOW = {"effect": "allow", "reasons": [{"code": "a.b", "message": "because"}]}
 OTHERWISE = {"effect": "allow", "reasons": [{"code": "a.c", "message": "because"}]}
@@ -146,7 +147,7 @@ async def test_failures_and_late_answers_are_counted() -> None:
     """Whoever cancels a late one."""
     times = Times()
     with pytest.raises(PolicyError):
-        await Timed(Broken({}), times).evaluate("admission", None, {})
+        await Counted(Broken({}), times).evaluate("admission", None, {})
 
     class Hanging(MemoryPolicy):
         async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
@@ -155,6 +156,32 @@ async def test_failures_and_late_answers_are_counted() -> None:
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await Timed(Hanging({}), times).evaluate("admission", None, {})
-    await Timed(MemoryPolicy({"admission": ALLOW}), times).evaluate("admission", None, {})
+            await Counted(Hanging({}), times).evaluate("admission", None, {})
+    await Counted(MemoryPolicy({"admission": ALLOW}), times).evaluate("admission", None, {})
     assert (times.evaluations, times.failures) == (3, 2)
+
+
+async def test_latency_is_measured_of_what_is_not_remembered() -> None:
+    """Both are asked the same, by turns; the first all, then one of some."""
+    asked: list[str] = []
+
+    class Remembering(MemoryPolicy):
+        def __init__(self, name: str) -> None:
+            super().__init__({"admission": ALLOW})
+            self.name = name
+
+        def afresh(self) -> MemoryPolicy:
+            return Remembering(f"{self.name} afresh")
+
+        async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
+            asked.append(self.name)
+            return await super().evaluate(entry, intent, document)
+
+    figures = Figures()
+    stopwatch = Stopwatch(Remembering("one"), Remembering("two"), figures)
+    sample = Sample("d1", "admission", None, {}, verdict(ALLOW))
+    for _ in range(EAGER + 2 * RARELY):
+        await stopwatch.offer(sample)
+    assert asked[:4] == ["two afresh", "one afresh", "one afresh", "two afresh"]
+    assert (figures.current.timed, figures.candidate.timed) == (EAGER + 2, EAGER + 2)
+    assert (figures.current.evaluations, figures.candidate.evaluations) == (0, 0)
