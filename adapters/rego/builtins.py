@@ -42,7 +42,6 @@ ARITY: Mapping[str, int] = {
     "is_set": 1,
     "is_string": 1,
     "json.filter": 2,
-    "json.is_valid": 1,
     "json.remove": 2,
     "json.unmarshal": 1,
     "max": 1,
@@ -107,6 +106,7 @@ INSTEAD: Mapping[str, str] = {
     "time.parse_rfc3339_ns": f"{LENIENT}; input.request.time.ns is a number",
     "semver.compare": "the embedded engine reads versions differently",
     "semver.is_valid": "the embedded engine reads versions differently",
+    "json.is_valid": "the embedded engine stops at what is no text, where OPA says no",
     "json.marshal": "the embedded engine escapes less",
     "regex.template_match": "the embedded engine answers it wrongly; use regex.match",
 }
@@ -134,6 +134,7 @@ _ATOM = rf"(?:[^\\\[\](){{}}*+?|]|\\[^A-Za-z0-9<>]|\\[tnrAz]|{_CLASS}|\((?:\?:|\
 _TIMES = r"(?:[*+?]\??|\{[0-9]{1,3}(?:,(?:[0-9]{1,3})?)?\})?"
 REGEX = re.compile(f"(?:{_ATOM}{_TIMES})*")
 PORTABLE = "without \\d, \\w, \\s, \\b and what else engines read in their own way; write [0-9] and the like"
+EMPTY_CHOICE = re.compile(r"[{,][,}]")
 FORMAT = re.compile(r"(?:[^%]|%[sdv%])*")
 
 
@@ -141,6 +142,10 @@ def reason_against_text(name: str, text: str | None) -> str | None:
     """Why a call whose first argument is the literal `text` is refused; None as the text where it is not written out."""
     if name == "sprintf" and (text is None or not FORMAT.fullmatch(text)):
         return "The format of 'sprintf' must be written out and have no verbs but %s, %d and %v; the embedded engine prints others wrongly."
+    if name == "glob.match" and (text is None or EMPTY_CHOICE.search(text)):
+        return (
+            "The pattern of 'glob.match' must be written out and have no empty choice such as {a,}, which engines read in their own way."
+        )
     if name.startswith("regex.") and (text is None or not REGEX.fullmatch(text)):
         return f"The pattern of '{name}' must be written out, {PORTABLE}."
     return None

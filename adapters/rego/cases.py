@@ -22,7 +22,10 @@ def answer(case: Mapping[str, Any]) -> dict[str, Any]:
     modules = {f"module{number}.rego": text for number, text in enumerate(case.get("modules") or ())}
     data = case.get("data") or {}
     if "input_term" in case:
-        return {"refused": "The input is a term, which is no JSON."}
+        try:
+            case = {**case, "input": orjson.loads(case["input_term"])}
+        except orjson.JSONDecodeError:
+            return {"refused": "The input is a term that is no JSON, which no request's is."}
     modules[QUERY] = ASKED.format(names=", ".join(f'"{name}": {name}' for name in _names(case)), query=case["query"])
     try:
         parsed = [read_module(tree) for tree in trees(modules)]

@@ -51,7 +51,6 @@ PROBES = {
     "is_set": ["is_set({1})", "is_set([1])"],
     "is_string": ['is_string("")', "is_string(1)"],
     "json.filter": ['json.filter({"a": {"b": 1, "c": 2}}, ["a/b"])', 'json.filter({"a": 1}, ["x"])'],
-    "json.is_valid": ['json.is_valid("{}")', 'json.is_valid("{")'],
     "json.remove": ['json.remove({"a": {"b": 1, "c": 2}}, ["a/b"])', 'json.remove({"a": 1}, ["x"])'],
     "json.unmarshal": ['json.unmarshal("{\\"a\\": 1.5}")', 'json.unmarshal("{")'],
     "max": ["max([9, 23, 3])", 'max(["b", "a"])', "max({1, 2})", "max([])"],
