@@ -143,9 +143,7 @@ def reason_against_text(name: str, text: str | None) -> str | None:
     if name == "sprintf" and (text is None or not FORMAT.fullmatch(text)):
         return "The format of 'sprintf' must be written out and have no verbs but %s, %d and %v; the embedded engine prints others wrongly."
     if name == "glob.match" and (text is None or EMPTY_CHOICE.search(text)):
-        return (
-            "The pattern of 'glob.match' must be written out and have no empty choice such as {a,}, which engines read in their own way."
-        )
+        return "The pattern of 'glob.match' must be written out and have no empty choice such as {a,}, which engines read in their own way."
     if name.startswith("regex.") and (text is None or not REGEX.fullmatch(text)):
         return f"The pattern of '{name}' must be written out, {PORTABLE}."
     return None

@@ -111,7 +111,7 @@ class Reloader:
 
     def check_own(self) -> None:
         """Whether the workspace could serve with its own policies. Raises ConfigError."""
-        parse(read(self._path, os.environ, override=False), os.environ)
+        refuse_older(parse(read(self._path, os.environ, override=False), os.environ))
 
     async def put_in_force(self, override: Override) -> None:
         """A version of the policies over those of the workspace as it serves, whatever its files are by now. Raises ConfigError,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.bundle_server import Shelf, serving
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.rolling import PEOPLE, archive, asked, begun, closed_data, events, is_now, move, propose, put, shown
@@ -292,6 +293,32 @@ def test_signed_bundles_are_rolled_out_over_their_source(prepare: START) -> None
     put(file, bundle(7))
     until(lambda: in_force(lockgate)["sequence"] == 7, "the newer one was taken up")
     assert [details["reason"] for event, details in events(lockgate) if event == "policy_override_ended"] == ["newer"]
+
+
+def test_a_server_of_bundles_goes_on_meanwhile(prepare: START) -> None:
+    """What it gives is not used before it is newer than all that was in force; and an older one cannot be gone back to as the
+    workspace's."""
+    shelf = Shelf(bundle(1), waits=False)
+    with serving(shelf):
+        settings = {"from": shelf.url, "keys": {"release": {"file": "k.pub"}}, "attested": "required", "poll": "200ms"}
+        lockgate = prepare(policy={"bundle": settings})
+        (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
+        lockgate.start()
+        rollout = begun(lockgate, bundle(6, closed=True), {"steps": [{"share": "100%"}], "guards": FREE})
+        move(lockgate, rollout, "advance")
+        shelf.put(bundle(2))
+        asked_for = len(shelf.statuses)
+        until(lambda: len(shelf.statuses) > asked_for + 2, "the server was asked again")
+        assert in_force(lockgate)["sequence"] == 6
+        back = lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto")
+        assert (back.code, "6 was in force before" in str(back.json)) == ("bundle_rolled_back", True)
+        lockgate.process.stop()
+        lockgate.start()
+        assert in_force(lockgate)["sequence"] == 6
+        assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
+        shelf.put(bundle(7))
+        until(lambda: in_force(lockgate)["sequence"] == 7, "the newer one was taken up")
+        assert lockgate.ask("ann", "GET", "/items/1").status == 200
 
 
 def test_back_to_the_workspace(start: START) -> None:
