@@ -295,6 +295,7 @@ def test_signed_bundles_are_rolled_out_over_their_source(prepare: START) -> None
     assert [details["reason"] for event, details in events(lockgate) if event == "policy_override_ended"] == ["newer"]
 
 
+@pytest.mark.slow
 def test_a_server_of_bundles_goes_on_meanwhile(prepare: START) -> None:
     """What it gives is not used before it is newer than all that was in force; and an older one cannot be gone back to as the
     workspace's."""
