@@ -155,6 +155,9 @@ class _Checker:
                     found.line,
                     f"OPA skips a 'not' over '{name}' when that is undefined; negate a rule or function that has it.",
                 )
+        for found in rule.uses.early:
+            if not self._exists(self._full(module, Reference(found.path[:1], found.line), aliases)):
+                yield module.file, found.line, f"The variable '{found.path[0]}' has its value only after this 'not'; put that first."
         for found in rule.uses.replaced:
             path = self._full(module, found, aliases)
             if path[0] != "input" and path[:3] != CONFIG and not self._document(path):
@@ -183,6 +186,8 @@ class _Checker:
             wanted = functions[0].arity
         if call.arguments not in (wanted, wanted + 1):
             return f"The function '{name}' takes {wanted} arguments, not {call.arguments}."
+        if path == ("walk",) and call.arguments == wanted:
+            return "Write walk(x, [path, value]); the embedded engine finds nothing where its answer is assigned."
         return None
 
     def _full(self, module: Module, found: Reference, aliases: Mapping[str, Path]) -> Path:

@@ -53,7 +53,8 @@ class Import:
 @dataclass(slots=True)
 class Uses:
     """`negated`: references that OPA evaluates before a `not` around them, so that an undefined one ends the rule instead. `local` are
-    variables; `unified` what stands on the left of `=`, which may be one; `declares`: there is a `some` that names variables."""
+    variables; `unified` what stands on the left of `=`, which may be one; `declares`: there is a `some` that names variables; `early` what
+    stands in a `not` and by itself on a side of `=` only after it."""
 
     calls: list[Call] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Uses:
     local: set[str] = field(default_factory=set)
     unified: set[str] = field(default_factory=set)
     declares: bool = False
+    early: list[Reference] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
             uses.replaced.append(reference(replacement["refr"]))
             _collect(replacement["as"], uses)
     else:
+        if kind == "stmts":
+            uses.early.extend(_early(value))
         _declare(kind, value, uses)
         uses.compared.extend(_compared(kind, value))
         _collect(value, uses)
@@ -239,6 +243,21 @@ def _declare(kind: str, value: Any, uses: Uses) -> None:
         uses.local.update(_variables([value["key"], value["value"]]))
     elif kind == "SomeVars":
         uses.declares = True
+
+
+def _early(statements: Iterable[Node]) -> Iterator[Reference]:
+    negated: dict[str, Reference] = {}
+    seen: set[str] = set()
+    for statement in statements:
+        (kind, value), *_ = statement["literal"].items()
+        if kind == "NotExpr":
+            negated |= {each.path[0]: each for each in _references(value["expr"]) if each.path and each.path[0] not in seen}
+            continue
+        seen.update(_variables(value))
+        expression = value.get("expr", {}).get("AssignExpr") if kind == "Expr" else None
+        if expression is not None and expression["op"] == "Eq":
+            names = (side["Var"]["value"] for side in (expression["lhs"], expression["rhs"]) if "Var" in side)
+            yield from (negated.pop(name) for name in names if name in negated)
 
 
 def _indexes(node: Any) -> Iterator[Any]:

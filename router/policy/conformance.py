@@ -93,7 +93,7 @@ def judged(case: Case, said: Mapping[str, Any]) -> Result:
     if "want_defined" in wanted and "want_result" not in wanted:
         right = bool(rows) is bool(wanted["want_defined"])
     else:
-        right = _same(rows, wanted.get("want_result") or [])
+        right = _same(rows, wanted.get("want_result") or [], sort=bool(wanted.get("sort_bindings")))
     return Result(case, PASS) if right else Result(case, FAIL, f"It answers {_shown(rows)}, OPA {_shown(wanted.get('want_result'))}.")
 
 
@@ -128,13 +128,19 @@ def report(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _same(rows: Any, wanted: Any) -> bool:
-    """The solutions of a query have no order that an engine must keep, and two alike are one."""
-    return set(map(_canonical, rows)) == set(map(_canonical, wanted))
+def _same(rows: Any, wanted: Any, *, sort: bool) -> bool:
+    """The solutions of a query have no order that an engine must keep, and two alike are one; nor have arrays, where a case says so."""
+    return {_canonical(each, sort=sort) for each in rows} == {_canonical(each, sort=sort) for each in wanted}
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(_numbers(value), sort_keys=True)
+def _canonical(value: Any, *, sort: bool) -> str:
+    return json.dumps(_sorted(_numbers(value)) if sort else _numbers(value), sort_keys=True)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, list):
+        return sorted(map(_sorted, value), key=lambda each: json.dumps(each, sort_keys=True))
+    return {name: _sorted(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _numbers(value: Any) -> Any:

@@ -90,7 +90,6 @@ PROBES = {
     "startswith": ['startswith("abc", "ab")', 'startswith("abc", "x")', "startswith(1, 2)"],
     "strings.any_prefix_match": ['strings.any_prefix_match(["abc"], ["ab", "x"])', 'strings.any_prefix_match("abc", "x")'],
     "strings.any_suffix_match": ['strings.any_suffix_match(["abc"], ["bc", "x"])', 'strings.any_suffix_match("abc", "x")'],
-    "strings.count": ['strings.count("banana", "an")', 'strings.count("a", "b")'],
     "strings.reverse": ['strings.reverse("abñ")'],
     "substring": ['substring("abcdef", 1, 3)', 'substring("abc", 1, -1)', 'substring("añb", 1, 1)', 'substring("abc", 5, 1)'],
     "sum": ["sum([1, 2.5])", "sum(set())"],
