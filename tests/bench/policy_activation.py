@@ -29,26 +29,36 @@ def measure(report: Report, folder: Path, origin: str, repetitions: int) -> None
     shutil.copytree(ROOT / "policies" / "lockgate", policies / "lockgate")
     text = workspace.config.read_text()
     workspace.config.write_text(text.replace(f"path: {ROOT}/policies", "path: policies"))
-    before, worst, slow, taken = [], [], [], []
+    calm, before, worst, slow, taken = [], [], [], [], []
     with lockgate(workspace):
         closed(workspace.gateway, workspace.lookup, 1000, 16)
         for turn in range(repetitions):
+            calm.append(_slow(*_load(workspace, turn)))
             changing = _Change(workspace, policies, turn)
-            latencies = opened(workspace.gateway, workspace.lookup, RATE, int(RATE * SECONDS), turn)
+            usual, windows = _load(workspace, turn)
             taken.append(changing.seconds())
-            usual, windows = _windows(latencies, arrivals(RATE, len(latencies), turn))
             before.append(usual * 1000)
             worst.append(max(windows) / usual)
-            slow.append(sum(WINDOW_S for each in windows if each > 2 * usual))
+            slow.append(_slow(usual, windows))
     report.section(
         f"Activation of {MANY:,} rules over {INTENTS} intents at {RATE:.0f} requests/s; no request failed",
         [
             Figure("p99 before", median(before), "ms", noise=spread(before)),
             Figure("p99 of the worst half second after, over that", median(worst), "×", noise=spread(worst)),
             Figure("half seconds with more than twice that, together", median(slow), "s", LONGEST_S, spread(slow)),
+            Figure("such half seconds where nothing is changed", median(calm), "s", noise=spread(calm)),
             Figure("from the change of the files to the last worker", median(taken), "s", noise=spread(taken)),
         ],
     )
+
+
+def _load(workspace: Workspace, turn: int) -> tuple[float, list[float]]:
+    latencies = opened(workspace.gateway, workspace.lookup, RATE, int(RATE * SECONDS), turn)
+    return _windows(latencies, arrivals(RATE, len(latencies), turn))
+
+
+def _slow(usual: float, windows: Sequence[float]) -> float:
+    return sum(WINDOW_S for each in windows if each > 2 * usual)
 
 
 class _Change:
@@ -88,10 +98,10 @@ class _Change:
 
 
 def _windows(latencies: Sequence[float], due: Sequence[float]) -> tuple[float, list[float]]:
-    """(p99 before the change, p99 of each half second after it)"""
+    """(p99 before the change, p99 of each half second after it); what comes after the last whole one is too little to have a p99."""
     usual = percentile([each for each, at in zip(latencies, due, strict=True) if at < CHANGED_S], 0.99)
     found: dict[int, list[float]] = {}
     for each, at in zip(latencies, due, strict=True):
-        if at >= CHANGED_S:
+        if CHANGED_S <= at < SECONDS:
             found.setdefault(int((at - CHANGED_S) / WINDOW_S), []).append(each)
     return usual, [percentile(each, 0.99) for each in found.values()]

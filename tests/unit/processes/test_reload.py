@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from router.config import Config
 from router.errors import ConfigError
 from router.processes import reload
 from router.processes.reload import Reloader
+from router.workspace import Snapshot
 
 PATIENCE_S = 10.0
 
@@ -87,6 +89,24 @@ async def test_a_workspace_that_cannot_be_watched_is_looked_at(
         assert caplog.text.count("watch limit reached") == 1
     finally:
         await ended(watching)
+
+
+async def test_records_are_taken_in_while_the_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading ends when the event loop has done something else meanwhile; it would never, if the loop waited for it."""
+    taken_in, waited = threading.Event(), list[bool]()
+
+    def read(*_: Any) -> None:
+        waited.append(taken_in.wait(PATIENCE_S))
+        raise ConfigError("The files are as they were.")
+
+    monkeypatch.setattr(reload, "read", read)
+    reloader = Reloader(tmp_path, Snapshot(tmp_path, "", {}), None, None, None, None, lambda *_: None, None)  # type: ignore[arg-type]
+    reloading = asyncio.create_task(reloader.reload())
+    await asyncio.sleep(0)
+    taken_in.set()
+    with pytest.raises(ConfigError, match="as they were"):
+        await reloading
+    assert waited == [True]
 
 
 def test_the_previous_ledger_key_may_be_taken_out_while_it_serves() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,7 @@ class Part:
         self._closed = closed
         self.runtime = SimpleNamespace()
         self.workspace = SimpleNamespace(digests=SimpleNamespace(config=name))
+        self.itself = self  # as a part whose method is one of its values
 
     async def close(self, keeping: Part | None = None) -> None:
         self._closed.append((self.name, keeping.name if keeping is not None else None))
@@ -75,6 +78,39 @@ async def test_what_was_prepared_in_vain_is_let_go_of(monkeypatch: pytest.Monkey
     await worker._prepare([b"one", None, None, None])
     await worker._prepare([b"two", None, None, None])
     assert closed == [("one", "serving")]
+
+
+async def test_what_no_longer_serves_is_let_go_of() -> None:
+    """Also what holds itself, which nobody else would look at for hours."""
+    worker, users = Worker(0, 1), Users()
+    worker._doors = SimpleNamespace(gate=users)  # type: ignore[assignment]  # of the doors only the gate is asked
+    first, second = Part("first", []), Part("second", [])
+    users.of(first.runtime).set()
+    gone = weakref.ref(first)
+    worker._retire(first, second)  # type: ignore[arg-type]  # parts that note their closing
+    del first
+    assert worker._retiring is not None
+    async with asyncio.timeout(PATIENCE_S):
+        await worker._retiring
+    assert gone() is None
+
+
+async def test_requests_go_on_while_a_configuration_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading ends when the event loop has done something else meanwhile; it would never, if the loop waited for it."""
+    worker, served, waited = Worker(0, 1), threading.Event(), list[bool]()
+    worker._services = worker._telemetry = SimpleNamespace()  # type: ignore[assignment]  # passed on unseen
+
+    async def build(workspace: Any, *_: Any) -> Part:
+        return Part(workspace, [])
+
+    monkeypatch.setattr(module, "parse", lambda *_: waited.append(served.wait(PATIENCE_S)))
+    monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=bytes.decode))
+    monkeypatch.setattr(module, "build", build)
+    preparing = asyncio.create_task(worker._prepare([b"one", None, None]))
+    await asyncio.sleep(0)
+    served.set()
+    await preparing
+    assert waited == [True]
 
 
 def test_connections_leave_files_for_others() -> None:

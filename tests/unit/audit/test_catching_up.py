@@ -1,0 +1,55 @@
+"""The index is the same whether it is made at once or gives way to others meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite.index import SqliteIndex
+from router.audit.questions import index as module
+from router.audit.questions.columns import NAMES
+from router.audit.questions.conditions import Compare
+from router.audit.questions.index import catch_up
+from router.audit.questions.reader import IndexRow, Stored
+from tests.unit.audit.ledgers import entries, reader, written
+
+COUNT = 50
+
+
+def test_who_gives_way_makes_the_same_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In slices of its own, of which the last is a part of one."""
+    monkeypatch.setattr(module, "SLICE", 7)
+    written(tmp_path, entries(COUNT))
+    with (
+        closing(reader(tmp_path)) as source,
+        closing(SqliteIndex(tmp_path / "at-once")) as one,
+        closing(SqliteIndex(tmp_path / "b")) as other,
+    ):
+        assert catch_up(source, one) == catch_up(source, other, lambda: None) == COUNT
+        assert one.complete() == other.complete()
+        assert content(one) == content(other)
+
+
+def test_a_pause_is_never_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes records in waits for a few of them to be read, or for one slice to be written, and for no more."""
+    monkeypatch.setattr(module, "SLICE", 8)
+    monkeypatch.setattr(module, "PAUSE", 2)
+    written(tmp_path, entries(COUNT))
+    read, pauses = [0], list[int]()
+    original = module.index_row
+
+    def counted(stored: Stored) -> IndexRow:
+        read[0] += 1
+        return original(stored)
+
+    monkeypatch.setattr(module, "index_row", counted)
+    with closing(reader(tmp_path)) as source, closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
+        catch_up(source, index, lambda: pauses.append(read[0]))
+    assert max(later - earlier for earlier, later in zip([0, *pauses], [*pauses, COUNT], strict=True)) <= 2
+
+
+def content(index: SqliteIndex) -> list[dict[str, list[int]]]:
+    wanted = Compare("record", ">=", 0)
+    return [{name: values.tolist() for name, values in chunk.items()} for chunk in index.scan(wanted, NAMES)]
