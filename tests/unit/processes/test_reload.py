@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import watchfiles
@@ -100,7 +102,9 @@ async def test_records_are_taken_in_while_the_files_are_read(tmp_path: Path, mon
         raise ConfigError("The files are as they were.")
 
     monkeypatch.setattr(reload, "read", read)
-    reloader = Reloader(tmp_path, Snapshot(tmp_path, "", {}), None, None, None, None, lambda *_: None, None)  # type: ignore[arg-type]
+    workspace, in_force = SimpleNamespace(config=Config(version=1)), SimpleNamespace(settle=AsyncMock())
+    parts: Any = (workspace, None, None, None, lambda *_: None, None, in_force)  # none but these two is asked
+    reloader = Reloader(tmp_path, Snapshot(tmp_path, "", {}), *parts)
     reloading = asyncio.create_task(reloader.reload())
     await asyncio.sleep(0)
     taken_in.set()

@@ -106,7 +106,7 @@ async def test_requests_go_on_while_a_configuration_is_read(monkeypatch: pytest.
     monkeypatch.setattr(module, "parse", lambda *_: waited.append(served.wait(PATIENCE_S)))
     monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=bytes.decode))
     monkeypatch.setattr(module, "build", build)
-    preparing = asyncio.create_task(worker._prepare([b"one", None, None]))
+    preparing = asyncio.create_task(worker._prepare([b"one", None, None, None]))
     await asyncio.sleep(0)
     served.set()
     await preparing
