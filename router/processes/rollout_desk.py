@@ -50,7 +50,7 @@ class RolloutDesk:
         self._reloader = reloader
 
     async def list(self, limit: int) -> Sequence[Json]:
-        return [views.summary(each) for each in self._files.all()[:limit]]
+        return [views.summary(each) for each in self._files.newest(limit)]
 
     async def show(self, rollout_id: str) -> Json:
         return await self._shown(self._service.found(rollout_id))
