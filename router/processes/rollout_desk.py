@@ -85,6 +85,7 @@ class RolloutDesk:
             await self._service.release(by, comment)
             await self._reloader.reload()
         else:
+            await self._reloader.settled()  # what is being taken up is listed at its end
             found = named(self._in_force.versions.listed(), to)
             await self._service.go_back(found.archive, found.policy, by, comment)
         return await self.versions()
