@@ -12,6 +12,7 @@ import orjson
 
 from router.bundle.archive import pack, unpack
 from router.bundle.content import TESTS, content_digest
+from router.bundle.documents import DATA
 from router.bundle.versions import OVERRIDE, Override
 from router.errors import ConfigError, LockgateError, RefusedError
 from router.policy_sources import archive_of, is_ours
@@ -172,7 +173,7 @@ def _with_data(archive: bytes, snapshot: Snapshot, config: Mapping[str, Any]) ->
     if isinstance(policy, dict) and (policy.get("bundle") or policy.get("data")):
         return archive
     held = unpack(archive, "The candidate")
-    if any(name.rpartition("/")[2].startswith("data.") for name in held):
+    if any(name.rpartition("/")[2] in DATA for name in held):
         return archive
     today = unpack(archive_of(_without_override(snapshot), config), "The policies in force")
     return pack({**held, **{name: content for name, content in today.items() if name == "data.yaml"}})
