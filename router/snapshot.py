@@ -14,7 +14,18 @@ import msgpack
 from router.bundle.versions import OVERRIDE, Override
 from router.config import Config
 from router.errors import ConfigError
-from router.policy_sources import add_bundle, add_file, adopted, marked, overridden, policy_sources, read_file, substituted, text_or
+from router.policy_sources import (
+    add_bundle,
+    add_file,
+    adopted,
+    marked,
+    overridden,
+    policy_sources,
+    read_file,
+    sources_digest,
+    substituted,
+    text_or,
+)
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -92,6 +103,12 @@ def with_policies(snapshot: Snapshot, environment: Mapping[str, str], archive: b
 def settings_of(snapshot: Snapshot, environment: Mapping[str, str]) -> Mapping[str, Any]:
     """The configuration as it is written, not validated; empty where it cannot be read."""
     return _mapping(snapshot.config, snapshot.files[snapshot.config], environment)
+
+
+def written_digest(snapshot: Snapshot, environment: Mapping[str, str]) -> str:
+    """Of the policies that decide, as they are written: the same whether the workspace has them itself or they were put over its own."""
+    own = {name: content for name, content in snapshot.own.items() if name != OVERRIDE}
+    return sources_digest(own, settings_of(snapshot, environment))
 
 
 def _adopting(own: Snapshot, config: Mapping[str, Any]) -> Snapshot:

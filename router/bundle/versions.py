@@ -18,6 +18,7 @@ from router.errors import BundleError, StateError
 OVERRIDE = "(policies in force)"  # how a snapshot of a workspace names the override, which is no file of it
 FOLDER, IN_FORCE, LISTED, ARCHIVES = "policies", "in_force.json", "versions.json", "versions"
 MOST_KEPT = 50
+NUMBER = (int, type(None))
 UNREADABLE = "policy_version_unreadable"
 
 
@@ -41,7 +42,11 @@ class Override:
     def from_json(content: bytes) -> Override:
         """Raises BundleError."""
         try:
-            return Override(**json.loads(content))
+            found = Override(**json.loads(content))
+            texts = (found.archive, found.why, found.record, found.over)
+            if not all(isinstance(each, str) for each in texts) or type(found.since_ns) is not int or type(found.sequence) not in NUMBER:
+                raise TypeError
+            return found
         except (ValueError, TypeError, RecursionError) as error:
             raise BundleError("What is kept of the policies in force cannot be read; restore it.", UNREADABLE) from error
 
@@ -100,9 +105,11 @@ class Versions:
         return content
 
     def keep_archive(self, content: bytes) -> str:
-        """Its digest. Raises StateError."""
+        """Its digest. One that was damaged is put right. Raises StateError."""
         digest = hashlib.sha256(content).hexdigest()
-        if not self._place(digest).exists():
+        try:
+            self.archive(digest)
+        except BundleError:
             keep(self._place(digest), content)
         return digest
 

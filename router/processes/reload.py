@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.processes.versions import InForce
-from router.snapshot import with_policies
+from router.snapshot import with_policies, written_digest
 from router.telemetry.logs import configure_logs
 from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
@@ -100,23 +100,31 @@ class Reloader:
             self.problem = self._refusal = None
             return self.workspace.digests.config
 
-    async def swap(self, candidate: Mapping[str, Any] | None, instead_of: str | None = None) -> None:
-        """What serves goes on with this candidate beside it, or with none, where the rollout that it is instead of is there. Raises
-        ConfigError; nothing has changed then."""
+    async def swap(self, make: Callable[[Snapshot], Awaitable[Mapping[str, Any]]] | None) -> None:
+        """What serves goes on with the candidate beside it that is made for it, or with none. Raises ConfigError; nothing has changed
+        then."""
         async with self._changing:
             current = self._supervisor.current
-            there = current.candidate["rollout"] if current is not None and current.candidate is not None else None
-            if current is not None and (instead_of is None or instead_of == there):
-                await self._supervisor.change(replace(current, candidate=candidate))
+            if current is None or (make is None and current.candidate is None):
+                return
+            candidate = await make(self.snapshot) if make is not None else None
+            await self._supervisor.change(replace(current, candidate=candidate))
+
+    async def settled(self) -> None:
+        """Returns when nothing is being taken up."""
+        async with self._changing:
+            return
 
     def check_own(self) -> None:
-        """Whether the workspace could serve with its own policies. Raises ConfigError."""
+        """Whether the workspace could serve with its own policies, also after a restart. Raises ConfigError."""
         refuse_older(parse(read(self._path, os.environ, override=False), os.environ))
 
     async def put_in_force(self, override: Override) -> None:
         """A version of the policies over those of the workspace as it serves, whatever its files are by now. Raises ConfigError,
-        StateError; what serves goes on serving."""
+        StateError; what serves goes on serving. So it does where other policies serve by now than were rolled out over."""
         async with self._changing:
+            if override.why == "promoted" and written_digest(self.snapshot, os.environ) != override.over:
+                raise ConfigError("Other policies were taken up meanwhile; look at what is in force, and try again.")
             snapshot = with_policies(self.snapshot, os.environ, self._in_force.versions.archive(override.archive), override)
             workspace = await asyncio.to_thread(parse, snapshot, os.environ)
             model, plan = await self._model_for(self.snapshot, workspace), await self._planned(workspace)
@@ -124,10 +132,11 @@ class Reloader:
             self._in_force.put(override)  # a crash from here on: it is in force after the next start
             try:
                 await self._take_up(snapshot, workspace, model, plan, fresh=False)
-            except LockgateError:
+            except LockgateError as error:
                 if self.snapshot is not snapshot:
                     self._in_force.put(before)
-                raise
+                    raise
+                log.error("the version of the policies is in force, and something that follows has failed: %s", error)
             self._refusal = None
 
     async def _reload(self, downloaded: bytes | None) -> None:

@@ -51,7 +51,7 @@ class RolloutDesk:
         self._reloader = reloader
 
     async def list(self, limit: int) -> Sequence[Json]:
-        return [views.summary(each) for each in self._files.all()[:limit]]
+        return [views.summary(each) for each in self._files.newest(limit)]
 
     async def show(self, rollout_id: str) -> Json:
         return await self._shown(self._service.found(rollout_id))
@@ -86,6 +86,7 @@ class RolloutDesk:
             await self._service.release(by, comment)
             await self._reloader.reload()
         else:
+            await self._reloader.settled()  # what is being taken up is listed at its end
             found = named(self._in_force.versions.listed(), to)
             await self._service.go_back(found.archive, found.policy, by, comment)
         return await self.versions()

@@ -12,9 +12,10 @@ import orjson
 
 from router.bundle.archive import pack, unpack
 from router.bundle.content import TESTS, content_digest
+from router.bundle.documents import DATA
 from router.bundle.versions import OVERRIDE, Override
 from router.errors import ConfigError, LockgateError, RefusedError
-from router.policy_sources import archive_of, is_ours, sources_digest
+from router.policy_sources import archive_of, is_ours
 from router.processes import messages
 from router.processes.bundles import refuse_older
 from router.processes.reload import Reloader
@@ -25,7 +26,7 @@ from router.rollout.figures import Figures
 from router.rollout.service import RolloutService
 from router.rollout.stage import Stage
 from router.rollout.state import Event, Rollout
-from router.snapshot import Snapshot, settings_of, with_policies
+from router.snapshot import Snapshot, settings_of, with_policies, written_digest
 from router.wiring.candidate import Candidate
 from router.wiring.policy import plan_policies
 from router.wiring.policy_trials import Trials
@@ -44,7 +45,7 @@ class Live:
         self._in_force = in_force
 
     async def begin(self, rollout: Rollout) -> None:
-        await self._reloader.swap(await self.payload(rollout, self._reloader.snapshot))
+        await self._reloader.swap(lambda snapshot: self.payload(rollout, snapshot))
 
     async def payload(self, rollout: Rollout, snapshot: Snapshot) -> Mapping[str, Any]:
         """The candidate over that workspace, as workers get it. Raises ConfigError."""
@@ -59,8 +60,8 @@ class Live:
     async def step(self, rollout_id: str, stage: Stage) -> None:
         await self._supervisor.step(rollout_id, stage.to_json())
 
-    async def end(self, rollout_id: str) -> None:
-        await self._reloader.swap(None, rollout_id)
+    async def end(self) -> None:
+        await self._reloader.swap(None)
 
     async def figures(self, rollout_id: str) -> list[Figures]:
         told = await self._supervisor.ask(messages.ROLLOUT_FIGURES, rollout_id)
@@ -80,8 +81,7 @@ class Live:
 
 def over(snapshot: Snapshot, workspace: Workspace) -> tuple[str, str]:
     """Digests of the policies that decide: as they are written, and as verdicts bear them."""
-    written = sources_digest(_without_override(snapshot), settings_of(snapshot, os.environ))
-    return written, content_digest(workspace.policies, workspace.policy_data)
+    return written_digest(snapshot, os.environ), content_digest(workspace.policies, workspace.policy_data)
 
 
 def _without_override(snapshot: Snapshot) -> dict[str, bytes]:
@@ -172,7 +172,7 @@ def _with_data(archive: bytes, snapshot: Snapshot, config: Mapping[str, Any]) ->
     if isinstance(policy, dict) and (policy.get("bundle") or policy.get("data")):
         return archive
     held = unpack(archive, "The candidate")
-    if any(name.rpartition("/")[2].startswith("data.") for name in held):
+    if any(name.rpartition("/")[2] in DATA for name in held):
         return archive
     today = unpack(archive_of(_without_override(snapshot), config), "The policies in force")
     return pack({**held, **{name: content for name, content in today.items() if name == "data.yaml"}})

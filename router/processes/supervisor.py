@@ -61,6 +61,7 @@ class Supervisor:
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
         self._draining = False
+        self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
         self._count = 0
 
@@ -83,13 +84,16 @@ class Supervisor:
     async def change(self, assignment: Assignment) -> None:
         """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
         async with self._changing:
+            assignment = self._as_stepped(assignment)
             workers = list(self._workers.values())
             preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, assignment.payload)) for each in workers)
             prepared = await asyncio.gather(*preparing, return_exceptions=True)
             for fault in prepared:
                 if isinstance(fault, RemoteError) and fault.code != "peer_gone":
                     raise ConfigError(str(fault))
-            self._current = assignment  # a worker that starts from here on gets the new one
+            if (stepped := self._as_stepped(assignment)) is not assignment and stepped.candidate is not None:  # meanwhile
+                await self.ask(messages.STEP, [stepped.candidate["rollout"], stepped.candidate["stage"]])
+            self._current = assignment = stepped  # a worker that starts from here on gets the new one
             activating = (_within(ANSWER_S, each.peer.call(messages.ACTIVATE, assignment.digest)) for each in workers)
             activated = await asyncio.gather(*activating, return_exceptions=True)
             for worker, fault in zip(workers, activated, strict=True):
@@ -100,13 +104,22 @@ class Supervisor:
 
     async def step(self, rollout: str, stage: Mapping[str, Any]) -> None:
         """From here on the candidate decides for those. Returns when every worker knows it: one that does not answer is ended, and
-        replaced by one that does."""
+        replaced by one that does. Workers hear it at once, also while they prepare another configuration, and a configuration that was
+        made before it does not take it back."""
+        self._stepped = rollout, stage
+        await self.ask(messages.STEP, [rollout, stage])
         async with self._changing:
             current = self._current
             if current is None or current.candidate is None or current.candidate["rollout"] != rollout:
                 return
             self._current = replace(current, candidate={**current.candidate, "stage": stage})
             await self._told_or_replaced(messages.STEP, [rollout, stage], "took up the rollout's step")
+
+    def _as_stepped(self, assignment: Assignment) -> Assignment:
+        candidate, stepped = assignment.candidate, self._stepped
+        if candidate is None or stepped is None or candidate["rollout"] != stepped[0] or candidate["stage"] == stepped[1]:
+            return assignment
+        return replace(assignment, candidate={**candidate, "stage": stepped[1]})
 
     async def _told_or_replaced(self, kind: str, payload: Any, what: str) -> None:
         workers = list(self._workers.values())

@@ -73,8 +73,13 @@ class InForce:
         same = substituted(own.own, config, self.versions.archive(override.archive)) == own.own
         try:
             workspace = parse(own, os.environ)
+        except ConfigError as error:  # of what is there already that is said where it is taken up; what is in force stays
+            if downloaded is not None and isinstance(error, BundleError):
+                raise  # or whatever a server gives would confirm that it has nothing newer
+            return None
+        try:
             refuse_older(workspace)
-        except ConfigError:  # that is said where it is taken up; what is in force stays
+        except BundleError:
             return None
         if workspace.bundle is not None:
             newest, sequence = override.sequence or 0, workspace.bundle.sequence or 0

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import uvloop
 
@@ -27,7 +28,8 @@ from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
-from router.rollout.stage import Stage
+from router.rollout.rolling import Rolling
+from router.rollout.stage import NOBODY, Stage
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
@@ -62,6 +64,7 @@ class Worker:
         self._doors: Doors | None = None
         self._services: Services | None = None
         self._telemetry: Telemetry | None = None
+        self._rollings: WeakSet[Rolling] = WeakSet()  # also those that requests under way began with
         self._refusals = Refusals()
         self._lapse = Lapse(lease_clock)
         self._servers: list[Server] = []
@@ -119,6 +122,8 @@ class Worker:
             raise LockgateError("the worker has no connection yet", "not_connected")
         await self._discard()
         self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan, candidate)
+        if self._prepared.rolling is not None:
+            self._rollings.add(self._prepared.rolling)
 
     async def _discard(self) -> None:
         """Lets go of what was prepared and never activated, because another worker could not prepare it."""
@@ -138,6 +143,7 @@ class Worker:
         configure_logs(settings.log)
         self._telemetry.access_log = settings.access_log
         self._serving = built
+        self._step_everywhere(built.rolling)
         self._configured.set()
         if before is None:
             settle_memory()
@@ -201,10 +207,17 @@ class Worker:
     async def _step(self, payload: Any) -> None:
         """`[rollout, stage]`"""
         rollout, stage = payload
+        for each in self._rollings:
+            if each.rollout == rollout:
+                each.stage = Stage.from_json(stage)
         rolling = self._serving.rolling if self._serving is not None else None
         if rolling is None or rolling.rollout != rollout:
             raise LockgateError("that rollout is not under way here", "not_prepared")
-        rolling.stage = Stage.from_json(stage)
+
+    def _step_everywhere(self, serving: Rolling | None) -> None:
+        """A request that is under way keeps the parts that it began with, but no candidate decides it that has been taken back."""
+        for each in self._rollings:
+            each.stage = serving.stage if serving is not None and serving.rollout == each.rollout else NOBODY
 
     async def _rollout_figures(self, rollout: Any) -> Any:
         rolling = self._serving.rolling if self._serving is not None else None

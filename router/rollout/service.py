@@ -1,8 +1,8 @@
 """Rollouts in the control process: proposed, approved by somebody else, watched each second, and taken back by themselves.
 
-What has an effect is recorded before it has it, with two exceptions. Taking a candidate back does not wait for a ledger that is away: the
-move is durable, and its record follows. And that a candidate is in force is durable after its record: a crash in between begins the last
-step again.
+What has an effect is recorded before it has it, with two exceptions. Taking a candidate back waits neither for a ledger that is away nor
+for a disk that is full: the rounds make the move durable then, and its record follows. And that a candidate is in force is durable after
+its record: a crash in between begins the last step again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from router.bundle.versions import Override, Versions
 from router.config.rollouts import RolloutConfig
 from router.decision import Subject
-from router.errors import AuditError, ConfigError, LockgateError, RefusedError
+from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Entry, Ids, SubjectKeys
 from router.rollout import records
 from router.rollout.examined import Examined
@@ -63,8 +63,8 @@ class Serving(Protocol):
     async def step(self, rollout_id: str, stage: Stage) -> None:
         """Returns when every worker knows it."""
 
-    async def end(self, rollout_id: str) -> None:
-        """No worker has that candidate any more. Raises ConfigError where that has to be tried again."""
+    async def end(self) -> None:
+        """No worker has a candidate any more. Raises ConfigError where that has to be tried again."""
 
     async def figures(self, rollout_id: str) -> list[Figures]:
         """What each worker counted since the last time."""
@@ -95,7 +95,11 @@ class RolloutService:
         self._clock = clock
         self._ids = ids
         self._one_at_a_time = asyncio.Lock()
-        self._left: str | None = None  # whose candidate workers still have, although it decides for nobody
+        self._cleared = True  # no worker has a candidate that it should not have
+        self._told = True  # workers know the stage of the one that runs
+        self._behind = True  # moves may be missing in the ledger
+        self._unkept: Rollout | None = None  # has ended, and its file does not say so yet
+        self._half: Rollout | None = None  # its last move is in the ledger, and may not have had its effect
         self._gone: tuple[Event, str] | None = None  # why the one that runs cannot go on
         self._began_ns = 0
         self.seen = Figures()  # of the step that runs
@@ -107,6 +111,7 @@ class RolloutService:
         """Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
             await self._ledger.ping()
+            await self._record_missing()
             if (other := self._open()) is not None:
                 raise RefusedError(f"The rollout {other.id} is {other.state}; end it first.", "rollout_busy", 409)
             if found.policy == found.over_policy:
@@ -125,7 +130,9 @@ class RolloutService:
                 plan=plan,
                 author=person.key_id,
             )
-            return await self._moved(rollout, Event.PROPOSED, -1, by=person, comment=comment)
+            rollout = await self._moved(rollout, Event.PROPOSED, -1, by=person, comment=comment)
+            self._versions.keep_archive(found.archive)  # nobody waited for it before, and it may have been cleared away meanwhile
+            return rollout
 
     async def approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Rollout:
         """Its first step begins. Raises RefusedError, AuditError, ConfigError, StateError."""
@@ -134,15 +141,14 @@ class RolloutService:
             rollout, person = self.found(rollout_id), await self._person(by)
             await self._author_is_there(rollout)
             check_approval(rollout, person.key_id, digest)
-            if rollout.over != self._serving.over[0]:
-                await self._ended(rollout, Event.SUPERSEDED, reason="rollout_superseded")
-                raise RefusedError("Other policies are in force than it was proposed over.", "rollout_superseded", 409)
+            await self._refuse_superseded(rollout)
             rollout = await self._moved(replace(rollout, approver=person.key_id), Event.APPROVED, 0, by=person, comment=comment)
             try:
                 await self._serving.begin(rollout)
-            except ConfigError as error:
+            except LockgateError as error:
                 await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
                 raise RefusedError(f"The candidate cannot be used: {error}", "candidate_refused", 422) from error
+            await self._refuse_superseded(rollout)  # a changed workspace may have been taken up just before
             self._begin(rollout)
             return rollout
 
@@ -167,6 +173,8 @@ class RolloutService:
             rollout, person = self.found(rollout_id), await self._person(by)
             await self._author_is_there(rollout)
             check_advance(rollout, person.key_id)
+            if await self._left_out(rollout):
+                raise RefusedError("It cannot go on with the workspace that was taken up meanwhile.", "rollout_state", 409)
             return await self._go_on(rollout, person, comment)
 
     async def roll_back(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
@@ -210,53 +218,79 @@ class RolloutService:
             override = self._versions.override()
             if override is not None and override.record == rollout.id:  # a crash between 2 and 3 of going into force
                 self._files.put(self._in_force(rollout, rollout.step, None, ""))
-            elif rollout.over != self._serving.over[0]:
-                await self._ended(rollout, Event.SUPERSEDED, reason="rollout_superseded")
-            else:
+            elif not await self._superseded(rollout):
                 await self._begun_again(rollout)
 
     async def _begun_again(self, rollout: Rollout) -> None:
         """Its step begins anew: nobody knows what was seen of it."""
         try:
             await self._serving.begin(rollout)
-        except ConfigError as error:
+        except LockgateError as error:
             log.error("the rollout %s cannot go on: %s", rollout.id, error)
             await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
-        else:
+            return
+        if not await self._superseded(rollout):
             self._begin(rollout)
+
+    async def _superseded(self, rollout: Rollout) -> bool:
+        if rollout.over == self._serving.over[0]:
+            return False
+        await self._ended(rollout, Event.SUPERSEDED, reason="rollout_superseded")
+        return True
+
+    async def _refuse_superseded(self, rollout: Rollout) -> None:
+        if await self._superseded(rollout):
+            raise RefusedError("Other policies are in force than it was proposed over.", "rollout_superseded", 409)
 
     def cannot_go_on(self, event: Event, reason: str) -> None:
         """What is being taken up leaves the candidate out; the next round says so."""
         self._gone = event, reason
 
     async def round(self) -> None:
-        """Raises what the ledger and the store raise; the next round goes on."""
+        """Raises what the ledger and the store raise; the next round goes on. A ledger that is away keeps no guard from its work."""
         async with self._one_at_a_time:
-            await self._record_missing()
-            if self._left is not None:
-                await self._clear(self._left)
-            rollout = self.running
-            if rollout is None:
-                self._gone = None
-                return
-            if self._gone is not None:
-                (event, reason), self._gone = self._gone, None
-                await self._ended(rollout, event, reason=reason)
-                return
-            for part in await self._serving.figures(rollout.id):
-                self.seen.add(part)
-            found = tripped(self.seen, rollout.plan.guards, rollout.plan.least)
-            if found is not None:
-                log.error("the rollout %s is rolled back: %s", rollout.id, found.sentence)
-                await self._ended(rollout, Event.ROLLED_BACK, reason=found.reason, sentence=found.sentence)
-            elif self._is_over(rollout):
-                await self._go_on(rollout, None, "")
+            try:
+                await self._watch()
+            finally:
+                await self._catch_up()
+
+    async def _watch(self) -> None:
+        rollout = self.running
+        if rollout is None:
+            self._gone = None
+            return
+        if await self._left_out(rollout):
+            return
+        if not self._told:
+            await self._tell(rollout)
+        for part in await self._serving.figures(rollout.id):
+            self.seen.add(part)
+        found = tripped(self.seen, rollout.plan.guards, rollout.plan.least)
+        if found is not None:
+            log.error("the rollout %s is rolled back: %s", rollout.id, found.sentence)
+            await self._ended(rollout, Event.ROLLED_BACK, reason=found.reason, sentence=found.sentence)
+        elif self._is_over(rollout):
+            await self._go_on(rollout, None, "")
+
+    async def _left_out(self, rollout: Rollout) -> bool:
+        """Whether it has ended just now, for what was taken up leaves the candidate out."""
+        if self._gone is None:
+            return False
+        (event, reason), self._gone = self._gone, None
+        await self._ended(rollout, event, reason=reason)
+        return True
+
+    async def _catch_up(self) -> None:
+        """With what could not be done at once."""
+        if not self._cleared:
+            await self._clear()
+        if self._unkept is not None:
+            self._keep(self._unkept)
+        await self._record_missing()
 
     def _is_over(self, rollout: Rollout) -> bool:
-        lasts = rollout.plan.steps[rollout.step].lasts
-        return (
-            lasts is not None and self._clock.monotonic_ns() - self._began_ns >= lasts * SECOND_NS and enough(self.seen, rollout.plan.least)
-        )
+        lasts, spent_ns = rollout.plan.steps[rollout.step].lasts, self._clock.monotonic_ns() - self._began_ns
+        return lasts is not None and spent_ns >= lasts * SECOND_NS and enough(self.seen, rollout.plan.least)
 
     async def _go_on(self, rollout: Rollout, by: Person | None, comment: str) -> Rollout:
         event = following(rollout)
@@ -265,25 +299,27 @@ class RolloutService:
         if event is Event.PROMOTED:
             return await self._promoted(rollout, by, comment)
         rollout = await self._moved(rollout, event, rollout.step + 1, records.counts(self.seen), by, comment)
-        await self._serving.step(rollout.id, rollout.stage)
-        self._begin(rollout)
+        self._next(rollout)
+        await self._tell(rollout)
         return rollout
 
+    async def _tell(self, rollout: Rollout) -> None:
+        """Workers that cannot be told go on with fewer callers, and the next round tells them."""
+        self._told = False
+        await self._serving.step(rollout.id, rollout.stage)
+        self._told = True
+
     async def _promoted(self, rollout: Rollout, by: Person | None, comment: str) -> Rollout:
-        promoted = self._in_force(rollout, rollout.step, by, comment)
-        await self._ledger.append(promoted.history[-1].entry)  # 1
+        promoted = await self._appended(rollout, Event.PROMOTED, rollout.step, records.counts(self.seen), by, comment)  # 1
         sequence = max((each for each in (rollout.sequence, self._serving.sequence) if each is not None), default=None)
         override = Override(rollout.archive, "promoted", rollout.id, self._clock.now_ns(), rollout.over, sequence)
         self.running = None
         try:
             await self._serving.put_in_force(override)  # 2
-        except LockgateError as error:
-            there = self._versions.override()
-            if there is None or there.record != rollout.id:
-                self.running = rollout  # it decides for as many as before, and the next round tries again
-                raise
-            log.error("the policies of the rollout %s are in force, and something else failed: %s", rollout.id, error)
-        self._files.put(promoted.all_recorded())  # 3
+        except BaseException:
+            self.running = rollout  # it decides for as many as before, and the next round tries again
+            raise
+        self._keep(promoted)  # 3
         log.info("the policies of the rollout %s are in force", rollout.id)
         return promoted
 
@@ -294,51 +330,92 @@ class RolloutService:
     async def _ended(
         self, rollout: Rollout, event: Event, by: Person | None = None, comment: str = "", *, reason: str = "", sentence: str = ""
     ) -> Rollout:
-        """The candidate decides for nobody once this returns, recorded or not."""
+        """The candidate decides for nobody once this returns, recorded or not. Raises StateError where a crash from here on would let it
+        begin again, and ConfigError where no worker can be told; the rounds go on with either."""
+        seen = self.seen if self.running is not None and self.running.id == rollout.id else Figures()
         why = {name: text for name, text in (("reason", reason), ("sentence", sentence)) if text}
-        told = {**records.counts(self.seen), **why}
-        change = records.change(rollout, event, self._clock.now_ns(), rollout.step, told, by, comment)
-        rollout = rollout.with_change(change)
-        self._files.put(rollout)
-        if self.running is not None:
-            await self._serving.step(rollout.id, NOBODY)
-            self.running, self._left = None, rollout.id
+        decides, told = rollout.state is State.RUNNING, {**records.counts(seen), **why}
+        rollout = rollout.with_change(records.change(rollout, event, self._clock.now_ns(), rollout.step, told, by, comment))
+        self._behind = True
         try:
-            await self._record_missing(rollout)
+            self._keep(rollout)
+        finally:
+            if decides:
+                await self._take_back(rollout)
+        try:
+            return await self._record(rollout)
         except AuditError as error:
             log.error("that the rollout %s is %s is not recorded yet: %s", rollout.id, rollout.state, error)
         return rollout
 
-    async def _clear(self, rollout_id: str) -> None:
+    async def _take_back(self, rollout: Rollout) -> None:
+        self.running, self._cleared, problem = None, False, None
         try:
-            await self._serving.end(rollout_id)
-            self._left = None
-        except LockgateError as error:  # it decides for nobody meanwhile
+            await self._serving.step(rollout.id, NOBODY)
+        except LockgateError as error:
+            problem = error
+        await self._clear()
+        if problem is not None and not self._cleared:
+            raise problem
+
+    async def _clear(self) -> None:
+        try:
+            await self._serving.end()
+            self._cleared = True
+        except LockgateError as error:
             log.error("workers still have a candidate that is of no use: %s", error)
 
     def _begin(self, rollout: Rollout) -> None:
-        self.running, self.seen, self._gone, self._left = rollout, Figures(), None, None
-        self._began_ns = self._clock.monotonic_ns()
+        self._gone, self._cleared, self._told = None, True, True
+        self._next(rollout)
+
+    def _next(self, rollout: Rollout) -> None:
+        self.running, self.seen, self._began_ns = rollout, Figures(), self._clock.monotonic_ns()
+
+    def _keep(self, ended: Rollout) -> None:
+        self._unkept = ended
+        self._files.put(ended)
+        self._unkept = None
 
     async def _moved(
         self, rollout: Rollout, event: Event, step: int, told: Told | None = None, by: Person | None = None, comment: str = ""
     ) -> Rollout:
-        """Durable, and in the ledger: whatever follows may have its effect. Raises AuditError: the move stands, and is taken back by who
-        called where it must not."""
-        change = records.change(rollout, event, self._clock.now_ns(), step, told or {}, by, comment)
-        await self._ledger.append(change.entry)
-        moved = rollout.with_change(change).all_recorded()
-        self._files.put(moved)
+        """In the ledger, and durable: whatever follows may have its effect. Raises AuditError, StateError: nothing has moved then, even
+        where the ledger has the record."""
+        moved = await self._appended(rollout, event, step, told or {}, by, comment)
+        try:
+            self._files.put(moved)
+        except StateError:
+            if self._files.get(moved.id) != moved:  # else it has moved, and who stops half-way leaves it stuck
+                raise
         return moved
 
-    async def _record_missing(self, only: Rollout | None = None) -> None:
+    async def _appended(self, rollout: Rollout, event: Event, step: int, told: Told, by: Person | None, comment: str) -> Rollout:
+        """With that move, which the ledger has. One that Lockgate tries again each second is not recorded each second."""
+        half, number = self._half, len(rollout.history) + 1
+        if by is None and half is not None and (half.id, len(half.history), half.history[-1].event) == (rollout.id, number, event):
+            return half
+        change = records.change(rollout, event, self._clock.now_ns(), step, told, by, comment)
+        await self._ledger.append(change.entry)
+        self._half = rollout.with_change(change).all_recorded()
+        return self._half
+
+    async def _record_missing(self) -> None:
+        if self._behind:
+            for rollout in self._files.newest(2):
+                await self._record(rollout)
+            self._behind = self._unkept is not None
+
+    async def _record(self, rollout: Rollout) -> Rollout:
         """A crash, or an AuditError that hides a success, before the mark: the same bytes are appended once more."""
-        for rollout in [only] if only is not None else self._files.all()[:2]:
-            missing = [each for each in rollout.history if not each.recorded]
-            for each in missing:
-                await self._ledger.append(each.entry)
-            if missing:
-                self._files.put(rollout.all_recorded())
+        missing = [each for each in rollout.history if not each.recorded]
+        if not missing:
+            return rollout
+        for each in missing:
+            await self._ledger.append(each.entry)
+        recorded = rollout.all_recorded()
+        self._keep(recorded)
+        return recorded
 
     async def _person(self, subject: Subject) -> Person:
         return Person(subject.id, *await self._keys.key_for(subject.id))
@@ -353,7 +430,8 @@ class RolloutService:
 
     def found(self, rollout_id: str) -> Rollout:
         """Raises RefusedError, StateError."""
-        rollout = self._files.get(rollout_id)
+        unkept = self._unkept
+        rollout = unkept if unkept is not None and unkept.id == rollout_id else self._files.get(rollout_id)
         if rollout is None:
             raise RefusedError("There is no such rollout.", "rollout_not_found", 404)
         return rollout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,14 @@ class RolloutFiles:
         path = self._folder / f"{rollout_id}.json"
         return self._read(path) if path.parent == self._folder and path.exists() else None
 
-    def all(self) -> list[Rollout]:
+    def all(self) -> Iterator[Rollout]:
         """Newest first: ids are in the order of time. Raises StateError."""
         paths = sorted(self._folder.glob("*.json"), reverse=True) if self._folder.is_dir() else []
-        return [self._read(path) for path in paths if not path.name.startswith(".")]
+        return (self._read(path) for path in paths if not path.name.startswith("."))
+
+    def newest(self, most: int) -> list[Rollout]:
+        """No others are read: with the years there are many. Raises StateError."""
+        return list(islice(self.all(), most))
 
     @staticmethod
     def _read(path: Path) -> Rollout:

@@ -337,3 +337,20 @@ def test_back_to_the_workspace(start: START) -> None:
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
     assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").code == "policy_not_overridden"
     assert lockgate.control("POST", "/v1/policy/rollback", {"to": "ffff"}, "otto").code == "policy_version_unknown"
+
+
+def test_no_way_back_to_a_workspace_that_could_not_start(prepare: START) -> None:
+    """Its own bundle is older than what was promoted: without the override the next start would refuse it."""
+    lockgate = prepare(policy={"bundle": {"from": "b.tar.gz", "keys": {"release": {"file": "k.pub"}}, "attested": "required"}})
+    (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
+    put(lockgate.yard.folder / "b.tar.gz", bundle(5))
+    lockgate.start()
+    rollout = begun(lockgate, bundle(6, closed=True), {"steps": [{"share": "100%"}], "guards": FREE})
+    assert move(lockgate, rollout, "advance").json["state"] == "promoted"
+    back = lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto")
+    assert (back.status, back.code) == (422, "bundle_rolled_back"), back.json
+    lockgate.process.stop()
+    lockgate.start()
+    assert in_force(lockgate)["sequence"] == 6
+    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto").json["override"]["why"] == "rolled_back"
+    assert [event for event, _ in events(lockgate) if event == "policy_released"] == []

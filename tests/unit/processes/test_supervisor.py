@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from router.errors import ConfigError
-from router.processes.supervisor import Assignment, Supervisor
+from router.processes import messages
+from router.processes.supervisor import Assignment, Supervisor, Worker
+from router.rollout.stage import NOBODY, Stage
 
 PATIENCE_S = 20.0
 
@@ -45,3 +49,66 @@ async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() 
                 await supervisor.start(Assignment("d" * 64, b"rubbish", None))
         finally:
             await supervisor.drain()
+
+
+class Peers:
+    """A worker that takes what it is given, and notes the stages of a rollout; `preparing` happens while it prepares."""
+
+    def __init__(self) -> None:
+        self.stages: list[Any] = []
+        self.heard = asyncio.Event()
+        self.preparing: Callable[[], Awaitable[None]] | None = None
+        self._prepared: Any = None
+
+    async def call(self, kind: str, payload: Any) -> None:
+        if kind == messages.PREPARE:
+            self._prepared = payload[3]["stage"]
+            if self.preparing is not None:
+                await self.preparing()
+        elif kind == messages.STEP:
+            self.stages.append(payload[1])
+            self._prepared = payload[1]
+            self.heard.set()
+        elif kind == messages.ACTIVATE:
+            self.stages.append(self._prepared)
+
+
+def candidate(share: float) -> Assignment:
+    return Assignment("d" * 64, b"", None, None, {"rollout": "r1", "stage": Stage(share).to_json()})
+
+
+def one_worker() -> tuple[Supervisor, Peers]:
+    supervisor, peers = Supervisor([], dict), Peers()
+    supervisor._workers[0] = Worker(0, None, peers)  # type: ignore[arg-type]  # no process is asked
+    return supervisor, peers
+
+
+async def test_a_configuration_that_was_made_before_a_step_does_not_take_it_back() -> None:
+    """Making one takes seconds, in which a rollout may be rolled back."""
+    supervisor, peers = one_worker()
+    await supervisor.change(candidate(0.1))
+    made = candidate(0.1)
+    await supervisor.step("r1", NOBODY.to_json())
+    await supervisor.change(made)
+    assert peers.stages[-1] == NOBODY.to_json()
+    assert supervisor.current is not None
+    assert supervisor.current.candidate == {"rollout": "r1", "stage": NOBODY.to_json()}
+
+
+async def test_a_step_while_workers_prepare_is_heard_at_once_and_stays() -> None:
+    """Preparing may take a minute, and a roll back does not wait for it."""
+    supervisor, peers = one_worker()
+    await supervisor.change(candidate(0.1))
+    stepping: list[asyncio.Task[None]] = []
+
+    async def step() -> None:
+        stepping.append(asyncio.create_task(supervisor.step("r1", NOBODY.to_json())))
+        async with asyncio.timeout(PATIENCE_S):
+            await peers.heard.wait()
+        peers._prepared = candidate(0.1).candidate["stage"]  # type: ignore[index]  # as one that is still being built
+
+    peers.preparing = step
+    await supervisor.change(candidate(0.1))
+    await stepping[0]
+    heard = peers.stages.index(NOBODY.to_json())
+    assert all(stage == NOBODY.to_json() for stage in peers.stages[heard:])

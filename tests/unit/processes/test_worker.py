@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from router.errors import LockgateError
 from router.processes import worker as module
 from router.processes.sockets import most_connections
 from router.processes.worker import Worker
+from router.rollout.figures import Figures
+from router.rollout.rolling import Rolling
+from router.rollout.stage import NOBODY, Stage
 
 PATIENCE_S = 5.0
 
@@ -24,6 +28,7 @@ class Part:
         self.name = name
         self._closed = closed
         self.runtime = SimpleNamespace()
+        self.rolling: Any = None
         self.workspace = SimpleNamespace(digests=SimpleNamespace(config=name))
         self.itself = self  # as a part whose method is one of its values
 
@@ -116,3 +121,38 @@ async def test_requests_go_on_while_a_configuration_is_read(monkeypatch: pytest.
 def test_connections_leave_files_for_others() -> None:
     """A listener never takes all the files that a process may open."""
     assert 0 < most_connections() <= 100_000
+
+
+def rolling(rollout: str, share: float) -> Rolling:
+    """Of a worker's stage, which is all that is asked of it here."""
+    nothing: Any = None
+    return Rolling(rollout, Stage(share), nothing, Figures(), nothing, nothing)
+
+
+async def test_a_candidate_that_is_taken_back_decides_no_request_that_began_before() -> None:
+    """A slow request keeps the parts that it began with, over any number of reloads."""
+    worker = Worker(0, 1)
+    former, prepared, serving, other = rolling("a", 0.5), rolling("a", 0.5), rolling("a", 0.5), rolling("b", 0.5)
+    worker._rollings.update((former, prepared, serving, other))
+    worker._serving = SimpleNamespace(rolling=serving)  # type: ignore[assignment]  # a configuration with a candidate
+    await worker._step(["a", NOBODY.to_json()])
+    assert [each.stage for each in (former, prepared, serving)] == [NOBODY] * 3
+    assert other.stage == Stage(0.5)
+
+
+async def test_a_candidate_that_is_left_out_decides_no_request_that_began_before() -> None:
+    """A changed workspace was taken up without it; and one that goes on is at one stage everywhere."""
+    worker = Worker(0, 1)
+    former, serving, other = rolling("a", 0.1), rolling("a", 0.5), rolling("b", 0.5)
+    worker._rollings.update((former, serving, other))
+    worker._step_everywhere(serving)
+    assert (former.stage, serving.stage, other.stage) == (Stage(0.5), Stage(0.5), NOBODY)
+    worker._step_everywhere(None)
+    assert (former.stage, serving.stage) == (NOBODY, NOBODY)
+
+
+async def test_a_worker_without_the_candidate_does_not_say_that_it_knows_its_stage() -> None:
+    """It would be taken for one that does."""
+    worker = Worker(0, 1)
+    with pytest.raises(LockgateError, match="not under way here"):
+        await worker._step(["a", NOBODY.to_json()])

@@ -94,13 +94,13 @@ def test_an_approval_is_about_everything_that_matters() -> None:
 def test_files_keep_all_of_it(tmp_path: Path) -> None:
     """What is read is what was written; newest first; nothing else is taken for one."""
     files = RolloutFiles(tmp_path)
-    assert (files.all(), files.get("id1"), files.get("../id1")) == ([], None, None)
+    assert (list(files.all()), files.get("id1"), files.get("../id1")) == ([], None, None)
     made = rollout(Event.APPROVED, Event.STEPPED)
     files.put(made)
     files.put(replaced(made, "id2"))
     assert files.get("id1") == made
     assert [each.id for each in files.all()] == ["id2", "id1"]
-    assert not files.all()[0].history[0].recorded
+    assert not next(files.all()).history[0].recorded
     assert all(each.recorded for each in made.all_recorded().history)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts/id1.json").write_bytes(content)
     with pytest.raises(StateError, match=r"id1\.json") as caught:
-        RolloutFiles(tmp_path).all()
+        list(RolloutFiles(tmp_path).all())
     assert caught.value.code == "rollout_unreadable"
 
 

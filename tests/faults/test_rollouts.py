@@ -1,0 +1,265 @@
+"""Whatever fails in a rollout: nobody is decided for without a record, a roll back takes effect, and nothing is stuck."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.rollout.stage import NOBODY
+from router.rollout.state import AFTER as AFTERWARDS
+from router.rollout.state import Event, State
+from tests.faults.rollout_desk import (
+    AFTER,
+    BEFORE,
+    DIGEST,
+    OWN,
+    PAT,
+    Clock,
+    Desk,
+    Died,
+    Faults,
+    compared,
+    is_over,
+    leaves,
+    running,
+    story,
+    tried,
+)
+from tests.unit.audit.ledgers import verified
+
+# The calls that a rollout makes on its way into force: proposed, approved, stepped twice, promoted.
+ON_ITS_WAY = [
+    *(("append", number) for number in range(1, 6)),
+    *(("put", number) for number in range(1, 6)),
+    ("begin", 1),
+    *(("step", number) for number in range(1, 3)),
+    *(("figures", number) for number in range(1, 4)),
+    ("override", 1),
+    ("put_in_force", 1),
+]
+DURABLE = [each for each in ON_ITS_WAY if each[0] in ("append", "put", "override")]
+# When it is taken back at its second step.
+TAKING_BACK = [("append", 4), ("put", 4), ("step", 2), ("end", 1), ("put", 5)]
+
+
+async def driven(desk: Desk) -> None:
+    """People and rounds do what there is to do, until nothing is."""
+    newest = desk.newest()
+    if newest is None or is_over(newest.state):
+        await tried(desk.proposed)
+    newest = desk.newest()
+    if newest is not None and newest.state is State.PROPOSED:
+        await tried(lambda: desk.service.approve(newest.id, PAT, newest.digest, "yes"))
+    await desk.rounds(12)
+
+
+async def settled(desk: Desk, folder: Path) -> None:
+    """What has to hold whatever happened, once all faults are gone."""
+    await desk.rounds(3)
+    newest = desk.newest()
+    assert newest is not None
+    assert is_over(newest.state), newest.state
+    assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
+    assert desk.workers.unapproved == 0
+    assert desk.workers.in_force == (DIGEST if newest.state is State.PROMOTED else OWN)
+    override = desk.versions.override()
+    assert (override.archive if override is not None else OWN) == desk.workers.in_force
+    assert all(change.recorded for rollout in desk.files.all() for change in rollout.history)
+    for rollout in desk.files.all():
+        moves = [f"{change.event} {change.step + 1}" for change in rollout.history]
+        told = story(folder, rollout.id)
+        assert [each for each in told if each in moves] == moves
+    if newest.state is not State.PROMOTED:
+        await desk.proposed()
+
+
+def checked(folder: Path) -> None:
+    report = verified(folder)
+    assert not report.faults, report.faults
+
+
+@pytest.mark.parametrize("kind", [BEFORE, AFTER])
+@pytest.mark.parametrize("point", ON_ITS_WAY, ids=lambda each: f"{each[0]}-{each[1]}")
+async def test_one_failure_on_its_way(tmp_path: Path, point: tuple[str, int], kind: str) -> None:
+    """It comes into force all the same, or is over; nobody was decided for without a record."""
+    faults = Faults(point, kind)
+    async with running(tmp_path, faults) as desk:
+        await driven(desk)
+        assert faults.calls[point[0]] >= point[1], "the fault was never met"
+        await settled(desk, tmp_path)
+    checked(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [BEFORE, AFTER])
+@pytest.mark.parametrize("point", DURABLE, ids=lambda each: f"{each[0]}-{each[1]}")
+async def test_a_crash_around_each_durable_write(tmp_path: Path, point: tuple[str, int], kind: str) -> None:
+    """The next process goes on with what it finds; what had its effect has its record."""
+    clock = Clock()
+    async with running(tmp_path, Faults(point, kind, death=True), clock) as desk:
+        with pytest.raises(Died):
+            await driven(desk)
+        assert desk.workers.unapproved == 0
+    async with running(tmp_path, Faults(), clock) as desk:
+        await desk.service.resume()
+        await driven(desk)
+        await settled(desk, tmp_path)
+        newest = desk.newest()
+        assert newest is not None
+        assert newest.state is State.PROMOTED
+    checked(tmp_path)
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "by a guard"])
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for long"])
+@pytest.mark.parametrize("kind", [BEFORE, AFTER])
+@pytest.mark.parametrize("point", TAKING_BACK, ids=lambda each: f"{each[0]}-{each[1]}")
+async def test_taking_back_always_takes_effect(tmp_path: Path, point: tuple[str, int], kind: str, lasting: bool, by_hand: bool) -> None:
+    """At once, whatever else fails; its file and its record follow when they can."""
+    faults = Faults()
+    async with running(tmp_path, faults) as desk:
+        rollout = await desk.approved()
+        await desk.rounds(1)
+        assert desk.workers.stage.share == 0.1
+        faults.point, faults.kind, faults.lasting = point, kind, lasting
+        if by_hand:
+            await tried(lambda: desk.service.roll_back(rollout.id, PAT, "no"), 1)
+        else:
+            desk.workers.counted = [compared(100, 90)]
+            await desk.rounds(1, 1)
+        assert desk.workers.stage == NOBODY
+        assert desk.service.found(rollout.id).state is State.ROLLED_BACK
+        await desk.rounds(5)
+        assert desk.workers.stage == NOBODY
+        faults.point = None
+        await settled(desk, tmp_path)
+        kept = desk.files.get(rollout.id)
+        assert kept is not None
+        assert kept.state is State.ROLLED_BACK
+    checked(tmp_path)
+
+
+async def test_a_crash_while_it_is_taken_back_ends_it_or_begins_its_step_anew(tmp_path: Path) -> None:
+    """Until its file says so nobody was told that it is over."""
+    for number, (point, kind) in enumerate((point, kind) for point in TAKING_BACK for kind in (BEFORE, AFTER)):
+        folder, clock, faults = tmp_path / str(number), Clock(), Faults()
+        folder.mkdir()
+        async with running(folder, faults, clock) as desk:
+            rollout = await desk.approved()
+            await desk.rounds(1)
+            faults.point, faults.kind, faults.death = point, kind, True
+            with pytest.raises(Died):
+                await desk.service.roll_back(rollout.id, PAT, "no")
+        async with running(folder, Faults(), clock) as desk:
+            await desk.service.resume()
+            if point == ("put", 4) and kind == BEFORE:
+                assert desk.workers.candidate == rollout.id
+                await desk.service.roll_back(rollout.id, PAT, "no")
+            assert desk.workers.candidate is None
+            await settled(desk, folder)
+        checked(folder)
+
+
+@pytest.mark.parametrize("point", ["put", "put_in_force", "override", "step"])
+async def test_what_fails_each_second_is_not_recorded_each_second(tmp_path: Path, point: str) -> None:
+    """A disk that is full for an hour must not fill the ledger."""
+    faults = Faults()
+    async with running(tmp_path, faults) as desk:
+        await desk.approved()
+        faults.point, faults.lasting = (point, 1), True
+        await desk.rounds(60)
+        told = [leaf["event"] for leaf in leaves(tmp_path)]
+        assert all(told.count(event) <= 2 for event in AFTERWARDS), told
+        faults.point = None
+        await desk.rounds(10)
+        await settled(desk, tmp_path)
+        assert desk.workers.in_force == DIGEST
+
+
+async def test_a_ledger_that_is_away_keeps_no_guard_from_its_work(tmp_path: Path) -> None:
+    """The move is recorded once the ledger is there again."""
+    faults = Faults()
+    async with running(tmp_path, faults) as desk:
+        rollout = await desk.approved()
+        await desk.rounds(2)
+        assert desk.workers.stage.share == 1.0
+        faults.point, faults.lasting = ("append", 1), True
+        desk.workers.counted = [compared(100, 90)]
+        await desk.rounds(1, 1)
+        assert desk.workers.candidate is None
+        assert "rollout_rolled_back 3" not in story(tmp_path, rollout.id)
+        faults.point = None
+        await desk.rounds(1)
+        assert story(tmp_path, rollout.id)[-1] == "rollout_rolled_back 3"
+
+
+async def test_no_proposal_comes_into_the_ledger_before_the_end_of_the_one_before(tmp_path: Path) -> None:
+    """Who reads the ledger in its order sees one at a time."""
+    faults = Faults()
+    async with running(tmp_path, faults) as desk:
+        first = await desk.approved()
+        faults.point = ("append", faults.calls["append"] + 1)
+        await desk.service.roll_back(first.id, PAT, "")
+        second = await desk.proposed()
+        told = [(leaf["id"], leaf["event"]) for leaf in leaves(tmp_path)]
+        assert told.index((first.id, "rollout_rolled_back")) < told.index((second.id, "rollout_proposed"))
+
+
+async def test_what_was_left_out_cannot_be_taken_further_by_hand(tmp_path: Path) -> None:
+    """A changed workspace was taken up a moment ago, and no round has said so yet."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.approved()
+        desk.workers.in_force = "1" * 64
+        desk.service.cannot_go_on(Event.SUPERSEDED, "rollout_superseded")
+        with pytest.raises(RefusedError, match="cannot go on"):
+            await desk.service.advance(rollout.id, PAT, "go")
+        assert desk.service.found(rollout.id).state is State.SUPERSEDED
+        assert desk.workers.candidate is None
+
+
+async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:
+    """It would be compared with others than it was proposed over."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.proposed()
+        desk.workers.reloading = "1" * 64
+        with pytest.raises(RefusedError, match="Other policies are in force"):
+            await desk.service.approve(rollout.id, PAT, rollout.digest, "")
+        assert (desk.workers.candidate, desk.service.running) == (None, None)
+        assert desk.service.found(rollout.id).state is State.SUPERSEDED
+
+
+async def test_what_ends_before_it_began_has_no_figures_of_the_one_before(tmp_path: Path) -> None:
+    """Its record would say that requests were compared."""
+    async with running(tmp_path, Faults()) as desk:
+        first = await desk.approved()
+        await desk.rounds(1, 1)
+        await desk.service.roll_back(first.id, PAT, "")
+        second = await desk.proposed()
+        desk.workers.in_force = "1" * 64
+        with pytest.raises(RefusedError):
+            await desk.service.approve(second.id, PAT, second.digest, "")
+        assert leaves(tmp_path)[-1]["event"] == "rollout_superseded"
+        assert leaves(tmp_path)[-1]["details"]["compared"] == 0
+
+
+@pytest.mark.parametrize("kind", [BEFORE, AFTER])
+@pytest.mark.parametrize("name", ["append", "override", "put_in_force"])
+async def test_going_back_is_recorded_before_it_is_in_force(tmp_path: Path, name: str, kind: str) -> None:
+    """And what was rolled out is taken back even where going back fails."""
+    faults = Faults()
+    async with running(tmp_path, faults) as desk:
+        earlier = desk.versions.keep_archive(b"earlier")
+        await desk.approved()
+        await desk.rounds(1)
+        ended = 2 if name == "append" else 1  # the first is that the rollout is taken back
+        faults.point, faults.kind = (name, faults.calls[name] + ended), kind
+        try:
+            await desk.service.go_back(earlier, "policy earlier", PAT, "back")
+        except (AuditError, StateError, LockgateError):
+            assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
+            await desk.service.go_back(earlier, "policy earlier", PAT, "back")
+        assert desk.workers.in_force == earlier
+        assert desk.workers.unapproved == 0
+        assert any(leaf["event"] == "policy_rolled_back" for leaf in leaves(tmp_path))
+    checked(tmp_path)
