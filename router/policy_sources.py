@@ -4,12 +4,11 @@ over them."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from router.bundle.archive import pack, read_folder, unpack
 from router.bundle.content import merged_data
@@ -170,7 +169,15 @@ def _data_of(held: Mapping[str, bytes], folder: str, named: list[str]) -> dict[s
     place = os.path.normpath(f"{folder}/{POLICY_DATA}")
     if documents == [POLICY_DATA]:
         return {place: held[POLICY_DATA]}
-    return {place: orjson.dumps(merged_data(held), option=orjson.OPT_SORT_KEYS)}
+    return {place: data_document(merged_data(held))}
+
+
+def data_document(data: Mapping[str, Any]) -> bytes:
+    """As JSON, which knows numbers of any length. Raises BundleError for what no JSON document in UTF-8 can hold."""
+    try:
+        return json.dumps(data, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{ARCHIVE} has data that no JSON document can hold: {error}.") from error
 
 
 def archive_of(files: Mapping[str, bytes], config: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from router.errors import ConfigError, RefusedError
 
 router = guarded_router()
 PLAN, COMMENT = "plan", "comment"
-MOST_COMMENT = 2000
+MOST_COMMENT, MOST_PLAN = 2000, 64 << 10  # bytes
 
 
 @router.get("/v1/policy/rollouts", **needs(Permission.POLICY_READ))
@@ -102,6 +102,8 @@ def _of(services: ControlServices) -> PolicyRollouts:
 
 
 def _plan(content: bytes) -> RolloutConfig:
+    if len(content) > MOST_PLAN:
+        raise RefusedError(f"A plan can have at most {MOST_PLAN >> 10} KiB.", "request_invalid", 422)
     try:
         return RolloutConfig.model_validate(orjson.loads(content))
     except orjson.JSONDecodeError:

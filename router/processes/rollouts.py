@@ -15,7 +15,7 @@ from router.bundle.content import TESTS, content_digest
 from router.bundle.documents import DATA
 from router.bundle.versions import OVERRIDE, Override
 from router.errors import ConfigError, LockgateError, RefusedError
-from router.policy_sources import archive_of, is_ours
+from router.policy_sources import archive_of, data_document, is_ours
 from router.processes import messages
 from router.processes.bundles import refuse_older
 from router.processes.reload import Reloader
@@ -155,7 +155,7 @@ def _whole(theirs: Workspace, archive: bytes) -> bytes:
     tests = {name: text for name, text in unpack(archive, "The candidate").items() if name.endswith(TESTS)}
     folder = f"{os.path.normpath(theirs.config.policy.path)}/" if theirs.bundle is None else ""
     policies = {name.removeprefix(folder): text.encode() for name, text in theirs.policies.items()}
-    return pack({**policies, **tests, "data.yaml": orjson.dumps(theirs.policy_data)})
+    return pack({**policies, **tests, "data.yaml": data_document(theirs.policy_data)})
 
 
 def _faults(command: str, answer: Any) -> list[str]:

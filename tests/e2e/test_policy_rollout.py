@@ -120,8 +120,9 @@ def test_what_cannot_be_used_is_not_proposed(start: START) -> None:
         answer = propose(lockgate, content)
         assert (answer.status_code, answer.json()["code"]) == (422, "candidate_refused"), answer.text
         assert said in str(answer.json()["faults"])
-    bad = propose(lockgate, archive(closed_data()), {"steps": [{"share": "5%", "tenants": ["a"]}]})
-    assert (bad.status_code, bad.json()["code"]) == (422, "request_invalid")
+    for plan in ({"steps": [{"share": "5%", "tenants": ["a"]}]}, {"steps": [{"tenants": ["a" * 70_000]}]}):
+        bad = propose(lockgate, archive(closed_data()), plan)
+        assert (bad.status_code, bad.json()["code"]) == (422, "request_invalid")
     assert events(lockgate) == []
     assert set(asked(lockgate, 3).values()) == {200}
 

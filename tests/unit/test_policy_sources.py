@@ -111,6 +111,18 @@ def test_an_archive_without_data_leaves_the_folders() -> None:
     assert substituted(DATA, {}, pack({"a.rego": OTHER}))["policies/data.yaml"] == DATA["policies/data.yaml"]
 
 
+def test_data_of_an_archive_keeps_its_numbers() -> None:
+    """Account numbers have more digits than a machine's integers."""
+    found = substituted(DATA, {}, pack({"a.rego": OTHER, "data.json": b'{"a":123456789012345678901234567890}'}))
+    assert found["policies/data.yaml"] == b'{"a":123456789012345678901234567890}'
+
+
+def test_data_that_is_no_text_is_refused() -> None:
+    """In one sentence, and not somewhere later."""
+    with pytest.raises(BundleError, match="no JSON document can hold"):
+        substituted(DATA, {}, pack({"a.rego": OTHER, "data.json": b'{"a":"\\ud800"}'}))
+
+
 def test_two_places_of_data_are_refused() -> None:
     """Nobody could say which of the two decides."""
     with pytest.raises(BundleError, match=r"'policy\.data' names other data"):
