@@ -11,21 +11,21 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from router.bundle.versions import Override, Versions
 from router.config.rollouts import RolloutConfig
 from router.decision import Subject
-from router.errors import AuditError, LockgateError, RefusedError, StateError
-from router.ports import Clock, Entry, Ids, SubjectKeys
+from router.errors import AuditError, LockgateError, RefusedError
+from router.ports import Clock, Ids
 from router.rollout import records
 from router.rollout.examined import Examined
 from router.rollout.figures import Figures
 from router.rollout.guards import enough, tripped
 from router.rollout.records import Person
-from router.rollout.stage import NOBODY, Stage
+from router.rollout.serving import Serving
+from router.rollout.stage import NOBODY
 from router.rollout.state import (
-    OPEN,
     Event,
     Rollout,
     State,
@@ -37,48 +37,11 @@ from router.rollout.state import (
     following,
 )
 from router.rollout.store import RolloutFiles
+from router.rollout.story import Keys, Ledger, Story
 
 log = logging.getLogger("lockgate.policy")
 SECOND_NS = 1_000_000_000
 Told = Mapping[str, Any]
-
-
-class Ledger(Protocol):
-    async def append(self, entry: Entry) -> int: ...
-
-    async def ping(self) -> None: ...
-
-
-class Keys(SubjectKeys, Protocol):
-    async def key(self, key_id: str) -> bytes | None:
-        """None once it was destroyed. Raises AuditError."""
-
-
-class Serving(Protocol):
-    """What decides, in all workers."""
-
-    async def begin(self, rollout: Rollout) -> None:
-        """Every worker judges by the candidate, too, as the rollout's stage says. Raises ConfigError; nothing has changed then."""
-
-    async def step(self, rollout_id: str, stage: Stage) -> None:
-        """Returns when every worker knows it."""
-
-    async def end(self) -> None:
-        """No worker has a candidate any more. Raises ConfigError where that has to be tried again."""
-
-    async def figures(self, rollout_id: str) -> list[Figures]:
-        """What each worker counted since the last time."""
-
-    async def put_in_force(self, override: Override) -> None:
-        """Raises ConfigError; what serves goes on serving."""
-
-    @property
-    def over(self) -> tuple[str, str]:
-        """Digests of the policies in force, as they are written and as verdicts bear them."""
-
-    @property
-    def sequence(self) -> int | None:
-        """The highest sequence of a bundle that was ever in force."""
 
 
 class RolloutService:
@@ -87,19 +50,13 @@ class RolloutService:
     def __init__(
         self, files: RolloutFiles, versions: Versions, ledger: Ledger, keys: Keys, serving: Serving, clock: Clock, ids: Ids
     ) -> None:
-        self._files = files
+        self._story = Story(files, ledger, keys, clock, ids)
         self._versions = versions
-        self._ledger = ledger
-        self._keys = keys
         self._serving = serving
         self._clock = clock
-        self._ids = ids
         self._one_at_a_time = asyncio.Lock()
         self._cleared = True  # no worker has a candidate that it should not have
         self._told = True  # workers know the stage of the one that runs
-        self._behind = True  # moves may be missing in the ledger
-        self._unkept: Rollout | None = None  # has ended, and its file does not say so yet
-        self._half: Rollout | None = None  # its last move is in the ledger, and may not have had its effect
         self._gone: tuple[Event, str] | None = None  # why the one that runs cannot go on
         self._began_ns = 0
         self.seen = Figures()  # of the step that runs
@@ -110,16 +67,16 @@ class RolloutService:
     async def propose(self, found: Examined, plan: RolloutConfig, by: Subject, comment: str) -> Rollout:
         """Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
-            await self._ledger.ping()
-            await self._record_missing()
-            if (other := self._open()) is not None:
+            await self._story.ping()
+            await self._story.record_missing()
+            if (other := self._story.open()) is not None:
                 raise RefusedError(f"The rollout {other.id} is {other.state}; end it first.", "rollout_busy", 409)
             if found.policy == found.over_policy:
                 raise RefusedError("These policies are in force already.", "rollout_same", 409)
-            person = await self._person(by)
+            person = await self._story.person(by)
             rollout = Rollout(
-                id=self._ids.new(),
-                created_ns=self._clock.now_ns(),
+                id=self._story.new_id(),
+                created_ns=self._story.now_ns(),
                 archive=self._versions.keep_archive(found.archive),
                 policy=found.policy,
                 config=found.config,
@@ -130,19 +87,19 @@ class RolloutService:
                 plan=plan,
                 author=person.key_id,
             )
-            rollout = await self._moved(rollout, Event.PROPOSED, -1, by=person, comment=comment)
+            rollout = await self._story.moved(rollout, Event.PROPOSED, -1, by=person, comment=comment)
             self._versions.keep_archive(found.archive)  # nobody waited for it before, and it may have been cleared away meanwhile
             return rollout
 
     async def approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Rollout:
         """Its first step begins. Raises RefusedError, AuditError, ConfigError, StateError."""
         async with self._one_at_a_time:
-            await self._ledger.ping()
-            rollout, person = self.found(rollout_id), await self._person(by)
-            await self._author_is_there(rollout)
+            await self._story.ping()
+            rollout, person = self.found(rollout_id), await self._story.person(by)
+            await self._story.author_is_there(rollout)
             check_approval(rollout, person.key_id, digest)
             await self._refuse_superseded(rollout)
-            rollout = await self._moved(replace(rollout, approver=person.key_id), Event.APPROVED, 0, by=person, comment=comment)
+            rollout = await self._story.moved(replace(rollout, approver=person.key_id), Event.APPROVED, 0, by=person, comment=comment)
             try:
                 await self._serving.begin(rollout)
             except LockgateError as error:
@@ -155,23 +112,23 @@ class RolloutService:
     async def reject(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
         """Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
-            rollout, person = self.found(rollout_id), await self._person(by)
+            rollout, person = self.found(rollout_id), await self._story.person(by)
             check_rejection(rollout, person.key_id)
-            return await self._moved(rollout, Event.REJECTED, -1, by=person, comment=comment)
+            return await self._story.moved(rollout, Event.REJECTED, -1, by=person, comment=comment)
 
     async def withdraw(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
         """Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
-            rollout, person = self.found(rollout_id), await self._person(by)
+            rollout, person = self.found(rollout_id), await self._story.person(by)
             check_withdrawal(rollout, person.key_id)
-            return await self._moved(rollout, Event.WITHDRAWN, -1, by=person, comment=comment)
+            return await self._story.moved(rollout, Event.WITHDRAWN, -1, by=person, comment=comment)
 
     async def advance(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
         """To the next step, or into force, whatever the step waits for. Raises RefusedError, AuditError, ConfigError, StateError."""
         async with self._one_at_a_time:
-            await self._ledger.ping()
-            rollout, person = self.found(rollout_id), await self._person(by)
-            await self._author_is_there(rollout)
+            await self._story.ping()
+            rollout, person = self.found(rollout_id), await self._story.person(by)
+            await self._story.author_is_there(rollout)
             check_advance(rollout, person.key_id)
             if await self._left_out(rollout):
                 raise RefusedError("It cannot go on with the workspace that was taken up meanwhile.", "rollout_state", 409)
@@ -180,7 +137,7 @@ class RolloutService:
     async def roll_back(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
         """At once. Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
-            rollout, person = self.found(rollout_id), await self._person(by)
+            rollout, person = self.found(rollout_id), await self._story.person(by)
             check_stop(rollout)
             return await self._ended(rollout, Event.ROLLED_BACK, person, comment, reason="by_hand")
 
@@ -188,13 +145,13 @@ class RolloutService:
         """Puts a version in force that was in force before, so that nobody has to say yes to it again. Raises AuditError, ConfigError,
         StateError."""
         async with self._one_at_a_time:
-            await self._ledger.ping()
-            person, record_id, now_ns = await self._person(by), self._ids.new(), self._clock.now_ns()
+            await self._story.ping()
+            person, record_id, now_ns = await self._story.person(by), self._story.new_id(), self._story.now_ns()
             if self.running is not None:
                 await self._ended(self.running, Event.ROLLED_BACK, person, comment, reason="policy_rolled_back")
             over, over_policy = self._serving.over
             told = {"archive": archive, "policy_digest": policy, "over_policy_digest": over_policy}
-            await self._ledger.append(records.going_back(records.ROLLED_BACK_TO, record_id, now_ns, told, person, comment))
+            await self._story.append(records.going_back(records.ROLLED_BACK_TO, record_id, now_ns, told, person, comment))
             await self._serving.put_in_force(Override(archive, "rolled_back", record_id, now_ns, over, self._serving.sequence))
 
     async def release(self, by: Subject, comment: str) -> None:
@@ -203,8 +160,10 @@ class RolloutService:
             override = self._versions.override()
             if override is None:
                 raise RefusedError("The workspace's own policies are in force.", "policy_not_overridden", 409)
-            person, told = await self._person(by), {"archive": override.archive, "was": override.why, "record": override.record}
-            await self._ledger.append(records.going_back(records.RELEASED, self._ids.new(), self._clock.now_ns(), told, person, comment))
+            person, told = await self._story.person(by), {"archive": override.archive, "was": override.why, "record": override.record}
+            await self._story.append(
+                records.going_back(records.RELEASED, self._story.new_id(), self._story.now_ns(), told, person, comment)
+            )
             self._versions.release()
 
     # By itself.
@@ -212,12 +171,12 @@ class RolloutService:
     async def resume(self) -> None:
         """After a start. Raises what the ledger and the store raise."""
         async with self._one_at_a_time:
-            rollout = next((each for each in self._files.all() if each.state is State.RUNNING), None)
+            rollout = next((each for each in self._story.all() if each.state is State.RUNNING), None)
             if rollout is None:
                 return
             override = self._versions.override()
             if override is not None and override.record == rollout.id:  # a crash between 2 and 3 of going into force
-                self._files.put(self._in_force(rollout, rollout.step, None, ""))
+                self._story.keep(self._in_force(rollout, rollout.step, None, ""))
             elif not await self._superseded(rollout):
                 await self._begun_again(rollout)
 
@@ -284,9 +243,7 @@ class RolloutService:
         """With what could not be done at once."""
         if not self._cleared:
             await self._clear()
-        if self._unkept is not None:
-            self._keep(self._unkept)
-        await self._record_missing()
+        await self._story.catch_up()
 
     def _is_over(self, rollout: Rollout) -> bool:
         lasts, spent_ns = rollout.plan.steps[rollout.step].lasts, self._clock.monotonic_ns() - self._began_ns
@@ -298,7 +255,7 @@ class RolloutService:
             return await self._ended(rollout, event, by, comment)
         if event is Event.PROMOTED:
             return await self._promoted(rollout, by, comment)
-        rollout = await self._moved(rollout, event, rollout.step + 1, records.counts(self.seen), by, comment)
+        rollout = await self._story.moved(rollout, event, rollout.step + 1, records.counts(self.seen), by, comment)
         self._next(rollout)
         await self._tell(rollout)
         return rollout
@@ -310,22 +267,22 @@ class RolloutService:
         self._told = True
 
     async def _promoted(self, rollout: Rollout, by: Person | None, comment: str) -> Rollout:
-        promoted = await self._appended(rollout, Event.PROMOTED, rollout.step, records.counts(self.seen), by, comment)  # 1
+        promoted = await self._story.appended(rollout, Event.PROMOTED, rollout.step, records.counts(self.seen), by, comment)  # 1
         sequence = max((each for each in (rollout.sequence, self._serving.sequence) if each is not None), default=None)
-        override = Override(rollout.archive, "promoted", rollout.id, self._clock.now_ns(), rollout.over, sequence)
+        override = Override(rollout.archive, "promoted", rollout.id, self._story.now_ns(), rollout.over, sequence)
         self.running = None
         try:
             await self._serving.put_in_force(override)  # 2
         except BaseException:
             self.running = rollout  # it decides for as many as before, and the next round tries again
             raise
-        self._keep(promoted)  # 3
+        self._story.keep(promoted)  # 3
         log.info("the policies of the rollout %s are in force", rollout.id)
         return promoted
 
     def _in_force(self, rollout: Rollout, step: int, by: Person | None, comment: str) -> Rollout:
         told = records.counts(self.seen)
-        return rollout.with_change(records.change(rollout, Event.PROMOTED, self._clock.now_ns(), step, told, by, comment))
+        return rollout.with_change(records.change(rollout, Event.PROMOTED, self._story.now_ns(), step, told, by, comment))
 
     async def _ended(
         self, rollout: Rollout, event: Event, by: Person | None = None, comment: str = "", *, reason: str = "", sentence: str = ""
@@ -335,15 +292,15 @@ class RolloutService:
         seen = self.seen if self.running is not None and self.running.id == rollout.id else Figures()
         why = {name: text for name, text in (("reason", reason), ("sentence", sentence)) if text}
         decides, told = rollout.state is State.RUNNING, {**records.counts(seen), **why}
-        rollout = rollout.with_change(records.change(rollout, event, self._clock.now_ns(), rollout.step, told, by, comment))
-        self._behind = True
+        rollout = rollout.with_change(records.change(rollout, event, self._story.now_ns(), rollout.step, told, by, comment))
+        self._story.behind = True
         try:
-            self._keep(rollout)
+            self._story.keep(rollout)
         finally:
             if decides:
                 await self._take_back(rollout)
         try:
-            return await self._record(rollout)
+            return await self._story.record(rollout)
         except AuditError as error:
             log.error("that the rollout %s is %s is not recorded yet: %s", rollout.id, rollout.state, error)
         return rollout
@@ -372,66 +329,6 @@ class RolloutService:
     def _next(self, rollout: Rollout) -> None:
         self.running, self.seen, self._began_ns = rollout, Figures(), self._clock.monotonic_ns()
 
-    def _keep(self, ended: Rollout) -> None:
-        self._unkept = ended
-        self._files.put(ended)
-        self._unkept = None
-
-    async def _moved(
-        self, rollout: Rollout, event: Event, step: int, told: Told | None = None, by: Person | None = None, comment: str = ""
-    ) -> Rollout:
-        """In the ledger, and durable: whatever follows may have its effect. Raises AuditError, StateError: nothing has moved then, even
-        where the ledger has the record."""
-        moved = await self._appended(rollout, event, step, told or {}, by, comment)
-        try:
-            self._files.put(moved)
-        except StateError:
-            if self._files.get(moved.id) != moved:  # else it has moved, and who stops half-way leaves it stuck
-                raise
-        return moved
-
-    async def _appended(self, rollout: Rollout, event: Event, step: int, told: Told, by: Person | None, comment: str) -> Rollout:
-        """With that move, which the ledger has. One that Lockgate tries again each second is not recorded each second."""
-        half, number = self._half, len(rollout.history) + 1
-        if by is None and half is not None and (half.id, len(half.history), half.history[-1].event) == (rollout.id, number, event):
-            return half
-        change = records.change(rollout, event, self._clock.now_ns(), step, told, by, comment)
-        await self._ledger.append(change.entry)
-        self._half = rollout.with_change(change).all_recorded()
-        return self._half
-
-    async def _record_missing(self) -> None:
-        if self._behind:
-            for rollout in self._files.newest(2):
-                await self._record(rollout)
-            self._behind = self._unkept is not None
-
-    async def _record(self, rollout: Rollout) -> Rollout:
-        """A crash, or an AuditError that hides a success, before the mark: the same bytes are appended once more."""
-        missing = [each for each in rollout.history if not each.recorded]
-        if not missing:
-            return rollout
-        for each in missing:
-            await self._ledger.append(each.entry)
-        recorded = rollout.all_recorded()
-        self._keep(recorded)
-        return recorded
-
-    async def _person(self, subject: Subject) -> Person:
-        return Person(subject.id, *await self._keys.key_for(subject.id))
-
-    async def _author_is_there(self, rollout: Rollout) -> None:
-        """Who was erased comes again under another key, and would seem to be somebody else."""
-        if await self._keys.key(rollout.author) is None:
-            raise RefusedError("Who proposed it was erased, so nobody can tell who else that is not.", "rollout_author_erased", 409)
-
-    def _open(self) -> Rollout | None:
-        return next((each for each in self._files.all() if each.state in OPEN), None)
-
     def found(self, rollout_id: str) -> Rollout:
         """Raises RefusedError, StateError."""
-        unkept = self._unkept
-        rollout = unkept if unkept is not None and unkept.id == rollout_id else self._files.get(rollout_id)
-        if rollout is None:
-            raise RefusedError("There is no such rollout.", "rollout_not_found", 404)
-        return rollout
+        return self._story.found(rollout_id)
