@@ -21,6 +21,7 @@ from router.stages.comparison import differences
 from router.stages.policy import judge
 from router.stages.rules import Looked
 from router.stages.second import Sample, Second
+from router.stages.wrapping import Wrapping
 
 QUEUE = 512
 EAGER, RARELY = 100, 16
@@ -30,27 +31,12 @@ STRICTNESS = {Effect.ALLOW: 0, Effect.REROUTE: 1, Effect.REVIEW: 2, Effect.DENY:
 NONE = "-"
 
 
-class Counted:
+class Counted(Wrapping):
     """An engine whose evaluations are counted."""
 
     def __init__(self, engine: PolicyEngine, times: Times) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._times = times
-        self.waits = getattr(engine, "waits", True)
-
-    @property
-    def digest(self) -> str:
-        return self._engine.digest
-
-    @property
-    def problem(self) -> str | None:
-        return self._engine.problem
-
-    async def open(self) -> None:
-        await self._engine.open()
-
-    async def close(self) -> None:
-        await self._engine.close()
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         failed = True

@@ -8,6 +8,7 @@ from typing import Any
 from router.decision import Verdict
 from router.errors import PolicyError
 from router.ports import Intents, PolicyEngine
+from router.stages.wrapping import Wrapping
 
 
 class Lapse:
@@ -20,32 +21,17 @@ class Lapse:
         self.until: float | None = None
 
 
-class Lapsing:
+class Lapsing(Wrapping):
     """An engine that denies with `policy_stale` once the time is over."""
 
     def __init__(self, engine: PolicyEngine, lapse: Lapse) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._lapse = lapse
-        self.waits = getattr(engine, "waits", True)
-
-    @property
-    def digest(self) -> str:
-        return self._engine.digest
-
-    @property
-    def problem(self) -> str | None:
-        return self._engine.problem
 
     def afresh(self) -> Lapsing:
         """As the engine's own."""
         made = getattr(self._engine, "afresh", None)
         return Lapsing(made() if made is not None else self._engine, self._lapse)
-
-    async def open(self) -> None:
-        await self._engine.open()
-
-    async def close(self) -> None:
-        await self._engine.close()
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         until = self._lapse.until
