@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -355,3 +356,22 @@ def test_no_way_back_to_a_workspace_that_could_not_start(prepare: START) -> None
     assert in_force(lockgate)["sequence"] == 6
     assert lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto").json["override"]["why"] == "rolled_back"
     assert [event for event, _ in events(lockgate) if event == "policy_released"] == []
+
+
+def test_what_was_taken_back_decides_no_slow_request_that_began_before(start: START) -> None:
+    """Its body is still on its way while the workspace is changed and the rollout is rolled back."""
+    lockgate = start(gateway={"limits": {"body_timeout": "20s"}})
+    data = closed_data()
+    data["lockgate"]["config"]["access"]["risks"].pop("high")
+    rollout = begun(lockgate, archive(data), {"steps": [{"share": "100%"}], "guards": FREE})
+    head = f"POST /pay/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {lockgate.keys['ann']}\r\ncontent-length: 10\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", lockgate.ports["gateway"]), timeout=20) as slow:
+        slow.sendall(head.encode() + b"12345")
+        assert lockgate.ask("ann", "POST", "/pay/1").status == 403
+        catalog = lockgate.yard.folder / "catalog.yaml"
+        put(catalog, catalog.read_bytes() + b"\n# changed\n")
+        until(lambda: any(leaf.get("event") == "config_changed" for leaf in lockgate.leaves()), "the change was taken up")
+        assert lockgate.ask("ann", "POST", "/pay/1").status == 403
+        assert move(lockgate, rollout, "rollback").json["state"] == "rolled_back"
+        slow.sendall(b"67890")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 202 ")
