@@ -31,7 +31,12 @@ class Failing(Reloader):
     async def _planned(self, workspace: Workspace) -> None:
         return None
 
-    async def _take_up(self, snapshot: Snapshot, workspace: Workspace, plan: dict[str, Any] | None, *, fresh: bool) -> None:
+    async def _model_for(self, snapshot: Snapshot, workspace: Workspace) -> None:
+        return None
+
+    async def _take_up(
+        self, snapshot: Snapshot, workspace: Workspace, model: str | None, plan: dict[str, Any] | None, *, fresh: bool
+    ) -> None:
         if self._error is not None and not self._after:
             raise self._error
         self.snapshot, self.workspace = snapshot, workspace
