@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -161,14 +161,17 @@ class Worker:
         self._retiring = asyncio.create_task(self._close_when_idle(before, after, self._retiring))
 
     async def _close_when_idle(self, before: Built, after: Built, earlier: asyncio.Task[None] | None) -> None:
+        if before.rolling is not None:  # nobody else uses it, and a socket that is open for days would keep each rollout's engine
+            await self._idle(before)
+            await _quietly(before.rolling.close())
         if earlier is not None:
             await asyncio.wait([earlier])
+        await self._idle(before)
+        await _quietly(before.close(keeping=after))
+
+    async def _idle(self, built: Built) -> None:
         if self._doors is not None:
-            await self._doors.gate.idle(before.runtime)
-        try:
-            await before.close(keeping=after)
-        except Exception:  # it serves nobody any more, but what it left open should be known
-            log.exception("a former configuration was not closed cleanly")
+            await self._doors.gate.idle(built.runtime)
 
     async def _serve(self, given: Inherited) -> None:
         if self._serving is None or self._doors is None:
@@ -260,6 +263,13 @@ class Worker:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
+
+
+async def _quietly(closing: Awaitable[None]) -> None:
+    try:
+        await closing
+    except Exception:  # it serves nobody any more, but what it left open should be known
+        log.exception("a former configuration was not closed cleanly")
 
 
 def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
