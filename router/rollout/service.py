@@ -276,7 +276,10 @@ class RolloutService:
         """Whether it has ended just now, for what was taken up leaves the candidate out."""
         if self._gone is None:
             return False
-        (event, told), self._gone = self._gone, None
+        event, told = self._gone
+        if event is Event.SUPERSEDED and rollout.over == self._serving.over[0]:  # it is still being taken up, or no worker could
+            return False
+        self._gone = None
         await self._ended(rollout, event, told)
         return True
 
