@@ -95,6 +95,7 @@ class Serving:
             workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials, rolling.desk
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
+        await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
@@ -113,7 +114,6 @@ class Serving:
                 settle_memory()
                 self.announce(Address(*sock.getsockname()[:2]))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
-                await in_force.note(self.snapshot, workspace)
                 await reviews.resume()
                 await _first(stopping, serving)
         finally:

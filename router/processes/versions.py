@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from router.bundle.content import content_digest
+from router.bundle.archive import unpack
+from router.bundle.content import content_digest, read_bundle
 from router.bundle.standing import accepted, keep
 from router.bundle.versions import Override, Version, Versions
 from router.errors import BundleError, ConfigError, LockgateError
@@ -82,6 +83,7 @@ class InForce:
         except BundleError:
             return None
         if workspace.bundle is not None:
+            same = same or self._bundle_digest(override) == workspace.bundle.digest  # signed anew, or unpacked
             newest, sequence = override.sequence or 0, workspace.bundle.sequence or 0
             if sequence > newest or (same and sequence == newest):
                 return "same" if same else "newer"
@@ -92,6 +94,9 @@ class InForce:
             return "same"
         self._tell_of(sources_digest(own.own, config), override)
         return None
+
+    def _bundle_digest(self, override: Override) -> str:
+        return read_bundle(unpack(self.versions.archive(override.archive), "The version in force")).digest
 
     def _tell_of(self, digest: str, override: Override) -> None:
         if digest not in (override.over, self._ignored):

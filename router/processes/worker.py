@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -156,16 +156,19 @@ class Worker:
         self._retiring = asyncio.create_task(self._close_when_idle(before, after, self._retiring))
 
     async def _close_when_idle(self, before: Built, after: Built, earlier: asyncio.Task[None] | None) -> None:
+        if before.rolling is not None:  # nobody else uses it, and a socket that is open for days would keep each rollout's engine
+            await self._idle(before)
+            await _quietly(before.rolling.close())
         if earlier is not None:
             await asyncio.wait([earlier])
-        if self._doors is not None:
-            await self._doors.gate.idle(before.runtime)
-        try:
-            await before.close(keeping=after)
-        except Exception:  # it serves nobody any more, but what it left open should be known
-            log.exception("a former configuration was not closed cleanly")
+        await self._idle(before)
+        await _quietly(before.close(keeping=after))
         del before
         release_memory()
+
+    async def _idle(self, built: Built) -> None:
+        if self._doors is not None:
+            await self._doors.gate.idle(built.runtime)
 
     async def _serve(self, given: Inherited) -> None:
         if self._serving is None or self._doors is None:
@@ -265,6 +268,13 @@ def _parsed(content: bytes, serving: Workspace | None) -> Workspace:
     if serving is not None and (serving.root, serving.digests.config) == (snapshot.root, snapshot.digest):
         return serving
     return parse(snapshot, os.environ)
+
+
+async def _quietly(closing: Awaitable[None]) -> None:
+    try:
+        await closing
+    except Exception:  # it serves nobody any more, but what it left open should be known
+        log.exception("a former configuration was not closed cleanly")
 
 
 def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:

@@ -186,6 +186,7 @@ class Rolling:
         self._figures = figures
         self._shadows = shadows
         self._engine = engine
+        self._closed = False
 
     @property
     def stages(self) -> Stages:
@@ -204,8 +205,11 @@ class Rolling:
             shadow.start()
 
     async def close(self) -> None:
-        await asyncio.gather(*(shadow.close() for shadow in self._shadows))
-        await self._engine.close()
+        """Once; the second time there is nothing left to do."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.gather(*(shadow.close() for shadow in self._shadows))
+            await self._engine.close()
 
     async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
         """As `Pipeline.decide`."""

@@ -176,7 +176,7 @@ class RolloutService:
                 return
             override = self._versions.override()
             if override is not None and override.record == rollout.id:  # a crash between 2 and 3 of going into force
-                self._story.keep(self._in_force(rollout, rollout.step, None, ""))
+                self._story.keep(self._in_force(rollout, rollout.step, None, "").all_recorded())  # it was, before 2
             elif not await self._superseded(rollout):
                 await self._begun_again(rollout)
 
@@ -235,7 +235,10 @@ class RolloutService:
         """Whether it has ended just now, for what was taken up leaves the candidate out."""
         if self._gone is None:
             return False
-        (event, reason), self._gone = self._gone, None
+        event, reason = self._gone
+        if event is Event.SUPERSEDED and rollout.over == self._serving.over[0]:  # it is still being taken up, or no worker could
+            return False
+        self._gone = None
         await self._ended(rollout, event, reason=reason)
         return True
 

@@ -218,6 +218,18 @@ async def test_what_was_left_out_cannot_be_taken_further_by_hand(tmp_path: Path)
         assert desk.workers.candidate is None
 
 
+async def test_a_changed_workspace_that_no_worker_could_take_up_ends_nothing(tmp_path: Path) -> None:
+    """What it was proposed over is still in force; and once another is, it ends."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.approved()
+        desk.service.cannot_go_on(Event.SUPERSEDED, "rollout_superseded")
+        await desk.rounds(1, 1)
+        assert desk.service.found(rollout.id).state is State.RUNNING
+        desk.workers.in_force = "1" * 64
+        await desk.rounds(1, 1)
+        assert desk.service.found(rollout.id).state is State.SUPERSEDED
+
+
 async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:
     """It would be compared with others than it was proposed over."""
     async with running(tmp_path, Faults()) as desk:

@@ -188,6 +188,16 @@ async def test_the_promoted_bundle_at_its_source_ends_it(bundled: Make) -> None:
     assert await place.settled() == "same"
 
 
+async def test_the_promoted_bundle_signed_anew_or_unpacked_is_the_same(bundled: Make) -> None:
+    """It says the same; that its bytes are others is nobody's concern."""
+    place, promoted = bundled(5), bundle(6, OTHER)
+    place.put(promoted, sequence=6)
+    anew = bundle(6, OTHER)
+    assert anew != promoted
+    place.write("b.tar.gz", anew)
+    assert await place.settled() == "same"
+
+
 async def test_an_older_bundle_than_was_accepted_ends_nothing(bundled: Make) -> None:
     """Without the override it would be refused, and so would the next start."""
     place = bundled(5)

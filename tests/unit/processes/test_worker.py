@@ -156,3 +156,34 @@ async def test_a_worker_without_the_candidate_does_not_say_that_it_knows_its_sta
     worker = Worker(0, 1)
     with pytest.raises(LockgateError, match="not under way here"):
         await worker._step(["a", NOBODY.to_json()])
+
+
+class Candidate:
+    """Of a rollout, noting that it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+async def test_a_candidate_is_closed_though_something_before_it_is_still_used() -> None:
+    """One socket that is open for days would otherwise keep the engines of all rollouts of these days."""
+    closed: list[tuple[str, str | None]] = []
+    first, second, third = (Part(name, closed) for name in ("first", "second", "third"))
+    second.rolling = Candidate()
+    worker, users = Worker(0, 1), Users()
+    worker._doors = SimpleNamespace(gate=users)  # type: ignore[assignment]  # of the doors only the gate is asked
+    worker._retire(first, second)  # type: ignore[arg-type]  # parts that note their closing
+    worker._retire(second, third)  # type: ignore[arg-type]  # as above
+    await asyncio.sleep(0)
+    assert not second.rolling.closed.is_set()
+    users.of(second.runtime).set()
+    async with asyncio.timeout(PATIENCE_S):
+        await second.rolling.closed.wait()
+    assert closed == []
+    users.of(first.runtime).set()
+    assert worker._retiring is not None
+    await worker._retiring
+    assert closed == [("first", "second"), ("second", "third")]
