@@ -86,7 +86,7 @@ class InForce:
             same = same or self._bundle_digest(override) == workspace.bundle.digest  # signed anew, or unpacked
             newest, sequence = override.sequence or 0, workspace.bundle.sequence or 0
             if sequence > newest or (same and sequence == newest):
-                return "same" if same else "newer"
+                return "newer" if sequence > newest else "same"
             settings = workspace.config.policy.bundle
             if downloaded is not None and settings is not None:
                 keep(workspace.path(kept_bundle(workspace.config.state, settings.source)), downloaded)
