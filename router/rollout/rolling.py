@@ -24,7 +24,7 @@ from router.stages.second import Sample, Second
 from router.stages.wrapping import Wrapping
 
 QUEUE = 512
-EAGER, RARELY = 100, 16
+EAGER, RARELY = 100, 64
 SHADOW_S = 1.0  # longest time for an evaluation that nobody waits for
 FLIPS = frozenset(("effect", "status", "obligations", "route"))
 STRICTNESS = {Effect.ALLOW: 0, Effect.REROUTE: 1, Effect.REVIEW: 2, Effect.DENY: 3}
