@@ -140,8 +140,7 @@ def is_ours(config: Mapping[str, Any]) -> bool:
     """Whether the policies are the workspace's at all, and not those that an OPA server has."""
     policy = config.get("policy")
     engine = policy.get("engine") if isinstance(policy, dict) else None
-    name = engine.get("adapter") if isinstance(engine, dict) else engine
-    return name != "opa"
+    return not (isinstance(engine, dict) and engine.get("adapter") == "opa")
 
 
 def substituted(files: Mapping[str, bytes], config: Mapping[str, Any], archive: bytes) -> dict[str, bytes]:

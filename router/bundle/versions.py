@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from router.bundle.archive import MAX_PACKED
 from router.bundle.standing import keep
@@ -137,7 +136,3 @@ class Versions:
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
             raise BundleError("A version of the policies is named by 64 hexadecimal digits.", UNREADABLE)
         return self.folder / ARCHIVES / f"{digest}.tar.gz"
-
-
-def described(version: Version) -> dict[str, Any]:
-    return asdict(version)

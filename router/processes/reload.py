@@ -146,9 +146,8 @@ class Reloader:
         fresh = downloaded is not None or (settings is not None and not settings.remote)
         while True:
             before = self.snapshot
-            snapshot = self._tried = await asyncio.to_thread(
-                read, self._path, os.environ, downloaded
-            )  # the ledger's commits go on meanwhile
+            snapshot = await asyncio.to_thread(read, self._path, os.environ, downloaded)  # the ledger's commits go on meanwhile
+            self._tried = snapshot
             if snapshot.digest == self.workspace.digests.config:
                 if fresh:
                     self._bundles.confirmed(self.workspace)

@@ -17,11 +17,13 @@ from router.errors import BundleError, ConfigError, LockgateError
 from router.policy_sources import archive_of, is_ours, kept_bundle, sources_digest, substituted
 from router.ports import Clock
 from router.processes.bundles import FOLDER, refuse_older
+from router.rollout.records import OVERRIDE_ENDED
+from router.rollout.state import OPEN
+from router.rollout.store import RolloutFiles
 from router.snapshot import Snapshot, read, settings_of
 from router.workspace import Workspace, parse
 
 log = logging.getLogger("lockgate.policy")
-ENDED = "policy_override_ended"
 
 
 class Evidence(Protocol):
@@ -61,7 +63,7 @@ class InForce:
         why = await asyncio.to_thread(self._why_ended, path, override, downloaded)
         if why is not None:
             details = {"archive": override.archive, "was": override.why, "record": override.record, "reason": why}
-            await self._evidence.system(ENDED, details)
+            await self._evidence.system(OVERRIDE_ENDED, details)
             if self.versions.override() == override:  # and not another one that somebody went back to meanwhile
                 self.versions.release()
             log.info("the workspace's own policies decide again: %s", why)
@@ -132,9 +134,6 @@ class InForce:
 
 def _wanted(versions: Versions) -> list[str]:
     """Archives that somebody may still need: of the override, and of rollouts that have not ended."""
-    from router.rollout.state import OPEN
-    from router.rollout.store import RolloutFiles
-
     try:
         override = versions.override()
     except BundleError:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from router.bundle.versions import Override, Versions
 from router.config.rollouts import RolloutConfig
@@ -41,7 +39,6 @@ from router.rollout.story import Keys, Ledger, Story
 
 log = logging.getLogger("lockgate.policy")
 SECOND_NS = 1_000_000_000
-Told = Mapping[str, Any]
 
 
 class RolloutService:
