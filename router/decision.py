@@ -53,8 +53,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `delegated` (named by a trusted service), or
-    `none` for an anonymous caller."""
+    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
+    service), or `none` for an anonymous caller."""
 
     id: str
     type: str

@@ -85,7 +85,7 @@ class Gateway:
 
     async def identify(self, runtime: Runtime, head: Head) -> Subject:
         """Raises RefusedError (401, 403, 429), StateError."""
-        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns())  # 2
+        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns(), head.certificate)  # 2
         wait = await runtime.limiter.admit(subject, head.client)  # 3
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))

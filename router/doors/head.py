@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from router.decision import TraceContext
+from router.doors.http1 import CERTIFICATE
 from router.errors import RefusedError
+from router.identity.certificates import PeerCertificate
 from router.ports import Headers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -62,6 +64,7 @@ class Head:
     client: str
     scheme: str
     trace: TraceContext
+    certificate: PeerCertificate | None = None
 
     @property
     def content_length(self) -> int | None:
@@ -107,9 +110,16 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
         fields=fields,
         peer=peer,
         client=_client(peer, headers, trusted),
-        scheme=scope.get("scheme", "http"),
+        scheme="https" if scope.get("scheme") in ("https", "wss") else "http",
         trace=trace_context(fields.get(b"traceparent"), headers, sample, trusts(peer, trusted)),
+        certificate=certificate_of(scope),
     )
+
+
+def certificate_of(scope: Mapping[str, Any]) -> PeerCertificate | None:
+    """The caller's own, where the listener asks for it; never what a header field says."""
+    state = scope.get("state")
+    return state.get(CERTIFICATE) if state else None
 
 
 def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:

@@ -10,6 +10,7 @@ from router.decision import Decision, Outcome, Request, Subject
 from router.dispatch import Dispatcher
 from router.doors.body import BodyLimits
 from router.doors.head import Network
+from router.identity.certificates import PeerCertificate
 from router.pipeline import Stages
 from router.ports import Outbound
 from router.stages.rules import Looked
@@ -29,7 +30,7 @@ class Deciding(Protocol):
 
 
 class Authenticator(Protocol):
-    async def identify(self, headers: Sequence[tuple[bytes, bytes]], now_ns: int) -> Subject:
+    async def identify(self, headers: Sequence[tuple[bytes, bytes]], now_ns: int, certificate: PeerCertificate | None = None) -> Subject:
         """`now_ns` is Unix time. Raises IdentityError, StateError."""
 
 

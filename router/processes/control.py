@@ -22,6 +22,7 @@ from router.ipc import Handler
 from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
+from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.quotas import QuotaDesk
 from router.processes.sockets import bound, listen
@@ -37,6 +38,8 @@ from router.workspace import Snapshot, Workspace, parse
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
+
+MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class ControlProcess:
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
+        certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S)
         sockets = [bound(address.host, address.port) for address in doors]
         reviews = await open_reviews(workspace, evidence, self._clock)
         supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)))
@@ -101,11 +105,23 @@ class ControlProcess:
             bundles = Bundles(evidence, supervisor.policy_until)
             fresh = not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
+            await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
             serving = serving_type(
-                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell, bundles
+                self._path,
+                snapshot,
+                workspace,
+                evidence,
+                reviews,
+                governance,
+                supervisor,
+                self._progress,
+                self._clock,
+                tell,
+                bundles,
+                certificates,
             )
             await serving.run(self._stopping)  # 7
         finally:

@@ -74,6 +74,7 @@ METRICS = {
     "lockgate.audit.witnessed.records": "Records under the last checkpoint that enough witnesses confirmed.",
     "lockgate.audit.witnessed.age": "Seconds since enough witnesses last confirmed a checkpoint.",
     "lockgate.audit.witness.failures": "Times that a witness did not cosign, by witness and reason.",
+    "lockgate.tls.expiry": "Days until the certificate of a listener expires; below zero afterwards.",
     "lockgate.workers": "Worker processes that are alive.",
     "lockgate.config.age": "Seconds since the configuration that serves was taken up.",
     "lockgate.policy.age": "Seconds since the source of the policies' bundle last confirmed that what decides is its newest.",

@@ -58,7 +58,7 @@ class KnownCaller:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
-    async def identify(self, headers: Any, now_ns: int) -> Subject:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Subject:
         return self._subject
 
 

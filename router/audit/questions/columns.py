@@ -103,7 +103,7 @@ _ALL = (
     _column("truncated", K.FLAG, "the body was not seen whole"),
     _column("tenant", K.WORD, "the caller's tenant", "i"),
     _column("subject_type", K.WORD, "person, service, anonymous", "i"),
-    _column("authenticated_by", K.WORD, "api_key, jwt, delegated, none"),
+    _column("authenticated_by", K.WORD, "api_key, jwt, certificate, delegated, none"),
     _column("event", K.WORD, "what happened, of a review, system or evidence record"),
     _column("review", K.WORD, "a decision's latest review event: held, approved, rejected, expired, dispatched", "il"),
     _column("reviewer", K.ID, "key of who approved or rejected, of the review and of its decision", "l"),

@@ -20,12 +20,12 @@ MAX_BODY = 10_000
 
 
 class Stranger:
-    async def identify(self, headers: Any, now_ns: int) -> Any:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Any:
         raise IdentityError("No credential was sent.", "credential_missing")
 
 
 class Broken:
-    async def identify(self, headers: Any, now_ns: int) -> Any:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Any:
         raise ZeroDivisionError("private detail")
 
 
