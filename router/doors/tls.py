@@ -114,14 +114,13 @@ class Listening(ssl.SSLContext):
     def _ended(self, connection: ssl.SSLObject, error: Exception | None) -> None:
         self._under_way.pop(connection, None)
         if error is not None:
-            self._count(_reason(error))
+            self._count(_refusal(error))
 
 
-def _reason(error: Exception) -> str:
+def _refusal(error: Exception) -> str:
     """OpenSSL says by its own words whether it was the caller's certificate."""
     lacking = "PEER_DID_NOT_RETURN_A_CERTIFICATE" in str(getattr(error, "reason", ""))
-    code = CLIENT_REFUSED if lacking or isinstance(error, ssl.SSLCertVerificationError) else HANDSHAKE_FAILED
-    return code
+    return CLIENT_REFUSED if lacking or isinstance(error, ssl.SSLCertVerificationError) else HANDSHAKE_FAILED
 
 
 def make_context(material: Material) -> _Context:
