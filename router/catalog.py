@@ -10,6 +10,7 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from router.config.blocks import AdapterBlock, OnAbstain
+from router.config.cors import Cors
 from router.config.costs import Costs
 from router.config.listeners import JsonPath, visible_header
 from router.decision import Level
@@ -93,6 +94,9 @@ class Route(Strict):
     websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
     stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
     deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")
+    cors: Cors | None = Field(
+        default=None, description="Instead of the listener's `gateway.cors`, for requests that a rule sends here by method and path."
+    )
     evidence: Promise | None = Field(
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import OnAbstain
+from router.config.cors import Cors
 from router.config.tls import MutualTls, ServerTls
 from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict
 
@@ -63,6 +64,9 @@ class GatewayConfig(Strict):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed."
     )
+    allow: tuple[Network, ...] = Field(default=(), description="Networks that requests may come from; any where none is named.")
+    deny: tuple[Network, ...] = Field(default=(), description="Networks that requests may not come from, also within what is allowed.")
+    cors: Cors | None = Field(default=None, description="Web pages that may call from a browser; none without.")
     client: Literal["aiohttp", "pyreqwest"] = Field(
         default="aiohttp", description="The HTTP client towards services; `pyreqwest` needs `pip install 'lockgate[pyreqwest]'`."
     )
@@ -85,6 +89,8 @@ class DecideConfig(Strict):
     """The decide API, for services that enforce decisions themselves."""
 
     listen: Listen = Field(default=Address("127.0.0.1", 8082), description="Where `POST /v1/decide` is served.")
+    allow: tuple[Network, ...] = Field(default=(), description="Networks that callers may be in; any where none is named.")
+    deny: tuple[Network, ...] = Field(default=(), description="Networks that callers may not be in, also within what is allowed.")
     tls: MutualTls | None = Field(default=None, description="Certificate and key; the decide API is served unencrypted without.")
 
 

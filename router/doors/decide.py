@@ -48,6 +48,8 @@ class DecideDoor:
         certificate: PeerCertificate | None,
     ) -> Decision:
         received_ns = self._clock.now_ns()
+        if runtime.options.decide_addresses is not None:
+            runtime.options.decide_addresses.check(client)
         authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
         caller = await authenticator.identify(headers, received_ns, certificate)
         wait = await runtime.limiter.admit(caller, client)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from router.decision import TraceContext
+from router.doors.addresses import parsed
 from router.doors.http1 import CERTIFICATE
 from router.errors import RefusedError
 from router.identity.certificates import PeerCertificate
@@ -188,11 +189,8 @@ def trusts(address: str, networks: tuple[Network, ...]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _within(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+    found = parsed(address)
+    return found is not None and any(found in network for network in networks)
 
 
 def _is_address(text: str) -> bool:

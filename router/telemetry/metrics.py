@@ -37,6 +37,7 @@ class Metrics:
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -49,6 +50,9 @@ class Metrics:
 
     def mirrored(self, result: str) -> None:
         self._child(self._mirrors, result).inc()
+
+    def preflight(self) -> None:
+        self._preflights.inc()
 
     def refused(self, code: str) -> None:
         self._child(self._refusals, self._bounded(code)).inc()
