@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
-    BodyMutation,
-    CommonResponse,
-    GrpcStatus,
-    HeaderMutation,
-    HttpStatus,
-    ImmediateResponse,
-    ProcessingResponse,
-)
-from envoy.type.v3.http_status_pb2 import HttpStatus as AuthStatus
 from google.protobuf.struct_pb2 import Struct
 
 from router.decision import Decision
 from router.doors.envoy.changes import Changes
 from router.doors.envoy.judging import Stop
+from router.doors.envoy.messages.envoy_pb2 import (
+    BodyMutation,
+    CheckResponse,
+    CommonResponse,
+    DeniedHttpResponse,
+    GrpcStatus,
+    HeaderMutation,
+    HeaderValue,
+    HeaderValueOption,
+    HttpStatus,
+    ImmediateResponse,
+    OkHttpResponse,
+    ProcessingResponse,
+)
 from router.ports import Headers
 
 NAMESPACE = "lockgate"
@@ -61,7 +63,7 @@ def denied(stop: Stop) -> CheckResponse:
     response = CheckResponse()
     response.status.code = grpc_status(stop.status) or UNKNOWN
     response.status.message = stop.code
-    status = AuthStatus(code=stop.status)
+    status = HttpStatus(code=stop.status)
     response.denied_response.CopyFrom(DeniedHttpResponse(status=status, headers=_options(stop.headers), body=stop.body.decode()))
     response.dynamic_metadata.CopyFrom(stopped_metadata(stop)[NAMESPACE])
     return response

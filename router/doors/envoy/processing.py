@@ -10,19 +10,18 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
+from router.doors.envoy.answers import common, immediate, metadata, response_headers
+from router.doors.envoy.heads import fields, is_grpc
+from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
     HeadersResponse,
+    ProcessingMode,
     ProcessingRequest,
     ProcessingResponse,
     TrailersResponse,
 )
-
-from router.doors.envoy.answers import common, immediate, metadata, response_headers
-from router.doors.envoy.heads import fields, is_grpc
-from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
 from router.doors.envoy.overrides import Overrides, overrides, said
 from router.errors import RefusedError
 from router.ports import Headers
