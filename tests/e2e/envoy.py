@@ -1,4 +1,4 @@
-"""A real Envoy in front of a Lockgate of the yard. Its configuration is written here by hand, so that a test can get it wrong on purpose."""
+"""A real Envoy before a Lockgate of the yard, configured here by hand, so that a test can get it wrong on purpose."""
 
 from __future__ import annotations
 
