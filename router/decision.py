@@ -249,13 +249,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the request goes. `path`/`method` rewrite the request; None passes the caller's on. `why`: rule, intent, abstain, reroute."""
+    """Where the request goes. `path`/`method` rewrite the request; None passes the caller's on. `why`: rule, intent, abstain, reroute; and
+    with its other destination canary, canary_asked. `split`: there are two."""
 
     name: str
     destination: str
     why: str
     path: str | None = None
     method: str | None = None
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Metrics:
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._destinations = self._counter("lockgate.canary.requests", "route", "destination", "result", "status")
         self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
@@ -75,6 +76,8 @@ class Metrics:
         result, reason = result_of(outcome), outcome.reason if outcome is not None else ""
         self._child(self._requests, result, route, self._bounded(reason)).inc()
         self._duration.observe(duration_ns(decision, outcome) / 1e9, result)
+        if decision.route is not None and decision.route.split and outcome is not None:
+            self._child(self._destinations, route, decision.route.destination, result, f"{outcome.status // 100}xx").inc()
         if outcome is not None and outcome.upstream_ns:
             self._upstream.observe(outcome.upstream_ns / 1e9, route)
 

@@ -195,7 +195,7 @@ def _runtime(
 ) -> Runtime:
     return Runtime(
         pipeline=_pipeline(stages, services, telemetry),
-        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring),
+        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring, destinations.others, _copies(workspace)),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
@@ -204,6 +204,11 @@ def _runtime(
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=_told(workspace, stages.routing),
     )
+
+
+def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
+    routes = workspace.catalog.routes.items()
+    return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
 def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
@@ -233,6 +238,7 @@ def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:
 def door_options(workspace: Workspace) -> DoorOptions:
     gateway, catalog = workspace.config.gateway, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
+    named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
     return DoorOptions(
         trusted=tuple(ip_network(network) for network in gateway.trusted_proxies),

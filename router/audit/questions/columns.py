@@ -87,7 +87,7 @@ _ALL = (
     _column("unknown", K.WORDS, "signals that could not be computed"),
     _column("route", K.WORD, "where it went, by route", "i"),
     _column("destination", K.WORD, "and by destination", "i"),
-    _column("why", K.WORD, "what chose the route: rule, intent, abstain, reroute"),
+    _column("why", K.WORD, "what chose the route: rule, intent, abstain, reroute; or its second destination: canary, canary_asked"),
     _column("result", K.WORD, "how it ended, or is now: routed, denied, held, abstained, shed, failed; else the record's event", "l"),
     _column("status", K.COUNT, "HTTP status of the answer", "l"),
     _column("upstream", K.WORD, "the address that answered", "l"),
