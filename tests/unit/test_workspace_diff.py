@@ -32,6 +32,10 @@ def test_nothing_is_nothing(tmp_path: Path) -> None:
     assert told(tmp_path, {}, {"config": "version: 1 # first\ngateway: {listen: '127.0.0.1:8080'}\n"}) == []
 
 
+def limits(*rates: tuple[str, int]) -> str:
+    return f"version: 1\nlimits: [{', '.join(f'{{name: {name}, by: all, rate: {rate}/s}}' for name, rate in rates)}]\n"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -56,10 +60,8 @@ def test_nothing_is_nothing(tmp_path: Path) -> None:
             [Difference("policies/policies/decision.rego", "1 lines", "3 lines")],
         ),
         (
-            {"config": "version: 1\nlimits: [{name: a, by: all, rate: 1/s}, {name: b, by: all, rate: 2/s}]\n"},
-            {
-                "config": "version: 1\nlimits: [{name: new, by: all, rate: 9/s}, {name: a, by: all, rate: 1/s}, {name: b, by: all, rate: 3/s}]\n"
-            },
+            {"config": limits(("a", 1), ("b", 2))},
+            {"config": limits(("new", 9), ("a", 1), ("b", 3))},
             [
                 Difference("limits[b].rate", "2/s", "3/s"),
                 Difference("limits[new].burst", None, "1"),
