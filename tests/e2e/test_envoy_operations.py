@@ -131,21 +131,24 @@ def test_a_grpc_call_passes_and_a_refused_one_is_told_in_grpc(tmp_path: Path) ->
     with rpc_service() as port, fronted(tmp_path) as (lockgate, _):
         behind = [cluster("rpc", [port], http2=True)]
         table = routes({"streamed": "rpc", "plain": "rpc"})
-        with envoy_before(lockgate, tmp_path / "rpc", table=table, clusters=behind, codec_type="AUTO") as envoy:
-            with grpc.insecure_channel(f"127.0.0.1:{envoy.ports['envoy']}") as channel:
-                shout: Any = channel.stream_stream("/upload/shout")
-                credentials = (("authorization", f"Bearer {lockgate.keys['ann']}"),)
-                assert list(shout(iter([b"a", b"b"]), metadata=credentials, timeout=10)) == [b"A", b"B"]
+        with (
+            envoy_before(lockgate, tmp_path / "rpc", table=table, clusters=behind, codec_type="AUTO") as envoy,
+            grpc.insecure_channel(f"127.0.0.1:{envoy.ports['envoy']}") as channel,
+        ):
+            shout: Any = channel.stream_stream("/upload/shout")
+            for who, status in ((None, grpc.StatusCode.UNAUTHENTICATED), ("eve", grpc.StatusCode.PERMISSION_DENIED)):
                 with pytest.raises(grpc.RpcError) as refused:
-                    list(shout(iter([b"a"]), timeout=10))
-                assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
-                with pytest.raises(grpc.RpcError) as denied:
-                    list(shout(iter([b"a"]), metadata=(("authorization", f"Bearer {lockgate.keys['eve']}"),), timeout=10))
-                assert denied.value.code() == grpc.StatusCode.PERMISSION_DENIED
+                    list(shout(iter([b"a"]), metadata=bearer(lockgate, who), timeout=10))
+                assert refused.value.code() == status
+            assert list(shout(iter([b"a", b"b"]), metadata=bearer(lockgate, "ann"), timeout=10)) == [b"A", b"B"]
         outcomes = until(
             lambda: [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"], "its outcome was recorded"
         )
         assert [(leaf["outcome"]["result"], leaf["outcome"]["status"]) for leaf in outcomes] == [("routed", 200)]
+
+
+def bearer(lockgate: Lockgate, who: str | None) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {lockgate.keys[who]}"),) if who is not None else ()
 
 
 @contextmanager
