@@ -18,6 +18,7 @@ from router.config.judgement import (
     SignalsConfig,
 )
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits, Tls
+from router.config.nodes import NodesConfig
 from router.settings import Strict, Text
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Jwks",
     "JwtIssuer",
     "MinilmEncoder",
+    "NodesConfig",
     "OnAbstain",
     "OnnxEncoderSettings",
     "PolicyConfig",
@@ -63,6 +65,7 @@ class Config(Strict):
     policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
+    nodes: NodesConfig | None = Field(default=None, description="Several nodes that share more than the ledger. Off unless this is set.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
 

@@ -31,6 +31,8 @@ from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
 from router.wiring.governance import Governance
+from router.wiring.membership import Membership, facts
+from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse
@@ -83,7 +85,12 @@ class ControlProcess:
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
         sockets = [bound(address.host, address.port) for address in doors]
-        reviews = await open_reviews(workspace, evidence, self._clock)
+        membership = await _among_others(workspace)
+        try:
+            reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
+        except BaseException:
+            await _left(membership)
+            raise
         supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)))
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
@@ -105,7 +112,18 @@ class ControlProcess:
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
             serving = serving_type(
-                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell, bundles
+                self._path,
+                snapshot,
+                workspace,
+                evidence,
+                reviews,
+                governance,
+                supervisor,
+                self._progress,
+                self._clock,
+                tell,
+                bundles,
+                membership,
             )
             await serving.run(self._stopping)  # 7
         finally:
@@ -115,6 +133,7 @@ class ControlProcess:
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await governance.close()
             await reviews.close()
+            await _left(membership)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
         """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
@@ -135,6 +154,21 @@ class ControlProcess:
         names = [str(Address(*sock.getsockname()[:2])) for sock in sockets]
         decide = names[1] if len(names) == 2 else None
         self._announce(Started(names[0], decide, str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config))
+
+
+async def _among_others(workspace: Workspace) -> Membership | None:
+    """None where this node shares nothing. Raises ConfigError, AuditError."""
+    place = shared_place(workspace)
+    if place is None:
+        return None
+    membership = Membership(place)
+    await membership.open(lambda: facts(workspace, None))
+    return membership
+
+
+async def _left(membership: Membership | None) -> None:
+    if membership is not None:
+        await membership.close()
 
 
 class Around:
