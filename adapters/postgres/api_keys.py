@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from adapters.kept_api_keys import COLUMNS, key_from, row_of
 from adapters.postgres.connection import BoundedConnection, Server
@@ -25,7 +25,7 @@ log = logging.getLogger("lockgate.identity")
 T = TypeVar("T")
 EVERY_S = 1.0
 STALE_S = 5.0
-_CHANGED = f"SELECT {COLUMNS}, change FROM api_keys WHERE change > %s ORDER BY change"  # noqa: S608  # a constant
+_CHANGED = f"SELECT {COLUMNS}, change FROM api_keys WHERE change >= %s ORDER BY change"  # noqa: S608  # a constant
 _NEXT = "SELECT coalesce(max(change), 0) + 1 FROM api_keys"
 _ADD = f"INSERT INTO api_keys ({COLUMNS}, change) SELECT %s, %b, %s, %s, %s, %s, %s, %s, %s, ({_NEXT}) ON CONFLICT (id) DO NOTHING"
 _REVOKE = f"UPDATE api_keys SET revoked_ns = %s, change = ({_NEXT}) WHERE id = %s AND revoked_ns IS NULL"  # noqa: S608
@@ -41,7 +41,7 @@ class PostgresApiKeys:
         self._asking, self._writing = Session(server, 0.0), Session(server)
         self._one_asks, self._one_writes = threading.Lock(), threading.Lock()
         self._keys: dict[str, ApiKey] = {}
-        self._seen = 0
+        self._last: tuple[Any, ...] | None = None
         self._asked_at = 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,7 +61,7 @@ class PostgresApiKeys:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._keys = {}
+        self._keys, self._last = {}, None
         self._asked_at = 0.0
         self._asking.close()
         self._writing.close()
@@ -74,11 +74,12 @@ class PostgresApiKeys:
         """Takes up what any node has changed. Raises StateError."""
         with self._one_asks, self._said():
             began = time.monotonic()
-            rows = self._asking.run(lambda connection: connection.rows(_CHANGED, (self._seen,)))
+            keys, rows = self._keys, self._changed(0 if self._last is None else self._last[9])
+            if self._last is not None and rows[:1] != [self._last]:
+                keys, rows = {}, self._changed(0)  # the server has lost changes, or was restored: its numbers begin anew
             for row in rows:
-                key = key_from(row[:9])
-                self._keys[key.id] = key
-                self._seen = row[9]
+                keys[row[0]] = key_from(row[:9])  # type: ignore[arg-type]
+            self._keys, self._last = keys, rows[-1] if rows else None
             self._asked_at = began
 
     def find(self, key_id: str) -> ApiKey | None:
@@ -119,6 +120,10 @@ class PostgresApiKeys:
 
         with self._one_writes, self._said():
             return self._writing.run(changed)
+
+    def _changed(self, since: int) -> list[tuple[Any, ...]]:
+        """The row with that number is the first, if it is there."""
+        return self._asking.run(lambda connection: connection.rows(_CHANGED, (since,)))
 
     def _is(self, connection: BoundedConnection, key: ApiKey) -> bool:
         return connection.rows("SELECT digest FROM api_keys WHERE id = %s", (key.id,)) == [(key.digest,)]

@@ -90,19 +90,14 @@ class ControlProcess:
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
         workers = self._wanted_workers or config.workers
         sockets = [bound(address.host, address.port) for address in doors]
-<<<<<<< HEAD
+        for_envoy = _for_envoy(config.envoy, workers)
         membership = await _among_others(workspace)
         try:
             reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
         except BaseException:
             await _left(membership)
             raise
-        supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)))
-=======
-        for_envoy = _for_envoy(config.envoy, workers)
-        reviews = await open_reviews(workspace, evidence, self._clock)
         supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)), _addresses(for_envoy))
->>>>>>> dc18a0ed7f32ee6c38342bc96338b65eaeabe6ed
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,8 +47,8 @@ def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> 
     until(lambda: outcomes(pair, review), "its outcome was recorded")
     assert told(pair, review) == ["held", "approved", "dispatched"]
     assert [node.process.stop() for node in pair.nodes] == [0, 0]
-    done = command(one, "audit", "verify", "--personal")
-    assert done.returncode == 0, done.stdout + done.stderr
+    verified = command(one, "audit", "verify", "--personal")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_approved_on_both_at_once_it_is_sent_once(pair: Cluster) -> None:
@@ -65,6 +66,7 @@ def test_approved_on_both_at_once_it_is_sent_once(pair: Cluster) -> None:
         assert sorted(told(pair, review)) == ["approved", "dispatched", "held"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "became", "arrivals"), [("/later/1", "uncertain", 1), ("/once/1", "done", 2)])
 def test_a_node_that_dies_while_it_sends_leaves_it_to_the_other(pair: Cluster, path: str, became: str, arrivals: int) -> None:
     """As after a crash of the only node: uncertain, or sent again under the same key where the service deduplicates. Its records are in
@@ -88,6 +90,7 @@ def test_a_node_that_dies_while_it_sends_leaves_it_to_the_other(pair: Cluster, p
     assert shown(one, review)["state"] == became
 
 
+@pytest.mark.slow
 def test_a_node_that_lives_is_not_taken_for_gone(pair: Cluster) -> None:
     """A service that takes its time is not asked again by the other node, however often that looks."""
     one, two = pair.nodes
@@ -95,8 +98,7 @@ def test_a_node_that_lives_is_not_taken_for_gone(pair: Cluster) -> None:
     with ThreadPoolExecutor(1) as somebody:
         approving = somebody.submit(approve, one, review)
         until(lambda: one.arrived("/once/2"), "it had been sent")
-        two.process.kill()
-        two.start()  # its first round looks at everything
+        time.sleep(12)  # two rounds, once it has been in touch for long enough
         assert shown(two, review)["state"] == "dispatching"
         assert len(one.arrived("/once/2")) == 1
         one.release()
@@ -122,6 +124,7 @@ def test_an_api_key_is_known_and_revoked_on_all_nodes(pair: Cluster) -> None:
     assert not (one.state / "identity.sqlite").exists()
 
 
+@pytest.mark.slow
 def test_nodes_know_each_other_and_what_they_differ_in(pair: Cluster, tmp_path: Path) -> None:
     """All the same at first; a changed catalog on one is told by both with who and since when, on the command line and as a metric; a
     node that is killed is gone, and one that stopped is not listed."""

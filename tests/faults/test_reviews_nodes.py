@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
+from adapters.kept_reviews import KeptReviews
 from adapters.memory_destination import MemoryDestination
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.reader import PostgresReader
-from adapters.postgres.reviews import PostgresReviews
+from adapters.postgres.reviews import ReviewTables
 from adapters.postgres.session import Session
 from router.audit.checking.verify import Plan, verify
 from router.audit.questions.reader import Stored
@@ -156,14 +157,20 @@ class LossySession(Session):
         return super().run(lambda connection: self._losses.around(job, connection))
 
 
+class NodeDesk(Desk):
+    members: PostgresMembers
+
+
 @asynccontextmanager
-async def node(server: Server, name: str, losses: Losses, shared: tuple[Any, ...]) -> AsyncIterator[Desk]:
+async def node(server: Server, name: str, losses: Losses, shared: tuple[Any, ...]) -> AsyncIterator[NodeDesk]:
     members = PostgresMembers(server, name, name, lease=60.0)
     members.open({})
-    store = PostgresReviews(server, members)
-    store._core._session = LossySession(server, losses)
+    core = ReviewTables(server, members)
+    core._session = LossySession(server, losses)
+    store = KeptReviews(core)
     await store.open()
-    desk = Desk(store, *shared)
+    desk = NodeDesk(store, *shared)
+    desk.members = members
     yield desk
     await desk.service.close(5)
     await store.close()
@@ -194,3 +201,56 @@ async def test_every_answer_of_the_database_may_be_lost_once(postgres: PostgresS
             assert told(ledger.entries[begun:]) == ["held", "approved", "approved", "dispatched", "routed 200"], number
             number += 1
         assert number > 20
+
+
+@pytest.fixture
+async def slow(postgres: PostgresServer) -> AsyncIterator[tuple[NodeDesk, NodeDesk, MemoryBank, MemoryLedger, asyncio.Event]]:
+    """Two desks, of which the first has just sent what was approved on it, to a bank that answers once the event is set."""
+    server, bank, ledger, answers, sent = postgres.server(), MemoryBank(), MemoryLedger(), asyncio.Event(), asyncio.Event()
+
+    async def meanwhile() -> None:
+        sent.set()
+        await answers.wait()
+
+    bank.meanwhile = meanwhile
+    destination = MemoryDestination(bank.handle)
+    await ledger.open()
+    await destination.open()
+    shared = (ledger, MemorySubjectKeys(), HandClock(), way(destination))
+    async with node(server, "one", Losses(), shared) as one, node(server, "two", Losses(), shared) as two:
+        approving = asyncio.create_task(one.approve(await one.held()))
+        await sent.wait()
+        yield one, two, bank, ledger, answers
+        answers.set()
+        await approving
+        await one.settled()
+
+
+async def in_rounds(desk: NodeDesk) -> None:
+    """As a node that has been in touch for long enough to judge others."""
+    desk.members._in_touch = 0.0
+    for _ in range(3):
+        await desk.service.round()
+        await desk.settled()
+
+
+async def test_a_node_that_waits_for_its_upstream_is_left_alone(slow) -> None:
+    """However often the other looks: one request, one outcome."""
+    one, two, bank, ledger, answers = slow
+    await in_rounds(two)
+    assert (len(bank.got), told(ledger.entries)) == (1, ["held", "approved"])
+    answers.set()
+    await one.settled()
+    assert told(ledger.entries) == ["held", "approved", "dispatched", "routed 200"]
+
+
+async def test_a_node_that_was_taken_for_gone_ends_nothing_twice(slow) -> None:
+    """It was silent too long, and another one settled it as uncertain: its own late end is not kept, and the upstream got one request."""
+    one, two, bank, ledger, answers = slow
+    await asyncio.to_thread(one.members.close)  # as for the others who see its time run out
+    await in_rounds(two)
+    answers.set()
+    await one.settled()
+    ((_, review),) = await two.store.page([], 0, 9)
+    assert (review.state, len(bank.got)) == ("uncertain", 1)
+    assert told(ledger.entries) == ["held", "approved", "dispatched", "failed dispatch_uncertain"]
