@@ -78,7 +78,7 @@ class PostgresApiKeys:
             if self._last is not None and rows[:1] != [self._last]:
                 keys, rows = {}, self._changed(0)  # the server has lost changes, or was restored: its numbers begin anew
             for row in rows:
-                keys[row[0]] = key_from(row[:9])  # type: ignore[arg-type]
+                keys[row[0]] = key_from(row[:9])
             self._keys, self._last = keys, rows[-1] if rows else None
             self._asked_at = began
 
