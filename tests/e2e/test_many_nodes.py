@@ -29,7 +29,7 @@ PAUSE_S = 0.01
 HELD_EACH = 25
 """Of so many requests of a caller one is held for a person."""
 LATE_S = 2.0
-"""How long before a kill a decision may have been recorded whose outcome that kill took. The service answers at once, so 10 ms are usual."""
+"""How long before a kill a decision may have been recorded whose outcome that kill took. The service answers at once: 10 ms are usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def is_ready(node: Lockgate) -> bool:
 @contextmanager
 def storm_over(port: int, made: Cluster, seed: int) -> Iterator[Storm]:
     storm, chance = Storm(), random.Random(seed)
-    jobs = [(call, port, made.keys["ann"], caller) for caller in range(CALLERS)]
+    jobs: list[tuple] = [(call, port, made.keys["ann"], caller) for caller in range(CALLERS)]
     jobs += [(review, made.nodes, random.Random(seed + 1)), (kill, made.nodes, chance)]
     threads = [threading.Thread(target=guarded, args=(storm, *job)) for job in jobs]
     for thread in threads:
