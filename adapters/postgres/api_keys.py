@@ -7,8 +7,8 @@ database. A process that could not ask for `STALE_S` takes no key at all, for on
 from __future__ import annotations
 
 import logging
+import math
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +18,7 @@ from adapters.kept_api_keys import COLUMNS, key_from, row_of
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
 from adapters.postgres.session import Session
+from router.audit.keys.leasing import lease_clock
 from router.errors import AuditError, StateError
 from router.ports import ApiKey
 
@@ -42,7 +43,7 @@ class PostgresApiKeys:
         self._one_asks, self._one_writes = threading.Lock(), threading.Lock()
         self._keys: dict[str, ApiKey] = {}
         self._last: tuple[Any, ...] | None = None
-        self._asked_at = 0.0
+        self._asked_at = -math.inf
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -51,6 +52,7 @@ class PostgresApiKeys:
         self._closing.clear()
         with self._said():
             self._writing.run(lambda connection: migrate(connection, self._server, SHARED, SHARED_STEPS))
+        self._writing.close()  # most processes never write
         self.look()
         self._thread = threading.Thread(target=self._keep_looking, name="api-keys", daemon=True)
         self._thread.start()
@@ -62,18 +64,18 @@ class PostgresApiKeys:
             self._thread.join()
             self._thread = None
         self._keys, self._last = {}, None
-        self._asked_at = 0.0
+        self._asked_at = -math.inf
         self._asking.close()
         self._writing.close()
 
     def ping(self) -> None:
-        if time.monotonic() - self._asked_at > self._stale:
+        if lease_clock() - self._asked_at > self._stale:
             raise StateError(f"the API keys in {self._server} could not be asked for since {self._stale:g} seconds")
 
     def look(self) -> None:
         """Takes up what any node has changed. Raises StateError."""
         with self._one_asks, self._said():
-            began = time.monotonic()
+            began = lease_clock()
             keys, rows = self._keys, self._changed(0 if self._last is None else self._last[9])
             if self._last is not None and rows[:1] != [self._last]:
                 keys, rows = {}, self._changed(0)  # the server has lost changes, or was restored: its numbers begin anew

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
 from adapters.postgres.session import Session
+from router.audit.keys.leasing import lease_clock
 from router.errors import AuditError
 
 LEASE_S = 10.0
@@ -70,7 +70,7 @@ class PostgresMembers:
 
     def beat(self, told: dict[str, Any]) -> None:
         """Says that this node is there. Raises AuditError."""
-        began = time.monotonic()
+        began = lease_clock()
         named = {"node": self.node, "name": self._name, "lease": self._lease, "told": json.dumps(told)}
 
         def said(connection: BoundedConnection) -> None:
@@ -85,7 +85,7 @@ class PostgresMembers:
 
     def may_take_over(self) -> bool:
         """Whether what it sees of others is worth something."""
-        now = time.monotonic()
+        now = lease_clock()
         return self._last is not None and now - self._last <= self._lease and now - self._since >= self._in_touch
 
     def all(self) -> list[Member]:

@@ -6,16 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.reviews import PostgresReviews
+from adapters.postgres.shared import PostgresShared
 from router.errors import AuditError, ReviewError
 from tests.contract.test_review_stores import HELD_STEP, held, step
 from tests.postgres_server import PostgresServer, running
+from tests.unit.identity.parts import NOW, new_key
 
 LEASE_S = 0.4
 """Short, so that nobody waits; nothing here depends on how long it is."""
@@ -176,6 +180,61 @@ def test_nodes_that_were_gone_for_a_day_are_forgotten(server: Server, join: Join
     b.beat({})
     assert [each.node for each in b.all()] == ["b"]
     assert a.node == "a"
+
+
+GRANTS = """
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT ON "{schema}".meta TO {role};
+GRANT SELECT, INSERT, UPDATE (state, version, sealed, reply) ON "{schema}".reviews TO {role};
+GRANT SELECT, INSERT, UPDATE (recorded, node) ON "{schema}".review_steps TO {role};
+GRANT SELECT, INSERT ON "{schema}".review_entries TO {role};
+GRANT SELECT, INSERT, UPDATE (revoked_ns, change) ON "{schema}".api_keys TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".members TO {role};
+"""
+
+
+async def test_a_node_needs_the_documented_grants_and_no_more(postgres: PostgresServer) -> None:
+    """With them it does everything, and can alter neither what was held, nor a step, nor whose an API key is; without, it is told."""
+    owner = postgres.server()
+    PostgresShared(owner).migrate()
+    postgres.sql("CREATE ROLE sharer LOGIN")
+    server = Server(postgres.url(user="sharer"), owner.schema)
+    members = PostgresMembers(server, "a", "a", in_touch=0.0)
+    with pytest.raises(AuditError) as refused:
+        members.open({})
+    assert refused.value.code == "audit_migration_denied"
+    postgres.sql(GRANTS.format(schema=owner.schema, role="sharer"))
+    members.open({})
+    async with store(server, members) as one:
+        await one.add(held(), HELD_STEP)
+        assert await one.change("d1", 1, step("approved"), forget=True, reply=b"x")
+        await one.recorded("d1", (await one.unrecorded())[0][1])
+        assert await one.due(0, "pending") == []
+    keys = PostgresApiKeys(server)
+    keys.open()
+    key_id, _ = new_key(keys)
+    assert keys.revoke(key_id, NOW)
+    keys.close()
+    members.close()
+    for sql in (
+        "UPDATE reviews SET terms = ''",
+        "DELETE FROM reviews",
+        "UPDATE review_steps SET event = ''",
+        "UPDATE review_entries SET sealed = ''",
+        "UPDATE api_keys SET subject = ''",
+        "DELETE FROM api_keys",
+    ):
+        with psycopg.connect(server.url, autocommit=True) as session:
+            session.execute(f'SET search_path = "{server.schema}"')
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(sql)
+
+
+def test_the_grants_are_the_documented_ones() -> None:
+    """What is tried here stands in the guide."""
+    page = " ".join((Path(__file__).parents[2] / "docs/many-nodes.md").read_text().split())
+    for statement in filter(None, (each.strip() for each in GRANTS.split(";"))):
+        assert " ".join(statement.format(schema="lockgate", role="lockgate_node").replace('"', "").split()) in page
 
 
 def _wait_for(members: PostgresMembers, node: str) -> None:
