@@ -18,6 +18,7 @@ from router.doors.http1 import GuardedHttp
 from router.ports import Clock
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
+from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
@@ -65,6 +66,7 @@ class Serving:
     clock: Clock
     announce: Callable[[Address], None]
     bundles: Bundles
+    certificates: ListenerCertificates
     membership: Membership | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
@@ -98,6 +100,7 @@ class Serving:
             projecting.lags,
             self.bundles,
             rolling.desk,
+            self.certificates,
             self.membership,
         )
         if self.membership is not None:
@@ -117,7 +120,7 @@ class Serving:
             rolling.desk,
             self.membership,
         )
-        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
+        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
@@ -129,6 +132,7 @@ class Serving:
             indexing.keep(),
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
+            self.certificates.keep(self.supervisor),
         )
         try:
             await started(running, serving)
@@ -136,7 +140,7 @@ class Serving:
                 projecting.start()
                 settle_memory()
                 self.announce(Address(*sock.getsockname()[:2]))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
                 await reviews.resume()
                 await _first(stopping, serving)
         finally:
@@ -150,6 +154,10 @@ class Serving:
     def _runs(self, reloader: Reloader) -> Facts:
         current = self.supervisor.current
         return facts(reloader.workspace, None if current is None else current.model)
+
+    def _look_again(self, reloader: Reloader) -> None:
+        reloader.wake()
+        self.certificates.wake()
 
     async def end_export(self) -> None:
         """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""

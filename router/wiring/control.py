@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
@@ -75,6 +75,17 @@ class BundleState(Protocol):
         """Whether everything is denied until the source confirms the policies."""
 
 
+class CertificateState(Protocol):
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why a listener's changed files are not used, by listener."""
+
+    def days(self) -> Iterator[tuple[str, float]]:
+        """Until a listener's certificate expires, by listener."""
+
+    def warnings(self) -> list[str]: ...
+
+
 class RolloutState(Protocol):
     """What runs, if anything does, and what is in force over the workspace's own policies."""
 
@@ -103,8 +114,10 @@ class ProcessStatus:
         lags: Callable[[], Mapping[str, int]] = dict,
         bundles: BundleState | None = None,
         rollouts: RolloutState | None = None,
+        certificates: CertificateState | None = None,
         nodes: NodeState | None = None,
     ) -> None:
+        self._certificates = certificates
         self._nodes = nodes
         self._rollouts = rollouts
         self._supervised = supervised
@@ -129,6 +142,9 @@ class ProcessStatus:
         old = self._bundles is not None and self._bundles.stale
         bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
         return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy()]
+
+    def warnings(self) -> Sequence[str]:
+        return self._certificates.warnings() if self._certificates is not None else ()
 
     async def _policy(self) -> Sequence[Check]:
         """An engine outside of the workers, as each of them sees it."""
@@ -157,6 +173,7 @@ class ProcessStatus:
             "workers": self._supervised.alive,
             "records": self._ledger.size,
             "last_reload_problem": self._reloading.problem,
+            "certificate_problems": dict(self._certificates.problems) if self._certificates is not None else {},
             "policy_bundle": bundle.described() if bundle is not None else None,
             "policy_override": self._rollouts.override() if self._rollouts is not None else None,
             "policy_rollout": self._rollouts.described() if self._rollouts is not None else None,
@@ -182,7 +199,7 @@ class ProcessStatus:
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
         gauges = [_gauge(name, value) for name, value in values.items()]
         nodes = () if self._nodes is None else self._nodes.figures()
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), *self._rolling(), *nodes]
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -193,6 +210,13 @@ class ProcessStatus:
         for result, count in counts.items():
             family.add_metric([result], count)
         yield family
+
+    def _expiring(self) -> Metric:
+        name = "lockgate.tls.expiry"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["listener"], unit="days")
+        for listener, days in self._certificates.days() if self._certificates is not None else ():
+            family.add_metric([listener], days)
+        return family
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"
@@ -209,7 +233,6 @@ def _gauge(name: str, value: float, unit: str = "") -> Metric:
 @dataclass(frozen=True, slots=True)
 class Control:
     services: ControlServices
-    ssl: Callable[..., ssl.SSLContext] | None
     audit: AuditQuestions
     keys: OpenApiKeys
     evidence: EvidenceIntake
@@ -257,16 +280,12 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
     )
-    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling, indexing)
+    return Control(services, audit, keys, evidence, reconciling, indexing)
 
 
-def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
+def tls_context(workspace: Workspace, files: Tls | None) -> ssl.SSLContext | None:
     if files is None:
         return None
-
-    def context(*_: Any) -> ssl.SSLContext:
-        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
-        return made
-
-    return context
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
+    return made
