@@ -137,8 +137,10 @@ class PostgresApiKeys:
                 self.look()
             except StateError as error:
                 if not told:
-                    log.error("%s", error)
+                    log.error("no API key is taken while they cannot be asked for: %s", error)
                 told = True
+            except Exception:  # who ends here would take no key ever again
+                log.exception("looking for changed API keys failed in a way that nobody foresaw")
             else:
                 told = False
 

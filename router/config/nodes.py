@@ -28,7 +28,7 @@ class NodesConfig(Strict):
     store: AdapterBlock = Field(
         default=AdapterBlock(adapter="postgres"), description="Where it is: `postgres`, with that adapter's settings."
     )
-    share: frozenset[Literal["reviews", "api_keys"]] = Field(
-        default=frozenset({"reviews", "api_keys"}),
+    share: tuple[Literal["reviews", "api_keys"], ...] = Field(
+        default=("reviews", "api_keys"),
         description="What all nodes share; the rest each node has for itself, in `state`.",
     )
