@@ -29,12 +29,25 @@ class OpenApiKeys(ApiKeys, Protocol):
 
 
 class Member(Protocol):
-    node: str
-    name: str
-    started: float
-    seen: float
-    alive: bool
-    told: dict[str, Any]
+    """Times are Unix seconds by the database's clock. `told` is what the node says of itself."""
+
+    @property
+    def node(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def seen(self) -> float: ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def told(self) -> dict[str, Any]: ...
 
 
 class Members(Protocol):
