@@ -83,5 +83,7 @@ METRICS = {
     "lockgate.policy.rollout.requests": "Requests since the running step of a rollout began, by what they say about its candidate.",
     "lockgate.policy.rollout.step": "Which step a rollout is at, from 1; 0 while none runs.",
     "lockgate.policy.overridden": "Whether a version of the policies is in force over the workspace's own.",
+    "lockgate.nodes": "Nodes of this ledger that are there.",
+    "lockgate.nodes.skew": "How many values more than one the living nodes have, by what they differ in.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
 }
