@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from router.config.blocks import AdapterBlock, OnAbstain
+from router.config.envoy import EnvoyConfig
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
 from router.config.identity import Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
 from router.config.judgement import (
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "ControlConfig",
     "DecideConfig",
+    "EnvoyConfig",
     "GatewayConfig",
     "GatewayLimits",
     "IdentityConfig",
@@ -55,6 +57,7 @@ class Config(Strict):
     state: Text = Field(default="state", description="Directory for the ledger, keys and caches. Nothing in it belongs in version control.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="The reverse proxy.")
     decide: DecideConfig | None = Field(default=DecideConfig(), description="The decide API; `null` switches it off.")
+    envoy: EnvoyConfig | None = Field(default=None, description="The door for Envoy. Needs `pip install 'lockgate[envoy]'`.")
     control: ControlConfig = Field(default=ControlConfig(), description="The control API.")
     identity: IdentityConfig = Field(default=IdentityConfig(), description="Who may call.")
     limits: tuple[RateLimit, ...] = Field(default=(), description="Rate limits at admission.")

@@ -1,0 +1,51 @@
+"""The door for Envoy: `ext_proc`, `ext_authz` and the gRPC access log, on one gRPC listener."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from router.settings import Address, Bool, Listen, Span, Strict, Text
+
+
+class EnvoyTls(Strict):
+    certificate: Text = Field(description="PEM file with the certificate chain, relative to the configuration file.")
+    key: Text = Field(description="PEM file with the private key, relative to the configuration file.")
+    client_ca: Text | None = Field(
+        default=None, description="PEM file with the authorities of clients. With it only an Envoy with a certificate of theirs is served."
+    )
+
+
+class EnvoyConfig(Strict):
+    """Envoy carries the requests, and asks here what may be done with each."""
+
+    listen: Listen = Field(
+        default=Address("127.0.0.1", 50051), description="Where the first worker serves gRPC; each further one takes the port after it."
+    )
+    tls: EnvoyTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
+    insecure: Bool = Field(
+        default=False,
+        description="Serve unencrypted on an address that is not loopback. Whoever reaches it may then say who asked for what.",
+    )
+    deadline: Span = Field(
+        default=2.0, description="How long a decision may take. Envoy's `message_timeout` must be longer; a decision that is late is a 503."
+    )
+    access_log: Bool = Field(
+        default=True,
+        description="Envoy sends its gRPC access log here, and outcomes wait for it: only it knows how the whole response went. "
+        "Without it outcomes come from the response's header alone.",
+    )
+    outcome_patience: Span = Field(
+        default=10.0, description="How long an outcome waits for Envoy's access log after the request has ended."
+    )
+    longest_request: Span = Field(
+        default=3600.0,
+        description="How long a request that `ext_authz` let pass may last before its outcome is written down as unknown.",
+    )
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        if not (self.listen.loopback or self.tls or self.insecure):
+            raise ValueError(f"would be served unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        return self
