@@ -61,6 +61,18 @@ vault.hashicorp.com/agent-inject-template-{{ $file }}: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{- define "lockgate.variables" -}}
+{{- if or .Values.env .Values.secrets.env }}
+env:
+  {{- range $name, $value := .Values.env }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  {{- range $name, $key := .Values.secrets.env }}
+  - {name: {{ $name }}, valueFrom: {secretKeyRef: {name: {{ include "lockgate.secretName" $ }}, key: {{ $key }}}}}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "lockgate.container" -}}
 {{- $v := .Values -}}
 name: lockgate
@@ -68,15 +80,7 @@ image: {{ include "lockgate.image" (dict "image" $v.image "version" .Chart.AppVe
 imagePullPolicy: {{ $v.image.pullPolicy }}
 args: [serve, --config, /etc/lockgate/lockgate.yaml, --log, json]
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
-{{- if or $v.env $v.secrets.env }}
-env:
-  {{- range $name, $value := $v.env }}
-  - {name: {{ $name }}, value: {{ $value | quote }}}
-  {{- end }}
-  {{- range $name, $key := $v.secrets.env }}
-  - {name: {{ $name }}, valueFrom: {secretKeyRef: {name: {{ include "lockgate.secretName" $ }}, key: {{ $key }}}}}
-  {{- end }}
-{{- end }}
+{{- include "lockgate.variables" . }}
 ports:
   {{- range include "lockgate.ports" . | fromYamlArray }}
   - {name: {{ .name }}, containerPort: {{ .port }}, protocol: TCP}
