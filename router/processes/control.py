@@ -167,7 +167,7 @@ def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:
     """Raises ConfigError."""
     if config is None:
         return []
-    if find_spec("grpc") is None or find_spec("envoy.service.ext_proc") is None:
+    if find_spec("grpc") is None or find_spec("grpc_health") is None:
         raise ConfigError("The door for Envoy needs more packages: pip install 'lockgate[envoy]'.")
     return held(config.listen.host, config.listen.port, workers)
 

@@ -52,8 +52,8 @@ class Worker:
 
 
 class Supervisor:
-    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls. `envoy`: where
-    each worker serves Envoy; empty for nowhere."""
+    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls. `envoy`:
+    where each worker serves Envoy; empty for nowhere."""
 
     def __init__(
         self, listening: Sequence[socket.socket], handlers: Callable[[], Mapping[str, Handler]], envoy: Sequence[Address] = ()

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, AccessLogType, HTTPAccessLogEntry, ResponseFlags
-from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage, StreamAccessLogsResponse
 from google.protobuf.duration_pb2 import Duration
 
 from router.doors.envoy.answers import NAMESPACE
+from router.doors.envoy.messages.envoy_pb2 import (
+    AccessLogCommon,
+    AccessLogType,
+    HTTPAccessLogEntry,
+    ResponseFlags,
+    StreamAccessLogsMessage,
+    StreamAccessLogsResponse,
+)
 from router.doors.envoy.outcomes import Outcomes, Report
 
 BEFORE_THE_END = (

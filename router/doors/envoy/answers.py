@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
-    BodyMutation,
-    CommonResponse,
-    GrpcStatus,
-    HeaderMutation,
-    HttpStatus,
-    ImmediateResponse,
-    ProcessingResponse,
-)
-from envoy.type.v3.http_status_pb2 import HttpStatus as AuthStatus
 from google.protobuf.struct_pb2 import Struct
 
 from router.decision import Decision
 from router.doors.envoy.changes import Changes
 from router.doors.envoy.judging import Stop
+from router.doors.envoy.messages.envoy_pb2 import (
+    BodyMutation,
+    CheckResponse,
+    CommonResponse,
+    DeniedHttpResponse,
+    GrpcStatus,
+    HeaderMutation,
+    HeaderValue,
+    HeaderValueOption,
+    HttpStatus,
+    ImmediateResponse,
+    OkHttpResponse,
+    ProcessingResponse,
+)
 from router.ports import Headers
 
 NAMESPACE = "lockgate"
@@ -31,12 +33,13 @@ NOT_YET = 9  # held for a reviewer: a call cannot wait for that
 _SET, _ADD = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 
 
-def common(changes: Changes) -> CommonResponse:
-    """The request may go on, changed; its route is looked for again."""
+def common(changes: Changes, *, streamed: bool = False) -> CommonResponse:
+    """The request may go on, changed; its route is looked for again. `streamed`: its body follows in answers of its own."""
     options = _options(changes.set)
     answer = CommonResponse(clear_route_cache=True)
     if changes.body is not None:
-        answer.body_mutation.CopyFrom(BodyMutation(body=changes.body))
+        if not streamed:
+            answer.body_mutation.CopyFrom(BodyMutation(body=changes.body))
         options.append(_option(b"content-length", b"%d" % len(changes.body), _SET))
     answer.header_mutation.CopyFrom(HeaderMutation(set_headers=options, remove_headers=[name.decode("latin-1") for name in changes.remove]))
     return answer
@@ -61,19 +64,19 @@ def denied(stop: Stop) -> CheckResponse:
     response = CheckResponse()
     response.status.code = grpc_status(stop.status) or UNKNOWN
     response.status.message = stop.code
-    status = AuthStatus(code=stop.status)
-    response.denied_response.CopyFrom(DeniedHttpResponse(status=status, headers=_options(stop.headers), body=stop.body.decode()))
-    response.dynamic_metadata.CopyFrom(stopped_metadata(stop)[NAMESPACE])
+    status = HttpStatus(code=stop.status)
+    response.denied_response.CopyFrom(DeniedHttpResponse(status=status, headers=_texts(stop.headers), body=stop.body.decode()))
+    response.dynamic_metadata.CopyFrom(stopped_metadata(stop).fields[NAMESPACE].struct_value)
     return response
 
 
 def allowed(changes: Changes, decision: Decision) -> CheckResponse:
     response = CheckResponse()
     response.status.code = 0
-    answer = OkHttpResponse(headers=_options(changes.set), headers_to_remove=[name.decode("latin-1") for name in changes.remove])
-    answer.response_headers_to_add.append(_option(b"x-lockgate-decision-id", decision.id.encode(), _SET))
+    answer = OkHttpResponse(headers=_texts(changes.set), headers_to_remove=[name.decode("latin-1") for name in changes.remove])
+    answer.response_headers_to_add.extend(_texts([(b"x-lockgate-decision-id", decision.id.encode())]))
     response.ok_response.CopyFrom(answer)
-    response.dynamic_metadata.CopyFrom(metadata(decision)[NAMESPACE])
+    response.dynamic_metadata.CopyFrom(metadata(decision).fields[NAMESPACE].struct_value)
     return response
 
 
@@ -131,5 +134,14 @@ def _options(headers: Headers) -> list[HeaderValueOption]:
     return made
 
 
-def _option(name: bytes, value: bytes, action: HeaderValueOption.HeaderAppendAction.ValueType) -> HeaderValueOption:
+def _texts(headers: Headers) -> list[HeaderValueOption]:
+    """The same for `ext_authz`, which reads values as text only."""
+    made = _options(headers)
+    for each in made:
+        each.header.value = each.header.raw_value.decode("latin-1")
+        each.header.ClearField("raw_value")
+    return made
+
+
+def _option(name: bytes, value: bytes, action: HeaderValueOption.HeaderAppendAction) -> HeaderValueOption:
     return HeaderValueOption(header=HeaderValue(key=name.decode("latin-1"), raw_value=value), append_action=action)

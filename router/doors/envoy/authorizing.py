@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
-from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
-
 from router.doors.envoy.answers import allowed, denied
 from router.doors.envoy.heads import fields
 from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.messages.envoy_pb2 import (
+    AttributeContext,
+    CheckRequest,
+    CheckResponse,
+)
 from router.doors.envoy.overrides import Overrides, overrides, said
 from router.errors import RefusedError
 from router.ports import Headers

@@ -119,6 +119,10 @@ class EnvoyDoor:
         """What is wrong with how Envoy asks, told to its caller and to our own figures."""
         return await self._refused(error)
 
+    def answered_by_envoy(self, status: int) -> None:
+        """Before anything was decided: the body was too large for it, or too slow."""
+        self._observer.refused({408: "body_timeout", 413: "body_too_large"}.get(status, "envoy_local_reply"), status)
+
     async def _opened(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case:
         started_ns, received_ns = self._clock.monotonic_ns(), self._clock.now_ns()
         with self._gate.using() as runtime:

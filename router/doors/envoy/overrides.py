@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from envoy.config.core.v3.base_pb2 import Metadata
-
 from router.doors.envoy.answers import NAMESPACE
+from router.doors.envoy.messages.envoy_pb2 import (
+    Metadata,
+)
 from router.errors import RefusedError
 from router.settings import duration
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-from envoy.service.accesslog.v3.als_pb2_grpc import AccessLogServiceServicer, add_AccessLogServiceServicer_to_server
-from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationServicer, add_AuthorizationServicer_to_server
-from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
-    ExternalProcessorServicer,
-    add_ExternalProcessorServicer_to_server,
-)
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
+from router.doors.envoy.messages.envoy_pb2 import (
+    CheckRequest,
+    CheckResponse,
+    ProcessingRequest,
+    ProcessingResponse,
+    StreamAccessLogsMessage,
+    StreamAccessLogsResponse,
+)
 from router.doors.envoy.processing import Processor
 from router.errors import ConfigError
 from router.settings import Address
 
-SERVICES = ("", "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization")
+PROCESSOR, AUTHORIZATION = "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"
+ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
+SERVICES = ("", PROCESSOR, AUTHORIZATION)
 FRAME = 1 << 20  # of headers and framing around a body
 
 
@@ -49,9 +52,20 @@ class EnvoyServer:
         )
         self._server = grpc.aio.server(options=options)
         self._health = health_aio.HealthServicer()
-        add_ExternalProcessorServicer_to_server(_bound(ExternalProcessorServicer(), Process=processor.process), self._server)
-        add_AuthorizationServicer_to_server(_bound(AuthorizationServicer(), Check=authorizer.check), self._server)
-        add_AccessLogServiceServicer_to_server(_bound(AccessLogServiceServicer(), StreamAccessLogs=access_log.stream), self._server)
+        processing = grpc.stream_stream_rpc_method_handler(
+            processor.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
+        )
+        checking = grpc.unary_unary_rpc_method_handler(authorizer.check, CheckRequest.FromString, CheckResponse.SerializeToString)
+        logging = grpc.stream_unary_rpc_method_handler(
+            access_log.stream, StreamAccessLogsMessage.FromString, StreamAccessLogsResponse.SerializeToString
+        )
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(PROCESSOR, {"Process": processing}),
+                grpc.method_handlers_generic_handler(AUTHORIZATION, {"Check": checking}),
+                grpc.method_handlers_generic_handler(ACCESS_LOG, {"StreamAccessLogs": logging}),
+            )
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, address: Address, tls: TlsFiles | None) -> None:
@@ -109,9 +123,3 @@ class _Reading:
     def _stamps(self) -> tuple[Any, ...]:
         files = (self._tls.certificate, self._tls.key, self._tls.client_ca)
         return tuple((found.st_mtime_ns, found.st_ino) for found in (file.stat() for file in files if file is not None))
-
-
-def _bound(servicer: Any, **methods: Callable[..., Any]) -> Any:
-    for name, method in methods.items():
-        setattr(servicer, name, method)
-    return servicer
