@@ -17,21 +17,21 @@ buildah() { command buildah --storage-driver vfs --root "$work/root" --runroot "
 trap 'command rm -rf "$work"' EXIT
 
 # What runs: Python without pip, no shell, and none of what configures packages, for nothing is configured.
-mmdebstrap --quiet --variant=extract --mode=root --format=tar \
-  --include=python3.11-minimal,libpython3.11-stdlib,libstdc++6,tzdata,netbase,media-types,ca-certificates \
-  --customize-hook='sh image/strip.sh "$1"' bookworm "$work/run.tar" "$mirror"
-# What builds: the same Python, with pip.
-mmdebstrap --quiet --variant=apt --mode=root --format=tar --include=python3-minimal,python3-pip,ca-certificates \
-  bookworm "$work/build.tar" "$mirror"
+mmdebstrap --quiet --variant=extract --mode=root --format=directory \
+  --include=python3.11-minimal,libpython3.11-stdlib,libstdc++6,tzdata,netbase,media-types,ca-certificates bookworm "$work/run.base" "$mirror"
+sh image/strip.sh "$work/run.base"
+# What builds: the same Python, with pip and a shell.
+mmdebstrap --quiet --variant=extract --mode=root --format=directory --include=python3-minimal,python3-pip,dash,coreutils,libstdc++6 \
+  bookworm "$work/build.base" "$mirror"
 
-base() { # archive, name
+base() { # folder, name
   container=$(buildah from scratch)
   buildah add --quiet "$container" "$1" / >/dev/null
   buildah commit --quiet --timestamp "$SOURCE_DATE_EPOCH" "$container" "$2" >/dev/null
   buildah rm "$container" >/dev/null
 }
-base "$work/run.tar" localhost/run
-base "$work/build.tar" localhost/build
+base "$work/run.base" localhost/run
+base "$work/build.base" localhost/build
 set -- --build-arg BUILD_BASE=localhost/build --build-arg RUN_BASE=localhost/run --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH"
 # How pip reaches its index from here is this machine's matter: mounted for the build, and no part of the image.
 {

@@ -1,6 +1,6 @@
 """Inside the build: what serving does not need goes, what it would do at each start is done once, and all of it has one date.
 
-    python3 image/prepare.py LIBRARY WORKSPACE
+python3 image/prepare.py LIBRARY WORKSPACE
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ UNUSED = (
     "numpy/_core/include",
     "numpy/f2py",
     "numpy/random/_examples",
+    "hf_xet*",
     "onnxruntime/datasets",
     "onnxruntime/quantization",
     "onnxruntime/tools",
@@ -47,6 +48,7 @@ def main(library: Path, workspace: Path) -> None:
     launcher.parent.mkdir(exist_ok=True)
     launcher.write_text(LAUNCHER, encoding="utf-8")
     launcher.chmod(0o755)
+    (library.parent / "models").mkdir()
     prepare(library, workspace)
     for folder in (library.parent, workspace):
         for path in (folder, *folder.rglob("*")):
@@ -56,7 +58,9 @@ def main(library: Path, workspace: Path) -> None:
 
 def compile_all(library: Path) -> None:
     """Compiled once, for nobody can write to the image. By content and not by date, and never looked at again."""
-    if not compileall.compile_dir(str(library), quiet=1, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=str(library)):
+    if not compileall.compile_dir(
+        str(library), quiet=1, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=str(library)
+    ):
         sys.exit("a module does not compile")
 
 
@@ -71,11 +75,19 @@ def prepare(library: Path, workspace: Path) -> None:
         shutil.copytree(starter, workspace, dirs_exist_ok=True)
         shutil.rmtree(starter)
     subprocess.run([*run, "check", "--config", str(workspace)], env=environment, check=True)
+    if subprocess.run(
+        [*run, "train", "--json", "--config", str(workspace)], env=environment, check=False, stdout=subprocess.DEVNULL
+    ).returncode:
+        print("no model was trained; see above. A container trains one at its start where its catalog has examples")
+    state = workspace / "state"
+    if (state / "models").is_dir():
+        shutil.copytree(state / "models", library.parent / "models", dirs_exist_ok=True)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def settle(path: Path, when: int) -> None:
     if not path.is_symlink():
-        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.stat().st_mode & 0o100 else 0o644)
+        path.chmod(0o755 if path.is_dir() or (os.access(path, os.X_OK) and path.stat().st_mode & 0o100) else 0o644)
     os.utime(path, (when, when), follow_symlinks=False)
 
 
