@@ -36,8 +36,8 @@ INTENT = "x-intent"
 @dataclass(slots=True)
 class Behaviour:
     """`answers_at`: the part whose answer sets the header `x-intent: pay`. `pause_s`: before its answer to the body. `extends_ms`:
-    asks for more time then. `lowers`: the body mode that the head's answer asks for. `sets`: a further header of that answer. `late_mode`: asks for another
-    mode in the body's answer."""
+    asks for more time then. `lowers`: the body mode that the head's answer asks for. `sets`: a further header of that answer. `late_mode`:
+    asks for another mode in the body's answer."""
 
     answers_at: str = "request_body"
     clears: bool = True

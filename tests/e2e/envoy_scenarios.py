@@ -145,9 +145,7 @@ def entries(envoy: Envoy) -> list[Any]:
 REFUSED = "refuses: `envoy_mode_unfit`"
 SCENARIOS = (
     Scenario("BUFFERED, route cache cleared in the answer to the body", "200 on the chosen route", "answers so"),
-    Scenario(
-        "BUFFERED, route cache not cleared", "200 on the default route, header set", "always clears it", Behaviour(clears=False)
-    ),
+    Scenario("BUFFERED, route cache not cleared", "200 on the default route, header set", "always clears it", Behaviour(clears=False)),
     Scenario("slower than `message_timeout`, fail-closed", "504", "answers within its deadline, or 503", Behaviour(pause_s=1), QUICK),
     Scenario(
         "slower than `message_timeout`, fail-open",
@@ -346,8 +344,8 @@ def main() -> None:
     observed = {}
     with tempfile.TemporaryDirectory() as folder, prepared(Path(folder)) as lockgate:
         for place, scenario in enumerate(SCENARIOS):
-            observed[scenario.name] = played(scenario, lockgate, Path(folder) / f"envoy-{place}")
-            print(f"{'as expected' if observed[scenario.name] == scenario.expected else 'OTHERWISE'}: {scenario.name}: {observed[scenario.name]}")
+            seen = observed[scenario.name] = played(scenario, lockgate, Path(folder) / f"envoy-{place}")
+            print(f"{'as expected' if seen == scenario.expected else 'OTHERWISE'}: {scenario.name}: {seen}")
     if "--write" in sys.argv:
         PAGE.write_text(page(observed))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -121,17 +123,9 @@ def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgat
     answer = envoy.ask("ann", "POST", "/pay/4", {"amount": 3})
     assert answer.status == 202
     assert not lockgate.arrivals()
-    pending = lockgate.control("GET", "/v1/reviews", who="mia").json["reviews"]
-    found = next(each for each in pending if each["decision_id"] == answer.decision)
-    claimed = lockgate.control("POST", f"/v1/reviews/{answer.decision}/claim", {}, who="mia")
-    assert claimed.status == 200, claimed.json
-    approved = lockgate.control(
-        "POST",
-        f"/v1/reviews/{answer.decision}/approve",
-        {"content_digest": found["content_digest"], "reason": "looks right to me"},
-        who="mia",
-    )
-    assert approved.status == 200, approved.json
+    review = lockgate.control("GET", f"/v1/reviews/{answer.decision}", who="max").json
+    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
+    assert lockgate.control("POST", f"/v1/reviews/{answer.decision}/approve", approval, who="max").status == 200
     arrived = until(lambda: lockgate.arrived("/pay/4"), "the service had it")
     assert [each["body_bytes"] for each in arrived] == [len(b'{"amount": 3}')]
 
@@ -145,9 +139,9 @@ def test_an_upstream_that_nobody_reaches(lockgate: Lockgate, envoy: Envoy) -> No
 
 
 def test_a_response_that_breaks_off(lockgate: Lockgate, envoy: Envoy) -> None:
-    """The response's header was seen, its end was not: only the access log knows."""
-    with pytest.raises((ConnectionError, OSError, Exception)):
-        envoy.ask("ann", "GET", "/vanish/1")
+    """Envoy says so to the caller, in one way or another, and the outcome says it too."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        assert envoy.ask("ann", "GET", "/vanish/1").status == 502
     outcome = until(lambda: _outcome_at(lockgate, "/vanish"), "the outcome was recorded")
     assert (outcome["result"], outcome["complete"]) == ("failed", False)
     assert outcome["reason"] in ("upstream_reset", "upstream_protocol")
@@ -224,8 +218,7 @@ def test_a_body_above_the_buffer_is_refused_by_envoy_and_counted_here(lockgate: 
 
 
 def test_a_body_above_the_buffer_is_judged_by_its_beginning_in_full_duplex(lockgate: Lockgate, duplex: Envoy) -> None:
-    """As our own gateway does: refused where a policy needs the whole, and streamed through where it does not, with its digest in the
-    outcome."""
+    """As our own gateway does: refused where a policy needs the whole, and streamed through where it does not."""
     refused = duplex.ask("ann", "POST", "/echo/1", BIG)
     assert (refused.status, refused.code) == (403, "request.body_truncated")
     passed = duplex.ask("ann", "POST", "/upload/1", BIG)
@@ -233,8 +226,6 @@ def test_a_body_above_the_buffer_is_judged_by_its_beginning_in_full_duplex(lockg
     assert passed.json["body_bytes"] == len(BIG)
     small = duplex.ask("ann", "POST", "/echo/1", {"n": 1})
     assert small.status == 200
-    digest = lockgate.arrived("/echo/1")[-1]["body_digest"]
-    assert lockgate.outcome(small.decision)["request_digest"] == digest
     assert lockgate.story(small.decision)[0]["request"]["body"]["truncated"] is False
 
 
@@ -322,7 +313,7 @@ def test_a_late_decision_is_a_503_and_is_not_let_go(tmp_path: Path) -> None:
 
 def test_two_workers_share_the_access_log(tmp_path: Path) -> None:
     """Envoy sends its log to one of them; every decision gets its outcome, whichever made it."""
-    with fronted(tmp_path, "--workers", "2") as (lockgate, envoy):
+    with fronted(tmp_path, "--workers", "2") as (lockgate, _):
         ports = [lockgate.ports["envoy"], lockgate.ports["envoy"] + 1]
         assert f"envoy    127.0.0.1:{ports[1]}" in lockgate.process.said
         with envoy_before(lockgate, tmp_path / "both", lockgates=ports) as spread:
@@ -334,7 +325,9 @@ def test_two_workers_share_the_access_log(tmp_path: Path) -> None:
 
 def _outcome_at(lockgate: Lockgate, path: str) -> Any:
     decisions = [dict(each["headers"])["x-lockgate-decision-id"] for each in lockgate.arrivals() if each["target"].startswith(path)]
-    return next((leaf["outcome"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] in decisions), None)
+    return next(
+        (leaf["outcome"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] in decisions), None
+    )
 
 
 def _outcome_of(lockgate: Lockgate, reason: str) -> Any:
