@@ -19,7 +19,6 @@ UNUSED = (
     "bin",
     "**/tests",
     "numpy/_core/include",
-    "numpy/f2py",
     "numpy/random/_examples",
     "hf_xet*",
     "onnxruntime/datasets",
@@ -31,6 +30,7 @@ UNUSED = (
     "**/*.a",
     "**/__pycache__",
 )
+NOTHING_TO_TRAIN = "nothing to train"
 LAUNCHER = """#!/usr/bin/python3
 import sys
 from router.cli.main import main
@@ -75,10 +75,9 @@ def prepare(library: Path, workspace: Path) -> None:
         shutil.copytree(starter, workspace, dirs_exist_ok=True)
         shutil.rmtree(starter)
     subprocess.run([*run, "check", "--config", str(workspace)], env=environment, check=True)
-    if subprocess.run(
-        [*run, "train", "--json", "--config", str(workspace)], env=environment, check=False, stdout=subprocess.DEVNULL
-    ).returncode:
-        print("no model was trained; see above. A container trains one at its start where its catalog has examples")
+    trained = subprocess.run([*run, "train", "--config", str(workspace)], env=environment, check=False, capture_output=True, text=True)
+    if trained.returncode and NOTHING_TO_TRAIN not in trained.stderr:
+        sys.exit(trained.stderr)
     state = workspace / "state"
     if (state / "models").is_dir():
         shutil.copytree(state / "models", library.parent / "models", dirs_exist_ok=True)

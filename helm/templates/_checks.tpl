@@ -39,10 +39,10 @@
 {{- end -}}
 {{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not (and $v.gatewayApi.backendTls.hostname $v.gatewayApi.backendTls.caConfigMap))) }}{{ fail "gatewayApi.backendTls needs tls.source, hostname and caConfigMap." }}{{ end -}}
 {{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
-{{- range $key := list "version" "state" "workers" "decide" "control" }}
+{{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
 {{- end -}}
-{{- range $path := list (list "gateway" "listen") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
+{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
   {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
 {{- end -}}
 {{- end }}

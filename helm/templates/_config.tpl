@@ -11,9 +11,10 @@
 {{- end -}}
 {{- $gateway := default dict $c.gateway -}}
 {{- $_ := set $c "gateway" (set $gateway "listen" (printf "%s:%d" (ternary "0.0.0.0" "127.0.0.1" $v.gateway.enabled) (int $v.gateway.port))) -}}
-{{- $_ := set $c "decide" (ternary (dict "listen" (printf "0.0.0.0:%d" (int $v.decide.port))) nil $v.decide.enabled) -}}
-{{- $control := dict "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}
-{{- $_ := set $c "control" (merge $control (ternary (dict "insecure" true) (dict "tls" $tls) (eq $v.tls.source "none"))) -}}
+{{- $decide := set (default dict $c.decide) "listen" (printf "0.0.0.0:%d" (int $v.decide.port)) -}}
+{{- $_ := set $c "decide" (ternary $decide nil $v.decide.enabled) -}}
+{{- $control := set (default dict $c.control) "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}
+{{- $_ := set $c "control" (mergeOverwrite $control (ternary (dict "insecure" true) (dict "tls" $tls) (eq $v.tls.source "none"))) -}}
 {{- if $v.envoy.enabled -}}
   {{- $door := set (default dict $c.envoy) "listen" (printf "0.0.0.0:%d" (int $v.envoy.port)) -}}
   {{- if eq $v.tls.source "none" -}}{{- $_ := set $door "insecure" true -}}

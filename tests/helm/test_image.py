@@ -1,4 +1,4 @@
-"""What the Containerfile says, read as a linter would: nothing floats, nothing is built from source, nobody is root, nothing is left to run a shell."""
+"""What the Containerfile says, read as a linter would: nothing floats, nothing is built from source, nobody is root, no shell is needed."""
 
 from __future__ import annotations
 

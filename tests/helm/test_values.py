@@ -64,6 +64,7 @@ SENTENCES = {
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
     "metrics for nobody": ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "metrics.read"),
     "a listener of the chart's": ({"config": {"gateway": {"listen": "0.0.0.0:1"}}}, "config.gateway.listen is set by the chart"),
+    "a certificate of the chart's": ({"config": {"control": {"tls": {}}}}, "config.control.tls is set by the chart"),
     "a state of the chart's": ({"config": {"state": "/x"}}, "config.state is set by the chart"),
     "a store of the chart's": ({"config": {"audit": {"store": {"adapter": "sqlite"}}}}, "config.audit.store is set by the chart"),
 }
