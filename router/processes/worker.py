@@ -151,6 +151,8 @@ class Worker:
         self._prepared = None
         if self._doors is None:
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
+            under_way = built.services.under_way
+            self._telemetry.metrics.count_active(lambda: under_way.count)
         self._doors.serve(built.runtime)
         settings = built.workspace.config.telemetry
         configure_logs(settings.log)
