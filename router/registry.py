@@ -86,6 +86,9 @@ ADAPTERS = Registry(
         ("ledger store", "postgres"): Adapter(
             "adapters.postgres.place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"
         ),
+        ("node store", "postgres"): Adapter(
+            "adapters.postgres.shared", extra="postgres", config="router.config.nodes:PostgresNodesSettings"
+        ),
         ("language model", "litellm"): Adapter("adapters.litellm_tier", extra="llm", config="router.config.judgement:LlmConfig"),
     }
 )

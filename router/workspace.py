@@ -49,9 +49,9 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store` and `second_engine` are adapters' validated
-    settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a folder; `override`
-    what was put in force over either."""
+    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store`, `node_store` and `second_engine` are
+    adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a
+    folder; `override` what was put in force over either."""
 
     root: Path
     config: Config
@@ -70,6 +70,7 @@ class Workspace:
     second_engine: BaseModel | None = None
     bundle: Bundle | None = None
     override: Override | None = None
+    node_store: BaseModel | None = None
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -114,6 +115,7 @@ class _Parser:
         named = config.signals.recogniser
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
+        node_store = self._node_store(config, config_document)
         judging = Judging(self._snapshot, config.policy, config_document)
         self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
@@ -142,6 +144,7 @@ class _Parser:
             second,
             judging.bundle,
             None if (override := self._snapshot.files.get(OVERRIDE)) is None else Override.from_json(override),
+            node_store,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -169,6 +172,14 @@ class _Parser:
         settings, faults = validate(model, document, loc, dict(block.settings))
         self._faults += faults
         return settings
+
+    def _node_store(self, config: Config, document: Document) -> BaseModel | None:
+        if config.nodes is None:
+            return None
+        if config.audit.store.adapter == "sqlite":
+            message = "'nodes' is for several nodes on one ledger, and this ledger is a file of one: set 'audit.store' to postgres."
+            self._faults.append(document.fault(("nodes",), message))
+        return self._adapter("node store", config.nodes.store, document, ("nodes", "store"))
 
     def _second_engine(self, config: Config, document: Document) -> BaseModel | None:
         compare = config.policy.compare

@@ -19,6 +19,7 @@ from router.config.judgement import (
     SignalsConfig,
 )
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
+from router.config.nodes import NodesConfig
 from router.config.tls import MutualTls, ServerTls, Tls
 from router.settings import Strict, Text
 
@@ -40,6 +41,7 @@ __all__ = [
     "JwtIssuer",
     "MinilmEncoder",
     "MutualTls",
+    "NodesConfig",
     "OnAbstain",
     "OnnxEncoderSettings",
     "PolicyConfig",
@@ -70,13 +72,19 @@ class Config(Strict):
     policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
+    nodes: NodesConfig | None = Field(default=None, description="Several nodes that share more than the ledger. Off unless this is set.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
 
     @property
     def listeners_tls(self) -> dict[str, ServerTls]:
         """By the listener's name, without those that serve unencrypted."""
-        doors = {"gateway": self.gateway.tls, "decide": self.decide.tls if self.decide is not None else None, "control": self.control.tls}
+        doors = {
+            "gateway": self.gateway.tls,
+            "decide": self.decide.tls if self.decide is not None else None,
+            "envoy": self.envoy.tls if self.envoy is not None else None,
+            "control": self.control.tls,
+        }
         return {name: settings for name, settings in doors.items() if settings is not None}
 
     @model_validator(mode="before")

@@ -90,7 +90,10 @@ class TimedRecorder:
             failed = True
             raise
         finally:
-            self._metrics.recorded(time.perf_counter_ns() - began, failed)
+            spent = time.perf_counter_ns() - began
+            self._metrics.recorded(spent, failed)
+            if not failed:
+                self._metrics.decision_durable(decision, spent)
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
         try:

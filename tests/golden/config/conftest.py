@@ -26,6 +26,7 @@ REGISTRY = Registry(
         ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
         ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter("adapters.postgres.place", config="router.config.evidence:PostgresStoreSettings"),
+        ("node store", "postgres"): Adapter("adapters.postgres.shared", config="router.config.nodes:PostgresNodesSettings"),
         ("encoder", "onnx"): Adapter("embeddings.onnx_encoder", config="router.config.judgement:OnnxEncoderSettings"),
     }
 )
