@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.config import EnvoyConfig
+from router.config import Config, EnvoyConfig
 from router.errors import ConfigError
 from router.ipc import Handler
 from router.processes import messages
@@ -49,7 +49,7 @@ MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells the person who started it."""
+    """What `serve` tells the person who started it. URLs, but for Envoy's addresses."""
 
     gateway: str
     decide: str | None
@@ -164,11 +164,25 @@ class ControlProcess:
         self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket], control: Address
     ) -> None:
         names = [str(each) for each in _addresses(sockets)]
-        doors = 1 if workspace.config.decide is None else 2
-        decide = names[1] if doors == 2 else None
+        config = workspace.config
+        doors = 1 if config.decide is None else 2
+        decide = _url(config, "decide", names[1]) if doors == 2 else None
+        envoy, records = tuple(names[doors:]), evidence.ledger.size
         self._announce(
-            Started(names[0], decide, tuple(names[doors:]), str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config)
+            Started(
+                _url(config, "gateway", names[0]),
+                decide,
+                envoy,
+                _url(config, "control", str(control)),
+                supervisor.alive,
+                records,
+                workspace.digests.config,
+            )
         )
+
+
+def _url(config: Config, listener: str, address: str) -> str:
+    return f"{'https' if listener in config.listeners_tls else 'http'}://{address}"
 
 
 async def _among_others(workspace: Workspace) -> Membership | None:
