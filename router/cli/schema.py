@@ -29,7 +29,9 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     policy = _with(_with(PolicyConfig, "engine", engine), "compare", _with(CompareConfig, "engine", engine) | None)
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
     audit = _with(AuditConfig, "store", _union(registry, "ledger store"))
-    return _schema(_with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit))
+    shared = _union(registry, "shared state") | None
+    config = _with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit)
+    return _schema(_with(config, "shared_state", shared))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

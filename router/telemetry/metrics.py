@@ -37,6 +37,10 @@ class Metrics:
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._state_calls = self._counter("lockgate.shared_state.calls", "result")
+        name = "lockgate.shared_state.healthy"
+        self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._state_healthy.set(1)  # where nothing is shared nothing is missing
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -95,6 +99,12 @@ class Metrics:
 
     def policy_compared(self, result: str) -> None:
         self._child(self._policy_compared, result).inc()
+
+    def state_asked(self, result: str) -> None:
+        self._child(self._state_calls, result).inc()
+
+    def state_health(self, healthy: bool) -> None:
+        self._state_healthy.set(healthy)
 
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()

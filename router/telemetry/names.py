@@ -64,6 +64,8 @@ METRICS = {
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
     "lockgate.mirrors": "Copies of requests that policy asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
+    "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
+    "lockgate.shared_state.healthy": "Whether the state that nodes share answers.",
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
