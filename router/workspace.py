@@ -289,6 +289,7 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
+    yield from _certificates(document, config)
     listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
@@ -304,6 +305,13 @@ def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> It
         for name in limit.intents:
             if name not in known:
                 yield document.fault(("limits", place, "intents"), f"There is no intent '{name}'.{suggestion(name, known)}")
+def _certificates(document: Document, config: Config) -> Iterator[Fault]:
+    named = [(("identity", "certificates", place), each.uri or each.dns or "") for place, each in enumerate(config.identity.certificates)]
+    yield from _distinct(document, list(named), "certificate entry for")
+    doors = (config.gateway.tls, config.decide.tls if config.decide is not None else None)
+    if named and all(tls is None or tls.client_certificates == "none" for tls in doors):
+        sentence = "No listener asks for certificates; set 'client_ca' and 'client_certificates' in 'gateway.tls' or 'decide.tls'."
+        yield document.fault(("identity", "certificates"), sentence)
 
 
 def _same_prefix(document: Document, config: Config) -> Iterator[Fault]:

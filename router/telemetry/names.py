@@ -62,10 +62,15 @@ METRICS = {
     "lockgate.policy.calls": "Evaluations by a policy engine outside of the process, and refusals to ask it, by result.",
     "lockgate.policy.processes": "Processes that evaluate policies, by what became of them.",
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
-    "lockgate.mirrors": "Copies of requests that policy asked for, by result.",
+    "lockgate.mirrors": "Copies of requests that policy or a route asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
+<<<<<<< HEAD
     "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
     "lockgate.shared_state.healthy": "Whether the state that nodes share answers.",
+=======
+    "lockgate.canary.requests": "Requests of routes with two destinations, by destination, result and class of status.",
+    "lockgate.cors.preflights": "Browsers' questions about CORS that were answered with yes.",
+>>>>>>> c58ea52e8c985a78b3862344b042e2e8e8e9f847
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
@@ -76,6 +81,7 @@ METRICS = {
     "lockgate.audit.witnessed.records": "Records under the last checkpoint that enough witnesses confirmed.",
     "lockgate.audit.witnessed.age": "Seconds since enough witnesses last confirmed a checkpoint.",
     "lockgate.audit.witness.failures": "Times that a witness did not cosign, by witness and reason.",
+    "lockgate.tls.expiry": "Days until the certificate of a listener expires; below zero afterwards.",
     "lockgate.workers": "Worker processes that are alive.",
     "lockgate.config.age": "Seconds since the configuration that serves was taken up.",
     "lockgate.policy.age": "Seconds since the source of the policies' bundle last confirmed that what decides is its newest.",
