@@ -305,6 +305,8 @@ def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> It
         for name in limit.intents:
             if name not in known:
                 yield document.fault(("limits", place, "intents"), f"There is no intent '{name}'.{suggestion(name, known)}")
+
+
 def _certificates(document: Document, config: Config) -> Iterator[Fault]:
     named = [(("identity", "certificates", place), each.uri or each.dns or "") for place, each in enumerate(config.identity.certificates)]
     yield from _distinct(document, list(named), "certificate entry for")

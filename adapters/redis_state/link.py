@@ -14,7 +14,7 @@ from typing import Any
 
 import hiredis
 
-from adapters.redis_state.failures import LATE, LOST, translated
+from adapters.redis_state.failures import LOST, late, translated
 from router.errors import StateError
 from router.settings import Address
 
@@ -112,7 +112,7 @@ class Link(asyncio.Protocol):
             self._loop.call_later(_STALLED_S, lambda: self._expire(waiting, now, again=True))
             return
         self._late += 1
-        waiting.set_exception(StateError(f"Redis at {self.address} did not answer in time.", LATE))
+        waiting.set_exception(late(self.address))
         if self._late >= self._failures:
             self.close()
 

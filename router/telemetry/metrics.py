@@ -37,15 +37,12 @@ class Metrics:
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
-<<<<<<< HEAD
         self._state_calls = self._counter("lockgate.shared_state.calls", "result")
         name = "lockgate.shared_state.healthy"
         self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._state_healthy.set(1)  # where nothing is shared nothing is missing
-=======
         self._destinations = self._counter("lockgate.canary.requests", "route", "destination", "result", "status")
         self._preflights = self._counter("lockgate.cors.preflights")
->>>>>>> c58ea52e8c985a78b3862344b042e2e8e8e9f847
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")

@@ -64,13 +64,10 @@ METRICS = {
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
     "lockgate.mirrors": "Copies of requests that policy or a route asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
-<<<<<<< HEAD
     "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
     "lockgate.shared_state.healthy": "Whether the state that nodes share answers.",
-=======
     "lockgate.canary.requests": "Requests of routes with two destinations, by destination, result and class of status.",
     "lockgate.cors.preflights": "Browsers' questions about CORS that were answered with yes.",
->>>>>>> c58ea52e8c985a78b3862344b042e2e8e8e9f847
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
