@@ -60,6 +60,9 @@ class Config(Strict):
 
     version: Literal[1] = Field(description="Version of this format.")
     catalog: Text = Field(default="catalog.yaml", description="The catalog of intents, routes and destinations.")
+    shared_state: AdapterBlock | None = Field(
+        default=None, description="A server on which nodes keep limits and quotas together; without it each node has its own."
+    )
     state: Text = Field(default="state", description="Directory for the ledger, keys and caches. Nothing in it belongs in version control.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="The reverse proxy.")
     decide: DecideConfig | None = Field(default=DecideConfig(), description="The decide API; `null` switches it off.")

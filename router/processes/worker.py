@@ -113,6 +113,7 @@ class Worker:
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
+            messages.SHARED_STATE: self._shared_state,
             messages.POLICY_UNTIL: self._policy_until,
             messages.CERTIFICATES: self._take_certificates,
             messages.ENVOY_TOLD: self._envoy_told,
@@ -273,6 +274,9 @@ class Worker:
 
     async def _policy(self, _: Any) -> str:
         return (self._serving.policy.problem or "") if self._serving is not None else ""
+
+    async def _shared_state(self, _: Any) -> str:
+        return self._serving.shared_state.problem if self._serving is not None else ""
 
     async def _policy_until(self, until: Any) -> None:
         self._lapse.until = until
