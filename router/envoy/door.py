@@ -1,0 +1,113 @@
+"""The cluster of Lockgate's own door, and the filter that asks it about every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.envoy.options import CLUSTER, Options, door_addresses, door_of, is_address
+from router.envoy.tls import towards
+from router.envoy.values import Json, assignment, endpoint, extension, http_protocol, seconds
+from router.workspace import Workspace
+
+MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Envoy stops waiting for it
+CONNECT_S = 1.0
+MANY = 1_000_000  # what is under way is bounded where it comes in
+ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
+EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3."
+EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3."
+
+
+def door_cluster(workspace: Workspace, options: Options) -> Json:
+    """The least busy worker is asked, and only one whose gRPC health check passes: it fails while a worker starts and drains."""
+    addresses = door_addresses(workspace, options)
+    cluster: Json = {
+        "name": CLUSTER,
+        "type": "STATIC" if all(is_address(each.host) for each in addresses) else "STRICT_DNS",
+        "connect_timeout": seconds(CONNECT_S),
+        "lb_policy": "LEAST_REQUEST",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "typed_extension_protocol_options": http_protocol(
+            {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
+        ),
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 5}},
+        "circuit_breakers": {"thresholds": [{"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}]},
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "2s",
+                "no_traffic_interval": "2s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        "load_assignment": assignment(CLUSTER, [endpoint(each) for each in addresses]),
+    }
+    if door_of(workspace).tls is not None:
+        cluster["transport_socket"] = towards(addresses[0].host, options.door, "h2")
+    return cluster
+
+
+def asking(workspace: Workspace, options: Options) -> Json:
+    """The HTTP filter. Without an answer nothing is let through."""
+    return ext_authz(workspace) if options.filter == "ext_authz" else ext_proc(workspace)
+
+
+def ext_proc(workspace: Workspace) -> Json:
+    return extension(
+        "envoy.filters.http.ext_proc",
+        EXT_PROC + "ExternalProcessor",
+        grpc_service=grpc_service(),
+        failure_mode_allow=False,
+        status_on_error={"code": "ServiceUnavailable"},
+        message_timeout=seconds(patience(workspace)),
+        processing_mode={
+            "request_header_mode": "SEND",
+            "request_body_mode": "BUFFERED",
+            "request_trailer_mode": "SKIP",
+            "response_header_mode": "SEND",
+            "response_body_mode": "NONE",
+            "response_trailer_mode": "SKIP",
+        },
+        allow_mode_override=True,
+        request_attributes=list(ATTRIBUTES),
+        mutation_rules=mutation_rules(workspace),
+        metadata_options={
+            "forwarding_namespaces": {"untyped": [CLUSTER]},
+            "receiving_namespaces": {"untyped": [CLUSTER]},
+        },
+    )
+
+
+def ext_authz(workspace: Workspace) -> Json:
+    view = workspace.config.gateway.limits.view
+    return extension(
+        "envoy.filters.http.ext_authz",
+        EXT_AUTHZ + "ExtAuthz",
+        transport_api_version="V3",
+        grpc_service=grpc_service(timeout=seconds(patience(workspace))),
+        failure_mode_allow=False,
+        status_on_error={"code": "ServiceUnavailable"},
+        with_request_body={"max_request_bytes": view, "allow_partial_message": False, "pack_as_bytes": True},
+        clear_route_cache=True,
+        include_peer_certificate=True,
+        metadata_context_namespaces=[CLUSTER],
+        route_metadata_context_namespaces=[CLUSTER],
+    )
+
+
+def grpc_service(**more: Any) -> Json:
+    return {"envoy_grpc": {"cluster_name": CLUSTER}, **more}
+
+
+def patience(workspace: Workspace) -> float:
+    """How long Envoy waits for an answer, in seconds."""
+    return door_of(workspace).deadline + MARGIN_S
+
+
+def mutation_rules(workspace: Workspace) -> Json:
+    """Host, scheme and method are the caller's, unless a route of the catalog sends another method."""
+    rules: Json = {"disallow_is_error": True}
+    if any(route.method is not None for route in workspace.catalog.routes.values()):
+        rules = {"allow_all_routing": True, **rules}
+    return rules
