@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.envoy.options import CLUSTER, Options, door_addresses, door_of, is_address
+from router.envoy.options import CLUSTER, EXT_AUTHZ_FILTER, Options, door_addresses, door_of, is_address
 from router.envoy.tls import towards
 from router.envoy.values import Json, assignment, endpoint, extension, http_protocol, seconds
 from router.workspace import Workspace
@@ -80,9 +80,11 @@ def ext_proc(workspace: Workspace) -> Json:
 
 
 def ext_authz(workspace: Workspace) -> Json:
-    view = workspace.config.gateway.limits.view
+    """A byte more than the view is asked for: the last piece of a body over HTTP/2 is cut at the limit without a word about it, and so the
+    door sees that there is more."""
+    view = workspace.config.gateway.limits.view + 1
     return extension(
-        "envoy.filters.http.ext_authz",
+        EXT_AUTHZ_FILTER,
         EXT_AUTHZ + "ExtAuthz",
         transport_api_version="V3",
         grpc_service=grpc_service(timeout=seconds(patience(workspace))),

@@ -63,8 +63,8 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
         "early_header_mutation_extensions": [_unbelieved(workspace)],
         "http_filters": filters(workspace, options),
         "route_config": route_configuration(workspace, options),
-        "local_reply_config": local_replies(workspace),
-        "access_log": access_logs(workspace),
+        "local_reply_config": local_replies(workspace, options),
+        "access_log": access_logs(workspace, options),
     }
     if not any(route.stream for route in workspace.catalog.routes.values()):
         manager["request_timeout"] = seconds(limits.body_timeout)

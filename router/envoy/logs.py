@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from router.envoy.door import grpc_service
-from router.envoy.options import CLUSTER, door_of
+from router.envoy.options import CLUSTER, Options, door_of
 from router.envoy.values import Json, extension
 from router.workspace import Workspace
 
 DECIDED = ("decision_id", "intent", "effect", "reason")
 
 
-def access_logs(workspace: Workspace) -> list[Json]:
-    return [*([_for_lockgate()] if door_of(workspace).access_log else []), _for_people()]
+def access_logs(workspace: Workspace, options: Options) -> list[Json]:
+    lockgate = [_for_lockgate(options.namespace)] if door_of(workspace).access_log else []
+    return [*lockgate, _for_people(options.namespace)]
 
 
-def _for_lockgate() -> Json:
+def _for_lockgate(namespace: str) -> Json:
     """What has no decision is of no use to anybody who waits for the end of one."""
-    decided = {"filter": CLUSTER, "path": [{"key": "decision_id"}], "value": {"present_match": True}}
+    decided = {"filter": namespace, "path": [{"key": "decision_id"}], "value": {"present_match": True}}
     return {
         "name": "envoy.access_loggers.http_grpc",
         "filter": {"metadata_filter": {"matcher": decided, "match_if_key_not_found": False}},
@@ -38,8 +39,8 @@ def _typed_log() -> Json:
     return {"typed_config": made["typed_config"]}
 
 
-def _for_people() -> Json:
-    decided = {name: f"%DYNAMIC_METADATA({CLUSTER}:{name})%" for name in DECIDED}
+def _for_people(namespace: str) -> Json:
+    decided = {name: f"%DYNAMIC_METADATA({namespace}:{name})%" for name in DECIDED}
     line = {
         "time": "%START_TIME%",
         "client": "%DOWNSTREAM_REMOTE_ADDRESS%",

@@ -13,7 +13,8 @@ from router.settings import Address
 from router.workspace import Workspace
 
 Filter = Literal["ext_proc", "ext_authz"]
-CLUSTER = "lockgate"  # the cluster that is asked, and the namespace of its metadata
+CLUSTER = "lockgate"  # the cluster that is asked, and the namespace of what it says of a request
+EXT_AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 ROUTE = "x-lockgate-route"
 TESTED_WITH = "1.40.0"
 LISTEN = Address("127.0.0.1", 10000)
@@ -42,6 +43,11 @@ class Options:
     downstream: TlsFiles = TlsFiles()
     files: PurePath | None = None
     http2: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def namespace(self) -> str:
+        """Where the door's dynamic metadata ends up; `ext_authz` has a fixed place for it."""
+        return EXT_AUTHZ_FILTER if self.filter == "ext_authz" else CLUSTER
 
     def path(self, workspace: Workspace, relative: str) -> str:
         return str((self.files or workspace.root.absolute()) / relative)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from router.catalog import Match, Rule
 from router.envoy.destinations import Sending, sendings
-from router.envoy.options import CLUSTER, ROUTE, Options
+from router.envoy.options import CLUSTER, EXT_AUTHZ_FILTER, ROUTE, Options
 from router.envoy.values import Json, seconds, typed
 from router.workspace import Workspace
 
@@ -142,5 +142,5 @@ def _nowhere(name: str, match: Json, unread: Json | None = None) -> Json:
     """Where a request goes that nobody decided about."""
     made: Json = {"name": name, "match": match, "direct_response": {"status": 503}}
     if unread is not None:
-        made["typed_per_filter_config"] = {"envoy.filters.http.ext_authz": unread}
+        made["typed_per_filter_config"] = {EXT_AUTHZ_FILTER: unread}
     return made
