@@ -70,6 +70,7 @@ def envoy() -> None:
 @click.option(
     "--http2", metavar="DESTINATION", multiple=True, help="A destination that speaks HTTP/2 unasked, as gRPC does. May be repeated."
 )
+@click.option("--gateway", metavar="NAME", default="lockgate", show_default=True, help="In Kubernetes: the Gateway that is for Lockgate.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write this file instead of printing.")
 @click.option("--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Exit with 1 if this file would be another.")
 def config(
@@ -86,6 +87,7 @@ def config(
     key: str | None,
     files: str | None,
     http2: tuple[str, ...],
+    gateway: str,
     output: Path | None,
     check: Path | None,
 ) -> int:
@@ -102,6 +104,7 @@ def config(
         TlsFiles(None, tls_certificate, tls_key),
         None if files is None else PurePath(files),
         frozenset(http2),
+        gateway,
     )
     workspace = parse(read(config, os.environ, override=False), os.environ, measured=False)
     made = documents(form, workspace, options)

@@ -64,7 +64,7 @@ def destination_clusters(workspace: Workspace, options: Options) -> list[Json]:
 
 def _cluster(workspace: Workspace, options: Options, sending: Sending) -> Json:
     settings = sending.settings
-    hosts = [_host(each) for each in settings.upstreams]
+    hosts = [authority_of(each) for each in settings.upstreams]
     http2 = sending.route.destination in options.http2
     cluster: Json = {
         "name": sending.cluster,
@@ -137,14 +137,15 @@ def _health(health: HealthConfig) -> Json:
     }
 
 
-def _host(upstream: UpstreamConfig) -> Address:
+def authority_of(upstream: UpstreamConfig) -> Address:
+    """Host and port to connect to."""
     parts = urlsplit(upstream.url)
     return Address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def _authority(upstream: UpstreamConfig) -> str:
     """What goes into `Host`: as the gateway's own client writes it, without a port that says nothing."""
-    host = _host(upstream)
+    host = authority_of(upstream)
     usual = 443 if upstream.url.startswith("https:") else 80
     named = f"[{host.host}]" if ":" in host.host else host.host
     return named if host.port == usual else f"{named}:{host.port}"
@@ -152,7 +153,7 @@ def _authority(upstream: UpstreamConfig) -> str:
 
 def _tls_name(settings: HttpSettings, upstream: UpstreamConfig) -> str | None:
     """The name that the upstream's certificate must carry; None where there is no TLS."""
-    return (settings.tls.server_name or _host(upstream).host) if upstream.url.startswith("https:") else None
+    return (settings.tls.server_name or authority_of(upstream).host) if upstream.url.startswith("https:") else None
 
 
 def _tls(workspace: Workspace, options: Options, settings: HttpSettings, alpn: str) -> dict[str | None, Json | None]:

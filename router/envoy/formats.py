@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from router.envoy import gateway_api, istio
 from router.envoy.bootstrap import bootstrap
 from router.envoy.destinations import destination_clusters
 from router.envoy.door import asking, door_cluster
@@ -42,8 +43,28 @@ def _filter(workspace: Workspace, options: Options) -> Documents:
     return Documents([piece], notes)
 
 
+def _envoy_gateway(workspace: Workspace, options: Options) -> Documents:
+    notes = (
+        "",
+        f"For a Gateway '{options.gateway}' of Envoy Gateway in this namespace, with the Backend API switched on. Written from its",
+        "published API and not tried in a cluster. Where an EnvoyProxy 'lockgate' is below, the GatewayClass or the Gateway has to name it.",
+    )
+    return Documents(gateway_api.resources(workspace, options), notes)
+
+
+def _istio(workspace: Workspace, options: Options) -> Documents:
+    notes = (
+        "",
+        f"For an ingress gateway with the label istio={options.gateway}, and a Gateway of that name. Written from Istio's published API",
+        "and not tried in a cluster; the patches' values are what `--format bootstrap` gives, which is tested.",
+    )
+    return Documents(istio.resources(workspace, options), notes)
+
+
 FORMATS: Mapping[str, Callable[[Workspace, Options], Documents]] = {
     "bootstrap": _bootstrap,
+    "envoy-gateway": _envoy_gateway,
+    "istio": _istio,
     "filter": _filter,
 }
 

@@ -13,7 +13,7 @@ from router.workspace import Workspace
 
 OWN_PREFIX = "x-lockgate-"
 LEAST_WINDOW = 65535  # of HTTP/2
-LEAST_IDLE_S = 3600.0
+CONNECTION_IDLE_S = 3600.0
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 OVERRIDES = ("x-http-method", "x-http-method-override", "x-method-override", "x-original-method", "x-original-url", "x-rewrite-url")
 
@@ -36,15 +36,29 @@ def buffered(workspace: Workspace) -> int:
 
 
 def connection_manager(workspace: Workspace, options: Options) -> Json:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="requests",
+        codec_type="AUTO",
+        server_header_transformation="PASS_THROUGH",
+        **strictness(workspace),
+        **_client_address(workspace),
+        http_filters=filters(workspace, options),
+        route_config=route_configuration(workspace, options),
+        local_reply_config=local_replies(workspace, options),
+        access_log=access_logs(workspace, options),
+    )
+
+
+def strictness(workspace: Workspace) -> Json:
+    """One meaning of every request, and bounds for what it may take."""
     limits = workspace.config.gateway.limits
     window = max(buffered(workspace), LEAST_WINDOW)
-    manager: Json = {
-        "stat_prefix": "requests",
-        "codec_type": "AUTO",
-        "server_header_transformation": "PASS_THROUGH",
+    made: Json = {
         "max_request_headers_kb": max(1, limits.header_bytes >> 10),
         "common_http_protocol_options": {
-            "idle_timeout": seconds(LEAST_IDLE_S),
+            "idle_timeout": seconds(CONNECTION_IDLE_S),
             "max_headers_count": limits.header_count,
             "headers_with_underscores_action": "DROP_HEADER",
         },
@@ -59,35 +73,30 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        **_client_address(workspace),
         "early_header_mutation_extensions": [_unbelieved(workspace)],
-        "http_filters": filters(workspace, options),
-        "route_config": route_configuration(workspace, options),
-        "local_reply_config": local_replies(workspace, options),
-        "access_log": access_logs(workspace, options),
     }
     if not any(route.stream for route in workspace.catalog.routes.values()):
-        manager["request_timeout"] = seconds(limits.body_timeout)
+        made["request_timeout"] = seconds(limits.body_timeout)
     if has_sockets(workspace):
-        manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
-    return extension(
-        "envoy.filters.network.http_connection_manager",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **manager,
-    )
+        made["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    return made
 
 
 def filters(workspace: Workspace, options: Options) -> list[Json]:
     """Responses go through them from the last to the first: what an upstream says in Lockgate's name is gone before the door speaks."""
     return [
         asking(workspace, options),
-        extension(
-            "envoy.filters.http.header_mutation",
-            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-            mutations={"response_mutations": [removed_prefix(OWN_PREFIX)]},
-        ),
+        answered(),
         extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]
+
+
+def answered() -> Json:
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"response_mutations": [removed_prefix(OWN_PREFIX)]},
+    )
 
 
 def removed_prefix(prefix: str) -> Json:

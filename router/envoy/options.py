@@ -33,7 +33,8 @@ class TlsFiles:
 @dataclass(frozen=True, slots=True)
 class Options:
     """`lockgate`: where the door is, instead of where this workspace's workers listen. `files`: where the files that the catalog names
-    are for Envoy. `http2`: destinations that speak HTTP/2 without saying so, as gRPC services do."""
+    are for Envoy. `http2`: destinations that speak HTTP/2 without saying so, as gRPC services do. `gateway`: the
+    name of the Gateway, in Kubernetes."""
 
     filter: Filter = "ext_proc"
     listen: Address = LISTEN
@@ -43,6 +44,7 @@ class Options:
     downstream: TlsFiles = TlsFiles()
     files: PurePath | None = None
     http2: frozenset[str] = field(default_factory=frozenset)
+    gateway: str = "lockgate"
 
     @property
     def namespace(self) -> str:

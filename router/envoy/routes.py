@@ -46,7 +46,7 @@ def _ways(sending: Sending, sockets: bool) -> Iterator[Json]:
     if sending.total is not None:
         events = {"name": "accept", "string_match": {"contains": EVENT_STREAM, "ignore_case": True}}
         yield _way(sending, "event-stream", [events, *no_socket], _action(sending, total=None, repeatable=sending.route.deduplicates))
-    whole, sure = (_retry_policy(sending, repeatable=each) for each in (True, False))
+    whole, sure = (retry_policy(sending, repeatable=each) for each in (True, False))
     if sending.route.deduplicates or whole == sure:
         yield _way(sending, "", no_socket, _action(sending, total=sending.total, repeatable=True))
         return
@@ -68,7 +68,7 @@ def _action(sending: Sending, *, total: float | None, repeatable: bool) -> Json:
         "append_x_forwarded_host": True,
         "timeout": seconds(total or 0),
         "idle_timeout": seconds(sending.idle or 0),
-        "retry_policy": _retry_policy(sending, repeatable=repeatable),
+        "retry_policy": retry_policy(sending, repeatable=repeatable),
     }
 
 
@@ -84,7 +84,7 @@ def _socket_action(sending: Sending) -> Json:
     }
 
 
-def _retry_policy(sending: Sending, *, repeatable: bool) -> Json:
+def retry_policy(sending: Sending, *, repeatable: bool) -> Json:
     """A request that is not `repeatable` is sent again only where none of it was sent."""
     retries = sending.settings.retries
     named = [RETRIED[cause] if repeatable or cause == "connect" else SURE for cause in retries.on if cause in RETRIED]
