@@ -18,5 +18,11 @@ if [ "$what" = extras ]; then
   exit
 fi
 pip --require-hashes -r "requirements/$what.lock"
-if [ "$what" = dev ]; then pip --no-deps --ignore-requires-python --require-hashes -r requirements/conformance.lock; fi
+if [ "$what" = dev ]; then
+  pip --no-deps --ignore-requires-python --require-hashes -r requirements/conformance.lock
+  # Envoy's published messages, for tests to compare with. Apart: they bring OpenTelemetry's along, in a version that breaks its SDK.
+  rm -rf "$venv/envoy-api"
+  pip --no-deps --target "$venv/envoy-api" --require-hashes -r requirements/envoy-api.lock
+  rm -rf "$venv/envoy-api/opentelemetry"
+fi
 pip --no-deps --editable .

@@ -32,13 +32,12 @@ class Dispatcher:
         """Raises DestinationError, PolicyError (`obligation_failed`)."""
         destination, obliged = self.destination(decision), self.oblige(decision, outbound)
         if decision.verdict.obligations:
-            self._mirror(decision, obliged)
+            self.mirror(decision, obliged)
         return await destination.send(obliged)
 
     async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
         """A WebSocket with the same obligations; its messages are a body and an answer that nobody has read. Raises as `send`."""
-        obliged = self.oblige(decision, Outbound("GET", target, headers, _Unread()))
-        for_sockets(decision.verdict.obligations)
+        obliged = self.oblige_socket(decision, target, headers)
         return await self.destination(decision).connect(obliged.target, obliged.headers, subprotocols)
 
     def destination(self, decision: Decision) -> Destination:
@@ -62,7 +61,14 @@ class Dispatcher:
             outbound = replace(outbound, body=masked(_readable(outbound, decision.request), decision.request.content_type, self.mask))
         return outbound
 
-    def _mirror(self, decision: Decision, obliged: Outbound) -> None:
+    def oblige_socket(self, decision: Decision, target: str, headers: Headers) -> Outbound:
+        """The handshake as policy wants it to go out. Raises PolicyError where it cannot be made so."""
+        obliged = self.oblige(decision, Outbound("GET", target, headers, _Unread()))
+        for_sockets(decision.verdict.obligations)
+        return obliged
+
+    def mirror(self, decision: Decision, obliged: Outbound) -> None:
+        """Offers the copies that policy wants. Raises PolicyError."""
         for each in named(decision.verdict.obligations, "mirror"):
             if self.mirrors is None or not isinstance(obliged.body, bytes):
                 raise PolicyError("The request cannot be copied as policy asks.", "obligation_failed")

@@ -146,3 +146,9 @@ async def connect(sock: socket.socket, handlers: Mapping[str, Handler]) -> Peer:
     sock.setblocking(False)
     _, peer = await asyncio.get_running_loop().create_connection(lambda: Peer(handlers), sock=sock)
     return peer
+
+
+def heard(answer: asyncio.Future[Any]) -> None:
+    """Of a call whose answer nobody waits for: its failure is known, and no surprise."""
+    if not answer.cancelled():
+        answer.exception()

@@ -56,5 +56,7 @@ def _announce(console: Console, started: Started) -> None:
     console.print(f"  gateway  http://{started.gateway}", highlight=False)
     if started.decide is not None:
         console.print(f"  decide   http://{started.decide}/v1/decide", highlight=False)
+    for address in started.envoy:
+        console.print(f"  envoy    {address} (gRPC)", highlight=False)
     console.print(f"  control  http://{started.control}", highlight=False)
     console.print(f"  ledger   {started.records} records", highlight=False)

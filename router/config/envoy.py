@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from router.settings import Address, Bool, Listen, Span, Strict, Text
+from router.settings import Address, Bool, Duration, Listen, Span, Strict, Text
 
 
 class EnvoyTls(Strict):
@@ -38,6 +38,9 @@ class EnvoyConfig(Strict):
     )
     outcome_patience: Span = Field(
         default=10.0, description="How long an outcome waits for Envoy's access log after the request has ended."
+    )
+    notice: Duration = Field(
+        default=3.0, description="How long the health service says that this worker is going before it goes; longer than Envoy's interval."
     )
     longest_request: Span = Field(
         default=3600.0,

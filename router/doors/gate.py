@@ -45,7 +45,7 @@ class Gate:
         if runtime is None or self._inside >= self._most:
             await self._shed(scope, receive, send, "starting" if runtime is None else "overloaded")
             return
-        self._enter(runtime)
+        self.keep(runtime)
         place = _Place(self)
         try:
             await self._slots.acquire()
@@ -53,7 +53,7 @@ class Gate:
             await self._serve(runtime, scope, receive, send, place)
         finally:
             place.leave()
-            self._leave(runtime)
+            self.leave(runtime)
 
     async def _serve(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send, place: _Place) -> None:
         started = False
@@ -90,18 +90,19 @@ class Gate:
         runtime = self.runtime
         if runtime is None:
             raise RefusedError("Lockgate is starting.", "starting", 503, 1)
-        self._enter(runtime)
+        self.keep(runtime)
         self._under_way.count += 1
         try:
             yield runtime
         finally:
             self._under_way.count -= 1
-            self._leave(runtime)
+            self.leave(runtime)
 
-    def _enter(self, runtime: Runtime) -> None:
+    def keep(self, runtime: Runtime) -> None:
+        """From here until `leave` it is not closed."""
         self._users[id(runtime)] = self._users.get(id(runtime), 0) + 1
 
-    def _leave(self, runtime: Runtime) -> None:
+    def leave(self, runtime: Runtime) -> None:
         key = id(runtime)
         self._users[key] -= 1
         if self._users[key] == 0:

@@ -25,8 +25,10 @@ log = logging.getLogger("lockgate.gateway")
 
 
 class Gateway:
-    def __init__(self, clock: Clock, ids: Ids, random: Random, observer: Observer) -> None:
+    def __init__(self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway") -> None:
+        """`door`: what records call it."""
         self._clock = clock
+        self._door = door
         self._ids = ids
         self._random = random
         self._observer = observer
@@ -93,27 +95,36 @@ class Gateway:
 
     async def _request(self, runtime: Runtime, head: Head, reader: BodyReader) -> tuple[Request, Looked]:
         received_ns = self._clock.now_ns()
-        options = runtime.options
         subject = await self.identify(runtime, head)
-        visible = head.visible(options.visible)
-        looked = runtime.pipeline.stages.rules.look(head.method, head.path, visible, None)
-        content_type = head.text(b"content-type") or ""
-        if head.has_body and looked.match is not None and looked.match.route in options.streams:
-            view = BodyView(truncated=True)
-        else:
-            await reader.read_view()  # 4
-            encoding = (head.text(b"content-encoding") or "").lower()
-            # Whether the last chunk happened to be there already must not decide how much is judged.
-            limits = options.limits
-            digest = reader.digest if len(reader.data) <= limits.view else None
-            view = body_view(reader.data[: limits.view], digest, content_type, encoding, options.text_paths, limits.text_chars)
+        visible = head.visible(runtime.options.visible)
+        looked = self.look(runtime, head, visible)
+        unread = head.has_body and self.streams(runtime, looked)
+        view = BodyView(truncated=True) if unread else await self.read_view(runtime, head, reader)  # 4
         return self.build(head, subject, received_ns, visible, view), looked
+
+    def look(self, runtime: Runtime, head: Head, visible: tuple[tuple[str, str], ...]) -> Looked:
+        """What the rules say of the head alone."""
+        return runtime.pipeline.stages.rules.look(head.method, head.path, visible, None)
+
+    def streams(self, runtime: Runtime, looked: Looked) -> bool:
+        """Whether a body is never waited for."""
+        return looked.match is not None and looked.match.route in runtime.options.streams
+
+    async def read_view(self, runtime: Runtime, head: Head, reader: BodyReader) -> BodyView:
+        """Raises RefusedError (408, 413) and ClientGoneError."""
+        await reader.read_view()
+        options, limits = runtime.options, runtime.options.limits
+        encoding = (head.text(b"content-encoding") or "").lower()
+        # Whether the last chunk happened to be there already must not decide how much is judged.
+        digest = reader.digest if len(reader.data) <= limits.view else None
+        content_type = head.text(b"content-type") or ""
+        return body_view(reader.data[: limits.view], digest, content_type, encoding, options.text_paths, limits.text_chars)
 
     def build(self, head: Head, subject: Subject, received_ns: int, visible: tuple[tuple[str, str], ...], body: BodyView) -> Request:
         return Request(
             id=self._ids.new(),
             received_ns=received_ns,
-            door="gateway",
+            door=self._door,
             subject=subject,
             method=head.method,
             host=head.host,

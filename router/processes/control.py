@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router.config import EnvoyConfig
+from router.errors import ConfigError
 from router.ipc import Handler
 from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.quotas import QuotaDesk
-from router.processes.sockets import bound, listen
+from router.processes.sockets import bound, held, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.settings import Address
@@ -45,6 +48,7 @@ class Started:
 
     gateway: str
     decide: str | None
+    envoy: tuple[str, ...]
     control: str
     workers: int
     records: int
@@ -82,16 +86,18 @@ class ControlProcess:
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
+        workers = self._wanted_workers or config.workers
         sockets = [bound(address.host, address.port) for address in doors]
+        for_envoy = _for_envoy(config.envoy, workers)
         reviews = await open_reviews(workspace, evidence, self._clock)
-        supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)))
+        supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)), _addresses(for_envoy))
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
         try:
             await governance.finish()  # 3, before anybody gets a key that was ordered to be destroyed
-            await supervisor.launch(self._wanted_workers or config.workers)  # 4
+            await supervisor.launch(workers)  # 4
             preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), plan_policies(workspace), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):
                 return
@@ -103,14 +109,14 @@ class ControlProcess:
             bundles.begin(workspace, fresh=fresh)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
-            tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, address)  # noqa: E731  # one line, once
+            tell = lambda address: self._tell(workspace, evidence, supervisor, [*sockets, *for_envoy], address)  # noqa: E731  # once
             serving = serving_type(
                 self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell, bundles
             )
             await serving.run(self._stopping)  # 7
         finally:
             recording.cancel()
-            for sock in sockets:  # while ours is open, who connects would wait for an answer that nobody is going to give
+            for sock in (*sockets, *for_envoy):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await governance.close()
@@ -132,9 +138,12 @@ class ControlProcess:
     def _tell(
         self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket], control: Address
     ) -> None:
-        names = [str(Address(*sock.getsockname()[:2])) for sock in sockets]
-        decide = names[1] if len(names) == 2 else None
-        self._announce(Started(names[0], decide, str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config))
+        names = [str(each) for each in _addresses(sockets)]
+        doors = 1 if workspace.config.decide is None else 2
+        decide = names[1] if doors == 2 else None
+        self._announce(
+            Started(names[0], decide, tuple(names[doors:]), str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config)
+        )
 
 
 class Around:
@@ -152,6 +161,19 @@ class Around:
 
     async def drop_held(self, key_id: str) -> None:
         await self._reviews.drop_held(key_id)
+
+
+def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:
+    """Raises ConfigError."""
+    if config is None:
+        return []
+    if find_spec("grpc") is None or find_spec("grpc_health") is None:
+        raise ConfigError("The door for Envoy needs more packages: pip install 'lockgate[envoy]'.")
+    return held(config.listen.host, config.listen.port, workers)
+
+
+def _addresses(sockets: Sequence[socket.socket]) -> tuple[Address, ...]:
+    return tuple(Address(*sock.getsockname()[:2]) for sock in sockets)
 
 
 async def _loaded() -> type[Serving]:

@@ -9,6 +9,7 @@ HOLD = "hold"
 PING_LEDGER = "ping_ledger"
 REFUSED = "refused"
 QUOTA = "quota"
+ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 
 # The control process asks a worker.
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves
@@ -20,5 +21,6 @@ FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
 POLICY = "policy"  # the problem of its policy engine, by code; empty where there is none
 POLICY_UNTIL = "policy_until"  # until when the policies that it has may decide
+ENVOY_TOLD = "envoy_told"  # such reports, which another worker was sent
 DRAIN = "drain"
 PING = "ping"

@@ -26,6 +26,24 @@ def bound(host: str, port: int) -> socket.socket:
     return sock
 
 
+def held(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` ports from `port` on (any free ones where it is 0), for workers that open their own listeners: nobody else can take them,
+    also while a worker is replaced. Raises ConfigError."""
+    sockets: list[socket.socket] = []
+    try:
+        for place in range(count):
+            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind((host, port + place if port else 0))
+    except (OSError, OverflowError) as error:
+        for each in sockets:
+            each.close()
+        raise _unavailable(host, port + len(sockets) - 1, error) from None
+    return sockets
+
+
 def listen(sock: socket.socket) -> socket.socket:
     """From here on connections are queued, also for processes that inherited the socket before. Raises ConfigError as `bound`."""
     try:
@@ -36,8 +54,8 @@ def listen(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def _unavailable(host: str, port: int, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}")
+def _unavailable(host: str, port: int, error: OSError | OverflowError) -> ConfigError:
+    return ConfigError(f"cannot listen on {host}:{port}: {(getattr(error, 'strerror', None) or str(error)).lower()}")
 
 
 def most_connections() -> int:

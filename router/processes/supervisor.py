@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.errors import ConfigError, LockgateError
-from router.ipc import Handler, Peer, RemoteError, connect
+from router.ipc import Handler, Peer, RemoteError, connect, heard
 from router.processes import messages
+from router.settings import Address
 
 log = logging.getLogger("lockgate.supervisor")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
@@ -51,10 +52,14 @@ class Worker:
 
 
 class Supervisor:
-    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls."""
+    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls. `envoy`:
+    where each worker serves Envoy; empty for nowhere."""
 
-    def __init__(self, listening: Sequence[socket.socket], handlers: Callable[[], Mapping[str, Handler]]) -> None:
+    def __init__(
+        self, listening: Sequence[socket.socket], handlers: Callable[[], Mapping[str, Handler]], envoy: Sequence[Address] = ()
+    ) -> None:
         self._listening = listening
+        self._envoy = envoy
         self._handlers = handlers
         self._workers: dict[int, Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -145,13 +150,18 @@ class Supervisor:
     def keys_until(self, until: float) -> None:
         """Nobody waits for an answer: a worker that does not hear it stops using keys by itself."""
         for worker in self._workers.values():
-            worker.peer.begin(messages.KEYS_UNTIL, until).add_done_callback(_heard)
+            worker.peer.begin(messages.KEYS_UNTIL, until).add_done_callback(heard)
 
     def policy_until(self, until: float | None) -> None:
         """As with keys: a worker that does not hear it stops deciding by itself. One that starts later is told before it serves."""
         self._policy_until = until
         for worker in self._workers.values():
-            worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(_heard)
+            worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(heard)
+
+    async def envoy_told(self, reports: Any) -> None:
+        """Every worker hears it, for nobody else knows whose they are; nobody waits for an answer."""
+        for worker in self._workers.values():
+            worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
 
     @property
     def alive(self) -> int:
@@ -214,10 +224,11 @@ class Supervisor:
                 "-m",
                 "router.processes.worker",
                 *map(str, (index, self._count, *descriptors)),
+                *(["--envoy", str(self._envoy[index])] if self._envoy else []),
                 pass_fds=descriptors,
                 env=_environment(),
             )
-            peer = await connect(ours, self._handlers())
+            peer = await connect(ours, {**self._handlers(), messages.ENVOY_ENDED: self.envoy_told})
             undone.pop_all()
         worker = self._workers[index] = Worker(index, process, peer)
         return worker
@@ -237,11 +248,6 @@ async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:
             return await answer
     except TimeoutError:
         raise RemoteError(f"a worker has not answered within {seconds:g} seconds", "worker_silent") from None
-
-
-def _heard(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()
 
 
 async def _end(worker: Worker) -> None:

@@ -11,9 +11,9 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import uvloop
@@ -21,7 +21,7 @@ import uvloop
 from router.audit.keys.leasing import lease_clock
 from router.doors.http1 import guarded
 from router.errors import LockgateError
-from router.ipc import Handler, Peer, connect
+from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
@@ -30,6 +30,7 @@ from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
 from router.rollout.rolling import Rolling
 from router.rollout.stage import NOBODY, Stage
+from router.settings import Address, address
 from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
@@ -40,6 +41,9 @@ from router.wiring.doors import Doors, make_doors
 from router.wiring.runtime import Built, Services, build
 from router.workspace import Workspace, parse
 
+if TYPE_CHECKING:
+    from router.wiring.envoy import EnvoyListener
+
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
 REFUSALS_EVERY_S = 5.0
@@ -47,11 +51,12 @@ REFUSALS_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """File descriptors; `decide` is None where that door is switched off."""
+    """File descriptors; `decide` is None where that door is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
 
     ipc: int
     gateway: int
     decide: int | None
+    envoy: Address | None = None
 
 
 class Worker:
@@ -68,11 +73,13 @@ class Worker:
         self._refusals = Refusals()
         self._lapse = Lapse(lease_clock)
         self._servers: list[Server] = []
+        self._peer: Peer | None = None
+        self._envoy: EnvoyListener | None = None
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self, given: Inherited) -> None:
-        peer = await connect(inherited(given.ipc), self._handlers())
+        peer = self._peer = await connect(inherited(given.ipc), self._handlers())
         self._services = _services(peer, self._workers, self._lapse)
         watch = asyncio.create_task(self._stop_with(peer))
         reporting = asyncio.create_task(self._report_refusals(peer))
@@ -103,6 +110,7 @@ class Worker:
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
             messages.POLICY_UNTIL: self._policy_until,
+            messages.ENVOY_TOLD: self._envoy_told,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
         }
@@ -183,7 +191,27 @@ class Worker:
             app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
             self._servers.append(server(app, http=http, grace_s=GRACE_S))
             sockets.append(inherited(given.decide))
-        await asyncio.gather(*(running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)))
+        serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
+        await asyncio.gather(*serving, *([self._serve_envoy(given.envoy)] if given.envoy is not None else []))
+
+    async def _serve_envoy(self, address: Address) -> None:
+        """Raises ConfigError."""
+        if self._serving is None or self._doors is None or self._services is None or self._telemetry is None:
+            return
+        from router.wiring.envoy import make_envoy  # only who fronts with Envoy has what it needs
+
+        workspace = self._serving.workspace
+        self._envoy = make_envoy(workspace, self._services, self._doors.gate, self._telemetry, self._tell_elsewhere)
+        await self._envoy.serve(address, self._stopping, GRACE_S)
+
+    def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
+        """What Envoy's access log says of requests that another worker decided: the control process asks them all."""
+        if self._peer is not None and self._workers > 1:
+            self._peer.begin(messages.ENVOY_ENDED, list(reports)).add_done_callback(heard)
+
+    async def _envoy_told(self, reports: Any) -> None:
+        if self._envoy is not None:
+            self._envoy.told(reports)
 
     async def _stop_with(self, peer: Peer) -> None:
         """Without the control process nothing can be recorded, so nothing may be accepted."""
@@ -309,6 +337,7 @@ if __name__ == "__main__":
     parser.add_argument("ipc", type=int)
     parser.add_argument("gateway", type=int)
     parser.add_argument("decide", type=int, nargs="?")
+    parser.add_argument("--envoy", type=address, help="where Envoy is served")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(main(options.index, options.workers, Inherited(options.ipc, options.gateway, options.decide)))
+        uvloop.run(main(options.index, options.workers, Inherited(options.ipc, options.gateway, options.decide, options.envoy)))

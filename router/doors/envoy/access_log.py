@@ -1,0 +1,113 @@
+"""`envoy.service.accesslog.v3.AccessLogService`: how requests ended that were decided here, by the decision's id in their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from router.doors.envoy.answers import NAMESPACE
+from router.doors.envoy.messages.envoy_pb2 import (
+    AccessLogCommon,
+    AccessLogType,
+    HTTPAccessLogEntry,
+    ResponseFlags,
+    StreamAccessLogsMessage,
+    StreamAccessLogsResponse,
+)
+from router.doors.envoy.outcomes import Outcomes, Report
+
+BEFORE_THE_END = (
+    AccessLogType.TcpUpstreamConnected,
+    AccessLogType.TcpPeriodic,
+    AccessLogType.DownstreamStart,
+    AccessLogType.DownstreamPeriodic,
+    AccessLogType.DownstreamTunnelSuccessfullyEstablished,
+    AccessLogType.UpstreamPoolReady,
+    AccessLogType.UpstreamPeriodic,
+    AccessLogType.UpstreamEnd,
+)
+# Envoy's response flags, the one that says most first. Reasons that our own gateway has are the same.
+REASONS = (
+    ("downstream_connection_termination", "client_gone"),
+    ("downstream_protocol_error", "client_gone"),
+    ("downstream_remote_reset", "client_gone"),
+    ("upstream_connection_failure", "connect_failed"),
+    ("dns_resolution_failure", "connect_failed"),
+    ("no_healthy_upstream", "no_healthy_upstream"),
+    ("upstream_overflow", "concurrency_exceeded"),
+    ("upstream_request_timeout", "upstream_timeout"),
+    ("duration_timeout", "upstream_timeout"),
+    ("upstream_max_stream_duration_reached", "upstream_timeout"),
+    ("stream_idle_timeout", "upstream_idle"),
+    ("upstream_connection_termination", "upstream_reset"),
+    ("upstream_remote_reset", "upstream_reset"),
+    ("local_reset", "upstream_reset"),
+    ("upstream_protocol_error", "upstream_protocol"),
+    ("no_route_found", "envoy_no_route"),
+    ("no_cluster_found", "envoy_no_route"),
+    ("no_filter_config_found", "envoy_local_reply"),
+    ("response_from_cache_filter", "envoy_local_reply"),
+    ("upstream_retry_limit_exceeded", "upstream_error"),
+    ("rate_limited", "envoy_local_reply"),
+    ("fault_injected", "envoy_local_reply"),
+    ("overload_manager", "envoy_local_reply"),
+)
+
+
+class AccessLog:
+    """The service. `elsewhere`: what was decided by another worker of this node."""
+
+    def __init__(self, outcomes: Outcomes, elsewhere: Callable[[Sequence[Report]], None]) -> None:
+        self._outcomes = outcomes
+        self._elsewhere = elsewhere
+
+    async def stream(self, messages: Any, _: Any) -> StreamAccessLogsResponse:
+        async for message in messages:
+            self._took(message)
+        return StreamAccessLogsResponse()
+
+    def _took(self, message: StreamAccessLogsMessage) -> None:
+        reports = [report(entry) for entry in message.http_logs.log_entry if _is_end(entry)]
+        if others := [each for each in reports if each is not None and not self._outcomes.told(each)]:
+            self._elsewhere(others)
+
+
+def report(entry: HTTPAccessLogEntry) -> Report | None:
+    """None where nothing was decided that went on."""
+    common, response = entry.common_properties, entry.response
+    own = common.metadata.filter_metadata
+    if NAMESPACE not in own or not (decision_id := own[NAMESPACE].fields["decision_id"].string_value):
+        return None
+    upstream = common.upstream_remote_address.socket_address
+    routed = bool(upstream.address) and bool(response.response_code.value)
+    return Report(
+        decision_id=decision_id,
+        status=response.response_code.value,
+        reason=_reason(common, routed, response.response_code_details),
+        routed=routed,
+        upstream=f"{upstream.address}:{upstream.port_value}" if upstream.address else "",
+        attempts=common.upstream_request_attempt_count,
+        upstream_ns=_ns(common.time_to_last_upstream_rx_byte),
+        total_ns=_ns(common.duration),
+        response_bytes=response.response_body_bytes,
+    )
+
+
+def _reason(common: AccessLogCommon, routed: bool, details: str) -> str:
+    flags: ResponseFlags = common.response_flags
+    for name, reason in REASONS:
+        if getattr(flags, name):
+            return reason
+    if details.startswith("ext_proc") or details.startswith("ext_authz"):
+        return "envoy_processor_failed"
+    return "" if routed else "envoy_local_reply"
+
+
+def _is_end(entry: HTTPAccessLogEntry) -> bool:
+    return entry.common_properties.access_log_type not in BEFORE_THE_END
+
+
+def _ns(duration: Duration) -> int:
+    return int(duration.seconds) * 1_000_000_000 + int(duration.nanos)

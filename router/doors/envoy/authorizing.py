@@ -1,0 +1,69 @@
+"""`envoy.service.auth.v3.Authorization`: one question a request. Its answer can set fields and choose the route; it cannot change a body, and
+nobody shows us the response, so that only Envoy's access log says how it ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.doors.envoy.answers import allowed, denied
+from router.doors.envoy.heads import fields
+from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.messages.envoy_pb2 import (
+    AttributeContext,
+    CheckRequest,
+    CheckResponse,
+)
+from router.doors.envoy.overrides import Overrides, overrides, said
+from router.errors import RefusedError
+from router.ports import Headers
+
+PARTIAL = b"x-envoy-auth-partial-body"
+
+
+class Authorizer:
+    """The service. `longest_s`: how long a request may last before its outcome is written down as unknown."""
+
+    def __init__(self, door: EnvoyDoor, deadline_s: float, longest_s: float) -> None:
+        self._door = door
+        self._deadline_s = deadline_s
+        self._longest_s = longest_s
+
+    async def check(self, asked: CheckRequest, context: Any) -> CheckResponse:
+        told = asked.attributes
+        given = said(context.invocation_metadata(), told.metadata_context) | dict(told.context_extensions)
+        try:
+            wanted = overrides(given, self._deadline_s)
+        except RefusedError as error:
+            return denied(await self._door.refuse(error))
+        came = _headers(told.request.http)
+        body = told.request.http.raw_body or told.request.http.body.encode("utf-8", "surrogateescape")
+        opened = await self._opened(told, came, body, wanted)
+        if isinstance(opened, Stop):
+            return denied(opened)
+        try:
+            answer = await self._judged(opened, body, wanted)
+        finally:
+            self._door.close(opened)
+        return denied(answer) if isinstance(answer, Stop) else allowed(answer.changes, answer.decision)
+
+    async def _opened(self, told: AttributeContext, came: Headers, body: bytes, wanted: Overrides) -> Case | Stop:
+        partial = any(name == PARTIAL and value == b"true" for name, value in came)
+        bodiless = not body and not _announces_body(came)
+        source = told.source.address.socket_address.address
+        return await self._door.open(came, source, bodiless=bodiless, unseen=partial or wanted.unseen or not body)
+
+    async def _judged(self, case: Case, body: bytes, wanted: Overrides) -> Pass | Stop:
+        answer = await self._door.judge(case, body if case.body is Body.WHOLE else b"", wanted.deadline_s, self._longest_s, fixed_body=True)
+        return answer
+
+
+def _headers(http: AttributeContext.HttpRequest) -> Headers:
+    """With the pseudo-fields that Envoy leaves out of one of its two forms."""
+    came = fields(http.header_map.headers) if http.header_map.headers else [(k.encode(), v.encode()) for k, v in http.headers.items()]
+    names = {name for name, _ in came}
+    told = ((b":method", http.method), (b":path", http.path), (b":authority", http.host), (b":scheme", http.scheme))
+    return [(name, value.encode()) for name, value in told if name not in names] + came
+
+
+def _announces_body(came: Headers) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in came)

@@ -1,0 +1,275 @@
+"""One request of Envoy's: who it is, what is decided, and what may go on or what its caller is told. Knows no protocol.
+
+1 head   2 identity   3 rate limit   4 rules   then, with as much of the body as there will be, 5 decide (durable)   6 pass, hold or stop
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from router.decision import BodyView, Decision, Outcome, Result, Subject
+from router.dispatch import content_digest
+from router.doors.body import BodyReader, ClientGoneError
+from router.doors.envoy.changes import Changes, changes
+from router.doors.envoy.heads import is_grpc, is_upgrade, scope
+from router.doors.envoy.outcomes import Awaited, Outcomes
+from router.doors.forwarding import request_headers
+from router.doors.gate import Gate
+from router.doors.gateway import Gateway
+from router.doors.head import Head, trusts
+from router.doors.relay import Exchange, outbound, target
+from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
+from router.doors.runtime import Observer, Runtime
+from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
+from router.obligations import response_limit
+from router.ports import Clock, Headers, Outbound
+from router.stages.rules import Looked
+
+log = logging.getLogger("lockgate.envoy")
+T = TypeVar("T")
+UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on."
+
+
+class Body(Enum):
+    """What of a request's body a decision waits for."""
+
+    NONE = "none"  # there is none
+    UNSEEN = "unseen"  # it goes on without being read
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The caller's answer, which Lockgate gives. `code` is the reason code."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    code: str
+    decision_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Envoy may go on, with these changes. `awaited` is its outcome, which is begun."""
+
+    decision: Decision
+    changes: Changes
+    awaited: Awaited
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request whose head is known and whose caller may come in. `body`: what its decision waits for."""
+
+    runtime: Runtime
+    head: Head
+    came: Headers
+    subject: Subject
+    visible: tuple[tuple[str, str], ...]
+    looked: Looked
+    body: Body
+    socket: bool
+    received_ns: int
+    started_ns: int
+
+
+class EnvoyDoor:
+    """`most`: how many decisions may be under way in this worker; beyond it they are shed. `longest_s`: see `Outcomes.begin`."""
+
+    def __init__(self, gate: Gate, gateway: Gateway, clock: Clock, observer: Observer, outcomes: Outcomes, most: int) -> None:
+        self.outcomes = outcomes
+        self._gate = gate
+        self._gateway = gateway
+        self._clock = clock
+        self._observer = observer
+        self._most = most
+        self._inside = 0
+
+    async def open(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
+        """`unseen`: Envoy is not going to show a body. A case is to be closed. The one call that may be broken off: nothing is recorded."""
+        return await self._caught(lambda: self._opened(came, source, bodiless=bodiless, unseen=unseen))
+
+    def close(self, case: Case) -> None:
+        """Its configuration may go, as far as it is concerned."""
+        self._gate.leave(case.runtime)
+
+    async def judge(
+        self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, fixed_body: bool = False
+    ) -> Pass | Stop:
+        """`body`: all of it where the case waits for the whole; `fixed_body`: nobody can change it. `longest_s`: see `Outcomes.begin`. A decision that is late, or that nobody waits for any more because Envoy's
+        caller is gone, is recorded as it is, and what would have gone on does not."""
+        task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
+        try:
+            done, _ = await asyncio.wait((task,), timeout=deadline_s)
+        except asyncio.CancelledError:
+            self._abandon(task, 499, "client_gone")
+            raise
+        if done:
+            return task.result()
+        self._abandon(task, 503, "decision_late")
+        return await self._refused(RefusedError("The decision took longer than it may.", "decision_late", 503, 1))
+
+    async def refuse(self, error: RefusedError) -> Stop:
+        """What is wrong with how Envoy asks, told to its caller and to our own figures."""
+        return await self._refused(error)
+
+    def answered_by_envoy(self, status: int) -> None:
+        """Before anything was decided: the body was too large for it, or too slow."""
+        self._observer.refused({408: "body_timeout", 413: "body_too_large"}.get(status, "envoy_local_reply"), status)
+
+    async def _opened(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case:
+        started_ns, received_ns = self._clock.monotonic_ns(), self._clock.now_ns()
+        with self._gate.using() as runtime:
+            head = self._gateway.read_head(runtime, scope(came, source))
+            subject = await self._gateway.identify(runtime, head)
+            visible = head.visible(runtime.options.visible)
+            looked = self._gateway.look(runtime, head, visible)
+            socket = is_upgrade(came)
+            if socket and (looked.match is None or looked.match.route not in runtime.options.websockets):
+                raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
+            if bodiless or socket:
+                body = Body.NONE
+            elif unseen or is_grpc(came) or self._gateway.streams(runtime, looked):
+                body = Body.UNSEEN
+            else:
+                body = Body.WHOLE
+            self._gate.keep(runtime)
+            return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
+
+    async def _decided(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
+        if self._inside >= self._most:
+            raise RefusedError("Lockgate is at its limit; please try again.", "overloaded", 503, 1)
+        self._inside += 1
+        try:
+            with self._gate.using():
+                return await self._weighed(case, body, longest_s, fixed_body)
+        finally:
+            self._inside -= 1
+
+    async def _weighed(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
+        runtime = case.runtime
+        reader = BodyReader(_once(body), runtime.options.limits, None, empty=case.body is Body.NONE)
+        unseen = case.body is Body.UNSEEN
+        view = BodyView(truncated=True) if unseen else await self._gateway.read_view(runtime, case.head, reader)
+        request = self._gateway.build(case.head, case.subject, case.received_ns, case.visible, view)
+        decision = await runtime.pipeline.decide(request, case.looked, socket=case.socket)
+        exchange = Exchange(runtime, case.head, decision, case.started_ns, reader)
+        if decision.outcome is not None and decision.outcome.result is not Result.HELD:
+            self._observer.ended(decision, decision.outcome)
+            return await self._told(decision.outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
+        try:
+            if decision.outcome is not None:
+                return await self._held(case, exchange)
+            return self._passed(case, exchange, body, longest_s, fixed_body)
+        except LockgateError as error:  # an obligation that cannot be met, or a store that cannot hold it: nothing was sent
+            return await self._failed(exchange, error)
+
+    def _passed(self, case: Case, exchange: Exchange, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass:
+        decision, dispatcher = exchange.decision, exchange.runtime.dispatcher
+        dispatcher.destination(decision)
+        if response_limit(decision.verdict.obligations) is not None:
+            raise PolicyError(UNLIMITED, "obligation_failed")
+        obliged = _socket(exchange) if case.socket else dispatcher.oblige(decision, outbound(exchange))
+        made = changes(case.came, body, obliged)
+        if fixed_body and made.body is not None:
+            raise PolicyError("This filter of Envoy's cannot change a body.", "obligation_failed")
+        if decision.verdict.obligations:
+            dispatcher.mirror(decision, obliged)
+        awaited = Awaited(decision, exchange.runtime, case.started_ns, exchange.reader.digest if case.body is Body.WHOLE else None)
+        self.outcomes.begin(awaited, longest_s)
+        return Pass(decision, made, awaited)
+
+    async def _held(self, case: Case, exchange: Exchange) -> Stop:
+        decision, runtime, outcome = exchange.decision, exchange.runtime, exchange.decision.outcome
+        if case.socket or outcome is None:
+            raise PolicyError("A WebSocket cannot wait for a reviewer.", "websocket_cannot_be_held")
+        held = runtime.dispatcher.oblige(decision, outbound(exchange))
+        content_digest(held)
+        await runtime.holder.hold(decision, held)
+        self._observer.ended(decision, outcome)
+        return await self._told(outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
+
+    async def _failed(self, exchange: Exchange, error: LockgateError) -> Stop:
+        """Recorded as our own gateway does; the caller hears why."""
+        decision = exchange.decision
+        status = 403 if isinstance(error, PolicyError) else getattr(error, "status", 503)
+        result = Result.FAILED if isinstance(error, DestinationError) else Result.DENIED
+        outcome = Outcome(result, status, error.code, total_ns=self._clock.monotonic_ns() - exchange.started_ns, complete=False)
+        self._observer.ended(decision, outcome)
+        try:
+            await exchange.runtime.pipeline.ended(decision, outcome)
+        except AuditError as unrecorded:
+            log.error("no outcome recorded for decision %s: %s", decision.id, unrecorded)
+        return await self._told(outcome, lambda send: respond_problem(send, status, error.code, str(error), decision.id), decision)
+
+    async def _caught(self, work: Callable[[], Awaitable[T]]) -> T | Stop:
+        """Every failure is an answer; nobody who could not be judged goes on."""
+        try:
+            return await work()
+        except RefusedError as error:
+            return await self._refused(error)
+        except ClientGoneError:
+            return await self._refused(RefusedError("The body did not arrive whole.", "body_unfinished", 400))
+        except AuditError as error:
+            detail = "The decision could not be recorded, so nothing was done."
+            return await self._refused(RefusedError(detail, error.code, 503))
+        except StateError as error:
+            log.error("a request could not be judged: %s", error)
+            return await self._refused(RefusedError(STATE_FAILED, error.code, 503))
+        except Exception:
+            log.exception("a request failed in a way that nobody foresaw")
+            return await self._refused(RefusedError("The request failed inside Lockgate; the log has the details.", "internal", 500))
+
+    async def _refused(self, error: RefusedError) -> Stop:
+        self._observer.refused(error.code, error.status)
+        answer = _Answer()
+        await refuse(answer, error)
+        return Stop(error.status, answer.headers, answer.body, error.code)
+
+    async def _told(self, outcome: Outcome, respond: Callable[[Send], Awaitable[None]], decision: Decision) -> Stop:
+        answer = _Answer()
+        await respond(answer)
+        return Stop(answer.status, answer.headers, answer.body, outcome.reason, decision.id)
+
+    def _abandon(self, task: asyncio.Task[Pass | Stop], status: int, reason: str) -> None:
+        def passed(finished: asyncio.Task[Pass | Stop]) -> None:
+            if not finished.cancelled() and isinstance(answer := finished.result(), Pass):
+                self.outcomes.broken(answer.awaited, status, reason)
+
+        task.add_done_callback(passed)
+
+
+class _Answer:
+    """What would have been sent over a connection of our own."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: Headers = []
+        self.body = b""
+
+    async def __call__(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = [(name, value) for name, value in message["headers"] if name not in (b"content-length", b"date", b"connection")]
+        else:
+            self.body += message.get("body", b"")
+
+
+def _once(body: bytes) -> Callable[[], Awaitable[Mapping[str, Any]]]:
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _socket(exchange: Exchange) -> Outbound:
+    head, decision = exchange.head, exchange.decision
+    trusted = trusts(head.peer, exchange.runtime.options.trusted)
+    headers = request_headers(head, decision, trusted_peer=trusted, idempotency_key=None)
+    return exchange.runtime.dispatcher.oblige_socket(decision, target(exchange), headers)

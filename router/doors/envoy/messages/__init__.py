@@ -1,0 +1,1 @@
+"""Envoy's messages, as Python; made by `compile.sh`."""

@@ -1,0 +1,155 @@
+"""Decisions whose request Envoy has under way, until somebody says how it ended: the response's header, or Envoy's access log.
+
+Only the access log knows of resets, of replies that Envoy made itself and of its router's retries, and whether a response went whole. Where
+it is sent to us the outcome waits for it, with patience; where it does not come, the outcome is what the response's header told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from router.decision import Decision, Outcome, Result
+from router.doors.gate import Gate
+from router.doors.runtime import Observer, Runtime
+from router.errors import AuditError
+from router.ports import Clock
+
+log = logging.getLogger("lockgate.envoy")
+SWEEP_S = 0.5
+MOST = 100_000
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One request as Envoy's access log has it. `reason`: a reason code, empty where all went well; `routed`: an upstream answered it."""
+
+    decision_id: str
+    status: int
+    reason: str
+    routed: bool
+    upstream: str
+    attempts: int
+    upstream_ns: int
+    total_ns: int
+    response_bytes: int
+
+
+@dataclass(slots=True)
+class Awaited:
+    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it. `due_ns`: when to give up."""
+
+    decision: Decision
+    runtime: Runtime
+    started_ns: int
+    request_digest: str | None = None
+    status: int = 0
+    whole: bool = False
+    ended_ns: int = 0
+    due_ns: int = 0
+
+
+class Outcomes:
+    def __init__(self, gate: Gate, clock: Clock, observer: Observer, *, logged: bool, patience_s: float, most: int = MOST) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._observer = observer
+        self._logged = logged
+        self._patience_ns = int(patience_s * SECOND)
+        self._most = most
+        self._awaited: dict[str, Awaited] = {}  # in the order of their decisions
+        self._recording: set[asyncio.Task[None]] = set()
+
+    def begin(self, awaited: Awaited, longest_s: float | None = None) -> None:
+        """The caller may go on from here; with `longest_s` nobody is going to say that its request is over."""
+        self._gate.keep(awaited.runtime)
+        if len(self._awaited) >= self._most:
+            self._give_up(next(iter(self._awaited.values())))
+        if longest_s is not None:
+            awaited.due_ns = self._clock.monotonic_ns() + int(longest_s * SECOND)
+        self._awaited[awaited.decision.id] = awaited
+        if longest_s is not None and not self._logged:
+            self._give_up(awaited)
+
+    def over(self, awaited: Awaited) -> None:
+        """Envoy has ended the stream on which it asked; nothing more comes there."""
+        if awaited.decision.id not in self._awaited:
+            return
+        awaited.ended_ns = self._clock.monotonic_ns()
+        if self._logged:
+            awaited.due_ns = awaited.ended_ns + self._patience_ns
+        else:
+            self._give_up(awaited)
+
+    def broken(self, awaited: Awaited, status: int, reason: str) -> None:
+        """Envoy was not told that it may go on."""
+        self._end(awaited, Outcome(Result.FAILED, status, reason, total_ns=self._since(awaited), complete=False))
+
+    def told(self, report: Report) -> bool:
+        """Whether the decision is one that is waited for here."""
+        awaited = self._awaited.get(report.decision_id)
+        if awaited is None:
+            return False
+        self._end(
+            awaited,
+            Outcome(
+                Result.ROUTED if report.routed and not report.reason else Result.FAILED,
+                report.status,
+                report.reason,
+                upstream=report.upstream,
+                attempts=report.attempts,
+                upstream_ns=report.upstream_ns,
+                total_ns=report.total_ns,
+                request_digest=awaited.request_digest,
+                response_bytes=report.response_bytes,
+                complete=not report.reason,
+            ),
+        )
+        return True
+
+    async def keep(self) -> None:
+        """Gives up what was waited for too long, until it is cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self._clock.monotonic_ns()
+            for awaited in [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]:
+                self._give_up(awaited)
+
+    async def close(self) -> None:
+        """Records what is known of all that is still waited for. Returns when that is durable, or known not to be."""
+        for awaited in list(self._awaited.values()):
+            self._give_up(awaited)
+        while self._recording:
+            await asyncio.wait(self._recording)
+
+    def __len__(self) -> int:
+        return len(self._awaited)
+
+    def _give_up(self, awaited: Awaited) -> None:
+        """Nobody says more: an answer of which only the header was seen is routed, and not known to be whole."""
+        if awaited.status:
+            outcome = Outcome(Result.ROUTED, awaited.status, total_ns=self._since(awaited), complete=awaited.whole)
+        else:
+            outcome = Outcome(Result.FAILED, 0, "envoy_unreported", total_ns=self._since(awaited), complete=False)
+        self._end(awaited, outcome)
+
+    def _since(self, awaited: Awaited) -> int:
+        return (awaited.ended_ns or self._clock.monotonic_ns()) - awaited.started_ns
+
+    def _end(self, awaited: Awaited, outcome: Outcome) -> None:
+        if self._awaited.pop(awaited.decision.id, None) is None:
+            return
+        task = asyncio.create_task(self._record(awaited, outcome))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    async def _record(self, awaited: Awaited, outcome: Outcome) -> None:
+        self._observer.ended(awaited.decision, outcome)
+        try:
+            await awaited.runtime.pipeline.ended(awaited.decision, outcome)
+        except AuditError as error:  # what happened has happened; the decision without an outcome stays visible in the ledger
+            log.error("no outcome recorded for decision %s: %s", awaited.decision.id, error)
+        finally:
+            self._gate.leave(awaited.runtime)

@@ -1,0 +1,180 @@
+"""`envoy.service.ext_proc.v3.ExternalProcessor`: a stream for each request, on which Envoy shows it part by part and waits for answers.
+
+A request is routed by what was decided about all of it, or about its head where no body is waited for. Modes in which a body goes on before
+that (STREAMED), or is cut (BUFFERED_PARTIAL), are refused: Envoy would ignore the route without a word.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from router.doors.envoy.answers import common, immediate, metadata, response_headers
+from router.doors.envoy.duplex import Duplex
+from router.doors.envoy.heads import fields, is_grpc
+from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.messages.envoy_pb2 import (
+    BodyResponse,
+    CommonResponse,
+    HeadersResponse,
+    ProcessingMode,
+    ProcessingRequest,
+    ProcessingResponse,
+    TrailersResponse,
+)
+from router.doors.envoy.overrides import Overrides, overrides, said
+from router.errors import RefusedError
+from router.ports import Headers
+
+log = logging.getLogger("lockgate.envoy")
+NONE, BUFFERED, DUPLEX = ProcessingMode.NONE, ProcessingMode.BUFFERED, ProcessingMode.FULL_DUPLEX_STREAMED
+UNFIT = "Envoy's filter passes bodies on before they are judged; set `request_body_mode: BUFFERED`."
+HEADLESS = "Envoy's filter does not show the head of requests; set `request_header_mode: SEND`."
+ATTRIBUTES = "envoy.filters.http.ext_proc"
+
+
+class Processor:
+    """The service. `deadline_s`: for a decision, unless the route's metadata give it less."""
+
+    def __init__(self, door: EnvoyDoor, deadline_s: float) -> None:
+        self._door = door
+        self._deadline_s = deadline_s
+
+    async def process(self, _: Any, stream: Any) -> None:
+        first = await stream.read()
+        if not isinstance(first, ProcessingRequest):  # ended before it began
+            return
+        came = fields(first.request_headers.headers.headers)
+        try:
+            asked = _asked(first, overrides(said(stream.invocation_metadata(), first.metadata_context), self._deadline_s))
+        except RefusedError as error:
+            log.error("a request was refused: %s", error)
+            await self._stop(stream, await self._door.refuse(error), came)
+            return
+        source = first.attributes[ATTRIBUTES].fields["source.address"].string_value if ATTRIBUTES in first.attributes else ""
+        opened = await self._door.open(came, source, bodiless=first.request_headers.end_of_stream, unseen=asked.unseen)
+        if isinstance(opened, Stop):
+            await self._stop(stream, opened, came)
+            return
+        try:
+            await self._judged(stream, asked, opened)
+        finally:
+            self._door.close(opened)
+
+    async def _judged(self, stream: Any, asked: _Asked, case: Case) -> None:
+        duplex = Duplex(case.runtime.options.limits) if asked.duplex else None
+        shown = await self._shown(stream, asked, case, duplex) if case.body is Body.WHOLE else b""
+        if shown is None:
+            return  # nobody waits any more, and nothing was decided
+        answer = shown if isinstance(shown, Stop) else await self._door.judge(case, shown, asked.deadline_s)
+        if isinstance(answer, Stop):
+            await self._stop(stream, answer, case.came)
+            return
+        try:
+            await stream.write(_go_on(asked, case, answer))
+            if duplex is not None:
+                await duplex.let_go(stream, answer)
+            await self._answered(stream, answer, duplex, case.came)
+        finally:
+            self._door.outcomes.over(answer.awaited)
+
+    async def _shown(self, stream: Any, asked: _Asked, case: Case, duplex: Duplex | None) -> bytes | Stop | None:
+        """The body; None where nobody waits for a decision any more."""
+        if duplex is not None:
+            try:
+                return await duplex.read(stream)
+            except RefusedError as error:
+                return await self._door.refuse(error)
+        await stream.write(ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse())))
+        message = await stream.read()
+        if not isinstance(message, ProcessingRequest):
+            return None
+        if message.HasField("response_headers"):  # Envoy has answered by itself: too large, or too slow
+            status = _status(fields(message.response_headers.headers.headers))
+            self._door.answered_by_envoy(status)
+            await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
+            return None
+        part = message.request_body
+        # A buffered body comes at once, and is not the end where trailers follow it.
+        if not message.HasField("request_body") or not (part.end_of_stream or asked.buffered):
+            return await self._door.refuse(_unfit(UNFIT))
+        return part.body
+
+    async def _answered(self, stream: Any, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
+        """Until Envoy ends the stream, which is when the request has ended."""
+        while isinstance(message := await stream.read(), ProcessingRequest):
+            kind = message.WhichOneof("request")
+            if kind == "response_headers":
+                await stream.write(_answer_seen(message, answer))
+            elif kind == "request_body" and duplex is not None:
+                try:
+                    await duplex.pass_on(stream, message.request_body, answer)
+                except RefusedError as error:
+                    self._door.outcomes.broken(answer.awaited, error.status, error.code)
+                    await self._stop(stream, await self._door.refuse(error), came)
+                    return
+            elif kind == "request_body":
+                await stream.write(ProcessingResponse(request_body=BodyResponse(response=CommonResponse())))
+            elif kind == "response_body":
+                await stream.write(ProcessingResponse(response_body=BodyResponse(response=CommonResponse())))
+            elif kind == "request_trailers":
+                await stream.write(ProcessingResponse(request_trailers=TrailersResponse()))
+            else:
+                await stream.write(ProcessingResponse(response_trailers=TrailersResponse()))
+
+    async def _stop(self, stream: Any, stop: Stop, came: Headers) -> None:
+        await stream.write(immediate(stop, grpc=is_grpc(came)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How Envoy asks. `unseen`: without a body, though there may be one. `buffered`: it says that it holds bodies; older versions do not
+    say. `lowered`: it would hold this one, and must be told not to. `duplex`: bodies pass through us, and wait here."""
+
+    deadline_s: float
+    unseen: bool
+    buffered: bool
+    lowered: bool
+    duplex: bool
+
+
+def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
+    """Raises RefusedError where nothing of what is decided could hold."""
+    if not first.HasField("request_headers"):
+        raise _unfit(HEADLESS)
+    tells = first.HasField("protocol_config")
+    mode = first.protocol_config.request_body_mode if tells else BUFFERED
+    if mode not in (NONE, BUFFERED, DUPLEX) and not first.request_headers.end_of_stream:
+        raise _unfit(UNFIT)
+    buffered = mode == BUFFERED
+    return _Asked(wanted.deadline_s, wanted.unseen or mode == NONE, tells and buffered, buffered, mode == DUPLEX)
+
+
+def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
+    response = ProcessingResponse()
+    if case.body is Body.WHOLE and not asked.duplex:
+        response.request_body.CopyFrom(BodyResponse(response=common(answer.changes)))
+    else:
+        response.request_headers.CopyFrom(HeadersResponse(response=common(answer.changes, streamed=asked.duplex)))
+        if asked.lowered and (case.body is Body.UNSEEN or case.socket):
+            response.mode_override.CopyFrom(ProcessingMode(request_body_mode=NONE, response_header_mode=ProcessingMode.SEND))
+    response.dynamic_metadata.CopyFrom(metadata(answer.decision))
+    return response
+
+
+def _answer_seen(message: ProcessingRequest, answer: Pass) -> ProcessingResponse:
+    came = fields(message.response_headers.headers.headers)
+    answer.awaited.status = _status(came)
+    answer.awaited.whole = message.response_headers.end_of_stream
+    changed = CommonResponse(header_mutation=response_headers(answer.decision, (name for name, _ in came)))
+    return ProcessingResponse(response_headers=HeadersResponse(response=changed))
+
+
+def _unfit(detail: str) -> RefusedError:
+    return RefusedError(detail, "envoy_mode_unfit", 500)
+
+
+def _status(headers: Headers) -> int:
+    value = next((value for name, value in headers if name == b":status"), b"")
+    return int(value) if value.isdigit() else 0
