@@ -51,6 +51,13 @@ def envoy() -> None:
     help="How Envoy asks: ext_proc sees responses too, and can be told not to wait for a body.",
 )
 @click.option(
+    "--bodies",
+    type=click.Choice(["buffered", "streamed"]),
+    default="buffered",
+    show_default=True,
+    help="Held by Envoy, and a 413 beyond gateway.limits.view; or streamed through the door, up to gateway.limits.body.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
@@ -76,6 +83,7 @@ def envoy() -> None:
 def config(
     config: Path,
     kind: Any,
+    bodies: Any,
     form: str,
     lockgate: tuple[Address, ...],
     listen: Address,
@@ -96,15 +104,16 @@ def config(
     The same workspace and options give the same text, so it can be kept in version control and compared with --check.
     """
     options = Options(
-        kind,
-        listen,
-        admin,
-        lockgate,
-        TlsFiles(ca, certificate, key),
-        TlsFiles(None, tls_certificate, tls_key),
-        None if files is None else PurePath(files),
-        frozenset(http2),
-        gateway,
+        filter=kind,
+        bodies=bodies,
+        listen=listen,
+        admin=admin,
+        lockgate=lockgate,
+        door=TlsFiles(ca, certificate, key),
+        downstream=TlsFiles(None, tls_certificate, tls_key),
+        files=None if files is None else PurePath(files),
+        http2=frozenset(http2),
+        gateway=gateway,
     )
     workspace = parse(read(config, os.environ, override=False), os.environ, measured=False)
     made = documents(form, workspace, options)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.envoy.options import CLUSTER, EXT_AUTHZ_FILTER, Options, door_addresses, door_of, is_address
+from router.envoy.options import CLUSTER, EXT_AUTHZ_FILTER, EXT_PROC_FILTER, Options, door_addresses, door_of, is_address
 from router.envoy.tls import towards
-from router.envoy.values import Json, assignment, endpoint, extension, http_protocol, seconds
+from router.envoy.values import Json, assignment, endpoint, extension, http_protocol, seconds, typed
 from router.workspace import Workspace
 
 MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Envoy stops waiting for it
@@ -48,27 +48,22 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
     return cluster
 
 
-def asking(workspace: Workspace, options: Options) -> Json:
-    """The HTTP filter. Without an answer nothing is let through."""
-    return ext_authz(workspace) if options.filter == "ext_authz" else ext_proc(workspace)
+def asking(workspace: Workspace, options: Options, *, own_routes: bool = True) -> Json:
+    """The HTTP filter. Without an answer nothing is let through. `own_routes`: the routes are these of `routes`, which say more."""
+    if options.filter == "ext_authz":
+        return ext_authz(workspace)
+    return ext_proc(workspace, processing_mode(options, answers="SKIP" if own_routes else "SEND"))
 
 
-def ext_proc(workspace: Workspace) -> Json:
+def ext_proc(workspace: Workspace, mode: Json) -> Json:
     return extension(
-        "envoy.filters.http.ext_proc",
+        EXT_PROC_FILTER,
         EXT_PROC + "ExternalProcessor",
         grpc_service=grpc_service(),
         failure_mode_allow=False,
         status_on_error={"code": "ServiceUnavailable"},
         message_timeout=seconds(patience(workspace)),
-        processing_mode={
-            "request_header_mode": "SEND",
-            "request_body_mode": "BUFFERED",
-            "request_trailer_mode": "SKIP",
-            "response_header_mode": "SEND",
-            "response_body_mode": "NONE",
-            "response_trailer_mode": "SKIP",
-        },
+        processing_mode=mode,
         allow_mode_override=True,
         request_attributes=list(ATTRIBUTES),
         mutation_rules=mutation_rules(workspace),
@@ -77,6 +72,30 @@ def ext_proc(workspace: Workspace) -> Json:
             "receiving_namespaces": {"untyped": [CLUSTER]},
         },
     )
+
+
+def processing_mode(options: Options, *, answers: str = "SEND", unread: bool = False) -> Json:
+    """`answers`: whether the door is told of response headers. Without a route it shall not: what Envoy refuses by itself would wait for
+    the door, and be lost where the connection is closed."""
+    streamed = options.bodies == "streamed" and not unread
+    return {
+        "request_header_mode": "SEND",
+        "request_body_mode": "NONE" if unread else "FULL_DUPLEX_STREAMED" if streamed else "BUFFERED",
+        "request_trailer_mode": "SEND" if streamed else "SKIP",
+        "response_header_mode": answers,
+        "response_body_mode": "NONE",
+        "response_trailer_mode": "SKIP",
+    }
+
+
+def asked_by_route(options: Options, *, unread: bool) -> Json:
+    """What a route that a request has before the decision says of how it is asked about. `unread`: without its body."""
+    if options.filter == "ext_proc":
+        own = typed(EXT_PROC + "ExtProcPerRoute", overrides={"processing_mode": processing_mode(options, unread=unread)})
+        return {EXT_PROC_FILTER: own}
+    if unread:
+        return {EXT_AUTHZ_FILTER: typed(EXT_AUTHZ + "ExtAuthzPerRoute", check_settings={"disable_request_body_buffering": True})}
+    return {}
 
 
 def ext_authz(workspace: Workspace) -> Json:
@@ -94,7 +113,6 @@ def ext_authz(workspace: Workspace) -> Json:
         clear_route_cache=True,
         include_peer_certificate=True,
         metadata_context_namespaces=[CLUSTER],
-        route_metadata_context_namespaces=[CLUSTER],
     )
 
 

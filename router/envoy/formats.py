@@ -47,7 +47,7 @@ def _envoy_gateway(workspace: Workspace, options: Options) -> Documents:
     notes = (
         "",
         f"For a Gateway '{options.gateway}' of Envoy Gateway in this namespace, with the Backend API switched on. Written from its",
-        "published API and not tried in a cluster. Where an EnvoyProxy 'lockgate' is below, the GatewayClass or the Gateway has to name it.",
+        "published API and not tried in a cluster. An EnvoyProxy 'lockgate' below has to be named by the GatewayClass or the Gateway.",
     )
     return Documents(gateway_api.resources(workspace, options), notes)
 

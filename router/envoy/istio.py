@@ -45,7 +45,7 @@ def _patches(workspace: Workspace, options: Options) -> Json:
             "patch": {"operation": "MERGE", "value": {"per_connection_buffer_limit_bytes": buffered(workspace)}},
         },
         _patch("NETWORK_FILTER", {"name": MANAGER}, "MERGE", {"name": MANAGER, "typed_config": manager}),
-        _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options)),
+        _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options, own_routes=False)),
         _patch("HTTP_FILTER", {"name": MANAGER, "subFilter": {"name": ROUTER}}, "INSERT_BEFORE", answered()),
     ]
     selector = {"labels": {"istio": options.gateway}}

@@ -13,7 +13,9 @@ from router.settings import Address
 from router.workspace import Workspace
 
 Filter = Literal["ext_proc", "ext_authz"]
+Bodies = Literal["buffered", "streamed"]
 CLUSTER = "lockgate"  # the cluster that is asked, and the namespace of what it says of a request
+EXT_PROC_FILTER = "envoy.filters.http.ext_proc"
 EXT_AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 ROUTE = "x-lockgate-route"
 TESTED_WITH = "1.40.0"
@@ -32,11 +34,12 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`lockgate`: where the door is, instead of where this workspace's workers listen. `files`: where the files that the catalog names
-    are for Envoy. `http2`: destinations that speak HTTP/2 without saying so, as gRPC services do. `gateway`: the
-    name of the Gateway, in Kubernetes."""
+    """`bodies`: held by Envoy up to the view, or passed through the door, which can then let larger ones go on. `lockgate`: where the door
+    is, instead of where this workspace's workers listen. `files`: where the files that the catalog names are for Envoy. `http2`:
+    destinations that speak HTTP/2 without saying so, as gRPC services do. `gateway`: the name of the Gateway, in Kubernetes."""
 
     filter: Filter = "ext_proc"
+    bodies: Bodies = "buffered"
     listen: Address = LISTEN
     admin: Address = ADMIN
     lockgate: tuple[Address, ...] = ()
@@ -78,6 +81,8 @@ def check(workspace: Workspace, options: Options) -> None:
     """Raises ConfigError with everything that would not work."""
     door = door_of(workspace)
     faults = [*_tls_faults(door, options)]
+    if options.bodies == "streamed" and options.filter == "ext_authz":
+        faults.append("Bodies are streamed through the door by ext_proc only; leave out --bodies or --filter.")
     if not options.admin.loopback:
         faults.append(f"Whoever reaches {options.admin} could stop Envoy; give --admin an address such as 127.0.0.1:9901.")
     unknown = sorted(options.http2 - workspace.catalog.destinations.keys())

@@ -11,6 +11,9 @@ from router.settings import size_text
 from router.workspace import Workspace
 
 
+UNANSWERED = ("ext_proc_error", "ext_authz_error", "spurious_message")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalReply:
     """`when`: an expression of CEL over the response that Envoy would give, or any of its response flags."""
@@ -31,7 +34,12 @@ def replies(workspace: Workspace) -> list[LocalReply]:
     view = size_text(workspace.config.gateway.limits.view)
     return [
         LocalReply(_details("request_payload_too_large"), 413, "body_too_large", f"The body is larger than the {view} that are read."),
-        LocalReply(_begins("ext_proc_error", "ext_authz_error"), 503, "door_unavailable", "Lockgate did not answer, so nothing was done."),
+        LocalReply(
+            _begins("ext_proc_error", "ext_authz_error", "spurious_message"),
+            503,
+            "door_unavailable",
+            "Lockgate did not answer, so nothing was done.",
+        ),
         LocalReply(_details("direct_response"), 503, "route_missing", "The decision names no route that Envoy has."),
         LocalReply(_details("path_normalization_failed"), 400, "ambiguous_path", "The path has an encoded slash or is not valid."),
         LocalReply(_details("missing_host_header"), 400, "host_missing", "The request has no Host header."),

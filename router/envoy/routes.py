@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from router.catalog import Match, Rule
 from router.envoy.destinations import Sending, sendings
-from router.envoy.options import CLUSTER, EXT_AUTHZ_FILTER, ROUTE, Options
+from router.envoy.door import asked_by_route
+from router.envoy.options import CLUSTER, ROUTE, Options
 from router.envoy.values import Json, seconds, typed
 from router.workspace import Workspace
 
@@ -28,9 +29,9 @@ def routes(workspace: Workspace, options: Options) -> Iterator[Json]:
     sockets = has_sockets(workspace)
     for sending in sendings(workspace):
         yield from _ways(sending, sockets)
-    if options.filter == "ext_authz":
-        yield from _unread(workspace)
-    yield _nowhere(NOWHERE, {"prefix": "/"})
+    for name, match in _unread(workspace):
+        yield _nowhere(name, match, asked_by_route(options, unread=True))
+    yield _nowhere(NOWHERE, {"prefix": "/"}, asked_by_route(options, unread=False))
 
 
 def has_sockets(workspace: Workspace) -> bool:
@@ -108,16 +109,14 @@ def retry_policy(sending: Sending, *, repeatable: bool) -> Json:
     return policy
 
 
-def _unread(workspace: Workspace) -> Iterator[Json]:
-    """What `ext_authz` is asked about without its body: it is asked once, and would else wait for the whole of it."""
-    unread = {"disable_request_body_buffering": True}
-    own = typed("envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", check_settings=unread)
-    grpc = {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]}
-    yield _nowhere("unread grpc", grpc, own)
+def _unread(workspace: Workspace) -> Iterator[tuple[str, Json]]:
+    """Which requests are asked about without their body. Nobody can say so later: `ext_authz` asks once, and `ext_proc` has by then begun
+    to hold what arrives."""
+    yield "unread grpc", {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]}
     for rule in workspace.catalog.rules:
         route = workspace.catalog.routes.get(_route_of(workspace, rule))
         if route is not None and route.stream and not (rule.match.values or rule.match.regex):
-            yield _nowhere(f"unread {rule.name}", _matching(rule.match), own)
+            yield f"unread {rule.name}", _matching(rule.match)
 
 
 def _route_of(workspace: Workspace, rule: Rule) -> str:
@@ -138,9 +137,7 @@ def _path_regex(template: str) -> str:
     return "".join("/" + (".*" if part.endswith("...}") else "[^/]+" if part.startswith("{") else re.escape(part)) for part in parts)
 
 
-def _nowhere(name: str, match: Json, unread: Json | None = None) -> Json:
-    """Where a request goes that nobody decided about."""
+def _nowhere(name: str, match: Json, asked: Json) -> Json:
+    """Where a request is that nobody decided about yet, and where it ends when nobody does."""
     made: Json = {"name": name, "match": match, "direct_response": {"status": 503}}
-    if unread is not None:
-        made["typed_per_filter_config"] = {EXT_AUTHZ_FILTER: unread}
-    return made
+    return {**made, "typed_per_filter_config": asked} if asked else made
