@@ -14,7 +14,7 @@ import click
 from router.cli.common import config_option
 from router.durable import replace
 from router.envoy.formats import FORMATS, documents
-from router.envoy.options import Options, TlsFiles
+from router.envoy.options import SYSTEM_CA, Options, TlsFiles
 from router.envoy.writing import DIGEST, header, written
 from router.settings import Address, address
 from router.workspace import parse, read
@@ -75,6 +75,13 @@ def envoy() -> None:
 @click.option("--key", metavar="FILE", help="PEM file with its key.")
 @click.option("--files", metavar="FOLDER", help="Where Envoy finds the files that the catalog names, instead of the workspace's folder.")
 @click.option(
+    "--system-ca",
+    metavar="FILE",
+    default=SYSTEM_CA,
+    show_default=True,
+    help="Authorities of HTTPS upstreams for which the catalog names none.",
+)
+@click.option(
     "--http2", metavar="DESTINATION", multiple=True, help="A destination that speaks HTTP/2 unasked, as gRPC does. May be repeated."
 )
 @click.option("--gateway", metavar="NAME", default="lockgate", show_default=True, help="In Kubernetes: the Gateway that is for Lockgate.")
@@ -94,6 +101,7 @@ def config(
     certificate: str | None,
     key: str | None,
     files: str | None,
+    system_ca: str,
     http2: tuple[str, ...],
     gateway: str,
     output: Path | None,
@@ -112,6 +120,7 @@ def config(
         door=TlsFiles(ca, certificate, key),
         downstream=TlsFiles(None, tls_certificate, tls_key),
         files=None if files is None else PurePath(files),
+        system_ca=system_ca,
         http2=frozenset(http2),
         gateway=gateway,
     )

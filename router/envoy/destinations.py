@@ -164,7 +164,7 @@ def _tls(workspace: Workspace, options: Options, settings: HttpSettings, alpn: s
 
     files = TlsFiles(placed(settings.tls.ca), placed(settings.tls.certificate), placed(settings.tls.key))
     names = dict.fromkeys(_tls_name(settings, each) for each in settings.upstreams)
-    return {name: None if name is None else towards(name, files, alpn) for name in names}
+    return {name: None if name is None else towards(name, files, alpn, options.system_ca) for name in names}
 
 
 def _match(name: str | None, socket: Json | None) -> Json:

@@ -44,7 +44,7 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
         "load_assignment": assignment(CLUSTER, [endpoint(each) for each in addresses]),
     }
     if door_of(workspace).tls is not None:
-        cluster["transport_socket"] = towards(addresses[0].host, options.door, "h2")
+        cluster["transport_socket"] = towards(addresses[0].host, options.door, "h2", options.system_ca)
     return cluster
 
 

@@ -18,6 +18,7 @@ CLUSTER = "lockgate"  # the cluster that is asked, and the namespace of what it 
 EXT_PROC_FILTER = "envoy.filters.http.ext_proc"
 EXT_AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 ROUTE = "x-lockgate-route"
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"  # of Debian, Alpine and Envoy's own images
 TESTED_WITH = "1.40.0"
 LISTEN = Address("127.0.0.1", 10000)
 ADMIN = Address("127.0.0.1", 9901)
@@ -35,8 +36,9 @@ class TlsFiles:
 @dataclass(frozen=True, slots=True)
 class Options:
     """`bodies`: held by Envoy up to the view, or passed through the door, which can then let larger ones go on. `lockgate`: where the door
-    is, instead of where this workspace's workers listen. `files`: where the files that the catalog names are for Envoy. `http2`:
-    destinations that speak HTTP/2 without saying so, as gRPC services do. `gateway`: the name of the Gateway, in Kubernetes."""
+    is, instead of where this workspace's workers listen. `files`: where the files that the catalog names are for Envoy. `system_ca`: the
+    authorities of upstreams for which the catalog names none, since Envoy does not look for the system's. `http2`: destinations that speak
+    HTTP/2 without saying so, as gRPC services do. `gateway`: the name of the Gateway, in Kubernetes."""
 
     filter: Filter = "ext_proc"
     bodies: Bodies = "buffered"
@@ -46,6 +48,7 @@ class Options:
     door: TlsFiles = TlsFiles()
     downstream: TlsFiles = TlsFiles()
     files: PurePath | None = None
+    system_ca: str = SYSTEM_CA
     http2: frozenset[str] = field(default_factory=frozenset)
     gateway: str = "lockgate"
 

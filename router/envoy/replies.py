@@ -10,7 +10,6 @@ from router.problems import MEDIA_TYPE, TITLES, TYPE_PREFIX
 from router.settings import size_text
 from router.workspace import Workspace
 
-
 UNANSWERED = ("ext_proc_error", "ext_authz_error", "spurious_message")
 
 

@@ -11,10 +11,10 @@ NAME = "envoy.transport_sockets.tls"
 PREFIX = "envoy.extensions.transport_sockets.tls.v3."
 
 
-def towards(name: str, files: TlsFiles, alpn: str) -> Json:
-    """`name`: what the other side's certificate must carry, a host name or an address. Without a CA the system's are trusted."""
+def towards(name: str, files: TlsFiles, alpn: str, system_ca: str) -> Json:
+    """`name`: what the other side's certificate must carry, a host name or an address."""
     san: Json = {"san_type": "IP_ADDRESS" if is_address(name) else "DNS", "matcher": {"exact": name}}
-    trusted: Json = {"trusted_ca": file_source(files.ca)} if files.ca is not None else {"system_root_certs": {}}
+    trusted: Json = {"trusted_ca": file_source(files.ca or system_ca)}
     common: dict[str, Any] = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "alpn_protocols": [alpn],
