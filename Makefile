@@ -27,4 +27,4 @@ clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .py
 
 $(BASE): pyproject.toml requirements/base.lock ; @sh requirements/install.sh $(VENV) base && touch $@
 $(EXTRAS): $(DEV) requirements/fine-tune.lock requirements/presidio.lock requirements/qdrant.lock requirements/sentence-transformers.lock ; @sh requirements/install.sh $(VENV) extras && touch $@
-$(DEV): $(BASE) requirements/dev.lock ; @sh requirements/install.sh $(VENV) dev && touch $@
+$(DEV): $(BASE) requirements/dev.lock requirements/conformance.lock requirements/envoy-api.lock ; @sh requirements/install.sh $(VENV) dev && touch $@

@@ -10,6 +10,7 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from router.config.blocks import AdapterBlock, OnAbstain
+from router.config.cors import Cors
 from router.config.costs import Costs
 from router.config.listeners import JsonPath, visible_header
 from router.decision import Level
@@ -72,6 +73,33 @@ class Timeouts(Strict):
     total: Span | None = Field(default=None, description="Longest time for the whole exchange.")
 
 
+class Canary(Strict):
+    """A second destination of a route, for a share of its callers."""
+
+    destination: Name = Field(description="Name of the second destination, such as a new version of the first.")
+    share: Fraction = Field(default=0.0, description="Share of the callers that go there. One that grows keeps whom it has.")
+    by: Literal["subject", "tenant", "client"] = Field(
+        default="subject", description="Who always gets the same one: a subject, a tenant, or an address."
+    )
+    header: Annotated[str, AfterValidator(visible_header)] | None = Field(
+        default=None, description="Header field by which testers choose: `canary` or `stable`."
+    )
+    testers: tuple[Text, ...] = Field(default=(), description="Roles whose holders may choose by `header`.")
+
+    @model_validator(mode="after")
+    def _testers_ask(self) -> Self:
+        if (self.header is None) != (not self.testers):
+            raise ValueError("needs both 'header' and 'testers', or neither")
+        return self
+
+
+class Mirror(Strict):
+    """Copies of a route's requests, whose answers nobody sees."""
+
+    destination: Name = Field(description="Name of the destination that gets the copies.")
+    share: Fraction = Field(default=1.0, description="Share of the requests that are copied.")
+
+
 class Promise(Strict):
     """Evidence that a service owes for every request that it was sent."""
 
@@ -93,6 +121,14 @@ class Route(Strict):
     websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
     stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
     deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")
+    cors: Cors | None = Field(
+        default=None, description="Instead of the listener's `gateway.cors`, for requests that a rule sends here by method and path."
+    )
+    canary: Canary | None = Field(default=None, description="A second destination for a share of the callers.")
+    mirror: Mirror | None = Field(
+        default=None,
+        description="Copies of requests, without the caller's credentials; bodies that are longer than `limits.view` are not copied.",
+    )
     evidence: Promise | None = Field(
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )

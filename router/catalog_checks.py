@@ -52,6 +52,12 @@ def check_references(catalog: Parts) -> Iterator[Fault]:
             yield fault(("routes", name), f"A route cannot be named '{name}'; that word means something else in 'on_abstain'.")
         yield from _known(catalog, "destination", route.destination, ("routes", name, "destination"))
         yield from _abstain_route(catalog, route.on_abstain, ("routes", name, "on_abstain"))
+        for key, other in (("canary", route.canary), ("mirror", route.mirror)):
+            if other is not None:
+                yield from _second(catalog, name, route.destination, key, other.destination)
+        if route.cors is not None and name not in ruled(catalog):
+            sentence = f"No rule leads to the route '{name}', and a browser that asks about 'cors' shows nothing but method and path."
+            yield fault(("routes", name, "cors"), sentence)
     for name, intent in catalog.intents.items():
         yield from _known(catalog, "route", intent.route, ("intents", name, "route"))
         yield from _abstain_route(catalog, intent.on_abstain, ("intents", name, "on_abstain"))
@@ -60,6 +66,23 @@ def check_references(catalog: Parts) -> Iterator[Fault]:
             yield from _known(catalog, "intent", rule.intent, ("rules", index, "intent"))
         if rule.route is not None:
             yield from _known(catalog, "route", rule.route, ("rules", index, "route"))
+
+
+def _second(catalog: Parts, route: str, first: str, key: str, second: str) -> Iterator[Fault]:
+    loc: Loc = ("routes", route, key, "destination")
+    yield from _known(catalog, "destination", second, loc)
+    if second == first:
+        yield catalog.document.fault(loc, f"The route '{route}' already leads to '{first}'; name another destination.")
+
+
+def ruled(catalog: Parts) -> set[str]:
+    """Routes that a rule leads to by method and path alone."""
+    found: set[str] = set()
+    for rule in catalog.rules.values():
+        intent = catalog.intents.get(rule.intent or "")
+        if not (rule.match.header or rule.match.values or rule.match.regex):
+            found.add(rule.route or (intent.route if intent is not None else ""))
+    return found
 
 
 def check_rewrites(catalog: Parts) -> Iterator[Fault]:

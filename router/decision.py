@@ -53,8 +53,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `delegated` (named by a trusted service), or
-    `none` for an anonymous caller."""
+    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
+    service), or `none` for an anonymous caller."""
 
     id: str
     type: str
@@ -249,13 +249,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the request goes. `path`/`method` rewrite the request; None passes the caller's on. `why`: rule, intent, abstain, reroute."""
+    """Where the request goes. `path`/`method` rewrite the request; None passes the caller's on. `why`: rule, intent, abstain, reroute; and
+    with its other destination canary, canary_asked. `split`: there are two."""
 
     name: str
     destination: str
     why: str
     path: str | None = None
     method: str | None = None
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Result
@@ -13,6 +13,7 @@ from router.masking import Masker, masked
 from router.obligations import added_headers, for_sockets, named, read
 from router.ports import Destination, Headers, Outbound, Reply, Socket
 from router.redaction import READABLE, redacted
+from router.stages.canary import place
 
 
 class Mirrors(Protocol):
@@ -22,17 +23,22 @@ class Mirrors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """`destinations` by route name, since a route may override its destination's time-outs. `mirrors`: where copies go."""
+    """`destinations` by route name, since a route may override its destination's time-outs; `others`, by route and name, of routes that
+    have a second one. `mirrors`: where copies go; `copies`: what is copied without policy's asking, name and share by route."""
 
     destinations: Mapping[str, Destination]
     mask: Masker
     mirrors: Mirrors | None = None
+    others: Mapping[tuple[str, str], Destination] = field(default_factory=dict)
+    copies: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     async def send(self, decision: Decision, outbound: Outbound) -> Reply:
         """Raises DestinationError, PolicyError (`obligation_failed`)."""
         destination, obliged = self.destination(decision), self.oblige(decision, outbound)
         if decision.verdict.obligations:
             self.mirror(decision, obliged)
+        if self.copies:
+            self._copy(decision, obliged)
         return await destination.send(obliged)
 
     async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
@@ -43,7 +49,15 @@ class Dispatcher:
     def destination(self, decision: Decision) -> Destination:
         if decision.route is None or decision.route.name not in self.destinations:
             raise DestinationError("The decision names no destination that is configured.", "destination_unknown", 502)
+        if decision.route.split:
+            return self.others.get((decision.route.name, decision.route.destination)) or self.destinations[decision.route.name]
         return self.destinations[decision.route.name]
+
+    def _copy(self, decision: Decision, obliged: Outbound) -> None:
+        """What the route has copied. Which requests these are follows from their ids, so that it can be told afterwards."""
+        copied = self.copies.get(decision.route.name) if decision.route is not None else None
+        if copied is not None and self.mirrors is not None and place("mirror", decision.id) < copied[1]:
+            self.mirrors.offer(copied[0], 100, obliged)
 
     def oblige(self, decision: Decision, outbound: Outbound) -> Outbound:
         """The request as policy wants it to go out. Raises PolicyError where it cannot be made so."""

@@ -20,6 +20,7 @@ MOST_BYTES = 16 * 1024 * 1024  # of bodies that wait
 AT_ONCE = 8
 MOST_SECONDS = 10.0
 CREDENTIALS = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"idempotency-key", b"x-api-key"))
+MARK = (b"x-lockgate-mirror", b"1")
 SENT, FAILED, DROPPED = "sent", "failed", "dropped"
 
 
@@ -89,4 +90,5 @@ class Mirroring:
 
 def _copy(outbound: Outbound) -> Outbound:
     headers = [field for field in outbound.headers if field[0].lower() not in CREDENTIALS]
+    headers.append(MARK)
     return replace(outbound, headers=headers, idempotent=False, idempotency_key=None)

@@ -29,6 +29,7 @@ from router.decision import (
 )
 from router.obligations import KINDS
 from router.ports import Clock, Ids, Intents, PolicyEngine
+from router.stages.canary import split
 from router.stages.classification import NO_TEXT, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
 from router.stages.policy import MOST_PLAUSIBLE, admission_input, judge, plausible, policy_input
@@ -147,11 +148,15 @@ class Pipeline:
         risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4
         timings.lap("risk")
         provisional = stages.routing.provisional(classification)
+        if stages.routing.canaries and provisional is not None:
+            provisional = split(stages.routing.canaries, provisional, request)
         document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
         verdict = await self._judge("decision", _asked(classification), document)  # 5
         timings.lap("policy")
         judged = verdict
         route, verdict = stages.routing.final(provisional, verdict)  # 6
+        if stages.routing.canaries and route is not None and route is not provisional:
+            route = split(stages.routing.canaries, route, request)
         verdict = _needs_whole_body(request, _understood(classification, route, verdict))
         if verdict.obligations:
             verdict = await stages.demands.met(request, classification, route, verdict, socket=socket)

@@ -284,6 +284,7 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
+    yield from _certificates(document, config)
     listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
@@ -291,6 +292,15 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
         listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
+
+
+def _certificates(document: Document, config: Config) -> Iterator[Fault]:
+    named = [(("identity", "certificates", place), each.uri or each.dns or "") for place, each in enumerate(config.identity.certificates)]
+    yield from _distinct(document, list(named), "certificate entry for")
+    doors = (config.gateway.tls, config.decide.tls if config.decide is not None else None)
+    if named and all(tls is None or tls.client_certificates == "none" for tls in doors):
+        sentence = "No listener asks for certificates; set 'client_ca' and 'client_certificates' in 'gateway.tls' or 'decide.tls'."
+        yield document.fault(("identity", "certificates"), sentence)
 
 
 def _same_prefix(document: Document, config: Config) -> Iterator[Fault]:

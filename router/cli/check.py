@@ -18,6 +18,7 @@ from router.faults import Document, Loc
 from router.snapshot import Snapshot
 from router.wiring.ledger_place import ledger_place
 from router.wiring.policy import check_engines
+from router.wiring.tls import files, read_certificates
 from router.workspace import Workspace, parse, read
 from router.yaml_source import read_yaml
 
@@ -53,6 +54,7 @@ def checked(snapshot: Snapshot) -> Workspace:
     workspace = parse(snapshot, os.environ)
     faults = [
         *_missing(workspace, snapshot),
+        *_unusable_certificates(workspace, snapshot),
         *_unusable_store(workspace, snapshot),
         *_witness_faults(workspace),
         *_unanswerable(workspace),
@@ -119,6 +121,17 @@ def _missing(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
             yield str(where.fault(loc, f"The file '{path}' does not exist."))
 
 
+def _unusable_certificates(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
+    """Of files that are there."""
+    for name, settings in workspace.config.listeners_tls.items():
+        if all(workspace.path(file).is_file() for _, file in files(settings)):
+            try:
+                read_certificates(workspace.root, name, settings)
+            except ConfigError as error:
+                document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
+                yield str((document or Document(snapshot.config, None)).fault((name, "tls"), f"{error}."))
+
+
 def _unusable_store(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
     """What can be said of the ledger's store without asking it."""
     try:
@@ -133,9 +146,8 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
     for place, issuer in enumerate(config.identity.jwt):
         if issuer.jwks.file is not None:
             yield ("identity", "jwt", place, "jwks", "file"), issuer.jwks.file
-    if config.control.tls is not None:
-        yield ("control", "tls", "certificate"), config.control.tls.certificate
-        yield ("control", "tls", "key"), config.control.tls.key
+    for name, settings in config.listeners_tls.items():
+        yield from (((name, "tls", *place), file) for place, file in files(settings))
     if config.audit.witnesses is not None:
         yield ("audit", "witnesses", "policy"), config.audit.witnesses.policy
         if config.audit.witnesses.ca is not None:

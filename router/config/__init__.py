@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from router.config.blocks import AdapterBlock, OnAbstain
 from router.config.envoy import EnvoyConfig
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
-from router.config.identity import Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
+from router.config.identity import CertificateSubject, Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
 from router.config.judgement import (
     ClassifierConfig,
     MinilmEncoder,
@@ -18,12 +18,14 @@ from router.config.judgement import (
     SentenceTransformersEncoder,
     SignalsConfig,
 )
-from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits, Tls
+from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
+from router.config.tls import MutualTls, ServerTls, Tls
 from router.settings import Strict, Text
 
 __all__ = [
     "AdapterBlock",
     "AuditConfig",
+    "CertificateSubject",
     "CheckpointConfig",
     "Claims",
     "ClassifierConfig",
@@ -37,12 +39,14 @@ __all__ = [
     "Jwks",
     "JwtIssuer",
     "MinilmEncoder",
+    "MutualTls",
     "OnAbstain",
     "OnnxEncoderSettings",
     "PolicyConfig",
     "RateLimit",
     "ReviewConfig",
     "SentenceTransformersEncoder",
+    "ServerTls",
     "SignalsConfig",
     "TelemetryConfig",
     "Tls",
@@ -68,6 +72,12 @@ class Config(Strict):
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
+
+    @property
+    def listeners_tls(self) -> dict[str, ServerTls]:
+        """By the listener's name, without those that serve unencrypted."""
+        doors = {"gateway": self.gateway.tls, "decide": self.decide.tls if self.decide is not None else None, "control": self.control.tls}
+        return {name: settings for name, settings in doors.items() if settings is not None}
 
     @model_validator(mode="before")
     @classmethod

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
-from router.config.listeners import Tls
 from router.config.projections import Projection
 from router.config.retention import RetentionConfig
+from router.config.tls import Tls
 from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
 from router.settings import Address, Bool, Count, Fraction, Listen, Name, Span, Strict, Text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from router.settings import Bool, Count, Duration, Name, Rate, Strict, Text, Tex
 
 # Asymmetric signatures only: with `none` or HS* whoever can read a public key could forge a token.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
+DNS_PATTERN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -74,6 +76,46 @@ class JwtIssuer(Strict):
     claims: Claims = Field(default=Claims(), description="Where the subject's attributes are.")
 
 
+def uri_pattern(value: str) -> str:
+    parts = urlsplit(value)
+    inner = value.removesuffix("/*")
+    if not parts.scheme or not parts.netloc or "*" in inner or not value.isascii() or parts.query or parts.fragment:
+        raise ValueError("must be a URI such as spiffe://example.org/ns/shop/sa/cart, or one that ends in /* for all below")
+    return value
+
+
+def dns_pattern(value: str) -> str:
+    name = value.lower()
+    if not DNS_PATTERN.fullmatch(name):
+        raise ValueError("must be a DNS name such as cart.shop.example.org, or *.shop.example.org for one more label")
+    return name
+
+
+class CertificateSubject(Strict):
+    """Whose certificates, and who their holders are. An exact name comes before a pattern, a longer pattern before a shorter one."""
+
+    uri: Annotated[Text, AfterValidator(uri_pattern)] | None = Field(
+        default=None, description="The certificate's URI, such as a SPIFFE ID; `/*` at the end means all below."
+    )
+    dns: Annotated[Text, AfterValidator(dns_pattern)] | None = Field(
+        default=None, description="The certificate's DNS name; `*.` at the start means one label."
+    )
+    id: Text | None = Field(default=None, description="The subject's id; the URI or DNS name itself without.")
+    type: Name = Field(default="service", description="The kind of subject.")
+    roles: tuple[Text, ...] = Field(default=(), description="The subject's roles.")
+    groups: tuple[Text, ...] = Field(default=(), description="The subject's groups.")
+    tenant: Text | None = Field(default=None, description="The subject's tenant.")
+    scopes: tuple[Literal["gateway", "decide"], ...] = Field(
+        default=("gateway",), min_length=1, description="Which doors the certificate opens."
+    )
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        if (self.uri is None) == (self.dns is None):
+            raise ValueError("must have either 'uri' or 'dns'")
+        return self
+
+
 class IdentityConfig(Strict):
     """Who may call."""
 
@@ -82,6 +124,9 @@ class IdentityConfig(Strict):
     )
     api_keys: Bool = Field(default=True, description="Accept API keys made with `lockgate keys create`.")
     jwt: tuple[JwtIssuer, ...] = Field(default=(), description="Issuers whose JSON Web Tokens are accepted.")
+    certificates: tuple[CertificateSubject, ...] = Field(
+        default=(), description="Who the holders of client certificates are, where a request has no other credential."
+    )
 
 
 class RateLimit(Strict):

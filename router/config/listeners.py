@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import OnAbstain
-from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict, Text
+from router.config.cors import Cors
+from router.config.tls import MutualTls, ServerTls
+from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict
 
 JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
 HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # without `_`: such fields never come in
@@ -42,7 +44,7 @@ class GatewayLimits(Strict):
     text_chars: Count = Field(default=8000, description="Longest request text that is classified; a longer one is `undetermined`.")
     header_count: Count = Field(default=100, description="Most request headers.")
     header_bytes: Size = Field(default=32 << 10, description="Most bytes of request headers together.")
-    header_timeout: Span = Field(default=10.0, description="How long a client may take to send its headers.")
+    header_timeout: Span = Field(default=10.0, description="How long a client may take for its TLS handshake, and then for its headers.")
     body_timeout: Span = Field(default=30.0, description="How long a client may pause while it sends its body.")
     concurrency: Count = Field(default=512, description="Requests in progress in one worker; beyond it they wait.")
     queue: int = Field(default=256, ge=0, description="Requests that may wait in one worker; beyond it they are shed with 503.")
@@ -58,9 +60,13 @@ class GatewayConfig(Strict):
     """The reverse proxy: the front door that requests come through."""
 
     listen: Listen = Field(default=Address("127.0.0.1", 8080), description="Where requests come in.")
+    tls: MutualTls | None = Field(default=None, description="Certificate and key; requests come in unencrypted without.")
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed."
     )
+    allow: tuple[Network, ...] = Field(default=(), description="Networks that requests may come from; any where none is named.")
+    deny: tuple[Network, ...] = Field(default=(), description="Networks that requests may not come from, also within what is allowed.")
+    cors: Cors | None = Field(default=None, description="Web pages that may call from a browser; none without.")
     client: Literal["aiohttp", "pyreqwest"] = Field(
         default="aiohttp", description="The HTTP client towards services; `pyreqwest` needs `pip install 'lockgate[pyreqwest]'`."
     )
@@ -83,18 +89,16 @@ class DecideConfig(Strict):
     """The decide API, for services that enforce decisions themselves."""
 
     listen: Listen = Field(default=Address("127.0.0.1", 8082), description="Where `POST /v1/decide` is served.")
-
-
-class Tls(Strict):
-    certificate: Text = Field(description="PEM file with the certificate chain, relative to the configuration file.")
-    key: Text = Field(description="PEM file with the private key, relative to the configuration file.")
+    allow: tuple[Network, ...] = Field(default=(), description="Networks that callers may be in; any where none is named.")
+    deny: tuple[Network, ...] = Field(default=(), description="Networks that callers may not be in, also within what is allowed.")
+    tls: MutualTls | None = Field(default=None, description="Certificate and key; the decide API is served unencrypted without.")
 
 
 class ControlConfig(Strict):
     """The control API: health, reviews, audit queries, keys."""
 
     listen: Listen = Field(default=Address("127.0.0.1", 8081), description="Where the control API is served.")
-    tls: Tls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
+    tls: ServerTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
     insecure: Bool = Field(default=False, description="Serve the control API unencrypted on an address that is not loopback.")
 
     @model_validator(mode="after")

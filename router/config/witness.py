@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from router.audit.tree.checkpoint import NoteVerifier
 from router.config.evidence import ledger_name
 from router.config.identity import SecureUrl
-from router.config.listeners import Tls
+from router.config.tls import Tls
 from router.errors import AuditError
 from router.settings import Address, Bool, Count, Listen, Rate, Strict, Text
 

@@ -21,4 +21,4 @@ async def ready(services: Services, response: Response) -> Readiness:
     checks = [ReadyCheck(name=check.name, ok=check.ok, detail=check.detail) for check in await services.status.ready()]
     passed = bool(checks) and all(check.ok for check in checks)
     response.status_code = 200 if passed else 503
-    return Readiness(ready=passed, checks=checks)
+    return Readiness(ready=passed, checks=checks, warnings=list(services.status.warnings()))

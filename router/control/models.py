@@ -33,8 +33,11 @@ class ReadyCheck(BaseModel):
 
 
 class Readiness(BaseModel):
+    """`warnings` stop nobody, and are to be looked at."""
+
     ready: bool
     checks: list[ReadyCheck]
+    warnings: list[str] = []
 
 
 class Records(BaseModel):

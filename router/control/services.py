@@ -114,6 +114,9 @@ class Check:
 class Status(Protocol):
     async def ready(self) -> Sequence[Check]: ...
 
+    def warnings(self) -> Sequence[str]:
+        """What is to be looked at and stops nobody; public, as a check's detail is."""
+
     async def metrics(self) -> str:
         """Prometheus text format."""
 

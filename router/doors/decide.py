@@ -15,6 +15,7 @@ from router.doors.decide_models import DecideRequest, SubjectIn
 from router.doors.head import decode_path, trace_context
 from router.doors.runtime import Observer, Runtime
 from router.errors import RefusedError
+from router.identity.certificates import PeerCertificate
 from router.ports import Clock, Ids, Random
 from router.telemetry.logs import current_trace
 
@@ -31,15 +32,26 @@ class DecideDoor:
         self._random = random
         self.observer = observer
 
-    async def decide(self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
+    async def decide(
+        self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest, certificate: PeerCertificate | None = None
+    ) -> Decision:
         """Raises RefusedError, StateError, AuditError."""
         with self._runtime() as runtime:
-            return await self._decide(runtime, headers, client, wanted)
+            return await self._decide(runtime, headers, client, wanted, certificate)
 
-    async def _decide(self, runtime: Runtime, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest) -> Decision:
+    async def _decide(
+        self,
+        runtime: Runtime,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: str,
+        wanted: DecideRequest,
+        certificate: PeerCertificate | None,
+    ) -> Decision:
         received_ns = self._clock.now_ns()
+        if runtime.options.decide_addresses is not None:
+            runtime.options.decide_addresses.check(client)
         authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
-        caller = await authenticator.identify(headers, received_ns)
+        caller = await authenticator.identify(headers, received_ns, certificate)
         wait = await runtime.limiter.admit(caller, client)
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))

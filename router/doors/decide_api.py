@@ -17,6 +17,7 @@ from router.decision_json import decision_document
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
 from router.doors.decide_models import DecideRequest, DecisionOut, Problem
+from router.doors.head import certificate_of
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
 from router.errors import AuditError, LockgateError, RefusedError, StateError
@@ -58,7 +59,7 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
     )
     async def decide(wanted: DecideRequest, request: Request) -> Response:
         client = request.client.host if request.client is not None else ""
-        decision = await door.decide(request.scope["headers"], client, wanted)
+        decision = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
         return Response(orjson.dumps(decision_document(decision)), media_type="application/json")
 
     async def refused(_: Request, error: Exception) -> Response:

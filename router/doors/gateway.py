@@ -12,6 +12,7 @@ from typing import Any
 from router.decision import BodyView, Outcome, Request, Result, Subject
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
+from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.head import Head, read_head
 from router.doors.relay import Exchange, Relay, outbound
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
@@ -39,6 +40,10 @@ class Gateway:
         started_ns = self._clock.monotonic_ns()
         try:
             head = self.read_head(runtime, scope)
+            if runtime.options.cors is not None:
+                answered, send = await self._shared(runtime.options.cors, head, send)
+                if answered:
+                    return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
             decision = await runtime.pipeline.decide(request, looked)  # 5
@@ -82,12 +87,26 @@ class Gateway:
 
     def read_head(self, runtime: Runtime, scope: dict[str, Any]) -> Head:
         head = read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1
+        if runtime.options.addresses is not None:
+            runtime.options.addresses.check(head.client)
         current_trace.set(head.trace)
         return head
 
+    async def _shared(self, cors: Cors, head: Head, send: Send) -> tuple[bool, Send]:
+        """Whether a preflight was answered; else how this request's answer is to be sent. Raises RefusedError."""
+        asked = preflight(head)
+        policy = cors.policy(asked or head.method, head.path)
+        if policy is None:
+            return False, send
+        if asked is None:
+            return False, sharing(policy, head, send)
+        await answer_preflight(policy, head, asked, send)
+        self._observer.preflight()
+        return True, send
+
     async def identify(self, runtime: Runtime, head: Head) -> Subject:
         """Raises RefusedError (401, 403, 429), StateError."""
-        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns())  # 2
+        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns(), head.certificate)  # 2
         wait = await runtime.limiter.admit(subject, head.client)  # 3
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))

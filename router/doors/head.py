@@ -16,7 +16,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from router.decision import TraceContext
+from router.doors.addresses import parsed
+from router.doors.http1 import CERTIFICATE
 from router.errors import RefusedError
+from router.identity.certificates import PeerCertificate
 from router.ports import Headers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -62,6 +65,7 @@ class Head:
     client: str
     scheme: str
     trace: TraceContext
+    certificate: PeerCertificate | None = None
 
     @property
     def content_length(self) -> int | None:
@@ -107,9 +111,16 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
         fields=fields,
         peer=peer,
         client=_client(peer, headers, trusted),
-        scheme=scope.get("scheme", "http"),
+        scheme="https" if scope.get("scheme") in ("https", "wss") else "http",
         trace=trace_context(fields.get(b"traceparent"), headers, sample, trusts(peer, trusted)),
+        certificate=certificate_of(scope),
     )
+
+
+def certificate_of(scope: Mapping[str, Any]) -> PeerCertificate | None:
+    """The caller's own, where the listener asks for it; never what a header field says."""
+    state = scope.get("state")
+    return state.get(CERTIFICATE) if state else None
 
 
 def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
@@ -178,11 +189,8 @@ def trusts(address: str, networks: tuple[Network, ...]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _within(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+    found = parsed(address)
+    return found is not None and any(found in network for network in networks)
 
 
 def _is_address(text: str) -> bool:

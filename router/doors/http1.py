@@ -1,5 +1,5 @@
 """uvicorn's HTTP/1.1 protocol with the defences a front door needs: a deadline wherever a caller could keep us waiting, limits on the
-header's size and on connections, strict framing.
+header's size and on connections, strict framing. A caller's certificate goes along in the `state` of every request of its connection.
 
 llhttp (inside httptools) already refuses Content-Length beside Transfer-Encoding, repeated Content-Length, bad chunk sizes and bare LF in
 headers. What it does not bound is how long and how large a header may be; and uvicorn takes trailers for header fields.
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from router.identity.certificates import peer_certificate
 from router.problems import problem
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_COUNT = 100
 MAX_HEADER_BYTES = 32 * 1024
 SEND_TIMEOUT_S = 30.0  # without room for more of a response: the caller does not read
+CERTIFICATE = "client_certificate"  # in a scope's `state`
 LINGER_S = 5.0  # for the rest of a body whose request is answered already
 
 
@@ -47,6 +50,19 @@ class GuardedHttp(HttpToolsProtocol):
         if self.max_connections is not None and len(self.connections) > self.max_connections:
             self._refused = True
             transport.abort()
+        elif (connection := transport.get_extra_info("ssl_object")) is not None:
+            self._note_certificate(connection)
+
+    def _note_certificate(self, connection: ssl.SSLObject) -> None:
+        try:
+            certificate = peer_certificate(connection)
+        except ValueError:  # OpenSSL made sense of it, and we would have to guess whose it is
+            logging.getLogger("lockgate.gateway").warning("a client certificate cannot be read; the connection is refused")
+            self._refused = True
+            self.transport.abort()
+            return
+        if certificate is not None:
+            self.app_state = {**self.app_state, CERTIFICATE: certificate}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()

@@ -8,8 +8,11 @@ from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Subject
 from router.dispatch import Dispatcher
+from router.doors.addresses import AddressList
 from router.doors.body import BodyLimits
+from router.doors.cors import Cors
 from router.doors.head import Network
+from router.identity.certificates import PeerCertificate
 from router.pipeline import Stages
 from router.ports import Outbound
 from router.stages.rules import Looked
@@ -29,7 +32,7 @@ class Deciding(Protocol):
 
 
 class Authenticator(Protocol):
-    async def identify(self, headers: Sequence[tuple[bytes, bytes]], now_ns: int) -> Subject:
+    async def identify(self, headers: Sequence[tuple[bytes, bytes]], now_ns: int, certificate: PeerCertificate | None = None) -> Subject:
         """`now_ns` is Unix time. Raises IdentityError, StateError."""
 
 
@@ -48,6 +51,9 @@ class Observer(Protocol):
 
     def refused(self, code: str, status: int) -> None: ...
 
+    def preflight(self) -> None:
+        """One that was answered; one that was refused is a refusal."""
+
     def ended(self, decision: Decision, outcome: Outcome | None) -> None:
         """`outcome` is None where the caller only asked for the decision."""
 
@@ -55,7 +61,8 @@ class Observer(Protocol):
 @dataclass(frozen=True, slots=True)
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
-    read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key."""
+    read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key. None switches `addresses` and `cors`
+    off."""
 
     trusted: tuple[Network, ...] = ()
     limits: BodyLimits = field(default_factory=BodyLimits)
@@ -65,6 +72,9 @@ class DoorOptions:
     streams: frozenset[str] = frozenset()
     websockets: frozenset[str] = frozenset()
     deduplicating: frozenset[str] = frozenset()
+    addresses: AddressList | None = None
+    decide_addresses: AddressList | None = None
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True)

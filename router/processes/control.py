@@ -25,6 +25,7 @@ from router.ipc import Handler
 from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
+from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.quotas import QuotaDesk
 from router.processes.sockets import bound, held, listen
@@ -40,6 +41,8 @@ from router.workspace import Snapshot, Workspace, parse
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
+
+MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class ControlProcess:
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
         doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
+        certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S)
         workers = self._wanted_workers or config.workers
         sockets = [bound(address.host, address.port) for address in doors]
         for_envoy = _for_envoy(config.envoy, workers)
@@ -107,11 +111,23 @@ class ControlProcess:
             bundles = Bundles(evidence, supervisor.policy_until)
             fresh = not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
+            await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address: self._tell(workspace, evidence, supervisor, [*sockets, *for_envoy], address)  # noqa: E731  # once
             serving = serving_type(
-                self._path, snapshot, workspace, evidence, reviews, governance, supervisor, self._progress, self._clock, tell, bundles
+                self._path,
+                snapshot,
+                workspace,
+                evidence,
+                reviews,
+                governance,
+                supervisor,
+                self._progress,
+                self._clock,
+                tell,
+                bundles,
+                certificates,
             )
             await serving.run(self._stopping)  # 7
         finally:

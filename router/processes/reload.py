@@ -261,6 +261,8 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("audit")
     if before.gateway.listen != after.gateway.listen or before.gateway.limits != after.gateway.limits:
         changed.append("gateway.listen and gateway.limits")
+    if before.gateway.tls != after.gateway.tls:
+        changed.append("gateway.tls")
     sources = {config.policy.bundle.source if config.policy.bundle is not None else "" for config in (before, after)}
     if len(sources) == 2 and any("://" in source for source in sources):
         changed.append("policy.bundle")

@@ -6,15 +6,39 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
 
 KEEP_ALIVE_S = 75
+GOODBYE_S = 5.0
 
 
 class Server(uvicorn.Server):
     """Stops when `stop` is called: listening ends at once, requests under way are finished within the grace period."""
+
+    handshake_s = 10.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, for sockets alone; and nobody takes a minute for a TLS handshake or half a one for its end."""
+        await self.lifespan.startup()
+        config, state = self.config, self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+                config=config, server_state=state, app_state=self.lifespan.state
+            )
+            return made
+
+        bounds: dict[str, Any] = {}
+        if config.ssl is not None:
+            bounds = {"ssl_handshake_timeout": self.handshake_s, "ssl_shutdown_timeout": GOODBYE_S}
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, **bounds) for sock in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -24,7 +48,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: Any, *, http: Any = "httptools", grace_s: float, ssl: Any = None, date: bool = True) -> Server:
+def server(
+    app: Any, *, http: Any = "httptools", grace_s: float, ssl: SSLContext | None = None, date: bool = True, handshake_s: float = 10.0
+) -> Server:
     """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's."""
     config = uvicorn.Config(
         app,
@@ -39,9 +65,11 @@ def server(app: Any, *, http: Any = "httptools", grace_s: float, ssl: Any = None
         date_header=date,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(grace_s)),
-        ssl_context_factory=ssl,
+        ssl_context_factory=None if ssl is None else lambda *_: ssl,
     )
-    return Server(config)
+    made = Server(config)
+    made.handshake_s = handshake_s
+    return made
 
 
 async def started(running: Server, task: asyncio.Task[None]) -> None:

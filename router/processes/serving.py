@@ -18,6 +18,7 @@ from router.doors.http1 import GuardedHttp
 from router.ports import Clock
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
+from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
@@ -64,6 +65,7 @@ class Serving:
     clock: Clock
     announce: Callable[[Address], None]
     bundles: Bundles
+    certificates: ListenerCertificates
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -88,13 +90,21 @@ class Serving:
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
         status = ProcessStatus(
-            self.supervisor, reloader, self.evidence.ledger, waiting, self.evidence.witnesses, projecting.lags, self.bundles, rolling.desk
+            self.supervisor,
+            reloader,
+            self.evidence.ledger,
+            waiting,
+            self.evidence.witnesses,
+            projecting.lags,
+            self.bundles,
+            rolling.desk,
+            self.certificates,
         )
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(
             workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials, rolling.desk
         )
-        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=control.ssl)
+        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
@@ -106,6 +116,7 @@ class Serving:
             indexing.keep(),
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
+            self.certificates.keep(self.supervisor),
         )
         try:
             await started(running, serving)
@@ -113,7 +124,7 @@ class Serving:
                 projecting.start()
                 settle_memory()
                 self.announce(Address(*sock.getsockname()[:2]))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
                 await reviews.resume()
                 await _first(stopping, serving)
         finally:
@@ -123,6 +134,10 @@ class Serving:
             running.stop()
             await serving
             await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
+
+    def _look_again(self, reloader: Reloader) -> None:
+        reloader.wake()
+        self.certificates.wake()
 
     async def end_export(self) -> None:
         """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""

@@ -68,6 +68,7 @@ class Supervisor:
         self._draining = False
         self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
+        self._certificates: Mapping[str, Any] = {}
         self._count = 0
 
     async def launch(self, count: int) -> None:
@@ -163,6 +164,14 @@ class Supervisor:
         for worker in self._workers.values():
             worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
 
+    async def certificates(self, payload: Mapping[str, Any]) -> None:
+        """The listeners' TLS, by listener. Returns when every worker shows it; one that starts later gets it before it serves."""
+        self._certificates = payload
+        async with self._changing:
+            if self._current is None:  # nobody serves yet
+                return
+            await self._told_or_replaced(messages.CERTIFICATES, payload, "took up the certificates")
+
     @property
     def alive(self) -> int:
         return sum(1 for worker in self._workers.values() if worker.process.returncode is None)
@@ -207,6 +216,7 @@ class Supervisor:
         try:
             async with self._changing:
                 if self._current is not None:
+                    await _within(ANSWER_S, worker.peer.call(messages.CERTIFICATES, self._certificates))
                     await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
                     await worker.take(self._current)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced

@@ -135,7 +135,7 @@ def _opened(files: WitnessFiles, state: WitnessStateFile, new_state: bool) -> tu
     return state, cosigner
 
 
-def _tls(files: WitnessFiles) -> Callable[..., ssl.SSLContext] | None:
+def _tls(files: WitnessFiles) -> ssl.SSLContext | None:
     """Raises ConfigError where the certificate cannot be used."""
     wanted = files.config.tls
     if wanted is None:
@@ -145,4 +145,4 @@ def _tls(files: WitnessFiles) -> Callable[..., ssl.SSLContext] | None:
         made.load_cert_chain(files.root / wanted.certificate, files.root / wanted.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"The certificate {wanted.certificate} with the key {wanted.key} cannot be used: {error}.") from error
-    return lambda *_: made
+    return made

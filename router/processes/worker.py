@@ -20,6 +20,7 @@ import uvloop
 
 from router.audit.keys.leasing import lease_clock
 from router.doors.http1 import guarded
+from router.doors.tls import Listening, Material
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
+HANDSHAKE_S = 60.0  # after which one is not counted any more that nobody has told of
 REFUSALS_EVERY_S = 5.0
 
 
@@ -73,6 +75,7 @@ class Worker:
         self._refusals = Refusals()
         self._lapse = Lapse(lease_clock)
         self._servers: list[Server] = []
+        self._listening: dict[str, Listening] = {}
         self._peer: Peer | None = None
         self._envoy: EnvoyListener | None = None
         self._configured = asyncio.Event()
@@ -110,6 +113,7 @@ class Worker:
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
             messages.POLICY_UNTIL: self._policy_until,
+            messages.CERTIFICATES: self._take_certificates,
             messages.ENVOY_TOLD: self._envoy_told,
             messages.DRAIN: self._drain,
             messages.PING: self._ping,
@@ -183,13 +187,14 @@ class Worker:
             return
         limits = self._serving.workspace.config.gateway.limits
         http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
-        self._servers = [server(self._doors.gate, http=http, grace_s=GRACE_S, date=False)]
+        bounds: dict[str, Any] = {"http": http, "grace_s": GRACE_S, "handshake_s": limits.header_timeout}
+        self._servers = [server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds)]
         sockets = [inherited(given.gateway)]
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs
 
             app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
-            self._servers.append(server(app, http=http, grace_s=GRACE_S))
+            self._servers.append(server(app, ssl=self._listening.get("decide"), **bounds))
             sockets.append(inherited(given.decide))
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
         await asyncio.gather(*serving, *([self._serve_envoy(given.envoy)] if given.envoy is not None else []))
@@ -267,6 +272,22 @@ class Worker:
 
     async def _policy_until(self, until: Any) -> None:
         self._lapse.until = until
+
+    async def _take_certificates(self, payload: Any) -> None:
+        """By listener. Connections go on with what they began with."""
+        for name, material in payload.items():
+            if name in self._listening:
+                self._listening[name].take(Material.from_payload(material))
+            else:
+                self._listening[name] = Listening.of(
+                    Material.from_payload(material), self._count_refusal, most_connections() // 2, HANDSHAKE_S
+                )
+
+    def _count_refusal(self, code: str) -> None:
+        """Without a line in the access log: there was no request."""
+        self._refusals.add(code)
+        if self._telemetry is not None:
+            self._telemetry.metrics.refused(code)
 
     async def _drain(self, _: Any) -> None:
         self.stop()

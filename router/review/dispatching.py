@@ -45,7 +45,7 @@ class Way:
     deduplicates: bool
 
 
-Ways = Callable[[str], Way | None]
+Ways = Callable[[str, str], Way | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Dispatching:
             raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
         if len(await self._proven(review)) < quorum(held):
             raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
-        way = self._ways(held.route)
+        way = self._ways(held.route, held.destination)
         if way is None or way.name != held.destination:
             raise ReviewError(f"The route '{held.route}' no longer leads to '{held.destination}'.", "route_changed")
         return Ready(way, with_key(outbound, held.decision_id, deduplicates=way.deduplicates), key)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.decision import Classification, Effect, Reason, Route, Status, Verdict
+from router.stages.canary import Canary
 
 ABSTAIN_CLARIFY = "clarify"
 ABSTAIN_DENY = "deny"
@@ -36,6 +37,7 @@ class RoutingTable:
     routes: Mapping[str, RouteEntry]
     intents: Mapping[str, IntentEntry]
     on_abstain: str = ABSTAIN_CLARIFY
+    canaries: Mapping[str, Canary] = field(default_factory=dict)
 
     def provisional(self, classification: Classification) -> Route | None:
         """Where the request would go before policy has spoken; None where it abstains without a fallback route."""

@@ -37,6 +37,8 @@ class Metrics:
         name = "lockgate.policy.healthy"
         self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._destinations = self._counter("lockgate.canary.requests", "route", "destination", "result", "status")
+        self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
@@ -49,6 +51,9 @@ class Metrics:
 
     def mirrored(self, result: str) -> None:
         self._child(self._mirrors, result).inc()
+
+    def preflight(self) -> None:
+        self._preflights.inc()
 
     def refused(self, code: str) -> None:
         self._child(self._refusals, self._bounded(code)).inc()
@@ -71,6 +76,8 @@ class Metrics:
         result, reason = result_of(outcome), outcome.reason if outcome is not None else ""
         self._child(self._requests, result, route, self._bounded(reason)).inc()
         self._duration.observe(duration_ns(decision, outcome) / 1e9, result)
+        if decision.route is not None and decision.route.split and outcome is not None:
+            self._child(self._destinations, route, decision.route.destination, result, f"{outcome.status // 100}xx").inc()
         if outcome is not None and outcome.upstream_ns:
             self._upstream.observe(outcome.upstream_ns / 1e9, route)
 

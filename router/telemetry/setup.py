@@ -33,6 +33,9 @@ class Telemetry:
         if self.access_log:
             log_refusal(code, status)
 
+    def preflight(self) -> None:
+        self.metrics.preflight()
+
     def ended(self, decision: Decision, outcome: Outcome | None) -> None:
         """`outcome` is None where the caller only asked for the decision."""
         self.metrics.decided(decision)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
@@ -75,6 +75,17 @@ class BundleState(Protocol):
         """Whether everything is denied until the source confirms the policies."""
 
 
+class CertificateState(Protocol):
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why a listener's changed files are not used, by listener."""
+
+    def days(self) -> Iterator[tuple[str, float]]:
+        """Until a listener's certificate expires, by listener."""
+
+    def warnings(self) -> list[str]: ...
+
+
 class RolloutState(Protocol):
     """What runs, if anything does, and what is in force over the workspace's own policies."""
 
@@ -99,7 +110,9 @@ class ProcessStatus:
         lags: Callable[[], Mapping[str, int]] = dict,
         bundles: BundleState | None = None,
         rollouts: RolloutState | None = None,
+        certificates: CertificateState | None = None,
     ) -> None:
+        self._certificates = certificates
         self._rollouts = rollouts
         self._supervised = supervised
         self._reloading = reloading
@@ -123,6 +136,9 @@ class ProcessStatus:
         old = self._bundles is not None and self._bundles.stale
         bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
         return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy()]
+
+    def warnings(self) -> Sequence[str]:
+        return self._certificates.warnings() if self._certificates is not None else ()
 
     async def _policy(self) -> Sequence[Check]:
         """An engine outside of the workers, as each of them sees it."""
@@ -151,6 +167,7 @@ class ProcessStatus:
             "workers": self._supervised.alive,
             "records": self._ledger.size,
             "last_reload_problem": self._reloading.problem,
+            "certificate_problems": dict(self._certificates.problems) if self._certificates is not None else {},
             "policy_bundle": bundle.described() if bundle is not None else None,
             "policy_override": self._rollouts.override() if self._rollouts is not None else None,
             "policy_rollout": self._rollouts.described() if self._rollouts is not None else None,
@@ -175,7 +192,7 @@ class ProcessStatus:
         aged = self._bundles.age if self._bundles is not None else None
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
         gauges = [_gauge(name, value) for name, value in values.items()]
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), *self._rolling()]
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling()]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -186,6 +203,13 @@ class ProcessStatus:
         for result, count in counts.items():
             family.add_metric([result], count)
         yield family
+
+    def _expiring(self) -> Metric:
+        name = "lockgate.tls.expiry"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["listener"], unit="days")
+        for listener, days in self._certificates.days() if self._certificates is not None else ():
+            family.add_metric([listener], days)
+        return family
 
     def _lagging(self) -> Metric:
         name = "lockgate.audit.projection.lag"
@@ -202,7 +226,6 @@ def _gauge(name: str, value: float, unit: str = "") -> Metric:
 @dataclass(frozen=True, slots=True)
 class Control:
     services: ControlServices
-    ssl: Callable[..., ssl.SSLContext] | None
     audit: AuditQuestions
     keys: SqliteApiKeys
     evidence: EvidenceIntake
@@ -248,16 +271,12 @@ def make_control(
         policies=policies,
         rollouts=rollouts,
     )
-    return Control(services, tls_context(workspace, control.tls), audit, keys, evidence, reconciling, indexing)
+    return Control(services, audit, keys, evidence, reconciling, indexing)
 
 
-def tls_context(workspace: Workspace, files: Tls | None) -> Callable[..., ssl.SSLContext] | None:
+def tls_context(workspace: Workspace, files: Tls | None) -> ssl.SSLContext | None:
     if files is None:
         return None
-
-    def context(*_: Any) -> ssl.SSLContext:
-        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
-        return made
-
-    return context
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
+    return made

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
+from router.catalog import Route
 from router.ports import Clock, Destination, Random
 from router.registry import ADAPTERS
 from router.workspace import Workspace
@@ -26,6 +27,11 @@ class Running:
 class Destinations:
     by_name: Mapping[str, Running]
     by_route: Mapping[str, Destination]
+    others: Mapping[tuple[str, str], Destination] = field(default_factory=dict)  # by route and name, of routes that have a second one
+
+    def at(self, route: str, name: str) -> Destination | None:
+        """Where a route leads, when that is the destination of this name."""
+        return self.others.get((route, name)) or self.by_route.get(route)
 
     @property
     def alone(self) -> dict[str, Destination]:
@@ -54,7 +60,7 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
             opened.append(made)
             await made.open()
             running[name] = Running(settings, client, made)
-        return Destinations(running, _by_route(workspace, running))
+        return Destinations(running, _by_route(workspace, running), _others(workspace, running))
     except BaseException:
         for destination in opened:
             await destination.close()
@@ -74,10 +80,20 @@ def _with_client(settings: BaseModel, client: str) -> BaseModel:
 
 
 def _by_route(workspace: Workspace, running: Mapping[str, Running]) -> dict[str, Destination]:
-    found: dict[str, Destination] = {}
+    return {name: _for_route(route, running[route.destination].destination) for name, route in workspace.catalog.routes.items()}
+
+
+def _others(workspace: Workspace, running: Mapping[str, Running]) -> dict[tuple[str, str], Destination]:
+    found: dict[tuple[str, str], Destination] = {}
     for name, route in workspace.catalog.routes.items():
-        destination: Any = running[route.destination].destination
-        if route.timeouts is not None:
-            destination = destination.with_timeouts(**route.timeouts.model_dump(exclude_none=True))
-        found[name] = destination
+        if route.canary is not None:
+            found[name, route.canary.destination] = _for_route(route, running[route.canary.destination].destination)
     return found
+
+
+def _for_route(route: Route, destination: Any) -> Destination:
+    """With the route's time-outs."""
+    made: Destination = destination
+    if route.timeouts is not None:
+        made = destination.with_timeouts(**route.timeouts.model_dump(exclude_none=True))
+    return made

@@ -11,6 +11,7 @@ from adapters.jwks_http import JwksUrl
 from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import IdentityConfig, JwtIssuer
 from router.identity.authenticate import Authenticator
+from router.identity.certificates import CertificateHolders, Holder
 from router.identity.claims import ClaimNames
 from router.identity.issuer_keys import FetchedKeys, IssuerKeys, WatchedKeys
 from router.identity.tokens import Issuer, TokenVerifier
@@ -60,7 +61,26 @@ def _authenticator(scope: str, config: IdentityConfig, keys: SqliteApiKeys | Non
     """To speak for somebody else takes an API key with that scope; neither a token nor the lack of a credential will do."""
     if scope == "delegate":
         return Authenticator(scope, keys, None, anonymous=False)
-    return Authenticator(scope, keys, tokens, anonymous=config.anonymous == "allow")
+    return Authenticator(scope, keys, tokens, config.anonymous == "allow", _holders(config))
+
+
+def _holders(config: IdentityConfig) -> CertificateHolders | None:
+    """None where certificates say nothing about who somebody is."""
+    if not config.certificates:
+        return None
+    return CertificateHolders(
+        Holder(
+            "uri" if each.uri is not None else "dns",
+            each.uri or each.dns or "",
+            each.id,
+            each.type,
+            each.roles,
+            each.groups,
+            each.tenant,
+            frozenset(each.scopes),
+        )
+        for each in config.certificates
+    )
 
 
 async def _let_go(keys: SqliteApiKeys | None, opened: Sequence[FetchedKeys]) -> None:

@@ -57,12 +57,14 @@ class Ways:
         self.workspace = workspace
         self.destinations = destinations
 
-    def __call__(self, route: str) -> Way | None:
+    def __call__(self, route: str, name: str) -> Way | None:
+        """The one to the destination of that name where the route leads there, else to where it does."""
         settings = self.workspace.catalog.routes.get(route)
-        destination = self.destinations.by_route.get(route)
+        destination = self.destinations.at(route, name)
         if settings is None or destination is None:
             return None
-        return Way(settings.destination, destination, settings.deduplicates)
+        leads = name if (route, name) in self.destinations.others else settings.destination
+        return Way(leads, destination, settings.deduplicates)
 
 
 class Reviews:

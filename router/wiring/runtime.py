@@ -14,8 +14,12 @@ from adapters.encoder_tier import EncoderTier
 from adapters.local_limits import LocalLimits
 from adapters.static_tier import StaticTier
 from router.audit.recorder import LedgerRecorder
+from router.config.cors import Cors as CorsSettings
+from router.decision import NO_BODY
 from router.dispatch import Dispatcher
+from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
+from router.doors.cors import Cors, CorsPolicy, make_cors_policy
 from router.doors.runtime import DoorOptions, Runtime
 from router.doors.under_way import UnderWay
 from router.identity.rate_limit import LimitRule, RateLimiter
@@ -191,15 +195,20 @@ def _runtime(
 ) -> Runtime:
     return Runtime(
         pipeline=_pipeline(stages, services, telemetry),
-        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring),
+        dispatcher=Dispatcher(destinations.by_route, stages.signals.mask, mirroring, destinations.others, _copies(workspace)),
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
         limiter=rate_limiter(workspace, services),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
-        options=door_options(workspace),
+        options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=_told(workspace, stages.routing),
     )
+
+
+def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
+    routes = workspace.catalog.routes.items()
+    return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
 def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
@@ -229,6 +238,7 @@ def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:
 def door_options(workspace: Workspace) -> DoorOptions:
     gateway, catalog = workspace.config.gateway, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
+    named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
     return DoorOptions(
         trusted=tuple(ip_network(network) for network in gateway.trusted_proxies),
@@ -239,4 +249,24 @@ def door_options(workspace: Workspace) -> DoorOptions:
         streams=frozenset(name for name, route in catalog.routes.items() if route.stream),
         websockets=frozenset(name for name, route in catalog.routes.items() if route.websocket),
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
+        addresses=address_list(gateway.allow, gateway.deny),
+        decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
     )
+
+
+def make_cors(workspace: Workspace, stages: Stages) -> Cors | None:
+    """None where no page may call."""
+    routes = {name: _cors(route.cors) for name, route in workspace.catalog.routes.items() if route.cors is not None}
+    listener = workspace.config.gateway.cors
+    if listener is None and not routes:
+        return None
+
+    def look(method: str, path: str) -> str | None:
+        match = stages.rules.look(method, path, (), NO_BODY).match
+        return None if match is None else match.route or (stages.routing.intents[match.intent].route if match.intent is not None else None)
+
+    return Cors(_cors(listener) if listener is not None else None, routes, look)
+
+
+def _cors(settings: CorsSettings) -> CorsPolicy:
+    return make_cors_policy(settings.origins, settings.methods, settings.headers, settings.expose, settings.credentials, settings.max_age)

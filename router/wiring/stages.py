@@ -13,6 +13,7 @@ from embeddings.costs import Costs as WrongAndAbstain
 from embeddings.model import IntentModel
 from embeddings.passages import passages
 from embeddings.train import inputs_digest
+from router.catalog import Canary as CanarySettings
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry
 from router.config import Config, OnAbstain
@@ -23,6 +24,7 @@ from router.pipeline import Comparing, Stages
 from router.ports import Arbiter, Clock, PolicyEngine, Quotas, Recogniser, Tier
 from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
+from router.stages.canary import Canary
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.stages.demands import Demands
 from router.stages.language import LanguageDetector
@@ -98,7 +100,12 @@ def _rule(entry: RuleEntry) -> Rule:
 def routing_table(catalog: Catalog, config: Config) -> RoutingTable:
     routes = {name: RouteEntry(name, route.destination, route.path, route.method) for name, route in catalog.routes.items()}
     intents = {name: _intent(name, intent, catalog) for name, intent in catalog.intents.items()}
-    return RoutingTable(routes, intents, _abstain(config.gateway.on_abstain) or "clarify")
+    canaries = {name: _canary(route.canary) for name, route in catalog.routes.items() if route.canary is not None}
+    return RoutingTable(routes, intents, _abstain(config.gateway.on_abstain) or "clarify", canaries)
+
+
+def _canary(settings: CanarySettings) -> Canary:
+    return Canary(settings.destination, settings.share, settings.by, settings.header, frozenset(settings.testers))
 
 
 def _intent(name: str, intent: Intent, catalog: Catalog) -> IntentEntry:

@@ -100,7 +100,15 @@ def routes(names: Mapping[str, str], **more: Any) -> list[dict[str, Any]]:
 
 
 def bootstrap(
-    lockgate: Lockgate, ports: Mapping[str, int], folder: Path, filters: list[Any], table: list[Any], *, als: bool = True, **manager: Any
+    lockgate: Lockgate,
+    ports: Mapping[str, int],
+    folder: Path,
+    filters: list[Any],
+    table: list[Any],
+    *,
+    als: bool = True,
+    lockgates: list[int] | None = None,
+    **manager: Any,
 ) -> dict[str, Any]:
     entry = {
         "id": "%DYNAMIC_METADATA(lockgate:decision_id)%",
@@ -163,7 +171,7 @@ def bootstrap(
                 }
             ],
             "clusters": [
-                cluster("lockgate", [lockgate.ports["envoy"]], http2=True),
+                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True),
                 cluster("service", [lockgate.ports["upstream"]]),
                 cluster("chats", [lockgate.ports["sockets"]]),
                 cluster("nobody", [lockgate.ports["nobody"]]),

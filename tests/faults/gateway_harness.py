@@ -58,7 +58,7 @@ class KnownCaller:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
-    async def identify(self, headers: Any, now_ns: int) -> Subject:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Subject:
         return self._subject
 
 
@@ -71,9 +71,13 @@ class NoLimit:
 class Seen:
     refusals: list[tuple[str, int]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    preflights: int = 0
 
     def refused(self, code: str, status: int) -> None:
         self.refusals.append((code, status))
+
+    def preflight(self) -> None:
+        self.preflights += 1
 
     def ended(self, decision: Decision, outcome: Outcome | None) -> None:
         if outcome is not None:

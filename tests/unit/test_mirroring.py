@@ -59,7 +59,7 @@ async def test_a_copy_has_no_credentials_and_is_never_tried_again() -> None:
     copies, counts = await made(shadow)
     copies.offer("shadow", 100, REQUEST)
     await ended(copies)
-    assert shadow.seen == [Outbound("POST", "/pay", [(b"accept", b"y")], b"{}")]
+    assert shadow.seen == [Outbound("POST", "/pay", [(b"accept", b"y"), (b"x-lockgate-mirror", b"1")], b"{}")]
     assert counts == {"sent": 1}
 
 

@@ -28,32 +28,33 @@ BEFORE_THE_END = (
     AccessLogType.UpstreamPeriodic,
     AccessLogType.UpstreamEnd,
 )
+AUTHZ_NAMESPACE = "envoy.filters.http.ext_authz"  # under which Envoy puts what that filter is told
 # Envoy's response flags, the one that says most first. Reasons that our own gateway has are the same.
-REASONS = (
-    ("downstream_connection_termination", "client_gone"),
-    ("downstream_protocol_error", "client_gone"),
-    ("downstream_remote_reset", "client_gone"),
-    ("upstream_connection_failure", "connect_failed"),
-    ("dns_resolution_failure", "connect_failed"),
-    ("no_healthy_upstream", "no_healthy_upstream"),
-    ("upstream_overflow", "concurrency_exceeded"),
-    ("upstream_request_timeout", "upstream_timeout"),
-    ("duration_timeout", "upstream_timeout"),
-    ("upstream_max_stream_duration_reached", "upstream_timeout"),
-    ("stream_idle_timeout", "upstream_idle"),
-    ("upstream_connection_termination", "upstream_reset"),
-    ("upstream_remote_reset", "upstream_reset"),
-    ("local_reset", "upstream_reset"),
-    ("upstream_protocol_error", "upstream_protocol"),
-    ("no_route_found", "envoy_no_route"),
-    ("no_cluster_found", "envoy_no_route"),
-    ("no_filter_config_found", "envoy_local_reply"),
-    ("response_from_cache_filter", "envoy_local_reply"),
-    ("upstream_retry_limit_exceeded", "upstream_error"),
-    ("rate_limited", "envoy_local_reply"),
-    ("fault_injected", "envoy_local_reply"),
-    ("overload_manager", "envoy_local_reply"),
-)
+FAILURES = {
+    "downstream_connection_termination": "client_gone",
+    "downstream_protocol_error": "client_gone",
+    "downstream_remote_reset": "client_gone",
+    "upstream_connection_failure": "connect_failed",
+    "dns_resolution_failure": "connect_failed",
+    "no_healthy_upstream": "no_healthy_upstream",
+    "upstream_overflow": "concurrency_exceeded",
+    "upstream_request_timeout": "upstream_timeout",
+    "duration_timeout": "upstream_timeout",
+    "upstream_max_stream_duration_reached": "upstream_timeout",
+    "stream_idle_timeout": "upstream_idle",
+    "upstream_connection_termination": "upstream_reset",
+    "upstream_remote_reset": "upstream_reset",
+    "local_reset": "upstream_reset",
+    "upstream_protocol_error": "upstream_protocol",
+    "no_route_found": "envoy_no_route",
+    "no_cluster_found": "envoy_no_route",
+    "no_filter_config_found": "envoy_local_reply",
+    "response_from_cache_filter": "envoy_local_reply",
+    "upstream_retry_limit_exceeded": "upstream_error",
+    "rate_limited": "envoy_local_reply",
+    "fault_injected": "envoy_local_reply",
+    "overload_manager": "envoy_local_reply",
+}
 
 
 class AccessLog:
@@ -78,7 +79,9 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
     """None where nothing was decided that went on."""
     common, response = entry.common_properties, entry.response
     own = common.metadata.filter_metadata
-    if NAMESPACE not in own or not (decision_id := own[NAMESPACE].fields["decision_id"].string_value):
+    found = (own[name].fields["decision_id"].string_value for name in (NAMESPACE, AUTHZ_NAMESPACE) if name in own)
+    decision_id = next(filter(None, found), None)
+    if decision_id is None:
         return None
     upstream = common.upstream_remote_address.socket_address
     routed = bool(upstream.address) and bool(response.response_code.value)
@@ -97,12 +100,13 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
 
 def _reason(common: AccessLogCommon, routed: bool, details: str) -> str:
     flags: ResponseFlags = common.response_flags
-    for name, reason in REASONS:
+    for name, reason in FAILURES.items():
         if getattr(flags, name):
             return reason
-    if details.startswith("ext_proc") or details.startswith("ext_authz"):
-        return "envoy_processor_failed"
-    return "" if routed else "envoy_local_reply"
+    reason = "" if routed else "envoy_local_reply"
+    if details.startswith(("ext_proc", "ext_authz")):
+        reason = "envoy_processor_failed"
+    return reason
 
 
 def _is_end(entry: HTTPAccessLogEntry) -> bool:

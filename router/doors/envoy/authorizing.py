@@ -1,5 +1,5 @@
-"""`envoy.service.auth.v3.Authorization`: one question a request. Its answer can set fields and choose the route; it cannot change a body, and
-nobody shows us the response, so that only Envoy's access log says how it ended."""
+"""`envoy.service.auth.v3.Authorization`: one question a request. Its answer can set fields and choose the route; it cannot change a body,
+and nobody shows us the response, so that only Envoy's access log says how it ended."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Authorizer:
         return await self._door.open(came, source, bodiless=bodiless, unseen=partial or wanted.unseen or not body)
 
     async def _judged(self, case: Case, body: bytes, wanted: Overrides) -> Pass | Stop:
-        answer = await self._door.judge(case, body if case.body is Body.WHOLE else b"", wanted.deadline_s, self._longest_s, fixed_body=True)
-        return answer
+        shown = body if case.body is Body.WHOLE else b""
+        return await self._door.judge(case, shown, wanted.deadline_s, self._longest_s, fixed_body=True)
 
 
 def _headers(http: AttributeContext.HttpRequest) -> Headers:

@@ -1,5 +1,5 @@
-"""A body in Envoy's mode FULL_DUPLEX_STREAMED: it passes through us part by part, so that what is larger than Envoy's buffer can be judged by
-its beginning, as our own gateway does. The head is answered only when all of it, or as much as is judged, is here."""
+"""A body in Envoy's mode FULL_DUPLEX_STREAMED: it passes through us part by part, so that what is larger than Envoy's buffer can be judged
+by its beginning, as our own gateway does. The head is answered only when all of it, or as much as is judged, is here."""
 
 from __future__ import annotations
 

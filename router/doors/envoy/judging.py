@@ -102,8 +102,9 @@ class EnvoyDoor:
     async def judge(
         self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, fixed_body: bool = False
     ) -> Pass | Stop:
-        """`body`: all of it where the case waits for the whole; `fixed_body`: nobody can change it. `longest_s`: see `Outcomes.begin`. A decision that is late, or that nobody waits for any more because Envoy's
-        caller is gone, is recorded as it is, and what would have gone on does not."""
+        """`body`: all of it where the case waits for the whole; `fixed_body`: nobody can change it. `longest_s`: see `Outcomes.begin`. A
+        decision that is late, or that nobody waits for any more because Envoy's caller is gone, is recorded as it is, and what would have
+        gone on does not."""
         task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
         try:
             done, _ = await asyncio.wait((task,), timeout=deadline_s)

@@ -92,6 +92,9 @@ class Process:
     faults: tuple[str, ...] = ()
     broken: bool = False
 
+    def warnings(self) -> Sequence[str]:
+        return ()
+
     async def ready(self) -> Sequence[Check]:
         return self.checks
 

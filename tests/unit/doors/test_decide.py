@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from router.doors.decide import DecideDoor
 from router.doors.decide_api import create_app
-from router.doors.runtime import Runtime
+from router.doors.runtime import DoorOptions, Runtime
 from router.errors import IdentityError
 from router.system import SystemClock, SystemRandom, UuidV7
 from tests.faults.gateway_harness import Seen
@@ -20,22 +20,23 @@ MAX_BODY = 10_000
 
 
 class Stranger:
-    async def identify(self, headers: Any, now_ns: int) -> Any:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Any:
         raise IdentityError("No credential was sent.", "credential_missing")
 
 
 class Broken:
-    async def identify(self, headers: Any, now_ns: int) -> Any:
+    async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Any:
         raise ZeroDivisionError("private detail")
 
 
 def client(authenticator: Any, seen: Seen) -> TestClient:
     class Bare:
         decide_authenticator = delegate_authenticator = authenticator
+        options = DoorOptions()
 
     @contextmanager
     def using() -> Iterator[Runtime]:
-        yield Bare()  # type: ignore[misc]  # nothing but the authenticators is asked
+        yield Bare()  # type: ignore[misc]  # nothing else is asked
 
     door = DecideDoor(using, SystemClock(), UuidV7(), SystemRandom(), seen)
     return TestClient(create_app(door, lambda: True, MAX_BODY), raise_server_exceptions=False)

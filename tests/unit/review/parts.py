@@ -50,7 +50,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         people, recording = People(self.keys), Recording(self.store, self.ledger)
-        self.dispatching = Dispatching(self.store, recording, people, self.clock, lambda _: self.way)
+        self.dispatching = Dispatching(self.store, recording, people, self.clock, lambda *_: self.way)
         self.service = ReviewService(self.store, self.ledger, people, self.clock, recording, self.dispatching)
 
     async def hold(self, held: Held) -> None:

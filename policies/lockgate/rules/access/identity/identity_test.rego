@@ -18,6 +18,11 @@ test_a_subject_that_a_trusted_service_names_passes if {
 	count(found) == 0
 }
 
+test_the_holder_of_a_certificate_passes if {
+	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "certificate"}}) with data.lockgate.config as fixtures.config
+	count(found) == 0
+}
+
 test_a_way_of_authenticating_that_nobody_knows_is_refused if {
 	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "rumour"}}) with data.lockgate.config as fixtures.config
 	{code | some each in found; code := each.code} == {"access.anonymous"}

@@ -1,0 +1,335 @@
+"""The door for Envoy, through a real Envoy: what goes on, what does not, and what the ledger says of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, fronted, processor, routes
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+
+DUPLEX = {**MODE, "request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND"}
+BIG = b"x" * 300_000
+Both = tuple[Lockgate, Envoy]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with fronted(tmp_path_factory.mktemp("fronted")) as (lockgate, envoy):
+        yield lockgate, envoy
+
+
+@pytest.fixture
+def lockgate(both: Both) -> Lockgate:
+    both[0].forget()
+    return both[0]
+
+
+@pytest.fixture
+def envoy(both: Both, lockgate: Lockgate) -> Envoy:
+    return both[1]
+
+
+@pytest.fixture
+def duplex(lockgate: Lockgate, tmp_path: Path) -> Iterator[Envoy]:
+    with envoy_before(lockgate, tmp_path / "duplex", [processor(processing_mode=DUPLEX)]) as envoy:
+        yield envoy
+
+
+@pytest.fixture
+def authz(lockgate: Lockgate, tmp_path: Path) -> Iterator[Envoy]:
+    with envoy_before(lockgate, tmp_path / "authz", [authorizer()]) as envoy:
+        yield envoy
+
+
+def test_a_request_is_decided_recorded_and_routed(lockgate: Lockgate, envoy: Envoy) -> None:
+    """A request that a rule decides reaches the service on the chosen route, after its decision was durable; its outcome is Envoy's own
+    report: status, upstream, attempts, bytes."""
+    answer = envoy.ask("ann", "POST", "/echo/some/path?a=1", {"n": 1})
+    assert answer.status == 200
+    assert answer.json["target"] == "/echo/some/path?a=1"
+    assert answer.json["body_bytes"] == len(b'{"n": 1}')
+    assert answer.json["recorded"] is True
+    outcome = lockgate.outcome(answer.decision)
+    assert (outcome["result"], outcome["status"], outcome["complete"], outcome["attempts"]) == ("routed", 200, True, 1)
+    assert outcome["upstream"] == f"127.0.0.1:{lockgate.ports['upstream']}"
+    assert outcome["response_bytes"] == len(answer.body)
+    decision = lockgate.story(answer.decision)[0]
+    assert decision["request"]["door"] == "envoy"
+
+
+def test_the_service_sees_what_our_own_gateway_would_have_sent(lockgate: Lockgate, envoy: Envoy) -> None:
+    """Neither the credential nor what a client says in our name, nor fields that ask for another method; and what was decided is there."""
+    fields = {"x_lockgate_subject": "root", "x_lockgate_made_up": "1", "x_http_method_override": "DELETE", "x_passes": "yes"}
+    through = dict(envoy.ask("ann", "GET", "/items/7", **fields).json["headers"])
+    direct = dict(lockgate.ask("ann", "GET", "/items/7", **fields).json["headers"])
+    moving = {"host", "traceparent", "x-lockgate-decision-id", "x-request-id", "x-forwarded-host", "x-forwarded-for", "connection"}
+    envoys = {name for name in through if name.startswith("x-envoy-")}
+    assert {k: v for k, v in through.items() if k not in moving | envoys} == {k: v for k, v in direct.items() if k not in moving}
+    assert through["x-lockgate-subject"] == "ann"
+    assert "authorization" not in through
+
+
+def test_a_service_cannot_speak_in_our_name(envoy: Envoy) -> None:
+    """`x-lockgate-*` of a service's answer is dropped; others pass."""
+    answer = envoy.ask("ann", "GET", "/forge/x")
+    assert [value for name, value in answer.headers if name == "x-lockgate-decision-id"] == [answer.decision]
+    assert "x-lockgate-subject" not in answer.fields
+    assert answer.fields["x-kept"] == "yes"
+
+
+def test_who_is_unknown_is_refused_before_the_body(lockgate: Lockgate, envoy: Envoy) -> None:
+    """No credential: 401 with a challenge, from the head alone."""
+    answer = envoy.ask(None, "GET", "/items/1")
+    assert (answer.status, answer.code) == (401, "credential_missing")
+    assert "www-authenticate" in answer.fields
+    assert not lockgate.arrivals()
+
+
+def test_a_denial_says_why_to_its_caller_and_to_envoy(lockgate: Lockgate, tmp_path: Path) -> None:
+    """The problem carries the decision; Envoy's access log has the reason in its details and in the metadata."""
+    with envoy_before(lockgate, tmp_path / "denied") as envoy:
+        answer = envoy.ask("eve", "POST", "/pay/1", {"a": 1})
+        assert (answer.status, answer.code) == (403, "rbac.no_grant")
+        assert lockgate.story(answer.decision)[0]["outcome"]["result"] == "denied"
+        entry = until(envoy.entries, "Envoy had written its log")[0]
+    assert entry["details"] == "lockgate_rbac.no_grant"
+    assert entry["metadata"] == {"stopped": "rbac.no_grant", "decision_id": answer.decision}
+
+
+def test_metadata_are_there_for_logs_and_later_filters(lockgate: Lockgate, tmp_path: Path) -> None:
+    """Intent, confidence, risk, decision id and reasons stand under `lockgate`."""
+    with envoy_before(lockgate, tmp_path / "metadata") as envoy:
+        answer = envoy.ask("ann", "GET", "/items/1")
+        metadata = until(envoy.entries, "Envoy had written its log")[0]["metadata"]
+    assert metadata["decision_id"] == answer.decision
+    assert (metadata["intent"], metadata["confidence"], metadata["risk"]) == ("look", 1, "low")
+    assert metadata["reasons"] == ["rbac.granted"]
+
+
+def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgate, envoy: Envoy) -> None:
+    """202; nothing reaches the service before somebody approves; then Lockgate's own adapter sends the stored body."""
+    answer = envoy.ask("ann", "POST", "/pay/4", {"amount": 3})
+    assert answer.status == 202
+    assert not lockgate.arrivals()
+    review = lockgate.control("GET", f"/v1/reviews/{answer.decision}", who="max").json
+    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
+    assert lockgate.control("POST", f"/v1/reviews/{answer.decision}/approve", approval, who="max").status == 200
+    arrived = until(lambda: lockgate.arrived("/pay/4"), "the service had it")
+    assert [each["body_bytes"] for each in arrived] == [len(b'{"amount": 3}')]
+
+
+def test_an_upstream_that_nobody_reaches(lockgate: Lockgate, envoy: Envoy) -> None:
+    """Envoy answers by itself; the outcome names the reason as our own gateway does."""
+    answer = envoy.ask("ann", "GET", "/lonely/1")
+    assert answer.status == 503
+    outcome = lockgate.outcome(answer.decision)
+    assert (outcome["result"], outcome["status"], outcome["reason"]) == ("failed", 503, "connect_failed")
+
+
+def test_a_response_that_breaks_off(lockgate: Lockgate, envoy: Envoy) -> None:
+    """Envoy says so to the caller, in one way or another, and the outcome says it too."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        assert envoy.ask("ann", "GET", "/vanish/1").status == 502
+    outcome = until(lambda: _outcome_at(lockgate, "/vanish"), "the outcome was recorded")
+    assert (outcome["result"], outcome["complete"]) == ("failed", False)
+    assert outcome["reason"] in ("upstream_reset", "upstream_protocol")
+
+
+def test_a_caller_who_leaves(lockgate: Lockgate, envoy: Envoy) -> None:
+    """While the service has not answered: the outcome is `client_gone`."""
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+        connection.sendall(f"GET /hold/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+        until(lambda: lockgate.arrived("/hold/1"), "the service had it")
+    outcome = until(lambda: _outcome_at(lockgate, "/hold"), "the outcome was recorded")
+    assert (outcome["result"], outcome["reason"]) == ("failed", "client_gone")
+
+
+def test_retries_of_envoys_router_are_one_outcome(lockgate: Lockgate, tmp_path: Path) -> None:
+    """Envoy tries again by itself; the ledger has one decision and one outcome that counts the attempts."""
+    table = routes({"lonely": "nobody"}, retry_policy={"retry_on": "connect-failure", "num_retries": 2})
+    with envoy_before(lockgate, tmp_path / "retries", table=table) as envoy:
+        answer = envoy.ask("ann", "GET", "/lonely/1")
+        outcome = lockgate.outcome(answer.decision)
+    assert outcome["attempts"] == 3
+    assert [leaf["schema"] for leaf in lockgate.story(answer.decision)] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
+
+
+def test_without_an_access_log_the_response_header_is_the_outcome(tmp_path: Path) -> None:
+    """It says the status, and does not claim that the response went whole."""
+    with fronted(tmp_path, envoy={"access_log": False}, als=False) as (lockgate, envoy):
+        answer = envoy.ask("ann", "GET", "/items/1")
+        outcome = lockgate.outcome(answer.decision)
+        assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, False)
+
+
+def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Path) -> None:
+    """Then the outcome is what the header said."""
+    with fronted(tmp_path, envoy={"outcome_patience": "600ms"}, als=False) as (lockgate, envoy):
+        answer = envoy.ask("ann", "GET", "/items/1")
+        time.sleep(0.3)
+        assert len(lockgate.story(answer.decision)) == 1
+        assert lockgate.outcome(answer.decision)["status"] == 200
+
+
+def test_a_websocket_passes(lockgate: Lockgate, envoy: Envoy, duplex: Envoy, authz: Envoy) -> None:
+    """In both of the filter's modes that hold bodies, and through ext_authz; and only where a rule admits it."""
+    for before in (envoy, duplex, authz):
+        headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+        with connect(f"ws://127.0.0.1:{before.ports['envoy']}/chat/1", additional_headers=headers, proxy=None) as chat:
+            greeting = json.loads(chat.recv())
+            assert greeting["x-lockgate-subject"] == "ann"
+            assert "authorization" not in {name.lower() for name in greeting}
+            chat.send("hello")
+            assert chat.recv() == "hello"
+        outcome = lockgate.outcome(greeting["x-lockgate-decision-id"])
+        assert outcome["status"] == 101
+        with pytest.raises(Exception, match="403"):
+            connect(f"ws://127.0.0.1:{before.ports['envoy']}/echo/1", additional_headers=headers, proxy=None)
+
+
+def test_events_come_one_by_one(lockgate: Lockgate, envoy: Envoy) -> None:
+    """An event stream is not held back: the first event is here while the service still waits."""
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+        connection.sendall(f"GET /events/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+        seen = b""
+        while b"data:" not in seen:
+            seen += connection.recv(4096)
+        lockgate.release()
+        assert b"text/event-stream" in seen.lower()
+
+
+def test_a_body_above_the_buffer_is_refused_by_envoy_and_counted_here(lockgate: Lockgate, envoy: Envoy) -> None:
+    """BUFFERED: 413, nothing decided."""
+    answer = envoy.ask("ann", "POST", "/echo/1", BIG)
+    assert answer.status == 413
+    assert not lockgate.arrivals()
+
+
+def test_a_body_above_the_buffer_is_judged_by_its_beginning_in_full_duplex(lockgate: Lockgate, duplex: Envoy) -> None:
+    """As our own gateway does: refused where a policy needs the whole, and streamed through where it does not."""
+    refused = duplex.ask("ann", "POST", "/echo/1", BIG)
+    assert (refused.status, refused.code) == (403, "request.body_truncated")
+    passed = duplex.ask("ann", "POST", "/upload/1", BIG)
+    assert passed.status == 200
+    assert passed.json["body_bytes"] == len(BIG)
+    small = duplex.ask("ann", "POST", "/echo/1", {"n": 1})
+    assert small.status == 200
+    assert lockgate.story(small.decision)[0]["request"]["body"]["truncated"] is False
+
+
+def test_a_streaming_body_over_the_limit_is_cut_off(lockgate: Lockgate, duplex: Envoy) -> None:
+    """413 although its beginning is under way already; the outcome says so."""
+    answer = duplex.ask("ann", "POST", "/upload/1", b"x" * (2 << 20))
+    assert (answer.status, answer.code) == (413, "body_too_large")
+    outcome = until(lambda: _outcome_at(lockgate, "/upload"), "the outcome was recorded")
+    assert (outcome["result"], outcome["reason"]) == ("failed", "body_too_large")
+
+
+def test_modes_that_cannot_hold_are_refused(lockgate: Lockgate, tmp_path: Path) -> None:
+    """STREAMED and BUFFERED_PARTIAL route by nothing that was decided; a body without a known source cannot be limited."""
+    for place, mode in enumerate(("STREAMED", "BUFFERED_PARTIAL")):
+        wrong = processor(processing_mode={**MODE, "request_body_mode": mode})
+        with envoy_before(lockgate, tmp_path / str(place), [wrong]) as envoy:
+            answer = envoy.ask("ann", "POST", "/echo/1", {"n": 1})
+            assert (answer.status, answer.code) == (500, "envoy_mode_unfit")
+            assert envoy.ask("ann", "GET", "/echo/1").status == 200
+    with envoy_before(lockgate, tmp_path / "source", [processor(request_attributes=[])]) as envoy:
+        assert envoy.ask("ann", "GET", "/echo/1").code == "envoy_source_missing"
+
+
+def test_a_body_that_envoy_does_not_show_is_truncated(lockgate: Lockgate, tmp_path: Path) -> None:
+    """Mode NONE: policy judges a request whose body nobody saw, and refuses it unless told otherwise."""
+    blind = processor(processing_mode={**MODE, "request_body_mode": "NONE"})
+    with envoy_before(lockgate, tmp_path / "none", [blind]) as envoy:
+        refused = envoy.ask("ann", "POST", "/echo/1", {"n": 1})
+        assert (refused.status, refused.code) == (403, "request.body_truncated")
+        assert envoy.ask("ann", "POST", "/upload/1", BIG).json["body_bytes"] == len(BIG)
+
+
+def test_a_route_says_how_it_is_asked_about(lockgate: Lockgate, tmp_path: Path) -> None:
+    """By gRPC metadata of the route: bodies unread, a shorter deadline; what is not understood is a fault of the configuration."""
+
+    def overridden(*pairs: tuple[str, str]) -> list[Any]:
+        override = {"overrides": {"grpc_initial_metadata": [{"key": key, "value": value} for key, value in pairs]}}
+        kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+        table = routes({"plain": "service", "streamed": "service"})
+        for each in table:
+            each["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": {"@type": kind, **override}}
+        return table
+
+    with envoy_before(lockgate, tmp_path / "unread", table=overridden(("x-lockgate-body", "none"))) as envoy:
+        assert envoy.ask("ann", "POST", "/echo/1", {"n": 1}).code == "request.body_truncated"
+    with envoy_before(lockgate, tmp_path / "wrong", table=overridden(("x-lockgate-bodies", "none"))) as envoy:
+        assert envoy.ask("ann", "GET", "/echo/1").code == "envoy_metadata_invalid"
+    with envoy_before(lockgate, tmp_path / "long", table=overridden(("x-lockgate-deadline", "1h"))) as envoy:
+        assert envoy.ask("ann", "GET", "/echo/1").code == "envoy_metadata_invalid"
+
+
+def test_ext_authz_decides_the_same(lockgate: Lockgate, authz: Envoy) -> None:
+    """Allowed, denied, held and unknown callers; the outcome comes from the access log alone."""
+    answer = authz.ask("ann", "POST", "/echo/1", {"n": 1})
+    assert answer.status == 200
+    assert dict(answer.json["headers"])["x-lockgate-subject"] == "ann"
+    assert "authorization" not in dict(answer.json["headers"])
+    outcome = lockgate.outcome(answer.decision)
+    assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, True)
+    denied = authz.ask("eve", "POST", "/pay/1", {"a": 1})
+    assert (denied.status, denied.code) == (403, "rbac.no_grant")
+    assert authz.ask("ann", "POST", "/pay/9", {"a": 1}).status == 202
+    assert authz.ask(None, "GET", "/items/1").code == "credential_missing"
+    assert authz.ask("ann", "POST", "/echo/1", BIG).status == 413
+
+
+def test_a_late_decision_is_a_503_and_is_not_let_go(tmp_path: Path) -> None:
+    """The ledger hangs: the caller hears of it within the deadline, nothing reaches the service, and what is recorded afterwards says that
+    it came too late."""
+    with fronted(tmp_path, envoy={"deadline": "500ms"}) as (lockgate, envoy):
+        assert envoy.ask("ann", "GET", "/items/1").status == 200
+        lockgate.forget()
+        lockgate.process.signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            answer = envoy.ask("ann", "GET", "/items/2")
+            assert (answer.status, answer.code) == (503, "decision_late")
+            assert time.monotonic() - began < 2
+        finally:
+            lockgate.process.signal(signal.SIGCONT)
+        outcome = until(lambda: _outcome_of(lockgate, "decision_late"), "the late decision's outcome was recorded")
+        assert outcome["result"] == "failed"
+        assert not lockgate.arrivals()
+
+
+def test_two_workers_share_the_access_log(tmp_path: Path) -> None:
+    """Envoy sends its log to one of them; every decision gets its outcome, whichever made it."""
+    with fronted(tmp_path, "--workers", "2") as (lockgate, _):
+        ports = [lockgate.ports["envoy"], lockgate.ports["envoy"] + 1]
+        assert f"envoy    127.0.0.1:{ports[1]}" in lockgate.process.said
+        with envoy_before(lockgate, tmp_path / "both", lockgates=ports) as spread:
+            decisions = [spread.ask("ann", "GET", f"/items/{number}").decision for number in range(20)]
+            outcomes = [lockgate.outcome(each) for each in decisions]
+        assert {each["upstream"] for each in outcomes} == {f"127.0.0.1:{lockgate.ports['upstream']}"}
+        assert all(each["complete"] for each in outcomes)
+
+
+def _outcome_at(lockgate: Lockgate, path: str) -> Any:
+    decisions = [dict(each["headers"])["x-lockgate-decision-id"] for each in lockgate.arrivals() if each["target"].startswith(path)]
+    return next(
+        (leaf["outcome"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] in decisions), None
+    )
+
+
+def _outcome_of(lockgate: Lockgate, reason: str) -> Any:
+    found = (leaf["outcome"] for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1")
+    return next((each for each in found if each["reason"] == reason), None)

@@ -1,0 +1,168 @@
+"""Running the door for Envoy: certificates, health, restarts under load, gRPC calls, bodies that policy changes."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from examples.halden.demo.company import free_ports
+from tests.e2e.authorities import Authority
+from tests.e2e.envoy import HTTP, cluster, envoy_before, fronted, routes
+from tests.e2e.load import load
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, company, prepared
+
+CHECKED = [
+    {
+        "timeout": "0.5s",
+        "interval": "0.2s",
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "grpc_health_check": {},
+    }
+]
+
+
+def test_only_an_envoy_with_a_certificate_is_served(tmp_path: Path) -> None:
+    """mTLS: who has no certificate, or one of another authority, is not even heard; a new certificate is taken up while it runs."""
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    server, client, stranger = ours.issue("127.0.0.1"), ours.issue("envoy"), theirs.issue("envoy")
+    tls = {"certificate": str(server.certificate), "key": str(server.key), "client_ca": str(ours.certificate)}
+    with fronted(tmp_path / "yard", envoy={"tls": tls}) as (lockgate, plain):
+        assert plain.ask("ann", "GET", "/items/1").status == 500
+        for place, (pair, status) in enumerate(((client, 200), (stranger, 500))):
+            told = {"common_tls_context": _context(pair, ours)}
+            with _over_tls(lockgate, tmp_path / f"envoy-{place}", told) as envoy:
+                assert envoy.ask("ann", "GET", "/items/1").status == status
+        renewed = ours.issue("127.0.0.1")
+        for now, then in ((renewed.key, server.key), (renewed.certificate, server.certificate)):
+            shutil.copy(now, then)
+        with _over_tls(lockgate, tmp_path / "renewed", {"common_tls_context": _context(client, ours)}) as envoy:
+            assert envoy.ask("ann", "GET", "/items/1").status == 200
+        assert Authority.serial(server.certificate) == _served_serial(lockgate.ports["envoy"], client, ours)
+
+
+def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
+    """The standard health service, for the whole and for each filter's; no reflection."""
+    with fronted(tmp_path) as (lockgate, _), grpc.insecure_channel(f"127.0.0.1:{lockgate.ports['envoy']}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"):
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        reflect = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as refused:
+            list(reflect(iter([b""]), timeout=5))
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_restarting_one_after_the_other_under_load_fails_no_request(tmp_path: Path) -> None:
+    """Two nodes behind one Envoy, each ended and started again while callers ask without a pause: every request is answered 200."""
+    with two_nodes(tmp_path) as (first, second):
+        ports = [first.ports["envoy"], second.ports["envoy"]]
+        checked = [cluster("both", ports, http2=True, health_checks=CHECKED, lb_policy="LEAST_REQUEST")]
+        from tests.e2e.envoy import processor
+
+        with envoy_before(first, tmp_path / "envoy", [processor("both")], clusters=checked) as envoy:
+            through = copy.copy(first)
+            through.ports = {**first.ports, "gateway": envoy.ports["envoy"]}
+            until(lambda: envoy.stats("cluster.both.membership_healthy")["cluster.both.membership_healthy"] == 2, "both were healthy")
+            with load(through, callers=4) as seen:
+                for node in (first, second):
+                    before = seen.answered
+                    until(lambda before=before: seen.answered > before + 100, "callers were answered")
+                    assert node.process.stop() == 0
+                    node.start()
+                    until(
+                        lambda: envoy.stats("cluster.both.membership_healthy")["cluster.both.membership_healthy"] == 2,
+                        "it was healthy again",
+                    )
+            assert not seen.broken
+            assert set(seen.statuses) == {200}
+            assert seen.answered > 300
+        held = {leaf["id"] for node in (first, second) for leaf in node.leaves() if leaf["schema"] == "lockgate.outcome.v1"}
+        assert set(seen.acknowledged) <= held | _decided(first, second)
+
+
+def test_a_grpc_call_passes_and_a_refused_one_is_told_in_grpc(tmp_path: Path) -> None:
+    """Streams in both directions through Envoy, decided by their head; a denial is a gRPC status."""
+    with rpc_service() as port, fronted(tmp_path) as (lockgate, _):
+        behind = [cluster("rpc", [port], http2=True)]
+        table = routes({"streamed": "rpc", "plain": "rpc"})
+        with envoy_before(lockgate, tmp_path / "rpc", table=table, clusters=behind, codec_type="AUTO") as envoy:
+            with grpc.insecure_channel(f"127.0.0.1:{envoy.ports['envoy']}") as channel:
+                shout = channel.stream_stream("/upload/shout")
+                credentials = (("authorization", f"Bearer {lockgate.keys['ann']}"),)
+                assert list(shout(iter([b"a", b"b"]), metadata=credentials, timeout=10)) == [b"A", b"B"]
+                with pytest.raises(grpc.RpcError) as refused:
+                    list(shout(iter([b"a"]), timeout=10))
+                assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+                with pytest.raises(grpc.RpcError) as denied:
+                    list(shout(iter([b"a"]), metadata=(("authorization", f"Bearer {lockgate.keys['eve']}"),), timeout=10))
+                assert denied.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        outcomes = until(lambda: [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"], "its outcome was recorded")
+        assert [(leaf["outcome"]["result"], leaf["outcome"]["status"]) for leaf in outcomes] == [("routed", 200)]
+
+
+@contextmanager
+def two_nodes(folder: Path) -> Iterator[tuple[Lockgate, Lockgate]]:
+    """Two of them with ledgers of their own; the second knows the first one's keys."""
+    one, other = free_ports(2)
+    block = {"notice": "1s", "outcome_patience": "2s"}
+    with (
+        company(folder / "first", envoy={**block, "listen": f"127.0.0.1:{one}"}) as first,
+        prepared(folder / "second", envoy={**block, "listen": f"127.0.0.1:{other}"}) as second,
+    ):
+        shutil.copy(first.state / "identity.sqlite", second.state / "identity.sqlite")
+        second.keys = first.keys
+        second.start()
+        for node, port in ((first, one), (second, other)):
+            node.ports = {**node.ports, "envoy": port}
+        yield first, second
+
+
+def _decided(*nodes: Lockgate) -> set[str]:
+    """What an outcome was not recorded for when the load ended."""
+    return {leaf["id"] for node in nodes for leaf in node.leaves() if leaf["schema"] == "lockgate.decision.v1"}
+
+
+@contextmanager
+def rpc_service() -> Iterator[int]:
+    """A gRPC service that says in capitals what it is told, as it is told."""
+    (port,) = free_ports(1)
+    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+
+    async def shout(messages: Any, _: Any) -> Any:
+        async for message in messages:
+            yield message.upper()
+
+    async def run() -> None:
+        server = grpc.aio.server()
+        handlers = {"shout": grpc.stream_stream_rpc_method_handler(shout)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("upload", handlers),))
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        started.set()
+        await stop.wait()
+        await server.stop(0.2)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield port
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()

@@ -1,0 +1,58 @@
+"""Envoy's access log as an outcome's report."""
+
+from __future__ import annotations
+
+import pytest
+
+from router.doors.envoy.access_log import FAILURES, report
+from router.doors.envoy.messages.envoy_pb2 import AccessLogCommon, HTTPAccessLogEntry, HTTPResponseProperties, ResponseFlags
+
+
+def entry(
+    status: int = 200, upstream: str = "192.0.2.9", namespace: str = "lockgate", details: str = "", **flags: bool
+) -> HTTPAccessLogEntry:
+    common = AccessLogCommon(response_flags=ResponseFlags(**flags), upstream_request_attempt_count=2)
+    common.metadata.filter_metadata[namespace]["decision_id"] = "id"
+    common.duration.FromNanoseconds(5_000_000)
+    if upstream:
+        common.upstream_remote_address.socket_address.address = upstream
+        common.upstream_remote_address.socket_address.port_value = 80
+    response = HTTPResponseProperties(response_code_details=details, response_body_bytes=7)
+    response.response_code.value = status
+    return HTTPAccessLogEntry(common_properties=common, response=response)
+
+
+def test_a_response_that_went_whole() -> None:
+    found = report(entry())
+    assert found is not None
+    assert (found.decision_id, found.status, found.reason, found.routed) == ("id", 200, "", True)
+    assert (found.upstream, found.attempts, found.total_ns, found.response_bytes) == ("192.0.2.9:80", 2, 5_000_000, 7)
+
+
+@pytest.mark.parametrize("namespace", ["lockgate", "envoy.filters.http.ext_authz"])
+def test_both_filters_leave_the_decision_where_it_is_found(namespace: str) -> None:
+    assert report(entry(namespace=namespace)) is not None
+
+
+def test_requests_that_nobody_decided_are_no_report() -> None:
+    assert report(entry(namespace="other")) is None
+
+
+@pytest.mark.parametrize(("flag", "reason"), FAILURES.items())
+def test_each_flag_has_its_reason(flag: str, reason: str) -> None:
+    found = report(entry(status=503, **{flag: True}))
+    assert found is not None
+    assert found.reason == reason
+
+
+def test_an_answer_of_envoys_own_is_no_answer_of_the_upstream() -> None:
+    local, late = report(entry(status=404, upstream="")), report(entry(status=504, upstream="", details="ext_proc_error_timeout"))
+    assert local is not None
+    assert late is not None
+    assert (local.reason, late.reason) == ("envoy_local_reply", "envoy_processor_failed")
+
+
+def test_every_flag_that_says_of_a_failure_is_known() -> None:
+    """Those left out say nothing of how a request ended, or belong to filters that answer before a decision."""
+    silent = {"failed_local_healthcheck", "delay_injected", "rate_limit_service_error", "invalid_envoy_request_headers"}
+    assert {field.name for field in ResponseFlags.DESCRIPTOR.fields} == set(FAILURES) | silent
