@@ -16,13 +16,18 @@ from router.errors import ConfigError
 from router.settings import Address, duration_text
 from router.workspace import Workspace
 
+PREFIX = "destination."
+
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A route with the time-outs that hold for it, seconds; None is without end."""
+    """A route to one of its destinations, with the time-outs that hold for it, seconds; None is without end. `chosen`: the route has two
+    destinations, and the decision says which."""
 
     name: str
     route: Route
+    destination: str
+    chosen: bool
     settings: HttpSettings
     connect: float
     idle: float | None
@@ -31,45 +36,61 @@ class Sending:
     @property
     def cluster(self) -> str:
         """A route with another time to connect needs a cluster of its own: Envoy has that time nowhere else."""
-        named = self.route.destination
         own = "" if self.connect == self.settings.timeouts.connect else f".connect-{duration_text(self.connect)}"
-        return f"destination.{named}{own}"
+        return f"{PREFIX}{self.destination}{own}"
 
 
 def sendings(workspace: Workspace) -> Iterator[Sending]:
     """Every route of the catalog. Raises ConfigError for a destination that Envoy cannot reach."""
     for name, route in workspace.catalog.routes.items():
-        settings = workspace.destinations[route.destination]
-        if not isinstance(settings, HttpSettings):
-            adapter = workspace.catalog.destinations[route.destination].adapter
-            raise ConfigError(f"The route '{name}' goes to '{route.destination}' of the kind '{adapter}', which Envoy cannot send to.")
-        own, common = route.timeouts, settings.timeouts
-        yield Sending(
-            name,
-            route,
-            settings,
-            (own and own.connect) or common.connect,
-            (own and own.idle) or common.idle,
-            (own and own.total) or common.total,
-        )
+        if route.canary is not None:
+            yield _sending(workspace, name, route, route.canary.destination)
+        yield _sending(workspace, name, route, route.destination)
+
+
+def _sending(workspace: Workspace, name: str, route: Route, destination: str) -> Sending:
+    settings = http_settings(workspace, destination)
+    own, common = route.timeouts, settings.timeouts
+    return Sending(
+        name,
+        route,
+        destination,
+        route.canary is not None,
+        settings,
+        (own and own.connect) or common.connect,
+        (own and own.idle) or common.idle,
+        (own and own.total) or common.total,
+    )
+
+
+def http_settings(workspace: Workspace, destination: str) -> HttpSettings:
+    """Raises ConfigError."""
+    settings = workspace.destinations[destination]
+    if not isinstance(settings, HttpSettings):
+        adapter = workspace.catalog.destinations[destination].adapter
+        raise ConfigError(f"The destination '{destination}' is of the kind '{adapter}', which Envoy cannot send to.")
+    return settings
 
 
 def destination_clusters(workspace: Workspace, options: Options) -> list[Json]:
     made: dict[str, Json] = {}
     for sending in sendings(workspace):
         if sending.cluster not in made:
-            made[sending.cluster] = _cluster(workspace, options, sending)
+            made[sending.cluster] = _cluster(workspace, options, sending.cluster, sending.destination, sending.connect)
+    for name in dict.fromkeys(route.mirror.destination for route in workspace.catalog.routes.values() if route.mirror is not None):
+        cluster, connect = PREFIX + name, http_settings(workspace, name).timeouts.connect
+        made.setdefault(cluster, _cluster(workspace, options, cluster, name, connect))
     return list(made.values())
 
 
-def _cluster(workspace: Workspace, options: Options, sending: Sending) -> Json:
-    settings = sending.settings
+def _cluster(workspace: Workspace, options: Options, name: str, destination: str, connect: float) -> Json:
+    settings = http_settings(workspace, destination)
     hosts = [authority_of(each) for each in settings.upstreams]
-    http2 = sending.route.destination in options.http2
+    http2 = destination in options.http2
     cluster: Json = {
-        "name": sending.cluster,
+        "name": name,
         "type": "STATIC" if all(is_address(host.host) for host in hosts) else "STRICT_DNS",
-        "connect_timeout": seconds(sending.connect),
+        "connect_timeout": seconds(connect),
         "lb_policy": "ROUND_ROBIN",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "typed_extension_protocol_options": http_protocol(
@@ -88,7 +109,7 @@ def _cluster(workspace: Workspace, options: Options, sending: Sending) -> Json:
         cluster["transport_socket_matches"] = [_match(name, socket) for name, socket in tls.items()]
     several = len(tls) > 1
     cluster["load_assignment"] = assignment(
-        sending.cluster,
+        name,
         [
             endpoint(host, each.weight, hostname=_authority(each), tls=(_tls_name(settings, each) or "none") if several else None)
             for each, host in zip(settings.upstreams, hosts, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, authority_of, sendings
 from router.envoy.door import ATTRIBUTES, patience
-from router.envoy.kubernetes import OWN_FIELDS, check_names, door_address, dropping_none, duration, manifest, quantity, resource_name
+from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
 from router.envoy.values import Json
 from router.errors import ConfigError
@@ -27,7 +27,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
             "For Envoy Gateway only --filter ext_proc and a door without TLS (or with a BackendTLSPolicy of yours) are written."
         )
     ways = list(sendings(workspace))
-    check_names(ways)
+    check_routes(ways)
     return [
         _asking(workspace, options),
         _clients(workspace, options),
@@ -151,13 +151,13 @@ def _backends(workspace: Workspace, options: Options) -> Iterator[Json]:
             spec: Json = {"endpoints": [_endpoint(authority_of(upstream))]}
             if upstream.url.startswith("https:"):
                 spec["tls"] = {"wellKnownCACertificates": "System"}
-            if way.route.destination in options.http2:
+            if way.destination in options.http2:
                 spec["appProtocols"] = [f"{ENVOY}/h2c"]
             yield manifest("Backend", ALPHA, name, spec)
 
 
 def _backend_name(way: Sending, index: int) -> str:
-    return resource_name(f"lockgate-{way.route.destination}-{index}")
+    return resource_name(f"lockgate-{way.destination}-{index}")
 
 
 def _endpoint(where: Address) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from router.envoy.destinations import Sending, authority_of, sendings
 from router.envoy.door import asking, door_cluster
-from router.envoy.kubernetes import check_names, door_address, dropping_none, manifest
+from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
 from router.envoy.listener import answered, buffered, strictness
 from router.envoy.logs import access_logs
 from router.envoy.options import ROUTE, Options
@@ -26,7 +26,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
     """Raises ConfigError for what Istio cannot be told."""
     door_address(options)
     ways = list(sendings(workspace))
-    check_names(ways)
+    check_routes(ways)
     return [_patches(workspace, options), _virtual_service(options, ways), *_destination_rules(ways)]
 
 
@@ -116,5 +116,5 @@ def _destination_rules(ways: list[Sending]) -> Iterator[Json]:
             }
             if upstream.url.startswith("https:"):
                 policy["tls"] = {"mode": "SIMPLE", "sni": settings.tls.server_name or host}
-            name = f"lockgate-{way.route.destination}-{index}"
+            name = f"lockgate-{way.destination}-{index}"
             yield manifest("DestinationRule", NETWORKING, name, {"host": host, "trafficPolicy": policy})

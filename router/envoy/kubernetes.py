@@ -12,7 +12,8 @@ from router.settings import Address
 
 # What services read and routes are chosen by; where no prefix can be given, these names are taken off what callers send.
 OWN_FIELDS = tuple(
-    f"x-lockgate-{name}" for name in ("confidence", "decision-id", "intent", "risk", "roles", "route", "subject", "subject-type", "tenant")
+    f"x-lockgate-{name}"
+    for name in ("confidence", "decision-id", "destination", "intent", "risk", "roles", "route", "subject", "subject-type", "tenant")
 )
 
 
@@ -42,10 +43,12 @@ def door_address(options: Options) -> Address:
     return options.lockgate[0]
 
 
-def check_names(sendings: list[Sending]) -> None:
-    """Raises ConfigError where two of the catalog's names would be one resource."""
+def check_routes(ways: list[Sending]) -> None:
+    """Raises ConfigError where two of the catalog's names would be one resource, or a route says more than is written for Kubernetes."""
     seen: dict[str, str] = {}
-    for each in sendings:
+    for each in ways:
+        if each.chosen or each.route.mirror is not None:
+            raise ConfigError(f"The route '{each.name}' has a canary or a mirror, which is written for --format bootstrap and filter only.")
         other = seen.setdefault(resource_name(each.name), each.name)
         if other != each.name:
             raise ConfigError(f"The routes '{other}' and '{each.name}' would have one name in Kubernetes; rename one of them.")

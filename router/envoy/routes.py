@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from router.catalog import Match, Rule
-from router.envoy.destinations import Sending, sendings
+from router.envoy.destinations import PREFIX, Sending, sendings
 from router.envoy.door import asked_by_route
-from router.envoy.options import CLUSTER, ROUTE, Options
+from router.envoy.options import CLUSTER, DESTINATION, ROUTE, Options
 from router.envoy.values import Json, seconds, typed
 from router.workspace import Workspace
 
@@ -57,9 +57,11 @@ def _ways(sending: Sending, sockets: bool) -> Iterator[Json]:
 
 
 def _way(sending: Sending, suffix: str, more: list[Json], action: Json) -> Json:
-    chosen = {"name": ROUTE, "string_match": {"exact": sending.name}}
-    name = f"{sending.name} {suffix}" if suffix else sending.name
-    return {"name": name, "match": {"prefix": "/", "headers": [chosen, *more]}, "route": action}
+    chosen = [{"name": ROUTE, "string_match": {"exact": sending.name}}]
+    if sending.chosen:
+        chosen.append({"name": DESTINATION, "string_match": {"exact": sending.destination}})
+    name = " ".join(part for part in (sending.name, sending.destination if sending.chosen else "", suffix) if part)
+    return {"name": name, "match": {"prefix": "/", "headers": [*chosen, *more]}, "route": action}
 
 
 def _action(sending: Sending, *, total: float | None, repeatable: bool) -> Json:
@@ -70,7 +72,17 @@ def _action(sending: Sending, *, total: float | None, repeatable: bool) -> Json:
         "timeout": seconds(total or 0),
         "idle_timeout": seconds(sending.idle or 0),
         "retry_policy": retry_policy(sending, repeatable=repeatable),
+        **_copies(sending),
     }
+
+
+def _copies(sending: Sending) -> Json:
+    """As they leave: with what was decided, and without the caller's credential."""
+    if (mirror := sending.route.mirror) is None:
+        return {}
+    share = {"default_value": {"numerator": round(mirror.share * 10_000), "denominator": "TEN_THOUSAND"}}
+    policy = {"cluster": PREFIX + mirror.destination, "runtime_fraction": share, "disable_shadow_host_suffix_append": True}
+    return {"request_mirror_policies": [policy]}
 
 
 def _socket_action(sending: Sending) -> Json:

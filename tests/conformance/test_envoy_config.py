@@ -83,6 +83,12 @@ def _sockets(folder: Path) -> Made:
     return workspace(folder, destinations, routes), Options(http2=frozenset({"calls"}))
 
 
+def _split(folder: Path) -> Made:
+    """A second destination, and copies to a third."""
+    route = {"destination": "old", "canary": {"destination": "new", "share": "5%"}, "mirror": {"destination": "seen", "share": "50%"}}
+    return workspace(folder, {"old": PLAIN, "new": EVERYTHING, "seen": PLAIN}, {"split": route}), Options()
+
+
 def _many_doors(folder: Path) -> Made:
     return workspace(folder), Options(lockgate=(Address("one.internal", 50051), Address("127.0.0.1", 50052)))
 
@@ -93,6 +99,7 @@ CASES: dict[str, Callable[[Path], Made]] = {
     "tls": _tls,
     "everything": _everything,
     "sockets": _sockets,
+    "split": _split,
     "many doors": _many_doors,
 }
 
