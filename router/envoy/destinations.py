@@ -11,7 +11,7 @@ from adapters.http_upstream.config import HealthConfig, UpstreamConfig
 from router.catalog import Route
 from router.envoy.options import Options, TlsFiles, is_address
 from router.envoy.tls import towards
-from router.envoy.values import Json, assignment, endpoint, http_protocol, seconds
+from router.envoy.values import OWN_PREFIX, Json, assignment, endpoint, extension, http_protocol, removed_prefix, seconds
 from router.errors import ConfigError
 from router.settings import Address, duration_text
 from router.workspace import Workspace
@@ -94,7 +94,7 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
         "lb_policy": "ROUND_ROBIN",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "typed_extension_protocol_options": http_protocol(
-            {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}, idle_timeout=seconds(settings.keep)
+            {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}, _answered(), idle_timeout=seconds(settings.keep)
         ),
         "per_connection_buffer_limit_bytes": 1 << 20,
         "circuit_breakers": {"thresholds": [_bounds(settings)]},
@@ -116,6 +116,16 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
         ],
     )
     return cluster
+
+
+def _answered() -> list[Json]:
+    """No upstream speaks in Lockgate's name. Here, and not before the door, through which Lockgate's own answers come too."""
+    message = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    removed = {"response_mutations": [removed_prefix(OWN_PREFIX)]}
+    return [
+        extension("envoy.filters.http.header_mutation", message, mutations=removed),
+        extension("envoy.filters.http.upstream_codec", "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"),
+    ]
 
 
 def _bounds(settings: HttpSettings) -> Json:

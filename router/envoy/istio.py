@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from router.envoy.destinations import Sending, authority_of, sendings
 from router.envoy.door import asking, door_cluster
 from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
-from router.envoy.listener import answered, buffered, strictness
+from router.envoy.listener import buffered, strictness
 from router.envoy.logs import access_logs
 from router.envoy.options import ROUTE, Options
 from router.envoy.replies import local_replies
@@ -19,7 +19,6 @@ from router.workspace import Workspace
 NETWORKING = "networking.istio.io/v1"
 FILTERS = "networking.istio.io/v1alpha3"
 MANAGER = "envoy.filters.network.http_connection_manager"
-ROUTER = "envoy.filters.http.router"
 
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
@@ -46,7 +45,6 @@ def _patches(workspace: Workspace, options: Options) -> Json:
         },
         _patch("NETWORK_FILTER", {"name": MANAGER}, "MERGE", {"name": MANAGER, "typed_config": manager}),
         _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options, own_routes=False)),
-        _patch("HTTP_FILTER", {"name": MANAGER, "subFilter": {"name": ROUTER}}, "INSERT_BEFORE", answered()),
     ]
     selector = {"labels": {"istio": options.gateway}}
     return manifest("EnvoyFilter", FILTERS, "lockgate", {"workloadSelector": selector, "configPatches": patches})

@@ -8,10 +8,9 @@ from router.envoy.options import Options, TlsFiles
 from router.envoy.replies import local_replies
 from router.envoy.routes import has_sockets, route_configuration
 from router.envoy.tls import listening
-from router.envoy.values import Json, extension, seconds, socket_address
+from router.envoy.values import OWN_PREFIX, Json, extension, removed_prefix, seconds, socket_address
 from router.workspace import Workspace
 
-OWN_PREFIX = "x-lockgate-"
 LEAST_WINDOW = 65535  # of HTTP/2
 CONNECTION_IDLE_S = 3600.0
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -83,24 +82,10 @@ def strictness(workspace: Workspace) -> Json:
 
 
 def filters(workspace: Workspace, options: Options) -> list[Json]:
-    """Responses go through them from the last to the first: what an upstream says in Lockgate's name is gone before the door speaks."""
     return [
         asking(workspace, options),
-        answered(),
         extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]
-
-
-def answered() -> Json:
-    return extension(
-        "envoy.filters.http.header_mutation",
-        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"response_mutations": [removed_prefix(OWN_PREFIX)]},
-    )
-
-
-def removed_prefix(prefix: str) -> Json:
-    return {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
 
 
 def _unbelieved(workspace: Workspace) -> Json:

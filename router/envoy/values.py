@@ -8,6 +8,7 @@ from typing import Any
 from router.settings import Address
 
 Json = dict[str, Any]
+OWN_PREFIX = "x-lockgate-"
 TYPE = "type.googleapis.com/"
 
 
@@ -45,11 +46,17 @@ def assignment(name: str, endpoints: Sequence[Json]) -> Json:
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": list(endpoints)}]}
 
 
-def http_protocol(explicit: Json, **common: Any) -> Json:
+def removed_prefix(prefix: str) -> Json:
+    return {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
+
+
+def http_protocol(explicit: Json, filters: Sequence[Json] = (), **common: Any) -> Json:
     options = typed("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")
     if common:
         options["common_http_protocol_options"] = common
     options["explicit_http_config"] = explicit
+    if filters:
+        options["http_filters"] = list(filters)
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
 
 

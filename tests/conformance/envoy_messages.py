@@ -25,6 +25,7 @@ MODULES = (
     "envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2",
     "envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2",
     "envoy.extensions.filters.http.router.v3.router_pb2",
+    "envoy.extensions.filters.http.upstream_codec.v3.upstream_codec_pb2",
     "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
     "envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
     "envoy.extensions.http.original_ip_detection.xff.v3.xff_pb2",

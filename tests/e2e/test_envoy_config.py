@@ -23,6 +23,7 @@ from tests.e2e.wire import ask
 from tests.faults.test_upstream_tls import Authority
 
 VIEW, MOST = 64 << 10, 1 << 20
+ID = "x-lockgate-decision-id"
 MODES = {"buffered": (), "streamed": ("--bodies", "streamed"), "authz": ("--filter", "ext_authz")}
 
 
@@ -82,7 +83,7 @@ def test_a_request_arrives_with_its_decision_and_without_its_credential(envoy: E
 
 
 def test_callers_are_told_as_over_the_gateway(envoy: Envoy) -> None:
-    """The same status and code, from Lockgate and from Envoy itself."""
+    """The same status and code, from Lockgate and from Envoy itself, and the decision's id where there is one."""
     asked: list[tuple[str | None, str, str, Any]] = [
         ("eve", "GET", "/items/1", None),
         (None, "GET", "/items/1", None),
@@ -93,8 +94,8 @@ def test_callers_are_told_as_over_the_gateway(envoy: Envoy) -> None:
         ("ann", "GET", "/lonely/1", None),
         ("ann", "GET", "/babble/1", None),
     ]
-    here = [(each.status, each.code) for each in (envoy.ask(*one) for one in asked)]
-    there = [(each.status, each.code) for each in (envoy.lockgate.ask(*one) for one in asked)]
+    here = [(each.status, each.code, ID in each.fields) for each in (envoy.ask(*one) for one in asked)]
+    there = [(each.status, each.code, ID in each.fields) for each in (envoy.lockgate.ask(*one) for one in asked)]
     assert here == there
 
 
