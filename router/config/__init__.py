@@ -76,7 +76,12 @@ class Config(Strict):
     @property
     def listeners_tls(self) -> dict[str, ServerTls]:
         """By the listener's name, without those that serve unencrypted."""
-        doors = {"gateway": self.gateway.tls, "decide": self.decide.tls if self.decide is not None else None, "control": self.control.tls}
+        doors = {
+            "gateway": self.gateway.tls,
+            "decide": self.decide.tls if self.decide is not None else None,
+            "envoy": self.envoy.tls if self.envoy is not None else None,
+            "control": self.control.tls,
+        }
         return {name: settings for name, settings in doors.items() if settings is not None}
 
     @model_validator(mode="before")

@@ -78,6 +78,7 @@ class Worker:
         self._listening: dict[str, Listening] = {}
         self._peer: Peer | None = None
         self._envoy: EnvoyListener | None = None
+        self._for_envoy: Material | None = None
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -206,7 +207,8 @@ class Worker:
         from router.wiring.envoy import make_envoy  # only who fronts with Envoy has what it needs
 
         workspace = self._serving.workspace
-        self._envoy = make_envoy(workspace, self._services, self._doors.gate, self._telemetry, self._tell_elsewhere)
+        gate, telemetry = self._doors.gate, self._telemetry
+        self._envoy = make_envoy(workspace, self._services, gate, telemetry, self._tell_elsewhere, self._for_envoy)
         await self._envoy.serve(address, self._stopping, GRACE_S)
 
     def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
@@ -276,7 +278,11 @@ class Worker:
     async def _take_certificates(self, payload: Any) -> None:
         """By listener. Connections go on with what they began with."""
         for name, material in payload.items():
-            if name in self._listening:
+            if name == "envoy":  # gRPC has a TLS of its own
+                self._for_envoy = Material.from_payload(material)
+                if self._envoy is not None and self._envoy.showing is not None:
+                    self._envoy.showing.take(self._for_envoy)
+            elif name in self._listening:
                 self._listening[name].take(Material.from_payload(material))
             else:
                 self._listening[name] = Listening.of(

@@ -89,7 +89,7 @@ class EnvoyDoor:
         self._clock = clock
         self._observer = observer
         self._most = most
-        self._inside = 0
+        self.inside = 0  # decisions that are under way
 
     async def open(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
         """`unseen`: Envoy is not going to show a body. A case is to be closed. The one call that may be broken off: nothing is recorded."""
@@ -144,14 +144,14 @@ class EnvoyDoor:
             return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
 
     async def _decided(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
-        if self._inside >= self._most:
+        if self.inside >= self._most:
             raise RefusedError("Lockgate is at its limit; please try again.", "overloaded", 503, 1)
-        self._inside += 1
+        self.inside += 1
         try:
             with self._gate.using():
                 return await self._weighed(case, body, longest_s, fixed_body)
         finally:
-            self._inside -= 1
+            self.inside -= 1
 
     async def _weighed(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
         runtime = case.runtime
