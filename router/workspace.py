@@ -50,8 +50,8 @@ class Digests:
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
     them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store`, `shared_state`, `node_store` and `second_engine`
-    are adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a
-    folder; `override` what was put in force over either."""
+    are adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that
+    is a folder; `override` what was put in force over either."""
 
     root: Path
     config: Config
