@@ -751,16 +751,27 @@ async def test_websocket_that_breaks(plain: Lab, message: str | None, code: int)
         await socket_.close()
 
 
+FAULTY = b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"
+
+
 async def test_an_upstream_that_answers_with_errors_is_left_alone(lab: Lab) -> None:
-    """Which its circuit does not see, since a 500 is an answer; afterwards it is asked again."""
-    bad, good = await lab.upstream(serving(b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno")), await lab.upstream(serving(OK))
-    outliers = {"consecutive": 3, "ejection": "300ms", "interval": "10s"}
-    destination = await lab.destination(bad, good, outliers=outliers)
+    """Which its circuit does not see, since a 500 is an answer."""
+    bad, good = await lab.upstream(serving(FAULTY)), await lab.upstream(serving(OK))
+    destination = await lab.destination(bad, good, outliers={"consecutive": 3, "ejection": "5m", "interval": "5m"})
     statuses = [(await whole(destination, GET))[0] for _ in range(20)]
     assert statuses.count(500) == 3
     assert statuses[-10:] == [200] * 10
-    await asyncio.sleep(0.35)
-    assert 500 in [(await whole(destination, GET))[0] for _ in range(2)]
+
+
+async def test_an_upstream_that_was_left_alone_is_asked_again(lab: Lab) -> None:
+    """When its time is over, without anybody's doing."""
+    bad, good = await lab.upstream(serving(FAULTY)), await lab.upstream(serving(OK))
+    destination = await lab.destination(bad, good, outliers={"consecutive": 1, "ejection": "50ms", "longest": "50ms"})
+    failed = 0
+    async with asyncio.timeout(10):
+        while failed < 3:
+            failed += (await whole(destination, GET))[0] == 500
+            await asyncio.sleep(0.01)
 
 
 async def test_the_only_upstream_is_asked_whatever_it_answers(lab: Lab) -> None:
