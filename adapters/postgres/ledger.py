@@ -227,7 +227,7 @@ class PostgresStore:
     def _locked(self) -> tuple[int, bytes]:
         """Begins a transaction that has the turn, and reads in it how far the ledger is. A server that went away is waited for, once; after
         that it is asked now and then."""
-        deadline = self._deadline()
+        deadline, again = self._deadline(), True
         while True:
             connection = self._connected(deadline)
             try:
@@ -241,8 +241,10 @@ class PostgresStore:
             except psycopg.Error as error:
                 lost = is_lost(error)
                 self._roll_back()
-                if not lost or time.monotonic() > deadline:
+                # Once more in any case: where this process stood still, the time that went by says nothing of the server.
+                if not lost or (time.monotonic() > deadline and not again):
                     raise translated(self._server, error) from error
+                again = False
                 continue
             if len(turns) != 1:
                 self._roll_back()

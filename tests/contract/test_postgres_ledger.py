@@ -77,6 +77,16 @@ def test_nodes_that_append_in_turns_make_one_ledger(server: Server) -> None:
     assert (report.ok, report.size, report.root) == (True, 60, one.root())
 
 
+def test_a_session_that_was_ended_is_no_reason_to_refuse_a_record(server: Server) -> None:
+    """A node that stood still in its turn, for longer than its patience, finds its session ended when it goes on: it makes another one."""
+    journal = node(server, patience=0.0)
+    journal.append(entries(1))
+    end_sessions(server)
+    assert journal.append(entries(2)) == 1
+    journal.close()
+    assert verified(server).ok
+
+
 def test_proofs_from_stored_hashes_verify(server: Server) -> None:
     """Every eighth level is kept, the rest computed; proofs across both verify, also for what several nodes wrote."""
     one, two = node(server), node(server)

@@ -111,7 +111,9 @@ def test_a_grpc_call_passes_and_a_refused_one_is_told_in_grpc(tmp_path: Path) ->
                 with pytest.raises(grpc.RpcError) as denied:
                     list(shout(iter([b"a"]), metadata=(("authorization", f"Bearer {lockgate.keys['eve']}"),), timeout=10))
                 assert denied.value.code() == grpc.StatusCode.PERMISSION_DENIED
-        outcomes = until(lambda: [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"], "its outcome was recorded")
+        outcomes = until(
+            lambda: [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"], "its outcome was recorded"
+        )
         assert [(leaf["outcome"]["result"], leaf["outcome"]["status"]) for leaf in outcomes] == [("routed", 200)]
 
 
