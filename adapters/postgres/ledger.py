@@ -126,8 +126,16 @@ class PostgresStore:
         self._refuse_warned(connection)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
-        with self._said():
+        connection = self._connection
+        in_turn = connection is not None and connection.info.transaction_status == TransactionStatus.INTRANS
+        try:
             return stored_nodes(self._open, level, start, end)
+        except psycopg.Error as error:
+            if is_lost(error):
+                self._drop()
+                if in_turn:
+                    raise AuditError(f"The connection to {self._server} was lost before anything was written.", AGAIN) from error
+            raise translated(self._server, error) from error
 
     def latest_checkpoint(self) -> str | None:
         with self._said():
