@@ -46,7 +46,7 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Storm:
-    """What callers, the reviewer and the killer did. `kills` are Unix times, before and after each."""
+    """What callers, the reviewer and the killer did. `kills` and `frozen` are Unix times, before and after each."""
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -54,6 +54,7 @@ class Storm:
     approved: set[str] = field(default_factory=set)
     troubles: int = 0
     killed: int = 0
+    frozen: list[float] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -120,7 +121,9 @@ def kill(storm: Storm, made: Cluster, chance: random.Random, ready: list[Lockgat
 def freeze(storm: Storm, made: Cluster, chance: random.Random, ready: list[Lockgate]) -> None:
     """One node, as its machine might stand still: for longer than others wait for it, and then it goes on as if nothing had been."""
     node = chance.choice(ready)
+    storm.frozen.append(time.time())
     os.killpg(node.process.pid, signal.SIGSTOP)
+    storm.frozen.append(time.time())
     try:
         storm.stop.wait(chance.uniform(11.0, 14.0))
     finally:
@@ -234,12 +237,13 @@ def unexplained(storm: Storm, leaves: list[dict]) -> list[str]:
 
 
 def near_a_kill(storm: Storm, leaves: list[dict], decision: str, event: str) -> bool:
-    """A node that was killed between a record and its mark leaves the same record to be appended once more."""
-    return any(killed_after(storm, leaf) for leaf in leaves if (leaf.get("id"), leaf.get("event")) == (decision, event))
+    """A node that was killed, or stood still, between a record and its mark leaves the same record to be appended once more."""
+    same = [leaf for leaf in leaves if (leaf.get("id"), leaf.get("event")) == (decision, event)]
+    return all(leaf == same[0] for leaf in same) and killed_after(storm, same[0], *storm.frozen)
 
 
-def killed_after(storm: Storm, leaf: dict) -> bool:
-    return any(0 <= at - moment(leaf) <= LATE_S for at in storm.kills)
+def killed_after(storm: Storm, leaf: dict, *others: float) -> bool:
+    return any(0 <= at - moment(leaf) <= LATE_S for at in (*storm.kills, *others))
 
 
 def moment(leaf: dict) -> float:
