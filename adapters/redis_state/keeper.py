@@ -38,7 +38,7 @@ class Keeper:
         """Raises StateError."""
         link = self._link
         if link is None:
-            raise self._why
+            raise StateError(str(self._why), self._why.code)  # anew: one that is raised again and again collects its ways
         try:
             return await link.ask(*command, until=until)
         except StateError as error:

@@ -127,7 +127,7 @@ class Cluster:
     async def ask(self, key: bytes, *command: Part, until: float) -> Any:
         address = self._slots[slot(key)]
         if address is None:
-            raise self._why
+            raise StateError(str(self._why), self._why.code)
         try:
             return await self._at(address).ask(*command, until=until)
         except MovedError as moved:

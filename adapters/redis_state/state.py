@@ -61,6 +61,13 @@ class RedisState:
         """By when a request that asks now must have been answered, however many questions it has; by the loop's time."""
         return asyncio.get_running_loop().time() + self._timeout
 
+    def check(self) -> None:
+        """Before a question is put together. Raises StateError where nobody could be asked."""
+        why = self._place.problem if self._place.together else None
+        if why is not None:
+            self._observer.state_asked(why.code)
+            raise StateError(str(why), why.code)
+
     async def open(self) -> None:
         """Returns when the first attempt to connect has ended: who starts while Redis is away begins as if it had gone away."""
         await self._place.open()
