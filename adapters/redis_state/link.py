@@ -46,6 +46,7 @@ class Link(asyncio.Protocol):
         self._full = False
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._outgoing: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
 
@@ -58,7 +59,9 @@ class Link(asyncio.Protocol):
             raise StateError(f"The connection to Redis at {self.address} is gone or full.", LOST)
         answer = self._loop.create_future()
         self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
+        if not self._outgoing:  # questions of one turn of the loop go out together
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
         timer = self._loop.call_at(until, self._expire, answer, until)
         try:
             return await answer
@@ -66,6 +69,11 @@ class Link(asyncio.Protocol):
             raise translated(self.address, error) from None
         finally:
             timer.cancel()
+
+    def _flush(self) -> None:
+        out, self._outgoing = b"".join(self._outgoing), []
+        if self._transport is not None and not self.lost.is_set():
+            self._transport.write(out)
 
     def close(self) -> None:
         if self._transport is not None:
