@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
 
 import hiredis
 
-from adapters.redis_state.failures import LOST, late, translated
-from router.errors import StateError
+from adapters.redis_state.failures import DENIED, LOST, late, translated
+from router.errors import ConfigError, StateError
 from router.settings import Address
 
 Part = str | bytes | int
@@ -26,10 +27,11 @@ _STALLED_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How servers are spoken to. `failures`: so many late answers in a row end a connection."""
+    """How servers are spoken to. `password` is asked for at each login, for it may have been exchanged; it raises ConfigError. `failures`:
+    so many late answers in a row end a connection."""
 
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Callable[[], str] | None = field(default=None, repr=False)
     ssl: SSLContext | None = None
     connect_within: float = 1.0
     failures: int = 3
@@ -138,13 +140,21 @@ async def connect(address: Address, access: Access) -> Link:
             _, link = await make
         if access.password is not None:
             user = () if access.username is None else (access.username,)
-            await link.ask("AUTH", *user, access.password, until=until)
+            await link.ask("AUTH", *user, access.password(), until=until)
         await link.ask("PING", until=until)
     except (OSError, TimeoutError) as error:
+        _let_go(link)
         why = getattr(error, "strerror", None) or str(error) or "no answer in time"
         raise StateError(f"Redis at {address} cannot be reached: {why}.", LOST) from error
+    except ConfigError as error:
+        _let_go(link)
+        raise StateError(f"There is no password for Redis at {address}: {error}", DENIED) from error
     except BaseException:
-        if link is not None:
-            link.close()
+        _let_go(link)
         raise
     return link
+
+
+def _let_go(link: Link | None) -> None:
+    if link is not None:
+        link.close()

@@ -1,5 +1,5 @@
-"""What it costs a decision that its two limits are on Redis, and not in the worker: CPU of the worker, and time that a caller waits; and what
-it costs while Redis is gone. A decision by a rule with its record, on one core, against a real server on loopback."""
+"""What it costs a decision that its two limits are on Redis, and not in the worker: CPU of the worker, and time that a caller waits; and
+what it costs while Redis is gone. A decision by a rule with its record, on one core, against a real server on loopback."""
 
 from __future__ import annotations
 
