@@ -1,4 +1,4 @@
-"""Runs an image's archive without a container engine, as root on Linux: its root read-only, `/tmp` and the state of its own, as its user, with
+"""Runs an image's archive without a container engine, as root on Linux: its root read-only, `/tmp` and the state its own, as its user, with
 no new privileges and nobody else's mounts. For trying an image where it was built; no isolation to rely on.
 
     python3 image/try.py [--state FOLDER] [--config FOLDER] dist/lockgate-0.1.0.oci.tar check --config /workspace

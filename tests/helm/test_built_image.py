@@ -10,7 +10,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.processes import until
@@ -28,28 +30,29 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def configured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
-    """A folder with the chart's lockgate.yaml, and the ports of the gateway and of the control API."""
-    gateway, control = free_ports(2)
+def configured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """A folder with the chart's lockgate.yaml for all doors, and their ports."""
+    ports = dict(zip(("gateway", "control", "envoy", "decide"), free_ports(4), strict=True))
     folder = tmp_path_factory.mktemp("config")
     config = {"policy": {"engine": {"adapter": "isolated"}}, "classifier": {"min_confidence": 0.7}}
-    found = of_kind(manifests({"gateway": {"port": gateway}, "control": {"port": control}, "config": config}), "ConfigMap")
+    doors = {name: {"port": port} | ({"enabled": True} if name != "control" else {}) for name, port in ports.items()}
+    found = of_kind(manifests({**doors, "tls": {"insecure": True}, "config": config}), "ConfigMap")
     folder.chmod(0o755)  # it is not root who reads it
     (folder / "lockgate.yaml").write_text(found[0]["data"]["lockgate.yaml"], encoding="utf-8")
-    return folder, gateway, control
+    return folder, ports
 
 
 @pytest.fixture(scope="module")
-def serving(configured: tuple[Path, int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Path]]:
-    folder, gateway, control = configured
+def serving(configured: tuple[Path, dict[str, int]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, int], Path]]:
+    folder, ports = configured
     log = tmp_path_factory.mktemp("log") / "log"
     arguments = ["--config", str(folder), str(ARCHIVES[-1]), "serve", "--config", "/etc/lockgate/lockgate.yaml", "--log", "json"]
     with log.open("wb") as out:
         running = subprocess.Popen([*TRY, *arguments], stdout=out, stderr=out)
     try:
-        until(lambda: running.poll() is not None or listens(control), "the image serves", 120)
+        until(lambda: running.poll() is not None or listens(ports["control"]), "the image serves", 120)
         assert running.poll() is None, log.read_text(encoding="utf-8")
-        yield gateway, control, log
+        yield ports, log
     finally:
         running.terminate()
         assert running.wait(60) == 0, log.read_text(encoding="utf-8")
@@ -79,13 +82,22 @@ def test_its_workspace_is_in_order() -> None:
     assert "The workspace is in order." in done.stdout, done.stderr
 
 
-def test_it_serves_read_only_with_the_charts_configuration(serving: tuple[int, int, Path]) -> None:
-    """Ready with confined policies, as the user that the chart names; a caller without a credential is told so."""
-    gateway, control, _ = serving
-    assert until(lambda: ask(control, "GET", "/readyz").status == 200, "it is ready", 60)
-    assert ask(gateway, "GET", "/rooms").code == "credential_missing"
+def test_it_serves_read_only_with_the_charts_configuration(serving: tuple[dict[str, int], Path]) -> None:
+    """Ready with confined policies, as the user that the chart names; a caller without a credential is told so at each door."""
+    ports, _ = serving
+    assert until(lambda: ask(ports["control"], "GET", "/readyz").status == 200, "it is ready", 60)
+    assert ask(ports["gateway"], "GET", "/rooms").code == "credential_missing"
+    assert ask(ports["decide"], "POST", "/v1/decide", body={"method": "GET", "path": "/"}).code == "credential_missing"
 
 
-def test_it_trains_nothing_at_its_start(serving: tuple[int, int, Path]) -> None:
+def test_envoys_door_is_in_it(serving: tuple[dict[str, int], Path]) -> None:
+    """Its packages are there, and its health is gRPC's own."""
+    ports, _ = serving
+    with grpc.insecure_channel(f"127.0.0.1:{ports['envoy']}") as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_it_trains_nothing_at_its_start(serving: tuple[dict[str, int], Path]) -> None:
     """The model was prepared while it was built."""
-    assert "cross-validate" not in serving[2].read_text(encoding="utf-8")
+    assert "cross-validate" not in serving[1].read_text(encoding="utf-8")
