@@ -37,6 +37,10 @@ class Metrics:
         self._mirrors = self._counter("lockgate.mirrors", "result")
         self._policy_healthy = self._gauge("lockgate.policy.healthy")
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._state_calls = self._counter("lockgate.shared_state.calls", "result")
+        name = "lockgate.shared_state.healthy"
+        self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._state_healthy.set(1)  # where nothing is shared nothing is missing
         self._destinations = self._counter("lockgate.canary.requests", "route", "destination", "result", "status")
         self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
@@ -110,6 +114,12 @@ class Metrics:
 
     def policy_compared(self, result: str) -> None:
         self._child(self._policy_compared, result).inc()
+
+    def state_asked(self, result: str) -> None:
+        self._child(self._state_calls, result).inc()
+
+    def state_health(self, healthy: bool) -> None:
+        self._state_healthy.set(healthy)
 
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()

@@ -67,6 +67,12 @@ class Telemetry:
     def policy_compared(self, result: str) -> None:
         self.metrics.policy_compared(result)
 
+    def state_asked(self, result: str) -> None:
+        self.metrics.state_asked(result)
+
+    def state_health(self, healthy: bool) -> None:
+        self.metrics.state_health(healthy)
+
     def exposition(self) -> str:
         return self.metrics.exposition()
 
