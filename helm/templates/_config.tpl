@@ -10,7 +10,7 @@
   {{- $_ := set $c "policy" (set $policy "path" (printf "%s/%s" $v.workspace.path (default "policies" $policy.path))) -}}
 {{- end -}}
 {{- $gateway := default dict $c.gateway -}}
-{{- $_ := set $c "gateway" (set $gateway "listen" (printf "%s:%d" (ternary "0.0.0.0" "127.0.0.1" $v.gateway.enabled) (int $v.gateway.port))) -}}
+{{- $_ := set $c "gateway" (set $gateway "listen" (ternary (printf "0.0.0.0:%d" (int $v.gateway.port)) nil $v.gateway.enabled)) -}}
 {{- $decide := set (default dict $c.decide) "listen" (printf "0.0.0.0:%d" (int $v.decide.port)) -}}
 {{- $_ := set $c "decide" (ternary $decide nil $v.decide.enabled) -}}
 {{- $control := set (default dict $c.control) "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}

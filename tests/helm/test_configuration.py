@@ -24,6 +24,20 @@ def test_lockgate_takes_the_configuration(case: str | None) -> None:
     assert str(config.control.listen).startswith("0.0.0.0:")
 
 
+@pytest.mark.parametrize("doors", [("gateway",), ("envoy",), ("gateway", "envoy"), ("gateway", "decide"), ("envoy", "decide")])
+def test_only_doors_that_are_open_listen(doors: tuple[str, ...]) -> None:
+    """On all addresses of the pod; a door that is not open has no listener at all."""
+    given = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide")}
+    config = Config.model_validate(configuration(manifests({**given, "tls": {"source": "secret", "secretName": "t"}})))
+    listens = {
+        "gateway": config.gateway.listen,
+        "envoy": config.envoy.listen if config.envoy is not None else None,
+        "decide": config.decide.listen if config.decide is not None else None,
+    }
+    assert {name for name, listen in listens.items() if listen is not None} == set(doors)
+    assert all(str(listen).startswith("0.0.0.0:") for listen in listens.values() if listen is not None)
+
+
 def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
     """The workspace's volume as the kubelet makes it: files in a folder with a time for its name, behind two links."""
     (config,) = [
