@@ -79,6 +79,9 @@ args: [serve, --config, /etc/lockgate/lockgate.yaml, --log, json]
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
 env:
   - {name: LOCKGATE_NODE, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+  {{- if eq $v.store.kind "sqlite" }}
+  - {name: LOCKGATE_STATE, value: /var/lib/lockgate/state} # for commands in the container
+  {{- end }}
   {{- include "lockgate.variables" . | nindent 2 }}
 ports:
   {{- range include "lockgate.ports" . | fromYamlArray }}
