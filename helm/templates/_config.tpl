@@ -43,9 +43,10 @@
 {{/* Of what a node takes up only at a start; everything else it takes up while it serves. */}}
 {{- define "lockgate.restarts" -}}
 {{- $c := include "lockgate.configuration" . | fromYaml -}}
-{{- $gateway := pick $c.gateway "listen" "limits" -}}
+{{- $gateway := pick $c.gateway "listen" "limits" "tls" -}}
+{{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
-{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers") -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers") -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.config import Config
+from router.processes.reload import refuse_what_needs_a_restart
 from router.processes.serving import GRACE_S as CONTROL_GRACE_S
 from router.processes.worker import GRACE_S as WORKER_GRACE_S
 from router.telemetry.names import METRICS
 from router.workspace import parse, read
-from tests.helm.rendering import CASES, configuration, manifests, of_kind, one, values
+from tests.helm.rendering import CASES, CHART, configuration, manifests, of_kind, one, values
 
 
 @pytest.mark.parametrize("case", [None, *CASES])
@@ -112,11 +115,25 @@ def restarts(given: dict[str, Any]) -> str:
         ({"gateway": {"limits": {"concurrency": 8}}}, True),
         ({"audit": {"origin": "other.example/ledger"}}, True),
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
+        ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
+        ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz"}}}, True),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
     """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
     assert (restarts({"config": config}) != restarts({})) is restarted
+
+
+def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:
+    """A setting that a reload begins to refuse has to replace pods, too."""
+    source = inspect.getsource(refuse_what_needs_a_restart)
+    refused = {name for text in re.findall(r'"([a-z., ]+)"', source) for name in re.findall(r"[a-z]+(?:\.[a-z]+)?", text)} - {"and"}
+    noted = {"state", "decide", "envoy", "control", "workers", "nodes", "audit", "gateway.listen", "gateway.limits", "gateway.tls"}
+    assert refused == noted | {"policy.bundle", "telemetry.otlp"}
+    template = (
+        (CHART / "templates" / "_config.tpl").read_text(encoding="utf-8").partition('define "lockgate.restarts"')[2].partition("define")[0]
+    )
+    assert [name for name in refused if f'"{name.rpartition(".")[2]}"' not in template] == []
 
 
 def test_secrets_are_read_where_they_are_mounted() -> None:
