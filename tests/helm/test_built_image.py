@@ -9,6 +9,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -94,7 +95,8 @@ def test_envoys_door_is_in_it(serving: tuple[dict[str, int], Path]) -> None:
     """Its packages are there, and its health is gRPC's own."""
     ports, _ = serving
     with grpc.insecure_channel(f"127.0.0.1:{ports['envoy']}") as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
