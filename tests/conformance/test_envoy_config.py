@@ -52,7 +52,8 @@ def _tls(folder: Path) -> Made:
     mixed = {"adapter": "http", "upstreams": upstreams, "tls": own}
     named = {"adapter": "http", "upstreams": [{"url": "https://10.0.0.1"}], "tls": {**own, "server_name": "pay.example"}}
     system = {"adapter": "http", "upstreams": [{"url": "https://service.internal"}]}
-    door = {"listen": "127.0.0.1:50051", "tls": {"certificate": "door.pem", "key": "door.key", "client_ca": "ca.pem"}}
+    shown = {"certificate": "door.pem", "key": "door.key", "client_ca": "ca.pem", "client_certificates": "required"}
+    door = {"listen": "127.0.0.1:50051", "tls": shown}
     made = workspace(folder, {"mixed": mixed, "named": named, "system": system}, envoy=door)
     edge = pem(folder, "edge")
     return made, Options(door=pem(folder, "envoy"), downstream=TlsFiles(None, edge.certificate, edge.key))
