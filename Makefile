@@ -5,7 +5,7 @@ BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 JOBS ?= 2
 EXTRAS := $(VENV)/.extras
-.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock
+.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
@@ -23,6 +23,10 @@ model: $(BASE) ; @$(PY) -m model.install
 multilingual: $(BASE) ; @$(PY) -m model.install multilingual
 extras: $(EXTRAS) model multilingual
 debian: ; @sh requirements/debian.sh
+chart: $(DEV) ; @$(PY) -m tests.helm
+image: model ; @sh image/build.sh $(NAME)
+sbom: ; @sh image/dependencies.sh sbom
+audit-dependencies: ; @sh image/dependencies.sh audit
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 

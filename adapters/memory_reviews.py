@@ -55,6 +55,9 @@ class MemoryReviews:
         ]
         return sorted(steps, key=lambda step: (step[2].at_ns, step[0], step[1]))
 
+    async def elsewhere(self, decision_id: str) -> bool:
+        return False
+
     async def recorded(self, decision_id: str, number: int) -> None:
         known = self._usable()[decision_id]
         history = [replace(change, recorded=True) if at == number else change for at, change in enumerate(known.history)]

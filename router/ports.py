@@ -207,12 +207,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A held request with all that became of it. `reply` is the sealed beginning of the upstream's answer."""
+    """A held request with all that became of it. `reply` is the sealed beginning of the upstream's answer. `elsewhere`: another node, which
+    lives, did the last step and goes on from it."""
 
     held: Held
     state: str
     history: tuple[Change, ...]
     reply: bytes = b""
+    elsewhere: bool = False
 
     @property
     def version(self) -> int:
@@ -220,8 +222,9 @@ class Review:
 
 
 class HeldRequests(Protocol):
-    """Held requests where the control process keeps them; one process at a time. What a method wrote is durable when it returns. Every
-    method raises ReviewError when the store does not answer."""
+    """Held requests where the control process keeps them; one process at a time, or those of several nodes, each of which goes on from its
+    own steps, and from those of nodes that are gone. What a method wrote is durable when it returns. Every method raises ReviewError when
+    the store does not answer; then it may or may not have written, and may be asked again."""
 
     async def add(self, held: Held, change: Change) -> None:
         """The same request again changes nothing; another one under its id is a ReviewError `review_conflict`."""
@@ -236,7 +239,11 @@ class HeldRequests(Protocol):
         sealed request for good."""
 
     async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
-        """(decision id, number of the step, step) of each step whose records may not be in the ledger; oldest first."""
+        """(decision id, number of the step, step) of each step whose records may not be in the ledger and are this node's to append: its
+        own steps, and those of nodes that are gone, of which it takes possession; oldest first."""
+
+    async def elsewhere(self, decision_id: str) -> bool:
+        """Whether another node, which lives, has yet to append a step's records."""
 
     async def recorded(self, decision_id: str, number: int) -> None: ...
 
@@ -311,6 +318,31 @@ class Limits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """One request's draw on an allowance of `burst` at once and `rate` a second after that."""
+
+    key: str
+    rate: float
+    burst: float
+    cost: float = 1.0
+
+
+class Allowances(Protocol):
+    """Limits that several nodes draw on together."""
+
+    async def draw(self, wanted: Sequence[Draw]) -> tuple[int, float] | None:
+        """Draws on one after the other until one refuses; what was drawn before stays drawn. None, or which refuses and in how many seconds
+        it would not; infinity for a cost above the burst. Within milliseconds. Raises StateError; any may then have been drawn on."""
+
+
+class StateObserver(Protocol):
+    def state_asked(self, result: str) -> None:
+        """After each question to the state that nodes share, and each refusal to ask. `result` is `answered` or the failure's code."""
+
+    def state_health(self, healthy: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """At most `limit` requests of one `key` in any span of `seconds`."""
 
@@ -341,10 +373,10 @@ class ApiKey:
 
 
 class ApiKeys(Protocol):
-    """Every method raises StateError when the store does not answer."""
+    """Every method raises StateError when the store does not answer. All but `find` may wait for it, and can be called on a thread."""
 
     def find(self, key_id: str) -> ApiKey | None:
-        """Microseconds when the key was seen before; a change made by another process shows within a second."""
+        """Microseconds when the key was seen before; a change made by another process, of any node, shows within about a second."""
 
     def add(self, key: ApiKey) -> bool:
         """Durable when it returns True; False when the id is taken."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.postgres.connection import Server, check_url, connect
 from adapters.postgres.ledger import PostgresStore
 from adapters.postgres.orders import PostgresTurns
 from adapters.postgres.reader import PostgresReader
+from adapters.postgres.recovery import aside, put_in_place
 from adapters.postgres.schema import KEY_STEPS, KEYS, LEDGER, LEDGER_STEPS, migrate
 from adapters.postgres.subject_keys import PostgresKeys
 
@@ -41,6 +42,14 @@ class PostgresPlace:
 
     def turns(self) -> PostgresTurns:
         return PostgresTurns(self.ledger)
+
+    def aside(self) -> PostgresPlace:
+        """Where a ledger is made that is to come in the place of this one; empty. Raises AuditError."""
+        return replace(self, ledger=aside(self.ledger))
+
+    def put_in_place(self, new: PostgresPlace, name: str) -> str:
+        """The schema in which this ledger is kept from then on. Raises AuditError."""
+        return put_in_place(self.ledger, new.ledger, name)
 
     def migrate(self) -> list[tuple[str, int, int]]:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""

@@ -1,4 +1,5 @@
-"""The tables of a ledger and of the subjects' keys in PostgreSQL, as numbered steps: each leads from the format before it to its own.
+"""The tables of a ledger, of the subjects' keys and of what nodes share beside them in PostgreSQL, as numbered steps: each leads from the
+format before it to its own.
 
 A step that was released is never changed; a new format is a new step at the end. A step's statements run in one transaction, with the
 number that they lead to, so that an interrupted one has not happened.
@@ -47,7 +48,29 @@ KEY_STEPS: Steps = {
         "CREATE TABLE holders (node text PRIMARY KEY, seen bigint NOT NULL)",
     ),
 }
-LEDGER, KEYS = "ledger", "keys"
+SHARED_STEPS: Steps = {
+    1: (
+        # `terms` is the held request without its sealed part; places are given in the order of commits.
+        "CREATE TABLE reviews (place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, state text NOT NULL,"
+        " version bigint NOT NULL, expires_ns bigint NOT NULL, terms text NOT NULL, sealed bytea NOT NULL,"
+        " reply bytea NOT NULL DEFAULT '')",
+        "CREATE INDEX reviews_state ON reviews (state, expires_ns)",
+        # `node` took the step, and goes on from it for as long as it lives.
+        "CREATE TABLE review_steps (id text, number bigint, event text NOT NULL, before text NOT NULL, after text NOT NULL,"
+        " at_ns bigint NOT NULL, recorded boolean NOT NULL, node text NOT NULL, PRIMARY KEY (id, number))",
+        "CREATE INDEX review_steps_unrecorded ON review_steps (at_ns) WHERE NOT recorded",
+        "CREATE TABLE review_entries (id text, number bigint, part bigint, leaf bytea NOT NULL, sealed bytea NOT NULL,"
+        " key_id text NOT NULL, PRIMARY KEY (id, number, part))",
+        # Every change has a number, given in the order of commits, so that who has seen one has seen those before it.
+        "CREATE TABLE api_keys (id text PRIMARY KEY, digest bytea NOT NULL, name text NOT NULL, subject text NOT NULL,"
+        " scopes text NOT NULL, created_ns bigint NOT NULL, created_by text NOT NULL,"
+        " expires_ns bigint, revoked_ns bigint, change bigint NOT NULL UNIQUE)",
+        # One row for each start of a node. It lives until `until`, by this server's clock; `told` is what it says of itself, as JSON.
+        "CREATE TABLE members (node text PRIMARY KEY, name text NOT NULL, started timestamptz NOT NULL, seen timestamptz NOT NULL,"
+        " until timestamptz NOT NULL, told text NOT NULL)",
+    ),
+}
+LEDGER, KEYS, SHARED = "ledger", "keys", "shared"
 LONGEST_S = 3600.0
 """A step over a large table takes its time."""
 

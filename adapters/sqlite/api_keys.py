@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from router.decision import Subject
+from adapters.kept_api_keys import COLUMNS, key_from, row_of
 from router.errors import StateError
 from router.ports import ApiKey, Clock
 
@@ -18,13 +17,10 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS api_keys (
   id TEXT PRIMARY KEY, digest BLOB NOT NULL, name TEXT NOT NULL, subject TEXT NOT NULL, scopes TEXT NOT NULL,
   created_ns INTEGER NOT NULL, created_by TEXT NOT NULL, expires_ns INTEGER, revoked_ns INTEGER
 ) STRICT"""
-COLUMNS = "id, digest, name, subject, scopes, created_ns, created_by, expires_ns, revoked_ns"
 NOTICE_NS = 1_000_000_000
 CACHED = 10_000
 WRITABLE_BY_OTHERS = 0o002
 WRITABLE_BY_GROUP = 0o020
-
-Row = tuple[str, bytes, str, str, str, int, str, int | None, int | None]
 
 
 class SqliteApiKeys:
@@ -69,7 +65,7 @@ class SqliteApiKeys:
     def add(self, key: ApiKey) -> bool:
         with _translated():
             statement = f"INSERT INTO api_keys ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"  # noqa: S608  # a constant
-            return self._connection().execute(statement, _row(key)).rowcount == 1
+            return self._connection().execute(statement, row_of(key)).rowcount == 1
 
     def revoke(self, key_id: str, now_ns: int) -> bool:
         with _translated():
@@ -82,7 +78,7 @@ class SqliteApiKeys:
     def all(self) -> Sequence[ApiKey]:
         with _translated():
             rows = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys ORDER BY created_ns, rowid")  # noqa: S608  # a constant
-            return [_key(row) for row in rows]
+            return [key_from(row) for row in rows]
 
     def _notice(self, now: int) -> None:
         with _translated():
@@ -95,7 +91,7 @@ class SqliteApiKeys:
     def _load(self, key_id: str) -> ApiKey | None:
         with _translated():
             row = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys WHERE id = ?", (key_id,)).fetchone()  # noqa: S608
-            key = _key(row) if row is not None else None
+            key = key_from(row) if row is not None else None
         if key is not None:
             if len(self._cache) >= CACHED:
                 self._cache.clear()
@@ -137,25 +133,3 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     if version < SCHEMA_VERSION:
         database.execute(SCHEMA)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _row(key: ApiKey) -> Row:
-    subject = key.subject
-    owner = {"id": subject.id, "type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
-    scopes = json.dumps(sorted(key.scopes))
-    return (key.id, key.digest, key.name, json.dumps(owner), scopes, key.created_ns, key.created_by, key.expires_ns, key.revoked_ns)
-
-
-def _key(row: Row) -> ApiKey:
-    key_id, digest, name, owner, scopes, created_ns, created_by, expires_ns, revoked_ns = row
-    told = json.loads(owner)
-    subject = Subject(
-        told["id"],
-        told["type"],
-        tuple(told["roles"]),
-        tuple(told["groups"]),
-        told["tenant"],
-        {"key_id": key_id},
-        authenticated_by="api_key",
-    )
-    return ApiKey(key_id, digest, name, subject, frozenset(json.loads(scopes)), created_ns, created_by, expires_ns, revoked_ns)

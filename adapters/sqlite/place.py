@@ -45,6 +45,12 @@ class SqlitePlace:
     def turns(self) -> None:
         """The lock on the ledger's file keeps everybody else away."""
 
+    def aside(self) -> SqlitePlace:
+        raise AuditError("Files are put in the place of others as files.", "audit_store_unsuited")
+
+    def put_in_place(self, new: object, name: str) -> str:
+        raise AuditError("Files are put in the place of others as files.", "audit_store_unsuited")
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Of files that nobody has open. Raises AuditError `audit_missing`, `audit_locked`."""
         ledger, keys = self.state / LEDGER_FILE, self.state / KEYS_FILE

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from adapters.kept_reviews import KeptReviews, held_from, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from router.errors import AuditError, ReviewError
 from router.ports import Change, Entry, Held, Review
@@ -30,9 +29,7 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries (id TEXT NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL, leaf BLOB NOT NULL,"
     " sealed BLOB NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (id, number, part)) STRICT",
 )
-TERMS = tuple(name for name in Held.__slots__ if name != "sealed")
 STEP = "id, number, event, before, after, at_ns, recorded"
-T = TypeVar("T")
 
 
 class ReviewFile:
@@ -60,7 +57,7 @@ class ReviewFile:
                 if json.loads(known[0][0])["content_digest"] != held.content_digest:
                     raise ReviewError("Another request is already held under this decision.", "review_conflict")
                 return
-            row = (held.decision_id, change.after, held.expires_ns, _terms(held), held.sealed)
+            row = (held.decision_id, change.after, held.expires_ns, terms_of(held), held.sealed)
             run("INSERT INTO reviews (id, state, version, expires_ns, terms, sealed) VALUES (?,?,1,?,?,?)", row)
             self._note(run, held.decision_id, 0, change)
 
@@ -90,6 +87,9 @@ class ReviewFile:
     def unrecorded(self) -> list[tuple[str, int, Change]]:
         found = self._open.execute(f"SELECT {STEP} FROM history WHERE recorded = 0 ORDER BY at_ns, id, number")  # noqa: S608  # a constant
         return [(row[0], row[1], self._step(row)) for row in found]
+
+    def elsewhere(self, decision_id: str) -> bool:
+        return False
 
     def recorded(self, decision_id: str, number: int) -> None:
         self._open.execute("UPDATE history SET recorded = 1 WHERE id = ? AND number = ?", (decision_id, number))
@@ -142,11 +142,7 @@ class ReviewFile:
     def _review(self, row: Any) -> Review:
         _, decision_id, state, terms, sealed, reply = row
         steps = self._open.execute(f"SELECT {STEP} FROM history WHERE id = ? ORDER BY number", (decision_id,))  # noqa: S608  # a constant
-        try:
-            held = Held(**json.loads(terms), sealed=sealed)
-        except (ValueError, TypeError) as error:
-            raise ReviewError(f"What {self._path} holds under {decision_id} cannot be read.", "review_unreadable") from error
-        return Review(held, state, tuple(self._step(step) for step in steps), reply)
+        return Review(held_from(terms, sealed, decision_id, self._path), state, tuple(self._step(step) for step in steps), reply)
 
     def _step(self, row: Any) -> Change:
         decision_id, number, event, before, after, at_ns, recorded = row
@@ -156,53 +152,8 @@ class ReviewFile:
         return Change(event, before, after, at_ns, tuple(Entry(*parts) for parts in found), bool(recorded))
 
 
-class SqliteReviews:
-    """Implements `router.ports.HeldRequests`: the file on a thread of its own, its errors in the words of reviews."""
+class SqliteReviews(KeptReviews):
+    """Of one node, which goes on with everything itself."""
 
     def __init__(self, file: ReviewFile) -> None:
-        self._file = file
-        self._thread = ThreadPoolExecutor(1, "reviews")
-
-    async def open(self) -> None:
-        await self._run(self._file.open)
-
-    async def close(self) -> None:
-        """Twice is harmless."""
-        await asyncio.to_thread(self._thread.shutdown)
-        self._file.close()
-
-    async def add(self, held: Held, change: Change) -> None:
-        await self._run(lambda: self._file.add(held, change))
-
-    async def get(self, decision_id: str) -> Review | None:
-        return await self._run(lambda: self._file.get(decision_id))
-
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
-        return await self._run(lambda: self._file.page(states, after, limit))
-
-    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
-        return await self._run(lambda: self._file.change(decision_id, version, change, forget, reply))
-
-    async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
-        return await self._run(self._file.unrecorded)
-
-    async def recorded(self, decision_id: str, number: int) -> None:
-        await self._run(lambda: self._file.recorded(decision_id, number))
-
-    async def due(self, now_ns: int, state: str) -> Sequence[str]:
-        return await self._run(lambda: self._file.due(now_ns, state))
-
-    async def count(self, state: str) -> int:
-        return await self._run(lambda: self._file.count(state))
-
-    async def _run(self, job: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, job)
-        except AuditError as error:
-            raise ReviewError(f"The review store does not answer: {error}") from error
-        except RuntimeError as error:
-            raise ReviewError("The review store is closed.", "review_store_closed") from error
-
-
-def _terms(held: Held) -> str:
-    return json.dumps({name: getattr(held, name) for name in TERMS}, default=dict)
+        super().__init__(file)

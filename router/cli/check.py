@@ -17,6 +17,7 @@ from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.snapshot import Snapshot
 from router.wiring.ledger_place import ledger_place
+from router.wiring.nodes import shared_place
 from router.wiring.policy import check_engines
 from router.wiring.tls import files, read_certificates
 from router.workspace import Workspace, parse, read
@@ -56,6 +57,7 @@ def checked(snapshot: Snapshot) -> Workspace:
         *_missing(workspace, snapshot),
         *_unusable_certificates(workspace, snapshot),
         *_unusable_store(workspace, snapshot),
+        *_unusable_nodes(workspace, snapshot),
         *_witness_faults(workspace),
         *_unanswerable(workspace),
     ]
@@ -139,6 +141,15 @@ def _unusable_store(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
     except ConfigError as error:
         document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
         yield str((document or Document(snapshot.config, None)).fault(("audit", "store"), str(error)))
+
+
+def _unusable_nodes(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
+    """The same of what nodes share."""
+    try:
+        shared_place(workspace)
+    except ConfigError as error:
+        document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
+        yield str((document or Document(snapshot.config, None)).fault(("nodes",), str(error)))
 
 
 def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:

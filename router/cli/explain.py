@@ -70,12 +70,11 @@ def _subject(workspace: Workspace, name: str | None, roles: tuple[str, ...], ten
 def _known(workspace: Workspace, name: str) -> Subject | None:
     from adapters.sqlite.api_keys import SqliteApiKeys
     from router.system import SystemClock
-    from router.wiring.identity import API_KEYS_FILE
+    from router.wiring.nodes import API_KEYS_FILE, api_keys_of
 
-    file = workspace.path(workspace.config.state) / API_KEYS_FILE
-    if not file.exists():
+    keys = api_keys_of(workspace, SystemClock())
+    if isinstance(keys, SqliteApiKeys) and not (workspace.path(workspace.config.state) / API_KEYS_FILE).exists():
         return None
-    keys = SqliteApiKeys(file, SystemClock())
     keys.open()
     try:
         return next((key.subject for key in keys.all() if key.subject.id == name), None)

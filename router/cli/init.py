@@ -18,8 +18,8 @@ from router.control.key_orders import key_order
 from router.errors import ConfigError
 from router.identity.key_service import KeyService
 from router.system import SystemClock
-from router.wiring.identity import API_KEYS_FILE
 from router.wiring.ledger_keys import open_sealing_key, open_signing_key
+from router.wiring.nodes import API_KEYS_FILE
 from router.workspace import Workspace, parse, read
 
 POLICIES = "policies"

@@ -1,20 +1,23 @@
-"""`lockgate keys`: API keys in the file itself. Who can write the file is trusted; no running Lockgate is needed."""
+"""`lockgate keys`: API keys in the file itself, or in the database that nodes share. Who can write there is trusted; no running Lockgate is
+needed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from adapters.sqlite.api_keys import SqliteApiKeys
+from router.cli.common import config_option
 from router.control.key_orders import key_order
 from router.control.key_views import shown
 from router.control.permissions import ROLES, SCOPES
@@ -22,19 +25,26 @@ from router.errors import LockgateError
 from router.identity.key_service import KeyService
 from router.settings import duration
 from router.system import SystemClock
+from router.wiring.nodes import OpenApiKeys, api_keys_of
+from router.workspace import parse, read
 
 FILE = "identity.sqlite"
 SECOND = 1_000_000_000
 
-state_option = click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="state",
-    envvar="LOCKGATE_STATE",
-    show_default=True,
-    show_envvar=True,
-    help="Directory that holds the state; `state` in lockgate.yaml.",
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def placed(command: F) -> F:
+    state = click.option(
+        "--state",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="LOCKGATE_STATE",
+        show_envvar=True,
+        help="Directory that holds the state; when left out, where the nodes of the configuration share their keys, else `state`.",
+    )
+    return config_option(state(command))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -44,7 +54,7 @@ def keys() -> None:
 
 
 @keys.command()
-@state_option
+@placed
 @click.option("--name", default="", help="What the key is for; the subject when left out.")
 @click.option("--subject", required=True, help="Id of whom the key speaks for.")
 @click.option("--type", "kind", type=click.Choice(["user", "service"]), default="user", show_default=True)
@@ -56,10 +66,10 @@ def keys() -> None:
 )
 @click.option("--expires", default=None, help="How long it is good, such as 12h or 30d; for ever when left out.")
 @json_option
-def create(state: Path, name: str, expires: str | None, as_json: bool, **wanted: Any) -> None:
+def create(state: Path | None, config: Path, name: str, expires: str | None, as_json: bool, **wanted: Any) -> None:
     """Make a key. It is printed this once; only its digest is kept."""
     clock = SystemClock()
-    with _service(state, clock, new=True) as service:
+    with _service(state, config, clock, new=True) as service:
         order = key_order(name or wanted["subject"], expires_ns=_expiry(expires, clock.now_ns()), **wanted)
         key, plain = service.create(order, f"cli:uid{os.getuid()}")
     if as_json:
@@ -70,12 +80,12 @@ def create(state: Path, name: str, expires: str | None, as_json: bool, **wanted:
 
 
 @keys.command("list")
-@state_option
+@placed
 @json_option
-def list_keys(state: Path, as_json: bool) -> None:
+def list_keys(state: Path | None, config: Path, as_json: bool) -> None:
     """Show every key, without its secret."""
     clock = SystemClock()
-    with _service(state, clock) as service:
+    with _service(state, config, clock) as service:
         rows = [shown(key) for key in service.all()]
     if as_json:
         _print_json(rows)
@@ -87,30 +97,50 @@ def list_keys(state: Path, as_json: bool) -> None:
 
 
 @keys.command()
-@state_option
+@placed
 @click.argument("key_id")
-def revoke(state: Path, key_id: str) -> None:
+def revoke(state: Path | None, config: Path, key_id: str) -> None:
     """Revoke a key for good, by its id (the 8 characters after `lgk_`)."""
-    with _service(state, SystemClock()) as service:
+    with _service(state, config, SystemClock()) as service:
         if not service.revoke(key_id):
             raise click.ClickException(f"there is no key {key_id}; `lockgate keys list` shows them.")
     click.echo(f"Key {key_id} is revoked.")
 
 
 @contextmanager
-def _service(state: Path, clock: SystemClock, new: bool = False) -> Iterator[KeyService]:
+def _service(state: Path | None, config: Path, clock: SystemClock, new: bool = False) -> Iterator[KeyService]:
     """Translates our failures into one sentence. Only `create` makes the file."""
-    path = state / FILE
-    if not new and not path.exists():
-        raise click.ClickException(f"there is no key store {path}; name its directory with --state, or make a key first.")
-    store = SqliteApiKeys(path, clock)
+    store: OpenApiKeys | None = None
     try:
+        store = _shared(config, clock) if state is None else None
+        store = store or _file(state or Path("state"), clock, new)
         store.open()
         yield KeyService(store, clock)
     except LockgateError as error:
         raise click.ClickException(str(error)) from None
     finally:
-        store.close()
+        if store is not None:
+            store.close()
+
+
+def _file(state: Path, clock: SystemClock, new: bool) -> SqliteApiKeys:
+    path = state / FILE
+    if not new and not path.exists():
+        raise click.ClickException(f"there is no key store {path}; name its directory with --state, or make a key first.")
+    return SqliteApiKeys(path, clock)
+
+
+def _shared(config: Path, clock: SystemClock) -> OpenApiKeys | None:
+    """Only a configuration with `nodes` is looked at: to make keys in a file takes none that could be used. Raises ConfigError."""
+    file = config / "lockgate.yaml" if config.is_dir() else config
+    try:
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    if not isinstance(written, dict) or written.get("nodes") is None:
+        return None
+    found = api_keys_of(parse(read(config, os.environ), os.environ), clock)
+    return None if isinstance(found, SqliteApiKeys) else found
 
 
 def _expiry(expires: str | None, now_ns: int) -> int | None:

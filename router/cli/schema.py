@@ -14,7 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from router.catalog import Catalog
 from router.cli.reference import reference
-from router.config import AuditConfig, ClassifierConfig, Config, PolicyConfig, SignalsConfig
+from router.config import AuditConfig, ClassifierConfig, Config, NodesConfig, PolicyConfig, SignalsConfig
 from router.config.opa import CompareConfig
 from router.library_reference import page
 from router.registry import ADAPTERS, Registry
@@ -29,7 +29,10 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     policy = _with(_with(PolicyConfig, "engine", engine), "compare", _with(CompareConfig, "engine", engine) | None)
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
     audit = _with(AuditConfig, "store", _union(registry, "ledger store"))
-    return _schema(_with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit))
+    nodes = _with(NodesConfig, "store", _union(registry, "node store"))
+    shared = _union(registry, "shared state") | None
+    made = _with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit)
+    return _schema(_with(_with(made, "nodes", nodes | None), "shared_state", shared))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

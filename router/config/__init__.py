@@ -19,6 +19,7 @@ from router.config.judgement import (
     SignalsConfig,
 )
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
+from router.config.nodes import NodesConfig
 from router.config.tls import MutualTls, ServerTls, Tls
 from router.settings import Strict, Text
 
@@ -40,6 +41,7 @@ __all__ = [
     "JwtIssuer",
     "MinilmEncoder",
     "MutualTls",
+    "NodesConfig",
     "OnAbstain",
     "OnnxEncoderSettings",
     "PolicyConfig",
@@ -58,6 +60,9 @@ class Config(Strict):
 
     version: Literal[1] = Field(description="Version of this format.")
     catalog: Text = Field(default="catalog.yaml", description="The catalog of intents, routes and destinations.")
+    shared_state: AdapterBlock | None = Field(
+        default=None, description="A server on which nodes keep limits and quotas together; without it each node has its own."
+    )
     state: Text = Field(default="state", description="Directory for the ledger, keys and caches. Nothing in it belongs in version control.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="The reverse proxy.")
     decide: DecideConfig | None = Field(default=DecideConfig(), description="The decide API; `null` switches it off.")
@@ -70,6 +75,7 @@ class Config(Strict):
     policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
+    nodes: NodesConfig | None = Field(default=None, description="Several nodes that share more than the ledger. Off unless this is set.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
 

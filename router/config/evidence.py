@@ -57,6 +57,9 @@ class PostgresStoreSettings(Strict):
     schema_name: Name = Field(
         default="lockgate", max_length=63, description="PostgreSQL schema of the tables; another ledger wants another."
     )
+    keys_schema_name: Name | None = Field(
+        default=None, max_length=63, description="PostgreSQL schema of the subjects' keys, where it is another one than the ledger's."
+    )
     patience: Span = Field(
         default=5.0, description="How long a record waits for a server that went away before it is refused; a failover should fit in."
     )

@@ -20,6 +20,7 @@ REVIEW_STATUS = {
     "self_approval": 403,
     "reviewer_role_missing": 403,
     "review_store_unavailable": 503,
+    "review_elsewhere": 503,
     "review_store_closed": 503,
 }
 AUDIT_STATUS = {

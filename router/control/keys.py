@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.key_orders import check_escalation, key_order
 from router.control.key_views import shown
@@ -15,7 +17,7 @@ router = guarded_router()
 @router.get("/v1/keys", **needs(Permission.KEYS_READ))
 async def every(services: Services) -> Keys:
     """All keys, oldest first, without their secrets, which nobody has."""
-    return Keys(keys=[Key(**shown(key)) for key in services.keys.all()])
+    return Keys(keys=[Key(**shown(key)) for key in await asyncio.to_thread(services.keys.all)])
 
 
 @router.post("/v1/keys", status_code=201, **needs(Permission.KEYS_WRITE))
@@ -24,7 +26,7 @@ async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedK
     expires_ns = nanoseconds(wanted.expires)
     order = key_order(wanted.name, wanted.subject, wanted.type, wanted.roles, wanted.groups, wanted.tenant, wanted.scopes, expires_ns)
     check_escalation(order, caller.permissions)
-    key, plain = services.keys.create(order, caller.id)
+    key, plain = await asyncio.to_thread(services.keys.create, order, caller.id)
     # Should this fail, the key is stored but nobody has its secret.
     await services.record("key_created", {"key": key.id, "scopes": sorted(key.scopes), "by_key": caller.key_id})
     return CreatedKey(**shown(key), key=plain)
@@ -33,7 +35,7 @@ async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedK
 @router.delete("/v1/keys/{key_id}", status_code=204, **needs(Permission.KEYS_WRITE))
 async def revoke(key_id: Identifier, services: Services, caller: Caller) -> None:
     """Revokes a key for good; every worker notices within a second or so."""
-    if not services.keys.revoke(key_id):
+    if not await asyncio.to_thread(services.keys.revoke, key_id):
         raise RefusedError("There is no such key.", "not_found", 404)
     # After the act: a ledger that is down must not keep a stolen key alive.
     await services.record("key_revoked", {"key": key_id, "by_key": caller.key_id})

@@ -196,6 +196,11 @@ class PolicyRollouts(Protocol):
     async def go_back(self, to: str, by: Subject, comment: str) -> Json: ...
 
 
+class Nodes(Protocol):
+    async def list(self) -> Json:
+        """`nodes` as they are now, and their `skew`. Raises AuditError."""
+
+
 class Indexing(Protocol):
     async def sign(self) -> Json:
         """The record that signs what was in no section of the index yet (`record`, `leaf`), under a checkpoint that was signed for it at
@@ -249,3 +254,4 @@ class ControlServices:
     indexing: Indexing | None = None
     policies: PolicyTrials | None = None
     rollouts: PolicyRollouts | None = None
+    nodes: Nodes | None = None

@@ -35,6 +35,8 @@ from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
 from router.wiring.governance import Governance
+from router.wiring.membership import Membership, facts
+from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Snapshot, Workspace, parse
@@ -93,7 +95,12 @@ class ControlProcess:
         workers = self._wanted_workers or config.workers
         sockets = [bound(address.host, address.port) for address in doors]
         for_envoy = _for_envoy(config.envoy, workers)
-        reviews = await open_reviews(workspace, evidence, self._clock)
+        membership = await _among_others(workspace)
+        try:
+            reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
+        except BaseException:
+            await _left(membership)
+            raise
         supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)), _addresses(for_envoy))
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
@@ -128,6 +135,7 @@ class ControlProcess:
                 tell,
                 bundles,
                 certificates,
+                membership,
             )
             await serving.run(self._stopping)  # 7
         finally:
@@ -137,6 +145,7 @@ class ControlProcess:
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await governance.close()
             await reviews.close()
+            await _left(membership)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
         """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
@@ -160,6 +169,21 @@ class ControlProcess:
         self._announce(
             Started(names[0], decide, tuple(names[doors:]), str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config)
         )
+
+
+async def _among_others(workspace: Workspace) -> Membership | None:
+    """None where this node shares nothing. Raises ConfigError, AuditError."""
+    place = shared_place(workspace)
+    if place is None:
+        return None
+    membership = Membership(place)
+    await membership.open(lambda: facts(workspace, None))
+    return membership
+
+
+async def _left(membership: Membership | None) -> None:
+    if membership is not None:
+        await membership.close()
 
 
 class Around:

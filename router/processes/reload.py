@@ -255,7 +255,7 @@ class Reloader:
 
 def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
     """Listeners, state and evidence belong to the process and not to a configuration."""
-    names = ("state", "decide", "envoy", "control", "workers")
+    names = ("state", "decide", "envoy", "control", "workers", "nodes")
     changed = [name for name in names if getattr(before, name) != getattr(after, name)]
     if before.audit.lasting != after.audit.lasting:
         changed.append("audit")

@@ -38,6 +38,7 @@ from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
+from router.wiring.membership import Facts, Membership, facts
 from router.wiring.policy_trials import Trials
 from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
@@ -66,6 +67,7 @@ class Serving:
     announce: Callable[[Address], None]
     bundles: Bundles
     certificates: ListenerCertificates
+    membership: Membership | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -99,10 +101,24 @@ class Serving:
             self.bundles,
             rolling.desk,
             self.certificates,
+            self.membership,
         )
+        if self.membership is not None:
+            self.membership.follow(lambda: self._runs(reloader))
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         control = make_control(
-            workspace, audit, taking, reconciling, reviews.api, status, self.clock, self.governance, indexing, trials, rolling.desk
+            workspace,
+            audit,
+            taking,
+            reconciling,
+            reviews.api,
+            status,
+            self.clock,
+            self.governance,
+            indexing,
+            trials,
+            rolling.desk,
+            self.membership,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
@@ -134,6 +150,10 @@ class Serving:
             running.stop()
             await serving
             await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
+
+    def _runs(self, reloader: Reloader) -> Facts:
+        current = self.supervisor.current
+        return facts(reloader.workspace, None if current is None else current.model)
 
     def _look_again(self, reloader: Reloader) -> None:
         reloader.wake()

@@ -113,6 +113,7 @@ class Worker:
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
+            messages.SHARED_STATE: self._shared_state,
             messages.POLICY_UNTIL: self._policy_until,
             messages.CERTIFICATES: self._take_certificates,
             messages.ENVOY_TOLD: self._envoy_told,
@@ -151,6 +152,8 @@ class Worker:
         self._prepared = None
         if self._doors is None:
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
+            under_way = built.services.under_way
+            self._telemetry.metrics.count_active(lambda: under_way.count)
         self._doors.serve(built.runtime)
         settings = built.workspace.config.telemetry
         configure_logs(settings.log)
@@ -271,6 +274,9 @@ class Worker:
 
     async def _policy(self, _: Any) -> str:
         return (self._serving.policy.problem or "") if self._serving is not None else ""
+
+    async def _shared_state(self, _: Any) -> str:
+        return self._serving.shared_state.problem if self._serving is not None else ""
 
     async def _policy_until(self, until: Any) -> None:
         self._lapse.until = until

@@ -8,6 +8,9 @@ after a crash and going on after an approval are the same.
     4 sent                                crash after it: as after 3, nobody can tell these apart
     5 outcome durable in the store        crash after it: its record is missing, and is appended when we are back
     6 outcome durable in the ledger
+
+Of several nodes the one that took the last step goes on; where it is gone, another one does as after a crash. Each of 1, 3 and 5 is a
+compare and set, so that of two that try one goes on: a node that was only slow, and was taken for gone, fails there.
 """
 
 from __future__ import annotations
@@ -98,7 +101,7 @@ class Dispatching:
 
     async def _go_on(self, decision_id: str) -> None:
         review = await self._store.get(decision_id)
-        if review is None or review.state not in (State.APPROVED, State.DISPATCHING):
+        if review is None or review.elsewhere or review.state not in (State.APPROVED, State.DISPATCHING):
             return
         await self._recording.of(decision_id)  # 2: without it nothing is sent
         crashed = review.state == State.DISPATCHING
@@ -112,9 +115,10 @@ class Dispatching:
             await self._end(review, records.ended(review, Event.UNCERTAIN, self._clock.now_ns(), UNCERTAIN))
             return
         event = Event.REDISPATCHED if crashed else Event.DISPATCHED
-        if await self._store.change(decision_id, review.version, records.dispatching(review, event, self._clock.now_ns())):  # 3
-            sent = await self._store.get(decision_id)
-            if sent is not None:
+        if await self._kept(review, records.dispatching(review, event, self._clock.now_ns())):  # 3
+            sent = await self._got(decision_id)
+            # Only now, and not where somebody else went on meanwhile because this node was silent for too long.
+            if sent is not None and sent.version == review.version + 1:
                 await self._send(sent, ready)
 
     async def _ready(self, review: Review) -> Ready:
@@ -165,17 +169,30 @@ class Dispatching:
 
     async def _end(self, review: Review, change: Change, reply: bytes = b"") -> None:
         decision_id = review.held.decision_id
-        while True:
-            try:
-                await self._store.change(decision_id, review.version, change, forget=change.after in FORGETTING, reply=reply)  # 5
-                break
-            except ReviewError as error:  # known and not yet kept: should we end here, it counts as after 3
-                log.error("how the held request %s ended cannot be stored yet: %s", decision_id, error)
-                await asyncio.sleep(RETRY_S)
+        if not await self._kept(review, change, forget=change.after in FORGETTING, reply=reply):  # 5
+            log.error("that the held request %s is %s is not kept: another node went on with it", decision_id, change.event)
+            return
         try:
             await self._recording.of(decision_id)  # 6
         except AuditError as error:
             log.error("how the held request %s ended is not recorded yet: %s", decision_id, error)
+
+    async def _kept(self, review: Review, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+        """Whether this step was taken. A store that does not answer is asked until it does: should we end here, it counts as after 3."""
+        while True:
+            try:
+                return await self._store.change(review.held.decision_id, review.version, change, forget=forget, reply=reply)
+            except ReviewError as error:
+                log.error("that the held request %s is %s cannot be stored yet: %s", review.held.decision_id, change.event, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _got(self, decision_id: str) -> Review | None:
+        while True:
+            try:
+                return await self._store.get(decision_id)
+            except ReviewError as error:
+                log.error("the held request %s cannot be read yet: %s", decision_id, error)
+                await asyncio.sleep(RETRY_S)
 
 
 def _repeatable(review: Review, ready: Ready) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from router.errors import AuditError, ReviewError
 from router.ports import HeldRequests, Ledger
 
 log = logging.getLogger("lockgate.reviews")
+ELSEWHERE_S = 5.0
+LOOK_S = 0.05
 
 
 class Recording:
@@ -20,6 +23,15 @@ class Recording:
     async def of(self, decision_id: str) -> None:
         """Returns when every step of this review is in the ledger, and the ledger takes records. Raises AuditError, ReviewError."""
         await self._ledger.ping()
+        await self._append(decision_id)
+        deadline = time.monotonic() + ELSEWHERE_S
+        while await self._store.elsewhere(decision_id):  # what another node appends it appends once
+            if time.monotonic() > deadline:
+                raise ReviewError("Another node has yet to record a step of this request.", "review_elsewhere")
+            await asyncio.sleep(LOOK_S)
+        await self._append(decision_id)  # that node may be gone since
+
+    async def _append(self, decision_id: str) -> None:
         async with self._one_at_a_time:
             for found, number, change in await self._store.unrecorded():
                 if found != decision_id:

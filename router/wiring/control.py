@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,17 +12,17 @@ from typing import Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import Tls
-from router.control.services import Check, ControlServices, Governance, Json, PolicyRollouts, PolicyTrials, Reviews
+from router.config.shared_state import RedisSettings
+from router.control.services import Check, ControlServices, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
 from router.wiring.evidence_in import EvidenceIntake
-from router.wiring.identity import API_KEYS_FILE
 from router.wiring.indexing import Indexing
+from router.wiring.nodes import OpenApiKeys, api_keys_of
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
 from router.workspace import Workspace
@@ -97,6 +98,10 @@ class RolloutState(Protocol):
         """The step, from 1, and counts of it; 0 and none while nothing runs."""
 
 
+class NodeState(Protocol):
+    def figures(self) -> Iterator[Metric]: ...
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -111,8 +116,10 @@ class ProcessStatus:
         bundles: BundleState | None = None,
         rollouts: RolloutState | None = None,
         certificates: CertificateState | None = None,
+        nodes: NodeState | None = None,
     ) -> None:
         self._certificates = certificates
+        self._nodes = nodes
         self._rollouts = rollouts
         self._supervised = supervised
         self._reloading = reloading
@@ -135,7 +142,18 @@ class ProcessStatus:
         witnesses = [Check("witnesses", ok=False, detail="witness_stale")] if stale else []
         old = self._bundles is not None and self._bundles.stale
         bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
-        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy()]
+        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy(), *await self._shared_state()]
+
+    async def _shared_state(self) -> Sequence[Check]:
+        """Where it may be missed a node goes on serving without it; where it may not, another node may do better."""
+        settings = self._reloading.workspace.shared_state
+        if settings is None:
+            return ()
+        problems = sorted({str(problem) for _, problem in await self._supervised.ask("shared_state") if problem})
+        missed = (
+            isinstance(settings, RedisSettings) and settings.on_failure.limits == "deny" and bool(self._reloading.workspace.config.limits)
+        )
+        return [Check("shared_state", ok=not (problems and missed), detail=", ".join(problems))]
 
     def warnings(self) -> Sequence[str]:
         return self._certificates.warnings() if self._certificates is not None else ()
@@ -192,7 +210,8 @@ class ProcessStatus:
         aged = self._bundles.age if self._bundles is not None else None
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
         gauges = [_gauge(name, value) for name, value in values.items()]
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling()]
+        nodes = () if self._nodes is None else self._nodes.figures()
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -227,7 +246,7 @@ def _gauge(name: str, value: float, unit: str = "") -> Metric:
 class Control:
     services: ControlServices
     audit: AuditQuestions
-    keys: SqliteApiKeys
+    keys: OpenApiKeys
     evidence: EvidenceIntake
     reconciling: Reconciling
     indexing: Indexing
@@ -237,7 +256,7 @@ class Control:
         await self.evidence.close()
         await self.reconciling.close()
         await self.audit.close()
-        self.keys.close()
+        await asyncio.to_thread(self.keys.close)
 
 
 def make_control(
@@ -252,9 +271,10 @@ def make_control(
     indexing: Indexing,
     policies: PolicyTrials | None = None,
     rollouts: PolicyRollouts | None = None,
+    nodes: Nodes | None = None,
 ) -> Control:
     control = workspace.config.control
-    keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
+    keys = api_keys_of(workspace, clock)
     keys.open()
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(
@@ -270,6 +290,7 @@ def make_control(
         indexing=indexing,
         policies=policies,
         rollouts=rollouts,
+        nodes=nodes,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

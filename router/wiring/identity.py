@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.jwks_file import JwksFile
 from adapters.jwks_http import JwksUrl
-from adapters.sqlite.api_keys import SqliteApiKeys
 from router.config import IdentityConfig, JwtIssuer
 from router.identity.authenticate import Authenticator
 from router.identity.certificates import CertificateHolders, Holder
@@ -16,9 +16,10 @@ from router.identity.claims import ClaimNames
 from router.identity.issuer_keys import FetchedKeys, IssuerKeys, WatchedKeys
 from router.identity.tokens import Issuer, TokenVerifier
 from router.ports import Clock
+from router.wiring.nodes import API_KEYS_FILE, OpenApiKeys, api_keys_of
 from router.workspace import Workspace
 
-API_KEYS_FILE = "identity.sqlite"
+__all__ = ["API_KEYS_FILE", "Identity", "make_identity"]
 REFETCH_S = 10.0  # what a token with an unknown key may cost its issuer: one request in this time for every worker
 
 
@@ -29,7 +30,7 @@ class Identity:
     gateway: Authenticator
     decide: Authenticator
     delegate: Authenticator
-    keys: SqliteApiKeys | None
+    keys: OpenApiKeys | None
     fetched: Mapping[str, FetchedKeys]
 
     async def close(self, keeping: Identity | None = None) -> None:
@@ -42,8 +43,8 @@ async def make_identity(workspace: Workspace, clock: Clock, before: Identity | N
     config = workspace.config.identity
     keys = None
     if config.api_keys:
-        keys = SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
-        keys.open()
+        keys = api_keys_of(workspace, clock)
+        await asyncio.to_thread(keys.open)
     kept = before.fetched if before is not None else {}
     fetched: dict[str, FetchedKeys] = {}
     try:
@@ -57,7 +58,7 @@ async def make_identity(workspace: Workspace, clock: Clock, before: Identity | N
     return Identity(gateway, decide, delegate, keys, fetched)
 
 
-def _authenticator(scope: str, config: IdentityConfig, keys: SqliteApiKeys | None, tokens: TokenVerifier | None) -> Authenticator:
+def _authenticator(scope: str, config: IdentityConfig, keys: OpenApiKeys | None, tokens: TokenVerifier | None) -> Authenticator:
     """To speak for somebody else takes an API key with that scope; neither a token nor the lack of a credential will do."""
     if scope == "delegate":
         return Authenticator(scope, keys, None, anonymous=False)
@@ -83,11 +84,11 @@ def _holders(config: IdentityConfig) -> CertificateHolders | None:
     )
 
 
-async def _let_go(keys: SqliteApiKeys | None, opened: Sequence[FetchedKeys]) -> None:
+async def _let_go(keys: OpenApiKeys | None, opened: Sequence[FetchedKeys]) -> None:
     for fetching in opened:
         await fetching.close()
     if keys is not None:
-        keys.close()
+        await asyncio.to_thread(keys.close)
 
 
 async def _fetch(config: IdentityConfig, clock: Clock, before: Mapping[str, FetchedKeys], found: dict[str, FetchedKeys]) -> None:

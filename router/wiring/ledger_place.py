@@ -34,6 +34,13 @@ class LedgerPlace(Protocol):
     def turns(self) -> NodeTurns | None:
         """Of giving orders; None where there is one node."""
 
+    def aside(self) -> LedgerPlace:
+        """Where a ledger is made that is to come in the place of this one. Raises AuditError `audit_store_unsuited` where that is done with
+        files."""
+
+    def put_in_place(self, new: LedgerPlace, name: str) -> str:
+        """Where this one is kept from then on. Raises AuditError."""
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""
 
@@ -46,8 +53,9 @@ def ledger_place(workspace: Workspace) -> LedgerPlace:
         return sqlite
     url = _url(module, "url", settings.url, workspace.root)
     keys = url if settings.keys is None else _url(module, "keys", settings.keys, workspace.root)
-    limits = (settings.schema_name, settings.connect_within, settings.answer_within)
-    found: LedgerPlace = module.PostgresPlace(module.Server(url, *limits), module.Server(keys, *limits), settings.patience)
+    limits, keys_schema = (settings.connect_within, settings.answer_within), settings.keys_schema_name or settings.schema_name
+    ledger, subject_keys = module.Server(url, settings.schema_name, *limits), module.Server(keys, keys_schema, *limits)
+    found: LedgerPlace = module.PostgresPlace(ledger, subject_keys, settings.patience)
     return found
 
 

@@ -23,13 +23,14 @@ from adapters.sqlite.connection import StandardConnection
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reader import SqliteReader
-from router.audit.journal import Checkpointing, Journal
-from router.audit.questions.reader import Stored
+from router.audit.journal import Checkpointing, Journal, LedgerStore
+from router.audit.questions.reader import LedgerReader, Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
 from router.errors import AuditError
+from router.wiring.ledger_place import LedgerPlace
 
 PREDECESSORS = "predecessors"
 BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
@@ -70,10 +71,7 @@ class Place:
 def recover(place: Place, signer: NoteSigner, reason: str, outside: str | None = None) -> tuple[Predecessor, Path]:
     """What was left behind, and the folder where it is kept now. `outside` is a checkpoint that was kept elsewhere. Raises AuditError."""
     with _alone(place.ledger):  # 1
-        before = _predecessor(place, outside)  # 2
-        if before.origin == signer.name:
-            message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
-            raise AuditError(message, "audit_origin_unchanged")
+        before = _predecessor(SqliteReader(place.ledger, Stored), place.checkpoints, outside, signer)  # 2
         try:
             return before, _succeed(place, signer, before, reason)
         except OSError as error:
@@ -94,11 +92,25 @@ def _alone(ledger: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _predecessor(place: Place, outside: str | None) -> Predecessor:
-    reader = SqliteReader(place.ledger, Stored)
+def recover_shared(place: LedgerPlace, checkpoints: Path, signer: NoteSigner, reason: str, outside: str | None) -> tuple[Predecessor, str]:
+    """The same for a ledger of several nodes, none of which runs, by who owns its tables; and the schema that it is in now. Steps 3 to 5
+    are in the database, where 5 is one transaction. Raises AuditError."""
+    before = _predecessor(place.reader(Stored), checkpoints, outside, signer)  # 2
+    new = place.aside()
+    checkpoint, note = _first_record(new.store(signer.verifier), signer, before, reason)  # 3
+    _put_aside(checkpoints, checkpoints / before.name)  # 4
+    kept = place.put_in_place(new, f"before_{before.size}_{before.root.hex()[:8]}")  # 5
+    publish(checkpoints, checkpoint, note)  # 6
+    return before, kept
+
+
+def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner) -> Predecessor:
     try:
+        if reader.origin() == signer.name:
+            message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
+            raise AuditError(message, "audit_origin_unchanged")
         size, root = reader.last_commit()
-        known = [note for note in (outside, latest_published(place.checkpoints), reader.latest_checkpoint()) if note is not None]
+        known = [note for note in (outside, latest_published(checkpoints), reader.latest_checkpoint()) if note is not None]
         note = outside or max(known, key=lambda each: note_checkpoint(each).size, default="")
         relation = _relation(reader, size, note_checkpoint(note)) if note else ""
         return Predecessor(reader.origin(), size, root, note, relation)
@@ -106,7 +118,7 @@ def _predecessor(place: Place, outside: str | None) -> Predecessor:
         reader.close()
 
 
-def _relation(reader: SqliteReader, size: int, checkpoint: Checkpoint) -> str:
+def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
     if checkpoint.origin != reader.origin():
         raise AuditError(f"The checkpoint is of {checkpoint.origin}, the ledger of {reader.origin()}.", "checkpoint_invalid")
     if checkpoint.size > size:
@@ -132,12 +144,19 @@ def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str)
 def _begun(aside: Path, signer: NoteSigner, before: Predecessor, reason: str) -> tuple[Checkpoint, str]:
     for leftover in aside.parent.glob(f"{aside.name}*"):
         leftover.unlink()
-    journal = Journal(SqliteStore(aside), Checkpointing(signer))
-    journal.open()
-    journal.append([system_entry("recovered", time.time_ns(), before.details(reason))])
-    checkpoint = Checkpoint(signer.name, journal.size, journal.root())
-    journal.close()
+    begun = _first_record(SqliteStore(aside), signer, before, reason)
     aside.with_name(f"{aside.name}.lock").unlink()
+    return begun
+
+
+def _first_record(store: LedgerStore, signer: NoteSigner, before: Predecessor, reason: str) -> tuple[Checkpoint, str]:
+    journal = Journal(store, Checkpointing(signer))
+    journal.open()
+    try:
+        journal.append([system_entry("recovered", time.time_ns(), before.details(reason))])
+        checkpoint = Checkpoint(signer.name, journal.size, journal.root())
+    finally:
+        journal.close()
     return checkpoint, signer.sign(checkpoint.text())
 
 

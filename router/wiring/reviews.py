@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from adapters.kept_reviews import KeptReviews
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.ports import Clock, Ledger
@@ -17,9 +17,9 @@ from router.review.recording import Recording
 from router.review.service import ReviewService
 from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
+from router.wiring.nodes import Members, reviews_of
 from router.workspace import Workspace
 
-REVIEWS_FILE = "reviews.sqlite"
 GRACE_S = 10.0
 
 
@@ -69,7 +69,7 @@ class Ways:
 
 class Reviews:
     def __init__(
-        self, store: SqliteReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock, recording: Recording
+        self, store: KeptReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock, recording: Recording
     ) -> None:
         self._store = store
         self._recording = recording
@@ -111,9 +111,9 @@ class Reviews:
         await self._store.close()
 
 
-async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock) -> Reviews:
-    """Raises ReviewError, and what opening a destination raises."""
-    store = SqliteReviews(ReviewFile(workspace.path(workspace.config.state) / REVIEWS_FILE))
+async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, members: Members | None = None) -> Reviews:
+    """`members`: this node among others. Raises ReviewError, and what opening a destination raises."""
+    store = reviews_of(workspace, members)
     await store.open()
     try:
         destinations = await make_destinations(workspace, clock, SystemRandom())

@@ -38,10 +38,11 @@ def measure(report: Report, folder: Path, origin: str, repetitions: int, count: 
         for make in kinds.values():
             for each in (before_bare, before_ours):
                 closed(each, make, count, 16)
-        figures = []
-        for name, make in kinds.items():
-            for many in CONCURRENCIES:
-                figures.append(_cost(f"{name}, {many} at once", make, (bare, before_bare), (ours, before_ours), repetitions, count, many))
+        figures = [
+            _cost(f"{name}, {many} at once", make, (bare, before_bare), (ours, before_ours), repetitions, count, many)
+            for name, make in kinds.items()
+            for many in CONCURRENCIES
+        ]
         report.section("Behind Envoy: added CPU a decision, grpc.aio on uvloop", figures)
         report.section(
             "Behind Envoy: added latency at half of saturation", _latency(workspace, before_bare, before_ours, repetitions, seconds)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from adapters.kept_reviews import KeptReviews
 from adapters.memory_reviews import MemoryReviews
+from adapters.postgres.members import PostgresMembers
+from adapters.postgres.reviews import PostgresReviews
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.errors import ReviewError
 from router.ports import Change, Entry, Held
 
-Store = SqliteReviews | MemoryReviews
+Store = KeptReviews | MemoryReviews
 ENTRY = Entry(b'{"id":"1"}', b"sealed", "5d" * 16)
 HELD_STEP = Change("held", "", "pending", 10, (ENTRY,), recorded=True)
 SUMMARY = {"reasons": ["risk.high"], "reviewers": ["manager"], "quorum": 2}
@@ -28,12 +32,21 @@ def step(event: str, before: str = "pending", after: str = "approved", at_ns: in
     return Change(event, before, after, at_ns, (ENTRY, replace(ENTRY, sealed=b"", key_id="")))
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryReviews() if request.param == "memory" else SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
-    await made.open()
-    yield made
-    await made.close()
+    with ExitStack() as stack:
+        made: Store
+        if request.param == "postgres":
+            server = request.getfixturevalue("postgres").server()
+            members = PostgresMembers(server, "one", "one")
+            stack.callback(members.close)
+            members.open({})
+            made = PostgresReviews(server, members)
+        else:
+            made = MemoryReviews() if request.param == "memory" else SqliteReviews(ReviewFile(tmp_path / "reviews.sqlite"))
+        await made.open()
+        yield made
+        await made.close()
 
 
 async def test_what_is_held_comes_back_whole(store: Store) -> None:

@@ -277,10 +277,9 @@ def test_what_is_for_files_says_so(place: Place, make_node: Callable[..., Lockga
     node = make_node(place, "one")
     node.start()
     erasing = ("erase", "--subject", "ann", "--authority", "x", "--reason", "x", "-y")
-    for command, said in ((("recover",), "ledger in a file"), (erasing, "give an API key")):
-        refused = audit(node, *command)
-        assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True), refused.stderr
-        assert "Traceback" not in refused.stderr
+    refused = audit(node, *erasing)
+    assert (refused.returncode, "give an API key" in " ".join(refused.stderr.split())) == (2, True), refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.slow

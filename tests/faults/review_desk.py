@@ -1,7 +1,8 @@
 """A review desk over real files and a real HTTP upstream, and a process that approves with it, or goes on after a
 crash, and kills itself at a given moment.
 
-Run as `python -m tests.faults.review_desk FOLDER PORT DEDUPLICATES REVIEW MOMENT`. Moments are `before …` or `after …` one of
+Run as `python -m tests.faults.review_desk FOLDER PORT DEDUPLICATES REVIEW MOMENT`; FOLDER may be a database's URL, where the desk is one
+node of several. Moments are `before …` or `after …` one of
 `step EVENT` (durable in the store), `record EVENT` (durable in the ledger), `mark EVENT` (the store knows that it is recorded), `send`.
 """
 
@@ -17,8 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from adapters.http_destination import Config, build
+from adapters.kept_reviews import KeptReviews, ReviewCore
+from adapters.postgres.connection import Server
+from adapters.postgres.ledger import PostgresStore
+from adapters.postgres.members import PostgresMembers
+from adapters.postgres.reviews import ReviewTables
+from adapters.postgres.subject_keys import PostgresKeys
 from adapters.sqlite.ledger import SqliteStore
-from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.reviews import ReviewFile
 from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
 from router.audit.journal import Checkpointing, Journal
 from router.audit.ledger import AuditLedger
@@ -28,6 +35,8 @@ from router.review.state import State
 from router.system import SystemClock, SystemRandom
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.review.parts import Desk, told
+
+LEASE_S = 1.0
 
 
 class Death:
@@ -41,9 +50,9 @@ class Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class MortalStore(SqliteReviews):
-    def __init__(self, file: ReviewFile, death: Death) -> None:
-        super().__init__(file)
+class MortalStore(KeptReviews):
+    def __init__(self, core: ReviewCore, death: Death) -> None:
+        super().__init__(core)
         self._death = death
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
@@ -87,10 +96,42 @@ class MortalDestination:
 
 @asynccontextmanager
 async def opened(folder: Path, port: int, *, deduplicates: bool, dies: str = "never") -> AsyncIterator[Desk]:
-    death, clock = Death(dies), SystemClock()
     ledger = AuditLedger(Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints")))
     keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", bytes(32)))
-    store = MortalStore(ReviewFile(folder / "reviews.sqlite"), death)
+    async with _desk(ledger, keys, ReviewFile(folder / "reviews.sqlite"), port, deduplicates, dies) as desk:
+        yield desk
+
+
+@asynccontextmanager
+async def joined(url: str, name: str, port: int, *, deduplicates: bool, dies: str = "never") -> AsyncIterator[Desk]:
+    """One node of several, all in one database. It is taken for gone a second after it last said that it is there."""
+    server = Server(url)
+    ledger = AuditLedger(Journal(PostgresStore(server, SIGNER.verifier), Checkpointing(SIGNER)))
+    keys = SqliteSubjectKeys(PostgresKeys(server, bytes(32)))
+    members = PostgresMembers(server, f"{name}-{os.getpid()}", name, LEASE_S, in_touch=0.2)
+    await asyncio.to_thread(members.open, {})
+    beating = asyncio.create_task(_beat(members))
+    try:
+        async with _desk(ledger, keys, ReviewTables(server, members), port, deduplicates, dies) as desk:
+            yield desk
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+        await asyncio.to_thread(members.close)
+
+
+async def _beat(members: PostgresMembers) -> None:
+    while True:
+        await asyncio.sleep(LEASE_S / 5)
+        await asyncio.to_thread(members.beat, {})
+
+
+@asynccontextmanager
+async def _desk(
+    ledger: AuditLedger, keys: SqliteSubjectKeys, core: ReviewCore, port: int, deduplicates: bool, dies: str
+) -> AsyncIterator[Desk]:
+    death, clock = Death(dies), SystemClock()
+    store = MortalStore(core, death)
     settings = Config.model_validate({"upstreams": [{"url": f"http://127.0.0.1:{port}"}], "retries": {"attempts": 1}})
     bank = build(settings, name="bank", clock=clock, random=SystemRandom())
     parts: list[Any] = [ledger, keys, store, bank]
@@ -105,7 +146,12 @@ async def opened(folder: Path, port: int, *, deduplicates: bool, dies: str = "ne
 
 
 async def main(folder: str, port: str, deduplicates: str, review_id: str, dies: str) -> None:
-    async with opened(Path(folder), int(port), deduplicates=deduplicates == "yes", dies=dies) as desk:
+    deduplicating = deduplicates == "yes"
+    if folder.startswith("postgresql://"):
+        made = joined(folder, "mortal", int(port), deduplicates=deduplicating, dies=dies)
+    else:
+        made = opened(Path(folder), int(port), deduplicates=deduplicating, dies=dies)
+    async with made as desk:
         review = await desk.store.get(review_id)
         if review is not None and review.state == State.PENDING:
             await desk.approve(review_id, comment="looks right")

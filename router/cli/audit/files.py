@@ -24,7 +24,7 @@ from router.system import SystemClock, UuidV7
 from router.wiring.governance import Governance, hold_document
 from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
-from router.wiring.reviews import REVIEWS_FILE
+from router.wiring.nodes import REVIEWS_FILE
 from router.workspace import Workspace, parse, read
 
 Json = dict[str, Any]

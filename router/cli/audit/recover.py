@@ -8,9 +8,9 @@ import click
 from router.audit.tree.checkpoint import note_checkpoint
 from router.cli.audit.sources import note_in
 from router.cli.common import config_option
-from router.errors import AuditError
+from router.wiring.ledger_place import ledger_place
 from router.wiring.ledger_rotation import ledger_signer
-from router.wiring.recovery import BEHIND, DIFFERS, Place, Predecessor, recover
+from router.wiring.recovery import BEHIND, DIFFERS, Place, Predecessor, recover, recover_shared
 from router.workspace import parse, read
 
 REASONS = ("restored", "key_lost", "key_stolen", "damaged")
@@ -28,19 +28,19 @@ def recover_command(checkpoint: Path | None, reason: str, config: Path) -> None:
     """Begin a new ledger after one that must not be continued, such as a restored backup.
 
     First give it another name in the configuration ('audit.origin'). Its first record embeds the last known checkpoint of the old
-    one, which is kept under `predecessors` in the state directory, to be read and verified.
+    one, which is kept under `predecessors` in the state directory, to be read and verified. In PostgreSQL it is kept in a schema of
+    its own; stop all nodes before, and give this command the URL of the tables' owner.
     """
     workspace = parse(read(config, os.environ), os.environ)
     audit = workspace.config.audit
-    if audit.store.adapter != "sqlite":
-        message = (
-            f"This is for a ledger in a file. With 'audit.store' {audit.store.adapter}, begin a new one in an empty schema, under another"
-            " 'audit.origin'."
-        )
-        raise AuditError(message, "audit_store_unsuited")
-    place = Place(workspace.path(workspace.config.state), workspace.path(audit.checkpoint.directory))
-    signer = ledger_signer(workspace)
-    before, kept = recover(place, signer, reason, note_in(checkpoint))
+    published, signer, note = workspace.path(audit.checkpoint.directory), ledger_signer(workspace), note_in(checkpoint)
+    before: Predecessor
+    kept: object
+    if audit.store.adapter == "sqlite":
+        before, kept = recover(Place(workspace.path(workspace.config.state), published), signer, reason, note)
+    else:
+        before, schema = recover_shared(ledger_place(workspace), published, signer, reason, note)
+        kept = f"the schema {schema}"
     click.echo(f"{signer.name} begins, after {before.origin} with {before.size} records, which is kept in {kept}.")
     click.echo(_said(before))
 

@@ -33,6 +33,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
     **dict.fromkeys(("failure", "Reason", "refused", "_wrong"), (0, "code")),
     **dict.fromkeys(("Outcome", "respond_problem"), (2, "reason")),
     "_shed": (3, "code"),
+    "LocalReply": (2, "code"),
     "_none": (1, "reason"),
     "_abstained": (2, "reason"),
     "Classification": (9, "reason"),

@@ -1,0 +1,105 @@
+"""Held requests in a store that blocks: on a thread of its own, its errors in the words of reviews."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from router.errors import AuditError, ReviewError
+from router.ports import Change, Held, Review
+
+TERMS = tuple(name for name in Held.__slots__ if name != "sealed")
+T = TypeVar("T")
+
+
+class ReviewCore(Protocol):
+    """What `router.ports.HeldRequests` says, blocking; one thread at a time. Raises AuditError where the store does not answer."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def add(self, held: Held, change: Change) -> None: ...
+
+    def get(self, decision_id: str) -> Review | None: ...
+
+    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]: ...
+
+    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool: ...
+
+    def unrecorded(self) -> list[tuple[str, int, Change]]: ...
+
+    def elsewhere(self, decision_id: str) -> bool: ...
+
+    def recorded(self, decision_id: str, number: int) -> None: ...
+
+    def due(self, now_ns: int, state: str) -> list[str]: ...
+
+    def count(self, state: str) -> int: ...
+
+
+class KeptReviews:
+    """Implements `router.ports.HeldRequests`."""
+
+    def __init__(self, core: ReviewCore) -> None:
+        self._core = core
+        self._thread = ThreadPoolExecutor(1, "reviews")
+
+    async def open(self) -> None:
+        await self._run(self._core.open)
+
+    async def close(self) -> None:
+        """Twice is harmless."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._core.close()
+
+    async def add(self, held: Held, change: Change) -> None:
+        await self._run(lambda: self._core.add(held, change))
+
+    async def get(self, decision_id: str) -> Review | None:
+        return await self._run(lambda: self._core.get(decision_id))
+
+    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+        return await self._run(lambda: self._core.page(states, after, limit))
+
+    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+        return await self._run(lambda: self._core.change(decision_id, version, change, forget, reply))
+
+    async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
+        return await self._run(self._core.unrecorded)
+
+    async def elsewhere(self, decision_id: str) -> bool:
+        return await self._run(lambda: self._core.elsewhere(decision_id))
+
+    async def recorded(self, decision_id: str, number: int) -> None:
+        await self._run(lambda: self._core.recorded(decision_id, number))
+
+    async def due(self, now_ns: int, state: str) -> Sequence[str]:
+        return await self._run(lambda: self._core.due(now_ns, state))
+
+    async def count(self, state: str) -> int:
+        return await self._run(lambda: self._core.count(state))
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        except AuditError as error:
+            raise ReviewError(f"The review store does not answer: {error}") from error
+        except RuntimeError as error:
+            raise ReviewError("The review store is closed.", "review_store_closed") from error
+
+
+def terms_of(held: Held) -> str:
+    """A held request without its sealed part, as ASCII."""
+    return json.dumps({name: getattr(held, name) for name in TERMS}, default=dict)
+
+
+def held_from(terms: str, sealed: bytes, decision_id: str, place: Any) -> Held:
+    """Raises ReviewError `review_unreadable`."""
+    try:
+        return Held(**json.loads(terms), sealed=sealed)
+    except (ValueError, TypeError) as error:
+        raise ReviewError(f"What {place} holds under {decision_id} cannot be read.", "review_unreadable") from error

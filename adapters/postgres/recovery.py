@@ -1,0 +1,68 @@
+"""A new ledger in the place of one that must not be continued: made aside, and put in its place in one transaction.
+
+Only the ledger's own tables change places. The subjects' keys, and what nodes share, stay, also where they are in the same schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+
+from adapters.postgres.connection import BoundedConnection, Server, connect, translated
+
+TABLES = (
+    "records",
+    "leaf_hashes",
+    "nodes",
+    "commits",
+    "checkpoints",
+    "cosigned",
+    "barred",
+    "signers",
+    "order_turns",
+    "turn",
+)
+META = ("origin", "verifier", "ledger_format")
+LONGEST_NAME = 63
+
+
+def aside(server: Server) -> Server:
+    """Where the new ledger is made. What an earlier try left there is removed. Raises AuditError."""
+    made = replace(server, schema=f"{server.schema[: LONGEST_NAME - 4]}_new")
+    connection = connect(server)
+    try:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{made.schema}" CASCADE')
+    except psycopg.Error as error:
+        raise translated(server, error) from error
+    finally:
+        connection.close()
+    return made
+
+
+def put_in_place(server: Server, new: Server, name: str) -> str:
+    """The schema in which the old ledger is from then on. Either all of this has happened or nothing. Raises AuditError."""
+    kept = f"{server.schema[: LONGEST_NAME - 1 - len(name)]}_{name}"
+    connection = connect(server)
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '5s'")
+            connection.execute("LOCK TABLE turn IN ACCESS EXCLUSIVE MODE")  # nobody's batch is under way
+            connection.execute(f'CREATE SCHEMA "{kept}"')
+            connection.execute(f'CREATE TABLE "{kept}".meta (LIKE meta INCLUDING ALL)')
+            connection.execute(f'INSERT INTO "{kept}".meta SELECT * FROM meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
+            for table in TABLES:
+                _move(connection, table, server.schema, kept)
+                _move(connection, table, new.schema, server.schema)
+            connection.execute("DELETE FROM meta WHERE name = ANY(%s)", (list(META),))
+            connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
+            connection.execute(f'DROP SCHEMA "{new.schema}" CASCADE')
+    except psycopg.Error as error:
+        raise translated(server, error) from error
+    finally:
+        connection.close()
+    return kept
+
+
+def _move(connection: BoundedConnection, table: str, before: str, after: str) -> None:
+    connection.execute(f'ALTER TABLE "{before}".{table} SET SCHEMA "{after}"')

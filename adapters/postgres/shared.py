@@ -1,0 +1,37 @@
+"""What several nodes share in PostgreSQL beside the ledger: held requests, API keys, and who they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.postgres.api_keys import PostgresApiKeys
+from adapters.postgres.connection import Server, check_url, connect
+from adapters.postgres.members import PostgresMembers
+from adapters.postgres.reviews import PostgresReviews
+from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
+
+__all__ = ["PostgresShared", "Server", "check_url"]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresShared:
+    server: Server
+    patience: float = 5.0
+
+    def members(self, node: str, name: str) -> PostgresMembers:
+        """Not open yet."""
+        return PostgresMembers(self.server, node, name)
+
+    def reviews(self, members: PostgresMembers) -> PostgresReviews:
+        return PostgresReviews(self.server, members, self.patience)
+
+    def api_keys(self) -> PostgresApiKeys:
+        return PostgresApiKeys(self.server)
+
+    def migrate(self) -> list[tuple[str, int, int]]:
+        """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
+        connection = connect(self.server)
+        try:
+            return [(SHARED, migrate(connection, self.server, SHARED, SHARED_STEPS), max(SHARED_STEPS))]
+        finally:
+            connection.close()

@@ -1,0 +1,61 @@
+"""`lockgate nodes`: the nodes of one ledger, over the control API of any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from router.cli.common import config_option, console, json_option, print_json
+from router.cli.control_client import ControlClient, control_url
+
+PIPED_WIDTH = 240
+SHORT = 12
+DIGESTS = ("config_digest", "catalog_digest", "policy_digest", "model", "override")
+
+
+@click.command()
+@config_option
+@click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
+@click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the permission `config.read`.")
+@json_option
+def nodes(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show the nodes of this ledger, what each of them runs, and in what they differ since when."""
+    found = ControlClient(url or control_url(config), key).call("GET", "/v1/nodes")
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    if not out.is_terminal:
+        out.width = PIPED_WIDTH
+    table = Table(
+        "name", "node", "state", "version", "config", "catalog", "policies", "model", "bundle", "since", "seen", "clock", box=None
+    )
+    for each in found["nodes"]:
+        table.add_row(*(Text(cell) for cell in _cells(each)))
+    out.print(table)
+    for each in found["skew"]:
+        out.print(Text(_sentence(each)))
+    if not found["skew"]:
+        out.print("All living nodes run the same.")
+
+
+def _cells(each: dict[str, Any]) -> tuple[str, ...]:
+    state = ("here" if each["own"] else "alive") if each["alive"] else "gone"
+    bundle = "-" if each["bundle_revision"] is None else f"{each['bundle_revision']} ({each['bundle_sequence']})"
+    policies = _short(each["policy_digest"]) + (" (overridden)" if each["override"] else "")
+    digests = (_short(each["config_digest"]), _short(each["catalog_digest"]), policies, _short(each["model"]), bundle)
+    return each["name"], each["node"], state, str(each["version"]), *digests, each["started"], each["seen"], f"{each['clock_ahead']:+.1f} s"
+
+
+def _sentence(each: dict[str, Any]) -> str:
+    short = _short if each["property"] in DIGESTS else str
+    values = "; ".join(f"{short(value['value'])} on {', '.join(sorted(value['nodes']))}" for value in each["values"])
+    return f"They differ in {each['property']} since {each['since']}: {values}."
+
+
+def _short(value: object) -> str:
+    return "-" if value is None else str(value).removeprefix("sha256:")[:SHORT]

@@ -1,0 +1,144 @@
+"""This node among the others: it says every few seconds that it is there and what it runs, and tells who differs from whom, since when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from router.errors import AuditError
+from router.telemetry.names import METRICS
+from router.wiring.nodes import Member, Members, SharedPlace
+from router.workspace import Workspace
+
+log = logging.getLogger("lockgate.nodes")
+BEAT_S = 2.0
+NAME = "LOCKGATE_NODE"
+COMPARED = ("version", "config_digest", "catalog_digest", "policy_digest", "model", "bundle_revision", "bundle_sequence", "override")
+"""What nodes can differ in. What they all decide by is each decision's own record's business; this is to see it before."""
+Json = Mapping[str, Any]
+Facts = Mapping[str, str | int | None]
+
+
+def facts(workspace: Workspace, model: str | None) -> Facts:
+    """What a node runs. `model` is the directory of the model that serves, whose name is the model's digest."""
+    digests, bundle, override = workspace.digests, workspace.bundle, workspace.override
+    return {
+        "version": version("lockgate"),
+        "config_digest": digests.config,
+        "catalog_digest": digests.catalog,
+        "policy_digest": digests.policy,
+        "model": None if model is None else os.path.basename(model),
+        "bundle_revision": None if bundle is None else bundle.revision,
+        "bundle_sequence": None if bundle is None else bundle.sequence,
+        "override": None if override is None else override.archive,
+    }
+
+
+class Membership:
+    """`known` is what this node knew of all at its last beat."""
+
+    def __init__(self, place: SharedPlace) -> None:
+        name = os.environ.get(NAME) or socket.gethostname()
+        self.members: Members = place.members(secrets.token_hex(8), name[:200])
+        self.known: Sequence[Member] = ()
+        self._facts: Callable[[], Facts] = dict
+        self._since: dict[str, tuple[Any, float]] = {}
+        self._beating: asyncio.Task[None] | None = None
+        self._problem: str | None = None
+
+    async def open(self, running: Callable[[], Facts]) -> None:
+        """Raises AuditError."""
+        self._facts = running
+        await asyncio.to_thread(self.members.open, self._told())
+        self._beating = asyncio.create_task(self._keep_beating())
+
+    def follow(self, running: Callable[[], Facts]) -> None:
+        self._facts = running
+
+    async def close(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await asyncio.to_thread(self.members.close)
+
+    async def list(self) -> Json:
+        """All nodes as they are now. Raises AuditError."""
+        self.known = await asyncio.to_thread(self.members.all)
+        return {"nodes": [_shown(each, own=each.node == self.members.node) for each in self.known], "skew": skew(self.known)}
+
+    def figures(self) -> Iterator[Metric]:
+        yield _gauge("lockgate.nodes", sum(each.alive for each in self.known))
+        name = "lockgate.nodes.skew"
+        family = GaugeMetricFamily(name.replace(".", "_"), METRICS[name], labels=["property"])
+        differing = {each["property"]: len(each["values"]) for each in skew(self.known)}
+        for each in COMPARED:
+            family.add_metric([each], differing.get(each, 1) - 1)
+        yield family
+
+    async def _keep_beating(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.members.beat, self._told())
+                self.known = await asyncio.to_thread(self.members.all)
+                self._problem = None
+            except AuditError as error:
+                if self._problem is None:
+                    log.error("this node cannot say that it is there: %s", error)
+                self._problem = str(error)
+            except Exception:  # the beats must go on
+                log.exception("saying that this node is there failed in a way that nobody foresaw")
+            await asyncio.sleep(BEAT_S)
+
+    def _told(self) -> dict[str, Any]:
+        """With since when each is so, by this node's clock."""
+        now = time.time()
+        for name, value in self._facts().items():
+            if name not in self._since or self._since[name][0] != value:
+                self._since[name] = (value, now)
+        return {name: {"is": value, "since": since} for name, (value, since) in self._since.items()} | {"clock": now}
+
+
+def skew(members: Sequence[Member]) -> list[dict[str, Any]]:
+    """What living nodes differ in: each value with its nodes, the newest value last, and since when they differ."""
+    found = []
+    for name in COMPARED:
+        values: dict[Any, list[tuple[float, Member]]] = defaultdict(list)
+        for each in members:
+            if each.alive and name in each.told:
+                values[each.told[name]["is"]].append((each.told[name]["since"], each))
+        if len(values) > 1:
+            by_age = sorted(values.items(), key=lambda item: min(since for since, _ in item[1]))
+            since = min(since for since, _ in by_age[1][1])
+            told = [
+                {"value": value, "nodes": [each.name for _, each in nodes], "ids": [each.node for _, each in nodes]}
+                for value, nodes in by_age
+            ]
+            found.append({"property": name, "since": _time(since), "values": told})
+    return found
+
+
+def _shown(each: Member, *, own: bool) -> dict[str, Any]:
+    """`clock_ahead`: seconds by which the node's clock was ahead of the database's, the way there included."""
+    running = {name: each.told.get(name, {}).get("is") for name in COMPARED}
+    ahead = round(each.told.get("clock", each.seen) - each.seen, 3)
+    times = {"started": _time(each.started), "seen": _time(each.seen)}
+    return {"node": each.node, "name": each.name, "alive": each.alive, "own": own, **times, "clock_ahead": ahead, **running}
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(int(at), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _gauge(name: str, value: float) -> Metric:
+    return GaugeMetricFamily(name.replace(".", "_"), METRICS[name], value)

@@ -1,0 +1,110 @@
+"""What this node shares with others, where the configuration has `nodes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from adapters.kept_reviews import KeptReviews
+from adapters.sqlite.api_keys import SqliteApiKeys
+from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from router.config.evidence import PostgresStoreSettings
+from router.config.nodes import PostgresNodesSettings
+from router.errors import ConfigError
+from router.ports import ApiKeys, Clock
+from router.registry import ADAPTERS
+from router.workspace import Workspace
+
+REVIEWS_FILE, API_KEYS_FILE = "reviews.sqlite", "identity.sqlite"
+REVIEWS, API_KEYS = "reviews", "api_keys"
+
+
+class OpenApiKeys(ApiKeys, Protocol):
+    def open(self) -> None:
+        """May wait. Raises StateError."""
+
+    def close(self) -> None: ...
+
+    def ping(self) -> None: ...
+
+
+class Member(Protocol):
+    """Times are Unix seconds by the database's clock. `told` is what the node says of itself."""
+
+    @property
+    def node(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def seen(self) -> float: ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def told(self) -> dict[str, Any]: ...
+
+
+class Members(Protocol):
+    """The nodes of one ledger, as they say that they are there. Every method may wait, and raises AuditError."""
+
+    node: str
+
+    def open(self, told: dict[str, Any]) -> None: ...
+
+    def beat(self, told: dict[str, Any]) -> None: ...
+
+    def all(self) -> Sequence[Member]: ...
+
+    def close(self) -> None: ...
+
+
+class SharedPlace(Protocol):
+    def members(self, node: str, name: str) -> Members: ...
+
+    def reviews(self, members: Members) -> KeptReviews: ...
+
+    def api_keys(self) -> OpenApiKeys: ...
+
+    def migrate(self) -> list[tuple[str, int, int]]:
+        """(part, format before, format now). Raises AuditError."""
+
+
+def shared_place(workspace: Workspace) -> SharedPlace | None:
+    """None for a node that shares nothing but, perhaps, its ledger. Raises ConfigError."""
+    settings, nodes = workspace.node_store, workspace.config.nodes
+    if nodes is None or not isinstance(settings, PostgresNodesSettings):
+        return None
+    module = ADAPTERS.load("node store", nodes.store.adapter)
+    secret, ledger = settings.url, workspace.ledger_store
+    if secret is None and isinstance(ledger, PostgresStoreSettings):
+        secret = ledger.url
+    url = "" if secret is None else secret.reveal(workspace.root)
+    try:
+        module.check_url(url)
+    except ConfigError as error:
+        raise ConfigError(f"'nodes.store.url': {error}") from error
+    server = module.Server(url, settings.schema_name, settings.connect_within, settings.answer_within)
+    found: SharedPlace = module.PostgresShared(server, settings.patience)
+    return found
+
+
+def api_keys_of(workspace: Workspace, clock: Clock) -> OpenApiKeys:
+    """Not open yet. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and API_KEYS in nodes.share:
+        return place.api_keys()
+    return SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
+
+
+def reviews_of(workspace: Workspace, members: Members | None) -> KeptReviews:
+    """Not open yet. `members`: this node among the others. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
+        return place.reviews(members)
+    return SqliteReviews(ReviewFile(workspace.path(workspace.config.state) / REVIEWS_FILE))

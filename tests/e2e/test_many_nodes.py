@@ -1,0 +1,254 @@
+"""Three real nodes on one PostgreSQL behind a real Envoy, killed and started again by a seeded schedule under load: one ledger, in which
+everything that was acknowledged is once, and an upstream that got everything at most once."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.balancer import balanced
+from tests.e2e.nodes import Cluster, cluster, command
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+from tests.e2e.test_reviews import shown
+from tests.e2e.wire import TIMEOUT_S, ask
+from tests.postgres_server import PostgresServer
+
+CALLERS = 3
+PAUSE_S = 0.01
+HELD_EACH = 25
+"""Of so many requests of a caller one is held for a person."""
+LATE_S = 2.0
+"""How long before a kill a decision may have been recorded whose outcome that kill took. The service answers at once: 10 ms are usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Times are of this process's monotonic clock."""
+
+    decision: str
+    held: bool
+    began: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Storm:
+    """What callers, the reviewer and the killer did. `kills` are Unix times, before and after each."""
+
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    approved: set[str] = field(default_factory=set)
+    killed: int = 0
+    kills: list[float] = field(default_factory=list)
+    faults: list[BaseException] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def call(storm: Storm, port: int, key: str, caller: int) -> None:
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    connection, number = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S), caller * 1_000_000
+    while not storm.stop.wait(PAUSE_S):
+        number += 1
+        held = number % HELD_EACH == 0
+        began = time.monotonic()
+        try:
+            connection.request("POST" if held else "GET", f"/{'pay' if held else 'echo'}/{number}", b"{}" if held else None, headers)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            storm.broken[type(error).__name__] += 1
+            connection.close()
+            continue
+        storm.statuses[answer.status] += 1
+        if answer.status == (202 if held else 200):
+            storm.acknowledged.append(Acknowledged(answer.headers["x-lockgate-decision-id"], held, began, time.monotonic()))
+    connection.close()
+
+
+def review(storm: Storm, nodes: list[Lockgate], chance: random.Random) -> None:
+    """Approves what waits, over whichever node answers; who does not get an answer does not know, and asks again."""
+    while not storm.stop.wait(0.1):
+        node = chance.choice(nodes)
+        try:
+            for each in node.control("GET", "/v1/reviews?state=pending&limit=20", who="max").json.get("reviews", []):
+                said = {"comment": "", "content_digest": shown(node, each["id"])["content_digest"]}
+                if node.control("POST", f"/v1/reviews/{each['id']}/approve", said, who="max").status == 200:
+                    storm.approved.add(each["id"])
+        except (OSError, http.client.HTTPException, KeyError, ValueError):
+            continue
+
+
+def kill(storm: Storm, nodes: list[Lockgate], chance: random.Random) -> None:
+    """One or two of three at a time, all at once as machines are lost; never the last one that is ready."""
+    while not storm.stop.wait(chance.uniform(0.5, 2.0)):
+        ready = [node for node in nodes if is_ready(node)]
+        if len(ready) < 2:
+            continue
+        for node in chance.sample(ready, chance.randint(1, len(ready) - 1)):
+            storm.kills.append(time.time())
+            node.process.kill()
+            storm.kills.append(time.time())
+            storm.killed += 1
+        storm.stop.wait(chance.uniform(0.1, 1.0))
+        for node in nodes:
+            if node.process.ended is not None:
+                node.process.start()
+
+
+def is_ready(node: Lockgate) -> bool:
+    try:
+        return node.process.ended is None and ask(node.ports["control"], "GET", "/readyz").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextmanager
+def storm_over(port: int, made: Cluster, seed: int) -> Iterator[Storm]:
+    storm, chance = Storm(), random.Random(seed)
+    jobs: list[tuple] = [(call, port, made.keys["ann"], caller) for caller in range(CALLERS)]
+    jobs += [(review, made.nodes, random.Random(seed + 1)), (kill, made.nodes, chance)]
+    threads = [threading.Thread(target=guarded, args=(storm, *job)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    try:
+        yield storm
+    finally:
+        storm.stop.set()
+        for thread in threads:
+            thread.join(TIMEOUT_S * 2)
+
+
+def guarded(storm: Storm, job, *arguments) -> None:
+    try:
+        job(storm, *arguments)
+    except BaseException as error:
+        storm.faults.append(error)
+        raise
+
+
+def survives(postgres: PostgresServer, folder: Path, seed: int, seconds: float, kills: int) -> Storm:
+    """So long, and until so many nodes were killed."""
+    with cluster(postgres, folder, 3) as made:
+        made.start()
+        with balanced(made.nodes, folder) as port:
+            until(lambda: ask(port, "GET", "/echo/1", made.keys["ann"]).status == 200, "the balancer had found a node")
+            before = until(lambda: made.nodes[0].control("GET", "/v1/audit/checkpoint").json.get("note"), "there was a checkpoint")
+            (folder / "checkpoint").write_text(before)
+            with storm_over(port, made, seed) as storm:
+                time.sleep(seconds)
+                until(lambda: storm.killed >= kills or storm.faults, "nodes were killed", 120)
+            assert storm.faults == []
+            for node in made.nodes:
+                if node.process.ended is not None:
+                    node.process.start()
+                node.until_ready()
+            settle_reviews(storm, made)
+            check(storm, made, folder / "checkpoint")
+    return storm
+
+
+def settle_reviews(storm: Storm, made: Cluster) -> None:
+    """Everything that was acknowledged as held ends, decided on any node: sent, or uncertain where a kill came in between."""
+    held = [each.decision for each in storm.acknowledged if each.held]
+    node = made.nodes[1]
+    for each in node.control("GET", "/v1/reviews?state=pending&limit=1000", who="max").json["reviews"]:
+        said = {"comment": "", "content_digest": shown(node, each["id"])["content_digest"]}
+        assert node.control("POST", f"/v1/reviews/{each['id']}/approve", said, who="max").status == 200
+    until(lambda: all(shown(made.nodes[2], each)["state"] in ("done", "uncertain") for each in held), "every held request had ended", 60)
+    states = {each: shown(made.nodes[0], each)["state"] for each in {*held, *storm.approved}}
+    arrived = Counter(dict(asked["headers"])["x-lockgate-decision-id"] for asked in node.arrivals())
+    assert [each for each, state in states.items() if state == "done" and arrived[each] != 1] == []
+    assert [each for each, state in states.items() if state not in ("done", "uncertain")] == []
+
+
+def check(storm: Storm, made: Cluster, checkpoint: Path) -> None:
+    verified = command(made.nodes[0], "audit", "verify", "--personal", "--checkpoint", str(checkpoint))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    until(lambda: unexplained(storm, made.place.leaves()) == [], "all outcomes were recorded but those that a kill explains")
+    leaves = made.place.leaves()
+    size = made.place.server.sql("SELECT count(*), max(idx) + 1 FROM lockgate.records", database=made.place.name)
+    assert size.split("|") == [str(len(leaves))] * 2
+    decided: dict[str, list[int]] = {}
+    for index, leaf in enumerate(leaves):
+        if leaf["schema"] == "lockgate.decision.v1":
+            decided.setdefault(leaf["id"], []).append(index)
+    assert [each for each in storm.acknowledged if len(decided.get(each.decision, ())) != 1] == []
+    assert [each for each, indexes in decided.items() if len(indexes) > 1] == []
+    assert out_of_order(storm.acknowledged, {each: indexes[0] for each, indexes in decided.items()}) == []
+    arrived = Counter(dict(asked["headers"])["x-lockgate-decision-id"] for asked in made.nodes[0].arrivals())
+    assert [each for each, times in arrived.items() if times > 1] == []
+    assert set(arrived) <= set(decided)
+    steps = Counter((leaf["id"], leaf["event"]) for leaf in leaves if leaf["schema"] == "lockgate.review.v1")
+    assert [each for each in steps if steps[each] > 1 and not near_a_kill(storm, leaves, *each)] == []
+
+
+def unexplained(storm: Storm, leaves: list[dict]) -> list[str]:
+    """Decisions without outcome that were not under way when a node was killed, or more of them than may have been under way there: each
+    caller's request, and its last one, whose outcome was still to be recorded."""
+    done = {leaf["id"] for leaf in leaves if leaf["schema"] == "lockgate.outcome.v1"}
+    left = [leaf for leaf in leaves if leaf["schema"] == "lockgate.decision.v1" and leaf["id"] not in done]
+    explained = [leaf["id"] for leaf in left if killed_after(storm, leaf)]
+    return [leaf["id"] for leaf in left if leaf["id"] not in explained] + explained[2 * CALLERS * storm.killed :]
+
+
+def near_a_kill(storm: Storm, leaves: list[dict], decision: str, event: str) -> bool:
+    """A node that was killed between a record and its mark leaves the same record to be appended once more."""
+    return any(killed_after(storm, leaf) for leaf in leaves if (leaf.get("id"), leaf.get("event")) == (decision, event))
+
+
+def killed_after(storm: Storm, leaf: dict) -> bool:
+    return any(0 <= at - moment(leaf) <= LATE_S for at in storm.kills)
+
+
+def moment(leaf: dict) -> float:
+    return datetime.fromisoformat(leaf["time"]).timestamp()
+
+
+def out_of_order(acknowledged: list[Acknowledged], index: dict[str, int]) -> list[tuple[str, str]]:
+    """Pairs of decisions of which the first was acknowledged before the second was asked for, and is behind it in the ledger."""
+    by_end, found = sorted(acknowledged, key=lambda each: each.ended), []
+    last, at = None, 0
+    for each in sorted(acknowledged, key=lambda each: each.began):
+        while at < len(by_end) and by_end[at].ended < each.began:
+            if last is None or index[by_end[at].decision] > index[last.decision]:
+                last = by_end[at]
+            at += 1
+        if last is not None and index[last.decision] > index[each.decision]:
+            found.append((last.decision, each.decision))
+    return found
+
+
+def test_orders_that_contradict_acknowledgements_are_found() -> None:
+    """The check itself can fail."""
+    first, second = Acknowledged("a", False, 0.0, 1.0), Acknowledged("b", False, 2.0, 3.0)
+    beside = Acknowledged("c", False, 0.5, 2.5)
+    assert out_of_order([first, second, beside], {"a": 1, "c": 0, "b": 2}) == []
+    assert out_of_order([second, first], {"a": 2, "b": 1}) == [("a", "b")]
+
+
+def test_nodes_that_are_killed_at_random_lose_and_double_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Some seconds of it."""
+    storm = survives(postgres, tmp_path, seed=7, seconds=12, kills=3)
+    assert len(storm.acknowledged) > 100
+    assert any(each.held for each in storm.acknowledged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [11, 12])
+def test_nodes_that_are_killed_at_random_for_minutes_lose_and_double_nothing(postgres: PostgresServer, tmp_path: Path, seed: int) -> None:
+    """The same for longer, with other schedules."""
+    storm = survives(postgres, tmp_path, seed, 90, kills=12)
+    assert len(storm.acknowledged) > 1000
+    assert storm.approved

@@ -1,0 +1,162 @@
+"""Two real nodes that share held requests and API keys, and know each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.nodes import Cluster, cluster, command
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+from tests.e2e.test_reviews import approve, held, shown, state_of
+from tests.e2e.yard import load, save
+from tests.postgres_server import PostgresServer
+
+
+@pytest.fixture
+def pair(postgres: PostgresServer, tmp_path: Path) -> Iterator[Cluster]:
+    with cluster(postgres, tmp_path) as made:
+        made.start()
+        yield made
+
+
+def outcomes(pair: Cluster, decision: str) -> list[Any]:
+    return [leaf["outcome"] for leaf in pair.place.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] == decision]
+
+
+def told(pair: Cluster, decision: str) -> list[str]:
+    """What the ledger says became of a held request."""
+    return [leaf["event"] for leaf in pair.place.leaves() if leaf["schema"] == "lockgate.review.v1" and leaf["id"] == decision]
+
+
+def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> None:
+    """Both list it; the other's approval sends it, and both say so; a second approval, on either, is refused."""
+    one, two = pair.nodes
+    review = held(one)
+    assert review in {each["id"] for each in two.control("GET", "/v1/reviews?state=pending", who="max").json["reviews"]}
+    done = approve(two, review)
+    assert (done.status, done.json["state"]) == (200, "done"), done.body
+    assert [shown(node, review)["state"] for node in (one, two)] == ["done", "done"]
+    assert {approve(node, review).code for node in (one, two)} == {"review_not_pending"}
+    assert len(one.arrived("/pay/1")) == 1
+    until(lambda: outcomes(pair, review), "its outcome was recorded")
+    assert told(pair, review) == ["held", "approved", "dispatched"]
+    assert [node.process.stop() for node in pair.nodes] == [0, 0]
+    verified = command(one, "audit", "verify", "--personal")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_approved_on_both_at_once_it_is_sent_once(pair: Cluster) -> None:
+    """Ten requests, each approved on both nodes at the same moment: one approval counts, and each is recorded and sent once."""
+    one, two = pair.nodes
+    reviews = [held(one, f"/pay/{number}") for number in range(10)]
+    with ThreadPoolExecutor(4) as people:
+        for review in reviews:
+            answers = list(people.map(lambda node, review=review: approve(node, review), (one, two)))
+            assert sorted(answer.status for answer in answers) in ([200, 409], [200, 200]), [answer.body for answer in answers]
+    for number, review in enumerate(reviews):
+        state_of(two, review, "done")
+        assert len(one.arrived(f"/pay/{number}")) == 1
+        until(lambda review=review: outcomes(pair, review), "its outcome was recorded")
+        assert sorted(told(pair, review)) == ["approved", "dispatched", "held"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "became", "arrivals"), [("/later/1", "uncertain", 1), ("/once/1", "done", 2)])
+def test_a_node_that_dies_while_it_sends_leaves_it_to_the_other(pair: Cluster, path: str, became: str, arrivals: int) -> None:
+    """As after a crash of the only node: uncertain, or sent again under the same key where the service deduplicates. Its records are in
+    the ledger once, though both nodes know of it."""
+    one, two = pair.nodes
+    review = held(one, path)
+    with ThreadPoolExecutor(1) as somebody:
+        approving = somebody.submit(approve, one, review)
+        until(lambda: one.arrived(path), "it had been sent")
+        assert shown(two, review)["state"] == "dispatching"
+        one.process.kill()
+        approving.exception()
+    two.release()
+    assert state_of(two, review, "uncertain", "done") == became
+    keys = {dict(each["headers"])["idempotency-key"] for each in two.arrived(path)}
+    assert (len(two.arrived(path)), keys) == (arrivals, {review})
+    until(lambda: outcomes(pair, review), "its outcome was recorded")
+    events = told(pair, review)
+    assert len(events) == len(set(events)), events
+    one.start()
+    assert shown(one, review)["state"] == became
+
+
+@pytest.mark.slow
+def test_a_node_that_lives_is_not_taken_for_gone(pair: Cluster) -> None:
+    """A service that takes its time is not asked again by the other node, however often that looks."""
+    one, two = pair.nodes
+    review = held(one, "/once/2")
+    with ThreadPoolExecutor(1) as somebody:
+        approving = somebody.submit(approve, one, review)
+        until(lambda: one.arrived("/once/2"), "it had been sent")
+        time.sleep(12)  # two rounds, once it has been in touch for long enough
+        assert shown(two, review)["state"] == "dispatching"
+        assert len(one.arrived("/once/2")) == 1
+        one.release()
+        assert approving.result().json["state"] == "done"
+    assert len(one.arrived("/once/2")) == 1
+
+
+def test_an_api_key_is_known_and_revoked_on_all_nodes(pair: Cluster) -> None:
+    """Made over the API of one it opens the other; made on the command line it opens both; revoked on the other it opens neither."""
+    one, two = pair.nodes
+    wanted = {"name": "new", "subject": "ann", "roles": ["employee"], "scopes": ["gateway"]}
+    made = one.control("POST", "/v1/keys", wanted)
+    assert made.status == 201, made.body
+    by_hand = command(two, "keys", "create", "--subject", "bob", "--role", "employee")
+    assert by_hand.returncode == 0, by_hand.stderr
+    for node in (one, two):
+        object.__setattr__(node, "keys", {**node.keys, "new": made.json["key"], "hand": by_hand.stdout.strip()})
+    opens = lambda who: lambda: {node.ask(who, "GET", "/echo/1").status for node in (one, two)}  # noqa: E731  # two lines
+    until(lambda: opens("new")() == {200} and opens("hand")() == {200}, "both nodes knew both keys")
+    assert two.control("DELETE", f"/v1/keys/{made.json['id']}").status == 204
+    until(lambda: opens("new")() == {401}, "neither node took the revoked key")
+    assert opens("hand")() == {200}
+    assert not (one.state / "identity.sqlite").exists()
+
+
+@pytest.mark.slow
+def test_nodes_know_each_other_and_what_they_differ_in(pair: Cluster, tmp_path: Path) -> None:
+    """All the same at first; a changed catalog on one is told by both with who and since when, on the command line and as a metric; a
+    node that is killed is gone, and one that stopped is not listed."""
+    one, two = pair.nodes
+    listed = until(lambda: len((found := nodes(one))["nodes"]) == 2 and found, "both were there")
+    assert ([(each["name"], each["alive"], each["own"]) for each in listed["nodes"]], listed["skew"]) == (
+        [("node1", True, True), ("node2", True, False)],
+        [],
+    )
+    catalog = two.yard.folder / "catalog.yaml"
+    changed = load(catalog)
+    changed["intents"]["look"]["description"] = "Looks at an item, and at no other."
+    save(catalog, changed)
+    told = lambda node: {each["property"]: each["values"] for each in nodes(node)["skew"]}  # noqa: E731  # used twice
+    until(lambda: set(told(one)) == set(told(two)) == {"catalog_digest", "config_digest"}, "both saw the difference")
+    assert [value["nodes"] for value in told(one)["catalog_digest"]] == [["node1"], ["node2"]]
+    text = command(one, "nodes", "--key", one.keys["root"])
+    assert text.returncode == 0, text.stderr
+    assert "They differ in catalog_digest since 20" in text.stdout, text.stdout
+    figures = lambda: one.control("GET", "/metrics").body.decode()  # noqa: E731  # once
+    until(lambda: 'lockgate_nodes_skew{property="catalog_digest"} 1.0' in figures(), "the metric said so")
+    two.process.kill()
+    until(lambda: [each["alive"] for each in nodes(one)["nodes"]] == [True, False], "the killed one was gone")
+    assert nodes(one)["skew"] == []
+    two.start()
+    until(lambda: sum(each["alive"] for each in nodes(one)["nodes"]) == 2, "it was back")
+    assert two.process.stop() == 0
+    assert [each["alive"] for each in nodes(one)["nodes"]].count(True) == 1
+    assert one.control("GET", "/v1/nodes", who="max").status == 403
+
+
+def nodes(node: Lockgate) -> Any:
+    answer = node.control("GET", "/v1/nodes")
+    assert answer.status == 200, answer.body
+    return answer.json
