@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import Envoy, _ready, binary
+from tests.e2e.http2 import post
 from tests.e2e.processes import Process, until
 from tests.e2e.running import Lockgate, cli, company
 from tests.e2e.wire import ask
@@ -133,6 +135,19 @@ def test_a_larger_body_does_not_go_on_unread(envoy: Envoy, mode: str, size: int)
     if mode == "streamed":
         assert answer.code == "request.body_truncated"
     assert len(envoy.lockgate.arrived("/echo/large")) == before
+
+
+@pytest.mark.parametrize("size", [VIEW, VIEW + 1, 200_000, MOST])
+def test_the_same_over_http2(envoy: Envoy, size: int) -> None:
+    """There Envoy sees pieces of other sizes; what is over the view still never goes on unread."""
+    path, key = f"/echo/h2-{size}", f"Bearer {envoy.lockgate.keys['ann']}"
+    status, body = post(envoy.ports["envoy"], path, size, {"authorization": key, "content-type": "application/octet-stream"})
+    told = json.loads(body)
+    if size == VIEW:
+        assert (status, told["body_bytes"]) == (200, size)
+    else:
+        assert (status, told["code"]) in {(413, "body_too_large"), (403, "request.body_truncated")}
+        assert envoy.lockgate.arrived(path) == []
 
 
 def test_bodies_that_nobody_reads_may_be_of_any_size(envoy: Envoy) -> None:
