@@ -301,7 +301,14 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
     yield from _certificates(document, config)
-    listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
+    if not config.doors and config.envoy is None:
+        yield document.fault(("gateway", "listen"), "No door is open: set 'gateway.listen', 'decide' or 'envoy'.")
+    listeners: list[tuple[Loc, Address]] = []
+    if config.gateway.listen is not None:
+        listeners.append((("gateway", "listen"), config.gateway.listen))
+    listeners.append((("control", "listen"), config.control.listen))
+    if config.envoy is not None:
+        listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
     if config.audit.tiles is not None:

@@ -12,6 +12,7 @@ from router.workspace import Workspace
 MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Envoy stops waiting for it
 CONNECT_S = 1.0
 MANY = 1_000_000  # what is under way is bounded where it comes in
+PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
 ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3."
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3."
@@ -34,8 +35,8 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
         "health_checks": [
             {
                 "timeout": "1s",
-                "interval": "2s",
-                "no_traffic_interval": "2s",
+                "interval": "1s",  # twice within `envoy.notice`
+                "no_traffic_interval": "1s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},
@@ -117,7 +118,10 @@ def ext_authz(workspace: Workspace) -> Json:
 
 
 def grpc_service(**more: Any) -> Json:
-    return {"envoy_grpc": {"cluster_name": CLUSTER}, **more}
+    """Another worker is asked where one could not be connected to, or said that it saw nothing."""
+    elsewhere = {"name": PREVIOUS_HOSTS, "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")}
+    retry = {"retry_on": "connect-failure,refused-stream", "num_retries": 2, "retry_host_predicate": [elsewhere]}
+    return {"envoy_grpc": {"cluster_name": CLUSTER, "retry_policy": retry}, **more}
 
 
 def patience(workspace: Workspace) -> float:

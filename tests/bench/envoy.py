@@ -50,20 +50,21 @@ def measure(report: Report, folder: Path, origin: str, repetitions: int, count: 
 
 
 def two_workers(report: Report, folder: Path, origin: str, repetitions: int, count: int) -> None:
-    """One worker and two behind one Envoy."""
+    """One worker and two behind one Envoy, with twice the callers for two."""
     costs: dict[int, list[float]] = {1: [], 2: []}
     spaces = {many: _workspace(folder / f"envoy-workers-{many}", origin) for many in costs}
     for _ in range(repetitions):
         for many, workspace in spaces.items():
             ports = [workspace.envoy + each for each in range(many)]
             with lockgate(workspace, many) as tree, _envoy(folder / f"envoy-before-{many}", origin, ports, log=True) as before:
-                closed(before, workspace.lookup, count // 4, 32)
+                closed(before, workspace.lookup, count // 4, 16 * many)
                 began = tree.cpu_s()
-                closed(before, workspace.lookup, count, 32)
+                closed(before, workspace.lookup, count, 16 * many)
                 costs[many].append((tree.cpu_s() - began) / count * 1e6)
     ratios = [two / one for one, two in zip(costs[1], costs[2], strict=True)]
     note = f"{median(costs[2]):.0f} µs over {median(costs[1]):.0f} µs"
-    report.section("Two workers behind Envoy", [Figure("CPU a decision, two over one", median(ratios), "×", WORKERS, spread(ratios), note)])
+    name = "CPU a decision, two workers and 32 callers over one and 16"
+    report.section("Two workers behind Envoy", [Figure(name, median(ratios), "×", WORKERS, spread(ratios), note)])
 
 
 def _cost(name: str, make: Make, bare: tuple[Tree, int], ours: tuple[Tree, int], repetitions: int, count: int, many: int) -> Figure:
