@@ -42,6 +42,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
 # Names that only ever hold codes, and functions and tables that only ever give them.
 VARIABLES = frozenset({"reason", "problem", "code", "ending"})
 TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "AUDIT_STATUS", "FAILURES"})
+BY_OTHERS_NAMES = "FAILURES"  # its keys are what somebody else calls a failure
 ANSWERING = frozenset({"read_text", "_refusal", "_pump"})
 # Verification's findings are no reasons of a request: `audit verify` prints them with a sentence each.
 FINDINGS = {"Fault": (1, "kind")}
@@ -122,7 +123,8 @@ def _assigned(module: Module, node: ast.Assign | ast.AnnAssign) -> Iterator[str]
         if isinstance(name, ast.Name) and name.id in VARIABLES:
             yield from _codes(module, value)
         if isinstance(name, ast.Name) and name.id in TABLES and not isinstance(value, ast.Constant):
-            yield from (code for each in ast.walk(value) for code in _codes(module, each))
+            parts = value.values if isinstance(value, ast.Dict) and name.id == BY_OTHERS_NAMES else [value]
+            yield from (code for part in parts for each in ast.walk(part) for code in _codes(module, each))
 
 
 def _function(module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
