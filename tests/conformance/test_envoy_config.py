@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -364,6 +367,45 @@ def test_whom_a_request_comes_from(service: tuple[int, int], tmp_path: Path, tru
     with before(tmp_path, made, "desk") as envoy:
         envoy.ask("GET", "/echo/whom", x_forwarded_for=chain)
         assert envoy.logged("/echo/whom")["client"].rpartition(":")[0] == client
+
+
+def test_an_upstream_shows_the_right_certificate_and_wants_ours(tmp_path: Path) -> None:
+    """mTLS: with the name that it should have it is spoken to, with another it is not."""
+    authority = Authority(tmp_path)
+    own, shown = (authority.issue(name, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))) for name in ("upstream", "envoy"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(*own)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        tls = {"ca": authority.ca, "certificate": shown[0], "key": shown[1]}
+        base: dict[str, Any] = {"adapter": "http", "upstreams": [{"url": f"https://127.0.0.1:{server.server_port}"}]}
+        destinations = {"right": {**base, "tls": tls}, "wrong": {**base, "tls": {**tls, "server_name": "other.example"}}}
+        statuses = {}
+        for name in destinations:
+            (tmp_path / name).mkdir()
+            with before(tmp_path / name, workspace(tmp_path / name, destinations), name) as envoy:
+                statuses[name] = envoy.ask("GET", "/").status
+        server.shutdown()
+    assert statuses == {"right": 204, "wrong": 502}
+
+
+class Nothing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_another_upstream_is_asked_where_one_cannot_be_reached(service: tuple[int, int], tmp_path: Path) -> None:
+    """Also for what must not be sent twice: it was not sent at all."""
+    (nobody,) = free_ports(1)
+    upstreams = [{"url": f"http://127.0.0.1:{port}"} for port in (nobody, service[0])]
+    with before(tmp_path, workspace(tmp_path, {"desk": {"adapter": "http", "upstreams": upstreams}}), "desk") as envoy:
+        assert {envoy.ask("POST", "/echo/1").status for _ in range(6)} == {200}
 
 
 def test_grpc_goes_through_and_is_refused_in_its_own_words(tmp_path: Path) -> None:
