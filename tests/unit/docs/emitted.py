@@ -42,7 +42,6 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
 # Names that only ever hold codes, and functions and tables that only ever give them.
 VARIABLES = frozenset({"reason", "problem", "code", "ending"})
 TABLES = frozenset({"ENDINGS", "HTTP_CODES", "STATUS", "REVIEW_STATUS", "AUDIT_STATUS", "FAILURES"})
-BY_OTHERS_NAMES = "FAILURES"  # its keys are what somebody else calls a failure
 ANSWERING = frozenset({"read_text", "_refusal", "_pump"})
 # Verification's findings are no reasons of a request: `audit verify` prints them with a sentence each.
 FINDINGS = {"Fault": (1, "kind")}
@@ -123,8 +122,14 @@ def _assigned(module: Module, node: ast.Assign | ast.AnnAssign) -> Iterator[str]
         if isinstance(name, ast.Name) and name.id in VARIABLES:
             yield from _codes(module, value)
         if isinstance(name, ast.Name) and name.id in TABLES and not isinstance(value, ast.Constant):
-            parts = value.values if isinstance(value, ast.Dict) and name.id == BY_OTHERS_NAMES else [value]
-            yield from (code for part in parts for each in ast.walk(part) for code in _codes(module, each))
+            yield from (code for part in _parts(value) for each in ast.walk(part) for code in _codes(module, each))
+
+
+def _parts(table: ast.expr) -> list[ast.expr]:
+    """Of a table from what somebody else calls a failure to our code, only the codes."""
+    if isinstance(table, ast.Dict) and all(isinstance(each, ast.Constant) and SLUG.fullmatch(str(each.value)) for each in table.values):
+        return table.values
+    return [table]
 
 
 def _function(module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
