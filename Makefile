@@ -5,10 +5,11 @@ BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 JOBS ?= 2
 EXTRAS := $(VENV)/.extras
-.PHONY: demo test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock
+.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
+demo-envoy: $(DEV) model ; @$(PY) -m examples.halden.demo --envoy $(if $(ONCE),--once)
 test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile $(ARGS)
 check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && lint-imports --no-cache && python -m router.cli.schema --check
 fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
@@ -22,6 +23,10 @@ model: $(BASE) ; @$(PY) -m model.install
 multilingual: $(BASE) ; @$(PY) -m model.install multilingual
 extras: $(EXTRAS) model multilingual
 debian: ; @sh requirements/debian.sh
+chart: $(DEV) ; @$(PY) -m tests.helm
+image: model ; @sh image/build.sh $(NAME)
+sbom: ; @sh image/dependencies.sh sbom
+audit-dependencies: ; @sh image/dependencies.sh audit
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)
 clean: ; rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 

@@ -2,7 +2,8 @@
 # What tests need beside Python packages, from Debian. Run as root, or where these are there already.
 set -eu
 missing=
-for each in strace:strace chromium:chromium docker-registry:docker-registry; do
+for each in strace:strace chromium:chromium docker-registry:docker-registry promtool:prometheus \
+  redis-server:redis-server redis-sentinel:redis-sentinel; do
   command -v "${each%%:*}" >/dev/null || missing="$missing ${each##*:}"
 done
 [ -n "$missing" ] || exit 0

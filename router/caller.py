@@ -9,6 +9,7 @@ from typing import Literal
 from router.decision import Subject
 
 By = Literal["subject", "tenant", "client", "all"]
+ByIntent = Literal["intent", "subject_intent", "tenant_intent"]
 IPV6_SITE = 64  # one caller commonly owns a /64
 
 
@@ -21,6 +22,12 @@ def caller_key(by: By, subject: Subject, client: str) -> str:
     if by == "tenant":
         return "tenant:" + (subject.tenant or "")
     return "subject:" + subject.id
+
+
+def intent_key(by: ByIntent, subject: Subject, client: str, intent: str) -> str:
+    if by == "intent":
+        return f"intent:{intent}"
+    return f"{caller_key('subject' if by == 'subject_intent' else 'tenant', subject, client)} intent:{intent}"
 
 
 @lru_cache(maxsize=4096)

@@ -32,6 +32,7 @@ from router.ports import Clock, Ids, Intents, PolicyEngine
 from router.stages.canary import split
 from router.stages.classification import NO_TEXT, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
+from router.stages.intent_limits import NO_INTENT_LIMITS, IntentLimits
 from router.stages.policy import MOST_PLAUSIBLE, admission_input, judge, plausible, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
@@ -70,6 +71,7 @@ class Stages:
     catalog_digest: str
     comparison: Comparing | None = None
     demands: Demands = NOTHING_MORE
+    limits: IntentLimits = NO_INTENT_LIMITS
 
 
 class _Timings:
@@ -158,6 +160,8 @@ class Pipeline:
         if stages.routing.canaries and route is not None and route is not provisional:
             route = split(stages.routing.canaries, route, request)
         verdict = _needs_whole_body(request, _understood(classification, route, verdict))
+        if stages.limits:
+            verdict = await stages.limits.within(request, classification, route, verdict)
         if verdict.obligations:
             verdict = await stages.demands.met(request, classification, route, verdict, socket=socket)
         outcome = self._ending(classification, verdict, route)

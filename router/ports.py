@@ -318,6 +318,31 @@ class Limits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """One request's draw on an allowance of `burst` at once and `rate` a second after that."""
+
+    key: str
+    rate: float
+    burst: float
+    cost: float = 1.0
+
+
+class Allowances(Protocol):
+    """Limits that several nodes draw on together."""
+
+    async def draw(self, wanted: Sequence[Draw]) -> tuple[int, float] | None:
+        """Draws on one after the other until one refuses; what was drawn before stays drawn. None, or which refuses and in how many seconds
+        it would not; infinity for a cost above the burst. Within milliseconds. Raises StateError; any may then have been drawn on."""
+
+
+class StateObserver(Protocol):
+    def state_asked(self, result: str) -> None:
+        """After each question to the state that nodes share, and each refusal to ask. `result` is `answered` or the failure's code."""
+
+    def state_health(self, healthy: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """At most `limit` requests of one `key` in any span of `seconds`."""
 

@@ -38,6 +38,7 @@ TITLES = {
     "issuer_unknown": "The token's issuer is not trusted here",
     "key_unknown": "The token's signing key is not known",
     "keys_unavailable": "The issuer's signing keys are not available",
+    "limits_unavailable": "Requests cannot be counted now",
     "margin_too_small": "The request could mean more than one thing",
     "method_not_allowed": "The method is not allowed here",
     "negated": "The request says what is not to be done",

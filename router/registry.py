@@ -82,6 +82,7 @@ ADAPTERS = Registry(
         ("projection", "parquet"): Adapter("adapters.parquet_projection", extra="parquet"),
         ("projection", "duckdb"): Adapter("adapters.duckdb_projection", extra="duckdb"),
         ("projection", "otlp"): Adapter("adapters.otlp_projection"),
+        ("shared state", "redis"): Adapter("adapters.redis_state.kept", extra="redis", config="router.config.shared_state:RedisSettings"),
         ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter(
             "adapters.postgres.place", extra="postgres", config="router.config.evidence:PostgresStoreSettings"

@@ -49,9 +49,9 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
-    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store`, `node_store` and `second_engine` are
-    adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that is a
-    folder; `override` what was put in force over either."""
+    them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store`, `shared_state`, `node_store` and `second_engine`
+    are adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that
+    is a folder; `override` what was put in force over either."""
 
     root: Path
     config: Config
@@ -69,6 +69,7 @@ class Workspace:
     ledger_store: BaseModel = field(default_factory=SqliteStoreSettings)
     second_engine: BaseModel | None = None
     bundle: Bundle | None = None
+    shared_state: BaseModel | None = None
     override: Override | None = None
     node_store: BaseModel | None = None
 
@@ -116,6 +117,8 @@ class _Parser:
         recogniser = self._adapter("recogniser", named, config_document, ("signals", "recogniser")) if named is not None else None
         ledger_store = self._adapter("ledger store", config.audit.store, config_document, ("audit", "store"))
         node_store = self._node_store(config, config_document)
+        shared = config.shared_state
+        shared_state = self._adapter("shared state", shared, config_document, ("shared_state",)) if shared is not None else None
         judging = Judging(self._snapshot, config.policy, config_document)
         self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
@@ -143,6 +146,7 @@ class _Parser:
             ledger_store,
             second,
             judging.bundle,
+            shared_state,
             None if (override := self._snapshot.files.get(OVERRIDE)) is None else Override.from_json(override),
             node_store,
         )
@@ -292,17 +296,33 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
         sentence = f"The route '{abstain}' takes requests that nobody understood, so it needs path and method of its own."
         yield document.fault(("gateway", "on_abstain"), sentence)
     yield from _distinct(document, [(("limits", place, "name"), limit.name) for place, limit in enumerate(config.limits)], "limit")
+    yield from _intents_of_limits(config, document, catalog)
     issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
     yield from _certificates(document, config)
-    listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
+    if not config.doors and config.envoy is None:
+        yield document.fault(("gateway", "listen"), "No door is open: set 'gateway.listen', 'decide' or 'envoy'.")
+    listeners: list[tuple[Loc, Address]] = []
+    if config.gateway.listen is not None:
+        listeners.append((("gateway", "listen"), config.gateway.listen))
+    listeners.append((("control", "listen"), config.control.listen))
+    if config.envoy is not None:
+        listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
     if config.audit.tiles is not None:
         listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
+
+
+def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> Iterator[Fault]:
+    known = catalog.names("intents")
+    for place, limit in enumerate(config.limits):
+        for name in limit.intents:
+            if name not in known:
+                yield document.fault(("limits", place, "intents"), f"There is no intent '{name}'.{suggestion(name, known)}")
 
 
 def _certificates(document: Document, config: Config) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("router.cli.check:check", "Say everything that is wrong with a workspace."),
     "serve": ("router.cli.serve:serve", "Serve the workspace: gateway, decide API and control API."),
     "explain": ("router.cli.explain:explain", "Show every stage's values for one text, without dispatching it."),
+    "envoy": ("router.cli.envoy:envoy", "Write Envoy's configuration from the workspace."),
     "audit": ("router.cli.audit.commands:audit", "Query, show and verify the audit trail."),
     "witness": ("router.cli.witness:witness", "Cosign checkpoints of other parties' ledgers."),
     "review": ("router.cli.review:review", "List, approve and reject held requests."),

@@ -30,8 +30,9 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     signals = _with(SignalsConfig, "recogniser", _union(registry, "recogniser") | None)
     audit = _with(AuditConfig, "store", _union(registry, "ledger store"))
     nodes = _with(NodesConfig, "store", _union(registry, "node store"))
+    shared = _union(registry, "shared state") | None
     made = _with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit)
-    return _schema(_with(made, "nodes", nodes | None))
+    return _schema(_with(_with(made, "nodes", nodes | None), "shared_state", shared))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

@@ -6,15 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from router.settings import Address, Bool, Duration, Listen, Span, Strict, Text
-
-
-class EnvoyTls(Strict):
-    certificate: Text = Field(description="PEM file with the certificate chain, relative to the configuration file.")
-    key: Text = Field(description="PEM file with the private key, relative to the configuration file.")
-    client_ca: Text | None = Field(
-        default=None, description="PEM file with the authorities of clients. With it only an Envoy with a certificate of theirs is served."
-    )
+from router.config.tls import MutualTls
+from router.settings import Address, Bool, Duration, Listen, Span, Strict
 
 
 class EnvoyConfig(Strict):
@@ -23,7 +16,9 @@ class EnvoyConfig(Strict):
     listen: Listen = Field(
         default=Address("127.0.0.1", 50051), description="Where the first worker serves gRPC; each further one takes the port after it."
     )
-    tls: EnvoyTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
+    tls: MutualTls | None = Field(
+        default=None, description="Certificates; needed where `listen` is not a loopback address. gRPC asks for callers' or does not."
+    )
     insecure: Bool = Field(
         default=False,
         description="Serve unencrypted on an address that is not loopback. Whoever reaches it may then say who asked for what.",
@@ -51,4 +46,6 @@ class EnvoyConfig(Strict):
     def _encrypted_or_local(self) -> Self:
         if not (self.listen.loopback or self.tls or self.insecure):
             raise ValueError(f"would be served unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        if self.tls is not None and (self.tls.client_certificates == "optional" or self.tls.minimum_version != "1.2"):
+            raise ValueError("has in 'tls' what gRPC cannot: callers' certificates are none or required, and TLS 1.2 is spoken")
         return self

@@ -130,9 +130,27 @@ class IdentityConfig(Strict):
 
 
 class RateLimit(Strict):
-    """One admission rate limit. A request must be within all of them."""
+    """One rate limit. A request must be within all of them."""
 
     name: Name = Field(description="Name of the limit, as refusals give it.")
-    by: Literal["subject", "tenant", "client", "all"] = Field(description="What is counted separately; `client` is the address.")
+    by: Literal["subject", "tenant", "client", "all", "intent", "subject_intent", "tenant_intent"] = Field(
+        description="What is counted separately; `client` is the address. Those with `intent` apply when it is known what a request means; "
+        "what they refuse is decided and recorded, all others refuse before that."
+    )
     rate: Rate = Field(description="Sustained rate, such as `50/s` or `600/m`.")
     burst: Count = Field(default=1, description="How many may come at once.")
+    intents: tuple[Name, ...] = Field(
+        default=(), description="Of a limit with `intent`: only these intents, each counted by itself; without this every intent."
+    )
+
+    @property
+    def of_intents(self) -> bool:
+        return self.by.endswith("intent")
+
+    @model_validator(mode="after")
+    def _intents_where_they_are_known(self) -> Self:
+        if self.intents and not self.of_intents:
+            raise ValueError(
+                "names 'intents', which are not known yet where it applies: set 'by' to intent, subject_intent or tenant_intent"
+            )
+        return self

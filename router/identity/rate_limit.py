@@ -1,4 +1,4 @@
-"""Admission limits: which allowance a request draws on."""
+"""Admission limits: which allowances a request draws on before anything is known of it but who it is from."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ from dataclasses import dataclass
 
 from router.caller import By, caller_key
 from router.decision import Subject
-from router.ports import Limits
-
-LONGEST_WAIT = 3600.0
+from router.limiting import Limit, Limiting
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    name: str
     by: By
-    limits: Limits
+    limit: Limit
 
 
 class RateLimiter:
     """Asks every rule in order; one that refuses ends it. What earlier rules took stays taken: a refused request also counts."""
 
-    def __init__(self, rules: Sequence[LimitRule]) -> None:
+    def __init__(self, rules: Sequence[LimitRule], limiting: Limiting) -> None:
         self._rules = tuple(rules)
+        self._limiting = limiting
 
     async def admit(self, subject: Subject, client: str) -> float | None:
-        """None, or seconds until it would be, at most an hour. `client` is the caller's address. Raises StateError."""
-        for rule in self._rules:
-            wait = await rule.limits.admit(caller_key(rule.by, subject, client))
-            if wait is not None:
-                return min(wait, LONGEST_WAIT)
-        return None
+        """None, or seconds until it would be, at most an hour. `client` is the caller's address. Raises RefusedError where that cannot be
+        known."""
+        over = await self._limiting.draw([(rule.limit, caller_key(rule.by, subject, client)) for rule in self._rules])
+        return None if over is None else over[1]

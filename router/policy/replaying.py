@@ -28,6 +28,8 @@ ADDED = frozenset(
         "mirror_unknown",
         "step_up_required",
         "step_up_impossible",
+        "intent_rate_limited",
+        "limits_unavailable",
         "policy_rate_limited",
         "policy_rate_limit_unavailable",
         "policy_intents_too_many",

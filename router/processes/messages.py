@@ -20,6 +20,7 @@ METRICS = "metrics"
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
 POLICY = "policy"  # the problem of its policy engine, by code; empty where there is none
+SHARED_STATE = "shared_state"  # the problem of the state that nodes share, by code; empty where there is none
 POLICY_UNTIL = "policy_until"  # until when the policies that it has may decide
 CERTIFICATES = "certificates"  # what the listeners show from now on
 ENVOY_TOLD = "envoy_told"  # such reports, which another worker was sent

@@ -53,11 +53,11 @@ REFUSALS_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """File descriptors; `decide` is None where that door is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
+    """File descriptors, None for a door that is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
 
     ipc: int
-    gateway: int
-    decide: int | None
+    gateway: int | None = None
+    decide: int | None = None
     envoy: Address | None = None
 
 
@@ -78,6 +78,7 @@ class Worker:
         self._listening: dict[str, Listening] = {}
         self._peer: Peer | None = None
         self._envoy: EnvoyListener | None = None
+        self._for_envoy: Material | None = None
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -112,6 +113,7 @@ class Worker:
             messages.FORGET_KEY: self._forget_key,
             messages.KEYS_UNTIL: self._keys_until,
             messages.POLICY: self._policy,
+            messages.SHARED_STATE: self._shared_state,
             messages.POLICY_UNTIL: self._policy_until,
             messages.CERTIFICATES: self._take_certificates,
             messages.ENVOY_TOLD: self._envoy_told,
@@ -150,6 +152,8 @@ class Worker:
         self._prepared = None
         if self._doors is None:
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
+            under_way = built.services.under_way
+            self._telemetry.metrics.count_active(lambda: under_way.count)
         self._doors.serve(built.runtime)
         settings = built.workspace.config.telemetry
         configure_logs(settings.log)
@@ -188,8 +192,10 @@ class Worker:
         limits = self._serving.workspace.config.gateway.limits
         http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
         bounds: dict[str, Any] = {"http": http, "grace_s": GRACE_S, "handshake_s": limits.header_timeout}
-        self._servers = [server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds)]
-        sockets = [inherited(given.gateway)]
+        sockets = []
+        if given.gateway is not None:
+            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds))
+            sockets.append(inherited(given.gateway))
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs
 
@@ -206,7 +212,8 @@ class Worker:
         from router.wiring.envoy import make_envoy  # only who fronts with Envoy has what it needs
 
         workspace = self._serving.workspace
-        self._envoy = make_envoy(workspace, self._services, self._doors.gate, self._telemetry, self._tell_elsewhere)
+        gate, telemetry = self._doors.gate, self._telemetry
+        self._envoy = make_envoy(workspace, self._services, gate, telemetry, self._tell_elsewhere, self._for_envoy)
         await self._envoy.serve(address, self._stopping, GRACE_S)
 
     def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
@@ -270,13 +277,20 @@ class Worker:
     async def _policy(self, _: Any) -> str:
         return (self._serving.policy.problem or "") if self._serving is not None else ""
 
+    async def _shared_state(self, _: Any) -> str:
+        return self._serving.shared_state.problem if self._serving is not None else ""
+
     async def _policy_until(self, until: Any) -> None:
         self._lapse.until = until
 
     async def _take_certificates(self, payload: Any) -> None:
         """By listener. Connections go on with what they began with."""
         for name, material in payload.items():
-            if name in self._listening:
+            if name == "envoy":  # gRPC has a TLS of its own
+                self._for_envoy = Material.from_payload(material)
+                if self._envoy is not None and self._envoy.showing is not None:
+                    self._envoy.showing.take(self._for_envoy)
+            elif name in self._listening:
                 self._listening[name].take(Material.from_payload(material))
             else:
                 self._listening[name] = Listening.of(
@@ -356,8 +370,8 @@ if __name__ == "__main__":
     parser.add_argument("index", type=int)
     parser.add_argument("workers", type=int)
     parser.add_argument("ipc", type=int)
-    parser.add_argument("gateway", type=int)
-    parser.add_argument("decide", type=int, nargs="?")
+    parser.add_argument("--gateway", type=int)
+    parser.add_argument("--decide", type=int)
     parser.add_argument("--envoy", type=address, help="where Envoy is served")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):

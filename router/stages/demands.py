@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from router import obligations
-from router.caller import caller_key
+from router.caller import caller_key, intent_key
 from router.decision import Classification, Effect, Reason, Request, Route, Verdict
 from router.errors import PolicyError, RefusedError, StateError
 from router.masking import masked
@@ -144,9 +144,9 @@ def _quota(wanted: Params, request: Request, classification: Classification | No
         "tenant": tenant,
         "client": caller_key("client", caller, client),
         "all": "all",
-        "intent": f"intent:{intent}",
-        "subject_intent": f"{subject} intent:{intent}",
-        "tenant_intent": f"{tenant} intent:{intent}",
+        "intent": intent_key("intent", caller, client, intent),
+        "subject_intent": intent_key("subject_intent", caller, client, intent),
+        "tenant_intent": intent_key("tenant_intent", caller, client, intent),
         "route": f"route:{route.name if route is not None else ''}",
     }
     limit, span = wanted["limit"], int(obligations.seconds(wanted["per"]))

@@ -4,7 +4,7 @@ instruments cost four, and histograms are our own; `otlp_metrics` hands the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
@@ -26,6 +26,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = self._counter("lockgate.requests", "result", "route", "reason")
+        self._active = self._gauge("lockgate.requests.active")
         self._refusals = self._counter("lockgate.refusals", "reason")
         self._classifications = self._counter("lockgate.classifications", "status", "tier")
         self._llm_calls = self._counter("lockgate.llm.calls", "result")
@@ -34,13 +35,17 @@ class Metrics:
         self._policy_processes = self._counter("lockgate.policy.processes", "result")
         self._policy_compared = self._counter("lockgate.policy.compared", "result")
         self._mirrors = self._counter("lockgate.mirrors", "result")
-        name = "lockgate.policy.healthy"
-        self._policy_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._policy_healthy = self._gauge("lockgate.policy.healthy")
         self._policy_healthy.set(1)  # an engine within the process always is
+        self._state_calls = self._counter("lockgate.shared_state.calls", "result")
+        name = "lockgate.shared_state.healthy"
+        self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
+        self._state_healthy.set(1)  # where nothing is shared nothing is missing
         self._destinations = self._counter("lockgate.canary.requests", "route", "destination", "result", "status")
         self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
+        self._decision = self._histogram("lockgate.decision.duration", SLOW)
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
         self._upstream = self._histogram("lockgate.upstream.duration", SLOW, "route")
         self._stages = self._histogram("lockgate.stage.duration", FAST, "stage")
@@ -48,6 +53,10 @@ class Metrics:
         self._audit = self._histogram("lockgate.audit.duration", SLOW)
         self._reasons: set[str] = set()
         self._children: dict[tuple[object, ...], Counter] = {}
+
+    def count_active(self, count: Callable[[], int]) -> None:
+        """`count` is asked whenever the page is."""
+        self._active.set_function(count)
 
     def mirrored(self, result: str) -> None:
         self._child(self._mirrors, result).inc()
@@ -86,6 +95,9 @@ class Metrics:
         if failed:
             self._audit_failures.inc()
 
+    def decision_durable(self, decision: Decision, recording_ns: int) -> None:
+        self._decision.observe((sum(spent for _, spent in decision.stages_ns) + recording_ns) / 1e9)
+
     def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
         self._child(self._llm_calls, self._bounded(result)).inc()
         self._child(self._llm_tokens, "prompt").inc(prompt_tokens)
@@ -102,6 +114,12 @@ class Metrics:
 
     def policy_compared(self, result: str) -> None:
         self._child(self._policy_compared, result).inc()
+
+    def state_asked(self, result: str) -> None:
+        self._child(self._state_calls, result).inc()
+
+    def state_health(self, healthy: bool) -> None:
+        self._state_healthy.set(healthy)
 
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()
@@ -123,6 +141,9 @@ class Metrics:
 
     def _counter(self, name: str, *labels: str) -> Counter:
         return Counter(name.replace(".", "_"), METRICS[name], labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        return Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
 
     def _histogram(self, name: str, buckets: Sequence[float], *labels: str, unit: str = "seconds") -> Histogram:
         return Histogram(name.replace(".", "_"), METRICS[name], labels, buckets, unit, self.registry)

@@ -51,7 +51,9 @@ def method(name: str) -> str:
 # Metrics: OpenTelemetry's dotted name; Prometheus has underscores and the unit instead.
 METRICS = {
     "lockgate.requests": "Requests that ended, by result, route and reason.",
+    "lockgate.requests.active": "Requests that are under way, of every door; a stream until it begins.",
     "lockgate.refusals": "Requests that were refused before a decision, by reason.",
+    "lockgate.decision.duration": "Seconds that a decision took until it was durable: the stages of the pipeline and its record.",
     "lockgate.request.duration": "Seconds from a request's header to the end of its response, or to the decision where that ended it.",
     "lockgate.upstream.duration": "Seconds from sending a request on to the end of the upstream's response.",
     "lockgate.stage.duration": "Seconds that a stage of the pipeline took.",
@@ -64,6 +66,8 @@ METRICS = {
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
     "lockgate.mirrors": "Copies of requests that policy or a route asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
+    "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
+    "lockgate.shared_state.healthy": "Whether the state that nodes share answers.",
     "lockgate.canary.requests": "Requests of routes with two destinations, by destination, result and class of status.",
     "lockgate.cors.preflights": "Browsers' questions about CORS that were answered with yes.",
     "lockgate.verdicts": "Verdicts by effect and first reason.",

@@ -67,6 +67,12 @@ class Telemetry:
     def policy_compared(self, result: str) -> None:
         self.metrics.policy_compared(result)
 
+    def state_asked(self, result: str) -> None:
+        self.metrics.state_asked(result)
+
+    def state_health(self, healthy: bool) -> None:
+        self.metrics.state_health(healthy)
+
     def exposition(self) -> str:
         return self.metrics.exposition()
 
@@ -90,7 +96,10 @@ class TimedRecorder:
             failed = True
             raise
         finally:
-            self._metrics.recorded(time.perf_counter_ns() - began, failed)
+            spent = time.perf_counter_ns() - began
+            self._metrics.recorded(spent, failed)
+            if not failed:
+                self._metrics.decision_durable(decision, spent)
 
     async def ended(self, decision: Decision, outcome: Outcome) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Protocol
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from router.config import Tls
+from router.config.shared_state import RedisSettings
 from router.control.services import Check, ControlServices, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
@@ -141,7 +142,18 @@ class ProcessStatus:
         witnesses = [Check("witnesses", ok=False, detail="witness_stale")] if stale else []
         old = self._bundles is not None and self._bundles.stale
         bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
-        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy()]
+        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy(), *await self._shared_state()]
+
+    async def _shared_state(self) -> Sequence[Check]:
+        """Where it may be missed a node goes on serving without it; where it may not, another node may do better."""
+        settings = self._reloading.workspace.shared_state
+        if settings is None:
+            return ()
+        problems = sorted({str(problem) for _, problem in await self._supervised.ask("shared_state") if problem})
+        missed = (
+            isinstance(settings, RedisSettings) and settings.on_failure.limits == "deny" and bool(self._reloading.workspace.config.limits)
+        )
+        return [Check("shared_state", ok=not (problems and missed), detail=", ".join(problems))]
 
     def warnings(self) -> Sequence[str]:
         return self._certificates.warnings() if self._certificates is not None else ()

@@ -34,6 +34,7 @@ from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock
 from router.wiring.index import open_index, store_examples
+from router.wiring.prepared_models import take_prepared
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
@@ -89,6 +90,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
     examples, outside = examples_of(workspace)
     cache = workspace.path(workspace.config.state) / "models"
     models = cache / "by-digest"
+    take_prepared(cache)
     try:
         encoder, directory = load_encoder(workspace), encoder_directory(workspace)
         tuned = model_with(directory, training_set(examples, outside)) if directory is not None else None

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from router.config.envoy import EnvoyConfig
 from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import Outcomes, Report
 from router.doors.envoy.processing import Processor
-from router.doors.envoy.server import EnvoyServer, TlsFiles
+from router.doors.envoy.server import EnvoyServer, Showing
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.runtime import Observer
+from router.doors.tls import Material
 from router.errors import ConfigError
 from router.settings import Address
 from router.wiring.runtime import Services
@@ -24,22 +24,28 @@ from router.workspace import Workspace
 
 
 class EnvoyListener:
-    def __init__(self, server: EnvoyServer, outcomes: Outcomes, tls: TlsFiles | None, notice_s: float) -> None:
+    """`showing`: its certificates; None where it serves unencrypted."""
+
+    def __init__(self, server: EnvoyServer, door: EnvoyDoor, outcomes: Outcomes, showing: Showing | None, notice_s: float) -> None:
         self._server = server
+        self._door = door
         self._outcomes = outcomes
-        self._tls = tls
+        self.showing = showing
         self._notice_s = notice_s
 
     async def serve(self, address: Address, stopping: asyncio.Event, grace_s: float) -> None:
         """Until it is told to stop; requests under way are finished within the grace period. Raises ConfigError."""
-        await self._server.start(address, self._tls)
+        await self._server.start(address, self.showing)
         keeping = asyncio.create_task(self._outcomes.keep())
         try:
             await stopping.wait()
-            await self._server.drain(self._notice_s, max(1.0, grace_s - self._notice_s))
+            await self._server.drain(self._notice_s, max(1.0, grace_s - self._notice_s), self._idle)
         finally:
             keeping.cancel()
             await self._outcomes.close()
+
+    def _idle(self) -> bool:
+        return self._door.inside == 0 and len(self._outcomes) == 0
 
     def told(self, reports: Sequence[Sequence[Any]]) -> None:
         """What another worker's access log says; not all of it is ours."""
@@ -48,9 +54,14 @@ class EnvoyListener:
 
 
 def make_envoy(
-    workspace: Workspace, services: Services, gate: Gate, observer: Observer, elsewhere: Callable[[Sequence[Any]], None]
+    workspace: Workspace,
+    services: Services,
+    gate: Gate,
+    observer: Observer,
+    elsewhere: Callable[[Sequence[Any]], None],
+    material: Material | None,
 ) -> EnvoyListener:
-    """`elsewhere` takes reports about what was decided by another worker. Raises ConfigError."""
+    """`elsewhere` takes reports about what was decided by another worker; `material`: its certificates. Raises ConfigError."""
     config, limits = workspace.config.envoy, workspace.config.gateway.limits
     if config is None:
         raise ConfigError("there is no block `envoy`")
@@ -63,12 +74,4 @@ def make_envoy(
         AccessLog(outcomes, lambda reports: elsewhere([list(astuple(each)) for each in reports])),
         limits.body,
     )
-    return EnvoyListener(server, outcomes, _tls(workspace, config), config.notice)
-
-
-def _tls(workspace: Workspace, config: EnvoyConfig) -> TlsFiles | None:
-    if config.tls is None:
-        return None
-    ca = config.tls.client_ca
-    certificate, key = workspace.path(config.tls.certificate), workspace.path(config.tls.key)
-    return TlsFiles(certificate, key, workspace.path(ca) if ca is not None else None)
+    return EnvoyListener(server, door, outcomes, Showing(material) if material is not None else None, config.notice)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
-from adapters.local_limits import LocalLimits
 from adapters.static_tier import StaticTier
 from router.audit.recorder import LedgerRecorder
 from router.config.cors import Cors as CorsSettings
@@ -22,10 +21,21 @@ from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
 from router.doors.runtime import DoorOptions, Runtime
 from router.doors.under_way import UnderWay
-from router.identity.rate_limit import LimitRule, RateLimiter
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
-from router.ports import ChatObserver, Clock, Ids, Ledger, PolicyEngine, PolicyObserver, Quotas, Random, ReviewStore, SubjectKeys
+from router.ports import (
+    ChatObserver,
+    Clock,
+    Ids,
+    Ledger,
+    PolicyEngine,
+    PolicyObserver,
+    Quotas,
+    Random,
+    ReviewStore,
+    StateObserver,
+    SubjectKeys,
+)
 from router.review.holding import Holding
 from router.rollout.rolling import Rolling
 from router.stages.comparison import Comparison
@@ -39,6 +49,7 @@ from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.llm import make_arbiter
 from router.wiring.policy import Differences, make_policy, make_second_engine
+from router.wiring.shared_state import SharedState, intent_limits, make_shared_state, rate_limiter
 from router.wiring.stages import make_stages, policy_parts
 from router.workspace import Workspace, same_but_policies
 
@@ -68,7 +79,7 @@ class Services:
     quotas: Quotas | None = None
 
 
-class Measuring(ChatObserver, PolicyObserver, Protocol):
+class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
     def mirrored(self, result: str) -> None: ...
@@ -85,6 +96,7 @@ class Built:
     services: Services
     policy: PolicyEngine
     mirroring: Mirroring
+    shared_state: SharedState
     comparison: Comparison | None = None
     rolling: Rolling | None = None
 
@@ -96,6 +108,7 @@ class Built:
             await self.mirroring.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
+            await self.shared_state.close(keeping.shared_state if keeping is not None else None)
             for tier in self.tiers:
                 tier.close()
         if self.comparison is not None and (keeping is None or keeping.comparison is not self.comparison):
@@ -150,6 +163,8 @@ async def _built(
         opened.push_async_callback(destinations.close, before.destinations if before else None)
         identity = await make_identity(workspace, services.clock, before.identity if before else None)
         opened.push_async_callback(identity.close, before.identity if before else None)
+        shared = await make_shared_state(workspace, telemetry, before.shared_state if before else None)
+        opened.push_async_callback(shared.close, before.shared_state if before else None)
         await policy.open()
         opened.push_async_callback(policy.close)
         comparison = make_comparison(workspace, services, telemetry, plan)
@@ -157,11 +172,12 @@ async def _built(
             await comparison.open()
             opened.push_async_callback(comparison.close)
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, services.quotas)
+        quotas, limits = shared.quotas(services.quotas), intent_limits(workspace, shared.limiting(), services.clock, services.workers)
+        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
-        runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring)
+        runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
         opened.pop_all()
-    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, comparison)
+    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
 
 
 async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring, plan: Any) -> Built:
@@ -192,6 +208,7 @@ def _runtime(
     destinations: Destinations,
     identity: Identity,
     mirroring: Mirroring,
+    shared: SharedState,
 ) -> Runtime:
     return Runtime(
         pipeline=_pipeline(stages, services, telemetry),
@@ -199,7 +216,7 @@ def _runtime(
         authenticator=identity.gateway,
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
-        limiter=rate_limiter(workspace, services),
+        limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=_told(workspace, stages.routing),
@@ -224,15 +241,6 @@ def make_comparison(workspace: Workspace, services: Services, observer: PolicyOb
         return None
     record = Differences(services.outcomes or services.ledger, services.clock).record
     return Comparison(engine, config, services.random, services.clock, record, observer)
-
-
-def rate_limiter(workspace: Workspace, services: Services) -> RateLimiter:
-    """Each worker keeps its own counts, so each gets its share of the rate: together they never admit more than the whole."""
-    share = services.workers
-    rules = workspace.config.limits
-    return RateLimiter(
-        [LimitRule(each.name, each.by, LocalLimits(each.rate / share, max(1.0, each.burst / share), services.clock)) for each in rules]
-    )
 
 
 def door_options(workspace: Workspace) -> DoorOptions:

@@ -27,6 +27,7 @@ from router.settings import ANY_LANGUAGE
 from router.stages.canary import Canary
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.stages.demands import Demands
+from router.stages.intent_limits import NO_INTENT_LIMITS, IntentLimits
 from router.stages.language import LanguageDetector
 from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
@@ -51,6 +52,7 @@ def make_stages(
     arbiter: Arbiter | None = None,
     comparison: Comparing | None = None,
     quotas: Quotas | None = None,
+    limits: IntentLimits = NO_INTENT_LIMITS,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
@@ -65,6 +67,7 @@ def make_stages(
         routing=routing_table(catalog, config),
         catalog_digest=workspace.digests.catalog,
         demands=Demands(quotas, frozenset(catalog.destinations)),
+        limits=limits,
         **policy_parts(workspace, policy, comparison),
     )
 

@@ -18,6 +18,7 @@ import uvloop
 from tests.bench import (
     added_cpu,
     encoder,
+    envoy,
     latency,
     ledger,
     ledger_size,
@@ -96,6 +97,8 @@ def _options() -> argparse.Namespace:
             "latency",
             "ready",
             "workers",
+            "envoy",
+            "envoy-workers",
         ],
     )
     return parser.parse_args()
@@ -119,6 +122,8 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),
         "ready": lambda: running.readiness(report, folder, origin, many, count // 2),
         "workers": lambda: running.two_workers(report, folder, origin, many, count * 2),
+        "envoy": lambda: envoy.measure(report, folder, origin, many, count, effort.seconds),
+        "envoy-workers": lambda: envoy.two_workers(report, folder, origin, many, count * 2),
     }
 
 

@@ -40,23 +40,30 @@ def readiness(report: Report, folder: Path, origin: str, repetitions: int, count
 
 
 def two_workers(report: Report, folder: Path, origin: str, repetitions: int, count: int) -> None:
-    costs: dict[int, list[float]] = {1: [], 2: []}
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    spaces = {many: make_workspace(folder / f"workers-{many}", origin) for many in costs}
+    """Twice the callers for two workers, so that each has as much to do as the one; and as many callers for both, where each has half of
+    it, and shares its wake-ups and commits among fewer requests."""
+    costs: dict[tuple[int, int], list[float]] = {(1, 16): [], (1, 32): [], (2, 32): []}
+    rates: dict[tuple[int, int], list[float]] = {each: [] for each in costs}
+    spaces = {many: make_workspace(folder / f"workers-{many}", origin) for many in (1, 2)}
     for many, workspace in spaces.items():
         with lockgate(workspace, many):
             pass
     for _ in range(repetitions):
-        for many, workspace in spaces.items():
-            with lockgate(workspace, many) as tree:
-                closed(workspace.gateway, workspace.lookup, count // 4, 32)
+        for (many, callers), cost in costs.items():
+            with lockgate(spaces[many], many) as tree:
+                closed(spaces[many].gateway, spaces[many].lookup, count // 4, callers)
                 before = tree.cpu_s()
-                rates[many].append(closed(workspace.gateway, workspace.lookup, count, 32))
-                costs[many].append((tree.cpu_s() - before) / count * 1e6)
-    ratios = [two / one for one, two in zip(costs[1], costs[2], strict=True)]
-    note = f"{median(costs[2]):.0f} µs over {median(costs[1]):.0f} µs; {median(rates[2]):,.0f}/s and {median(rates[1]):,.0f}/s"
-    figures = [Figure("CPU a decision, two workers over one", median(ratios), "×", WORKERS, spread(ratios), note)]
+                rates[many, callers].append(closed(spaces[many].gateway, spaces[many].lookup, count, callers))
+                cost.append((tree.cpu_s() - before) / count * 1e6)
+    figures = [_over(costs, rates, callers) for callers in (16, 32)]
     report.section("Two workers", figures, note=f"One ledger for both: {_verified(spaces[2])}")
+
+
+def _over(costs: dict[tuple[int, int], list[float]], rates: dict[tuple[int, int], list[float]], callers: int) -> Figure:
+    one, two = costs[1, callers], costs[2, 32]
+    ratios = [both / alone for alone, both in zip(one, two, strict=True)]
+    note = f"{median(two):.0f} µs over {median(one):.0f} µs; {median(rates[2, 32]):,.0f}/s and {median(rates[1, callers]):,.0f}/s"
+    return Figure(f"CPU a decision, two workers and 32 callers over one and {callers}", median(ratios), "×", WORKERS, spread(ratios), note)
 
 
 def _verified(workspace: Workspace) -> str:

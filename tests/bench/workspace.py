@@ -39,6 +39,7 @@ class Workspace:
     control: int
     key: str
     environment: Mapping[str, str]
+    envoy: int = 0
 
     @property
     def config(self) -> Path:

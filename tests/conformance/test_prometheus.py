@@ -21,6 +21,7 @@ from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.yard import load, save
 from tests.faults.witness_processes import witness
+from tests.helm.monitored import asked_series
 
 
 class Page(Collector):
@@ -85,6 +86,13 @@ def test_every_documented_metric_is_there(text: str) -> None:
     """What the table of names promises is served, under its name with underscores and its unit, and nothing else is."""
     served = {family.name for family in text_string_to_metric_families(text)}
     assert {name.removesuffix("_seconds") for name in served} == {name.replace(".", "_") for name in METRICS}
+
+
+def test_alerts_and_dashboard_ask_for_what_is_served(text: str) -> None:
+    """Every series that the chart's rules and panels name is of a family on the page, of its kind."""
+    parts = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+    served = {f"{family.name}{part}" for family in text_string_to_metric_families(text) for part in parts[family.type]}
+    assert asked_series() - served == set()
 
 
 def test_callers_cannot_add_series(lockgate: Lockgate) -> None:

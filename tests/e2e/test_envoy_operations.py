@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import shutil
+import socket
+import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.halden.demo.company import free_ports
-from tests.e2e.authorities import Authority
-from tests.e2e.envoy import HTTP, cluster, envoy_before, fronted, routes
+from tests.e2e.authority import Authority, write
+from tests.e2e.envoy import HTTP, Envoy, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, company, prepared
@@ -28,6 +29,7 @@ CHECKED = [
     {
         "timeout": "0.5s",
         "interval": "0.2s",
+        "no_traffic_interval": "0.2s",  # else nobody is asked for a minute after the start
         "unhealthy_threshold": 1,
         "healthy_threshold": 1,
         "grpc_health_check": {},
@@ -37,31 +39,62 @@ CHECKED = [
 
 def test_only_an_envoy_with_a_certificate_is_served(tmp_path: Path) -> None:
     """mTLS: who has no certificate, or one of another authority, is not even heard; a new certificate is taken up while it runs."""
-    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
-    server, client, stranger = ours.issue("127.0.0.1"), ours.issue("envoy"), theirs.issue("envoy")
-    tls = {"certificate": str(server.certificate), "key": str(server.key), "client_ca": str(ours.certificate)}
-    with fronted(tmp_path / "yard", envoy={"tls": tls}) as (lockgate, plain):
+    folder = tmp_path / "yard"
+    folder.mkdir()
+    ours, theirs = Authority(folder, "ours"), Authority(folder, "theirs")
+    served, client, stranger = ours.issue("server"), ours.issue("envoy"), theirs.issue("stranger")
+    tls = {"certificate": str(served[0]), "key": str(served[1]), "client_ca": str(ours.ca), "client_certificates": "required"}
+    with fronted(folder, envoy={"tls": tls}) as (lockgate, plain):
         assert plain.ask("ann", "GET", "/items/1").status == 500
-        for place, (pair, status) in enumerate(((client, 200), (stranger, 500))):
-            told = {"common_tls_context": _context(pair, ours)}
-            with _over_tls(lockgate, tmp_path / f"envoy-{place}", told) as envoy:
+        for name, pair, status in (("client", client, 200), ("stranger", stranger, 500)):
+            with over_tls(lockgate, folder / name, pair, ours.ca) as envoy:
                 assert envoy.ask("ann", "GET", "/items/1").status == status
-        renewed = ours.issue("127.0.0.1")
-        for now, then in ((renewed.key, server.key), (renewed.certificate, server.certificate)):
-            shutil.copy(now, then)
-        with _over_tls(lockgate, tmp_path / "renewed", {"common_tls_context": _context(client, ours)}) as envoy:
+        before = shown(lockgate, client, ours.ca)
+        renewed = ours.issue("renewed")
+        write(served[1], renewed[1].read_bytes())
+        write(served[0], renewed[0].read_bytes())
+        until(lambda: shown(lockgate, client, ours.ca) != before, "the new certificate was shown")
+        with over_tls(lockgate, folder / "renewed-envoy", client, ours.ca) as envoy:
             assert envoy.ask("ann", "GET", "/items/1").status == 200
-        assert Authority.serial(server.certificate) == _served_serial(lockgate.ports["envoy"], client, ours)
+
+
+@contextmanager
+def over_tls(lockgate: Lockgate, folder: Path, pair: tuple[Path, Path], ca: Path) -> Iterator[Envoy]:
+    """An Envoy that asks over TLS."""
+    context = {
+        "tls_certificates": [{"certificate_chain": {"filename": str(pair[0])}, "private_key": {"filename": str(pair[1])}}],
+        "validation_context": {"trusted_ca": {"filename": str(ca)}},
+    }
+    transport = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": f"{HTTP}.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": context},
+    }
+    secure = cluster("secure", [lockgate.ports["envoy"]], http2=True, transport_socket=transport)
+    with envoy_before(lockgate, folder, [processor("secure")], clusters=[secure], als=False) as envoy:
+        yield envoy
+
+
+def shown(lockgate: Lockgate, pair: tuple[Path, Path], ca: Path) -> bytes | None:
+    """The certificate that a handshake gets."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.load_cert_chain(*map(str, pair))
+    context.set_alpn_protocols(["h2"])
+    address = ("127.0.0.1", lockgate.ports["envoy"])
+    with (
+        socket.create_connection(address, timeout=5) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as wrapped,
+    ):
+        return wrapped.getpeercert(binary_form=True)
 
 
 def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
     """The standard health service, for the whole and for each filter's; no reflection."""
     with fronted(tmp_path) as (lockgate, _), grpc.insecure_channel(f"127.0.0.1:{lockgate.ports['envoy']}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        reflect = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
             list(reflect(iter([b""]), timeout=5))
         assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -72,8 +105,6 @@ def test_restarting_one_after_the_other_under_load_fails_no_request(tmp_path: Pa
     with two_nodes(tmp_path) as (first, second):
         ports = [first.ports["envoy"], second.ports["envoy"]]
         checked = [cluster("both", ports, http2=True, health_checks=CHECKED, lb_policy="LEAST_REQUEST")]
-        from tests.e2e.envoy import processor
-
         with envoy_before(first, tmp_path / "envoy", [processor("both")], clusters=checked) as envoy:
             through = copy.copy(first)
             through.ports = {**first.ports, "gateway": envoy.ports["envoy"]}
@@ -100,21 +131,24 @@ def test_a_grpc_call_passes_and_a_refused_one_is_told_in_grpc(tmp_path: Path) ->
     with rpc_service() as port, fronted(tmp_path) as (lockgate, _):
         behind = [cluster("rpc", [port], http2=True)]
         table = routes({"streamed": "rpc", "plain": "rpc"})
-        with envoy_before(lockgate, tmp_path / "rpc", table=table, clusters=behind, codec_type="AUTO") as envoy:
-            with grpc.insecure_channel(f"127.0.0.1:{envoy.ports['envoy']}") as channel:
-                shout = channel.stream_stream("/upload/shout")
-                credentials = (("authorization", f"Bearer {lockgate.keys['ann']}"),)
-                assert list(shout(iter([b"a", b"b"]), metadata=credentials, timeout=10)) == [b"A", b"B"]
+        with (
+            envoy_before(lockgate, tmp_path / "rpc", table=table, clusters=behind, codec_type="AUTO") as envoy,
+            grpc.insecure_channel(f"127.0.0.1:{envoy.ports['envoy']}") as channel,
+        ):
+            shout: Any = channel.stream_stream("/upload/shout")
+            for who, status in ((None, grpc.StatusCode.UNAUTHENTICATED), ("eve", grpc.StatusCode.PERMISSION_DENIED)):
                 with pytest.raises(grpc.RpcError) as refused:
-                    list(shout(iter([b"a"]), timeout=10))
-                assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
-                with pytest.raises(grpc.RpcError) as denied:
-                    list(shout(iter([b"a"]), metadata=(("authorization", f"Bearer {lockgate.keys['eve']}"),), timeout=10))
-                assert denied.value.code() == grpc.StatusCode.PERMISSION_DENIED
+                    list(shout(iter([b"a"]), metadata=bearer(lockgate, who), timeout=10))
+                assert refused.value.code() == status
+            assert list(shout(iter([b"a", b"b"]), metadata=bearer(lockgate, "ann"), timeout=10)) == [b"A", b"B"]
         outcomes = until(
             lambda: [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.outcome.v1"], "its outcome was recorded"
         )
         assert [(leaf["outcome"]["result"], leaf["outcome"]["status"]) for leaf in outcomes] == [("routed", 200)]
+
+
+def bearer(lockgate: Lockgate, who: str | None) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {lockgate.keys[who]}"),) if who is not None else ()
 
 
 @contextmanager
@@ -151,7 +185,7 @@ def rpc_service() -> Iterator[int]:
 
     async def run() -> None:
         server = grpc.aio.server()
-        handlers = {"shout": grpc.stream_stream_rpc_method_handler(shout)}
+        handlers: Any = {"shout": grpc.stream_stream_rpc_method_handler(shout)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("upload", handlers),))
         server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()

@@ -1,4 +1,5 @@
-"""`make demo`: Halden behind Lockgate. With `--once` every expectation is checked and the demonstration ends."""
+"""`make demo`: Halden behind Lockgate, or behind Envoy that asks Lockgate. With `--once` every expectation is checked and the demonstration
+ends."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.halden.demo.client import Caller
-from examples.halden.demo.company import HERE, SERVICES, Company, NotReadyError, free_ports
+from examples.halden.demo.company import SERVICES, Company, NotReadyError, free_ports
+from examples.halden.demo.envoy import ENVOY_PORTS, start_envoy, with_door
 from examples.halden.demo.people import make_credentials
 from examples.halden.demo.requests import Asking, requests
 from examples.halden.demo.show import Seen, header, row
@@ -31,15 +33,18 @@ MODELS = Path(".cache/halden-models")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="check every expectation, then end")
-    once = parser.parse_args().once
+    parser.add_argument("--envoy", action="store_true", help="Envoy carries the requests and asks Lockgate about each")
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, so that nothing is left running
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="lockgate-demo-") as folder:
-        names = ("gateway", "decide", "control", *SERVICES)
+        names = ("gateway", "decide", "control", *SERVICES, *(ENVOY_PORTS if options.envoy else ()))
         company = Company(Path(folder), dict(zip(names, free_ports(len(names)), strict=True)))
         try:
-            return run(console, company, once)
+            if options.envoy:
+                company.workspace = with_door(company.folder, company.ports["door"])
+            return run(console, company, options.once)
         except NotReadyError as error:
             console.print(f"[bold red]{error}[/]")
             console.print(_last_lines(Path(folder)))
@@ -52,9 +57,11 @@ def main() -> int:
 
 def run(console: Console, company: Company, once: bool) -> int:
     credentials = prepare(console, company)
-    caller = Caller(company.ports["gateway"], company.ports["control"], credentials, AUDITOR)
+    front = "envoy" if "envoy" in company.ports else "gateway"
+    caller = Caller(company.ports[front], company.ports["control"], credentials, AUDITOR)
     services = ", ".join(company.url(name) for name in SERVICES)
-    console.print(f"\nHalden's services run on {services}; Lockgate in front of them on {company.url('gateway')}.\n")
+    who = "Envoy, which asks Lockgate," if front == "envoy" else "Lockgate"
+    console.print(f"\nHalden's services run on {services}; {who} in front of them on {company.url(front)}.\n")
     header(console)
     wrong = 0
     results: list[tuple[Asking, Seen]] = []
@@ -82,11 +89,14 @@ def prepare(console: Console, company: Company) -> Mapping[str, str]:
     company.start_services()
     console.print("preparing the intent model (trained from the catalog's examples the first time)")
     _keep_models(company, into_state=True)
-    command = [sys.executable, "-m", "lockgate", "train", "--config", str(HERE / "lockgate.yaml")]
+    command = [sys.executable, "-m", "lockgate", "train", "--config", str(company.workspace / "lockgate.yaml")]
     subprocess.run(command, env=company.environment, check=True, stdout=subprocess.DEVNULL)  # progress comes on standard error
     _keep_models(company, into_state=False)
     console.print("starting Lockgate")
     company.start_lockgate()
+    if "envoy" in company.ports:
+        console.print("starting Envoy with what `lockgate envoy config` writes for this workspace")
+        start_envoy(company)
     return credentials
 
 
@@ -174,10 +184,11 @@ def summary(console: Console, company: Company, caller: Caller, results: list[tu
 def try_next(console: Console, company: Company, credentials: Mapping[str, str]) -> None:
     environment = f"HALDEN_STATE={company.environment['HALDEN_STATE']} HALDEN_JWKS={company.environment['HALDEN_JWKS']}"
     lockgate = f"{os.path.relpath(sys.executable)} -m lockgate"
-    config = os.path.relpath(HERE / "lockgate.yaml")
+    config = os.path.relpath(company.workspace / "lockgate.yaml")
+    front = company.url("envoy" if "envoy" in company.ports else "gateway")
     console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
     asked = "-H 'content-type: text/plain' -d 'is payment 4715 stuck?'"
-    console.print(f"  curl -i {company.url('gateway')}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
+    console.print(f"  curl -i {front}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
     console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
     console.print(f"  {lockgate} audit query --state {company.environment['HALDEN_STATE']}")
 

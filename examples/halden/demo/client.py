@@ -37,12 +37,13 @@ class Caller:
         return Seen(status, _code(answer), millis, answer, self.trail(decision) if decision is not None else ())
 
     def trail(self, decision: str) -> tuple[dict[str, Any], ...]:
-        """The decision's records. The outcome is written when the answer is through, so it may come a moment after it."""
-        for _ in range(100):
+        """The decision's records. The outcome is written when the answer is through, so it may come a moment after it, and a second or two
+        where Envoy tells of it."""
+        for turn in range(70):
             records = tuple(each["leaf"] for each in self.control("GET", f"/v1/audit/decisions/{decision}")["records"])
             if len(records) > 1 or records[0]["outcome"] is not None:
                 break
-            time.sleep(0.01)
+            time.sleep(0.01 if turn < 20 else 0.1)
         return records
 
     def latest_checkpoint(self) -> str:

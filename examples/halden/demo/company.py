@@ -37,10 +37,11 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Company:
-    """`folder` holds state, keys and what the processes print."""
+    """`folder` holds state, keys and what the processes print; `workspace` is where Lockgate's configuration is."""
 
     folder: Path
     ports: Mapping[str, int]
+    workspace: Path = HERE
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -60,7 +61,7 @@ class Company:
             self.wait(name, self.url(name) + "/healthz")
 
     def start_lockgate(self) -> None:
-        self.start("lockgate", [sys.executable, "-m", "lockgate", "serve", "--config", str(HERE / "lockgate.yaml")])
+        self.start("lockgate", [sys.executable, "-m", "lockgate", "serve", "--config", str(self.workspace / "lockgate.yaml")])
         self.wait("lockgate", self.url("control") + "/readyz")
 
     def start(self, name: str, command: list[str]) -> None:
@@ -82,8 +83,8 @@ class Company:
         raise NotReadyError(f"{name} did not come up; what it said is in {self.folder / (name + '.log')}")
 
     def stop(self) -> None:
-        """Lockgate first, so that it can finish what is under way."""
-        for name in ("lockgate", *SERVICES):
+        """The front first, so that what is under way can finish."""
+        for name in ("envoy", "lockgate", *SERVICES):
             process = self.processes.get(name)
             if process is None or process.poll() is not None:
                 continue

@@ -15,6 +15,7 @@ _PARTS = {
     "signals": "kind = 'decision' and unknown is not null",
     "policy": "kind = 'decision' and reason in ('policy_undefined', 'policy_error', 'policy_late', 'policy_malformed',"
     " 'policy_rate_limit_unavailable', 'obligation_unknown', 'obligation_failed', 'mirror_unknown', 'route_unknown')",
+    "limits": "kind = 'decision' and reason = 'limits_unavailable'",
     "upstream": "kind = 'outcome' and result = 'failed'",
     "load": "kind in ('decision', 'outcome') and result = 'shed'",
 }
@@ -25,6 +26,7 @@ _COUNTED = {
     "state_": "identity",
     "keys_": "identity",
     "policy_rate_limit_unavailable": "policy",
+    "limits_unavailable": "limits",
 }
 _STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,11 +64,26 @@ class AccessLog:
     def __init__(self, outcomes: Outcomes, elsewhere: Callable[[Sequence[Report]], None]) -> None:
         self._outcomes = outcomes
         self._elsewhere = elsewhere
+        self._closing = asyncio.Event()
 
     async def stream(self, messages: Any, _: Any) -> StreamAccessLogsResponse:
+        """Envoy keeps it open for as long as it runs; it ends when we close, and Envoy opens another elsewhere."""
+        reading = asyncio.ensure_future(self._read(messages))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((reading, closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, closing):
+                task.cancel()
+            await asyncio.gather(reading, closing, return_exceptions=True)
+        return StreamAccessLogsResponse()
+
+    def close(self) -> None:
+        self._closing.set()
+
+    async def _read(self, messages: Any) -> None:
         async for message in messages:
             self._took(message)
-        return StreamAccessLogsResponse()
 
     def _took(self, message: StreamAccessLogsMessage) -> None:
         reports = [report(entry) for entry in message.http_logs.log_entry if _is_end(entry)]

@@ -89,7 +89,7 @@ class EnvoyDoor:
         self._clock = clock
         self._observer = observer
         self._most = most
-        self._inside = 0
+        self.inside = 0  # decisions that are under way
 
     async def open(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
         """`unseen`: Envoy is not going to show a body. A case is to be closed. The one call that may be broken off: nothing is recorded."""
@@ -107,12 +107,11 @@ class EnvoyDoor:
         gone on does not."""
         task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
         try:
-            done, _ = await asyncio.wait((task,), timeout=deadline_s)
+            if await _done(task, deadline_s):
+                return task.result()
         except asyncio.CancelledError:
             self._abandon(task, 499, "client_gone")
             raise
-        if done:
-            return task.result()
         self._abandon(task, 503, "decision_late")
         return await self._refused(RefusedError("The decision took longer than it may.", "decision_late", 503, 1))
 
@@ -144,14 +143,14 @@ class EnvoyDoor:
             return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
 
     async def _decided(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
-        if self._inside >= self._most:
+        if self.inside >= self._most:
             raise RefusedError("Lockgate is at its limit; please try again.", "overloaded", 503, 1)
-        self._inside += 1
+        self.inside += 1
         try:
             with self._gate.using():
                 return await self._weighed(case, body, longest_s, fixed_body)
         finally:
-            self._inside -= 1
+            self.inside -= 1
 
     async def _weighed(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
         runtime = case.runtime
@@ -244,6 +243,24 @@ class EnvoyDoor:
                 self.outcomes.broken(answer.awaited, status, reason)
 
         task.add_done_callback(passed)
+
+
+async def _done(task: asyncio.Task[Pass | Stop], seconds: float) -> bool:
+    """Whether it ended in time; it goes on in any case. `asyncio.wait` for one task, at a third of the price."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def settle(_: Any = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    late = loop.call_later(seconds, settle)
+    task.add_done_callback(settle)
+    try:
+        await waiter
+    finally:
+        late.cancel()
+    return task.done()
 
 
 class _Answer:

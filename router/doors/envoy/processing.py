@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from router.doors.envoy.answers import common, immediate, metadata, response_headers
+from router.doors.envoy.answers import NAMESPACE, go_on, immediate, metadata, response_headers
 from router.doors.envoy.duplex import Duplex
 from router.doors.envoy.heads import fields, is_grpc
 from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
@@ -18,6 +18,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
     HeadersResponse,
+    HttpHeaders,
     ProcessingMode,
     ProcessingRequest,
     ProcessingResponse,
@@ -91,7 +92,7 @@ class Processor:
         if not isinstance(message, ProcessingRequest):
             return None
         if message.HasField("response_headers"):  # Envoy has answered by itself: too large, or too slow
-            status = _status(fields(message.response_headers.headers.headers))
+            status = _status(message.response_headers)
             self._door.answered_by_envoy(status)
             await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
             return None
@@ -154,27 +155,29 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
 def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
     response = ProcessingResponse()
     if case.body is Body.WHOLE and not asked.duplex:
-        response.request_body.CopyFrom(BodyResponse(response=common(answer.changes)))
+        go_on(response.request_body.response, answer.changes)
     else:
-        response.request_headers.CopyFrom(HeadersResponse(response=common(answer.changes, streamed=asked.duplex)))
+        go_on(response.request_headers.response, answer.changes, streamed=asked.duplex)
         if asked.lowered and (case.body is Body.UNSEEN or case.socket):
-            response.mode_override.CopyFrom(ProcessingMode(request_body_mode=NONE, response_header_mode=ProcessingMode.SEND))
-    response.dynamic_metadata.CopyFrom(metadata(answer.decision))
+            response.mode_override.request_body_mode = NONE
+            response.mode_override.response_header_mode = ProcessingMode.SEND
+    metadata(response.dynamic_metadata.fields[NAMESPACE].struct_value, answer.decision)
     return response
 
 
 def _answer_seen(message: ProcessingRequest, answer: Pass) -> ProcessingResponse:
-    came = fields(message.response_headers.headers.headers)
-    answer.awaited.status = _status(came)
+    names = [each.key.encode("latin-1", "replace") for each in message.response_headers.headers.headers]
+    answer.awaited.status = _status(message.response_headers)
     answer.awaited.whole = message.response_headers.end_of_stream
-    changed = CommonResponse(header_mutation=response_headers(answer.decision, (name for name, _ in came)))
-    return ProcessingResponse(response_headers=HeadersResponse(response=changed))
+    response = ProcessingResponse()
+    response_headers(response.response_headers.response.header_mutation, answer.decision, names)
+    return response
 
 
 def _unfit(detail: str) -> RefusedError:
     return RefusedError(detail, "envoy_mode_unfit", 500)
 
 
-def _status(headers: Headers) -> int:
-    value = next((value for name, value in headers if name == b":status"), b"")
+def _status(shown: HttpHeaders) -> int:
+    value = next((each.raw_value or each.value.encode() for each in shown.headers.headers if each.key == ":status"), b"")
     return int(value) if value.isdigit() else 0

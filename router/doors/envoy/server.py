@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -23,22 +22,15 @@ from router.doors.envoy.messages.envoy_pb2 import (
     StreamAccessLogsResponse,
 )
 from router.doors.envoy.processing import Processor
+from router.doors.tls import Material
 from router.errors import ConfigError
 from router.settings import Address
 
 PROCESSOR, AUTHORIZATION = "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"
 ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
 SERVICES = ("", PROCESSOR, AUTHORIZATION)
+LOOK_S = 0.05
 FRAME = 1 << 20  # of headers and framing around a body
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files. `client_ca`: whose certificates a client must have; None for none."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 class EnvoyServer:
@@ -50,6 +42,7 @@ class EnvoyServer:
             ("grpc.max_receive_message_length", most_body + FRAME),
             ("grpc.max_send_message_length", most_body + FRAME),
         )
+        self._access_log = access_log
         self._server = grpc.aio.server(options=options)
         self._health = health_aio.HealthServicer()
         processing = grpc.stream_stream_rpc_method_handler(
@@ -68,58 +61,55 @@ class EnvoyServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-    async def start(self, address: Address, tls: TlsFiles | None) -> None:
+    async def start(self, address: Address, showing: Showing | None) -> None:
         await self._told(health_pb2.HealthCheckResponse.SERVING)
         where = str(address)
         try:
-            port = self._server.add_insecure_port(where) if tls is None else self._server.add_secure_port(where, credentials(tls))
+            port = self._listened(where, showing)
         except RuntimeError:
             port = 0
         if port == 0:
             raise ConfigError(f"cannot listen on {where} for Envoy")
         await self._server.start()
 
-    async def drain(self, notice_s: float, grace_s: float) -> None:
-        """Says that it is going, gives Envoy `notice_s` to hear it, and then ends: streams that are open have `grace_s` to finish."""
+    def _listened(self, where: str, showing: Showing | None) -> int:
+        if showing is None:
+            return self._server.add_insecure_port(where)
+        return self._server.add_secure_port(where, showing.credentials)
+
+    async def drain(self, notice_s: float, grace_s: float, over: Callable[[], bool]) -> None:
+        """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have
+        `grace_s` to end; `over` says that all have, and that their access log has come."""
         await self._told(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(notice_s)
-        await self._server.stop(grace_s)
+        stopping = asyncio.ensure_future(self._server.stop(grace_s))
+        while not stopping.done() and not over():
+            await asyncio.wait((stopping,), timeout=LOOK_S)
+        self._access_log.close()
+        await stopping
 
     async def _told(self, status: int) -> None:
         for service in SERVICES:
             await self._health.set(service, status)
 
 
-def credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    """Certificates that have changed are taken up by the next handshake; what cannot be read then leaves the last good ones in use.
-    Raises ConfigError."""
-    reading = _Reading(tls)
-    first = reading.read()
-    return grpc.dynamic_ssl_server_credentials(first, reading.changed, require_client_authentication=tls.client_ca is not None)
+class Showing:
+    """What the listener shows to those who connect; `take` exchanges it for handshakes from there on."""
+
+    def __init__(self, material: Material) -> None:
+        self.credentials = grpc.dynamic_ssl_server_credentials(
+            _configured(material), self._changed, require_client_authentication=material.demand == "required"
+        )
+        self._next: Material | None = None
+
+    def take(self, material: Material) -> None:
+        self._next = material
+
+    def _changed(self) -> Any:
+        """Called at each handshake, on a thread of gRPC's; None where nothing is new."""
+        material, self._next = self._next, None
+        return None if material is None else _configured(material)
 
 
-class _Reading:
-    def __init__(self, tls: TlsFiles) -> None:
-        self._tls = tls
-        self._seen: tuple[Any, ...] = ()
-
-    def read(self) -> Any:
-        """Raises ConfigError."""
-        try:
-            self._seen = self._stamps()
-            pair = (self._tls.key.read_bytes(), self._tls.certificate.read_bytes())
-            authorities = self._tls.client_ca.read_bytes() if self._tls.client_ca is not None else None
-        except OSError as error:
-            raise ConfigError(f"envoy.tls: {error.filename} cannot be read: {error.strerror}") from None
-        return grpc.ssl_server_certificate_configuration([pair], authorities)
-
-    def changed(self) -> Any:
-        """None where nothing has changed, or where it cannot be used."""
-        try:
-            return self.read() if self._stamps() != self._seen else None
-        except (ConfigError, OSError):
-            return None
-
-    def _stamps(self) -> tuple[Any, ...]:
-        files = (self._tls.certificate, self._tls.key, self._tls.client_ca)
-        return tuple((found.st_mtime_ns, found.st_ino) for found in (file.stat() for file in files if file is not None))
+def _configured(material: Material) -> Any:
+    return grpc.ssl_server_certificate_configuration([(key, certificate) for certificate, key in material.pairs], material.client_ca)

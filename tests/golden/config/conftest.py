@@ -24,6 +24,7 @@ REGISTRY = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
+        ("shared state", "redis"): Adapter("adapters.redis_state.kept", config="router.config.shared_state:RedisSettings"),
         ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter("adapters.postgres.place", config="router.config.evidence:PostgresStoreSettings"),
         ("node store", "postgres"): Adapter("adapters.postgres.shared", config="router.config.nodes:PostgresNodesSettings"),
@@ -56,6 +57,8 @@ def normalised(workspace: Workspace) -> str:
         "ledger_store": workspace.ledger_store.model_dump(mode="json", by_alias=True),
         "policies": sorted(workspace.policies),
     }
+    if workspace.shared_state is not None:
+        parts["shared_state"] = workspace.shared_state.model_dump(mode="json", by_alias=True)
     engines = {"engine": workspace.engine, "second_engine": workspace.second_engine}
     parts |= {name: each.model_dump(mode="json") for name, each in engines.items() if each is not None and each.model_dump()}
     return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=120)

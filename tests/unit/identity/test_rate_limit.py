@@ -6,13 +6,14 @@ from adapters.local_limits import LocalLimits
 from router.caller import By
 from router.decision import ANONYMOUS, Subject
 from router.identity.rate_limit import LimitRule, RateLimiter
+from router.limiting import Limit, Limiting
 from tests.unit.identity.parts import ALICE, HandClock
 
 BOB = Subject("bob", "user", tenant="halden", authenticated_by="jwt")
 
 
 def limiter(by: By, clock: HandClock, rate: float = 0.1) -> RateLimiter:
-    return RateLimiter([LimitRule("test", by, LocalLimits(rate, 1, clock))])
+    return RateLimiter([LimitRule(by, Limit("test", rate, 1, LocalLimits(rate, 1, clock)))], Limiting())
 
 
 async def shares(by: By, first: tuple[Subject, str], second: tuple[Subject, str]) -> bool:
@@ -50,7 +51,7 @@ async def test_a_refusal_says_when_to_come_back() -> None:
 
 async def test_no_rules_admit_everybody() -> None:
     """Without configured limits nothing is counted."""
-    checker = RateLimiter([])
+    checker = RateLimiter([], Limiting())
     assert {await checker.admit(ALICE, "") for _ in range(100)} == {None}
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from router.errors import AuditError
 from router.telemetry.merging import merge
 from router.telemetry.metrics import REASONS_KEPT, Metrics
 from router.telemetry.names import METRICS
+from router.telemetry.setup import TimedRecorder
 from tests.unit.telemetry.values import ROUTED, decision
 
 
@@ -77,3 +80,38 @@ def test_calls_of_the_language_model_are_counted() -> None:
     assert value(page, "lockgate_llm_calls_total", result="llm_budget") == 1
     assert value(page, "lockgate_llm_tokens_total", kind="prompt") == 120
     assert value(page, "lockgate_llm_tokens_total", kind="completion") == 8
+
+
+def test_requests_under_way_are_told_as_they_are_now() -> None:
+    """The gauge asks whoever counts each time that the page is made."""
+    metrics, count = Metrics(), [3]
+    metrics.count_active(lambda: count[0])
+    assert value(metrics.exposition(), "lockgate_requests_active") == 3
+    count[0] = 1
+    assert value(metrics.exposition(), "lockgate_requests_active") == 1
+
+
+async def test_a_decision_takes_its_stages_and_its_record() -> None:
+    """A durable decision is observed once, with both; one that could not be recorded is a failure and no latency."""
+
+    class Records:
+        def __init__(self, refusing: bool) -> None:
+            self.refusing = refusing
+
+        async def decided(self, *_: object) -> None:
+            if self.refusing:
+                raise AuditError("the disk is full", "audit_disk_full")
+
+        async def ended(self, *_: object) -> None: ...
+
+    metrics = Metrics()
+    await TimedRecorder(Records(False), metrics).decided(decision(), {})
+    with pytest.raises(AuditError):
+        await TimedRecorder(Records(True), metrics).decided(decision(), {})
+    page = metrics.exposition()
+    assert value(page, "lockgate_decision_duration_seconds_count") == 1
+    stages = sum(spent for _, spent in decision().stages_ns) / 1e9
+    assert value(page, "lockgate_decision_duration_seconds_sum") == pytest.approx(
+        stages + value(page, "lockgate_audit_duration_seconds_sum"), rel=0.5
+    )
+    assert value(page, "lockgate_audit_failures_total") == 1

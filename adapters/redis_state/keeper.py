@@ -1,0 +1,72 @@
+"""Keeps a link to a server standing, beside the requests: they find one that stands, or hear at once that there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from adapters.redis_state.failures import LOST
+from adapters.redis_state.link import Link, Part
+from router.errors import StateError
+
+
+class Keeper:
+    """`find` connects to where the server is now. `told` hears why there is no link, once for each reason, and None when there is one."""
+
+    def __init__(self, find: Callable[[], Awaitable[Link]], retry: float, told: Callable[[StateError | None], None]) -> None:
+        self._find = find
+        self._retry = retry
+        self._told = told
+        self._link: Link | None = None
+        self._why = StateError("Redis has not answered yet.", LOST)
+        self._tried = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> StateError | None:
+        return self._why if self._link is None or self._link.lost.is_set() else None
+
+    def start(self) -> None:
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def tried(self) -> None:
+        """Returns when there is a link, or the first attempt to make one has failed."""
+        await self._tried.wait()
+
+    async def ask(self, *command: Part, until: float) -> Any:
+        """Raises StateError."""
+        link = self._link
+        if link is None:
+            raise self._why
+        try:
+            return await link.ask(*command, until=until)
+        except StateError as error:
+            if error.code == LOST:  # what says that it is a replica now, or has no data yet, is not the server that is looked for
+                link.close()
+            raise
+
+    async def close(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._link is not None:
+            self._link.close()
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                self._link = await self._find()
+            except StateError as error:
+                self._lost(error)
+            else:
+                self._told(None)
+                self._tried.set()
+                await self._link.lost.wait()
+                self._lost(StateError(f"Redis at {self._link.address} does not answer any more.", LOST))
+            await asyncio.sleep(self._retry)
+
+    def _lost(self, why: StateError) -> None:
+        self._link, self._why = None, why
+        self._told(why)
+        self._tried.set()

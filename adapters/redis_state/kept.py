@@ -1,0 +1,37 @@
+"""Everything that nodes keep together on Redis, by one connection of each worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters.redis_state.limits import RedisAllowances
+from adapters.redis_state.quotas import RedisQuotas
+from adapters.redis_state.state import RedisState
+from router.config.shared_state import RedisSettings
+from router.ports import StateObserver
+
+
+class Kept:
+    def __init__(self, state: RedisState) -> None:
+        self._state = state
+        self.allowances = RedisAllowances(state)
+        self.quotas = RedisQuotas(state)
+
+    @property
+    def problem(self) -> str | None:
+        return self._state.problem
+
+    async def open(self) -> None:
+        await self._state.open()
+
+    async def close(self) -> None:
+        await self._state.close()
+
+    async def ping(self) -> None:
+        """Raises StateError."""
+        await self._state.ping()
+
+
+def build(settings: RedisSettings, root: Path, observer: StateObserver) -> Kept:
+    """Raises ConfigError."""
+    return Kept(RedisState(settings, root, observer))

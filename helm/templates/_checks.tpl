@@ -1,0 +1,48 @@
+{{/* What the schema cannot say: values that do not go together, each in one sentence. */}}
+{{- define "lockgate.checks" -}}
+{{- $v := .Values -}}
+{{- if not (or $v.gateway.enabled $v.envoy.enabled $v.decide.enabled) }}{{ fail "No door is open: set gateway.enabled, envoy.enabled or decide.enabled." }}{{ end -}}
+{{- if and (eq $v.store.kind "sqlite") (include "lockgate.several" .) }}{{ fail "SQLite keeps the ledger of one node: set replicas to 1 and hpa.enabled to false, or store.kind to postgres." }}{{ end -}}
+{{- if and (eq $v.store.kind "postgres") (eq $v.secrets.source "none") }}{{ fail "store.kind postgres needs ledger-url, and the keys that all nodes share, from secrets.source." }}{{ end -}}
+{{- if and (eq $v.store.kind "postgres") (not $v.secrets.keys) (not (and (dig "audit" "key" "" $v.config) (dig "audit" "sealing_key" "" $v.config))) }}{{ fail "Nodes that share a ledger share its keys: set secrets.keys, or config.audit.key and config.audit.sealing_key." }}{{ end -}}
+{{- if and $v.envoy.enabled (gt (int $v.workers) 1) }}{{ fail "Envoy's door has one port for each worker, and the chart serves one: set workers to 1 and scale by replicas." }}{{ end -}}
+{{- if eq $v.tls.source "none" }}
+  {{- if and $v.envoy.enabled (not $v.tls.insecure) }}{{ fail "Envoy's door would be unencrypted, and who reaches it may say who asks: set tls.source, or tls.insecure to true." }}{{ end -}}
+  {{- if and $v.networkPolicy.control (not $v.tls.insecure) }}{{ fail "networkPolicy.control lets others reach the control API, which would take API keys unencrypted: set tls.source, or tls.insecure to true." }}{{ end -}}
+  {{- if and (not $v.networkPolicy.enabled) (not $v.tls.insecure) }}{{ fail "Without a network policy everybody reaches the control API, which would take API keys unencrypted: set tls.source, or tls.insecure to true." }}{{ end -}}
+{{- end -}}
+{{- if and (eq $v.tls.source "secret") (not $v.tls.secretName) }}{{ fail "tls.source secret needs tls.secretName." }}{{ end -}}
+{{- if and (eq $v.tls.source "certManager") (not $v.tls.certManager.issuerRef.name) }}{{ fail "tls.source certManager needs tls.certManager.issuerRef.name." }}{{ end -}}
+{{- if and (eq $v.secrets.source "existing") (not $v.secrets.existing.name) }}{{ fail "secrets.source existing needs secrets.existing.name." }}{{ end -}}
+{{- if and (eq $v.secrets.source "externalSecret") (not (and $v.secrets.externalSecret.store.name $v.secrets.externalSecret.data)) }}{{ fail "secrets.source externalSecret needs secrets.externalSecret.store.name and secrets.externalSecret.data." }}{{ end -}}
+{{- if and (eq $v.secrets.source "csi") (not (or $v.secrets.csi.className $v.secrets.csi.provider)) }}{{ fail "secrets.source csi needs secrets.csi.className, or secrets.csi.provider with its parameters." }}{{ end -}}
+{{- if and (eq $v.secrets.source "vault") (not (and $v.secrets.vault.role $v.secrets.vault.files)) }}{{ fail "secrets.source vault needs secrets.vault.role and secrets.vault.files." }}{{ end -}}
+{{- if and $v.secrets.env (not (has $v.secrets.source (list "existing" "externalSecret"))) }}{{ fail "secrets.env takes variables from a Secret: secrets.source must be existing or externalSecret." }}{{ end -}}
+{{- if and (eq $v.workspace.source "values") (not (index $v.workspace.files (default "catalog.yaml" $v.config.catalog))) }}{{ fail (printf "workspace.source values needs the catalog in workspace.files, as %s." (default "catalog.yaml" $v.config.catalog)) }}{{ end -}}
+{{- if and (eq $v.workspace.source "configMap") (not $v.workspace.configMap.name) }}{{ fail "workspace.source configMap needs workspace.configMap.name." }}{{ end -}}
+{{- if and $v.migration.enabled (ne $v.store.kind "postgres") }}{{ fail "migration is for store.kind postgres; a node brings its own SQLite files to a newer format." }}{{ end -}}
+{{- if and $v.migration.enabled (not $v.migration.existingSecret) }}{{ fail "migration.enabled needs migration.existingSecret, with the URLs of the tables' owner." }}{{ end -}}
+{{- if and $v.migration.enabled $v.secrets.env (ne $v.secrets.source "existing") }}{{ fail "A migration runs before an ExternalSecret has its Secret: with secrets.env, migration needs secrets.source existing." }}{{ end -}}
+{{- if lt (int $v.drain.terminationGracePeriodSeconds) (add (int $v.drain.preStopSeconds) 40) }}{{ fail (printf "A node drains for up to 40 seconds after preStop: set drain.terminationGracePeriodSeconds to %d or more." (add (int $v.drain.preStopSeconds) 40)) }}{{ end -}}
+{{- if and $v.opa.enabled (not (or $v.opa.image.tag $v.opa.image.digest)) }}{{ fail "opa.enabled needs opa.image.tag or opa.image.digest; the chart chooses no version of OPA for you." }}{{ end -}}
+{{- if and $v.opa.enabled (dig "policy" "engine" "" $v.config) }}{{ fail "opa.enabled sets policy.engine; leave config.policy.engine out." }}{{ end -}}
+{{- if and $v.hpa.enabled (not (or $v.hpa.cpu $v.hpa.active)) }}{{ fail "hpa.enabled needs hpa.cpu or hpa.active to scale by." }}{{ end -}}
+{{- if gt (int $v.hpa.minReplicas) (int $v.hpa.maxReplicas) }}{{ fail "hpa.minReplicas is larger than hpa.maxReplicas." }}{{ end -}}
+{{- range $name, $door := dict "httpRoute" "gateway" "grpcRoute" "envoy" "extProc" "envoy" "extAuth" "envoy" }}
+  {{- if and (index $v.gatewayApi $name).enabled (not (index $v $door).enabled) }}{{ fail (printf "gatewayApi.%s leads to the %s door: set %s.enabled." $name $door $door) }}{{ end -}}
+{{- end -}}
+{{- range $name := list "httpRoute" "grpcRoute" }}
+  {{- if and (index $v.gatewayApi $name).enabled (not (index $v.gatewayApi $name).parentRefs) }}{{ fail (printf "gatewayApi.%s.enabled needs parentRefs." $name) }}{{ end -}}
+{{- end -}}
+{{- range $name := list "extProc" "extAuth" }}
+  {{- if and (index $v.gatewayApi $name).enabled (not (index $v.gatewayApi $name).targetRefs) }}{{ fail (printf "gatewayApi.%s.enabled needs targetRefs." $name) }}{{ end -}}
+{{- end -}}
+{{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not (and $v.gatewayApi.backendTls.hostname $v.gatewayApi.backendTls.caConfigMap))) }}{{ fail "gatewayApi.backendTls needs tls.source, hostname and caConfigMap." }}{{ end -}}
+{{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
+{{- range $key := list "version" "state" "workers" }}
+  {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
+{{- end -}}
+{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
+  {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,89 @@
+{{/* lockgate.yaml: what `config` says, and what only the chart can know. */}}
+{{- define "lockgate.configuration" -}}
+{{- $v := .Values -}}
+{{- $secrets := "/run/lockgate/secrets" -}}
+{{- $tls := dict "certificate" "/run/lockgate/tls/tls.crt" "key" "/run/lockgate/tls/tls.key" -}}
+{{- $c := mergeOverwrite (dict "version" 1 "state" "/var/lib/lockgate/state" "workers" (int $v.workers)) (deepCopy $v.config) -}}
+{{- if not (include "lockgate.mounted" .) -}}
+  {{- $_ := set $c "catalog" (printf "%s/%s" $v.workspace.path (default "catalog.yaml" $c.catalog)) -}}
+  {{- $policy := default dict $c.policy -}}
+  {{- $_ := set $c "policy" (set $policy "path" (printf "%s/%s" $v.workspace.path (default "policies" $policy.path))) -}}
+{{- end -}}
+{{- $gateway := default dict $c.gateway -}}
+{{- $_ := set $c "gateway" (set $gateway "listen" (printf "%s:%d" (ternary "0.0.0.0" "127.0.0.1" $v.gateway.enabled) (int $v.gateway.port))) -}}
+{{- $decide := set (default dict $c.decide) "listen" (printf "0.0.0.0:%d" (int $v.decide.port)) -}}
+{{- $_ := set $c "decide" (ternary $decide nil $v.decide.enabled) -}}
+{{- $control := set (default dict $c.control) "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}
+{{- $_ := set $c "control" (mergeOverwrite $control (ternary (dict "insecure" true) (dict "tls" $tls) (eq $v.tls.source "none"))) -}}
+{{- if $v.envoy.enabled -}}
+  {{- $door := set (default dict $c.envoy) "listen" (printf "0.0.0.0:%d" (int $v.envoy.port)) -}}
+  {{- if eq $v.tls.source "none" -}}{{- $_ := set $door "insecure" true -}}
+  {{- else -}}
+    {{- $_ := set $door "tls" (ternary (merge (dict "client_ca" "/run/lockgate/tls/ca.crt") $tls) $tls $v.tls.clientCa) -}}
+  {{- end -}}
+  {{- $_ := set $c "envoy" $door -}}
+{{- end -}}
+{{- $audit := default dict $c.audit -}}
+{{- if and (ne $v.secrets.source "none") $v.secrets.keys -}}
+  {{- $audit = merge $audit (dict "key" (dict "file" (printf "%s/ledger.key" $secrets)) "sealing_key" (dict "file" (printf "%s/sealing.key" $secrets))) -}}
+{{- end -}}
+{{- if eq $v.store.kind "postgres" -}}
+  {{- $store := dict "adapter" "postgres" "url" (dict "file" (printf "%s/ledger-url" $secrets)) -}}
+  {{- if $v.store.postgres.separateKeys -}}{{- $_ := set $store "keys" (dict "file" (printf "%s/keys-url" $secrets)) -}}{{- end -}}
+  {{- $_ := set $audit "store" (merge $store $v.store.postgres.settings) -}}
+{{- end -}}
+{{- $_ := set $c "audit" $audit -}}
+{{- if $v.opa.enabled -}}
+  {{- $_ := set $c "policy" (set (default dict $c.policy) "engine" (dict "adapter" "opa" "url" "http://127.0.0.1:8181")) -}}
+{{- end -}}
+{{- toYaml $c -}}
+{{- end }}
+
+{{/* Of what a node takes up only at a start; everything else it takes up while it serves. */}}
+{{- define "lockgate.restarts" -}}
+{{- $c := include "lockgate.configuration" . | fromYaml -}}
+{{- $gateway := pick $c.gateway "listen" "limits" -}}
+{{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry) (pick $c "state" "decide" "control" "envoy" "audit" "workers") -}}
+{{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
+{{- end }}
+
+{{/* One ConfigMap's data: lockgate.yaml and, from values, the workspace; a path's slashes are `..` in its key. */}}
+{{- define "lockgate.configData" -}}
+lockgate.yaml: |
+{{ include "lockgate.configuration" . | indent 2 }}
+{{- if eq .Values.workspace.source "values" }}
+{{- range $path, $content := .Values.workspace.files }}
+{{ $path | replace "/" ".." }}: |
+{{ $content | indent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volume of the workspace: one folder, which Kubernetes swaps whole. `.config` is the ConfigMap with lockgate.yaml. */}}
+{{- define "lockgate.workspaceVolume" -}}
+{{- $v := .root.Values -}}
+name: workspace
+projected:
+  defaultMode: 0444
+  sources:
+    - configMap:
+        name: {{ .config }}
+        items:
+          - {key: lockgate.yaml, path: lockgate.yaml}
+          {{- if eq $v.workspace.source "values" }}
+          {{- range $path, $_ := $v.workspace.files }}
+          - {key: {{ $path | replace "/" ".." }}, path: {{ $path }}}
+          {{- end }}
+          {{- end }}
+    {{- if eq $v.workspace.source "configMap" }}
+    - configMap:
+        name: {{ $v.workspace.configMap.name }}
+        {{- with $v.workspace.configMap.items }}
+        items:
+          {{- range $key, $path := . }}
+          - {key: {{ $key }}, path: {{ $path }}}
+          {{- end }}
+        {{- end }}
+    {{- end }}
+{{- end }}

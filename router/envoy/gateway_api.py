@@ -1,0 +1,191 @@
+"""For Envoy Gateway: Gateway API routes, and its own policies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adapters.http_upstream.config import Config as HttpSettings
+from router.envoy.destinations import Sending, authority_of, sendings
+from router.envoy.door import ATTRIBUTES, patience
+from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
+from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
+from router.envoy.values import Json
+from router.errors import ConfigError
+from router.settings import Address
+from router.workspace import Workspace
+
+API = "gateway.networking.k8s.io"
+ENVOY = "gateway.envoyproxy.io"
+V1, ALPHA = f"{API}/v1", f"{ENVOY}/v1alpha1"
+UNDECIDED = "lockgate-undecided"
+
+
+def resources(workspace: Workspace, options: Options) -> list[Json]:
+    """Raises ConfigError for what Envoy Gateway cannot be told."""
+    if options.filter != "ext_proc" or door_of(workspace).tls is not None:
+        raise ConfigError(
+            "For Envoy Gateway only --filter ext_proc and a door without TLS (or with a BackendTLSPolicy of yours) are written."
+        )
+    ways = list(sendings(workspace))
+    check_routes(ways)
+    return [
+        _asking(workspace, options),
+        _clients(workspace, options),
+        manifest("HTTPRouteFilter", ALPHA, UNDECIDED, {"directResponse": {"statusCode": 503}}),
+        _undecided(options),
+        *_backends(workspace, options),
+        *(made for way in ways for made in (_route(options, way), _policy(way))),
+        *_proxy(workspace, options),
+    ]
+
+
+def _asking(workspace: Workspace, options: Options) -> Json:
+    """On the whole gateway, so that no route of it can be reached without a decision."""
+    asked = {
+        "backendRefs": [_reference("lockgate-door")],
+        "failOpen": False,
+        "messageTimeout": duration(patience(workspace)),
+        "processingMode": {
+            "allowModeOverride": True,
+            "request": {"body": "Buffered", "attributes": list(ATTRIBUTES)},
+            "response": {},
+        },
+        "metadata": {"accessibleNamespaces": [CLUSTER], "writableNamespaces": [CLUSTER]},
+    }
+    return manifest("EnvoyExtensionPolicy", ALPHA, "lockgate", {"targetRefs": [_gateway(options)], "extProc": [asked]})
+
+
+def _clients(workspace: Workspace, options: Options) -> Json:
+    limits = workspace.config.gateway.limits
+    spec = {
+        "targetRefs": [_gateway(options)],
+        "headers": {"withUnderscoresAction": "DropHeader", "earlyRequestHeaders": {"remove": list(OWN_FIELDS)}},
+        "path": {"escapedSlashesAction": "RejectRequest"},
+        "connection": {"bufferLimit": quantity(limits.view)},
+        "timeout": {"http": {"streamIdleTimeout": duration(limits.body_timeout)}},
+    }
+    return manifest("ClientTrafficPolicy", ALPHA, "lockgate", spec)
+
+
+def _undecided(options: Options) -> Json:
+    """What every request matches until there is a decision: it has to match something, or nobody is asked."""
+    refused = {"type": "ExtensionRef", "extensionRef": {"group": ENVOY, "kind": "HTTPRouteFilter", "name": UNDECIDED}}
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [refused]}
+    return manifest("HTTPRoute", V1, UNDECIDED, {"parentRefs": [_parent(options)], "rules": [rule]})
+
+
+def _route(options: Options, way: Sending) -> Json:
+    chosen = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
+    backends = [
+        {**_reference(_backend_name(way, index)), "weight": upstream.weight} for index, upstream in enumerate(way.settings.upstreams)
+    ]
+    rule: Json = {"matches": [chosen], "backendRefs": backends}
+    if way.total is not None and not way.route.websocket:
+        rule["timeouts"] = {"request": duration(way.total)}
+    return manifest("HTTPRoute", V1, f"lockgate-{way.name}", {"parentRefs": [_parent(options)], "rules": [rule]})
+
+
+def _policy(way: Sending) -> Json:
+    settings = way.settings
+    spec = {
+        "targetRefs": [{"group": API, "kind": "HTTPRoute", "name": resource_name(f"lockgate-{way.name}")}],
+        "timeout": {"tcp": {"connectTimeout": duration(way.connect)}},
+        "circuitBreaker": {
+            "maxConnections": settings.concurrency,
+            "maxPendingRequests": settings.concurrency,
+            "maxParallelRequests": settings.concurrency,
+        },
+        "retry": _retry(way),
+        "healthCheck": _health(settings),
+    }
+    return manifest("BackendTrafficPolicy", ALPHA, f"lockgate-{way.name}", dropping_none(spec))
+
+
+def _retry(way: Sending) -> Json | None:
+    """One policy holds for every method of a route, so that only what was certainly not sent is sent again, unless the service
+    deduplicates."""
+    retries = way.settings.retries
+    statuses = [int(cause) for cause in retries.on if cause.isdigit()] if way.route.deduplicates else []
+    triggers = ["connect-failure"] if "connect" in retries.on else []
+    if way.route.deduplicates and "reset" in retries.on:
+        triggers.append("reset")
+    if statuses:
+        triggers.append("retriable-status-codes")
+    if retries.attempts < 2 or not triggers:
+        return None
+    when = {"triggers": triggers, **({"httpStatusCodes": statuses} if statuses else {})}
+    backoff = {"baseInterval": duration(retries.backoff), "maxInterval": duration(retries.max_backoff)}
+    return {"numRetries": retries.attempts - 1, "retryOn": when, "perRetry": {"backOff": backoff}}
+
+
+def _health(settings: HttpSettings) -> Json:
+    circuit = {
+        "consecutiveGatewayErrors": settings.circuit.failures,
+        "baseEjectionTime": duration(settings.circuit.open),
+        "interval": "1s",
+        "maxEjectionPercent": 100,
+    }
+    if (health := settings.health) is None:
+        return {"passive": circuit, "panicThreshold": 0}
+    active = {
+        "type": "HTTP",
+        "http": {"path": health.path},
+        "interval": duration(health.interval),
+        "timeout": duration(health.timeout),
+        "unhealthyThreshold": health.unhealthy,
+        "healthyThreshold": health.healthy,
+    }
+    return {"active": active, "passive": circuit, "panicThreshold": 0}
+
+
+def _backends(workspace: Workspace, options: Options) -> Iterator[Json]:
+    door = _endpoint(door_address(options))
+    yield manifest("Backend", ALPHA, "lockgate-door", {"endpoints": [door], "appProtocols": [f"{ENVOY}/h2c"]})
+    made: set[str] = set()
+    for way in sendings(workspace):
+        for index, upstream in enumerate(way.settings.upstreams):
+            name = _backend_name(way, index)
+            if name in made:
+                continue
+            made.add(name)
+            spec: Json = {"endpoints": [_endpoint(authority_of(upstream))]}
+            if upstream.url.startswith("https:"):
+                spec["tls"] = {"wellKnownCACertificates": "System"}
+            if way.destination in options.http2:
+                spec["appProtocols"] = [f"{ENVOY}/h2c"]
+            yield manifest("Backend", ALPHA, name, spec)
+
+
+def _backend_name(way: Sending, index: int) -> str:
+    return resource_name(f"lockgate-{way.destination}-{index}")
+
+
+def _endpoint(where: Address) -> Json:
+    if is_address(where.host):
+        return {"ip": {"address": where.host, "port": where.port}}
+    return {"fqdn": {"hostname": where.host, "port": where.port}}
+
+
+def _proxy(workspace: Workspace, options: Options) -> Iterator[Json]:
+    """Only a service of the cluster can be sent access logs."""
+    where = door_address(options)
+    service, _, rest = where.host.partition(".")
+    namespace, _, domain = rest.partition(".")
+    if not (door_of(workspace).access_log and domain.startswith("svc")):
+        return
+    reference = {"group": "", "kind": "Service", "name": service, "namespace": namespace, "port": where.port}
+    sink = {"type": "ALS", "als": {"type": "HTTP", "logName": CLUSTER, "backendRefs": [reference]}}
+    log = {"settings": [{"sinks": [sink], "format": {"type": "JSON", "json": {"status": "%RESPONSE_CODE%"}}}]}
+    yield manifest("EnvoyProxy", ALPHA, "lockgate", {"telemetry": {"accessLog": log}})
+
+
+def _reference(name: str) -> Json:
+    return {"group": ENVOY, "kind": "Backend", "name": name}
+
+
+def _gateway(options: Options) -> Json:
+    return {"group": API, "kind": "Gateway", "name": options.gateway}
+
+
+def _parent(options: Options) -> Json:
+    return {"name": options.gateway}

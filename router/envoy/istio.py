@@ -1,0 +1,118 @@
+"""For Istio's ingress gateway: patches of its listener, and routes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from router.envoy.destinations import Sending, authority_of, sendings
+from router.envoy.door import asking, door_cluster
+from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
+from router.envoy.listener import buffered, strictness
+from router.envoy.logs import access_logs
+from router.envoy.options import ROUTE, Options
+from router.envoy.replies import local_replies
+from router.envoy.routes import IDEMPOTENT, retry_policy
+from router.envoy.values import Json, seconds
+from router.settings import Address
+from router.workspace import Workspace
+
+NETWORKING = "networking.istio.io/v1"
+FILTERS = "networking.istio.io/v1alpha3"
+MANAGER = "envoy.filters.network.http_connection_manager"
+
+
+def resources(workspace: Workspace, options: Options) -> list[Json]:
+    """Raises ConfigError for what Istio cannot be told."""
+    door_address(options)
+    ways = list(sendings(workspace))
+    check_routes(ways)
+    return [_patches(workspace, options), _virtual_service(options, ways), *_destination_rules(ways)]
+
+
+def _patches(workspace: Workspace, options: Options) -> Json:
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        **strictness(workspace),
+        "local_reply_config": local_replies(workspace, options),
+        "access_log": access_logs(workspace, options),
+    }
+    patches = [
+        {"applyTo": "CLUSTER", "match": {"context": "GATEWAY"}, "patch": {"operation": "ADD", "value": door_cluster(workspace, options)}},
+        {
+            "applyTo": "LISTENER",
+            "match": {"context": "GATEWAY"},
+            "patch": {"operation": "MERGE", "value": {"per_connection_buffer_limit_bytes": buffered(workspace)}},
+        },
+        _patch("NETWORK_FILTER", {"name": MANAGER}, "MERGE", {"name": MANAGER, "typed_config": manager}),
+        _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options, own_routes=False)),
+    ]
+    selector = {"labels": {"istio": options.gateway}}
+    return manifest("EnvoyFilter", FILTERS, "lockgate", {"workloadSelector": selector, "configPatches": patches})
+
+
+def _patch(what: str, where: Mapping[str, object], operation: str, value: Json) -> Json:
+    match = {"context": "GATEWAY", "listener": {"filterChain": {"filter": dict(where)}}}
+    return {"applyTo": what, "match": match, "patch": {"operation": operation, "value": value}}
+
+
+def _virtual_service(options: Options, ways: list[Sending]) -> Json:
+    """What no decision leads anywhere is refused, also where another VirtualService of the gateway would take it."""
+    http = [each for way in ways for each in _http(way)]
+    http.append({"name": "undecided", "match": [{"uri": {"prefix": "/"}}], "directResponse": {"status": 503}})
+    return manifest("VirtualService", NETWORKING, "lockgate", {"hosts": ["*"], "gateways": [options.gateway], "http": http})
+
+
+def _http(way: Sending) -> Iterator[Json]:
+    if way.route.deduplicates:
+        yield _way(way, way.name, {}, repeatable=True)
+        return
+    yield _way(way, f"{way.name}-idempotent", {"method": {"regex": IDEMPOTENT}}, repeatable=True)
+    yield _way(way, way.name, {}, repeatable=False)
+
+
+def _way(way: Sending, name: str, more: Json, *, repeatable: bool) -> Json:
+    upstreams = way.settings.upstreams
+    policy = retry_policy(way, repeatable=repeatable)
+    statuses = [str(each) for each in policy.get("retriable_status_codes", ())]
+    causes = [cause for cause in str(policy.get("retry_on", "")).split(",") if cause and cause != "retriable-status-codes"]
+    made = {
+        "name": name,
+        "match": [{"uri": {"prefix": "/"}, "headers": {ROUTE: {"exact": way.name}}, **more}],
+        "route": [_destination(authority_of(each), each.weight) for each in upstreams],
+        "timeout": None if way.total is None or way.route.websocket else seconds(way.total),
+        "retries": {"attempts": policy.get("num_retries", 0), "retryOn": ",".join([*causes, *statuses])} if causes else {"attempts": 0},
+    }
+    return dropping_none(made)
+
+
+def _destination(where: Address, weight: int) -> Json:
+    return {"destination": {"host": where.host, "port": {"number": where.port}}, "weight": weight}
+
+
+def _destination_rules(ways: list[Sending]) -> Iterator[Json]:
+    made: set[str] = set()
+    for way in ways:
+        settings = way.settings
+        for index, upstream in enumerate(settings.upstreams):
+            host = authority_of(upstream).host
+            if host in made:
+                continue
+            made.add(host)
+            policy: Json = {
+                "connectionPool": {
+                    "tcp": {"maxConnections": settings.concurrency, "connectTimeout": seconds(way.connect)},
+                    "http": {"http1MaxPendingRequests": settings.concurrency, "http2MaxRequests": settings.concurrency},
+                },
+                "outlierDetection": {
+                    "consecutiveGatewayErrors": settings.circuit.failures,
+                    "consecutive5xxErrors": 0,
+                    "interval": "1s",
+                    "baseEjectionTime": seconds(settings.circuit.open),
+                    "maxEjectionPercent": 100,
+                    "minHealthPercent": 0,
+                },
+            }
+            if upstream.url.startswith("https:"):
+                policy["tls"] = {"mode": "SIMPLE", "sni": settings.tls.server_name or host}
+            name = f"lockgate-{way.destination}-{index}"
+            yield manifest("DestinationRule", NETWORKING, name, {"host": host, "trafficPolicy": policy})

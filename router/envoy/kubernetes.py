@@ -1,0 +1,58 @@
+"""What Kubernetes' ways of running Envoy have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.envoy.destinations import Sending
+from router.envoy.options import Options
+from router.envoy.values import Json
+from router.errors import ConfigError
+from router.settings import Address
+
+# What services read and routes are chosen by; where no prefix can be given, these names are taken off what callers send.
+OWN_FIELDS = tuple(
+    f"x-lockgate-{name}"
+    for name in ("confidence", "decision-id", "destination", "intent", "risk", "roles", "route", "subject", "subject-type", "tenant")
+)
+
+
+def manifest(kind: str, version: str, name: str, spec: Json) -> Json:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": resource_name(name)}, "spec": spec}
+
+
+def resource_name(name: str) -> str:
+    """Names of the catalog may have underscores, and end in what no resource's may."""
+    return name.replace("_", "-").strip("-.")
+
+
+def duration(span: float) -> str:
+    """Of Gateway API: whole numbers only (GEP-2257)."""
+    millis = max(round(span * 1000), 1)
+    return f"{millis // 1000}s" if millis % 1000 == 0 else f"{millis}ms"
+
+
+def quantity(size: int) -> str:
+    return f"{size >> 10}Ki" if size % 1024 == 0 else str(size)
+
+
+def door_address(options: Options) -> Address:
+    """Raises ConfigError: in a cluster the door is a service, which balances among its workers."""
+    if len(options.lockgate) != 1:
+        raise ConfigError("Say with --lockgate once where the door is in the cluster, such as lockgate.lockgate.svc.cluster.local:50051.")
+    return options.lockgate[0]
+
+
+def check_routes(ways: list[Sending]) -> None:
+    """Raises ConfigError where two of the catalog's names would be one resource, or a route says more than is written for Kubernetes."""
+    seen: dict[str, str] = {}
+    for each in ways:
+        if each.chosen or each.route.mirror is not None:
+            raise ConfigError(f"The route '{each.name}' has a canary or a mirror, which is written for --format bootstrap and filter only.")
+        other = seen.setdefault(resource_name(each.name), each.name)
+        if other != each.name:
+            raise ConfigError(f"The routes '{other}' and '{each.name}' would have one name in Kubernetes; rename one of them.")
+
+
+def dropping_none(value: dict[str, Any]) -> Json:
+    return {name: each for name, each in value.items() if each is not None}

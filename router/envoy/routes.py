@@ -1,0 +1,155 @@
+"""The route table: what the door decided is a header field, and every value of it is a way to a destination. Without it there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from router.catalog import Match, Rule
+from router.envoy.destinations import PREFIX, Sending, sendings
+from router.envoy.door import asked_by_route
+from router.envoy.options import CLUSTER, DESTINATION, ROUTE, Options
+from router.envoy.values import Json, seconds, typed
+from router.workspace import Workspace
+
+IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"  # RFC 9110 §9.2.2
+EVENT_STREAM = "text/event-stream"
+RETRIED = {"connect": "connect-failure", "reset": "reset"}
+SURE = "reset-before-request"  # instead of `reset` for a request that must not be sent twice: none of it was sent
+SOCKET_IDLE_S = 3600.0
+NOWHERE = "nowhere"
+
+
+def route_configuration(workspace: Workspace, options: Options) -> Json:
+    host = {"name": CLUSTER, "domains": ["*"], "routes": list(routes(workspace, options))}
+    return {"name": CLUSTER, "virtual_hosts": [host], "validate_clusters": True}
+
+
+def routes(workspace: Workspace, options: Options) -> Iterator[Json]:
+    sockets = has_sockets(workspace)
+    for sending in sendings(workspace):
+        yield from _ways(sending, sockets)
+    for name, match in _unread(workspace):
+        yield _nowhere(name, match, asked_by_route(options, unread=True))
+    yield _nowhere(NOWHERE, {"prefix": "/"}, asked_by_route(options, unread=False))
+
+
+def has_sockets(workspace: Workspace) -> bool:
+    return any(route.websocket for route in workspace.catalog.routes.values())
+
+
+def _ways(sending: Sending, sockets: bool) -> Iterator[Json]:
+    """One route in several entries, where it depends on the request what Envoy may do."""
+    no_socket = [{"name": "upgrade", "present_match": False}] if sockets else []
+    if sending.route.websocket:
+        upgraded = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
+        yield _way(sending, "websocket", [upgraded], _socket_action(sending))
+    if sending.total is not None:
+        events = {"name": "accept", "string_match": {"contains": EVENT_STREAM, "ignore_case": True}}
+        yield _way(sending, "event-stream", [events, *no_socket], _action(sending, total=None, repeatable=sending.route.deduplicates))
+    whole, sure = (retry_policy(sending, repeatable=each) for each in (True, False))
+    if sending.route.deduplicates or whole == sure:
+        yield _way(sending, "", no_socket, _action(sending, total=sending.total, repeatable=True))
+        return
+    methods = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT}}}
+    yield _way(sending, "idempotent", [methods, *no_socket], _action(sending, total=sending.total, repeatable=True))
+    yield _way(sending, "", no_socket, _action(sending, total=sending.total, repeatable=False))
+
+
+def _way(sending: Sending, suffix: str, more: list[Json], action: Json) -> Json:
+    chosen = [{"name": ROUTE, "string_match": {"exact": sending.name}}]
+    if sending.chosen:
+        chosen.append({"name": DESTINATION, "string_match": {"exact": sending.destination}})
+    name = " ".join(part for part in (sending.name, sending.destination if sending.chosen else "", suffix) if part)
+    return {"name": name, "match": {"prefix": "/", "headers": [*chosen, *more]}, "route": action}
+
+
+def _action(sending: Sending, *, total: float | None, repeatable: bool) -> Json:
+    return {
+        "cluster": sending.cluster,
+        "auto_host_rewrite": True,
+        "append_x_forwarded_host": True,
+        "timeout": seconds(total or 0),
+        "idle_timeout": seconds(sending.idle or 0),
+        "retry_policy": retry_policy(sending, repeatable=repeatable),
+        **_copies(sending),
+    }
+
+
+def _copies(sending: Sending) -> Json:
+    """As they leave: with what was decided, and without the caller's credential."""
+    if (mirror := sending.route.mirror) is None:
+        return {}
+    share = {"default_value": {"numerator": round(mirror.share * 10_000), "denominator": "TEN_THOUSAND"}}
+    policy = {"cluster": PREFIX + mirror.destination, "runtime_fraction": share, "disable_shadow_host_suffix_append": True}
+    return {"request_mirror_policies": [policy]}
+
+
+def _socket_action(sending: Sending) -> Json:
+    """An open WebSocket has no total time, and may be silent for long."""
+    return {
+        "cluster": sending.cluster,
+        "auto_host_rewrite": True,
+        "append_x_forwarded_host": True,
+        "timeout": "0s",
+        "idle_timeout": seconds(SOCKET_IDLE_S),
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+    }
+
+
+def retry_policy(sending: Sending, *, repeatable: bool) -> Json:
+    """A request that is not `repeatable` is sent again only where none of it was sent."""
+    retries = sending.settings.retries
+    named = [RETRIED[cause] if repeatable or cause == "connect" else SURE for cause in retries.on if cause in RETRIED]
+    statuses = [int(cause) for cause in retries.on if cause.isdigit()] if repeatable else []
+    policy: Json = {}
+    if retries.attempts > 1 and (named or statuses):
+        policy["retry_on"] = ",".join([*named, *(["retriable-status-codes"] if statuses else [])])
+        policy["num_retries"] = retries.attempts - 1
+        if statuses:
+            policy["retriable_status_codes"] = statuses
+        policy["retry_back_off"] = {"base_interval": seconds(retries.backoff), "max_interval": seconds(retries.max_backoff)}
+        policy["retry_host_predicate"] = [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+            }
+        ]
+        policy["host_selection_retry_max_attempts"] = 3
+    if sending.idle is not None:
+        policy["per_try_idle_timeout"] = seconds(sending.idle)
+    return policy
+
+
+def _unread(workspace: Workspace) -> Iterator[tuple[str, Json]]:
+    """Which requests are asked about without their body. Nobody can say so later: `ext_authz` asks once, and `ext_proc` has by then begun
+    to hold what arrives."""
+    yield "unread grpc", {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]}
+    for rule in workspace.catalog.rules:
+        route = workspace.catalog.routes.get(_route_of(workspace, rule))
+        if route is not None and route.stream and not (rule.match.values or rule.match.regex):
+            yield f"unread {rule.name}", _matching(rule.match)
+
+
+def _route_of(workspace: Workspace, rule: Rule) -> str:
+    intent = workspace.catalog.intents.get(rule.intent or "")
+    return rule.route or (intent.route if intent is not None else "")
+
+
+def _matching(match: Match) -> Json:
+    headers: list[Json] = [{"name": name, "string_match": {"exact": value}} for name, value in match.header.items()]
+    if match.method:
+        headers.append({"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(match.method)}}})
+    made: Json = {"prefix": "/"} if match.path is None else {"safe_regex": {"regex": _path_regex(match.path)}}
+    return {**made, "headers": headers} if headers else made
+
+
+def _path_regex(template: str) -> str:
+    parts = template[1:].split("/")
+    return "".join("/" + (".*" if part.endswith("...}") else "[^/]+" if part.startswith("{") else re.escape(part)) for part in parts)
+
+
+def _nowhere(name: str, match: Json, asked: Json) -> Json:
+    """Where a request is that nobody decided about yet, and where it ends when nobody does."""
+    made: Json = {"name": name, "match": match, "direct_response": {"status": 503}}
+    return {**made, "typed_per_filter_config": asked} if asked else made

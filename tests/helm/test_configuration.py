@@ -1,0 +1,123 @@
+"""The lockgate.yaml that the chart writes is one that Lockgate takes, and the pod is made for how Lockgate runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.config import Config
+from router.processes.serving import GRACE_S as CONTROL_GRACE_S
+from router.processes.worker import GRACE_S as WORKER_GRACE_S
+from router.telemetry.names import METRICS
+from router.workspace import parse, read
+from tests.helm.rendering import CASES, configuration, manifests, of_kind, one, values
+
+
+@pytest.mark.parametrize("case", [None, *CASES])
+def test_lockgate_takes_the_configuration(case: str | None) -> None:
+    """Every key that the chart sets is one that the configuration has, with a value that it takes."""
+    config = Config.model_validate(configuration(manifests(values(case) if case else {})))
+    assert config.state == "/var/lib/lockgate/state"
+    assert str(config.control.listen).startswith("0.0.0.0:")
+
+
+def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
+    """The workspace's volume as the kubelet makes it: files in a folder with a time for its name, behind two links."""
+    (config,) = [
+        each for each in of_kind(found, "ConfigMap") if "lockgate.yaml" in each["data"] and each["metadata"]["name"].endswith("gate")
+    ]
+    spec = one(found, "StatefulSet")["spec"]["template"]["spec"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "workspace"]
+    (source,) = volume["projected"]["sources"]
+    hidden = folder / "..2026_11_28"
+    for item in source["configMap"]["items"]:
+        target = hidden / item["path"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(config["data"][item["key"]], encoding="utf-8")
+    (folder / "..data").symlink_to(hidden.name)
+    for top in hidden.iterdir():
+        (folder / top.name).symlink_to(Path("..data") / top.name)
+    return folder
+
+
+def test_a_workspace_in_values_is_read_whole(tmp_path: Path) -> None:
+    """Catalog and policies come through the ConfigMap's keys and the kubelet's links as they were written, and are in order."""
+    given = values("workspace-values-csi")
+    workspace = parse(read(laid_out(tmp_path, manifests(given)), os.environ), os.environ)
+    assert set(workspace.catalog.intents) == {"read_item"}
+    files = {name: text for name, text in given["workspace"]["files"].items() if name.endswith(".rego")}
+    assert dict(workspace.policies) == files
+
+
+def test_pods_end_later_than_lockgate_does() -> None:
+    """The kubelet waits for preStop, the workers' requests, the control API's, and ten seconds for what is recorded at the end."""
+    spec = one(manifests(), "StatefulSet")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    least = container["lifecycle"]["preStop"]["sleep"]["seconds"] + max(WORKER_GRACE_S, CONTROL_GRACE_S) + 15
+    assert spec["terminationGracePeriodSeconds"] >= least
+
+
+def test_probes_ask_the_control_listener() -> None:
+    """Where health is served, over TLS where that is."""
+    for case, scheme in (("sqlite-gateway", "HTTP"), ("postgres-envoy", "HTTPS")):
+        found = manifests(values(case))
+        (workload,) = [each for each in found if each["kind"] in ("Deployment", "StatefulSet")]
+        (container,) = workload["spec"]["template"]["spec"]["containers"]
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        listen = configuration(found)["control"]["listen"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            asked = container[probe]["httpGet"]
+            assert (asked["scheme"], f"0.0.0.0:{ports[asked['port']]}") == (scheme, listen)
+            assert asked["path"] == ("/readyz" if probe == "readinessProbe" else "/healthz")
+
+
+def test_what_is_scaled_by_is_measured() -> None:
+    """The autoscaler's metric is one that Lockgate serves, under its name on Prometheus' page."""
+    metrics = one(manifests(values("postgres-gateway")), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    named = {each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"}
+    assert named == {"lockgate_requests_active"}
+    assert named <= {name.replace(".", "_") for name in METRICS}
+
+
+def restarts(given: dict[str, Any]) -> str:
+    spec = one(manifests(given), "StatefulSet")["spec"]["template"]
+    found: str = spec["metadata"]["annotations"]["lockgate.example/restarts"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("config", "restarted"),
+    [
+        ({"classifier": {"min_confidence": 0.9}}, False),
+        ({"limits": [{"name": "all", "by": "all", "rate": "10/s"}]}, False),
+        ({"gateway": {"on_abstain": "deny"}}, False),
+        ({"telemetry": {"sample": 0.5}}, False),
+        ({"gateway": {"limits": {"concurrency": 8}}}, True),
+        ({"audit": {"origin": "other.example/ledger"}}, True),
+        ({"telemetry": {"otlp": "http://collector:4318"}}, True),
+    ],
+)
+def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
+    """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
+    assert (restarts({"config": config}) != restarts({})) is restarted
+
+
+def test_secrets_are_read_where_they_are_mounted() -> None:
+    """Every file that the configuration names below /run is below a mount of the container, or put there by Vault's agent."""
+    for case in CASES:
+        found = manifests(values(case))
+        (workload,) = [each for each in found if each["kind"] in ("Deployment", "StatefulSet")]
+        template = workload["spec"]["template"]
+        mounts = {each["mountPath"] for each in template["spec"]["containers"][0]["volumeMounts"]}
+        mounts |= {value for key, value in template["metadata"]["annotations"].items() if key.endswith("secret-volume-path")}
+        wanted = {path for path in _texts(configuration(found)) if path.startswith("/run/")}
+        assert {path for path in wanted if path.rpartition("/")[0] not in mounts} == set(), case
+
+
+def _texts(node: Any) -> list[str]:
+    if isinstance(node, dict | list):
+        return [text for each in (node.values() if isinstance(node, dict) else node) for text in _texts(each)]
+    return [node] if isinstance(node, str) else []

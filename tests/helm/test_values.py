@@ -1,0 +1,138 @@
+"""Values that the chart refuses, each in one sentence that says what to do; and that every value is documented."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helm.rendering import CASES, CHART, rendered, values
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+POSTGRES: dict[str, Any] = {"store": {"kind": "postgres"}, "secrets": {"source": "existing", "existing": {"name": "s"}}}
+ENVOY: dict[str, Any] = {"envoy": {"enabled": True}, "tls": {"source": "secret", "secretName": "t"}}
+SHAPES = {
+    "an unknown key": ({"replica": 2}, "replica"),
+    "an unknown key below": ({"gateway": {"prot": 8080}}, "prot"),
+    "a wrong type": ({"replicas": "two"}, "replicas"),
+    "no replicas": ({"replicas": 0}, "replicas"),
+    "a privileged port": ({"gateway": {"port": 80}}, "port"),
+    "the tag latest": ({"image": {"tag": "latest"}}, "tag"),
+    "a digest that is none": ({"image": {"digest": "sha256:12"}}, "digest"),
+    "an unknown store": ({"store": {"kind": "mysql"}}, "kind"),
+    "no limits": ({"resources": {"limits": None}}, "limits"),
+    "a peer that names nobody": ({"networkPolicy": {"gateway": [{}]}}, "gateway"),
+    "a peer of another form": ({"networkPolicy": {"gateway": [{"cidr": "10.0.0.0/8"}]}}, "cidr"),
+    "a path that leaves the workspace": ({"workspace": {"files": {"../x": ""}}}, "../x"),
+    "a body mode that passes bodies on unjudged": ({"gatewayApi": {"extProc": {"requestBody": "Streamed"}}}, "requestBody"),
+    "a grace shorter than the drain": ({"drain": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds"),
+}
+SENTENCES = {
+    "no door": ({"gateway": {"enabled": False}}, "No door is open"),
+    "SQLite on several nodes": ({"replicas": 2}, "SQLite keeps the ledger of one node"),
+    "SQLite that scales": ({"hpa": {"enabled": True}}, "SQLite keeps the ledger of one node"),
+    "PostgreSQL without a URL": ({"store": {"kind": "postgres"}}, "needs ledger-url"),
+    "nodes with keys of their own": (POSTGRES | {"secrets": {**POSTGRES["secrets"], "keys": False}}, "share its keys"),
+    "Envoy's door with two workers": (ENVOY | {"workers": 2}, "set workers to 1"),
+    "Envoy's door in the clear": ({"envoy": {"enabled": True}}, "Envoy's door would be unencrypted"),
+    "the control API in the clear": ({"networkPolicy": {"control": [{"podSelector": {}}]}}, "API keys unencrypted"),
+    "no policy and no certificate": ({"networkPolicy": {"enabled": False}}, "Without a network policy"),
+    "a certificate without a Secret": ({"tls": {"source": "secret"}}, "needs tls.secretName"),
+    "a certificate without an issuer": ({"tls": {"source": "certManager"}}, "issuerRef.name"),
+    "a Secret without a name": ({"secrets": {"source": "existing"}}, "needs secrets.existing.name"),
+    "External Secrets without a store": ({"secrets": {"source": "externalSecret"}}, "externalSecret.store.name"),
+    "a CSI volume of nobody": ({"secrets": {"source": "csi"}}, "secrets.csi.className"),
+    "Vault without a role": ({"secrets": {"source": "vault"}}, "secrets.vault.role"),
+    "variables of a CSI volume": ({"secrets": {"source": "csi", "csi": {"className": "c"}, "env": {"A": "a"}}}, "secrets.env"),
+    "values without a catalog": ({"workspace": {"source": "values"}}, "needs the catalog"),
+    "a ConfigMap without a name": ({"workspace": {"source": "configMap"}}, "workspace.configMap.name"),
+    "a migration of SQLite": ({"migration": {"enabled": True, "existingSecret": "o"}}, "store.kind postgres"),
+    "a migration by nobody": (POSTGRES | {"migration": {"enabled": True}}, "migration.existingSecret"),
+    "a grace shorter than preStop and drain": ({"drain": {"preStopSeconds": 60}}, "to 100 or more"),
+    "OPA of any version": ({"opa": {"enabled": True}}, "opa.image.tag"),
+    "two engines": (
+        {"opa": {"enabled": True, "image": {"tag": "1.20.0"}}, "config": {"policy": {"engine": {"adapter": "isolated"}}}},
+        "policy.engine",
+    ),
+    "nothing to scale by": (POSTGRES | {"hpa": {"enabled": True, "cpu": None}}, "hpa.cpu or hpa.active"),
+    "fewer at most than at least": (POSTGRES | {"hpa": {"enabled": True, "minReplicas": 20}}, "larger than hpa.maxReplicas"),
+    "ext_proc without its door": ({"gatewayApi": {"extProc": {"enabled": True, "targetRefs": [{"name": "x"}]}}}, "envoy.enabled"),
+    "ext_authz for nobody": (ENVOY | {"gatewayApi": {"extAuth": {"enabled": True}}}, "needs targetRefs"),
+    "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
+    "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
+    "metrics for nobody": ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "metrics.read"),
+    "a listener of the chart's": ({"config": {"gateway": {"listen": "0.0.0.0:1"}}}, "config.gateway.listen is set by the chart"),
+    "a certificate of the chart's": ({"config": {"control": {"tls": {}}}}, "config.control.tls is set by the chart"),
+    "a state of the chart's": ({"config": {"state": "/x"}}, "config.state is set by the chart"),
+    "a store of the chart's": ({"config": {"audit": {"store": {"adapter": "sqlite"}}}}, "config.audit.store is set by the chart"),
+}
+
+
+def refusal(given: dict[str, Any]) -> str:
+    rendered()  # skips where Helm is missing
+    from helm_python import HelmError
+
+    with pytest.raises(HelmError) as caught:
+        rendered(given)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_the_schema_refuses(case: str) -> None:
+    """Shapes and types are refused before anything is rendered, and the message names the value."""
+    given, named = SHAPES[case]
+    said = refusal(given)
+    assert "schema" in said.lower()
+    assert named in said
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_what_does_not_go_together_is_refused_in_a_sentence(case: str) -> None:
+    """What no schema can say is one sentence, which names the values to change."""
+    given, sentence = SENTENCES[case]
+    assert sentence in refusal(given)
+
+
+def keys(node: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    found = {path} if path else set()
+    for name, value in node.items() if isinstance(node, dict) else ():
+        found |= keys(value, (*path, name))
+    return found
+
+
+def declared(schema: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    found = {path} if path else set()
+    for name, value in schema.get("properties", {}).items():
+        found |= declared(value, (*path, name))
+    return found
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    """A value that is added without its schema, or the other way round, is found. `global` is Helm's own."""
+    defaults = keys(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
+    known = declared(SCHEMA) - {("global",)}
+    opaque = [path for path in known if not any(other[: len(path)] == path and other != path for other in known)]
+    assert known <= defaults
+    assert [path for path in defaults - known if not any(path[: len(each)] == each for each in opaque)] == []
+
+
+def test_objects_of_the_schema_are_closed() -> None:
+    """Every object with properties refuses others."""
+
+    def open_ones(node: Any) -> list[Any]:
+        if isinstance(node, list):
+            return [found for each in node for found in open_ones(each)]
+        if not isinstance(node, dict):
+            return []
+        own = [node] if "properties" in node and isinstance(node.get("type"), str) and node.get("additionalProperties") is not False else []
+        return own + [found for each in node.values() for found in open_ones(each)]
+
+    assert open_ones(SCHEMA) == []
+
+
+def test_the_sets_of_values_are_taken() -> None:
+    """The cases that are tried are themselves in order."""
+    for case in CASES:
+        assert rendered(values(case))
