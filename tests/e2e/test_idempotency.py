@@ -99,8 +99,8 @@ def test_a_repeated_request_is_dispatched_once(nodes: Callable[..., list[Lockgat
     assert node.verify().returncode == 0
 
 
-def test_while_the_first_is_under_way_the_others_wait_elsewhere(nodes: Callable[..., list[Lockgate]]) -> None:
-    """409 with when to come back, and the answer once there is one."""
+def test_while_the_first_is_under_way_others_are_refused(nodes: Callable[..., list[Lockgate]]) -> None:
+    """409, and the answer once there is one."""
     (node,) = nodes(1, "--workers", "2")
     with ThreadPoolExecutor(1) as caller:
         first = caller.submit(pay, node, "k1", "/hold/x")
