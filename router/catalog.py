@@ -14,7 +14,7 @@ from router.config.cors import Cors
 from router.config.costs import Costs
 from router.config.listeners import JsonPath, visible_header
 from router.decision import Level
-from router.settings import Bool, Fraction, Name, Span, Strict, Text, listed
+from router.settings import Bool, Fraction, Name, Size, Span, Strict, Text, listed
 
 METHOD = re.compile(r"[A-Z][A-Z-]{0,19}")
 SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+|\{[a-z][a-z0-9_]*\}")
@@ -106,6 +106,17 @@ class Promise(Strict):
     within: Span = Field(default=3600.0, description="Longest time from the request's outcome to evidence of how the work ended.")
 
 
+class Idempotency(Strict):
+    """A request with an `Idempotency-Key` is dispatched once; who repeats it gets the answer that was kept. Keys are each caller's own."""
+
+    required: Bool = Field(default=False, description="Refuse requests without a key (400).")
+    keep: Span = Field(default=86400.0, description="How long an answer, and that there was a request, is remembered.")
+    answer: Size = Field(default=64 << 10, description="Largest answer that is kept; after a larger one a repetition is refused (409).")
+    on_failure: Literal["deny", "allow"] = Field(
+        default="deny", description="Without anybody who remembers: refuse with 503, or dispatch, perhaps a second time."
+    )
+
+
 class Route(Strict):
     """A way to a destination."""
 
@@ -121,6 +132,9 @@ class Route(Strict):
     websocket: Bool = Field(default=False, description="Accept WebSockets; only where a rule on method, path and header decides.")
     stream: Bool = Field(default=False, description="Never read the body before the decision; it is passed on as it comes.")
     deduplicates: Bool = Field(default=False, description="The service honours `Idempotency-Key`, so that any request may be retried.")
+    idempotency: Idempotency | None = Field(
+        default=None, description="Answer a repeated request, by its `Idempotency-Key`, with the first one's answer."
+    )
     cors: Cors | None = Field(
         default=None, description="Instead of the listener's `gateway.cors`, for requests that a rule sends here by method and path."
     )

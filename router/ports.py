@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from router.decision import Classification, Subject, Verdict
@@ -355,6 +356,29 @@ class Quotas(Protocol):
     async def take(self, wanted: Sequence[Quota]) -> tuple[int, float] | None:
         """Counts one request by all of them, or by none. None when it was counted, else which of them it would exceed, and in how many
         seconds it may not any more. Raises StateError."""
+
+
+class Turn(StrEnum):
+    """What a request with an idempotency key is to those before it."""
+
+    FIRST = "first"
+    UNDER_WAY = "under_way"  # the first is
+    OTHER = "other"  # the key was used for another request
+    ANSWERED = "answered"
+    UNANSWERED = "unanswered"  # the first ended, and its answer was not kept
+
+
+class Repeats(Protocol):
+    """Which requests were made before. What is in it may be forgotten at any time; a request is then judged as the first."""
+
+    async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
+        """FIRST claims the key for `token`, for so long. With ANSWERED comes the answer. Raises StateError."""
+
+    async def end(self, key: str, token: str, answer: bytes | None, seconds: int) -> None:
+        """For who claimed it: `answer` is kept for so long, or that there is none to be had. Raises StateError."""
+
+    async def release(self, key: str, token: str) -> None:
+        """For who claimed it: the next is the first. Raises StateError."""
 
 
 @dataclass(frozen=True, slots=True)

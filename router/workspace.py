@@ -301,6 +301,7 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
         sentence = f"The route '{abstain}' takes requests that nobody understood, so it needs path and method of its own."
         yield document.fault(("gateway", "on_abstain"), sentence)
     yield from _distinct(document, [(("limits", place, "name"), limit.name) for place, limit in enumerate(config.limits)], "limit")
+    yield from _answers_are_sealed(config, document, catalog)
     yield from _intents_of_limits(config, document, catalog)
     issuers = [(("identity", "jwt", place, "issuer"), issuer.issuer) for place, issuer in enumerate(config.identity.jwt)]
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
@@ -320,6 +321,15 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
         listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written
     yield from _distinct(document, [(loc, str(where)) for loc, where in listeners if where.port != 0], "listener on")
+
+
+def _answers_are_sealed(config: Config, document: Document, catalog: Parts) -> Iterator[Fault]:
+    """Upstreams' answers are the callers', and are not put on a shared server in the clear."""
+    shared = config.shared_state
+    keeping = next((name for name, route in catalog.routes.items() if route.idempotency is not None), None)
+    if shared is not None and "key" not in shared.settings and keeping is not None:
+        sentence = f"The route '{keeping}' keeps answers ('idempotency'), which need a 'shared_state.key' to be sealed with."
+        yield document.fault(("shared_state",), sentence)
 
 
 def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> Iterator[Fault]:

@@ -84,7 +84,9 @@ class RedisServer:
 
     def ask(self, *command: str) -> str:
         """By the command line client."""
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *command], capture_output=True, text=True, check=True, timeout=WAIT_S)
+        done = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *command], capture_output=True, text=True, errors="replace", check=True, timeout=WAIT_S
+        )
         return done.stdout.strip()
 
 

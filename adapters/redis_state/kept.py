@@ -6,14 +6,17 @@ from pathlib import Path
 
 from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.quotas import RedisQuotas
+from adapters.redis_state.repeats import RedisRepeats
 from adapters.redis_state.state import RedisState
 from router.config.shared_state import RedisSettings
 from router.ports import StateObserver
 
 
 class Kept:
-    def __init__(self, state: RedisState) -> None:
+    def __init__(self, state: RedisState, key: bytes | None = None) -> None:
+        """`key` is the nodes' common secret; without one no answer of an upstream is kept."""
         self._state = state
+        self.repeats = RedisRepeats(state, key) if key is not None else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)
 
@@ -34,4 +37,5 @@ class Kept:
 
 def build(settings: RedisSettings, root: Path, observer: StateObserver) -> Kept:
     """Raises ConfigError."""
-    return Kept(RedisState(settings, root, observer))
+    key = settings.key.reveal(root).encode() if settings.key is not None else None
+    return Kept(RedisState(settings, root, observer), key)

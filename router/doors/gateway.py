@@ -15,6 +15,7 @@ from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.head import Head, read_head
 from router.doors.relay import Exchange, Relay, outbound
+from router.doors.repeating import Repeating
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, LockgateError, RefusedError, StateError
@@ -34,6 +35,7 @@ class Gateway:
         self._random = random
         self._observer = observer
         self._relay = Relay(clock, observer)
+        self._repeating = Repeating(self._relay)
 
     async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request. Every failure is answered in one sentence; none with a stack trace."""
@@ -64,15 +66,22 @@ class Gateway:
 
     async def _act(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         outcome = exchange.decision.outcome  # 6
-        if outcome is None:
-            await self._relay.relay(exchange, receive, send)
-        elif outcome.result is Result.HELD:
-            await self._hold(exchange, outcome, send)
-        else:
+        if outcome is not None and outcome.result is not Result.HELD:
             self._observer.ended(exchange.decision, outcome)
             await ended(send, exchange.decision, exchange.runtime.descriptions)
+            return
 
-    async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> None:
+        async def acting(send: Send) -> Outcome:
+            return await (self._relay.relay(exchange, receive, send) if outcome is None else self._hold(exchange, outcome, send))
+
+        route = exchange.decision.route
+        keeping = exchange.runtime.options.keeping.get(route.name) if route is not None else None
+        if keeping is None:
+            await acting(send)
+        else:
+            await self._repeating.act(exchange, keeping, send, acting)
+
+    async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> Outcome:
         """The decision says `held`; the caller hears 202 only when the request itself is durable too."""
         decision, runtime = exchange.decision, exchange.runtime
         try:
@@ -80,10 +89,12 @@ class Gateway:
             content_digest(held)
             await runtime.holder.hold(decision, held)
         except LockgateError as error:
-            await self._relay.fail(exchange, Outcome(Result.DENIED, 503, error.code), str(error), send)
-            return
+            failed = Outcome(Result.DENIED, 503, error.code)
+            await self._relay.fail(exchange, failed, str(error), send)
+            return failed
         self._observer.ended(decision, outcome)
         await ended(send, decision, runtime.descriptions)
+        return outcome
 
     def read_head(self, runtime: Runtime, scope: dict[str, Any]) -> Head:
         head = read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1

@@ -40,11 +40,11 @@ class Relay:
         self._clock = clock
         self._observer = observer
 
-    async def relay(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def relay(self, exchange: Exchange, receive: Receive, send: Send) -> Outcome:
         """From here the request is dispatched at most once by us."""
-        await self.settle(exchange, self._dispatched(exchange, self._clock.monotonic_ns(), receive, send))
+        return await self.settle(exchange, self._dispatched(exchange, self._clock.monotonic_ns(), receive, send))
 
-    async def settle(self, exchange: Exchange, passing: Awaitable[Outcome]) -> None:
+    async def settle(self, exchange: Exchange, passing: Awaitable[Outcome]) -> Outcome:
         """Records exactly one outcome, whatever comes of `passing`."""
         try:
             outcome = await passing
@@ -53,6 +53,7 @@ class Relay:
             await self.end(exchange, self._broken(exchange, 500, reason))
             raise
         await self.end(exchange, outcome)
+        return outcome
 
     async def _dispatched(self, exchange: Exchange, sent_ns: int, receive: Receive, send: Send) -> Outcome:
         try:

@@ -14,7 +14,7 @@ from router.doors.cors import Cors
 from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
 from router.pipeline import Stages
-from router.ports import Outbound
+from router.ports import Outbound, Repeats
 from router.stages.rules import Looked
 
 
@@ -59,9 +59,21 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptAnswers:
+    """What a route wants: whether a key must come, how long (seconds) and how large (bytes) an answer is kept, and whether a request goes
+    on when nobody can be asked."""
+
+    required: bool
+    seconds: int
+    most: int
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
-    read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key. None switches `addresses` and `cors`
+    read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key.
+    `keeping`: by route, what it wants of requests with an Idempotency-Key. None switches `addresses` and `cors`
     off."""
 
     trusted: tuple[Network, ...] = ()
@@ -72,6 +84,7 @@ class DoorOptions:
     streams: frozenset[str] = frozenset()
     websockets: frozenset[str] = frozenset()
     deduplicating: frozenset[str] = frozenset()
+    keeping: Mapping[str, KeptAnswers] = field(default_factory=dict)
     addresses: AddressList | None = None
     decide_addresses: AddressList | None = None
     cors: Cors | None = None
@@ -91,3 +104,4 @@ class Runtime:
     holder: Holder
     options: DoorOptions
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    repeats: Repeats | None = None

@@ -28,6 +28,7 @@ from router.processes.bundles import Bundles, refuse_older
 from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.quotas import QuotaDesk
+from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
@@ -99,7 +100,9 @@ class ControlProcess:
         except BaseException:
             await _left(membership)
             raise
-        supervisor = Supervisor(sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock)), _addresses(for_envoy))
+        supervisor = Supervisor(
+            sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock), RepeatDesk(self._clock)), _addresses(for_envoy)
+        )
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
@@ -233,7 +236,7 @@ async def _loaded() -> type[Serving]:
     return found
 
 
-def _handlers(evidence: Evidence, reviews: Reviews, quotas: QuotaDesk) -> Mapping[str, Handler]:
+def _handlers(evidence: Evidence, reviews: Reviews, quotas: QuotaDesk, repeats: RepeatDesk) -> Mapping[str, Handler]:
     return {
         messages.APPEND: evidence.append,
         messages.SUBJECT_KEY: evidence.subject_key,
@@ -241,6 +244,9 @@ def _handlers(evidence: Evidence, reviews: Reviews, quotas: QuotaDesk) -> Mappin
         messages.REFUSED: evidence.refused,
         messages.HOLD: reviews.hold,
         messages.QUOTA: quotas.take,
+        messages.REPEAT_BEGIN: repeats.begin,
+        messages.REPEAT_END: repeats.end,
+        messages.REPEAT_RELEASE: repeats.release,
     }
 
 

@@ -9,6 +9,9 @@ HOLD = "hold"
 PING_LEDGER = "ping_ledger"
 REFUSED = "refused"
 QUOTA = "quota"
+REPEAT_BEGIN = "repeat_begin"  # of requests with an idempotency key
+REPEAT_END = "repeat_end"
+REPEAT_RELEASE = "repeat_release"
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 
 # The control process asks a worker.

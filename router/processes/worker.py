@@ -27,6 +27,7 @@ from router.processes import messages
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
+from router.processes.repeats import RemoteRepeats
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
 from router.rollout.rolling import Rolling
@@ -352,6 +353,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         workers=workers,
         outcomes=Outcomes(ledger),
         quotas=RemoteQuotas(peer),
+        repeats=RemoteRepeats(peer),
         lapse=lapse,
     )
 

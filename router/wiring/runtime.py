@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,13 +14,14 @@ from typing import Any, Protocol
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
 from router.audit.recorder import LedgerRecorder
+from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
 from router.decision import NO_BODY
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, Runtime
+from router.doors.runtime import DoorOptions, KeptAnswers, Runtime
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
@@ -32,6 +34,7 @@ from router.ports import (
     PolicyObserver,
     Quotas,
     Random,
+    Repeats,
     ReviewStore,
     StateObserver,
     SubjectKeys,
@@ -63,7 +66,8 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted."""
+    `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
+    `repeats`: where requests with an idempotency key are remembered."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -77,6 +81,7 @@ class Services:
     under_way: UnderWay = field(default_factory=UnderWay)
     lapse: Lapse | None = None
     quotas: Quotas | None = None
+    repeats: Repeats | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
@@ -220,6 +225,7 @@ def _runtime(
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=_told(workspace, stages.routing),
+        repeats=shared.repeats(services.repeats),
     )
 
 
@@ -243,6 +249,10 @@ def make_comparison(workspace: Workspace, services: Services, observer: PolicyOb
     return Comparison(engine, config, services.random, services.clock, record, observer)
 
 
+def _keeping(wanted: Idempotency) -> KeptAnswers:
+    return KeptAnswers(wanted.required, math.ceil(wanted.keep), wanted.answer, wanted.on_failure == "allow")
+
+
 def door_options(workspace: Workspace) -> DoorOptions:
     gateway, catalog = workspace.config.gateway, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
@@ -256,6 +266,7 @@ def door_options(workspace: Workspace) -> DoorOptions:
         sample=workspace.config.telemetry.sample,
         streams=frozenset(name for name, route in catalog.routes.items() if route.stream),
         websockets=frozenset(name for name, route in catalog.routes.items() if route.websocket),
+        keeping={name: _keeping(route.idempotency) for name, route in catalog.routes.items() if route.idempotency is not None},
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
         decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,

@@ -16,13 +16,14 @@ from adapters.local_limits import LocalLimits
 from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.names import Names
 from adapters.redis_state.quotas import RedisQuotas
+from adapters.redis_state.repeats import RedisRepeats
 from adapters.redis_state.state import RedisState
 from router.config.shared_state import RedisSettings
 from router.decision import Subject
 from router.errors import RefusedError, StateError
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.limiting import Limit, Limiting
-from router.ports import Draw, Quota
+from router.ports import Draw, Quota, Turn
 from router.system import SystemClock
 from tests import redis_server
 from tests.redis_server import RedisServer
@@ -194,6 +195,12 @@ async def test_a_user_has_few_rights_and_they_suffice() -> None:
             assert await RedisAllowances(state).draw(ONE) is None
             assert await RedisQuotas(state).take([Quota("k", 1, 60)]) is None
             assert await RedisQuotas(state).take([Quota("k", 1, 60)]) is not None
+            repeats = RedisRepeats(state, b"secret")
+            await repeats.begin("k", "f", "one", 60)
+            await repeats.release("k", "one")
+            await repeats.begin("k", "f", "one", 60)
+            await repeats.end("k", "one", b"answer", 60)
+            assert await repeats.begin("k", "f", "two", 60) == (Turn.ANSWERED, b"answer")
         async with opened(server=server.address, username="reader", password="secret") as state:
             assert await failure(state) == "shared_state_denied"
         async with opened(server=server.address, username="lockgate", password="wrong") as state:
