@@ -22,8 +22,9 @@ from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import Envoy, _ready, binary
 from tests.e2e.http2 import post
 from tests.e2e.processes import Process, until
-from tests.e2e.running import Lockgate, cli, company
+from tests.e2e.running import Lockgate, cli, company, prepared
 from tests.e2e.wire import ask
+from tests.e2e.yard import load, save
 from tests.faults.test_upstream_tls import Authority
 
 VIEW, MOST = 64 << 10, 1 << 20
@@ -189,6 +190,27 @@ def test_every_worker_is_asked_and_outcomes_find_theirs(tmp_path: Path) -> None:
         assert {lockgate.outcome(each)["status"] for each in decisions} == {200}
         asked = re.findall(r"lockgate::(127\.0\.0\.1:\d+)::rq_total::(\d+)", _clusters(envoy))
         assert {where for where, count in asked if int(count) > 1} == {f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"}
+
+
+def test_a_second_destination_gets_its_callers_and_copies_go_out(tmp_path: Path) -> None:
+    """By what was decided; Envoy sends the copies, without the caller's credential."""
+    (port,) = free_ports(1)
+    (tmp_path / "lockgate").mkdir()
+    with prepared(tmp_path / "lockgate", envoy={"listen": f"127.0.0.1:{port}", "notice": "0ms"}) as lockgate:
+        file = lockgate.yard.folder / "catalog.yaml"
+        catalog = load(file)
+        catalog["destinations"] |= {"twin": catalog["destinations"]["service"], "seen": catalog["destinations"]["service"]}
+        catalog["routes"]["plain"] |= {"canary": {"destination": "twin", "share": "100%"}, "mirror": {"destination": "seen"}}
+        save(file, catalog)
+        lockgate.start()
+        with configured(lockgate, tmp_path) as envoy:
+            answer = envoy.ask("ann", "GET", "/items/5")
+            assert dict(answer.json["headers"])["x-lockgate-destination"] == "twin"
+            until(lambda: len(lockgate.arrived("/items/5")) == 2, "the copy arrived")
+            assert all("authorization" not in dict(each["headers"]) for each in lockgate.arrived("/items/5"))
+            page = ask(envoy.ports["admin"], "GET", "/clusters").body.decode()
+    counts = dict(re.findall(r"destination\.(\w+)::[\d.]+:\d+::rq_total::(\d+)", page))
+    assert (counts["twin"], counts["seen"], counts["service"]) == ("1", "1", "0")
 
 
 def _two_free_in_a_row() -> int:
