@@ -54,8 +54,8 @@ def _announce(console: Console, started: Started) -> None:
         f"[bold green]Lockgate serves[/] with {started.workers} worker(s), configuration {started.config_digest[:12]}", highlight=False
     )
     for name, where in started.doors.items():
-        console.print(f"  {name:8} http://{where}{'/v1/decide' if name == 'decide' else ''}", highlight=False)
+        console.print(f"  {name:8} {where}{'/v1/decide' if name == 'decide' else ''}", highlight=False)
     for address in started.envoy:
         console.print(f"  envoy    {address} (gRPC)", highlight=False)
-    console.print(f"  control  http://{started.control}", highlight=False)
+    console.print(f"  control  {started.control}", highlight=False)
     console.print(f"  ledger   {started.records} records", highlight=False)

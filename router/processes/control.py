@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.config import EnvoyConfig
+from router.config import Config, EnvoyConfig
 from router.errors import ConfigError
 from router.ipc import Handler
 from router.processes import messages
@@ -49,7 +49,7 @@ MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells the person who started it. `doors`: the HTTP ones that are open."""
+    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open."""
 
     doors: Mapping[str, str]
     envoy: tuple[str, ...]
@@ -170,10 +170,15 @@ class ControlProcess:
         for_envoy: Sequence[socket.socket],
         control: Address,
     ) -> None:
-        doors = {name: str(*_addresses([sock])) for name, sock in sockets.items()}
-        envoy = tuple(map(str, _addresses(for_envoy)))
-        told = Started(doors, envoy, str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config)
+        config = workspace.config
+        doors = {name: _url(config, name, *_addresses([sock])) for name, sock in sockets.items()}
+        envoy, records = tuple(map(str, _addresses(for_envoy))), evidence.ledger.size
+        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config)
         self._announce(told)
+
+
+def _url(config: Config, listener: str, address: Address) -> str:
+    return f"{'https' if listener in config.listeners_tls else 'http'}://{address}"
 
 
 async def _among_others(workspace: Workspace) -> Membership | None:

@@ -216,7 +216,7 @@ class Supervisor:
         try:
             async with self._changing:
                 if self._current is not None:
-                    await _within(ANSWER_S, worker.peer.call(messages.CERTIFICATES, self._certificates))
+                    await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
                     await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
                     await worker.take(self._current)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
