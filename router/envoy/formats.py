@@ -15,6 +15,8 @@ from router.envoy.values import Json
 from router.errors import ConfigError
 from router.workspace import Workspace
 
+CORS = ("", "What the workspace says of CORS is not in here: browsers are refused until Envoy's own filter for it stands before the door.")
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:
@@ -25,7 +27,9 @@ class Documents:
 
 
 def _bootstrap(workspace: Workspace, options: Options) -> Documents:
-    return Documents([bootstrap(workspace, options)])
+    ways = workspace.catalog.routes.values()
+    shared = workspace.config.gateway.cors is not None or any(route.cors is not None for route in ways)
+    return Documents([bootstrap(workspace, options)], CORS if shared else ())
 
 
 def _filter(workspace: Workspace, options: Options) -> Documents:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -20,8 +22,9 @@ from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import Envoy, _ready, binary
 from tests.e2e.http2 import post
 from tests.e2e.processes import Process, until
-from tests.e2e.running import Lockgate, cli, company
+from tests.e2e.running import Lockgate, cli, company, prepared
 from tests.e2e.wire import ask
+from tests.e2e.yard import load, save
 from tests.faults.test_upstream_tls import Authority
 
 VIEW, MOST = 64 << 10, 1 << 20
@@ -50,7 +53,13 @@ def configured(lockgate: Lockgate, folder: Path, *arguments: str, name: str = "e
 
 
 def _asks(envoy: Envoy) -> bool:
-    return "health_flags::healthy" in ask(envoy.ports["admin"], "GET", "/clusters").body.decode().partition("destination.")[0]
+    return "health_flags::healthy" in _clusters(envoy)
+
+
+def _clusters(envoy: Envoy) -> str:
+    """What Envoy says of the door's cluster."""
+    lines = ask(envoy.ports["admin"], "GET", "/clusters").body.decode().splitlines()
+    return "\n".join(line for line in lines if line.startswith("lockgate::"))
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +175,55 @@ def test_websockets_go_where_a_rule_leads_them(envoy: Envoy) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{envoy.ports['envoy']}/items/1", additional_headers=key):
         pass
     assert refused.value.response.status_code == 403
+
+
+def test_every_worker_is_asked_and_outcomes_find_theirs(tmp_path: Path) -> None:
+    """One endpoint for each; the access log goes to one of them, whoever decided."""
+    port = _two_free_in_a_row()
+    (tmp_path / "lockgate").mkdir()
+    with (
+        company(tmp_path / "lockgate", envoy={"listen": f"127.0.0.1:{port}", "notice": "0ms"}, workers=2) as lockgate,
+        configured(lockgate, tmp_path) as envoy,
+    ):
+        until(lambda: _clusters(envoy).count("health_flags::healthy") >= 2, "both workers were healthy")
+        decisions = [envoy.ask("ann", "GET", f"/items/{number}").decision for number in range(12)]
+        assert {lockgate.outcome(each)["status"] for each in decisions} == {200}
+        asked = re.findall(r"lockgate::(127\.0\.0\.1:\d+)::rq_total::(\d+)", _clusters(envoy))
+        assert {where for where, count in asked if int(count) > 1} == {f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"}
+
+
+def test_a_second_destination_gets_its_callers_and_copies_go_out(tmp_path: Path) -> None:
+    """By what was decided; Envoy sends the copies, without the caller's credential."""
+    (port,) = free_ports(1)
+    (tmp_path / "lockgate").mkdir()
+    with prepared(tmp_path / "lockgate", envoy={"listen": f"127.0.0.1:{port}", "notice": "0ms"}) as lockgate:
+        file = lockgate.yard.folder / "catalog.yaml"
+        catalog = load(file)
+        catalog["destinations"] |= {"twin": catalog["destinations"]["service"], "seen": catalog["destinations"]["service"]}
+        catalog["routes"]["plain"] |= {"canary": {"destination": "twin", "share": "100%"}, "mirror": {"destination": "seen"}}
+        save(file, catalog)
+        lockgate.start()
+        with configured(lockgate, tmp_path) as envoy:
+            answer = envoy.ask("ann", "GET", "/items/5")
+            assert dict(answer.json["headers"])["x-lockgate-destination"] == "twin"
+            until(lambda: len(lockgate.arrived("/items/5")) == 2, "the copy arrived")
+            assert all("authorization" not in dict(each["headers"]) for each in lockgate.arrived("/items/5"))
+            page = ask(envoy.ports["admin"], "GET", "/clusters").body.decode()
+    counts = dict(re.findall(r"destination\.(\w+)::[\d.]+:\d+::rq_total::(\d+)", page))
+    assert (counts["twin"], counts["seen"], counts["service"]) == ("1", "1", "0")
+
+
+def _two_free_in_a_row() -> int:
+    """Each worker takes the port after the one before."""
+    for _ in range(50):
+        (port,) = free_ports(1)
+        with socket.socket() as after:
+            try:
+                after.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("there were no two free ports in a row")
 
 
 def test_with_tls_everywhere(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def start_envoy(company: Company) -> None:
     where = ["--listen", f"127.0.0.1:{ports['envoy']}", "--admin", f"127.0.0.1:{ports['admin']}", "--output", str(file)]
     command = [sys.executable, "-m", "lockgate", "envoy", "config", "--config", str(company.workspace), *where]
     subprocess.run(command, env=company.environment, check=True)
+    file.write_text(file.read_text().replace("buffer_flush_interval: 1s", "buffer_flush_interval: 0.1s"))  # each row waits for its outcome
     company.start("envoy", [str(program()), "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"])
     company.wait("envoy", company.url("admin") + "/ready")
     until = time.monotonic() + READY_S

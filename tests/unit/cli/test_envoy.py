@@ -83,6 +83,16 @@ def test_what_cannot_work_is_told(workspace: Path, capsys: Out, block: str, argu
     assert sentence in told(capsys, "-c", str(workspace), *arguments)
 
 
+def test_what_is_left_out_is_said(workspace: Path, capsys: Out) -> None:
+    """CORS is for Envoy's own filter, and the file says so."""
+    assert run(["envoy", "config", "-c", str(workspace)]) == 0
+    assert "CORS" not in capsys.readouterr().out
+    file = workspace / "lockgate.yaml"
+    file.write_text(file.read_text().replace("gateway:\n", "gateway:\n  cors: {origins: ['https://app.example']}\n", 1))
+    assert run(["envoy", "config", "-c", str(workspace)]) == 0
+    assert "# What the workspace says of CORS is not in here" in capsys.readouterr().out
+
+
 def test_kubernetes_gets_names_and_numbers_that_it_takes(workspace: Path, capsys: Out) -> None:
     """No fractions of seconds, and for every route one of the Gateway's."""
     arguments = ["--format", "envoy-gateway", "--lockgate", "lockgate.lockgate.svc.cluster.local:50051"]
