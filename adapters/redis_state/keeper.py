@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from adapters.redis_state.failures import FAILED, LOST
+from adapters.redis_state.failures import LOST, UNUSABLE
 from adapters.redis_state.link import Link, Part
 from router.errors import StateError
 
@@ -65,7 +65,7 @@ class Keeper:
                 self._lost(error)
             except Exception:  # whatever a server answers, it must not end the attempts
                 log.exception("a server did not answer as Redis does")
-                self._lost(StateError("What answers is not Redis as we know it; the log has the details.", FAILED))
+                self._lost(StateError("What answers is not Redis as we know it; the log has the details.", UNUSABLE))
             else:
                 self._told(None)
                 self._tried.set()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from adapters.redis_state.failures import FAILED, LOST, MovedError
+from adapters.redis_state.failures import LOST, UNUSABLE, MovedError
 from adapters.redis_state.keeper import Keeper
 from adapters.redis_state.link import Access, Link, Part, connect
 from router.errors import StateError
@@ -75,7 +75,7 @@ async def _said(node: Address, name: str, sentinels: Access) -> Address:
     finally:
         sentinel.close()
     if not isinstance(said, list) or len(said) != 2:
-        raise StateError(f"The sentinel at {node} does not know '{name}'.", FAILED)
+        raise StateError(f"The sentinel at {node} does not know '{name}'.", UNUSABLE)
     return Address(said[0].decode(), int(said[1]))
 
 
@@ -166,7 +166,7 @@ class Cluster:
                 self._unlearnt(error)
             except Exception:  # as in a keeper
                 log.exception("a server did not answer as a node of a Redis cluster does")
-                self._unlearnt(StateError("What answers is not a Redis cluster as we know it; the log has the details.", FAILED))
+                self._unlearnt(StateError("What answers is not a Redis cluster as we know it; the log has the details.", UNUSABLE))
             self._tried.set()
             await self._stale.wait()
             await asyncio.sleep(self._retry)

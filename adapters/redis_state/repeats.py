@@ -8,7 +8,7 @@ from hashlib import blake2b
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from adapters.redis_state.failures import FAILED
+from adapters.redis_state.failures import UNUSABLE
 from adapters.redis_state.state import RedisState, Script
 from router.errors import StateError
 from router.ports import Turn
@@ -76,4 +76,4 @@ class RedisRepeats:
         try:
             return self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], name.encode())
         except InvalidTag:
-            raise StateError("An answer on Redis was not sealed with this node's 'shared_state.key'.", FAILED) from None
+            raise StateError("An answer on Redis was not sealed with this node's 'shared_state.key'.", UNUSABLE) from None
