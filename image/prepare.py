@@ -86,7 +86,9 @@ def prepare(library: Path, workspace: Path) -> None:
         shutil.rmtree(starter / "state")  # its keys and its API key were made for nobody
         shutil.copytree(starter, workspace, dirs_exist_ok=True)
         shutil.rmtree(starter)
-    subprocess.run([*run, "check", "--config", str(workspace)], env=environment, check=True)
+    checked = subprocess.run([*run, "check", "--config", str(workspace)], env=environment, check=False, capture_output=True, text=True)
+    if checked.returncode:
+        sys.exit(f"The workspace is not in order.\n{checked.stdout}{checked.stderr}")
     trained = subprocess.run([*run, "train", "--config", str(workspace)], env=environment, check=False, capture_output=True, text=True)
     if trained.returncode and NOTHING_TO_TRAIN not in trained.stderr:
         sys.exit(trained.stderr)

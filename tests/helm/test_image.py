@@ -109,3 +109,12 @@ def test_nothing_secret_is_let_in() -> None:
     assert lines[0] == "*"
     assert "**/state" in lines
     assert not any(".git" in line or "key" in line for line in lines)
+
+
+def test_chart_image_and_package_have_one_version() -> None:
+    """What `make image` tags is what the chart takes where nothing else is said."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    chart = (ROOT / "helm" / "Chart.yaml").read_text(encoding="utf-8")
+    assert f'appVersion: "{project["version"]}"' in chart
+    (container,) = one(manifests(), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith(f":{project['version']}")
