@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 name=${1:-lockgate:$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)} # this machine's own
 for each in mmdebstrap buildah; do
   command -v $each >/dev/null || { echo "missing: $each; as root: apt-get install mmdebstrap buildah" >&2; exit 1; }
 done
