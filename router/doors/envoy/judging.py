@@ -133,6 +133,8 @@ class EnvoyDoor:
             socket = is_upgrade(came)
             if socket and (looked.match is None or looked.match.route not in runtime.options.websockets):
                 raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
+            if socket and (head.method != "GET" or head.has_body):  # it would go on unread, and to an upstream that may not answer with 101
+                raise RefusedError("A WebSocket begins with a GET that has no body.", "websocket_malformed", 400)
             if bodiless or socket:
                 body = Body.NONE
             elif unseen or is_grpc(came) or self._gateway.streams(runtime, looked):

@@ -25,6 +25,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     TrailersResponse,
 )
 from router.doors.envoy.overrides import Overrides, overrides, said
+from router.doors.head import OWN_PREFIX
 from router.errors import RefusedError
 from router.ports import Headers
 
@@ -87,7 +88,7 @@ class Processor:
                 return await duplex.read(stream)
             except RefusedError as error:
                 return await self._door.refuse(error)
-        await stream.write(ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse())))
+        await stream.write(_waiting(case.came))
         message = await stream.read()
         if not isinstance(message, ProcessingRequest):
             return None
@@ -150,6 +151,17 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
         raise _unfit(UNFIT)
     buffered = mode == BUFFERED
     return _Asked(wanted.deadline_s, wanted.unseen or mode == NONE, tells and buffered, buffered, mode == DUPLEX)
+
+
+def _waiting(came: Headers) -> ProcessingResponse:
+    """The head may wait for its body. Where Envoy finds that there is only a trailer it asks nothing more and lets the head go: what a caller
+    says in our name must not be there then, or callers choose their own route."""
+    response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
+    if forged := [name.decode("latin-1") for name, _ in came if name.startswith(OWN_PREFIX)]:
+        common = response.request_headers.response
+        common.header_mutation.remove_headers.extend(forged)
+        common.clear_route_cache = True
+    return response
 
 
 def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
