@@ -1,4 +1,4 @@
-"""Requests whose framing says less than others', through a real Envoy: nothing goes on that was not decided, nor with a body nobody judged."""
+"""Requests whose framing hides a part of them, through a real Envoy: nothing goes on undecided, nor with a body that nobody judged."""
 
 from __future__ import annotations
 

@@ -154,8 +154,8 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
 
 
 def _waiting(came: Headers) -> ProcessingResponse:
-    """The head may wait for its body. Where Envoy finds that there is only a trailer it asks nothing more and lets the head go: what a caller
-    says in our name must not be there then, or callers choose their own route."""
+    """The head may wait for its body. Where only a trailer follows, Envoy asks nothing more and lets the head go: what a caller says in our
+    name must not be there then, or callers choose their own route."""
     response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
     if forged := [name.decode("latin-1") for name, _ in came if name.startswith(OWN_PREFIX)]:
         common = response.request_headers.response
