@@ -97,7 +97,7 @@ async def late(behind: Behind, slow: Slow) -> None:
 
 @pytest.mark.parametrize(("leaving", "reason"), [(gone, "client_gone"), (late, "decision_late")])
 async def test_a_decision_that_nobody_waits_for_keeps_its_configuration(leaving: Callable[..., Awaitable[None]], reason: str) -> None:
-    """It goes on after the stream has ended, with what a reload during the body must not have closed by then; afterwards nothing is kept."""
+    """It goes on after the stream has ended, with what a reload must not have closed by then; afterwards nothing is kept."""
     slow = Slow()
     behind = Behind(House(ScriptedTier(slow), deadline_s=PATIENCE_S))
     await leaving(behind, slow)
