@@ -76,3 +76,11 @@ def test_a_handshake_with_a_body_is_refused(lockgate: Lockgate, envoy: Envoy, he
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"websocket_malformed" in answer
+
+
+def test_a_head_that_envoy_refuses_by_itself_is_no_fault_of_its_configuration(lockgate: Lockgate, envoy: Envoy) -> None:
+    """A path with a fragment, say: its own 400 goes to the caller, and nobody fills the log with complaints about the filter."""
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+        connection.sendall(f"GET /echo/1#part HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400")
+    assert "request_header_mode" not in lockgate.process.said
