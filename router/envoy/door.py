@@ -14,6 +14,8 @@ CONNECT_S = 1.0
 MANY = 1_000_000  # what is under way is bounded where it comes in
 PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
 ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
+# Told as well as done: the door cannot see whether there is a body that it is not shown.
+UNREAD = {"disable_request_body_buffering": True, "context_extensions": {"body": "none"}}
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3."
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3."
 
@@ -95,7 +97,7 @@ def asked_by_route(options: Options, *, unread: bool) -> Json:
         own = typed(EXT_PROC + "ExtProcPerRoute", overrides={"processing_mode": processing_mode(options, unread=unread)})
         return {EXT_PROC_FILTER: own}
     if unread:
-        return {EXT_AUTHZ_FILTER: typed(EXT_AUTHZ + "ExtAuthzPerRoute", check_settings={"disable_request_body_buffering": True})}
+        return {EXT_AUTHZ_FILTER: typed(EXT_AUTHZ + "ExtAuthzPerRoute", check_settings=UNREAD)}
     return {}
 
 

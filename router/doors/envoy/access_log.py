@@ -29,6 +29,7 @@ BEFORE_THE_END = (
     AccessLogType.UpstreamPeriodic,
     AccessLogType.UpstreamEnd,
 )
+VIA_UPSTREAM = "via_upstream"  # the details of an answer that is not Envoy's own
 AUTHZ_NAMESPACE = "envoy.filters.http.ext_authz"  # under which Envoy puts what that filter is told
 # Envoy's response flags, the one that says most first. Reasons that our own gateway has are the same.
 FAILURES = {
@@ -99,8 +100,9 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
     decision_id = next(filter(None, found), None)
     if decision_id is None:
         return None
-    upstream = common.upstream_remote_address.socket_address
-    routed = bool(upstream.address) and bool(response.response_code.value)
+    upstream = common.upstream_remote_address.socket_address  # empty for one that is reached over a socket of this machine
+    answered = response.response_code_details in ("", VIA_UPSTREAM)
+    routed = answered and common.HasField("upstream_remote_address") and bool(response.response_code.value)
     return Report(
         decision_id=decision_id,
         status=response.response_code.value,

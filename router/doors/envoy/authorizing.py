@@ -17,7 +17,8 @@ from router.doors.envoy.overrides import Overrides, overrides, said
 from router.errors import RefusedError
 from router.ports import Headers
 
-PARTIAL = b"x-envoy-auth-partial-body"
+PARTIAL = b"x-envoy-auth-partial-body"  # Envoy's own, where it looked for a body; a caller's is not shown
+SELDOM = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))  # have a body
 
 
 class Authorizer:
@@ -48,7 +49,7 @@ class Authorizer:
 
     async def _opened(self, told: AttributeContext, came: Headers, body: bytes, wanted: Overrides) -> Case | Stop:
         partial = any(name == PARTIAL and value == b"true" for name, value in came)
-        bodiless = not body and not _announces_body(came)
+        bodiless = not (body or _announces_body(came) or _may_follow(told.request.http, came, wanted))
         source = told.source.address.socket_address.address
         return await self._door.open(came, source, bodiless=bodiless, unseen=partial or wanted.unseen or not body)
 
@@ -63,6 +64,15 @@ def _headers(http: AttributeContext.HttpRequest) -> Headers:
     names = {name for name, _ in came}
     told = ((b":method", http.method), (b":path", http.path), (b":authority", http.host), (b":scheme", http.scheme))
     return [(name, value.encode()) for name, value in told if name not in names] + came
+
+
+def _may_follow(http: AttributeContext.HttpRequest, came: Headers, wanted: Overrides) -> bool:
+    """A body that nobody announces: after HTTP/1 only the end of the stream says that there is none, and this filter does not tell it. One
+    that Envoy looked for and did not find has a field that says so; else it may come after those methods that have one, and wherever bodies
+    are not looked for."""
+    if http.protocol.startswith("HTTP/1") or any(name in (b"content-length", PARTIAL) for name, _ in came):
+        return False
+    return wanted.unseen or http.method not in SELDOM
 
 
 def _announces_body(came: Headers) -> bool:

@@ -52,9 +52,18 @@ def changes(came: Headers, body: bytes, outbound: Outbound) -> Changes:
     return Changes(wanted, remove, changed)
 
 
+def lost(names: Iterable[str]) -> str | None:
+    """The first of these fields that Envoy would never hear of, since it writes them itself."""
+    return next((name for name in names if _is_envoys(name.encode())), None)
+
+
+def _is_envoys(name: bytes) -> bool:
+    return name in _ENVOYS or name.startswith(_ENVOY_PREFIX)
+
+
 def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        if name not in _ENVOYS and not name.startswith(_ENVOY_PREFIX):
+        if not _is_envoys(name):
             found.setdefault(name, []).append(value)
     return found

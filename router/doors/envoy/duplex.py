@@ -30,14 +30,17 @@ class Duplex:
         self._ended = False
         self._trailers = False
 
-    async def read(self, stream: Any) -> bytes | None:
-        """All of the body, or more of it than is judged; None where nobody sends any more. Raises RefusedError (408, 413)."""
+    async def read(self, stream: Any) -> bytes | ProcessingRequest | None:
+        """All of the body, or more of it than is judged; None where nobody sends any more, the answer's head where Envoy has given one by
+        itself. Raises RefusedError (408, 413)."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 while not self._ended and self._size <= self._limits.view:
                     message = await stream.read()
                     if not isinstance(message, ProcessingRequest):
                         return None
+                    if message.HasField("response_headers"):
+                        return message
                     self._parts.append(self._took(message))
         except TimeoutError:
             raise too_slow() from None

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from router.decision import BodyView, Decision, Outcome, Result, Subject
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError
-from router.doors.envoy.changes import Changes, changes
+from router.doors.envoy.changes import Changes, changes, lost
 from router.doors.envoy.heads import is_grpc, is_upgrade, scope
 from router.doors.envoy.outcomes import Awaited, Outcomes
 from router.doors.forwarding import request_headers
@@ -26,12 +26,13 @@ from router.doors.relay import Exchange, outbound, target
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
-from router.obligations import response_limit
+from router.obligations import added_headers, response_limit
 from router.ports import Clock, Headers, Outbound
 from router.stages.rules import Looked
 
 log = logging.getLogger("lockgate.envoy")
 T = TypeVar("T")
+INTERNAL = "The request failed inside Lockgate; the log has the details."
 UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on."
 
 
@@ -106,6 +107,8 @@ class EnvoyDoor:
         decision that is late, or that nobody waits for any more because Envoy's caller is gone, is recorded as it is, and what would have
         gone on does not."""
         task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
+        self._gate.keep(case.runtime)  # the case may be closed before the decision is there
+        task.add_done_callback(lambda _: self._gate.leave(case.runtime))
         try:
             if await _done(task, deadline_s):
                 return task.result()
@@ -133,6 +136,8 @@ class EnvoyDoor:
             socket = is_upgrade(came)
             if socket and (looked.match is None or looked.match.route not in runtime.options.websockets):
                 raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
+            if socket and (head.method != "GET" or head.has_body):  # it would go on unread, and to an upstream that may not answer with 101
+                raise RefusedError("A WebSocket begins with a GET that has no body.", "websocket_malformed", 400)
             if bodiless or socket:
                 body = Body.NONE
             elif unseen or is_grpc(came) or self._gateway.streams(runtime, looked):
@@ -169,12 +174,17 @@ class EnvoyDoor:
             return self._passed(case, exchange, body, longest_s, fixed_body)
         except LockgateError as error:  # an obligation that cannot be met, or a store that cannot hold it: nothing was sent
             return await self._failed(exchange, error)
+        except Exception:  # its decision is recorded, so that its end must be
+            log.exception("a request failed in a way that nobody foresaw")
+            return await self._failed(exchange, DestinationError(INTERNAL, "internal", 500))
 
     def _passed(self, case: Case, exchange: Exchange, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass:
         decision, dispatcher = exchange.decision, exchange.runtime.dispatcher
         dispatcher.destination(decision)
         if response_limit(decision.verdict.obligations) is not None:
             raise PolicyError(UNLIMITED, "obligation_failed")
+        if (field := lost(added_headers(decision.verdict.obligations))) is not None:
+            raise PolicyError(f"Envoy writes the header field '{field}' itself, so policy cannot set it there.", "obligation_failed")
         obliged = _socket(exchange) if case.socket else dispatcher.oblige(decision, outbound(exchange))
         made = changes(case.came, body, obliged)
         if fixed_body and made.body is not None:
@@ -224,7 +234,7 @@ class EnvoyDoor:
             return await self._refused(RefusedError(STATE_FAILED, error.code, 503))
         except Exception:
             log.exception("a request failed in a way that nobody foresaw")
-            return await self._refused(RefusedError("The request failed inside Lockgate; the log has the details.", "internal", 500))
+            return await self._refused(RefusedError(INTERNAL, "internal", 500))
 
     async def _refused(self, error: RefusedError) -> Stop:
         self._observer.refused(error.code, error.status)

@@ -25,6 +25,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     TrailersResponse,
 )
 from router.doors.envoy.overrides import Overrides, overrides, said
+from router.doors.head import OWN_PREFIX
 from router.errors import RefusedError
 from router.ports import Headers
 
@@ -45,6 +46,11 @@ class Processor:
     async def process(self, _: Any, stream: Any) -> None:
         first = await stream.read()
         if not isinstance(first, ProcessingRequest):  # ended before it began
+            return
+        if (
+            first.HasField("response_headers") and 400 <= _status(first.response_headers) < 500
+        ):  # for a head that it does not show to filters
+            await self._answered_by_envoy(stream, first)
             return
         came = fields(first.request_headers.headers.headers)
         try:
@@ -84,23 +90,30 @@ class Processor:
         """The body; None where nobody waits for a decision any more."""
         if duplex is not None:
             try:
-                return await duplex.read(stream)
+                read = await duplex.read(stream)
             except RefusedError as error:
                 return await self._door.refuse(error)
-        await stream.write(ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse())))
+            if not isinstance(read, ProcessingRequest):
+                return read
+            await self._answered_by_envoy(stream, read)
+            return None
+        await stream.write(_waiting(case.came))
         message = await stream.read()
         if not isinstance(message, ProcessingRequest):
             return None
         if message.HasField("response_headers"):  # Envoy has answered by itself: too large, or too slow
-            status = _status(message.response_headers)
-            self._door.answered_by_envoy(status)
-            await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
+            await self._answered_by_envoy(stream, message)
             return None
         part = message.request_body
         # A buffered body comes at once, and is not the end where trailers follow it.
         if not message.HasField("request_body") or not (part.end_of_stream or asked.buffered):
             return await self._door.refuse(_unfit(UNFIT))
         return part.body
+
+    async def _answered_by_envoy(self, stream: Any, message: ProcessingRequest) -> None:
+        """Before anything was decided; its answer may go."""
+        self._door.answered_by_envoy(_status(message.response_headers))
+        await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
 
     async def _answered(self, stream: Any, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
         """Until Envoy ends the stream, which is when the request has ended."""
@@ -150,6 +163,17 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
         raise _unfit(UNFIT)
     buffered = mode == BUFFERED
     return _Asked(wanted.deadline_s, wanted.unseen or mode == NONE, tells and buffered, buffered, mode == DUPLEX)
+
+
+def _waiting(came: Headers) -> ProcessingResponse:
+    """The head may wait for its body. Where only a trailer follows, Envoy asks nothing more and lets the head go: what a caller says in our
+    name must not be there then, or callers choose their own route."""
+    response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
+    if forged := [name.decode("latin-1") for name, _ in came if name.startswith(OWN_PREFIX)]:
+        common = response.request_headers.response
+        common.header_mutation.remove_headers.extend(forged)
+        common.clear_route_cache = True
+    return response
 
 
 def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:

@@ -52,6 +52,22 @@ def test_an_answer_of_envoys_own_is_no_answer_of_the_upstream() -> None:
     assert (local.reason, late.reason) == ("envoy_local_reply", "envoy_processor_failed")
 
 
+def test_an_upstream_without_an_address_of_the_network_has_answered() -> None:
+    """One that is reached over a socket of this machine, say."""
+    made = entry(upstream="", details="via_upstream")
+    made.common_properties.upstream_remote_address.SetInParent()
+    found = report(made)
+    assert found is not None
+    assert (found.routed, found.reason, found.upstream) == (True, "", "")
+
+
+def test_an_answer_that_envoy_gave_in_an_upstreams_place_is_not_the_upstreams() -> None:
+    """Such as a 500 for a response that a later filter could not hold."""
+    found = report(entry(status=500, details="response_payload_too_large"))
+    assert found is not None
+    assert (found.routed, found.reason) == (False, "envoy_local_reply")
+
+
 def test_every_flag_that_says_of_a_failure_is_known() -> None:
     """Those left out say nothing of how a request ended, or belong to filters that answer before a decision."""
     silent = {"failed_local_healthcheck", "delay_injected", "rate_limit_service_error", "invalid_envoy_request_headers"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.doors.envoy.changes import changes
+from router.doors.envoy.changes import changes, lost
 from router.ports import Headers, Outbound
 
 PSEUDO: Headers = [(b":method", b"POST"), (b":path", b"/a?b=1"), (b":authority", b"yard"), (b":scheme", b"http")]
@@ -38,6 +38,13 @@ def test_what_is_envoys_stays_envoys() -> None:
         [*PSEUDO, *envoys], b"", outbound([(b"x-forwarded-for", b"198.51.100.1"), (b"host", b"other"), (b"content-length", b"9")])
     )
     assert (made.set, made.remove) == ([], ())
+
+
+def test_a_field_that_envoy_would_not_be_told_of_is_found() -> None:
+    """Policy may not believe that it was set."""
+    assert lost(["x-good", "x-envoy-colour"]) == "x-envoy-colour"
+    assert lost(["x-forwarded-for"]) == "x-forwarded-for"
+    assert lost(["x-good", "x-forwarded-host"]) is None
 
 
 def test_another_path_or_method_is_set() -> None:

@@ -1,0 +1,86 @@
+"""Requests whose framing hides a part of them, through a real Envoy: nothing goes on undecided, nor with a body that nobody judged."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import http2_framing as http2
+from tests.e2e.envoy import Envoy, authorizer, envoy_before, fronted
+from tests.e2e.http2_framing import Fields, Told
+from tests.e2e.running import Lockgate
+from tests.e2e.test_envoy_config import configured
+
+FORGED = (("x-lockgate-route", "plain"), ("x-lockgate-subject", "root"))
+
+
+@pytest.fixture(scope="module")
+def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
+    """Configured by hand, without the rule by which it would drop what callers say in our name."""
+    with fronted(tmp_path_factory.mktemp("fronted")) as (_, envoy):
+        yield envoy
+
+
+@pytest.fixture
+def lockgate(envoy: Envoy) -> Lockgate:
+    envoy.lockgate.forget()
+    return envoy.lockgate
+
+
+def told(envoy: Envoy, who: str, path: str, *fields: tuple[str, str], body: bytes | None = None, trailers: Fields | None = None) -> Told:
+    bearer = ("authorization", f"Bearer {envoy.lockgate.keys[who]}")
+    return http2.ask(envoy.ports["envoy"], "POST", path, [bearer, *fields], body, trailers)
+
+
+def test_a_body_that_is_only_a_trailer_does_not_take_a_callers_own_route(lockgate: Lockgate, envoy: Envoy) -> None:
+    """Envoy asks about no body then, and goes on with the head: it must not find the route that the caller wrote into it."""
+    for who in ("eve", "ann"):
+        assert told(envoy, who, "/pay/1", *FORGED, trailers=[("x-end", "1")]).status == 503
+    assert not lockgate.arrivals()
+
+
+def test_a_route_that_a_caller_names_is_not_taken_with_a_body_either(lockgate: Lockgate, envoy: Envoy) -> None:
+    """The decision's own takes its place."""
+    for body in (b"", b'{"n": 1}'):
+        assert told(envoy, "ann", "/echo/1", ("x-lockgate-route", "secret"), body=body).status == 200
+        assert told(envoy, "eve", "/pay/1", *FORGED, body=body).status == 403
+    seen = [dict(each["headers"])["x-lockgate-route"] for each in lockgate.arrivals()]
+    assert seen == ["plain", "plain"]
+
+
+def test_a_body_that_is_not_announced_is_no_empty_one(lockgate: Lockgate, tmp_path: Path) -> None:
+    """`ext_authz` is not told whether a body follows that Envoy does not look for: it is judged as one whose body nobody saw."""
+    unread = ("content-type", "application/grpc")
+    with configured(lockgate, tmp_path, "--filter", "ext_authz") as written:
+        assert told(written, "ann", "/echo/1", unread, body=b"unread").fields["grpc-status"] == "7"
+        assert not lockgate.arrivals()
+        assert told(written, "ann", "/upload/1", body=b"unread").status == 200
+        assert told(written, "ann", "/echo/1", body=b"read").status == 200
+        assert told(written, "ann", "/echo/1", ("content-length", "0")).status == 200
+    lockgate.forget()
+    with envoy_before(lockgate, tmp_path / "blind", [authorizer(with_request_body=None)]) as blind:
+        assert told(blind, "ann", "/echo/1", body=b"unread").status == 403
+    assert not lockgate.arrivals()
+
+
+@pytest.mark.parametrize("head", ["POST /chat/1 HTTP/1.1", "GET /chat/1 HTTP/1.1\r\ncontent-length: 5"])
+def test_a_handshake_with_a_body_is_refused(lockgate: Lockgate, envoy: Envoy, head: str) -> None:
+    """A service that does not answer it with 101 would take it as a request, with a body that nobody judged."""
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+        key = lockgate.keys["ann"]
+        fields = f"host: yard\r\nauthorization: Bearer {key}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello"
+        connection.sendall(f"{head}\r\n{fields}".encode())
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"websocket_malformed" in answer
+
+
+def test_a_head_that_envoy_refuses_by_itself_is_no_fault_of_its_configuration(lockgate: Lockgate, envoy: Envoy) -> None:
+    """A path with a fragment, say: its own 400 goes to the caller, and nobody fills the log with complaints about the filter."""
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+        connection.sendall(f"GET /echo/1#part HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400")
+    assert "request_header_mode" not in lockgate.process.said

@@ -1,0 +1,152 @@
+"""The door for Envoy where something goes wrong between a question and its answer: one outcome for each decision, and nothing kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from router.doors.envoy.judging import Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.outcomes import Outcomes, Report
+from router.doors.gate import Gate
+from router.doors.under_way import UnderWay
+from router.doors.websocket import WebSocketDoor
+from router.ports import Headers
+from router.system import SystemClock
+from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House, ScriptedTier
+
+PATIENCE_S = 5.0
+BODY = b'{"message": "cancel payment 4711"}'
+CAME: Headers = [
+    (b":method", b"POST"),
+    (b":path", b"/ask"),
+    (b":authority", b"halden.example"),
+    (b":scheme", b"http"),
+    (b"content-type", b"application/json"),
+]
+
+
+class Slow:
+    """A tier that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.told = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> Any:
+        self.asked.set()
+        await self.told.wait()
+        return SURE
+
+
+class Behind:
+    """A door before a house. `most`: outcomes that may be waited for."""
+
+    def __init__(self, house: House, most: int = 10) -> None:
+        clock = SystemClock()
+        self.house = house
+        self.gate = Gate(house.gateway, WebSocketDoor(house.gateway, clock, house.seen), house.seen, 1, 0, UnderWay())
+        self.gate.runtime = house.runtime
+        self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, most=most)
+        self.door = EnvoyDoor(self.gate, house.gateway, clock, house.seen, self.outcomes, 10)
+
+    async def opened(self) -> Case:
+        await self.house.ledger.open()
+        case = await self.door.open(CAME, "192.0.2.1", bodiless=False, unseen=False)
+        assert isinstance(case, Case)
+        return case
+
+    async def asked(self, deadline_s: float = PATIENCE_S, after: House | None = None) -> Pass | Stop:
+        """`after`: whose configuration takes the place of this one while the body is on its way."""
+        case = await self.opened()
+        self.gate.runtime = (after or self.house).runtime
+        try:
+            return await self.door.judge(case, BODY, deadline_s)
+        finally:
+            self.door.close(case)
+
+    async def idle(self) -> None:
+        """Returns when nobody keeps the configuration, which is when it is closed after a reload."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.gate.idle(self.house.runtime)
+
+    def ends(self) -> list[tuple[str, str]]:
+        leaves = (leaf["outcome"] for leaf in self.house.leaves if leaf["schema"] == "lockgate.outcome.v1")
+        return [(each["result"], each["reason"]) for each in leaves]
+
+
+def report(decision_id: str) -> Report:
+    return Report(decision_id, 200, "", True, "192.0.2.9:80", 1, 1, 2, 7)
+
+
+async def gone(behind: Behind, slow: Slow) -> None:
+    """Envoy resets its stream."""
+    asking = asyncio.create_task(behind.asked(after=House()))
+    await slow.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def late(behind: Behind, slow: Slow) -> None:
+    answer = await behind.asked(0.01, after=House())
+    assert isinstance(answer, Stop)
+    assert answer.code == "decision_late"
+
+
+@pytest.mark.parametrize(("leaving", "reason"), [(gone, "client_gone"), (late, "decision_late")])
+async def test_a_decision_that_nobody_waits_for_keeps_its_configuration(leaving: Callable[..., Awaitable[None]], reason: str) -> None:
+    """It goes on after the stream has ended, with what a reload must not have closed by then; afterwards nothing is kept."""
+    slow = Slow()
+    behind = Behind(House(ScriptedTier(slow), deadline_s=PATIENCE_S))
+    await leaving(behind, slow)
+    closing = asyncio.create_task(behind.idle())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not closing.done()
+    slow.told.set()
+    await closing
+    assert behind.ends() == [("failed", reason)]
+    assert len(behind.outcomes) == 0
+
+
+async def test_what_nobody_foresaw_after_a_decision_is_its_outcome() -> None:
+    """No decision stays without an end because of a fault of ours."""
+    house = House(policy={"admission": ALLOW, "decision": REVIEW})
+    house.holds.failing = RuntimeError("unforeseen")  # type: ignore[assignment]  # that is the point
+    behind = Behind(house)
+    answer = await behind.asked()
+    assert isinstance(answer, Stop)
+    assert (answer.status, answer.code) == (500, "internal")
+    assert behind.ends() == [("failed", "internal")]
+    await behind.idle()
+
+
+async def test_a_report_that_comes_twice_is_one_outcome() -> None:
+    """Nor does the end of the stream add another, in whichever order they come."""
+    behind = Behind(House())
+    first, second = await behind.asked(), await behind.asked()
+    assert isinstance(first, Pass)
+    assert isinstance(second, Pass)
+    assert [behind.outcomes.told(report(first.decision.id)) for _ in range(2)] == [True, False]
+    behind.outcomes.over(first.awaited)
+    behind.outcomes.over(second.awaited)
+    assert behind.outcomes.told(report(second.decision.id))
+    assert not behind.outcomes.told(report("of-somebody-else"))
+    await behind.outcomes.close()
+    assert behind.ends() == [("routed", ""), ("routed", "")]
+    await behind.idle()
+
+
+async def test_beyond_what_can_be_waited_for_the_oldest_is_given_up() -> None:
+    """With what is known of it, and a report that comes afterwards adds nothing."""
+    behind = Behind(House(), most=1)
+    first, second = await behind.asked(), await behind.asked()
+    assert isinstance(first, Pass)
+    assert isinstance(second, Pass)
+    assert not behind.outcomes.told(report(first.decision.id))
+    assert behind.outcomes.told(report(second.decision.id))
+    await behind.outcomes.close()
+    assert sorted(behind.ends()) == [("failed", "envoy_unreported"), ("routed", "")]
+    await behind.idle()
