@@ -8,7 +8,7 @@ from shutil import rmtree
 import pytest
 
 from examples.halden.demo.company import free_ports
-from tests.e2e import http2
+from tests.e2e import http2_framing as http2
 from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, processor
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.test_obligations import ADMISSION, DECISION, duty
