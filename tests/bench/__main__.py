@@ -17,8 +17,10 @@ import uvloop
 
 from tests.bench import (
     added_cpu,
+    commits,
     encoder,
     envoy,
+    intake,
     latency,
     ledger,
     ledger_size,
@@ -29,7 +31,9 @@ from tests.bench import (
     policy_size,
     questions,
     running,
+    scale,
     stages,
+    witnesses,
 )
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
@@ -99,6 +103,10 @@ def _options() -> argparse.Namespace:
             "workers",
             "envoy",
             "envoy-workers",
+            "commits",
+            "intake",
+            "witness",
+            "scale",
         ],
     )
     return parser.parse_args()
@@ -124,6 +132,10 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "workers": lambda: running.two_workers(report, folder, origin, many, count * 2),
         "envoy": lambda: envoy.measure(report, folder, origin, many, count, effort.seconds),
         "envoy-workers": lambda: envoy.two_workers(report, folder, origin, many, count * 2),
+        "commits": lambda: commits.measure(report, folder, origin, many, count),
+        "intake": lambda: uvloop.run(intake.measure(report, folder)),
+        "witness": lambda: witnesses.measure(report, folder),
+        "scale": lambda: scale.measure(report),
     }
 
 
