@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from importlib import import_module
 
+from adapters.http_upstream.balancer import Balancer, Balancing, ByHash, LeastBusy
 from adapters.http_upstream.circuit import Circuit
 from adapters.http_upstream.client import ClientOptions, HttpClient
 from adapters.http_upstream.config import Config
 from adapters.http_upstream.destination import HttpDestination
+from adapters.http_upstream.outliers import OutlierLimits, Outliers
 from adapters.http_upstream.retry import RetryBudget, RetryPolicy
 from adapters.http_upstream.upstream import Bounds, MakeClient, Upstream, Upstreams
 from adapters.websocket_client import WebSocketClient
@@ -33,12 +35,26 @@ def build(settings: Config, *, name: str, clock: Clock, random: Random) -> HttpD
     return HttpDestination(
         name,
         settings,
-        Upstreams(upstreams, [one.weight for one in settings.upstreams]),
+        Upstreams(upstreams, _balancing(settings), _outliers(settings)),
         RetryPolicy(retries.attempts, frozenset(retries.on), budget, retries.backoff, retries.max_backoff, random),
         budget,
         WebSocketClient(settings.tls, settings.websocket),
         clock,
     )
+
+
+def _balancing(settings: Config) -> Balancing:
+    weights = [one.weight for one in settings.upstreams]
+    if settings.balance == "hash":
+        return ByHash(weights, [one.url for one in settings.upstreams])
+    return LeastBusy(weights) if settings.balance == "least_requests" else Balancer(weights)
+
+
+def _outliers(settings: Config) -> Outliers | None:
+    """None also where there is only one, which is always asked."""
+    if settings.outliers is None or len(settings.upstreams) == 1:
+        return None
+    return Outliers(len(settings.upstreams), OutlierLimits(**settings.outliers.model_dump()))
 
 
 def _maker(settings: Config) -> MakeClient:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -28,11 +29,13 @@ UNUSED = (
     "**/*.pyi",
     "**/*.pxd",
     "**/*.a",
+    "**/*.sh",
     "**/__pycache__",
 )
 NOTHING_TO_TRAIN = "nothing to train"
 LAUNCHER = """#!/usr/bin/python3
 import sys
+import tomllib
 from router.cli.main import main
 sys.exit(main())
 """
@@ -48,12 +51,21 @@ def main(library: Path, workspace: Path) -> None:
     launcher.parent.mkdir(exist_ok=True)
     launcher.write_text(LAUNCHER, encoding="utf-8")
     launcher.chmod(0o755)
+    register(library, tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
     (library.parent / "models").mkdir()
     prepare(library, workspace)
     for folder in (library.parent, workspace):
         for path in (folder, *folder.rglob("*")):
             settle(path, int(os.environ.get("SOURCE_DATE_EPOCH", "0")))
     print(f"{library}: {before >> 20} MiB as installed, {size(library) >> 20} MiB compiled and without what serving does not need")
+
+
+def register(library: Path, version: str) -> None:
+    """What an installer would write down, from which Lockgate says which version it is."""
+    place = library / f"lockgate-{version}.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text(f"Metadata-Version: 2.4\nName: lockgate\nVersion: {version}\n", encoding="utf-8")
+    shutil.copy("LICENSE", place / "LICENSE")
 
 
 def compile_all(library: Path) -> None:

@@ -133,6 +133,12 @@ class Route(Strict):
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )
 
+    @model_validator(mode="after")
+    def _copied_whole(self) -> Self:
+        if self.mirror is not None and (self.stream or self.websocket):
+            raise ValueError(f"has 'mirror' and '{'stream' if self.stream else 'websocket'}': what is never read cannot be copied")
+        return self
+
 
 class Intent(Strict):
     """Something that people ask for."""

@@ -119,6 +119,8 @@ class _Parser:
         node_store = self._node_store(config, config_document)
         shared = config.shared_state
         shared_state = self._adapter("shared state", shared, config_document, ("shared_state",)) if shared is not None else None
+        if shared_state is not None and shared is not None:
+            self._faults += self._missing("shared state", shared.adapter, config_document, ("shared_state",))
         judging = Judging(self._snapshot, config.policy, config_document)
         self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
@@ -192,10 +194,13 @@ class _Parser:
     def _projections(self, config: Config, document: Document) -> Iterator[Fault]:
         """Their settings are checked with the configuration; what is missing here is what they need installed."""
         for name, block in config.audit.projections.items():
-            try:
-                self._registry.load("projection", block.adapter)
-            except ConfigError as error:
-                yield document.fault(("audit", "projections", name, "adapter"), str(error))
+            yield from self._missing("projection", block.adapter, document, ("audit", "projections", name))
+
+    def _missing(self, kind: str, adapter: str, document: Document, loc: Loc) -> Iterator[Fault]:
+        try:
+            self._registry.load(kind, adapter)
+        except ConfigError as error:
+            yield document.fault((*loc, "adapter"), str(error))
 
     def _read(self, file: str | None, loc: Loc, reader: Callable[[bytes], Read], document: Document) -> Read | None:
         """What `lockgate tune` wrote."""
@@ -301,7 +306,14 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
     yield from _certificates(document, config)
-    listeners: list[tuple[Loc, Address]] = [(("gateway", "listen"), config.gateway.listen), (("control", "listen"), config.control.listen)]
+    if not config.doors and config.envoy is None:
+        yield document.fault(("gateway", "listen"), "No door is open: set 'gateway.listen', 'decide' or 'envoy'.")
+    listeners: list[tuple[Loc, Address]] = []
+    if config.gateway.listen is not None:
+        listeners.append((("gateway", "listen"), config.gateway.listen))
+    listeners.append((("control", "listen"), config.control.listen))
+    if config.envoy is not None:
+        listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
     if config.audit.tiles is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from router.settings import Count, Duration, Fraction, Size, Strict, Text
+from router.settings import Count, Duration, Fraction, Size, Span, Strict, Text
 
+HASHED = {"subject": "x-lockgate-subject", "tenant": "x-lockgate-tenant"}
+HASH_BY = re.compile(r"subject|tenant|path|header:[a-z0-9-]{1,64}")
 Cause = Literal["connect", "reset", "502", "503", "504"]
 
 
@@ -24,6 +27,15 @@ def origin(value: str) -> str:
         raise ValueError("must have a port between 1 and 65535") from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port}"
+
+
+def hash_by(value: str) -> str:
+    if not HASH_BY.fullmatch(value):
+        raise ValueError("must be subject, tenant, path or header:NAME with a name in lower case")
+    return value
+
+
+HashBy = Annotated[str, AfterValidator(hash_by)]
 
 
 class UpstreamConfig(Strict):
@@ -60,6 +72,20 @@ class CircuitConfig(Strict):
     open: Duration = 10.0
 
 
+class OutlierConfig(Strict):
+    """Leaves an upstream alone that answers worse than it may: after `consecutive` server errors (500 and above, or broken off), or where
+    `failures` of at least `requests` within `interval` were. For `ejection`, longer each time it happens again, at most `longest`; never
+    more than `most` of the upstreams at once, and never the only one."""
+
+    consecutive: Count = 5
+    failures: Fraction = 0.5
+    requests: Count = 20
+    interval: Span = 10.0
+    ejection: Span = 30.0
+    longest: Span = 300.0
+    most: Fraction = 0.5
+
+
 class HealthConfig(Strict):
     """Active checks: GET `path` every `interval`; a status under 400 is healthy."""
 
@@ -94,13 +120,30 @@ class WebSocketConfig(Strict):
 
 
 class Config(Strict):
+    """`balance` chooses among upstreams: in turns, the least busy one, or by `hash_by` always the same one: `subject`, `tenant`, `path`, or
+    `header:NAME`."""
+
     upstreams: Annotated[tuple[UpstreamConfig, ...], Field(min_length=1)]
     client: Literal["aiohttp", "pyreqwest"] = "aiohttp"
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     circuit: CircuitConfig = CircuitConfig()
+    outliers: OutlierConfig | None = None
     health: HealthConfig | None = None
+    balance: Literal["round_robin", "least_requests", "hash"] = "round_robin"
+    hash_by: HashBy | None = None
     concurrency: Count = 256
     keep: Duration = 30.0
     tls: Tls = Tls()
     websocket: WebSocketConfig = WebSocketConfig()
+
+    @model_validator(mode="after")
+    def _hashed(self) -> Self:
+        if (self.balance == "hash") != (self.hash_by is not None):
+            raise ValueError("needs 'hash_by' where 'balance' is hash, and has no use for it elsewhere")
+        return self
+
+    @property
+    def hashed_header(self) -> str | None:
+        """The header field that is hashed; None for the path, or where nothing is."""
+        return None if self.hash_by is None else HASHED.get(self.hash_by) or (self.hash_by.partition(":")[2] or None)

@@ -49,6 +49,8 @@ class HttpDestination:
         self._clock = clock
         self._watch = Watch()
         self._gate = Gate(name, config.concurrency)
+        self._hashes = config.hash_by is not None
+        self._hashed = (config.hashed_header or "").encode()
         self._health = HealthChecks(upstreams.all, config.health, self._bounds)
 
     def __repr__(self) -> str:
@@ -104,17 +106,21 @@ class HttpDestination:
         call = Call(outbound, self._bounds, self._watch)
         now = self._now()
         self._budget.count(now)
+        key = self._key(outbound.target, outbound.headers) if self._hashes else b""
         while True:
-            upstream = self._upstreams.pick(now, call.tried)
+            upstream = self._upstreams.pick(now, call.tried, key)
             upstream.circuit.enter()
+            upstream.busy += 1
             call.attempt += 1
             try:
                 exchange = await self._exchange(upstream, call)
             except DestinationError as error:
+                upstream.busy -= 1
                 wait = self._after(upstream, call, error)
                 if wait is None:
                     raise
             except BaseException:
+                upstream.busy -= 1
                 upstream.circuit.abandoned()
                 raise
             else:
@@ -122,7 +128,9 @@ class HttpDestination:
                 if wait is None:
                     upstream.circuit.answered()
                     return HttpReply(exchange, upstream, call, self._settle)
+                upstream.busy -= 1
                 upstream.circuit.failed(self._now())
+                self._upstreams.note(upstream, failed=True, now=self._now)
                 await exchange.close()
             call.tried |= {upstream}
             await asyncio.sleep(wait)
@@ -177,21 +185,35 @@ class HttpDestination:
             body.bound = None
 
     async def _connect(self, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
-        upstream = self._upstreams.pick(self._now())
+        upstream = self._upstreams.pick(self._now(), key=self._key(target, headers) if self._hashes else b"")
         wait = self._bounds.connect + self._bounds.idle
         bound = None if wait == math.inf else wait
         upstream.circuit.enter()
+        upstream.busy += 1
+
+        def closed() -> None:
+            upstream.busy -= 1
+            self._gate.leave()
+
         try:
-            socket = await self._websocket.connect(upstream.origin, target, headers, subprotocols, bound, self._gate.leave)
+            socket = await self._websocket.connect(upstream.origin, target, headers, subprotocols, bound, closed)
         except DestinationError as error:
+            upstream.busy -= 1
             error.upstream = upstream.origin
             self._judge(upstream, error)
             raise
         except BaseException:
+            upstream.busy -= 1
             upstream.circuit.abandoned()
             raise
         upstream.circuit.succeeded()
         return socket
+
+    def _key(self, target: str, headers: Headers) -> bytes:
+        """What is hashed of a request; empty where it has none of it."""
+        if not self._hashed:
+            return target.partition("?")[0].encode()
+        return next((value for name, value in headers if name == self._hashed), b"")
 
     def _judge(self, upstream: Upstream, error: DestinationError) -> None:
         """What is the request's fault says nothing about the upstream."""
@@ -199,9 +221,13 @@ class HttpDestination:
             upstream.circuit.abandoned()
         else:
             upstream.circuit.failed(self._now())
+            self._upstreams.note(upstream, failed=True, now=self._now)
 
     def _settle(self, upstream: Upstream, status: int, ended: bool | None) -> None:
         self._gate.leave()
+        upstream.busy -= 1
+        if ended is not None:
+            self._upstreams.note(upstream, failed=not ended or status >= 500, now=self._now)
         if ended is None:
             upstream.circuit.abandoned()
         elif ended and status not in FAILED_STATUSES:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adapters.http_upstream.balancer import Balancer
+from adapters.http_upstream.balancer import Balancing
 from adapters.http_upstream.circuit import Circuit
 from adapters.http_upstream.client import HttpClient
 from adapters.http_upstream.failures import failure
+from adapters.http_upstream.outliers import Outliers
 from router.errors import DestinationError
+
+log = logging.getLogger("lockgate.destinations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,16 @@ MakeClient = Callable[[str, Bounds], HttpClient]
 
 
 class Upstream:
-    """One origin with its circuit, its health and its clients (one for each set of time-outs in use)."""
+    """One origin with its circuit, its health, its clients (one for each set of time-outs in use) and how many requests are under way."""
 
-    __slots__ = ("_clients", "_make", "circuit", "healthy", "origin")
+    __slots__ = ("_clients", "_make", "busy", "circuit", "healthy", "index", "origin")
 
     def __init__(self, origin: str, circuit: Circuit, make: MakeClient) -> None:
         self.origin = origin
         self.circuit = circuit
         self.healthy = True
+        self.busy = 0
+        self.index = 0
         self._make = make
         self._clients: dict[Bounds, HttpClient] = {}
 
@@ -51,11 +57,16 @@ class Upstream:
 
 
 class Upstreams:
-    def __init__(self, upstreams: Sequence[Upstream], weights: Sequence[int]) -> None:
-        self.all = tuple(upstreams)
-        self._balancer = Balancer(weights)
+    """`outliers` None ejects nobody."""
 
-    def pick(self, now: float, tried: frozenset[Upstream] = frozenset()) -> Upstream:
+    def __init__(self, upstreams: Sequence[Upstream], balancing: Balancing, outliers: Outliers | None = None) -> None:
+        self.all = tuple(upstreams)
+        for index, upstream in enumerate(self.all):
+            upstream.index = index
+        self._balancing = balancing
+        self._outliers = outliers
+
+    def pick(self, now: float, tried: frozenset[Upstream] = frozenset(), key: bytes = b"") -> Upstream:
         """Prefers upstreams this request has not tried. Raises DestinationError when none may be asked."""
         first = self.all[0]
         if len(self.all) == 1 and first.healthy and first.circuit.allows(now):
@@ -63,8 +74,17 @@ class Upstreams:
         usable = [index for index, upstream in enumerate(self.all) if upstream.healthy and upstream.circuit.allows(now)]
         if not usable:
             raise self.unusable()
-        fresh = [index for index in usable if self.all[index] not in tried] if tried else usable
-        return self.all[self._balancer.pick(fresh or usable)]
+        fresh = ([index for index in usable if self.all[index] not in tried] if tried else usable) or usable
+        among = fresh if self._outliers is None else self._outliers.among(fresh, now)
+        return self.all[self._balancing.pick(among, key, self.all)]
+
+    def note(self, upstream: Upstream, failed: bool, now: Callable[[], float]) -> None:
+        """How a request at it ended, where that is the upstream's doing."""
+        if self._outliers is None:
+            return
+        lasts = self._outliers.note(upstream.index, failed, now())
+        if lasts is not None:
+            log.warning("%s answers worse than it may and is left alone for %g seconds", upstream.origin, lasts)
 
     def unusable(self) -> DestinationError:
         if any(upstream.healthy for upstream in self.all):

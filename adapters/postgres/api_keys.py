@@ -70,7 +70,8 @@ class PostgresApiKeys:
 
     def ping(self) -> None:
         if lease_clock() - self._asked_at > self._stale:
-            raise StateError(f"the API keys in {self._server} could not be asked for since {self._stale:g} seconds")
+            # Anybody may read this, so it does not say where they are; the log does.
+            raise StateError(f"the API keys could not be asked for in the last {self._stale:g} seconds")
 
     def look(self) -> None:
         """Takes up what any node has changed. Raises StateError."""

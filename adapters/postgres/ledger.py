@@ -126,8 +126,16 @@ class PostgresStore:
         self._refuse_warned(connection)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
-        with self._said():
+        connection = self._connection
+        in_turn = connection is not None and connection.info.transaction_status == TransactionStatus.INTRANS
+        try:
             return stored_nodes(self._open, level, start, end)
+        except psycopg.Error as error:
+            if is_lost(error):
+                self._drop()
+                if in_turn:
+                    raise AuditError(f"The connection to {self._server} was lost before anything was written.", AGAIN) from error
+            raise translated(self._server, error) from error
 
     def latest_checkpoint(self) -> str | None:
         with self._said():
@@ -227,7 +235,7 @@ class PostgresStore:
     def _locked(self) -> tuple[int, bytes]:
         """Begins a transaction that has the turn, and reads in it how far the ledger is. A server that went away is waited for, once; after
         that it is asked now and then."""
-        deadline = self._deadline()
+        deadline, again = self._deadline(), True
         while True:
             connection = self._connected(deadline)
             try:
@@ -241,8 +249,10 @@ class PostgresStore:
             except psycopg.Error as error:
                 lost = is_lost(error)
                 self._roll_back()
-                if not lost or time.monotonic() > deadline:
+                # Once more in any case: where this process stood still, the time that went by says nothing of the server.
+                if not lost or (time.monotonic() > deadline and not again):
                     raise translated(self._server, error) from error
+                again = False
                 continue
             if len(turns) != 1:
                 self._roll_back()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from adapters.redis_state.failures import LOST
+from adapters.redis_state.failures import FAILED, LOST
 from adapters.redis_state.link import Link, Part
 from router.errors import StateError
+
+HEARTBEAT_S = 2.0
+log = logging.getLogger("lockgate.state")
 
 
 class Keeper:
@@ -38,7 +42,7 @@ class Keeper:
         """Raises StateError."""
         link = self._link
         if link is None:
-            raise self._why
+            raise StateError(str(self._why), self._why.code)  # anew: one that is raised again and again collects its ways
         try:
             return await link.ask(*command, until=until)
         except StateError as error:
@@ -59,12 +63,30 @@ class Keeper:
                 self._link = await self._find()
             except StateError as error:
                 self._lost(error)
+            except Exception:  # whatever a server answers, it must not end the attempts
+                log.exception("a server did not answer as Redis does")
+                self._lost(StateError("What answers is not Redis as we know it; the log has the details.", FAILED))
             else:
                 self._told(None)
                 self._tried.set()
-                await self._link.lost.wait()
+                await self._watch(self._link)
                 self._lost(StateError(f"Redis at {self._link.address} does not answer any more.", LOST))
             await asyncio.sleep(self._retry)
+
+    @staticmethod
+    async def _watch(link: Link) -> None:
+        """Returns when it is lost. Asked now and then, a server does not take an idle connection for a forgotten one, and one that hangs is
+        found out before a request has to."""
+        while not link.lost.is_set():
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await link.lost.wait()
+            except TimeoutError:
+                try:
+                    await link.ask("PING", until=asyncio.get_running_loop().time() + HEARTBEAT_S)
+                except StateError:
+                    link.close()
+                    await link.lost.wait()
 
     def _lost(self, why: StateError) -> None:
         self._link, self._why = None, why

@@ -43,6 +43,7 @@ class RedisAllowances:
 
     async def draw(self, wanted: Sequence[Draw]) -> tuple[int, float] | None:
         """See `ports.Allowances`. On one server it is one question; a cluster is asked for one allowance after the other."""
+        self._state.check()
         until = self._state.until()
         keys: list[str] = []
         arguments: list[int] = []

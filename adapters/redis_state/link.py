@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
 
 import hiredis
 
-from adapters.redis_state.failures import LOST, late, translated
-from router.errors import StateError
+from adapters.redis_state.failures import DENIED, LOST, late, translated
+from router.errors import ConfigError, StateError
 from router.settings import Address
 
 Part = str | bytes | int
@@ -26,10 +27,11 @@ _STALLED_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How servers are spoken to. `failures`: so many late answers in a row end a connection."""
+    """How servers are spoken to. `password` is asked for at each login, for it may have been exchanged; it raises ConfigError. `failures`:
+    so many late answers in a row end a connection."""
 
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Callable[[], str] | None = field(default=None, repr=False)
     ssl: SSLContext | None = None
     connect_within: float = 1.0
     failures: int = 3
@@ -46,6 +48,7 @@ class Link(asyncio.Protocol):
         self._full = False
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._outgoing: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
 
@@ -58,7 +61,9 @@ class Link(asyncio.Protocol):
             raise StateError(f"The connection to Redis at {self.address} is gone or full.", LOST)
         answer = self._loop.create_future()
         self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
+        if not self._outgoing:  # questions of one turn of the loop go out together
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
         timer = self._loop.call_at(until, self._expire, answer, until)
         try:
             return await answer
@@ -66,6 +71,11 @@ class Link(asyncio.Protocol):
             raise translated(self.address, error) from None
         finally:
             timer.cancel()
+
+    def _flush(self) -> None:
+        out, self._outgoing = b"".join(self._outgoing), []
+        if self._transport is not None and not self.lost.is_set():
+            self._transport.write(out)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -130,13 +140,21 @@ async def connect(address: Address, access: Access) -> Link:
             _, link = await make
         if access.password is not None:
             user = () if access.username is None else (access.username,)
-            await link.ask("AUTH", *user, access.password, until=until)
+            await link.ask("AUTH", *user, access.password(), until=until)
         await link.ask("PING", until=until)
     except (OSError, TimeoutError) as error:
+        _let_go(link)
         why = getattr(error, "strerror", None) or str(error) or "no answer in time"
         raise StateError(f"Redis at {address} cannot be reached: {why}.", LOST) from error
+    except ConfigError as error:
+        _let_go(link)
+        raise StateError(f"There is no password for Redis at {address}: {error}", DENIED) from error
     except BaseException:
-        if link is not None:
-            link.close()
+        _let_go(link)
         raise
     return link
+
+
+def _let_go(link: Link | None) -> None:
+    if link is not None:
+        link.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from adapters.redis_state.link import Access, Link, Part, connect
 from router.errors import StateError
 from router.settings import Address
 
+log = logging.getLogger("lockgate.state")
 SLOTS = 16384
 Told = Callable[[StateError | None], None]
 
@@ -127,7 +129,7 @@ class Cluster:
     async def ask(self, key: bytes, *command: Part, until: float) -> Any:
         address = self._slots[slot(key)]
         if address is None:
-            raise self._why
+            raise StateError(str(self._why), self._why.code)
         try:
             return await self._at(address).ask(*command, until=until)
         except MovedError as moved:
@@ -161,12 +163,18 @@ class Cluster:
             try:
                 await self._learn()
             except StateError as error:
-                self._why = error
-                self._told(error)
-                self._stale.set()
+                self._unlearnt(error)
+            except Exception:  # as in a keeper
+                log.exception("a server did not answer as a node of a Redis cluster does")
+                self._unlearnt(StateError("What answers is not a Redis cluster as we know it; the log has the details.", FAILED))
             self._tried.set()
             await self._stale.wait()
             await asyncio.sleep(self._retry)
+
+    def _unlearnt(self, why: StateError) -> None:
+        self._why = why
+        self._told(why)
+        self._stale.set()
 
     async def _learn(self) -> None:
         """The first node that answers is believed. Raises StateError when none does."""
@@ -199,7 +207,12 @@ async def _slots_at(node: Address, access: Access) -> list[tuple[int, int, Addre
         said = await link.ask("CLUSTER", "SLOTS", until=_soon(access))
     finally:
         link.close()
-    return [(int(first), int(last), Address(master[0].decode() or node.host, int(master[1]))) for first, last, master, *_ in said]
+    return [(int(first), int(last), _address(master, node)) for first, last, master, *_ in said]
+
+
+def _address(said: list[Any], asked: Address) -> Address:
+    """A node that does not know its own name is where it was asked."""
+    return Address((said[0] or b"").decode() or asked.host, int(said[1]))
 
 
 def slot(key: bytes) -> int:

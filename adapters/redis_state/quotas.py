@@ -68,6 +68,7 @@ class RedisQuotas:
 
     async def take(self, wanted: Sequence[Quota]) -> tuple[int, float] | None:
         """See `ports.Quotas`."""
+        self._state.check()
         places = {
             self._state.names.of("quota", each.key): place for place, each in reversed([*enumerate(wanted)])
         }  # one asked for twice counts once

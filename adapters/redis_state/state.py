@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
@@ -42,6 +43,7 @@ class RedisState:
         """Raises ConfigError."""
         self.names = Names(settings.prefix, settings.key.reveal(root).encode() if settings.key is not None else b"")
         self._timeout = settings.timeout
+        self._connect_within = settings.connect_within
         self._observer = observer
         self._well = True
         self._place = _place(settings, root, self._heard)
@@ -61,9 +63,18 @@ class RedisState:
         """By when a request that asks now must have been answered, however many questions it has; by the loop's time."""
         return asyncio.get_running_loop().time() + self._timeout
 
+    def check(self) -> None:
+        """Before a question is put together. Raises StateError where nobody could be asked."""
+        why = self._place.problem if self._place.together else None
+        if why is not None:
+            self._observer.state_asked(why.code)
+            raise StateError(str(why), why.code)
+
     async def open(self) -> None:
-        """Returns when the first attempt to connect has ended: who starts while Redis is away begins as if it had gone away."""
-        await self._place.open()
+        """Returns when the first attempt to connect has ended, or takes long: who starts while Redis is away begins as if it had gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._connect_within):
+                await self._place.open()
 
     async def close(self) -> None:
         await self._place.close()
@@ -98,14 +109,14 @@ class RedisState:
 
 
 def _place(settings: RedisSettings, root: Path, told: Told) -> Place:
-    password = settings.password.reveal(root) if settings.password is not None else None
+    password = partial(settings.password.reveal, root) if settings.password is not None else None
     context = _ssl(settings.tls, root) if settings.tls is not None else None
     servers = Access(settings.username, password, context, settings.connect_within, settings.failures)
     if settings.cluster:
         return Cluster(settings.cluster, servers, settings.retry, told)
     if settings.sentinel is not None:
         named = settings.sentinel
-        theirs = named.password.reveal(root) if named.password is not None else None
+        theirs = partial(named.password.reveal, root) if named.password is not None else None
         sentinels = Access(named.username, theirs, context, settings.connect_within, settings.failures)
         return OneServer(partial(find_master, named.nodes, named.master, sentinels, servers), settings.retry, told)
     if settings.server is None:

@@ -10,7 +10,7 @@
   {{- $_ := set $c "policy" (set $policy "path" (printf "%s/%s" $v.workspace.path (default "policies" $policy.path))) -}}
 {{- end -}}
 {{- $gateway := default dict $c.gateway -}}
-{{- $_ := set $c "gateway" (set $gateway "listen" (printf "%s:%d" (ternary "0.0.0.0" "127.0.0.1" $v.gateway.enabled) (int $v.gateway.port))) -}}
+{{- $_ := set $c "gateway" (set $gateway "listen" (ternary (printf "0.0.0.0:%d" (int $v.gateway.port)) nil $v.gateway.enabled)) -}}
 {{- $decide := set (default dict $c.decide) "listen" (printf "0.0.0.0:%d" (int $v.decide.port)) -}}
 {{- $_ := set $c "decide" (ternary $decide nil $v.decide.enabled) -}}
 {{- $control := set (default dict $c.control) "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}
@@ -19,7 +19,7 @@
   {{- $door := set (default dict $c.envoy) "listen" (printf "0.0.0.0:%d" (int $v.envoy.port)) -}}
   {{- if eq $v.tls.source "none" -}}{{- $_ := set $door "insecure" true -}}
   {{- else -}}
-    {{- $_ := set $door "tls" (ternary (merge (dict "client_ca" "/run/lockgate/tls/ca.crt") $tls) $tls $v.tls.clientCa) -}}
+    {{- $_ := set $door "tls" (ternary (merge (dict "client_ca" "/run/lockgate/tls/ca.crt" "client_certificates" "required") $tls) $tls $v.tls.clientCa) -}}
   {{- end -}}
   {{- $_ := set $c "envoy" $door -}}
 {{- end -}}
@@ -31,6 +31,7 @@
   {{- $store := dict "adapter" "postgres" "url" (dict "file" (printf "%s/ledger-url" $secrets)) -}}
   {{- if $v.store.postgres.separateKeys -}}{{- $_ := set $store "keys" (dict "file" (printf "%s/keys-url" $secrets)) -}}{{- end -}}
   {{- $_ := set $audit "store" (merge $store $v.store.postgres.settings) -}}
+  {{- if $v.store.postgres.nodes -}}{{- $_ := set $c "nodes" (default dict $c.nodes) -}}{{- end -}}
 {{- end -}}
 {{- $_ := set $c "audit" $audit -}}
 {{- if $v.opa.enabled -}}
@@ -42,9 +43,10 @@
 {{/* Of what a node takes up only at a start; everything else it takes up while it serves. */}}
 {{- define "lockgate.restarts" -}}
 {{- $c := include "lockgate.configuration" . | fromYaml -}}
-{{- $gateway := pick $c.gateway "listen" "limits" -}}
+{{- $gateway := pick $c.gateway "listen" "limits" "tls" -}}
+{{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
-{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry) (pick $c "state" "decide" "control" "envoy" "audit" "workers") -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers") -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 

@@ -62,14 +62,11 @@ vault.hashicorp.com/agent-inject-template-{{ $file }}: {{ . | quote }}
 {{- end }}
 
 {{- define "lockgate.variables" -}}
-{{- if or .Values.env .Values.secrets.env }}
-env:
-  {{- range $name, $value := .Values.env }}
-  - {name: {{ $name }}, value: {{ $value | quote }}}
-  {{- end }}
-  {{- range $name, $key := .Values.secrets.env }}
-  - {name: {{ $name }}, valueFrom: {secretKeyRef: {name: {{ include "lockgate.secretName" $ }}, key: {{ $key }}}}}
-  {{- end }}
+{{- range $name, $value := .Values.env }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- range $name, $key := .Values.secrets.env }}
+- {name: {{ $name }}, valueFrom: {secretKeyRef: {name: {{ include "lockgate.secretName" $ }}, key: {{ $key }}}}}
 {{- end }}
 {{- end }}
 
@@ -80,7 +77,12 @@ image: {{ include "lockgate.image" (dict "image" $v.image "version" .Chart.AppVe
 imagePullPolicy: {{ $v.image.pullPolicy }}
 args: [serve, --config, /etc/lockgate/lockgate.yaml, --log, json]
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
-{{- include "lockgate.variables" . }}
+env:
+  - {name: LOCKGATE_NODE, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+  {{- if eq $v.store.kind "sqlite" }}
+  - {name: LOCKGATE_STATE, value: /var/lib/lockgate/state} # for commands in the container
+  {{- end }}
+  {{- include "lockgate.variables" . | nindent 2 }}
 ports:
   {{- range include "lockgate.ports" . | fromYamlArray }}
   - {name: {{ .name }}, containerPort: {{ .port }}, protocol: TCP}

@@ -15,7 +15,7 @@ from router.cli.common import config_option
 from router.durable import replace
 from router.envoy.formats import FORMATS, documents
 from router.envoy.options import SYSTEM_CA, Options, TlsFiles
-from router.envoy.writing import DIGEST, header, written
+from router.envoy.writing import header, written
 from router.settings import Address, address
 from router.workspace import parse, read
 
@@ -148,8 +148,8 @@ def _compared(path: Path, text: str) -> int:
 
 
 def _decisive(text: str) -> list[str]:
-    """Without the digest, which is another one whenever any file of the workspace changes."""
-    return [line for line in text.splitlines() if not line.startswith(DIGEST)]
+    """Without the header, whose digest is another one whenever any file of the workspace changes."""
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from router.errors import ConfigError, LockgateError
 COMMANDS = {
     "init": ("router.cli.init:init", "Write a starter workspace that runs as it is."),
     "check": ("router.cli.check:check", "Say everything that is wrong with a workspace."),
+    "config": ("router.cli.config.commands:config", "Say what a change of the configuration would change."),
     "serve": ("router.cli.serve:serve", "Serve the workspace: gateway, decide API and control API."),
     "explain": ("router.cli.explain:explain", "Show every stage's values for one text, without dispatching it."),
     "envoy": ("router.cli.envoy:envoy", "Write Envoy's configuration from the workspace."),

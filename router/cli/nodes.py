@@ -32,7 +32,7 @@ def nodes(config: Path, url: str | None, key: str, as_json: bool) -> None:
     if not out.is_terminal:
         out.width = PIPED_WIDTH
     table = Table(
-        "name", "node", "state", "version", "config", "catalog", "policies", "model", "bundle", "since", "seen", "clock", box=None
+        "name", "node", "state", "version", "config", "catalog", "policies", "model", "bundle", "started", "seen", "clock", box=None
     )
     for each in found["nodes"]:
         table.add_row(*(Text(cell) for cell in _cells(each)))

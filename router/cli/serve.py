@@ -53,10 +53,9 @@ def _announce(console: Console, started: Started) -> None:
     console.print(
         f"[bold green]Lockgate serves[/] with {started.workers} worker(s), configuration {started.config_digest[:12]}", highlight=False
     )
-    console.print(f"  gateway  http://{started.gateway}", highlight=False)
-    if started.decide is not None:
-        console.print(f"  decide   http://{started.decide}/v1/decide", highlight=False)
+    for name, where in started.doors.items():
+        console.print(f"  {name:8} {where}{'/v1/decide' if name == 'decide' else ''}", highlight=False)
     for address in started.envoy:
         console.print(f"  envoy    {address} (gRPC)", highlight=False)
-    console.print(f"  control  http://{started.control}", highlight=False)
+    console.print(f"  control  {started.control}", highlight=False)
     console.print(f"  ledger   {started.records} records", highlight=False)

@@ -21,7 +21,7 @@ from router.config.judgement import (
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
 from router.config.nodes import NodesConfig
 from router.config.tls import MutualTls, ServerTls, Tls
-from router.settings import Strict, Text
+from router.settings import Address, Strict, Text
 
 __all__ = [
     "AdapterBlock",
@@ -80,10 +80,16 @@ class Config(Strict):
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
 
     @property
+    def doors(self) -> dict[str, Address]:
+        """The HTTP doors that are open, and where."""
+        listening = {"gateway": self.gateway.listen, "decide": self.decide.listen if self.decide is not None else None}
+        return {name: address for name, address in listening.items() if address is not None}
+
+    @property
     def listeners_tls(self) -> dict[str, ServerTls]:
         """By the listener's name, without those that serve unencrypted."""
         doors = {
-            "gateway": self.gateway.tls,
+            "gateway": self.gateway.tls if self.gateway.listen is not None else None,
             "decide": self.decide.tls if self.decide is not None else None,
             "envoy": self.envoy.tls if self.envoy is not None else None,
             "control": self.control.tls,

@@ -59,7 +59,9 @@ class GatewayLimits(Strict):
 class GatewayConfig(Strict):
     """The reverse proxy: the front door that requests come through."""
 
-    listen: Listen = Field(default=Address("127.0.0.1", 8080), description="Where requests come in.")
+    listen: Listen | None = Field(
+        default=Address("127.0.0.1", 8080), description="Where requests come in; `null` where they all come through another door."
+    )
     tls: MutualTls | None = Field(default=None, description="Certificate and key; requests come in unencrypted without.")
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed."

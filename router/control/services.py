@@ -123,6 +123,9 @@ class Status(Protocol):
     def describe(self) -> Json:
         """Digests and versions of what runs; nothing secret."""
 
+    async def pending(self) -> Json:
+        """What a reload would change now, by key and without secrets, and why it would be refused."""
+
     async def reload(self) -> Json:
         """Validates and swaps the configuration; answers like `describe`. Raises ConfigError, after which the last good one runs on."""
 

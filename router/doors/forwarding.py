@@ -64,7 +64,7 @@ def decision_headers(decision: Decision) -> Headers:
         headers.append((b"x-lockgate-confidence", b"%.4f" % classification.confidence))
     if decision.route is not None:
         headers.append((b"x-lockgate-route", decision.route.name.encode()))
-        if decision.route.split:
+        if decision.route.split:  # behind Envoy it is Envoy that follows it
             headers.append((b"x-lockgate-destination", decision.route.destination.encode()))
     return headers + _subject_headers(decision.request.subject)
 

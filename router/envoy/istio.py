@@ -32,7 +32,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
 def _patches(workspace: Workspace, options: Options) -> Json:
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **strictness(workspace),
+        **strictness(workspace, options),
         "local_reply_config": local_replies(workspace, options),
         "access_log": access_logs(workspace, options),
     }

@@ -41,7 +41,7 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
         stat_prefix="requests",
         codec_type="AUTO",
         server_header_transformation="PASS_THROUGH",
-        **strictness(workspace),
+        **strictness(workspace, options),
         **_client_address(workspace),
         http_filters=filters(workspace, options),
         route_config=route_configuration(workspace, options),
@@ -50,7 +50,7 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
     )
 
 
-def strictness(workspace: Workspace) -> Json:
+def strictness(workspace: Workspace, options: Options) -> Json:
     """One meaning of every request, and bounds for what it may take."""
     limits = workspace.config.gateway.limits
     window = max(buffered(workspace), LEAST_WINDOW)
@@ -74,7 +74,7 @@ def strictness(workspace: Workspace) -> Json:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "early_header_mutation_extensions": [_unbelieved(workspace)],
     }
-    if not any(route.stream for route in workspace.catalog.routes.values()):
+    if not (options.http2 or any(route.stream for route in workspace.catalog.routes.values())):  # these may send for as long as they like
         made["request_timeout"] = seconds(limits.body_timeout)
     if has_sockets(workspace):
         made["upgrade_configs"] = [{"upgrade_type": "websocket"}]

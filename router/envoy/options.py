@@ -111,8 +111,8 @@ def _tls_faults(door: EnvoyConfig, options: Options) -> list[str]:
         faults.append("--ca, --certificate and --key are for a door with TLS, and 'envoy.tls' is not set.")
     if door.tls is not None and options.door.ca is None:
         faults.append("The door serves TLS; say with --ca which authorities Envoy is to trust for it.")
-    if door.tls is not None and door.tls.client_ca is not None and options.door.certificate is None:
-        faults.append("'envoy.tls.client_ca' wants a certificate of Envoy; give --certificate and --key.")
+    if door.tls is not None and door.tls.client_certificates == "required" and options.door.certificate is None:
+        faults.append("'envoy.tls.client_certificates' wants a certificate of Envoy; give --certificate and --key.")
     return faults
 
 

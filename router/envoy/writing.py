@@ -10,8 +10,6 @@ import yaml
 from router.envoy.options import TESTED_WITH
 from router.envoy.values import Json
 
-DIGEST = "# configuration "
-
 
 class _Dumper(yaml.SafeDumper):
     """Without anchors: nobody who reads the file shall look for what an alias stands for."""
@@ -29,6 +27,6 @@ def written(documents: Sequence[Json], comments: Sequence[str]) -> str:
 def header(version: str, digest: str, command: str) -> list[str]:
     return [
         f"Written by `{command}` of Lockgate {version}; change the workspace, not this file.",
-        f"{DIGEST[2:]}{digest}",
+        f"configuration {digest}",
         f"tested with Envoy {TESTED_WITH}",
     ]

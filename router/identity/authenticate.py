@@ -8,7 +8,7 @@ from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
 from router.identity import api_keys
 from router.identity.api_keys import PREFIX
-from router.identity.certificates import CertificateHolders, PeerCertificate, check_validity
+from router.identity.certificates import CertificateHolders, PeerCertificate, check_bound, check_validity
 from router.identity.credentials import credential
 from router.identity.issuer_keys import KeysPendingError
 from router.identity.tokens import TokenVerifier
@@ -58,7 +58,10 @@ class Authenticator:
             return self._by_key(token, now_ns)
         if self._tokens is None or token.count(b".") != 2:
             raise IdentityError("The credential is neither an API key nor a token that is accepted here.", "credential_malformed")
-        return self._tokens.verify(token, now_ns)
+        subject = self._tokens.verify(token, now_ns)
+        if "cnf" in subject.claims:
+            check_bound(subject.claims["cnf"], certificate)
+        return subject
 
     def _by_key(self, token: bytes, now_ns: int) -> Subject:
         if self._keys is None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Sequence
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
 
 from cryptography import x509
 
@@ -13,6 +16,7 @@ from router.decision import Subject
 from router.errors import IdentityError
 
 NANO = 1_000_000_000
+THUMBPRINT = "x5t#S256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,19 @@ def check_validity(certificate: PeerCertificate, now_ns: int) -> None:
     """Again for every request: TLS looked when the connection began, or the session that it resumed. Raises IdentityError."""
     if not certificate.not_before_ns <= now_ns <= certificate.not_after_ns:
         raise IdentityError("The client certificate is not valid now.", "client_certificate_expired")
+
+
+def check_bound(confirmation: Any, certificate: PeerCertificate | None) -> None:
+    """A token that says whose certificate it goes with is nobody else's (RFC 8705 3.1). Raises IdentityError."""
+    if not isinstance(confirmation, Mapping):
+        raise IdentityError("The token's claim 'cnf' is not an object.", "claims_invalid")
+    if THUMBPRINT in confirmation and (certificate is None or not _is_of(confirmation[THUMBPRINT], certificate)):
+        raise IdentityError("The token goes with a client certificate that was not shown.", "token_bound")
+
+
+def _is_of(thumbprint: object, certificate: PeerCertificate) -> bool:
+    expected = urlsafe_b64encode(bytes.fromhex(certificate.digest)).rstrip(b"=")
+    return isinstance(thumbprint, str) and compare_digest(thumbprint.encode("utf-8", "replace"), expected)
 
 
 class CertificateHolders:

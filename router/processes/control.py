@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.config import EnvoyConfig
+from router.config import Config, EnvoyConfig
 from router.errors import ConfigError
 from router.ipc import Handler
 from router.processes import messages
@@ -49,10 +49,9 @@ MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells the person who started it."""
+    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open."""
 
-    gateway: str
-    decide: str | None
+    doors: Mapping[str, str]
     envoy: tuple[str, ...]
     control: str
     workers: int
@@ -90,10 +89,9 @@ class ControlProcess:
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
-        doors = [config.gateway.listen, *([config.decide.listen] if config.decide is not None else [])]
         certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S)
         workers = self._wanted_workers or config.workers
-        sockets = [bound(address.host, address.port) for address in doors]
+        sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)
         membership = await _among_others(workspace)
         try:
@@ -113,7 +111,7 @@ class ControlProcess:
             if not await self._ends_before_a_stop(preparing):
                 return
             model, plan, serving_type = preparing.result()
-            for sock in sockets:
+            for sock in sockets.values():
                 listen(sock)
             bundles = Bundles(evidence, supervisor.policy_until)
             fresh = not bundles.is_kept(workspace)
@@ -121,7 +119,7 @@ class ControlProcess:
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
-            tell = lambda address: self._tell(workspace, evidence, supervisor, [*sockets, *for_envoy], address)  # noqa: E731  # once
+            tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address)  # noqa: E731  # once
             serving = serving_type(
                 self._path,
                 snapshot,
@@ -140,7 +138,10 @@ class ControlProcess:
             await serving.run(self._stopping)  # 7
         finally:
             recording.cancel()
-            for sock in (*sockets, *for_envoy):  # while ours is open, who connects would wait for an answer that nobody is going to give
+            for sock in (
+                *sockets.values(),
+                *for_envoy,
+            ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
             await governance.close()
@@ -161,14 +162,23 @@ class ControlProcess:
         return ended
 
     def _tell(
-        self, workspace: Workspace, evidence: Evidence, supervisor: Supervisor, sockets: list[socket.socket], control: Address
+        self,
+        workspace: Workspace,
+        evidence: Evidence,
+        supervisor: Supervisor,
+        sockets: Mapping[str, socket.socket],
+        for_envoy: Sequence[socket.socket],
+        control: Address,
     ) -> None:
-        names = [str(each) for each in _addresses(sockets)]
-        doors = 1 if workspace.config.decide is None else 2
-        decide = names[1] if doors == 2 else None
-        self._announce(
-            Started(names[0], decide, tuple(names[doors:]), str(control), supervisor.alive, evidence.ledger.size, workspace.digests.config)
-        )
+        config = workspace.config
+        doors = {name: _url(config, name, *_addresses([sock])) for name, sock in sockets.items()}
+        envoy, records = tuple(map(str, _addresses(for_envoy))), evidence.ledger.size
+        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config)
+        self._announce(told)
+
+
+def _url(config: Config, listener: str, address: Address) -> str:
+    return f"{'https' if listener in config.listeners_tls else 'http'}://{address}"
 
 
 async def _among_others(workspace: Workspace) -> Membership | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from router.snapshot import with_policies, written_digest
 from router.telemetry.logs import configure_logs
 from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
+from router.workspace_diff import differences
 
 log = logging.getLogger("lockgate.reload")
 SETTLE_MS = 200  # editors write a file in several steps
@@ -99,6 +100,22 @@ class Reloader:
                 raise
             self.problem = self._refusal = None
             return self.workspace.digests.config
+
+    async def pending(self) -> dict[str, Any]:
+        """What a reload would change now, and why it would be refused; nothing is taken up."""
+        serving, workspace = self.snapshot, self.workspace
+        found: dict[str, Any] = {"before": workspace.digests.config, "after": None, "changes": [], "refused": []}
+        try:
+            snapshot = await asyncio.to_thread(read, self._path, os.environ)
+            found["after"] = snapshot.digest
+            changed = await asyncio.to_thread(parse, snapshot, os.environ)
+            told = await asyncio.to_thread(differences, (serving, workspace), (snapshot, changed), os.environ)
+            found["changes"] = [asdict(each) for each in told]
+            refuse_what_needs_a_restart(workspace.config, changed.config)
+            refuse_older(changed)
+        except ConfigError as error:
+            found["refused"] = list(error.faults)
+        return found
 
     async def swap(self, make: Callable[[Snapshot], Awaitable[Mapping[str, Any]]] | None) -> None:
         """What serves goes on with the candidate beside it that is made for it, or with none. Raises ConfigError; nothing has changed

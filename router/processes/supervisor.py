@@ -52,11 +52,11 @@ class Worker:
 
 
 class Supervisor:
-    """`listening`: the gateway's socket and, where that door is open, the decide API's. `handlers` answer the workers' calls. `envoy`:
-    where each worker serves Envoy; empty for nowhere."""
+    """`listening`: the sockets of the HTTP doors that are open, by name. `handlers` answer the workers' calls. `envoy`: where each worker
+    serves Envoy; empty for nowhere."""
 
     def __init__(
-        self, listening: Sequence[socket.socket], handlers: Callable[[], Mapping[str, Handler]], envoy: Sequence[Address] = ()
+        self, listening: Mapping[str, socket.socket], handlers: Callable[[], Mapping[str, Handler]], envoy: Sequence[Address] = ()
     ) -> None:
         self._listening = listening
         self._envoy = envoy
@@ -216,7 +216,7 @@ class Supervisor:
         try:
             async with self._changing:
                 if self._current is not None:
-                    await _within(ANSWER_S, worker.peer.call(messages.CERTIFICATES, self._certificates))
+                    await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
                     await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
                     await worker.take(self._current)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
@@ -225,7 +225,7 @@ class Supervisor:
 
     async def _launched(self, index: int) -> Worker:
         ours, theirs = socket.socketpair()
-        descriptors = [theirs.fileno(), *(sock.fileno() for sock in self._listening)]
+        doors = {name: sock.fileno() for name, sock in self._listening.items()}
         with theirs, contextlib.ExitStack() as undone:
             undone.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
@@ -233,9 +233,10 @@ class Supervisor:
                 "-P",  # nothing is imported from the folder that we happen to be started in
                 "-m",
                 "router.processes.worker",
-                *map(str, (index, self._count, *descriptors)),
+                *map(str, (index, self._count, theirs.fileno())),
+                *(f"--{name}={descriptor}" for name, descriptor in doors.items()),
                 *(["--envoy", str(self._envoy[index])] if self._envoy else []),
-                pass_fds=descriptors,
+                pass_fds=[theirs.fileno(), *doors.values()],
                 env=_environment(),
             )
             peer = await connect(ours, {**self._handlers(), messages.ENVOY_ENDED: self.envoy_told})

@@ -53,11 +53,11 @@ REFUSALS_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """File descriptors; `decide` is None where that door is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
+    """File descriptors, None for a door that is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
 
     ipc: int
-    gateway: int
-    decide: int | None
+    gateway: int | None = None
+    decide: int | None = None
     envoy: Address | None = None
 
 
@@ -192,8 +192,10 @@ class Worker:
         limits = self._serving.workspace.config.gateway.limits
         http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
         bounds: dict[str, Any] = {"http": http, "grace_s": GRACE_S, "handshake_s": limits.header_timeout}
-        self._servers = [server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds)]
-        sockets = [inherited(given.gateway)]
+        sockets = []
+        if given.gateway is not None:
+            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds))
+            sockets.append(inherited(given.gateway))
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs
 
@@ -368,8 +370,8 @@ if __name__ == "__main__":
     parser.add_argument("index", type=int)
     parser.add_argument("workers", type=int)
     parser.add_argument("ipc", type=int)
-    parser.add_argument("gateway", type=int)
-    parser.add_argument("decide", type=int, nargs="?")
+    parser.add_argument("--gateway", type=int)
+    parser.add_argument("--decide", type=int)
     parser.add_argument("--envoy", type=address, help="where Envoy is served")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):

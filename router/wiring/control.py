@@ -43,6 +43,8 @@ class Reloading(Protocol):
 
     async def reload(self) -> str: ...
 
+    async def pending(self) -> Json: ...
+
 
 class LedgerState(Protocol):
     @property
@@ -190,6 +192,9 @@ class ProcessStatus:
             "policy_override": self._rollouts.override() if self._rollouts is not None else None,
             "policy_rollout": self._rollouts.described() if self._rollouts is not None else None,
         }
+
+    async def pending(self) -> Json:
+        return await self._reloading.pending()
 
     async def reload(self) -> Json:
         await self._reloading.reload()

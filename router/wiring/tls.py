@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from router.config import ServerTls, Tls
 from router.config.tls import MutualTls
-from router.doors.tls import Material, make_context
+from router.doors.tls import Material, dns_names, make_context
 from router.errors import ConfigError
 from router.faults import Loc
 
@@ -43,6 +43,9 @@ def read_certificates(root: Path, listener: str, settings: ServerTls) -> Certifi
     """Raises ConfigError in one sentence."""
     try:
         read = [_pair(root, pair) for pair in settings.pairs]
+        for pair in settings.also:
+            if not dns_names(_chain(_content(root, pair.certificate), pair.certificate)[0]):
+                raise ConfigError(f"the certificate in '{pair.certificate}' has no DNS name by which anybody could ask for it")
         pairs = tuple((certificate, key) for certificate, key, _ in read)
         material = Material(pairs, minimum=settings.minimum_version)
         if isinstance(settings, MutualTls) and settings.client_ca is not None:

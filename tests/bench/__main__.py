@@ -32,6 +32,7 @@ from tests.bench import (
     questions,
     running,
     scale,
+    shared_state,
     stages,
     witnesses,
 )
@@ -96,6 +97,7 @@ def _options() -> argparse.Namespace:
             "policy-size",
             "policy-activation",
             "policy-rollout",
+            "shared-state",
             "cpu",
             "aiohttp",
             "latency",
@@ -125,6 +127,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "policy-activation": lambda: policy_activation.measure(report, folder, origin, many),
         "policy-rollout": lambda: uvloop.run(_rollout(report, folder, origin)),
         "policy-size": lambda: uvloop.run(policy_size.measure(report, many)),
+        "shared-state": lambda: uvloop.run(_shared_state(report, folder, origin)),
         "cpu": lambda: added_cpu.measure(report, folder, origin, "pyreqwest", many, count),
         "aiohttp": lambda: added_cpu.measure(report, folder, origin, "aiohttp", many, count // 2),
         "latency": lambda: latency.measure(report, folder, origin, many, effort.seconds),
@@ -149,6 +152,12 @@ async def _rollout(report: Report, folder: Path, origin: str) -> None:
     workspace = make_workspace(folder / "rollout", origin)
     async with parts(workspace) as built:
         await policy_rollout.measure(report, built, workspace.key)
+
+
+async def _shared_state(report: Report, folder: Path, origin: str) -> None:
+    workspace = make_workspace(folder / "shared", origin)
+    async with parts(workspace) as built:
+        await shared_state.measure(report, built, workspace.key)
 
 
 async def _encoder(report: Report, folder: Path, origin: str, effort: Effort) -> None:

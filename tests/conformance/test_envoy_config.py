@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -52,7 +57,8 @@ def _tls(folder: Path) -> Made:
     mixed = {"adapter": "http", "upstreams": upstreams, "tls": own}
     named = {"adapter": "http", "upstreams": [{"url": "https://10.0.0.1"}], "tls": {**own, "server_name": "pay.example"}}
     system = {"adapter": "http", "upstreams": [{"url": "https://service.internal"}]}
-    door = {"listen": "127.0.0.1:50051", "tls": {"certificate": "door.pem", "key": "door.key", "client_ca": "ca.pem"}}
+    shown = {"certificate": "door.pem", "key": "door.key", "client_ca": "ca.pem", "client_certificates": "required"}
+    door = {"listen": "127.0.0.1:50051", "tls": shown}
     made = workspace(folder, {"mixed": mixed, "named": named, "system": system}, envoy=door)
     edge = pem(folder, "edge")
     return made, Options(door=pem(folder, "envoy"), downstream=TlsFiles(None, edge.certificate, edge.key))
@@ -144,9 +150,9 @@ def test_pieces_are_messages_too(tmp_path: Path) -> None:
 class Before:
     """A real Envoy before a service, as if the door had decided `route` about every request; without one nobody has."""
 
-    def __init__(self, folder: Path, made: Workspace, route: str | None, **changes: Any) -> None:
+    def __init__(self, folder: Path, made: Workspace, route: str | None, http2: str | None, **changes: Any) -> None:
         self.port, self.admin = free_ports(2)
-        written = bootstrap(made, at(self.port, self.admin))
+        written = bootstrap(made, at(self.port, self.admin, http2=frozenset({http2} - {None})))
         manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         if route is not None:
             chosen = {"header": {"key": "x-lockgate-route", "value": route}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -158,6 +164,7 @@ class Before:
         file = folder / "envoy.yaml"
         file.write_text(yaml.safe_dump(written, sort_keys=False))
         command = [str(binary()), "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
+        command += ["--file-flush-interval-msec", "50"]
         self.process = Process(command, folder / "envoy.log")
 
     def start(self) -> None:
@@ -167,10 +174,19 @@ class Before:
     def ask(self, method: str, path: str, body: Any = None, **fields: str) -> Answer:
         return ask(self.port, method, path, None, body, **fields)
 
+    def logged(self, path: str) -> dict[str, Any]:
+        """What the access log for people says of the request."""
+
+        def found() -> dict[str, Any] | None:
+            lines = [json.loads(line) for line in self.process.said.splitlines() if line.startswith("{")]
+            return next((line for line in lines if line["path"] == path), None)
+
+        return until(found, f"{path} was in the access log")
+
 
 @contextmanager
-def before(folder: Path, made: Workspace, route: str | None, **changes: Any) -> Iterator[Before]:
-    envoy = Before(folder, made, route, **changes)
+def before(folder: Path, made: Workspace, route: str | None, http2: str | None = None, **changes: Any) -> Iterator[Before]:
+    envoy = Before(folder, made, route, http2, **changes)
     try:
         envoy.start()
         yield envoy
@@ -325,6 +341,98 @@ def test_a_websocket_goes_where_its_route_admits_it(yard: Workspace, plain: Befo
     with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{plain.port}/chat/1"):
         pass
     assert refused.value.response.status_code == 503
+
+
+def test_the_log_for_people_says_how_a_request_went(plain: Before) -> None:
+    """One JSON document a line, without the query, in which people write what is nobody's business."""
+    plain.ask("GET", "/echo/logged?secret=1")
+    line = plain.logged("/echo/logged")
+    assert (line["method"], line["status"], line["route"], line["attempts"]) == ("GET", 200, "plain idempotent", 1)
+    assert "secret" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "chain", "client"),
+    [
+        ([], "6.6.6.6", "127.0.0.1"),
+        (["127.0.0.0/8"], "6.6.6.6", "6.6.6.6"),
+        (["127.0.0.0/8", "10.0.0.0/8"], "1.1.1.1, 6.6.6.6, 10.0.0.7", "6.6.6.6"),
+        (["10.0.0.0/8"], "6.6.6.6", "127.0.0.1"),
+    ],
+)
+def test_whom_a_request_comes_from(service: tuple[int, int], tmp_path: Path, trusted: list[str], chain: str, client: str) -> None:
+    """The peer, or the right-most address that no trusted proxy vouches for."""
+    desk = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{service[0]}"}]}
+    made = workspace(tmp_path, {"desk": desk}, gateway={"trusted_proxies": trusted})
+    with before(tmp_path, made, "desk") as envoy:
+        envoy.ask("GET", "/echo/whom", x_forwarded_for=chain)
+        assert envoy.logged("/echo/whom")["client"].rpartition(":")[0] == client
+
+
+def test_an_upstream_shows_the_right_certificate_and_wants_ours(tmp_path: Path) -> None:
+    """mTLS: with the name that it should have it is spoken to, with another it is not."""
+    authority = Authority(tmp_path)
+    own, shown = (authority.issue(name, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))) for name in ("upstream", "envoy"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(*own)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        tls = {"ca": authority.ca, "certificate": shown[0], "key": shown[1]}
+        base: dict[str, Any] = {"adapter": "http", "upstreams": [{"url": f"https://127.0.0.1:{server.server_port}"}]}
+        destinations = {"right": {**base, "tls": tls}, "wrong": {**base, "tls": {**tls, "server_name": "other.example"}}}
+        statuses = {}
+        for name in destinations:
+            (tmp_path / name).mkdir()
+            with before(tmp_path / name, workspace(tmp_path / name, destinations), name) as envoy:
+                statuses[name] = envoy.ask("GET", "/").status
+        server.shutdown()
+    assert statuses == {"right": 204, "wrong": 502}
+
+
+class Nothing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_another_upstream_is_asked_where_one_cannot_be_reached(service: tuple[int, int], tmp_path: Path) -> None:
+    """Also for what must not be sent twice: it was not sent at all."""
+    (nobody,) = free_ports(1)
+    upstreams = [{"url": f"http://127.0.0.1:{port}"} for port in (nobody, service[0])]
+    with before(tmp_path, workspace(tmp_path, {"desk": {"adapter": "http", "upstreams": upstreams}}), "desk") as envoy:
+        assert {envoy.ask("POST", "/echo/1").status for _ in range(6)} == {200}
+
+
+def test_grpc_goes_through_and_is_refused_in_its_own_words(tmp_path: Path) -> None:
+    """Streams in both directions to a destination that speaks HTTP/2; undecided ones fail as UNAVAILABLE."""
+    grpc = pytest.importorskip("grpc")
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+    server = grpc.server(ThreadPoolExecutor(4))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    made = workspace(tmp_path, {"calls": {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{port}"}]}})
+    try:
+        with before(tmp_path, made, "calls", http2="calls") as envoy, grpc.insecure_channel(f"127.0.0.1:{envoy.port}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == health_pb2.HealthCheckResponse.SERVING
+            watched = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
+            assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+            watched.cancel()
+        (tmp_path / "shut").mkdir()
+        with before(tmp_path / "shut", made, None) as envoy, grpc.insecure_channel(f"127.0.0.1:{envoy.port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        server.stop(None)
 
 
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"

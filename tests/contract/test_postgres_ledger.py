@@ -77,6 +77,40 @@ def test_nodes_that_append_in_turns_make_one_ledger(server: Server) -> None:
     assert (report.ok, report.size, report.root) == (True, 60, one.root())
 
 
+def test_a_session_that_was_ended_is_no_reason_to_refuse_a_record(server: Server) -> None:
+    """A node that stood still in its turn, for longer than its patience, finds its session ended when it goes on: it makes another one."""
+    journal = node(server, patience=0.0)
+    journal.append(entries(1))
+    end_sessions(server)
+    assert journal.append(entries(2)) == 1
+    journal.close()
+    assert verified(server).ok
+
+
+def test_a_session_that_ends_while_a_node_catches_up_in_its_turn_loses_nothing(server: Server) -> None:
+    """It stood still just when it had read how far others are: it takes another turn."""
+
+    class Slow(PostgresStore):
+        armed = False
+
+        def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+            if self.armed:
+                self.armed = False
+                end_sessions(server)
+            return super().nodes(level, start, end)
+
+    store = Slow(server, SIGNER.verifier, 0.0)
+    slow, other = Journal(store, Checkpointing(SIGNER)), node(server)
+    slow.open()
+    other.append(entries(3))
+    other.close()
+    store.armed = True
+    assert slow.append(entries(2)) == 3
+    assert not store.armed
+    slow.close()
+    assert verified(server).ok
+
+
 def test_proofs_from_stored_hashes_verify(server: Server) -> None:
     """Every eighth level is kept, the rest computed; proofs across both verify, also for what several nodes wrote."""
     one, two = node(server), node(server)

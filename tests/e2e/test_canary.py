@@ -90,6 +90,7 @@ def test_a_share_of_the_callers_gets_the_other_and_keeps_it_as_it_grows(town: To
         now = {who for who, found in routes.items() if found == {("newer", "canary")}}
         assert all(routes[who] == {("service", "rule")} for who in routes.keys() - now)
         assert len(town.at(town.newer)) == 2 * len(now)
+        assert {dict(each["headers"])["x-lockgate-destination"] for each in town.at(town.newer)} == {"newer"}
         assert had < now < routes.keys()
         had = now
     page = town.lockgate.control("GET", "/metrics").body.decode()

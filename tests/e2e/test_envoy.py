@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, fronted, processor, routes
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate
+from tests.e2e.running import Lockgate, listens, prepared
 
 DUPLEX = {**MODE, "request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND"}
 BIG = b"x" * 300_000
@@ -321,6 +322,18 @@ def test_two_workers_share_the_access_log(tmp_path: Path) -> None:
             outcomes = [lockgate.outcome(each) for each in decisions]
         assert {each["upstream"] for each in outcomes} == {f"127.0.0.1:{lockgate.ports['upstream']}"}
         assert all(each["complete"] for each in outcomes)
+
+
+def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:
+    """A node of its own, without a gateway and a decide API."""
+    (port,) = free_ports(1)
+    with prepared(tmp_path, gateway={"listen": None}, decide=None, envoy={"listen": f"127.0.0.1:{port}"}) as lockgate:
+        lockgate.start()
+        lockgate.ports = {**lockgate.ports, "envoy": port}
+        assert not listens(lockgate.gateway)
+        assert "gateway" not in lockgate.process.said
+        with envoy_before(lockgate, tmp_path / "envoy") as envoy:
+            assert envoy.ask("ann", "GET", "/items/1").status == 200
 
 
 def _outcome_at(lockgate: Lockgate, path: str) -> Any:

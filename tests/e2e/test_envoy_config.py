@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import Envoy, _ready, binary
+from tests.e2e.http2 import post
 from tests.e2e.processes import Process, until
 from tests.e2e.running import Lockgate, cli, company
 from tests.e2e.wire import ask
@@ -135,6 +137,19 @@ def test_a_larger_body_does_not_go_on_unread(envoy: Envoy, mode: str, size: int)
     assert len(envoy.lockgate.arrived("/echo/large")) == before
 
 
+@pytest.mark.parametrize("size", [VIEW, VIEW + 1, 200_000, MOST])
+def test_the_same_over_http2(envoy: Envoy, size: int) -> None:
+    """There Envoy sees pieces of other sizes; what is over the view still never goes on unread."""
+    path, key = f"/echo/h2-{size}", f"Bearer {envoy.lockgate.keys['ann']}"
+    status, body = post(envoy.ports["envoy"], path, size, {"authorization": key, "content-type": "application/octet-stream"})
+    told = json.loads(body)
+    if size == VIEW:
+        assert (status, told["body_bytes"]) == (200, size)
+    else:
+        assert (status, told["code"]) in {(413, "body_too_large"), (403, "request.body_truncated")}
+        assert envoy.lockgate.arrived(path) == []
+
+
 def test_bodies_that_nobody_reads_may_be_of_any_size(envoy: Envoy) -> None:
     """Where a rule leads to a route with `stream: true`; also while the decision is under way."""
     answer = envoy.ask("ann", "POST", "/upload/1", b"x" * MOST, content_type="application/octet-stream")
@@ -159,7 +174,7 @@ def test_with_tls_everywhere(tmp_path: Path) -> None:
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     files = {name: authority.issue(name, loopback) for name in ("door", "envoy", "edge")}
     (port,) = free_ports(1)
-    tls = {"certificate": files["door"][0], "key": files["door"][1], "client_ca": authority.ca}
+    tls = {"certificate": files["door"][0], "key": files["door"][1], "client_ca": authority.ca, "client_certificates": "required"}
     edge = ["--tls-certificate", files["edge"][0], "--tls-key", files["edge"][1]]
     shown = ["--certificate", files["envoy"][0], "--key", files["envoy"][1]]
     (tmp_path / "lockgate").mkdir()
@@ -171,4 +186,4 @@ def test_with_tls_everywhere(tmp_path: Path) -> None:
             with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=authority.ca)) as answer:
                 assert answer.status == 200
         done = cli("envoy", "config", "-c", str(lockgate.yard.config), "--ca", authority.ca)
-        assert "'envoy.tls.client_ca' wants a certificate of Envoy" in done.stderr
+        assert "'envoy.tls.client_certificates' wants a certificate of Envoy" in done.stderr

@@ -4,11 +4,13 @@ everything that was acknowledged is once, and an upstream that got everything at
 from __future__ import annotations
 
 import http.client
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +24,7 @@ from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
 from tests.e2e.test_reviews import shown
 from tests.e2e.wire import TIMEOUT_S, ask
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, running
 
 CALLERS = 3
 PAUSE_S = 0.01
@@ -44,16 +46,21 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Storm:
-    """What callers, the reviewer and the killer did. `kills` are Unix times, before and after each."""
+    """What callers, the reviewer and the killer did. `kills` and `frozen` are Unix times, before and after each."""
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     approved: set[str] = field(default_factory=set)
+    troubles: int = 0
     killed: int = 0
+    frozen: list[float] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+
+
+Trouble = Callable[[Storm, Cluster, random.Random, list[Lockgate]], None]
 
 
 def call(storm: Storm, port: int, key: str, caller: int) -> None:
@@ -90,21 +97,47 @@ def review(storm: Storm, nodes: list[Lockgate], chance: random.Random) -> None:
             continue
 
 
-def kill(storm: Storm, nodes: list[Lockgate], chance: random.Random) -> None:
-    """One or two of three at a time, all at once as machines are lost; never the last one that is ready."""
+def trouble(storm: Storm, made: Cluster, chance: random.Random, kinds: tuple[Trouble, ...]) -> None:
     while not storm.stop.wait(chance.uniform(0.5, 2.0)):
-        ready = [node for node in nodes if is_ready(node)]
-        if len(ready) < 2:
-            continue
-        for node in chance.sample(ready, chance.randint(1, len(ready) - 1)):
-            storm.kills.append(time.time())
-            node.process.kill()
-            storm.kills.append(time.time())
-            storm.killed += 1
-        storm.stop.wait(chance.uniform(0.1, 1.0))
-        for node in nodes:
-            if node.process.ended is not None:
-                node.process.start()
+        ready = [node for node in made.nodes if is_ready(node)]
+        if len(ready) >= 2:
+            chance.choice(kinds)(storm, made, chance, ready)
+            storm.troubles += 1
+
+
+def kill(storm: Storm, made: Cluster, chance: random.Random, ready: list[Lockgate]) -> None:
+    """One or two of three, all at once as machines are lost; never the last one that is ready."""
+    for node in chance.sample(ready, chance.randint(1, len(ready) - 1)):
+        storm.kills.append(time.time())
+        node.process.kill()
+        storm.kills.append(time.time())
+        storm.killed += 1
+    storm.stop.wait(chance.uniform(0.1, 1.0))
+    for node in made.nodes:
+        if node.process.ended is not None:
+            node.process.start()
+
+
+def freeze(storm: Storm, made: Cluster, chance: random.Random, ready: list[Lockgate]) -> None:
+    """One node, as its machine might stand still: for longer than others wait for it, and then it goes on as if nothing had been."""
+    node = chance.choice(ready)
+    storm.frozen.append(time.time())
+    os.killpg(node.process.pid, signal.SIGSTOP)
+    storm.frozen.append(time.time())
+    try:
+        storm.stop.wait(chance.uniform(11.0, 14.0))
+    finally:
+        os.killpg(node.process.pid, signal.SIGCONT)
+
+
+def crash(storm: Storm, made: Cluster, chance: random.Random, ready: list[Lockgate]) -> None:
+    """The database, as after a power failure; it recovers at its next start."""
+    storm.kills.append(time.time())
+    made.place.server.stop(at_once=True)
+    storm.kills.append(time.time())
+    storm.killed += len(ready)
+    storm.stop.wait(chance.uniform(0.1, 3.0))
+    made.place.server.start()
 
 
 def is_ready(node: Lockgate) -> bool:
@@ -115,10 +148,10 @@ def is_ready(node: Lockgate) -> bool:
 
 
 @contextmanager
-def storm_over(port: int, made: Cluster, seed: int) -> Iterator[Storm]:
+def storm_over(port: int, made: Cluster, seed: int, kinds: tuple[Trouble, ...]) -> Iterator[Storm]:
     storm, chance = Storm(), random.Random(seed)
     jobs: list[tuple] = [(call, port, made.keys["ann"], caller) for caller in range(CALLERS)]
-    jobs += [(review, made.nodes, random.Random(seed + 1)), (kill, made.nodes, chance)]
+    jobs += [(review, made.nodes, random.Random(seed + 1)), (trouble, made, chance, kinds)]
     threads = [threading.Thread(target=guarded, args=(storm, *job)) for job in jobs]
     for thread in threads:
         thread.start()
@@ -138,17 +171,17 @@ def guarded(storm: Storm, job, *arguments) -> None:
         raise
 
 
-def survives(postgres: PostgresServer, folder: Path, seed: int, seconds: float, kills: int) -> Storm:
-    """So long, and until so many nodes were killed."""
+def survives(postgres: PostgresServer, folder: Path, seed: int, seconds: float, troubles: int, *kinds: Trouble) -> Storm:
+    """So long, and until there was so much trouble."""
     with cluster(postgres, folder, 3) as made:
         made.start()
         with balanced(made.nodes, folder) as port:
             until(lambda: ask(port, "GET", "/echo/1", made.keys["ann"]).status == 200, "the balancer had found a node")
             before = until(lambda: made.nodes[0].control("GET", "/v1/audit/checkpoint").json.get("note"), "there was a checkpoint")
             (folder / "checkpoint").write_text(before)
-            with storm_over(port, made, seed) as storm:
+            with storm_over(port, made, seed, kinds) as storm:
                 time.sleep(seconds)
-                until(lambda: storm.killed >= kills or storm.faults, "nodes were killed", 120)
+                until(lambda: storm.troubles >= troubles or storm.faults, "there was trouble", 120)
             assert storm.faults == []
             for node in made.nodes:
                 if node.process.ended is not None:
@@ -204,12 +237,13 @@ def unexplained(storm: Storm, leaves: list[dict]) -> list[str]:
 
 
 def near_a_kill(storm: Storm, leaves: list[dict], decision: str, event: str) -> bool:
-    """A node that was killed between a record and its mark leaves the same record to be appended once more."""
-    return any(killed_after(storm, leaf) for leaf in leaves if (leaf.get("id"), leaf.get("event")) == (decision, event))
+    """A node that was killed, or stood still, between a record and its mark leaves the same record to be appended once more."""
+    same = [leaf for leaf in leaves if (leaf.get("id"), leaf.get("event")) == (decision, event)]
+    return all(leaf == same[0] for leaf in same) and killed_after(storm, same[0], *storm.frozen)
 
 
-def killed_after(storm: Storm, leaf: dict) -> bool:
-    return any(0 <= at - moment(leaf) <= LATE_S for at in storm.kills)
+def killed_after(storm: Storm, leaf: dict, *others: float) -> bool:
+    return any(0 <= at - moment(leaf) <= LATE_S for at in (*storm.kills, *others))
 
 
 def moment(leaf: dict) -> float:
@@ -240,7 +274,7 @@ def test_orders_that_contradict_acknowledgements_are_found() -> None:
 
 def test_nodes_that_are_killed_at_random_lose_and_double_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
     """Some seconds of it."""
-    storm = survives(postgres, tmp_path, seed=7, seconds=12, kills=3)
+    storm = survives(postgres, tmp_path, 7, 12, 2, kill)
     assert len(storm.acknowledged) > 100
     assert any(each.held for each in storm.acknowledged)
 
@@ -249,6 +283,19 @@ def test_nodes_that_are_killed_at_random_lose_and_double_nothing(postgres: Postg
 @pytest.mark.parametrize("seed", [11, 12])
 def test_nodes_that_are_killed_at_random_for_minutes_lose_and_double_nothing(postgres: PostgresServer, tmp_path: Path, seed: int) -> None:
     """The same for longer, with other schedules."""
-    storm = survives(postgres, tmp_path, seed, 90, kills=12)
+    storm = survives(postgres, tmp_path, seed, 90, 8, kill)
     assert len(storm.acknowledged) > 1000
+    assert storm.approved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "kinds"), [(21, (freeze,)), (22, (crash,)), (23, (kill, freeze, crash))], ids=["frozen", "crashed", "all"]
+)
+def test_nodes_that_stand_still_and_a_database_that_crashes_neither(tmp_path: Path, seed: int, kinds: tuple[Trouble, ...]) -> None:
+    """A node that goes on after others took it for gone sends nothing that one of them sent; what a crash of the database answered is there
+    afterwards."""
+    with running() as postgres:
+        storm = survives(postgres, tmp_path, seed, 60, 4, *kinds)
+    assert len(storm.acknowledged) > 300
     assert storm.approved

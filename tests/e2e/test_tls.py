@@ -103,6 +103,7 @@ def test_requests_come_in_over_tls_and_upstreams_are_told_so(secured: Place) -> 
     """`x-forwarded-proto` is https, and a plain request on that port gets no answer of HTTP."""
     answer = secured.ask("/echo/x")
     assert answer.status == 200, answer
+    assert f"gateway  https://127.0.0.1:{secured.lockgate.gateway}" in secured.lockgate.process.said
     assert dict(answer.json["headers"])["x-forwarded-proto"] == "https"
     with pytest.raises((http.client.HTTPException, OSError)):
         ask(secured.lockgate.gateway, "GET", "/echo/x")

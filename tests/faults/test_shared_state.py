@@ -14,6 +14,7 @@ import pytest
 
 from adapters.local_limits import LocalLimits
 from adapters.redis_state.limits import RedisAllowances
+from adapters.redis_state.names import Names
 from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.state import RedisState
 from router.config.shared_state import RedisSettings
@@ -197,3 +198,54 @@ async def test_a_user_has_few_rights_and_they_suffice() -> None:
             assert await failure(state) == "shared_state_denied"
         async with opened(server=server.address, username="lockgate", password="wrong") as state:
             assert await failure(state) == "shared_state_denied"
+
+
+async def test_a_password_is_exchanged_without_a_reload(tmp_path: Path) -> None:
+    """The file is read at each login; one that is missing is a login that fails, and no end of the attempts."""
+    secret = tmp_path / "secret"
+    secret.write_text("first\n")
+    with redis_server.running(requirepass="first") as server:
+        async with opened(root=tmp_path, server=server.address, password={"file": "secret"}) as state:
+            assert await RedisAllowances(state).draw(ONE) is None
+            secret.unlink()
+            server.stop()
+            server.settings["requirepass"] = "second"
+            server.start()
+            await until(lambda: state.problem == "shared_state_denied", "the login failed")
+            secret.write_text("second\n")
+            await until(lambda: state.problem is None, "the login went through")
+            assert await RedisAllowances(state).draw(ONE) is None
+
+
+async def test_names_are_digests_by_the_key() -> None:
+    """Nodes with the same key name callers alike; without it nobody does."""
+    names = [Names("p", key).of("limit", "subject:alice") for key in (b"", b"one", b"one", b"two")]
+    assert names[1] == names[2]
+    assert len(set(names)) == 3
+    assert all(name.startswith("p:limit:") and "alice" not in name for name in names)
+
+
+async def test_a_slow_start_holds_no_worker_up() -> None:
+    """A cluster whose nodes take long to be away is looked for beside what starts."""
+    with redis_server.running() as server:
+        server.signal(signal.SIGSTOP)
+        async with opened(cluster=[str(server.address)] * 50, connect_within="100ms") as state:
+            assert await failure(state) == "shared_state_unavailable"
+        server.signal(signal.SIGCONT)
+
+
+async def test_a_server_that_is_no_cluster_is_told_apart() -> None:
+    """It answers, but knows nothing of clusters."""
+    with redis_server.running() as server:
+        async with opened(cluster=[str(server.address)]) as state:
+            assert await failure(state) == "shared_state_unavailable"
+            assert state.problem is not None
+
+
+async def test_a_server_that_hangs_is_noticed_while_nobody_asks(own_redis: RedisServer) -> None:
+    """So the first request after a quiet night does not find out for all others."""
+    async with opened(server=own_redis.address) as state:
+        own_redis.signal(signal.SIGSTOP)
+        await until(lambda: state.problem == "shared_state_unavailable", "the silence is noticed")
+        own_redis.signal(signal.SIGCONT)
+        await until(lambda: state.problem is None, "the server is found again")

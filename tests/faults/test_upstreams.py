@@ -749,3 +749,93 @@ async def test_websocket_that_breaks(plain: Lab, message: str | None, code: int)
         assert await socket_.receive() is None
         assert socket_.close_code == code
         await socket_.close()
+
+
+FAULTY = b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"
+
+
+async def test_an_upstream_that_answers_with_errors_is_left_alone(lab: Lab) -> None:
+    """Which its circuit does not see, since a 500 is an answer."""
+    bad, good = await lab.upstream(serving(FAULTY)), await lab.upstream(serving(OK))
+    destination = await lab.destination(bad, good, outliers={"consecutive": 3, "ejection": "5m", "interval": "5m"})
+    statuses = [(await whole(destination, GET))[0] for _ in range(20)]
+    assert statuses.count(500) == 3
+    assert statuses[-10:] == [200] * 10
+
+
+async def test_an_upstream_that_was_left_alone_is_asked_again(lab: Lab) -> None:
+    """When its time is over, without anybody's doing."""
+    bad, good = await lab.upstream(serving(FAULTY)), await lab.upstream(serving(OK))
+    destination = await lab.destination(bad, good, outliers={"consecutive": 1, "ejection": "50ms", "longest": "50ms"})
+    failed = 0
+    async with asyncio.timeout(10):
+        while failed < 3:
+            failed += (await whole(destination, GET))[0] == 500
+            await asyncio.sleep(0.01)
+
+
+async def test_the_only_upstream_is_asked_whatever_it_answers(lab: Lab) -> None:
+    """Nobody would be left."""
+    destination = await lab.destination(
+        await lab.upstream(serving(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")), outliers={"consecutive": 1}
+    )
+    assert [(await whole(destination, GET))[0] for _ in range(5)] == [500] * 5
+
+
+async def test_the_least_busy_upstream_is_asked(lab: Lab) -> None:
+    """While one holds its requests, the other gets all the new ones; what has ended counts no more."""
+    held, began = asyncio.Event(), asyncio.Event()
+    asked: list[str] = []
+
+    def named(name: str) -> Script:
+        async def script(wire: Wire) -> None:
+            while True:
+                head = await wire.head()
+                asked.append(name)
+                if b"/slow" in head:
+                    began.set()
+                    await held.wait()
+                await wire.say(OK)
+
+        return script
+
+    destination = await lab.destination(await lab.upstream(named("a")), await lab.upstream(named("b")), balance="least_requests")
+    slow = asyncio.create_task(whole(destination, Outbound("GET", "/slow", [], idempotent=True)))
+    await began.wait()
+    for _ in range(6):
+        await whole(destination, GET)
+    assert len(set(asked[1:])) == 1
+    assert asked[1] != asked[0]
+    held.set()
+    await slow
+    asked.clear()
+    for _ in range(6):
+        await whole(destination, GET)
+    assert set(asked) == {"a", "b"}
+
+
+async def test_a_subject_has_one_upstream(lab: Lab) -> None:
+    """By the field that the gateway sets; when that upstream is gone another one answers, and the others' subjects stay."""
+    asked: list[str] = []
+
+    def named(name: str) -> Script:
+        async def script(wire: Wire) -> None:
+            while True:
+                await wire.head()
+                asked.append(name)
+                await wire.say(OK)
+
+        return script
+
+    ports = [await lab.upstream(named(name)) for name in ("a", "b", "c")]
+    destination = await lab.destination(*ports, balance="hash", hash_by="subject")
+
+    async def upstream_of(who: str) -> str:
+        asked.clear()
+        for _ in range(3):
+            await whole(destination, Outbound("GET", "/", [(b"x-lockgate-subject", who.encode())], idempotent=True))
+        assert len(set(asked)) == 1
+        return asked[0]
+
+    found = {who: await upstream_of(who) for who in map(str, range(20))}
+    assert set(found.values()) == {"a", "b", "c"}

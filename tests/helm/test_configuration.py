@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.config import Config
+from router.processes.reload import refuse_what_needs_a_restart
 from router.processes.serving import GRACE_S as CONTROL_GRACE_S
 from router.processes.worker import GRACE_S as WORKER_GRACE_S
 from router.telemetry.names import METRICS
 from router.workspace import parse, read
-from tests.helm.rendering import CASES, configuration, manifests, of_kind, one, values
+from tests.helm.rendering import CASES, CHART, configuration, manifests, of_kind, one, values
 
 
 @pytest.mark.parametrize("case", [None, *CASES])
@@ -22,6 +25,20 @@ def test_lockgate_takes_the_configuration(case: str | None) -> None:
     config = Config.model_validate(configuration(manifests(values(case) if case else {})))
     assert config.state == "/var/lib/lockgate/state"
     assert str(config.control.listen).startswith("0.0.0.0:")
+
+
+@pytest.mark.parametrize("doors", [("gateway",), ("envoy",), ("gateway", "envoy"), ("gateway", "decide"), ("envoy", "decide")])
+def test_only_doors_that_are_open_listen(doors: tuple[str, ...]) -> None:
+    """On all addresses of the pod; a door that is not open has no listener at all."""
+    given = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide")}
+    config = Config.model_validate(configuration(manifests({**given, "tls": {"source": "secret", "secretName": "t"}})))
+    listens = {
+        "gateway": config.gateway.listen,
+        "envoy": config.envoy.listen if config.envoy is not None else None,
+        "decide": config.decide.listen if config.decide is not None else None,
+    }
+    assert {name for name, listen in listens.items() if listen is not None} == set(doors)
+    assert all(str(listen).startswith("0.0.0.0:") for listen in listens.values() if listen is not None)
 
 
 def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
@@ -98,11 +115,25 @@ def restarts(given: dict[str, Any]) -> str:
         ({"gateway": {"limits": {"concurrency": 8}}}, True),
         ({"audit": {"origin": "other.example/ledger"}}, True),
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
+        ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
+        ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz"}}}, True),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
     """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
     assert (restarts({"config": config}) != restarts({})) is restarted
+
+
+def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:
+    """A setting that a reload begins to refuse has to replace pods, too."""
+    source = inspect.getsource(refuse_what_needs_a_restart)
+    refused = {name for text in re.findall(r'"([a-z., ]+)"', source) for name in re.findall(r"[a-z]+(?:\.[a-z]+)?", text)} - {"and"}
+    noted = {"state", "decide", "envoy", "control", "workers", "nodes", "audit", "gateway.listen", "gateway.limits", "gateway.tls"}
+    assert refused == noted | {"policy.bundle", "telemetry.otlp"}
+    template = (
+        (CHART / "templates" / "_config.tpl").read_text(encoding="utf-8").partition('define "lockgate.restarts"')[2].partition("define")[0]
+    )
+    assert [name for name in refused if f'"{name.rpartition(".")[2]}"' not in template] == []
 
 
 def test_secrets_are_read_where_they_are_mounted() -> None:

@@ -24,6 +24,9 @@ REGISTRY = Registry(
         ("encoder", "litellm"): Adapter("adapters.litellm_encoder", config="router.config.judgement:LitellmEncoderSettings"),
         ("index", "memory"): Adapter("embeddings.index", config="router.config.judgement:MemoryIndexSettings"),
         ("index", "qdrant"): Adapter("adapters.qdrant_index", config="router.config.judgement:QdrantIndexSettings"),
+        ("shared state", "extra"): Adapter(
+            "tests.golden.config.no_such_module", extra="redis", config="router.config.shared_state:RedisSettings"
+        ),
         ("shared state", "redis"): Adapter("adapters.redis_state.kept", config="router.config.shared_state:RedisSettings"),
         ("ledger store", "sqlite"): Adapter("adapters.sqlite.place", config="router.config.evidence:SqliteStoreSettings"),
         ("ledger store", "postgres"): Adapter("adapters.postgres.place", config="router.config.evidence:PostgresStoreSettings"),

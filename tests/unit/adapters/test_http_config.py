@@ -91,3 +91,29 @@ def test_health_changes_after_enough_in_a_row() -> None:
     verdict = Verdict(unhealthy=2, healthy=1)
     seen = [verdict.note(passed) for passed in (True, False, True, False, False, False, True, False)]
     assert seen == [True, True, True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"balance": "hash"},
+        {"hash_by": "subject"},
+        {"balance": "hash", "hash_by": "header:X-Caps"},
+        {"balance": "hash", "hash_by": "client"},
+        {"outliers": {"most": "110%"}},
+        {"outliers": {"interval": "0s"}},
+    ],
+)
+def test_balancing_that_means_nothing_is_refused(fault: dict[str, Any]) -> None:
+    """A hash of nothing, a key that nobody hashes, shares beyond everything."""
+    with pytest.raises(ValidationError):
+        Config.model_validate(ONE | fault)
+
+
+@pytest.mark.parametrize(
+    ("by", "header"),
+    [("subject", "x-lockgate-subject"), ("tenant", "x-lockgate-tenant"), ("path", None), ("header:x-cart", "x-cart")],
+)
+def test_what_is_hashed_is_a_header_field_or_the_path(by: str, header: str | None) -> None:
+    """The gateway sets the first two itself, so that no caller chooses an upstream by them."""
+    assert Config.model_validate(ONE | {"balance": "hash", "hash_by": by}).hashed_header == header

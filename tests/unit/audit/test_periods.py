@@ -61,10 +61,12 @@ def test_the_time_between_an_end_and_a_start_is_a_period(tmp_path: Path) -> None
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
     """Those of a failing part with their count; those of a caller, such as a rate limit, are no failure."""
     with asked(
-        tmp_path, system(1, "refused", audit_disk_full=4, rate_limited=9), system(2, "refused", audit_disk_full=1, overloaded=2)
+        tmp_path,
+        system(1, "refused", audit_disk_full=4, rate_limited=9),
+        system(2, "refused", audit_disk_full=1, overloaded=2, limits_unavailable=3),
     ) as trail:
         found = {one.part: one for one in periods(trail, Query(), 5 * MINUTE)}
-        assert {part: one.counted for part, one in found.items()} == {"ledger": 5, "load": 2}
+        assert {part: one.counted for part, one in found.items()} == {"ledger": 5, "load": 2, "limits": 3}
         assert told([found["ledger"]]) == [("ledger", 1, 2, 2)]
 
 

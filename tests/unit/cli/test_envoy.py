@@ -66,7 +66,11 @@ def test_a_file_is_written_and_compared(workspace: Path, capsys: Out, monkeypatc
         ("envoy: {}", ["--tls-key", "key.pem"], "--tls-certificate and --tls-key belong together."),
         ("envoy: {}", ["--ca", "ca.pem"], "'envoy.tls' is not set"),
         ("envoy: {tls: {certificate: c.pem, key: k.pem}}", [], "say with --ca which authorities Envoy is to trust"),
-        ("envoy: {tls: {certificate: c.pem, key: k.pem, client_ca: d.pem}}", ["--ca", "a.pem"], "wants a certificate of Envoy"),
+        (
+            "envoy: {tls: {certificate: c.pem, key: k.pem, client_ca: d.pem, client_certificates: required}}",
+            ["--ca", "a.pem"],
+            "wants a certificate of Envoy",
+        ),
         ("envoy: {}", ["--http2", "nowhere"], "The catalog has no destination 'nowhere'"),
         ("envoy: {}", ["--filter", "ext_authz", "--bodies", "streamed"], "leave out --bodies or --filter"),
         ("envoy: {}", ["--format", "istio"], "Say with --lockgate once where the door is in the cluster"),

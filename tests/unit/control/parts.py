@@ -106,6 +106,9 @@ class Process:
     def describe(self) -> Json:
         return {"config_digest": DIGEST}
 
+    async def pending(self) -> Json:
+        return {"changes": [], "refused": []}
+
     async def reload(self) -> Json:
         if self.faults:
             raise ConfigError(*self.faults)

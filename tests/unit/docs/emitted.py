@@ -33,6 +33,7 @@ ARGUMENTS: Mapping[str, tuple[int, str]] = {
     **dict.fromkeys(("failure", "Reason", "refused", "_wrong"), (0, "code")),
     **dict.fromkeys(("Outcome", "respond_problem"), (2, "reason")),
     "_shed": (3, "code"),
+    "LocalReply": (2, "code"),
     "_none": (1, "reason"),
     "_abstained": (2, "reason"),
     "Classification": (9, "reason"),
@@ -121,7 +122,14 @@ def _assigned(module: Module, node: ast.Assign | ast.AnnAssign) -> Iterator[str]
         if isinstance(name, ast.Name) and name.id in VARIABLES:
             yield from _codes(module, value)
         if isinstance(name, ast.Name) and name.id in TABLES and not isinstance(value, ast.Constant):
-            yield from (code for each in ast.walk(value) for code in _codes(module, each))
+            yield from (code for part in _parts(value) for each in ast.walk(part) for code in _codes(module, each))
+
+
+def _parts(table: ast.expr) -> list[ast.expr]:
+    """Of a table from what somebody else calls a failure to our code, only the codes."""
+    if isinstance(table, ast.Dict) and all(isinstance(each, ast.Constant) and SLUG.fullmatch(str(each.value)) for each in table.values):
+        return table.values
+    return [table]
 
 
 def _function(module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:

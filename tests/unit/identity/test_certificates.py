@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from router.decision import ANONYMOUS
 from router.errors import IdentityError
 from router.identity.authenticate import Authenticator
 from router.identity.certificates import CertificateHolders, Holder, PeerCertificate, below
+from tests.unit.identity.issuing import token, verifier
 from tests.unit.identity.parts import NOW
 
 GATEWAY = frozenset(("gateway",))
@@ -98,3 +103,32 @@ def test_a_certificate_that_nobody_knows_is_not_anonymous() -> None:
         Authenticator("gateway", anonymous=True, holders=HOLDERS).authenticate([], NOW, unknown)
     assert Authenticator("gateway", anonymous=True, holders=HOLDERS).authenticate([], NOW) is ANONYMOUS
     assert Authenticator("gateway", anonymous=True).authenticate([], NOW, unknown) is ANONYMOUS
+
+
+def thumbprint(digest: str) -> str:
+    return urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode()
+
+
+def bound(**confirmation: Any) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", b"Bearer " + token(cnf=confirmation))]
+
+
+def test_a_token_that_names_its_certificate_is_good_with_that_alone() -> None:
+    """On the connection that has shown it; what else a confirmation may say is for others."""
+    door, mine = Authenticator("gateway", tokens=verifier()), certificate("spiffe://a.example/x")
+    named = bound(**{"x5t#S256": thumbprint(mine.digest)})
+    assert door.authenticate(named, NOW, mine).id == "alice"
+    assert door.authenticate(bound(jkt="x"), NOW).id == "alice"
+    other = replace(mine, digest="cd" * 32)
+    for shown in (None, other):
+        with pytest.raises(IdentityError) as refused:
+            door.authenticate(named, NOW, shown)
+        assert (refused.value.code, refused.value.status) == ("token_bound", 401)
+
+
+@pytest.mark.parametrize("confirmation", [{"x5t#S256": ""}, {"x5t#S256": 1}, {"x5t#S256": "\u00e9"}])
+def test_a_binding_that_cannot_be_read_is_not_taken_for_none(confirmation: dict[str, Any]) -> None:
+    """Nor is it met by a connection without a certificate."""
+    for shown in (None, certificate("spiffe://a.example/x")):
+        with pytest.raises(IdentityError):
+            Authenticator("gateway", tokens=verifier()).authenticate(bound(**confirmation), NOW, shown)

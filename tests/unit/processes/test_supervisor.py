@@ -24,7 +24,7 @@ async def test_a_worker_that_cannot_take_its_configuration_is_ended(tmp_path: Pa
     (tmp_path / "msgpack.py").write_text("raise SystemExit('imported from the working directory')")
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        supervisor = Supervisor([listening], dict)
+        supervisor = Supervisor({"gateway": listening}, dict)
         try:
             await supervisor.launch(1)
             with pytest.raises(ConfigError, match="failed"):
@@ -39,7 +39,7 @@ async def test_a_worker_that_cannot_take_its_configuration_is_ended(tmp_path: Pa
 async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() -> None:
     """Training may take minutes; what happens to an idle worker meanwhile must not cost the start."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        supervisor = Supervisor([listening], dict)
+        supervisor = Supervisor({"gateway": listening}, dict)
         try:
             await supervisor.launch(1)
             (launched,) = supervisor._workers.values()
@@ -78,7 +78,7 @@ def candidate(share: float) -> Assignment:
 
 
 def one_worker() -> tuple[Supervisor, Peers]:
-    supervisor, peers = Supervisor([], dict), Peers()
+    supervisor, peers = Supervisor({}, dict), Peers()
     supervisor._workers[0] = Worker(0, None, peers)  # type: ignore[arg-type]  # no process is asked
     return supervisor, peers
 
