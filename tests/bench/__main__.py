@@ -34,6 +34,7 @@ from tests.bench import (
     scale,
     shared_state,
     stages,
+    stalls,
     witnesses,
 )
 from tests.bench.parts import parts
@@ -107,6 +108,7 @@ def _options() -> argparse.Namespace:
             "envoy-workers",
             "commits",
             "intake",
+            "stalls",
             "witness",
             "scale",
         ],
@@ -137,6 +139,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "envoy-workers": lambda: envoy.two_workers(report, folder, origin, many, count * 2),
         "commits": lambda: commits.measure(report, folder, origin, many, count),
         "intake": lambda: uvloop.run(intake.measure(report, folder)),
+        "stalls": lambda: stalls.measure(report, folder),
         "witness": lambda: witnesses.measure(report, folder),
         "scale": lambda: scale.measure(report),
     }

@@ -16,18 +16,22 @@ from router.processes.remote import LINGER_S
 US, MS = 1e-6, 1e-3
 WAITING_AT_MOST = 8192
 CHECKPOINT_SYNCS = 3  # the store's transaction, the note's file, its folder
+LOG_BYTES = 2048 * 4096  # `wal_autocheckpoint` of `adapters.sqlite.ledger`: then the writer copies its log into the file
+LOG_SYNCS = 2  # the log, the file
+PAGES = 1.28  # bytes of whole pages in the log for a byte of records: it was copied every 1,730 records of 3.8 kB
 NORMAL_P99 = 2.326
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """How long a sync takes, lognormal by its median and 99th percentile, in milliseconds."""
+    """How long a sync takes, lognormal by its median and 99th percentile, in milliseconds, and what it writes in one, in MB/s."""
 
     p50: float
     p99: float
+    bandwidth: float
 
-    def sync(self, chance: random.Random) -> float:
-        return self.p50 * MS * math.exp(chance.gauss(0.0, math.log(self.p99 / self.p50) / NORMAL_P99))
+    def sync(self, chance: random.Random, written: float = 0.0) -> float:
+        return written / self.bandwidth / 1e6 + self.p50 * MS * math.exp(chance.gauss(0.0, math.log(self.p99 / self.p50) / NORMAL_P99))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ class Cell:
     disk: Disk
     workers: int
     checkpoint_records: int = 1000
+    record_bytes: float = 3800.0
     upstream_ms: float = 1.0
+    copies_log: bool = True
 
 
 @dataclass(slots=True)
@@ -110,6 +116,7 @@ class Simulation:
         self._interpreter = 0.0
         self._writing = False
         self._unsigned = 0
+        self._logged = 0.0
         self._again = False
         self.seen = Seen()
 
@@ -214,25 +221,34 @@ class Simulation:
         taken, self._jobs, self._writing = self._jobs[:BATCH_RECORDS], self._jobs[BATCH_RECORDS:], True
         costs = self._cell.costs
         self._worked(costs.commit + costs.committed * len(taken))
-        self._at(self._interpreter + self._cell.disk.sync(self._chance), self._written, taken)
+        written = len(taken) * self._cell.record_bytes * PAGES
+        self._logged += written
+        spent = self._cell.disk.sync(self._chance, written)
+        if self._cell.copies_log and self._logged >= LOG_BYTES:  # within the same commit, which is answered afterwards
+            spent += self._syncs(LOG_SYNCS) + self._logged / self._cell.disk.bandwidth / 1e6
+            self._logged = 0.0
+        self._at(self._interpreter + spent, self._written, taken)
+
+    def _syncs(self, many: int) -> float:
+        return sum(self._cell.disk.sync(self._chance) for _ in range(many))
 
     def _written(self, taken: Sequence[tuple[int, Asked | None]]) -> None:
         self.seen.commits += 1
         self.seen.records += len(taken)
         self._unsigned += len(taken)
-        for worker in range(self._cell.workers):
-            durable = [each for at, each in taken if at == worker and each is not None]
-            for each in durable:
-                each.step = 1
-                self.seen.waits.append((each.left, (self._now - each.left) / MS))
-            if durable:
-                self._make_ready(worker, durable)
+        durable: dict[int, list[Asked]] = {}
+        for worker, asked in taken:
+            if asked is not None:
+                asked.step = 1
+                self.seen.waits.append((asked.left, (self._now - asked.left) / MS))
+                durable.setdefault(worker, []).append(asked)
+        for worker, ready in sorted(durable.items()):
+            self._make_ready(worker, ready)
         if self._unsigned >= self._cell.checkpoint_records:
             self._unsigned = 0
             self.seen.checkpoints += 1
             self._worked(self._cell.costs.commit)
-            syncs = sum(self._cell.disk.sync(self._chance) for _ in range(CHECKPOINT_SYNCS))
-            self._at(self._interpreter + syncs, self._go_on)
+            self._at(self._interpreter + self._syncs(CHECKPOINT_SYNCS), self._go_on)
         else:
             self._go_on()
 
