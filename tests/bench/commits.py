@@ -30,9 +30,8 @@ def measure(report: Report, folder: Path, origin: str, repetitions: int, count: 
                 workers.append(own / count * 1e6)
                 controls.append((tree.cpu_s() - total - own) / count * 1e6)
             figures += _figures(callers, batches, workers, controls)
-    size = (workspace.folder / "state" / "ledger.sqlite").stat().st_size / (_written(workspace)[0] / 2)
-    figures.append(Figure("the ledger's file, a decision", size / 1000, "kB", None, None, _parts(workspace)))
     report.section("Commits — one worker, GET by rule, closed loop", figures)
+    report.section("What a decision leaves", [_size(make_workspace(folder / "size", origin), count)])
 
 
 def _figures(callers: int, batches: list[float], workers: list[float], controls: list[float]) -> list[Figure]:
@@ -43,11 +42,17 @@ def _figures(callers: int, batches: list[float], workers: list[float], controls:
     ]
 
 
-def _parts(workspace: Workspace) -> str:
-    with closing(sqlite3.connect(workspace.folder / "state" / "ledger.sqlite")) as ledger:
-        leaves, sealed = ledger.execute("SELECT sum(length(leaf)), sum(length(sealed)) FROM records").fetchone()
-        decisions = _written(workspace)[0] / 2
-    return f"of which leaves {leaves / decisions / 1000:.1f} kB, sealed parts {sealed / decisions / 1000:.1f} kB"
+def _size(workspace: Workspace, count: int) -> Figure:
+    """After the end, when the log is in the file."""
+    with lockgate(workspace):
+        for make in (workspace.lookup, workspace.cached):
+            closed(workspace.gateway, make, count, 16)
+    file = workspace.folder / "state" / "ledger.sqlite"
+    with closing(sqlite3.connect(file)) as ledger:
+        records, leaves, sealed = ledger.execute("SELECT count(*), sum(length(leaf)), sum(length(sealed)) FROM records").fetchone()
+    leaf, part, size = (each / (records / 2) / 1000 for each in (leaves, sealed, file.stat().st_size))
+    note = f"of which leaves {leaf:.1f} kB, sealed parts {part:.1f} kB; half GET by rule, half POST cached"
+    return Figure("the ledger's file, a decision", size, "kB", None, None, note)
 
 
 def _written(workspace: Workspace) -> tuple[int, int]:

@@ -51,7 +51,9 @@ MEASURED: Mapping[str, Measured] = {
     "sqlite": Measured(41_800, "records/s", "ledger on SQLite, 64 records a commit", "ledger", README),
     "postgres": Measured(9_000, "records/s", "ledger on PostgreSQL, 256 waiting, one node or several", "ledger", BUSY),
     "encoder": Measured(1_360, "µs", "CPU of a text never seen before: the bare forward of 1.1 ms, 1.24 ×", "encoder", README),
-    "bytes": Measured(7.6, "kB", "a decision in the ledger's file: both records, sealed parts, tree", "commits", BUSY),
+    "bytes": Measured(
+        7.6, "kB", "a decision in the ledger's file: both records, sealed parts, tree; half GET, half with a text", "commits", BUSY
+    ),
     "leaves": Measured(4.0, "kB", "what is left of it when sealed parts are pruned: the leaves", "commits", BUSY),
     "cosign": Measured(1.4, "ms", "CPU of a witness for a cosignature, 100 logs", "witness", BUSY),
     "cosign_more": Measured(2.3, "µs", "more for each further log: its whole state is written", "witness", BUSY),
