@@ -17,8 +17,10 @@ import uvloop
 
 from tests.bench import (
     added_cpu,
+    commits,
     encoder,
     envoy,
+    intake,
     latency,
     ledger,
     ledger_size,
@@ -29,8 +31,11 @@ from tests.bench import (
     policy_size,
     questions,
     running,
+    scale,
     shared_state,
     stages,
+    stalls,
+    witnesses,
 )
 from tests.bench.parts import parts
 from tests.bench.processes import BenchError, upstream
@@ -101,6 +106,11 @@ def _options() -> argparse.Namespace:
             "workers",
             "envoy",
             "envoy-workers",
+            "commits",
+            "intake",
+            "stalls",
+            "witness",
+            "scale",
         ],
     )
     return parser.parse_args()
@@ -127,6 +137,11 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "workers": lambda: running.two_workers(report, folder, origin, many, count * 2),
         "envoy": lambda: envoy.measure(report, folder, origin, many, count, effort.seconds),
         "envoy-workers": lambda: envoy.two_workers(report, folder, origin, many, count * 2),
+        "commits": lambda: commits.measure(report, folder, origin, many, count),
+        "intake": lambda: uvloop.run(intake.measure(report, folder)),
+        "stalls": lambda: stalls.measure(report, folder),
+        "witness": lambda: witnesses.measure(report, folder),
+        "scale": lambda: scale.measure(report),
     }
 
 
