@@ -159,7 +159,7 @@ def test_with_tls_everywhere(tmp_path: Path) -> None:
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     files = {name: authority.issue(name, loopback) for name in ("door", "envoy", "edge")}
     (port,) = free_ports(1)
-    tls = {"certificate": files["door"][0], "key": files["door"][1], "client_ca": authority.ca}
+    tls = {"certificate": files["door"][0], "key": files["door"][1], "client_ca": authority.ca, "client_certificates": "required"}
     edge = ["--tls-certificate", files["edge"][0], "--tls-key", files["edge"][1]]
     shown = ["--certificate", files["envoy"][0], "--key", files["envoy"][1]]
     (tmp_path / "lockgate").mkdir()
