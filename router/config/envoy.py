@@ -35,7 +35,9 @@ class EnvoyConfig(Strict):
         default=10.0, description="How long an outcome waits for Envoy's access log after the request has ended."
     )
     notice: Duration = Field(
-        default=3.0, description="How long the health service says that this worker is going before it goes; longer than Envoy's interval."
+        default=5.0,
+        description="How long the health service says that this worker is going before it goes; longer than Envoy takes to hear it: its "
+        "interval times its threshold, and its `update_merge_window`.",
     )
     longest_request: Span = Field(
         default=3600.0,

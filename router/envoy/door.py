@@ -12,7 +12,6 @@ from router.workspace import Workspace
 MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Envoy stops waiting for it
 CONNECT_S = 1.0
 MANY = 1_000_000  # what is under way is bounded where it comes in
-PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
 ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
 # Told as well as done: the door cannot see whether there is a body that it is not shown.
 UNREAD = {"disable_request_body_buffering": True, "context_extensions": {"body": "none"}}
@@ -28,7 +27,8 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
         "type": "STATIC" if all(is_address(each.host) for each in addresses) else "STRICT_DNS",
         "connect_timeout": seconds(CONNECT_S),
         "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Without the window Envoy would go on for a second with a worker that it knows is going, if another's health had just changed.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": http_protocol(
             {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
         ),
@@ -120,10 +120,7 @@ def ext_authz(workspace: Workspace) -> Json:
 
 
 def grpc_service(**more: Any) -> Json:
-    """Another worker is asked where one could not be connected to, or said that it saw nothing."""
-    elsewhere = {"name": PREVIOUS_HOSTS, "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")}
-    retry = {"retry_on": "connect-failure,refused-stream", "num_retries": 2, "retry_host_predicate": [elsewhere]}
-    return {"envoy_grpc": {"cluster_name": CLUSTER, "retry_policy": retry}, **more}
+    return {"envoy_grpc": {"cluster_name": CLUSTER}, **more}
 
 
 def patience(workspace: Workspace) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from examples.halden.demo.company import free_ports
+
 ROOT = Path(__file__).parents[2]
 READY_S = 90.0
 STOP_S = 20.0
@@ -23,17 +24,6 @@ STOP_S = 20.0
 
 class BenchError(Exception):
     """Something did not come up or answered wrongly; the message says what."""
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
 
 
 def answers(url: str) -> bool:

@@ -21,17 +21,6 @@ from tests.needs import needs
 HTTP = "type.googleapis.com/envoy.extensions"
 BUFFER = 32768
 MODE = {"request_header_mode": "SEND", "response_header_mode": "SEND", "request_body_mode": "BUFFERED", "response_body_mode": "NONE"}
-# A node that cannot be connected to has seen nothing, so another may be asked.
-RETRY = {
-    "retry_on": "connect-failure,refused-stream",
-    "num_retries": 2,
-    "retry_host_predicate": [
-        {
-            "name": "envoy.retry_host_predicates.previous_hosts",
-            "typed_config": {"@type": f"{HTTP}.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-        }
-    ],
-}
 
 
 def binary() -> Path:
@@ -64,7 +53,7 @@ def processor(port_cluster: str = "lockgate", **changes: Any) -> dict[str, Any]:
         "name": "envoy.filters.http.ext_proc",
         "typed_config": {
             "@type": f"{HTTP}.filters.http.ext_proc.v3.ExternalProcessor",
-            "grpc_service": {"envoy_grpc": {"cluster_name": port_cluster, "retry_policy": RETRY}, "timeout": "3600s"},
+            "grpc_service": {"envoy_grpc": {"cluster_name": port_cluster}, "timeout": "3600s"},
             "failure_mode_allow": False,
             "processing_mode": MODE,
             "allow_mode_override": True,

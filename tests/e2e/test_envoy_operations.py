@@ -104,7 +104,8 @@ def test_restarting_one_after_the_other_under_load_fails_no_request(tmp_path: Pa
     """Two nodes behind one Envoy, each ended and started again while callers ask without a pause: every request is answered 200."""
     with two_nodes(tmp_path) as (first, second):
         ports = [first.ports["envoy"], second.ports["envoy"]]
-        checked = [cluster("both", ports, http2=True, health_checks=CHECKED, lb_policy="LEAST_REQUEST")]
+        at_once = {"update_merge_window": "0s"}  # else a second may pass before a worker thread hears of the health that another knows
+        checked = [cluster("both", ports, http2=True, health_checks=CHECKED, lb_policy="LEAST_REQUEST", common_lb_config=at_once)]
         with envoy_before(first, tmp_path / "envoy", [processor("both")], clusters=checked) as envoy:
             through = copy.copy(first)
             through.ports = {**first.ports, "gateway": envoy.ports["envoy"]}

@@ -66,6 +66,7 @@ def limits(*rates: tuple[str, int]) -> str:
                 Difference("limits[b].rate", "2/s", "3/s"),
                 Difference("limits[new].burst", None, "1"),
                 Difference("limits[new].by", None, "all"),
+                Difference("limits[new].intents", None, "[]"),
                 Difference("limits[new].name", None, "new"),
                 Difference("limits[new].rate", None, "9/s"),
             ],

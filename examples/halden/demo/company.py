@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ HERE = Path(__file__).parent.parent
 SERVICES = ("payments", "people", "itdesk")
 READY_S = 60.0
 STOP_S = 40.0
+PORTS = (10_000, 32_000)
 
 
 class NotReadyError(Exception):
@@ -25,13 +27,20 @@ class NotReadyError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+    """Below those that systems give to connections, for one of these could take a port before its server does."""
+    found: list[socket.socket] = []
     try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+        while len(found) < count:
+            sock = socket.socket()
+            try:
+                sock.bind(("127.0.0.1", random.randrange(*PORTS)))  # any will do
+            except OSError:
+                sock.close()
+            else:
+                found.append(sock)
+        return [sock.getsockname()[1] for sock in found]
     finally:
-        for sock in sockets:
+        for sock in found:
             sock.close()
 
 

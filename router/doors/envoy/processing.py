@@ -32,6 +32,7 @@ from router.ports import Headers
 log = logging.getLogger("lockgate.envoy")
 NONE, BUFFERED, DUPLEX = ProcessingMode.NONE, ProcessingMode.BUFFERED, ProcessingMode.FULL_DUPLEX_STREAMED
 UNFIT = "Envoy's filter passes bodies on before they are judged; set `request_body_mode: BUFFERED`."
+DEAF = "Envoy's filter only watches, and lets requests go without an answer; leave `observability_mode` out."
 HEADLESS = "Envoy's filter does not show the head of requests; set `request_header_mode: SEND`."
 ATTRIBUTES = "envoy.filters.http.ext_proc"
 
@@ -157,6 +158,8 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
     """Raises RefusedError where nothing of what is decided could hold."""
     if not first.HasField("request_headers"):
         raise _unfit(HEADLESS)
+    if first.observability_mode:
+        raise _unfit(DEAF)
     tells = first.HasField("protocol_config")
     mode = first.protocol_config.request_body_mode if tells else BUFFERED
     if mode not in (NONE, BUFFERED, DUPLEX) and not first.request_headers.end_of_stream:

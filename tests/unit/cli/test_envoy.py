@@ -31,11 +31,12 @@ def told(capsys: Out, *arguments: str) -> str:
     return capsys.readouterr().err.strip()
 
 
-def test_it_is_printed_with_where_it_comes_from(workspace: Path, capsys: Out) -> None:
+def test_it_is_printed_with_where_it_comes_from(workspace: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
     """YAML under a header with version, digest and Envoy's version."""
+    monkeypatch.setattr("sys.argv", ["lockgate", "envoy", "config", "-c", str(workspace)])
     assert run(["envoy", "config", "-c", str(workspace)]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("# Written by `lockgate ")
+    assert text.startswith("# Written by `lockgate envoy config ")
     assert "# tested with Envoy 1.40.0" in text
     assert len(text.splitlines()[1].removeprefix("# configuration ")) == 64
     assert yaml.safe_load(text).keys() == {"node", "admin", "static_resources", "overload_manager"}
