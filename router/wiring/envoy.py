@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -45,15 +44,8 @@ class EnvoyListener:
             await self._server.drain(self._notice_s, max(1.0, grace_s - self._notice_s), self._idle)
         finally:
             keeping.cancel()
-            await self._decided()
+            await self._door.decided(LAST_DECISIONS_S)
             await self._outcomes.close()
-
-    async def _decided(self) -> None:
-        """Decisions that nobody waits for any more have an outcome, too."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_DECISIONS_S):
-                while self._door.inside:
-                    await asyncio.sleep(0.02)
 
     def _idle(self) -> bool:
         return self._door.inside == 0 and len(self._outcomes) == 0

@@ -91,6 +91,7 @@ class EnvoyDoor:
         self._observer = observer
         self._most = most
         self.inside = 0  # decisions that are under way
+        self._deciding: set[asyncio.Task[Pass | Stop]] = set()
 
     async def open(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
         """`unseen`: Envoy is not going to show a body. A case is to be closed. The one call that may be broken off: nothing is recorded."""
@@ -107,6 +108,8 @@ class EnvoyDoor:
         decision that is late, or that nobody waits for any more because Envoy's caller is gone, is recorded as it is, and what would have
         gone on does not."""
         task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
+        self._deciding.add(task)
+        task.add_done_callback(self._deciding.discard)
         self._gate.keep(case.runtime)  # the case may be closed before the decision is there
         task.add_done_callback(lambda _: self._gate.leave(case.runtime))
         try:
@@ -121,6 +124,11 @@ class EnvoyDoor:
     async def refuse(self, error: RefusedError) -> Stop:
         """What is wrong with how Envoy asks, told to its caller and to our own figures."""
         return await self._refused(error)
+
+    async def decided(self, seconds: float) -> None:
+        """Waits, no longer than that, for decisions that perhaps nobody waits for any more: they have an outcome, too."""
+        if self._deciding:
+            await asyncio.wait(self._deciding, timeout=seconds)
 
     def answered_by_envoy(self, status: int) -> None:
         """Before anything was decided: the body was too large for it, or too slow."""
