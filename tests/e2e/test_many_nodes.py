@@ -212,7 +212,8 @@ def check(storm: Storm, made: Cluster, checkpoint: Path) -> None:
     until(lambda: unexplained(storm, made.place.leaves()) == [], "all outcomes were recorded but those that a kill explains")
     leaves = made.place.leaves()
     size = made.place.server.sql("SELECT count(*), max(idx) + 1 FROM lockgate.records", database=made.place.name)
-    assert size.split("|") == [str(len(leaves))] * 2
+    count, end = map(int, size.split("|"))
+    assert count == end >= len(leaves)  # a node may have recorded something since, such as refusals that it had counted
     decided: dict[str, list[int]] = {}
     for index, leaf in enumerate(leaves):
         if leaf["schema"] == "lockgate.decision.v1":
