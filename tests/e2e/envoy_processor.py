@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import grpc.aio
 
-from examples.halden.demo.company import free_ports
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyMutation,
     BodyResponse,
@@ -29,6 +26,8 @@ from router.doors.envoy.messages.envoy_pb2 import (
     StreamedBodyResponse,
     TrailersResponse,
 )
+from router.doors.envoy.server import AUTHORIZATION, PROCESSOR
+from tests.e2e.grpc_thread import served
 
 INTENT = "x-intent"
 
@@ -117,33 +116,9 @@ class Toy:
 
 @contextmanager
 def serving(behaviour: Behaviour) -> Iterator[tuple[int, Toy]]:
-    """On a thread with a loop of its own. The port, and what it has seen."""
-    (port,) = free_ports(1)
-    toy, started, loop = Toy(behaviour), threading.Event(), asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        server = grpc.aio.server()
-        process = grpc.stream_stream_rpc_method_handler(toy.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString)
-        check = grpc.unary_unary_rpc_method_handler(toy.check, CheckRequest.FromString, CheckResponse.SerializeToString)
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler("envoy.service.ext_proc.v3.ExternalProcessor", {"Process": process}),
-                grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": check}),
-            )
-        )
-        server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop(0.2)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert started.wait(10)
+    """The port, and what it has seen."""
+    toy = Toy(behaviour)
+    process = grpc.stream_stream_rpc_method_handler(toy.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString)
+    check = grpc.unary_unary_rpc_method_handler(toy.check, CheckRequest.FromString, CheckResponse.SerializeToString)
+    with served({PROCESSOR: {"Process": process}, AUTHORIZATION: {"Check": check}}) as port:
         yield port, toy
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import shutil
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from examples.halden.demo.company import free_ports
 from tests.e2e.authority import Authority, write
 from tests.e2e.envoy import HTTP, Envoy, cluster, envoy_before, fronted, processor, routes
+from tests.e2e.grpc_thread import served
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, company, prepared
@@ -177,29 +176,10 @@ def _decided(*nodes: Lockgate) -> set[str]:
 @contextmanager
 def rpc_service() -> Iterator[int]:
     """A gRPC service that says in capitals what it is told, as it is told."""
-    (port,) = free_ports(1)
-    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
     async def shout(messages: Any, _: Any) -> Any:
         async for message in messages:
             yield message.upper()
 
-    async def run() -> None:
-        server = grpc.aio.server()
-        handlers: Any = {"shout": grpc.stream_stream_rpc_method_handler(shout)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("upload", handlers),))
-        server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop(0.2)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert started.wait(10)
+    with served({"upload": {"shout": grpc.stream_stream_rpc_method_handler(shout)}}) as port:
         yield port
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from router.doors.envoy.judging import Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.cases import Case, Pass, Stop
+from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import Outcomes, Report
 from router.doors.gate import Gate
 from router.doors.under_way import UnderWay

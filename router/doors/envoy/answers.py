@@ -9,8 +9,8 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.struct_pb2 import Struct
 
 from router.decision import Decision
+from router.doors.envoy.cases import Stop
 from router.doors.envoy.changes import Changes
-from router.doors.envoy.judging import Stop
 from router.doors.envoy.messages.envoy_pb2 import CheckResponse, CommonResponse, HeaderMutation, HeaderValueOption, ProcessingResponse
 from router.ports import Headers
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from router.doors.envoy.answers import allowed, denied
+from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.heads import fields
-from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.messages.envoy_pb2 import (
     AttributeContext,
     CheckRequest,

@@ -8,7 +8,7 @@ import hashlib
 from typing import Any
 
 from router.doors.body import BodyLimits, too_large, too_slow
-from router.doors.envoy.judging import Pass
+from router.doors.envoy.cases import Pass
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyMutation,
     BodyResponse,

@@ -8,76 +8,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, TypeVar
 
-from router.decision import BodyView, Decision, Outcome, Result, Subject
+from router.decision import BodyView, Decision, Outcome, Result
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError
-from router.doors.envoy.changes import Changes, changes, lost
+from router.doors.envoy.cases import Body, Case, Pass, Stop
+from router.doors.envoy.changes import changes, lost
 from router.doors.envoy.heads import is_grpc, is_upgrade, scope
 from router.doors.envoy.outcomes import Awaited, Outcomes
 from router.doors.forwarding import request_headers
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
-from router.doors.head import Head, trusts
+from router.doors.head import trusts
 from router.doors.relay import Exchange, outbound, target
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
-from router.doors.runtime import Observer, Runtime
+from router.doors.runtime import Observer
 from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
 from router.obligations import added_headers, response_limit
 from router.ports import Clock, Headers, Outbound
-from router.stages.rules import Looked
 
 log = logging.getLogger("lockgate.envoy")
 T = TypeVar("T")
 INTERNAL = "The request failed inside Lockgate; the log has the details."
 UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on."
-
-
-class Body(Enum):
-    """What of a request's body a decision waits for."""
-
-    NONE = "none"  # there is none
-    UNSEEN = "unseen"  # it goes on without being read
-    WHOLE = "whole"
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The caller's answer, which Lockgate gives. `code` is the reason code."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    code: str
-    decision_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """Envoy may go on, with these changes. `awaited` is its outcome, which is begun."""
-
-    decision: Decision
-    changes: Changes
-    awaited: Awaited
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A request whose head is known and whose caller may come in. `body`: what its decision waits for."""
-
-    runtime: Runtime
-    head: Head
-    came: Headers
-    subject: Subject
-    visible: tuple[tuple[str, str], ...]
-    looked: Looked
-    body: Body
-    socket: bool
-    received_ns: int
-    started_ns: int
 
 
 class EnvoyDoor:

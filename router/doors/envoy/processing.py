@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.doors.envoy.answers import NAMESPACE, go_on, immediate, metadata, response_headers
+from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.duplex import Duplex
 from router.doors.envoy.heads import fields, is_grpc
-from router.doors.envoy.judging import Body, Case, EnvoyDoor, Pass, Stop
+from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
@@ -48,9 +49,8 @@ class Processor:
         first = await stream.read()
         if not isinstance(first, ProcessingRequest):  # ended before it began
             return
-        if (
-            first.HasField("response_headers") and 400 <= _status(first.response_headers) < 500
-        ):  # for a head that it does not show to filters
+        refused_head = first.HasField("response_headers") and 400 <= _status(first.response_headers) < 500
+        if refused_head:  # by Envoy itself, which does not show such heads to filters
             await self._answered_by_envoy(stream, first)
             return
         came = fields(first.request_headers.headers.headers)
