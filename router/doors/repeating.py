@@ -23,12 +23,13 @@ from router.doors.forwarding import HOP_BY_HOP
 from router.doors.relay import Exchange, Relay
 from router.doors.responses import Send
 from router.doors.runtime import KeptAnswers
-from router.errors import StateError
+from router.errors import RefusedError, StateError
 from router.ports import Headers, Repeats, Turn
 
 log = logging.getLogger("lockgate.gateway")
 REPLAYED = "idempotency_replayed"
 MARK = (b"idempotent-replayed", b"true")
+MISSING = "This route wants an Idempotency-Key, so that the request can be repeated safely."
 UNKNOWN = "Whether this request was made before cannot be told now."
 SECONDS_UNDER_WAY = 3600
 """How long a key stays claimed by who never says how it ended; longer than any answer takes."""
@@ -44,6 +45,19 @@ _NEVER_SENT = frozenset(
         "request_unsendable",
     )
 )
+
+
+def refuse_unremembered(exchange: Exchange) -> None:
+    """For a door that remembers no keys: as where nobody can be asked about one. Raises RefusedError."""
+    route = exchange.decision.route
+    settings = exchange.runtime.options.keeping.get(route.name) if route is not None else None
+    if settings is None:
+        return
+    if exchange.decision.request.idempotency_key is None:
+        if settings.required:
+            raise RefusedError(MISSING, "idempotency_key_missing", 400)
+    elif not settings.open:
+        raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
 
 
 @dataclass(slots=True)
@@ -88,8 +102,7 @@ class Repeating:
         request, repeats = exchange.decision.request, exchange.runtime.repeats
         if request.idempotency_key is None:  # 1
             if settings.required:
-                detail = "This route wants an Idempotency-Key, so that the request can be repeated safely."
-                await self._refuse(exchange, "idempotency_key_missing", 400, detail, send)
+                await self._refuse(exchange, "idempotency_key_missing", 400, MISSING, send)
             else:
                 await acting(send)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from router.doors.envoy.cases import Case, Pass, Stop
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import Outcomes, Report
 from router.doors.gate import Gate
+from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
 from router.ports import Headers
@@ -52,9 +54,9 @@ class Behind:
         self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, most=most)
         self.door = EnvoyDoor(self.gate, house.gateway, clock, house.seen, self.outcomes, 10)
 
-    async def opened(self) -> Case:
+    async def opened(self, *more: tuple[bytes, bytes]) -> Case:
         await self.house.ledger.open()
-        case = await self.door.open(CAME, "192.0.2.1", bodiless=False, unseen=False)
+        case = await self.door.open([*CAME, *more], "192.0.2.1", bodiless=False, unseen=False)
         assert isinstance(case, Case)
         return case
 
@@ -150,4 +152,29 @@ async def test_beyond_what_can_be_waited_for_the_oldest_is_given_up() -> None:
     assert behind.outcomes.told(report(second.decision.id))
     await behind.outcomes.close()
     assert sorted(behind.ends()) == [("failed", "envoy_unreported"), ("routed", "")]
+    await behind.idle()
+
+
+@pytest.mark.parametrize(
+    ("key", "kept", "code"),
+    [
+        (None, KeptAnswers(True, 60, 1000), "idempotency_key_missing"),
+        (b"once", KeptAnswers(True, 60, 1000), "idempotency_unavailable"),
+        (b"once", KeptAnswers(False, 60, 1000), "idempotency_unavailable"),
+        (b"once", KeptAnswers(True, 60, 1000, open=True), None),
+        (None, KeptAnswers(False, 60, 1000), None),
+    ],
+)
+async def test_a_route_that_remembers_keys_does_not_pretend_to_here(key: bytes | None, kept: KeptAnswers, code: str | None) -> None:
+    """Behind Envoy nobody remembers them: what the route says of a memory that cannot be asked holds, and the outcome says it."""
+    house = House()
+    house.runtime = replace(house.runtime, options=replace(house.runtime.options, keeping={"pay": kept}))
+    behind = Behind(house)
+    case = await behind.opened(*([(b"idempotency-key", key)] if key is not None else []))
+    answer = await behind.door.judge(case, BODY, PATIENCE_S)
+    behind.door.close(case)
+    assert (answer.code if isinstance(answer, Stop) else None) == code
+    if code is not None:
+        assert behind.ends() == [("denied", code)]
+    await behind.outcomes.close()
     await behind.idle()

@@ -22,6 +22,7 @@ from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.head import trusts
 from router.doors.relay import Exchange, outbound, target
+from router.doors.repeating import refuse_unremembered
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer
 from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
@@ -131,6 +132,7 @@ class EnvoyDoor:
             self._observer.ended(decision, decision.outcome)
             return await self._told(decision.outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
         try:
+            refuse_unremembered(exchange)
             if decision.outcome is not None:
                 return await self._held(case, exchange)
             return self._passed(case, exchange, body, longest_s, fixed_body)
