@@ -42,9 +42,14 @@ STATUS = {
 }
 
 
-def failure(code: str, sentence: str, *, sent: bool = False) -> DestinationError:
-    """`sent`: the message may have arrived."""
-    return DestinationError(sentence, code, STATUS[code], sent=sent)
+FINAL = frozenset({"upstream_refused", "input_unmapped", "body_too_large"})
+
+
+def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None = None) -> DestinationError:
+    """`sent`: the message may have arrived. `wait`: seconds that the peer asked for."""
+    made = DestinationError(sentence, code, STATUS[code], sent=sent)
+    made.wait, made.final = wait, code in FINAL
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,7 @@ class MessageDestination:
         if error.code not in PASSING or attempt >= retries.attempts or (error.sent and not repeatable):
             return None
         wait: float = min(retries.max_backoff, retries.backoff * 2 ** (attempt - 1)) * self._random.random()  # full jitter
+        wait = max(wait, error.wait or 0.0)
         return wait if self._now() + wait < until else None
 
     async def _whole(self, outbound: Outbound) -> bytes:

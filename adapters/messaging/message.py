@@ -62,7 +62,7 @@ class Message:
         try:
             return orjson.loads(self.content or b"null")
         except orjson.JSONDecodeError:
-            raise DestinationError("the destination takes JSON, and the request's body is none", "input_unmapped", 422) from None
+            raise unmapped("the destination takes JSON, and the request's body is none") from None
 
 
 def message(outbound: Outbound, body: bytes, mapping: InputTemplate | None) -> Message:
@@ -80,8 +80,10 @@ def message(outbound: Outbound, body: bytes, mapping: InputTemplate | None) -> M
     return Message(outbound.idempotency_key or decision_id, decision_id, document, body, content_type, fields)
 
 
-def unmapped(error: UnmappedError) -> DestinationError:
-    return DestinationError(str(error), "input_unmapped", 422)
+def unmapped(why: UnmappedError | str) -> DestinationError:
+    made = DestinationError(str(why), "input_unmapped", 422)
+    made.final = True
+    return made
 
 
 def _document(outbound: Outbound, headers: Mapping[str, str], body: bytes, content_type: str) -> dict[str, Any]:
