@@ -28,7 +28,7 @@ from router.decision import (
     Verdict,
 )
 from router.obligations import KINDS
-from router.ports import Clock, Ids, Intents, PolicyEngine
+from router.ports import Clock, Ids, Intents, MakeBeside, PolicyEngine, Settled
 from router.stages.canary import split
 from router.stages.classification import NO_TEXT, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
@@ -50,9 +50,9 @@ class Comparing(Protocol):
 class Recorder(Protocol):
     """Makes records durable. Raises AuditError."""
 
-    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None: ...
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None: ...
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None: ...
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,12 @@ class Pipeline:
         self._clock = clock
         self._ids = ids
 
-    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+    async def decide(
+        self, request: Request, looked: Looked | None = None, *, socket: bool = False, beside: MakeBeside | None = None
+    ) -> Decision:
         """`looked` is what the rules said of the header alone, where a front door asked already; `socket` says that messages follow, which
-        nobody will read. Raises AuditError, and RefusedError for a request that is over a quota of admission: those are counted, not
-        decided."""
+        nobody will read; `beside` gives what is to be durable with the record. Raises AuditError, and RefusedError for a request that is
+        over a quota of admission: those are counted, not decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
         admitted = document
@@ -116,16 +118,17 @@ class Pipeline:
             if admission.obligations:
                 await self.stages.demands.admit(request, admission)
             decision, document, judged = await self._weigh(request, looked, admission, document, timings, socket=socket)
-        await self._recorder.decided(decision, document)  # 7: a crash before this leaves no trace and no effect
+        await self._recorder.decided(decision, document, beside)  # 7: a crash before this leaves no trace and no effect
         if self.stages.comparison is not None:
             self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
             if judged is not None:
                 self.stages.comparison.offer(decision.id, "decision", _asked(decision.classification), document, judged)
         return decision
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
-        """The second record. Raises AuditError; the request has then happened and its outcome is missing, which reconciliation shows."""
-        await self._recorder.ended(decision, outcome)
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
+        """The second record, and with it the end of a delivery. Raises AuditError; the request happened, and its outcome is missing,
+        which reconciliation shows."""
+        await self._recorder.ended(decision, outcome, settled)
 
     async def _weigh(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from router.decision import Classification, Subject, Verdict
+from router.decision import Classification, Decision, Subject, Verdict
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -188,6 +188,18 @@ class Entry:
     arrival: Arrival | None = None
     delivery: Delivery | None = None
     settled: Settled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is to be durable together with a decision."""
+
+    arrival: Arrival | None = None
+    delivery: Delivery | None = None
+
+
+MakeBeside = Callable[[Decision, str, bytes], Beside]
+"""From a decision, and the id and key that its personal part is sealed under. Called before the record is written; raises nothing."""
 
 
 class Ledger(Protocol):

@@ -14,7 +14,7 @@ from router.doors.cors import Cors
 from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
 from router.pipeline import Stages
-from router.ports import Outbound, Repeats
+from router.ports import MakeBeside, Outbound, Repeats, Settled
 from router.stages.rules import Looked
 
 
@@ -24,10 +24,12 @@ class Deciding(Protocol):
     @property
     def stages(self) -> Stages: ...
 
-    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+    async def decide(
+        self, request: Request, looked: Looked | None = None, *, socket: bool = False, beside: MakeBeside | None = None
+    ) -> Decision:
         """Raises AuditError, RefusedError."""
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         """Raises AuditError."""
 
 
