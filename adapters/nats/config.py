@@ -38,7 +38,7 @@ def server(value: str) -> str:
     return f"{parts.scheme}://{host}:{port}"
 
 
-def order(value: str) -> str:
+def ordering(value: str) -> str:
     if not ORDER.fullmatch(value):
         raise ValueError("must be subject, or header:NAME with a name in lower case")
     return value
@@ -55,7 +55,9 @@ Filters = Annotated[tuple[Filter, ...], BeforeValidator(listed, json_schema_inpu
 class Reached(Strict):
     """Shared by both; one way to log in at most."""
 
-    servers: Servers = Field(description="URLs of the servers, tried in turn. `tls://`, or `tls`, asks for TLS: without it nothing is sent.")
+    servers: Servers = Field(
+        description="URLs of the servers, tried in turn. `tls://`, or `tls`, asks for TLS: without it nothing is sent."
+    )
     tls: Tls | None = Field(default=None, description="`ca` besides the system's authorities, `certificate` and `key` that are shown.")
     handshake_first: Bool = Field(default=False, description="TLS before the server's first word, where the server is set up so.")
     user: Text | None = Field(default=None, description="User name.")
@@ -84,7 +86,8 @@ class DestinationConfig(Reached, MessagingConfig):
 
     subject: Line = Field(description="Where messages go, with `{{ expressions }}`; no expression's value may add a level, or a wildcard.")
     mode: Literal["stream", "request"] = Field(
-        default="stream", description="`stream`: a JetStream stream keeps the message. `request`: a service answers, and its answer is ours."
+        default="stream",
+        description="`stream`: a JetStream stream keeps the message. `request`: a service answers, and its answer is ours.",
     )
     stream: Word | None = Field(default=None, description="For `stream`: the stream that must take it; any that has the subject otherwise.")
 
@@ -102,7 +105,7 @@ class ConsumerConfig(Reached):
     durable: Word = Field(description="Name of the durable consumer, which all workers and nodes share.")
     subjects: Filters = Field(default=(), description="Only messages of these subjects, wildcards allowed; all of the stream's otherwise.")
     bury: Subject = Field(description="Subject for messages that nobody can handle. A stream must keep it; not the one that is consumed.")
-    order: Annotated[str, AfterValidator(order)] | None = Field(
+    order: Annotated[str, AfterValidator(ordering)] | None = Field(
         default=None,
         description="What keeps messages in order: `subject`, or `header:NAME`. JetStream then hands out one at a time, over all workers.",
     )

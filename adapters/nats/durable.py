@@ -54,7 +54,10 @@ def _wrong(found: dict[str, Any], settings: ConsumerConfig) -> list[tuple[bool, 
         (bool(found.get("deliver_subject")), "pushes: it must be one that is pulled from"),
         (found.get("ack_policy") != "explicit", "does not want every message acknowledged: its ack policy must be explicit"),
         (found.get("max_deliver", -1) > 0, "has a max_deliver, after which messages would be lost: it must be -1"),
-        (bool(settings.order) and found.get("max_ack_pending") != 1, "hands out several at once: for 'order' its max_ack_pending must be 1"),
+        (
+            bool(settings.order) and found.get("max_ack_pending") != 1,
+            "hands out several at once: for 'order' its max_ack_pending must be 1",
+        ),
         (filtered != set(settings.subjects), "has other subjects than 'subjects' says"),
     ]
 

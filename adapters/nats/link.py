@@ -27,12 +27,13 @@ from router.errors import ConfigError
 log = logging.getLogger("lockgate.nats")
 NO_RESPONDERS = "503"
 STATUS = "Status"
+CLOSING_S = 2.0
 MOST_PENDING = 8 << 20
 _SUBJECT = re.compile(r'publish to "([^"]+)"', re.IGNORECASE)
 Heard = Callable[[Msg], Awaitable[None]]
 
 
-class _Secured(Client):
+class _Secured(Client):  # type: ignore[misc]  # the library says nothing of its types
     """Sends no credential over a connection without TLS where TLS is asked for: the server's first word is not protected."""
 
     secure = False
@@ -40,7 +41,8 @@ class _Secured(Client):
     def _connect_command(self) -> bytes:
         if self.secure and not (self._server_info.get("tls_required") or self.options["tls_handshake_first"]):
             raise SecureConnRequiredError
-        return super()._connect_command()
+        command: bytes = super()._connect_command()
+        return command
 
 
 class Connection:
@@ -64,7 +66,7 @@ class Connection:
             allow_reconnect=False,
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
-            connect_timeout=settings.connect,  # type: ignore[arg-type]  # seconds, of any kind
+            connect_timeout=settings.connect,
             error_cb=self._failed,
             closed_cb=self._closed,
             tls=tls,
@@ -114,9 +116,18 @@ class Connection:
 
     async def close(self) -> None:
         try:
-            await self.client.close()
+            async with asyncio.timeout(CLOSING_S):
+                await self.client.close()
         finally:
+            self.abort()
             await self._closed()
+
+    def abort(self) -> None:
+        """Lets go of the socket: after a TLS handshake that failed, the library waits for its end and never hears of it."""
+        transport, self.client._transport = self.client._transport, None
+        for writer in (getattr(transport, "_io_writer", None), getattr(transport, "_bare_io_writer", None)):
+            if writer is not None:
+                writer.transport.abort()
 
     async def _answered(self, message: Msg) -> None:
         found = self._waiting.get(message.subject)
@@ -188,7 +199,7 @@ class Link:
         """Raises DestinationError."""
         connection = await self.connection()
         try:
-            await connection.client.flush(timeout=self._settings.connect)  # type: ignore[arg-type]  # as above
+            await connection.client.flush(timeout=self._settings.connect)
         except Exception as error:
             raise translated(error, sent=False) from error
 
@@ -209,6 +220,7 @@ def _says_nothing(error: Exception) -> bool:
 
 
 async def _let_go(made: Connection) -> None:
+    made.abort()
     try:
         await made.close()
     except Exception as error:  # noqa: BLE001  # of a connection that never stood

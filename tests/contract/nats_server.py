@@ -24,14 +24,15 @@ class NatsServer(BrokerProcess):
 
 
 @contextmanager
-def nats_server(config: str = "") -> Iterator[NatsServer]:
+def nats_server(config: str = "", *, jetstream: bool = True) -> Iterator[NatsServer]:
     """Started. `config`: lines of its configuration beside address, port and store."""
     needs("nats", HOW)
     needs_file(PROGRAM, HOW)
     folder = Path(tempfile.mkdtemp(prefix="lockgate-nats-"))
     port = free_ports(1)[0]
     file = folder / "nats.conf"
-    file.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/store", sync_interval: always }}\n{config}\n')
+    store = f'jetstream {{ store_dir: "{folder}/store", sync_interval: always }}' if jetstream else ""
+    file.write_text(f'listen: "127.0.0.1:{port}"\n{store}\n{config}\n')
     server = NatsServer(folder, port, (str(PROGRAM), "-c", str(file)))
     try:
         server.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,15 +18,14 @@ import nats
 import orjson
 
 from adapters.messaging.destination import MessageDestination
+from adapters.nats.consumer import NatsConsumer
 from adapters.nats_consumer import Config as ConsumerConfig
-from adapters.nats_consumer import NatsConsumer
 from adapters.nats_consumer import build as build_consumer
 from adapters.nats_destination import Config, build
-from router.errors import DestinationError
 from router.system import SystemClock, SystemRandom
-from tests.contract.consumer_promises import SOURCE_NAME, Aside, Yard, contents, nothing, one, opened, put, some
+from tests.contract.consumer_promises import SOURCE_NAME, Aside, Yard
 from tests.contract.consumer_promises import Promises as ConsumerPromises
-from tests.contract.message_promises import Case, Promises, asked, whole
+from tests.contract.message_promises import Case, Promises
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.needs import needs
 needs("nats", HOW)
 
 import orjson
+import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -28,7 +30,7 @@ from adapters.nats_consumer import Config as ConsumerConfig
 from adapters.nats_consumer import build as build_consumer
 from router.errors import ConfigError, DestinationError
 from router.system import SystemClock, SystemRandom
-from tests.contract.consumer_promises import Promises, contents, nothing, one, opened, put, some
+from tests.contract.consumer_promises import Promises, Yard, contents, nothing, one, opened, put, some
 from tests.contract.message_promises import asked, whole
 from tests.contract.test_nats import client, destination, kept, ready, stream, yard_at
 from tests.e2e.authority import Authority
@@ -38,6 +40,18 @@ from tests.e2e.authority import Authority
 def server() -> Iterator[NatsServer]:
     with nats_server() as made:
         yield made
+
+
+def stop(server: NatsServer) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    while psutil.Process(server.process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+
+
+def go_on(server: NatsServer) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGCONT)
 
 
 async def refused(made: Any, *arguments: Any, **more: Any) -> DestinationError:
@@ -155,10 +169,9 @@ async def test_a_server_that_hangs_costs_no_more_than_the_time_out(server: NatsS
         await stream(connected)
     async with ready(server, timeout="500ms", retries={"attempts": 1}) as made:
         await made.ping()
-        assert server.process is not None
-        server.process.send_signal(signal.SIGSTOP)
+        stop(server)
         error = await refused(made, b"{}", key="k")
-        server.process.send_signal(signal.SIGCONT)
+        go_on(server)
         assert (error.code, error.sent, error.status) == ("upstream_timeout", True, 504)
         await made.send(asked(b"{}", key="k"))
     async with client(server) as connected:
@@ -233,7 +246,7 @@ async def test_an_nkey_signs_the_servers_nonce() -> None:
             assert error.value.code == "upstream_denied"
 
 
-@pytest.mark.parametrize("seed", ["", "SUA", "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZIORRBU", "not base32 at all!"])
+@pytest.mark.parametrize("seed", ["", "SUA", "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZIORRCU", "not base32 at all!"])
 async def test_a_seed_that_is_none_is_one_sentence_without_the_seed(server: NatsServer, seed: str, tmp_path: Path) -> None:
     file = tmp_path / "seed"
     file.write_text(seed)
@@ -267,7 +280,8 @@ async def test_a_credentials_file_is_a_users_jwt_and_the_key_that_signs() -> Non
         f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
     )
-    with nats_server(f"operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account_public}: {account_jwt} }}") as server:
+    config = f"operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account_public}: {account_jwt} }}"
+    with nats_server(config, jetstream=False) as server:
         async with ready(server, credentials=text) as made:
             await made.ping()
         other = text.replace(seed, nkey(USER, Ed25519PrivateKey.generate())[1])
@@ -282,7 +296,8 @@ async def test_tls_is_verified_both_ways(tmp_path: Path, first: bool) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     certificate, key = authority.issue("server")
     mine, my_key = authority.issue("client")
-    config = f'tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{authority.ca}", verify: true, handshake_first: {str(first).lower()} }}'
+    files = f'cert_file: "{certificate}", key_file: "{key}", ca_file: "{authority.ca}"'
+    config = f"tls {{ {files}, verify: true, handshake_first: {str(first).lower()} }}"
     shown = {"certificate": str(mine), "key": str(my_key)}
     with nats_server(config) as server:
         own = {"servers": server.url.replace("nats://", "tls://"), "handshake_first": first, "retries": {"attempts": 1}}
@@ -323,6 +338,14 @@ async def test_a_file_that_is_no_certificate_is_one_sentence(server: NatsServer,
 # The consumer.
 
 
+async def unopened(yard: Yard, said: str) -> DestinationError:
+    consumer = yard.make()
+    with pytest.raises(DestinationError, match=said) as error:
+        await consumer.open()
+    await consumer.close()
+    return error.value
+
+
 @pytest.mark.parametrize("order", ["subject", "header:ce-subject"])
 async def test_with_an_order_nothing_overtakes_what_was_given_back(server: NatsServer, order: str) -> None:
     async with yard_at(server, order=order) as yard:
@@ -338,8 +361,6 @@ async def test_with_an_order_nothing_overtakes_what_was_given_back(server: NatsS
 
 
 def _with_fields(yard: Any, fields: dict[str, str]) -> Any:
-    from dataclasses import replace
-
     put_one = yard.put
     return replace(yard, put=lambda content, more, key: put_one(content, {**fields, **more}, key))
 
@@ -391,18 +412,14 @@ async def test_a_durable_that_would_lose_messages_is_refused(server: NatsServer,
         name = yard.make()._settings.stream  # type: ignore[attr-defined]
         given = {key: value.format(name=name) if isinstance(value, str) else value for key, value in config.items()}
         await connected.jetstream().add_consumer(name, durable_name="lockgate", **{"ack_policy": "explicit", **given})
-        with pytest.raises(DestinationError, match=said) as error:
-            await yard.make().open()
-        assert error.value.code == "upstream_refused"
+        assert (await unopened(yard, said)).code == "upstream_refused"
 
 
 async def test_a_stream_that_is_not_there_and_a_durable_that_may_not_be_made_are_told(server: NatsServer) -> None:
     async with yard_at(server, create=False) as yard:
-        with pytest.raises(DestinationError, match="consumer not found"):
-            await yard.make().open()
+        await unopened(yard, "consumer not found")
     async with yard_at(server, stream="NONE") as yard:
-        with pytest.raises(DestinationError, match="stream not found"):
-            await yard.make().open()
+        await unopened(yard, "stream not found")
 
 
 async def test_taking_fails_when_the_durable_is_deleted(server: NatsServer) -> None:
@@ -429,11 +446,8 @@ async def test_a_server_that_hangs_is_a_failure_of_the_acknowledgement(server: N
     async with yard_at(server, timeout="500ms") as yard, opened(yard) as consumer:
         await put(yard, b"1")
         taken = await one(consumer)
-        assert server.process is not None
-        server.process.send_signal(signal.SIGSTOP)
+        stop(server)
         with pytest.raises(DestinationError) as error:
             await consumer.acknowledge([taken])
-        server.process.send_signal(signal.SIGCONT)
+        go_on(server)
         assert error.value.code == "upstream_timeout"
-
-
