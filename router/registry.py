@@ -62,6 +62,8 @@ ADAPTERS = Registry(
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
         ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "kafka"): Adapter("adapters.kafka_destination", extra="kafka"),
+        ("event source", "kafka"): Adapter("adapters.kafka_consumer", extra="kafka"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),
