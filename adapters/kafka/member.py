@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from adapters.kafka.places import Partition, Place, Places
 from adapters.kafka.sender import _away, _made
 from adapters.messaging.destination import failure
 
+log = logging.getLogger("lockgate.kafka")
 POLL_S = 0.1
 AT_ONCE = 500
 NOT_OURS = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, KafkaError._NO_OFFSET})
@@ -161,11 +163,16 @@ class Member:
         self._tell(lambda _: self._lost(), None)
 
     def _said(self, error: Any) -> None:
-        if error.fatal() or CODES.get(error.code()) in LASTING:
-            if self._problem is None or CODES.get(error.code()) != "connect_failed":
-                self._problem = error
-            if self._thread is not None:
-                self._tell(self._failed, error)
+        """On the thread. Brokers that are away come back by themselves, and the group knows us still; what lasts ends this member."""
+        code = CODES.get(error.code())
+        if not error.fatal() and code not in LASTING:
+            return
+        if self._problem is None or code != "connect_failed":
+            self._problem = error
+        if self._thread is not None and (error.fatal() or code != "connect_failed"):
+            self._tell(self._failed, error)
+        elif self._thread is not None:
+            log.warning("events of '%s': no Kafka broker can be reached", self._settings.group)
 
     def _tell(self, what: Callable[[Any], None], value: Any) -> None:
         if not self._loop.is_closed():
