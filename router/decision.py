@@ -55,7 +55,7 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
-    service), or `none` for an anonymous caller."""
+    service), `signature` or `broker` (who an event speaks for), or `none` for an anonymous caller."""
 
     id: str
     type: str

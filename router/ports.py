@@ -231,6 +231,9 @@ class Deliveries(Protocol):
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         """After a failed attempt; it is nobody's then. False, and nothing done, where it is not the owner's any more."""
 
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        """Removes one that has no outcome to record: what was to be held lies where reviewers look. False as above."""
+
 
 class SubjectKeys(Protocol):
     async def key_for(self, subject: str) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Subject
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import AddressList
 from router.doors.body import BodyLimits
@@ -14,7 +15,7 @@ from router.doors.cors import Cors
 from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
 from router.pipeline import Part, Stages
-from router.ports import MakeBeside, Outbound, Repeats, Settled
+from router.ports import Held, MakeBeside, Outbound, Repeats, Settled
 from router.stages.rules import Looked
 
 
@@ -53,6 +54,9 @@ class RateLimiter(Protocol):
 class Holder(Protocol):
     async def hold(self, decision: Decision, outbound: Outbound) -> None:
         """Makes a held request durable. Raises ReviewError."""
+
+    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
+        """What `hold` makes durable. The key is the subject's. Raises ReviewError, PolicyError."""
 
 
 class Observer(Protocol):
@@ -124,3 +128,4 @@ class Runtime:
     options: DoorOptions
     descriptions: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats | None = None
+    deliveries: Mapping[str, Terms] = field(default_factory=dict)  # by route, of those whose requests are delivered

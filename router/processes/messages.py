@@ -16,6 +16,7 @@ ARRIVAL = "arrival"  # what the first of an event was answered
 LEASE = "lease"  # deliveries that are due
 RENEW = "renew"
 POSTPONE = "postpone"
+DONE = "done"
 PENDING = "pending"
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 

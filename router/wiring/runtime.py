@@ -13,11 +13,13 @@ from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
+from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
 from router.config.listeners import StepsConfig
 from router.decision import NO_BODY
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
@@ -68,7 +70,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
     `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered."""
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -83,6 +85,7 @@ class Services:
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
+    outbox: Outboxes | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
@@ -227,7 +230,14 @@ def _runtime(
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=_told(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        deliveries=delivery_terms(workspace),
     )
+
+
+def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
+    """By route, of those whose requests are delivered."""
+    routes = ((name, route.delivery) for name, route in workspace.catalog.routes.items() if route.delivery is not None)
+    return {name: Terms(each.patience, each.backoff, each.max_backoff, each.order) for name, each in routes}
 
 
 def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
