@@ -186,9 +186,10 @@ class MessageDestination:
             made = replace(made, repeated=True)
 
     async def _delivered(self, made: Message, until: float) -> Receipt:
+        within = max(0.0, until - self._now())
         try:
-            async with asyncio.timeout(max(0.0, until - self._now())):
-                return await self._peer.deliver(made)
+            async with asyncio.timeout(within):
+                return await self._peer.deliver(replace(made, within=within))
         except TimeoutError:
             raise failure("upstream_timeout", f"{self.name} did not answer within {self._timeout:g} s", sent=True) from None
 
