@@ -41,6 +41,9 @@ STATUS = {
     "endpoint_refused": 422,  # what the request makes of a URL leads where none may
     "endpoint_address_refused": 502,
     "endpoint_gone": 502,
+    "answer_refused": 502,  # the peer's answer breaks a rule of the destination
+    "token_budget_spent": 429,
+    "token_budget_unavailable": 503,
     "websocket_unsupported": 502,
 }
 

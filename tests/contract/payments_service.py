@@ -74,7 +74,8 @@ class Payments:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         cancel: Callable[..., Awaitable[Any]] = self.cancel
-        method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(cancel, self._request.FromString, lambda made: made.SerializeToString())
+        read, write = self._request.FromString, lambda made: made.SerializeToString()
+        method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(cancel, read, write)
         return grpc.method_handlers_generic_handler(SERVICE, {"Cancel": method})
 
 
