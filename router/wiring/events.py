@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -135,13 +136,14 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
 
 
 def make_consumer(workspace: Workspace, name: str, services: Services) -> Consumer:
-    """Raises ConfigError."""
+    """A kind that asks for it is told where the workspace lies (`root`, of its files). Raises ConfigError."""
     settings = workspace.consumers[name]
     block = workspace.config.events.sources[name].consume if workspace.config.events is not None else None
     if block is None:
         raise ConfigError(f"The source '{name}' consumes nothing.")
     module = ADAPTERS.load("event source", block.adapter)
-    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random)
+    more = {"root": workspace.root} if "root" in signature(module.build).parameters else {}
+    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random, **more)
     return made
 
 
