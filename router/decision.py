@@ -272,6 +272,7 @@ class Outcome:
     request_digest: str | None = None
     response_bytes: int = 0
     complete: bool = True
+    work: str = ""
 
 
 @dataclass(frozen=True, slots=True)
