@@ -104,6 +104,9 @@ class Promise(Strict):
     """Evidence that a service owes for every request that it was sent."""
 
     within: Span = Field(default=3600.0, description="Longest time from the request's outcome to evidence of how the work ended.")
+    follow: Bool = Field(
+        default=False, description="Lockgate itself asks the destination, a workflow engine, how the work ended, and records that."
+    )
 
 
 class Idempotency(Strict):

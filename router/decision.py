@@ -273,6 +273,7 @@ class Outcome:
     request_digest: str | None = None
     response_bytes: int = 0
     complete: bool = True
+    work: str = ""
     steps: tuple[Step, ...] = ()
 
 

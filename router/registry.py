@@ -65,6 +65,7 @@ ADAPTERS = Registry(
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
         ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
         ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

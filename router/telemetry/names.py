@@ -95,4 +95,5 @@ METRICS = {
     "lockgate.nodes": "Nodes of this ledger that are there.",
     "lockgate.nodes.skew": "How many values more than one the living nodes have, by what they differ in.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
+    "lockgate.work.followed": "Work of engines whose end is still to be recorded.",
 }
