@@ -38,11 +38,14 @@ STATUS = {
     "destination_closed": 503,
     "input_unmapped": 422,
     "body_too_large": 413,
+    "endpoint_refused": 422,  # what the request makes of a URL leads where none may
+    "endpoint_address_refused": 502,
+    "endpoint_gone": 502,
     "websocket_unsupported": 502,
 }
 
 
-FINAL = frozenset({"upstream_refused", "input_unmapped", "body_too_large"})
+FINAL = frozenset({"upstream_refused", "input_unmapped", "body_too_large", "endpoint_refused", "endpoint_gone"})
 
 
 def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None = None) -> DestinationError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from pydantic import BaseModel
@@ -68,8 +69,12 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
 
 
 def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:
+    """A kind that asks for it is told where the workspace lies (`root`, of its files) and where its state does (`state`)."""
     module = ADAPTERS.load("destination", workspace.catalog.destinations[name].adapter)
-    made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random)
+    places = {"root": workspace.root, "state": workspace.path(workspace.config.state)}
+    wanted = signature(module.build).parameters
+    more = {place: path for place, path in places.items() if place in wanted}
+    made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random, **more)
     return made
 
 
