@@ -61,6 +61,10 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("event source", "rabbitmq"): Adapter(
+            "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
+        ),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -132,13 +133,14 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
 
 
 def make_consumer(workspace: Workspace, name: str, services: Services) -> Consumer:
-    """Raises ConfigError."""
+    """A kind that asks for it is told where the workspace lies (`root`, of its files). Raises ConfigError."""
     settings = workspace.consumers[name]
     block = workspace.config.events.sources[name].consume if workspace.config.events is not None else None
     if block is None:
         raise ConfigError(f"The source '{name}' consumes nothing.")
     module = ADAPTERS.load("event source", block.adapter)
-    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random)
+    more = {"root": workspace.root} if "root" in signature(module.build).parameters else {}
+    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random, **more)
     return made
 
 
