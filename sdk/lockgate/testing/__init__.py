@@ -1,0 +1,1 @@
+"""Decisions in a test's own process."""
