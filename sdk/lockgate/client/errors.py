@@ -110,6 +110,11 @@ class ReviewUnavailable(LockgateError):
 
     code = "review_unavailable"
 
+    def __init__(self, message: str, code: str | None = None, *, passes: bool = False) -> None:
+        """`passes`: it may be over in a moment."""
+        super().__init__(message, code)
+        self.passes = passes
+
 
 class EvidenceUnavailable(LockgateError):
     """The event may or may not be recorded. Send it again, unchanged: it is recorded once."""

@@ -76,10 +76,12 @@ def looking(places: Places, decision_id: str, patience: Patience) -> Flow[Review
     url = f"{places.control}/v1/reviews/{quote(decision_id, safe='')}/state"
     came = yield from calling(Call("GET", url, repeatable=True, control=True), patience)
     if isinstance(came, Failure):
-        raise ReviewUnavailable(f"Where the held request stands is not known: {came.why}.", came.trouble.value)
+        passes = came.trouble is not Trouble.CREDENTIAL
+        raise ReviewUnavailable(f"Where the held request stands is not known: {came.why}.", came.trouble.value, passes=passes)
     if came.status != 200:
         code, detail = came.problem
-        raise ReviewUnavailable(detail or f"Lockgate answered with status {came.status}.", code)
+        passes = came.status >= 500 or came.status == 429
+        raise ReviewUnavailable(detail or f"Lockgate answered with status {came.status}.", code, passes=passes)
     try:
         return read_review(came.body)
     except MalformedError as error:
@@ -95,7 +97,7 @@ def waiting(places: Places, decision_id: str, patience: Patience, seconds: float
         try:
             review = yield from looking(places, decision_id, patience)
         except ReviewUnavailable as error:
-            if not _passes(error):
+            if not error.passes:
                 raise
             away = error
         if review is not None and review.released:
@@ -106,19 +108,6 @@ def waiting(places: Places, decision_id: str, patience: Patience, seconds: float
         if left <= 0:
             raise away if away is not None else ReviewPending(review or Review(decision_id, "pending"))
         yield Pause(min(every, left))
-
-
-def _passes(error: ReviewUnavailable) -> bool:
-    """Whether it may be over in a moment; the server's own refusals have codes of their own."""
-    return error.code in (
-        "unreachable",
-        "timeout",
-        "interrupted",
-        "rate_limited",
-        "review_store_unavailable",
-        "review_elsewhere",
-        "internal",
-    )
 
 
 def _no_decision(came: Answer) -> NoDecision:
