@@ -91,7 +91,7 @@ class DecisionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, self._closing(send))
+            await self._app(scope, self._closing(receive), send)
             return
         if scope["type"] not in ("http", "websocket"):  # nothing is known of it, so nothing of it is let through
             raise RuntimeError(f"There are no decisions about '{scope['type']}'.")
@@ -248,11 +248,14 @@ class DecisionMiddleware:
             if self._reporter is not None:
                 self._reporter.ended(decision, status, scope["method"], complete=complete)  # 6
 
-    def _closing(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if self._reporter is not None and message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+    def _closing(self, receive: Receive) -> Receive:
+        """What is to be reported is, before the application hears that it ends: it may close the client then."""
+
+        async def closing() -> Message:
+            message = await receive()
+            if self._reporter is not None and message["type"] == "lifespan.shutdown":
                 await self._reporter.close()
-            await send(message)
+            return message
 
         return closing
 

@@ -104,7 +104,7 @@ def test_an_obligation_that_nobody_fulfils_is_a_refusal(kind: type) -> None:
         ([problem(503, "audit_unavailable")], DecisionUnavailable, "audit_unavailable"),
         ([problem(401, "credential_missing")], CredentialRefused, "credential_missing"),
         ([problem(403, "scope_missing")], CredentialRefused, "scope_missing"),
-        ([problem(400, "path_ambiguous")], RequestRefused, "path_ambiguous"),
+        ([problem(400, "ambiguous_path")], RequestRefused, "ambiguous_path"),
         ([problem(413, "body_too_large")], RequestRefused, "body_too_large"),
         ([problem(429, "rate_limited", retry_after="60")], RateLimited, "rate_limited"),
     ],

@@ -190,7 +190,7 @@ async def test_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
         (http(503, {"code": "audit_unavailable"}), 503, "decision_unavailable"),
         (http(401, {"code": "credential_missing", "detail": "internal words"}), 503, "decision_unavailable"),
         (http(429, {"code": "rate_limited", "detail": "Too many requests."}, retry_after="7"), 429, "rate_limited"),
-        (http(400, {"code": "path_ambiguous", "detail": "Two meanings."}), 400, "path_ambiguous"),
+        (http(400, {"code": "ambiguous_path", "detail": "Two meanings."}), 400, "ambiguous_path"),
     ],
 )
 async def test_no_decision_is_no_request(says: Any, status: int, code: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.asgi import Reporter, Rule
+from lockgate.asgi import AS_SERVICE, DecisionMiddleware, Reporter, Rule
 from lockgate.client import AsyncClient, Event, EvidenceRefused, EvidenceUnavailable, Receipt
 from lockgate.testing import Lockgate
 from tests.unit.sdk.apps import app, ask
@@ -126,19 +126,18 @@ async def test_closing_waits_and_then_tells_what_is_left() -> None:
     assert lost == [("1", "shutdown"), ("2", "queue_closed")]
 
 
-async def test_the_application_ends_only_when_it_is_reported(lockgate: Lockgate) -> None:
-    """At shutdown, before the server hears that it is complete."""
-    book = Book()
+async def test_the_application_ends_only_when_it_is_reported() -> None:
+    """Before it hears that it ends, for it may close then what evidence is sent by."""
+    book, heard = Book(), []
     reporter = Reporter(book, "till")
-    made, sent = app(lockgate.client, reporter=reporter), []
     reporter.offer(event(1))
     messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
 
     async def receive() -> Any:
         return next(messages)
 
-    async def send(message: Any) -> None:
-        sent.append((message["type"], len(book.events)))
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        heard.extend([((await receive())["type"], len(book.events)) for _ in range(2)])
 
-    await made({"type": "lifespan", "app": made}, receive, send)
-    assert sent == [("lifespan.startup.complete", 0), ("lifespan.shutdown.complete", 1)]
+    await DecisionMiddleware(application, book, subject=AS_SERVICE, reporter=reporter)({"type": "lifespan"}, receive, book)
+    assert heard == [("lifespan.startup", 0), ("lifespan.shutdown", 1)]
