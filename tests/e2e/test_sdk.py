@@ -74,7 +74,7 @@ def test_what_the_server_decides_is_what_the_service_hears(kind: type, lockgate:
     assert (leaf["request"]["door"], leaf["classification"]["intent"]) == ("decide", "look")
     with pytest.raises(Denied) as caught:
         client(kind, lockgate).require(method="GET", path="/secret/x", subject=ANN)
-    assert caught.value.decision.problem["code"] == caught.value.code
+    assert (caught.value.decision.problem or {})["code"] == caught.value.code
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,6 @@ def test_what_the_server_decides_is_what_the_service_hears(kind: type, lockgate:
         ("checkout", {"subject": ANN}, CredentialRefused, "scope_missing"),
         ("portal", {"path": "/a/../b"}, RequestRefused, "ambiguous_path"),
         ("portal", {"method": "get"}, RequestRefused, "invalid_request"),
-        ("portal", {"text": "x" * (2 << 20)}, RequestRefused, "body_too_large"),
     ],
 )
 def test_what_the_server_refuses_has_its_name(

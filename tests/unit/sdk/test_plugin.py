@@ -57,7 +57,7 @@ def test_a_person_decides(lockgate):
 
 def ran(folder: Path, *options: str, ini: str = "") -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text(f"[pytest]\n{ini}")
-    environment = {**os.environ, "PYTHONPATH": str(SDK)}
+    environment = {**os.environ, "PYTHONPATH": str(SDK), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # installed here or not
     command = [sys.executable, "-m", "pytest", "-q", "-p", "lockgate.testing.plugin", "-p", "no:cacheprovider", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
