@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from lockgate.asgi import Reporter
+from lockgate.asgi import HeldRequest, Reporter
 from lockgate.client import (
     AsyncClient,
     Client,
@@ -162,6 +162,24 @@ async def test_the_middleware_answers_as_the_gateway(lockgate: Lockgate) -> None
         await reporter.close()
     story = lockgate.story(done.headers["x-lockgate-decision-id"])
     assert (done.status_code, [leaf["schema"] for leaf in story]) == (200, ["lockgate.decision.v1", "lockgate.evidence.v1"])
+
+
+async def test_a_request_that_is_held_is_followed_to_its_release(lockgate: Lockgate) -> None:
+    """The caller hears what the gateway says, with where to look; the service has the request, and may do it once a person said yes."""
+    kept: list[HeldRequest] = []
+    async with AsyncClient(f"http://127.0.0.1:{lockgate.ports['decide']}", **settings(lockgate)) as asking:
+        made = app(asking, held=kept.append, held_at="/held")
+        here = await ask_app(made, "POST", "/pay/1", json={"amount": 5})
+        there = await asyncio.to_thread(lockgate.ask, "ann", "POST", "/pay/1", {"amount": 5})
+        assert (here.status_code, {**here.json(), "decision_id": ""}) == (202, {**there.json, "decision_id": ""})
+        (held,) = kept
+        assert (await ask_app(made, "GET", here.headers["location"])).json()["state"] == "pending"
+        shown = lockgate.control("GET", f"/v1/reviews/{held.decision.id}", who="max").json
+        assert (shown["left_to_asker"], shown["request"]["subject"], shown["request"]["target"]) == (True, "ann", "/pay/1")
+        assert judge(lockgate, held.decision.id, "approve").json["state"] == "released"
+        assert (await ask_app(made, "GET", here.headers["location"])).json()["state"] == "released"
+        assert (await asking.wait(held.decision, timeout=5)).released
+    assert made.state.ran == []
 
 
 def test_too_many_is_said_with_a_time(start: Callable[..., Lockgate]) -> None:

@@ -128,7 +128,7 @@ class DecisionMiddleware:
             decision = await self._client.ask(question)  # 4
         except DecisionUnavailable as error:
             if rule.when_unavailable == "let_pass_undecided":
-                log.warning("a request to %s passes undecided: %s", scope["path"], error)
+                log.warning("a request to %r passes undecided: %s", scope["path"], error)
                 await self._pass(None, scope, receive, send)
                 return
             await self._refuse_undecided(error, scope, receive, send)
@@ -142,7 +142,7 @@ class DecisionMiddleware:
                 await answers.respond(answer, scope, receive, send)
 
     async def _refuse_undecided(self, error: NoDecision, scope: Scope, receive: Receive, send: Send) -> None:
-        log.error("a request to %s is refused, since there is no decision: %s", scope["path"], error)
+        log.error("a request to %r is refused, since there is no decision: %s", scope["path"], error)
         await answers.respond(answers.undecided(error), scope, receive, send)
 
     async def _question(self, rule: Rule, scope: Scope, receive: Receive) -> tuple[Question, bytes]:
@@ -218,7 +218,7 @@ class DecisionMiddleware:
         except ReviewUnavailable as error:
             if error.code == "review_not_found":
                 return answers.problem(404, error.code, "There is no such held request.")
-            log.error("where the held request %s stands is not known: %s", wanted, error)
+            log.error("where the held request %r stands is not known: %s", wanted, error)
             return answers.problem(503, "review_unavailable", "Where this request stands is not known now.")
         body = {"decision_id": review.id, "state": review.state, "expires": review.expires}
         return Response(json.dumps(body), 200, {"cache-control": "no-store"}, "application/json")
