@@ -16,6 +16,7 @@ TESTS = """
 from lockgate.client import DecisionUnavailable, Subject
 
 ANN = Subject("ann", roles=("employee",))
+LEFT = []
 
 def test_the_workspace_decides(lockgate):
     decision = lockgate.decide(method="GET", path="/items/7", subject=ANN)
@@ -42,7 +43,8 @@ def test_a_double_says_that_it_is_one(lockgate):
     assert asyncio.run(ask(lockgate.client)).allowed
     with lockgate.doubles.allow_all():
         assert lockgate.decide(method="GET", path="/items/7").reasons == ("test_double.allowed",)
-    lockgate.doubles.deny_all().__enter__()
+    LEFT.append(lockgate.doubles.deny_all())
+    LEFT[0].__enter__()
 
 def test_a_double_does_not_outlive_its_test(lockgate):
     assert lockgate.decide(method="GET", path="/items/7", subject=ANN).allowed

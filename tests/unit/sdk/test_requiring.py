@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import httpx2
@@ -175,6 +176,17 @@ async def test_somebody_elses_state_is_no_decision() -> None:
         await inner({**scope, "state": {"lockgate": {"allowed": True}}}, receive, send)
 
     assert (await post(forged, "/x")).status_code == 503
+
+
+async def test_a_client_that_gives_no_decision_lets_nothing_run() -> None:
+    """Whatever it is that was given as one: nothing that merely looks like a decision is taken for one."""
+
+    class Careless:
+        async def ask(self, question: Any) -> Any:
+            return SimpleNamespace(allowed=True, held=False, obligations=(), enforce=lambda _: None, classification=SimpleNamespace())
+
+    answer = await post(service(Careless()), "/sync/7", {"message": "pay 5"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "decision_unavailable")
 
 
 @pytest.mark.parametrize(
