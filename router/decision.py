@@ -47,6 +47,7 @@ class Result(StrEnum):
     DENIED = "denied"
     HELD = "held"
     ABSTAINED = "abstained"
+    SPLIT = "split"  # into the decisions of its steps
     SHED = "shed"
     FAILED = "failed"
 
@@ -272,12 +273,23 @@ class Outcome:
     request_digest: str | None = None
     response_bytes: int = 0
     complete: bool = True
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of several things that a request asked for: its decision's id, and how it ended for now."""
+
+    id: str
+    result: Result
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Everything that was decided. `outcome` is set when the decision itself ended the request (denied, held, abstained, shed);
-    None means that a dispatch follows and its outcome comes as a second record."""
+    None means that a dispatch follows and its outcome comes as a second record; without a `route` it is split into steps, each a decision
+    of its own whose `parent` this one is."""
 
     id: str
     request: Request
@@ -292,3 +304,8 @@ class Decision:
     config_digest: str
     catalog_digest: str = ""
     stages_ns: tuple[tuple[str, int], ...] = ()
+    parent: str = ""
+
+    @property
+    def splits(self) -> bool:
+        return self.route is None and self.outcome is None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from router.decision import Classification, Subject, Verdict
+from router.decision import Classification, Decision, Subject, Verdict
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -131,22 +131,105 @@ class PolicyObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """What makes an event the same one. `key`: SHA-256 over tenant, source and id. `answer`: what whoever sends it again is told; nothing
+    personal is in it."""
+
+    key: bytes
+    answer: bytes
+
+
+class Due(StrEnum):
+    """What is still to be done about a decided request."""
+
+    DISPATCH = "dispatch"
+    HOLD = "hold"  # policy wants a human: the request is still to be put where they look
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A decided request that is still to go out. `id` is its decision's; `sealed` the outbound request, encrypted under the subject's key
+    `key_id`. Deliveries with the same `order` go out one after the other, in the order of their decisions; without one in any. `owner` has
+    it until `leased_ns`, nobody else before `due_ns`; after `until_ns` it is given up. `attempts` that failed, the last one by `reason`."""
+
+    id: str
+    route: str
+    destination: str
+    due: Due
+    key_id: str
+    sealed: bytes
+    created_ns: int
+    due_ns: int
+    until_ns: int
+    order: bytes = b""
+    owner: str = ""
+    leased_ns: int = 0
+    attempts: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A delivery that has ended, by the record of how. `dead`: it was given up, and is kept for a person to look at."""
+
+    id: str
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One record for the ledger. `leaf` is canonical JSON (RFC 8785), at most 65,535 bytes, nothing personal. `sealed` is the
-    personal part, encrypted under the subject's key `key_id`; it can be erased, the leaf cannot."""
+    personal part, encrypted under the subject's key `key_id`; it can be erased, the leaf cannot. The rest is durable with the record, in
+    one transaction, or not at all: the event that it decides, what is to be delivered because of it, and which delivery it ends."""
 
     leaf: bytes
     sealed: bytes = b""
     key_id: str = ""
+    arrival: Arrival | None = None
+    delivery: Delivery | None = None
+    settled: Settled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is to be durable together with a decision."""
+
+    arrival: Arrival | None = None
+    delivery: Delivery | None = None
+
+
+MakeBeside = Callable[[Decision, str, bytes], Beside]
+"""From a decision, and the id and key that its personal part is sealed under. Called before the record is written; raises nothing."""
 
 
 class Ledger(Protocol):
     async def append(self, entry: Entry) -> int:
-        """Returns the leaf index once the record is fsynced. Raises AuditError, after which it may or may not be in the ledger.
+        """Returns the leaf index once the record is fsynced. Raises AuditError, after which it may or may not be in the ledger; with the
+        code `event_known` it is not, because its arrival is another record's.
         Safe to call concurrently; concurrent calls share a commit. Order of indexes is order of arrival at the writer."""
 
     async def ping(self) -> None:
         """Raises AuditError when a record could not be written now."""
+
+
+class Arrivals(Protocol):
+    async def answer(self, key: bytes) -> bytes | None:
+        """What the record that decided this event left for whoever sends it again; None for one that is not known (any more). Raises
+        AuditError."""
+
+
+class Deliveries(Protocol):
+    """What is still to go out. Every method raises AuditError when the store does not answer; then it may or may not have written."""
+
+    async def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> Sequence[tuple[Delivery, bytes]]:
+        """Takes those that are due and nobody else's, oldest first, of each order only the first; with the subject's key, empty where it
+        was destroyed. They are the owner's until `until_ns`."""
+
+    async def renew(self, owner: str, ids: Sequence[str], until_ns: int) -> Sequence[str]:
+        """Those that are still the owner's, and now until then."""
+
+    async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+        """After a failed attempt; it is nobody's then. False, and nothing done, where it is not the owner's any more."""
 
 
 class SubjectKeys(Protocol):
@@ -311,6 +394,47 @@ class Destination(Protocol):
 
     async def connect(self, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
         """Opens a WebSocket. Raises DestinationError; code `websocket_unsupported` where the kind of destination has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in
+    order have in common (a partition, a group, a key), empty where there is no such thing. `tries`: how often it was handed out, this time
+    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own."""
+
+    content: bytes
+    content_type: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    order: bytes = b""
+    tries: int = 1
+    place: str = ""
+    token: Any = None
+
+
+class Consumer(Protocol):
+    """Messages of one queue, topic or stream. A message that is neither acknowledged nor given back comes again, to somebody. Every method
+    but `close` raises DestinationError when the broker does not answer; a message may then come again."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        """What was taken and not acknowledged is given back where the protocol can. Also after a failed `open`; twice is harmless."""
+
+    async def ping(self) -> None: ...
+
+    async def take(self, most: int) -> Sequence[Incoming]:
+        """At least one and at most so many; waits for the first. Of messages with one `order` they come in that order. Cancelling loses
+        nothing."""
+
+    async def acknowledge(self, messages: Sequence[Incoming]) -> None:
+        """They never come again, as far as the broker can promise it."""
+
+    async def give_back(self, message: Incoming, after_s: float) -> None:
+        """It comes again, not before that where the broker can wait; with an `order`, before what follows it."""
+
+    async def bury(self, message: Incoming, reason: str) -> None:
+        """Puts it where undeliverable messages go (the configured dead-letter place), with the reason, and acknowledges it. Durable there
+        before it is gone here."""
 
 
 class Limits(Protocol):

@@ -18,6 +18,7 @@ from router.doors.relay import Exchange, Relay, outbound
 from router.doors.repeating import Repeating
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
+from router.doors.steps import Steps
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
@@ -36,6 +37,7 @@ class Gateway:
         self._observer = observer
         self._relay = Relay(clock, observer)
         self._repeating = Repeating(self._relay)
+        self._steps = Steps(self._relay, clock, ids, observer)
 
     async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request. Every failure is answered in one sentence; none with a stack trace."""
@@ -48,7 +50,8 @@ class Gateway:
                     return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
-            decision = await runtime.pipeline.decide(request, looked)  # 5
+            splits = runtime.options.steps is not None
+            decision = await runtime.pipeline.decide(request, looked, splits=splits)  # 5
         except RefusedError as error:
             self._observer.refused(error.code, error.status)
             await refuse(send, error)
@@ -65,7 +68,10 @@ class Gateway:
             await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
 
     async def _act(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        outcome = exchange.decision.outcome  # 6
+        outcome, steps = exchange.decision.outcome, exchange.runtime.options.steps  # 6
+        if steps is not None and exchange.decision.splits:
+            await self._steps.act(exchange, steps, send)
+            return
         if outcome is not None and outcome.result is not Result.HELD:
             self._observer.ended(exchange.decision, outcome)
             await ended(send, exchange.decision, exchange.runtime.descriptions)

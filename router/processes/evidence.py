@@ -17,7 +17,8 @@ from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
-from router.ports import Clock, Entry
+from router.ports import Clock
+from router.processes.outbox import unpacked_entry
 from router.processes.refusals import Refusals
 from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import LedgerPlace, ledger_place
@@ -40,7 +41,7 @@ class Evidence:
     witnesses: Witnesses | None = None
 
     async def append(self, payload: Any) -> list[int]:
-        return await self.ledger.append_many([Entry(*fields) for fields in payload])
+        return await self.ledger.append_many([unpacked_entry(fields) for fields in payload])
 
     async def subject_key(self, subject: Any) -> tuple[str, bytes, float | None]:
         """The last is until when it may be used; None where no other node could destroy it."""

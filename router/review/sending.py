@@ -55,9 +55,9 @@ def with_key(outbound: Outbound, decision_id: str, *, deduplicates: bool) -> Out
     return replace(outbound, headers=headers, idempotency_key=key, idempotent=outbound.idempotent or deduplicates)
 
 
-async def received(reply: Reply, limit: int | None = None) -> Received:
+async def received(reply: Reply, limit: int | None = None, kept_bytes: int = KEPT_BYTES) -> Received:
     """The upstream has acted once it answers, so nothing here fails: an answer that breaks off or does not end is noted. `limit`: bytes of
-    it that policy allows; nothing is kept of one that is longer."""
+    it that policy allows; nothing is kept of one that is longer, and else the first `kept_bytes`."""
     kept, total, reason = bytearray(), 0, ""
     try:
         async with asyncio.timeout(MOST_SECONDS):
@@ -67,7 +67,7 @@ async def received(reply: Reply, limit: int | None = None) -> Received:
                     reason = "response_too_large"
                     kept.clear()
                     break
-                kept += chunk[: KEPT_BYTES - len(kept)]
+                kept += chunk[: kept_bytes - len(kept)]
                 if total > MOST_BYTES:
                     reason = "response_too_long"
                     break

@@ -12,7 +12,7 @@ from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
 from adapters.memory_policy import MemoryPolicy
 from adapters.memory_reviews import MemoryReviews
 from router.audit.recorder import LedgerRecorder
-from router.decision import Decision, Outcome, Request, Subject
+from router.decision import Decision, Outcome, Subject
 from router.dispatch import Dispatcher
 from router.doors.decide import DecideDoor
 from router.doors.runtime import Runtime
@@ -22,7 +22,6 @@ from router.review.holding import Holding
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.service import ReviewService
-from router.stages.rules import Looked
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring.explaining import open_stages
 from router.wiring.runtime import descriptions, door_options
@@ -33,12 +32,11 @@ SERVICE = Subject("service", "service", (), (), None, {}, "api_key")
 
 @dataclass
 class InProcess:
-    """`decisions` are all that were made, in order; `service` is whom questions without a subject are about."""
+    """`service` is whom questions without a subject are about."""
 
     workspace: Workspace
     stages: Stages
     service: Subject = SERVICE
-    decisions: list[Decision] = field(default_factory=list)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     clock: SystemClock = field(default_factory=SystemClock)
     ids: UuidV7 = field(default_factory=UuidV7)
@@ -66,10 +64,9 @@ class InProcess:
         self._runtime = self._made(stages if answers is None else replace(stages, policy=MemoryPolicy(answers)))
 
     def _made(self, stages: Stages) -> Runtime:
-        pipeline = Pipeline(stages, LedgerRecorder(self.ledger, self._keys, self.clock), self.clock, self.ids)
         caller = _Known(self)
         return Runtime(
-            pipeline=_Kept(pipeline, self.decisions),
+            pipeline=Pipeline(stages, LedgerRecorder(self.ledger, self._keys, self.clock), self.clock, self.ids),
             dispatcher=Dispatcher({}, stages.signals.mask),
             authenticator=caller,
             decide_authenticator=caller,
@@ -95,26 +92,6 @@ async def in_process(workspace: Workspace) -> AsyncIterator[InProcess]:
             yield made
         finally:
             await made.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The pipeline, which remembers what it decided."""
-
-    pipeline: Pipeline
-    decisions: list[Decision]
-
-    @property
-    def stages(self) -> Stages:
-        return self.pipeline.stages
-
-    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
-        decision = await self.pipeline.decide(request, looked, socket=socket)
-        self.decisions.append(decision)
-        return decision
-
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
-        await self.pipeline.ended(decision, outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ from adapters.static_tier import StaticTier
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
+from router.config.listeners import StepsConfig
 from router.decision import NO_BODY
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime
+from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
@@ -269,8 +270,13 @@ def door_options(workspace: Workspace) -> DoorOptions:
         keeping={name: _keeping(route.idempotency) for name, route in catalog.routes.items() if route.idempotency is not None},
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
+        steps=_steps(gateway.steps),
         decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
     )
+
+
+def _steps(settings: StepsConfig | None) -> StepOptions | None:
+    return None if settings is None else StepOptions(settings.run == "first_success", settings.together, settings.answer)
 
 
 def make_cors(workspace: Workspace, stages: Stages) -> Cors | None:

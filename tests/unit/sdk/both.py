@@ -12,7 +12,7 @@ class Blocking:
     """Calls one client's methods, whichever it is, in a loop of its own where it needs one."""
 
     def __init__(self, kind: type, url: str, **settings: Any) -> None:
-        self._kind, self._url, self._settings = kind, url, {"timeout": 2.0, "pause": 0.001, **settings}
+        self._kind, self._url, self._settings = kind, url, {"timeout": 20.0, "pause": 0.001, **settings}
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:

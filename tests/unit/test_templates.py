@@ -1,0 +1,89 @@
+"""What an input mapping may say, and what it makes of a request."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.templates import ROOTS, InputTemplate, TextTemplate, UnmappedError
+
+EMPTY = {name: dict[str, object]() for name in ROOTS}
+
+
+def document(**roots: object) -> dict[str, object]:
+    return {**EMPTY, **roots}
+
+
+def test_a_value_that_is_one_expression_keeps_its_type_and_text_around_it_makes_text() -> None:
+    made = InputTemplate({"id": "{{ body.invoice.id }}", "all": ["{{ body.lines }}", 3, None], "why": "for {{ subject.id|upper }}!"})
+    body = {"invoice": {"id": 4711}, "lines": [{"a": 1}]}
+    assert made.fill(document(body=body, subject={"id": "anna"})) == {"id": 4711, "all": [[{"a": 1}], 3, None], "why": "for ANNA!"}
+
+
+def test_fields_are_looked_up_in_the_document_also_where_a_dictionary_has_such_a_method() -> None:
+    assert InputTemplate("{{ body.items }}").fill(document(body={"items": [1]})) == [1]
+    with pytest.raises(UnmappedError, match="nothing for"):
+        InputTemplate("{{ body.items }}").fill(document(body={}))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ nope }}", "{% for each in body %}x{% endfor %}", "{{ body() }}", "{{ body.a.format('x') }}", "{{ body * 3 }}", "{{ 2 ** 9 }}",
+        "{{ body|safe }}", "{{ body is odd }}", "{{", "{{ body }", "{{ range }}",
+    ],
+)  # fmt: skip
+def test_what_is_more_than_an_expression_is_refused_when_it_is_read(source: str) -> None:
+    with pytest.raises(ValueError, match="has "):
+        InputTemplate({"field": source})
+
+
+@pytest.mark.parametrize("source", ["{{ body.__class__ }}", "{{ body['__init__'] }}", "{{ subject.id.__class__.__mro__ }}"])
+def test_nothing_has_attributes(source: str) -> None:
+    with pytest.raises(UnmappedError):
+        InputTemplate(source).fill(document(subject={"id": "anna"}))
+
+
+def test_what_the_request_lacks_is_never_an_empty_value() -> None:
+    for source in ("{{ body.a }}", "x {{ body.a }}", "{{ body.a.b }}", "x {{ body.null }}"):
+        with pytest.raises(UnmappedError):
+            InputTemplate(source).fill(document(body={"null": None}))
+    assert InputTemplate("{{ body.a|default('none') }}").fill(document(body={})) == "none"
+    assert InputTemplate("{{ body.a if body.b else 0 }}").fill(document(body={"b": False})) == 0
+
+
+def test_a_line_of_text_is_not_empty_and_has_no_control_characters() -> None:
+    made = TextTemplate("orders.{{ body.region }}")
+    assert made.fill(document(body={"region": "eu"})) == "orders.eu"
+    assert TextTemplate("{{ body.n }}").fill(document(body={"n": 7})) == "7"
+    for region in ("a\nb", "\x00", None):
+        with pytest.raises(UnmappedError):
+            made.fill(document(body={"region": region}))
+    for value in ("", {"a": 1}, [1]):
+        with pytest.raises(UnmappedError):
+            TextTemplate("{{ body.v }}").fill(document(body={"v": value}))
+
+
+def test_values_of_a_request_are_never_expressions() -> None:
+    assert InputTemplate("{{ body.a }} and {{ body.a }}").fill(document(body={"a": "{{ subject.id }}"})) == (
+        "{{ subject.id }} and {{ subject.id }}"
+    )
+
+
+def test_braces_are_written_between_raw_and_endraw() -> None:
+    assert InputTemplate("{% raw %}{{ body }}{% endraw %}").fill(EMPTY) == "{{ body }}"
+
+
+def test_a_result_has_an_upper_bound() -> None:
+    with pytest.raises(UnmappedError, match="mebibyte"):
+        InputTemplate(["{{ body }}"] * 3).fill(document(body="x" * 500_000))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each)
+    )
+)
+def test_any_json_value_goes_through_unchanged(value: object) -> None:
+    assert InputTemplate(["{{ body }}"]).fill(document(body=value)) == [value]
