@@ -56,6 +56,8 @@ def read_decision(body: bytes) -> Decision:
     )
     if not decision.id:
         raise MalformedError("the decision has no id")
+    if outcome is None and decision.route is None:  # one that only stands for its steps; each of those has a decision of its own
+        raise MalformedError("it has neither an outcome nor a route")
     if outcome is None and decision.verdict.effect not in GOING_ON:
         raise MalformedError(f"it has no outcome, and its effect is '{decision.verdict.effect}'")
     return decision

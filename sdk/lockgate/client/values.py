@@ -97,7 +97,7 @@ class Decision:
     @property
     def allowed(self) -> bool:
         """Whether the request may go ahead, under `obligations`."""
-        return self.outcome is None and self.verdict.effect in GOING_ON
+        return self.outcome is None and self.route is not None and self.verdict.effect in GOING_ON
 
     @property
     def held(self) -> bool:

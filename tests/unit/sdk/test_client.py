@@ -96,6 +96,7 @@ def test_an_obligation_that_nobody_fulfils_is_a_refusal(kind: type) -> None:
         ([told(verdict={"effect": "allow", "reasons": []})], DecisionUnavailable, "malformed"),
         ([told(classification={**DECISION["classification"], "confidence": 7})], DecisionUnavailable, "malformed"),
         ([told(outcome={})], DecisionUnavailable, "malformed"),
+        ([told(route=None)], DecisionUnavailable, "malformed"),
         ([http(200, {name: value for name, value in DECISION.items() if name != "outcome"})], DecisionUnavailable, "malformed"),
         ([http(302, location="http://127.0.0.1:1/")], DecisionUnavailable, "server_error"),
         ([http(204)], DecisionUnavailable, "server_error"),
