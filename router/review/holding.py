@@ -12,6 +12,7 @@ from router.obligations import response_limit, strictest_review
 from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
 from router.review.packing import Content, seal_content
 from router.review.sending import RESPONSE_BYTES
+from router.review.state import ASKER
 from router.settings import duration
 
 NS = 1_000_000_000
@@ -63,6 +64,7 @@ class Holding:
                 "reviewers": _roles(wanted.get("reviewers", [])),
                 "quorum": _quorum(wanted.get("quorum", 1)),
                 **_limited(decision),
+                **({ASKER: True} if decision.request.door == "decide" else {}),
             },
         )
 

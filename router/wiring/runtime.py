@@ -228,7 +228,7 @@ def _runtime(
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
-        descriptions=_told(workspace, stages.routing),
+        descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
         deliveries=delivery_terms(workspace),
     )
@@ -245,7 +245,7 @@ def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
     return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
-def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+def descriptions(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
     intents = workspace.catalog.intents.items()
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}

@@ -107,7 +107,7 @@ _ALL = (
     _column("subject_type", K.WORD, "person, service, anonymous", "i"),
     _column("authenticated_by", K.WORD, "api_key, jwt, certificate, delegated, signature, broker, none"),
     _column("event", K.WORD, "what happened, of a review, system or evidence record"),
-    _column("review", K.WORD, "a decision's latest review event: held, approved, rejected, expired, dispatched", "il"),
+    _column("review", K.WORD, "a decision's latest review event: held, approved, rejected, expired, released, dispatched", "il"),
     _column("reviewer", K.ID, "key of who approved or rejected, of the review and of its decision", "l"),
     _column("self_review", K.FLAG, "the reviewer is who had asked"),
     _column("held", K.TIME, "since when it waited for a person", "il"),
