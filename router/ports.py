@@ -533,6 +533,16 @@ class Repeats(Protocol):
         """For who claimed it: the next is the first. Raises StateError."""
 
 
+class Conversations(Protocol):
+    """What was said before, sealed. What is in it may be forgotten at any time."""
+
+    async def read(self, key: str) -> bytes | None:
+        """Raises StateError."""
+
+    async def write(self, key: str, sealed: bytes, seconds: int) -> None:
+        """Instead of what was there, for so long. Raises StateError."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is stored: `id` is its public part, `digest` the SHA-256 of its secret part. `subject` is whom it speaks for."""

@@ -17,20 +17,21 @@ from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.listeners import StepsConfig
+from router.config.listeners import ConversationConfig, StepsConfig
 from router.decision import NO_BODY
 from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
+from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import (
     ChatObserver,
     Clock,
+    Conversations,
     Ids,
     Ledger,
     PolicyEngine,
@@ -86,6 +87,7 @@ class Services:
     quotas: Quotas | None = None
     repeats: Repeats | None = None
     outbox: Outboxes | None = None
+    conversations: Conversations | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
@@ -230,6 +232,8 @@ def _runtime(
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        conversations=shared.conversations(services.conversations),
+        keys=services.keys,
         deliveries=delivery_terms(workspace),
     )
 
@@ -281,8 +285,15 @@ def door_options(workspace: Workspace) -> DoorOptions:
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
+        conversation=_conversation(gateway.conversation),
         decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
     )
+
+
+def _conversation(settings: ConversationConfig | None) -> ConversationOptions | None:
+    if settings is None:
+        return None
+    return ConversationOptions(settings.header, json_path(settings.id), settings.turns, settings.chars, math.ceil(settings.keep))
 
 
 def _steps(settings: StepsConfig | None) -> StepOptions | None:
