@@ -510,6 +510,46 @@ class Quotas(Protocol):
         seconds it may not any more. Raises StateError."""
 
 
+class Told(StrEnum):
+    """What a process tells the others of its circuit to an upstream."""
+
+    OPEN = "open"  # too many failures in a row
+    PROBE = "probe"  # it probes, or has in vain: it is its turn, whoever opened it
+    CLOSED = "closed"  # its probe was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """`lasts`: for so many seconds others should leave the upstream alone."""
+
+    name: str
+    what: Told
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What stands on the board about one upstream: who said so, and how many seconds it holds for still. Another `version`, other news."""
+
+    open: bool
+    lasts: float
+    who: str
+    version: int
+
+
+class CircuitBoard(Protocol):
+    """Where processes tell each other of upstreams that fail. Advice, which may be forgotten at any time, and is by itself."""
+
+    async def exchange(self, who: str, tellings: Sequence[Telling], names: Sequence[str]) -> Mapping[str, Posted]:
+        """Tells, then reads what stands about `names`, at once. Who opened or probed last keeps its turn while it tells of probes; an
+        opening under another's that still holds is none; a probe takes the turn over. Raises StateError."""
+
+
+class CircuitObserver(Protocol):
+    def circuit_shared(self, result: str) -> None:
+        """After each of `told_open`, `told_closed`, `heard_open`, `heard_closed`, `doubted`; else why an exchange failed, by code."""
+
+
 class Turn(StrEnum):
     """What a request with an idempotency key is to those before it."""
 

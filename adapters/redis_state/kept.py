@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.redis_state.circuits import RedisCircuits
 from adapters.redis_state.conversations import RedisConversations
 from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.quotas import RedisQuotas
@@ -21,6 +22,7 @@ class Kept:
         self.repeats = RedisRepeats(state, key) if key is not None else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)
+        self.circuits = RedisCircuits(state)
 
     @property
     def problem(self) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
+from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
 from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
@@ -30,6 +31,7 @@ from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import (
     ChatObserver,
+    CircuitObserver,
     Clock,
     Conversations,
     Ids,
@@ -51,6 +53,7 @@ from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
 from router.wiring.candidate import Candidate, make_rolling
+from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -90,7 +93,7 @@ class Services:
     conversations: Conversations | None = None
 
 
-class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
+class Measuring(ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
     def mirrored(self, result: str) -> None: ...
@@ -110,6 +113,7 @@ class Built:
     shared_state: SharedState
     comparison: Comparison | None = None
     rolling: Rolling | None = None
+    circuits: CircuitSharing | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
@@ -117,6 +121,8 @@ class Built:
             await self.rolling.close()
         if keeping is None or keeping.destinations is not self.destinations:
             await self.mirroring.close()
+            if self.circuits is not None:
+                await self.circuits.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
             await self.shared_state.close(keeping.shared_state if keeping is not None else None)
@@ -187,8 +193,10 @@ async def _built(
         stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
+        circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)
         opened.pop_all()
-    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    parts = (workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    return Built(*parts, circuits=circuits)
 
 
 async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring, plan: Any) -> Built:

@@ -56,7 +56,7 @@ def test_every_field_of_a_decision_reaches_its_record() -> None:
     assert {one.name for one in fields(Request)} - sealed == {
         "id", "received_ns", "door", "subject", "method", "content_type", "body", "source", "trace",
     }  # fmt: skip
-    assert {one.name for one in fields(Outcome)} - {"request_digest"} <= leaf["outcome"].keys()
+    assert {one.name for one in fields(Outcome)} - {"request_digest", "work"} <= leaf["outcome"].keys()
 
 
 def test_commitments_open_with_the_subjects_key() -> None:
