@@ -33,7 +33,7 @@ _SUBJECT = re.compile(r'publish to "([^"]+)"', re.IGNORECASE)
 Heard = Callable[[Msg], Awaitable[None]]
 
 
-class _Secured(Client):
+class _Secured(Client):  # type: ignore[misc]  # the library is not looked into
     """Sends no credential over a connection without TLS where TLS is asked for: the server's first word is not protected."""
 
     secure = False
@@ -66,7 +66,7 @@ class Connection:
             allow_reconnect=False,
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
-            connect_timeout=settings.connect,  # type: ignore[arg-type]  # seconds, of any kind
+            connect_timeout=settings.connect,
             error_cb=self._failed,
             closed_cb=self._closed,
             tls=tls,
@@ -199,7 +199,7 @@ class Link:
         """Raises DestinationError."""
         connection = await self.connection()
         try:
-            await connection.client.flush(timeout=self._settings.connect)  # type: ignore[arg-type]  # as above
+            await connection.client.flush(timeout=self._settings.connect)
         except Exception as error:
             raise translated(error, sent=False) from error
 
