@@ -36,6 +36,7 @@ class Sender:
             "message.timeout.ms": max(1000, int(within_s * 1000)),
             "message.max.bytes": most + OVERHEAD,
             "partitioner": "murmur2_random",  # as Kafka's own clients, so that a key leads to the same partition
+            "topic.metadata.propagation.max.ms": 1000,  # then a topic that no broker knows is not there
             "compression.type": compression,
             "allow.auto.create.topics": False,
         }
