@@ -12,6 +12,7 @@ from router.decision import NO_BODY, BodyView, Decision, Subject
 from router.decision import Request as Asked
 from router.doors.body import whole_body_view
 from router.doors.decide_models import DecideRequest, SubjectIn
+from router.doors.decide_repeating import Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
 from router.doors.runtime import Observer, Runtime
 from router.errors import RefusedError
@@ -31,10 +32,11 @@ class DecideDoor:
         self._ids = ids
         self._random = random
         self.observer = observer
+        self._repeated = RepeatedCalls(ids, observer)
 
     async def decide(
         self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest, certificate: PeerCertificate | None = None
-    ) -> Decision:
+    ) -> Decided:
         """Raises RefusedError, StateError, AuditError."""
         with self._runtime() as runtime:
             return await self._decide(runtime, headers, client, wanted, certificate)
@@ -46,7 +48,7 @@ class DecideDoor:
         client: str,
         wanted: DecideRequest,
         certificate: PeerCertificate | None,
-    ) -> Decision:
+    ) -> Decided:
         received_ns = self._clock.now_ns()
         if runtime.options.decide_addresses is not None:
             runtime.options.decide_addresses.check(client)
@@ -56,11 +58,14 @@ class DecideDoor:
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
         subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
-        asked = self._asked(runtime, subject, received_ns, client, wanted)
-        current_trace.set(asked.trace)
-        decision = await runtime.pipeline.decide(asked)
-        self.observer.ended(decision, decision.outcome)
-        return decision
+        key = key_of(headers) if runtime.options.decide_keeping is not None else None
+
+        async def deciding() -> Decision:
+            asked = self._asked(runtime, subject, received_ns, client, wanted)
+            current_trace.set(asked.trace)
+            return await runtime.pipeline.decide(asked)
+
+        return await self._repeated.decide(runtime, key, caller, client, wanted, deciding)
 
     def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
         options = runtime.options
