@@ -63,6 +63,7 @@ ADAPTERS = Registry(
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
         ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
+        ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

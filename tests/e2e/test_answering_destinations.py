@@ -51,7 +51,23 @@ LLM = Kind(
     lambda answer: answer["answer"],
     "It is so.",
 )
-KINDS = {"llm": LLM}
+
+
+def _called(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    here = [each for each in told if each["meta"]["lockgate/decision-id"] == decision]
+    return [(each["arguments"]["question"], each["meta"]["traceparent"]) for each in here]
+
+
+MCP = Kind(
+    "mcp",
+    "tests.contract.tool_server",
+    lambda port: {"adapter": "mcp", "url": f"http://127.0.0.1:{port}/mcp", "tool": "answer", "input": {"question": "{{ request.path }}"}},
+    _called,
+    lambda answer: answer["said"],
+    "/items/7!",
+)
+KINDS = {"llm": LLM, "mcp": MCP}
 
 
 @pytest.fixture(scope="module", params=KINDS)
