@@ -67,7 +67,23 @@ MCP = Kind(
     lambda answer: answer["said"],
     "/items/7!",
 )
-KINDS = {"llm": LLM, "mcp": MCP}
+
+
+def _told(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    here = [each for each in told if each["metadata"]["lockgate/decision-id"] == decision]
+    return [(each["parts"][0]["text"], each["fields"]["traceparent"]) for each in here]
+
+
+A2A = Kind(
+    "a2a",
+    "tests.contract.agent_server",
+    lambda port: {"adapter": "a2a", "url": f"http://127.0.0.1:{port}"},
+    _told,
+    lambda answer: answer["parts"],
+    [{"text": "/items/7"}],
+)
+KINDS = {"llm": LLM, "mcp": MCP, "a2a": A2A}
 
 
 @pytest.fixture(scope="module", params=KINDS)
