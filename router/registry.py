@@ -61,6 +61,7 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "retrieval"): Adapter("adapters.retrieval_destination"),
         ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
         ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),

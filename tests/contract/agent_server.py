@@ -39,7 +39,7 @@ LONG = 200_000
 
 @dataclass
 class Agent(AgentExecutor):
-    """`arrivals`: parts, metadata and id of each message, and its header fields; `cancelled` the ids of tasks that were. `failing`: how many
+    """`arrivals`: parts, metadata, id and header fields of each message; `cancelled` the ids of tasks that were. `failing`: how many
     POSTs are answered with `status`. `elsewhere`: the card names another host."""
 
     arrivals: list[dict[str, Any]] = field(default_factory=list)

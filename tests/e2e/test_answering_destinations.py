@@ -83,7 +83,22 @@ A2A = Kind(
     lambda answer: answer["parts"],
     [{"text": "/items/7"}],
 )
-KINDS = {"llm": LLM, "mcp": MCP, "a2a": A2A}
+
+
+def _searched(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    return [(each["asked"]["question"], each["fields"]["traceparent"]) for each in told if each["asked"]["id"] == decision]
+
+
+RETRIEVAL = Kind(
+    "aiohttp",
+    "tests.contract.retrieval_server",
+    lambda port: {"adapter": "retrieval", "url": f"http://127.0.0.1:{port}/v1/search", "passages": 1, "sources": "cited"},
+    _searched,
+    lambda answer: (answer["answer"], answer["passages"][0]["source"]["id"]),
+    ("/items/7: yes", "travel"),
+)
+KINDS = {"llm": LLM, "mcp": MCP, "a2a": A2A, "retrieval": RETRIEVAL}
 
 
 @pytest.fixture(scope="module", params=KINDS)
