@@ -65,6 +65,10 @@ class PolicyError(LockgateError):
     code = "policy_error"
 
 
+EVENT_KNOWN = "event_known"
+"""Of an AuditError: nothing failed, but another record decided the same event."""
+
+
 class AuditError(LockgateError):
     """A record could not be made durable; nothing may be dispatched."""
 

@@ -66,6 +66,13 @@ ADAPTERS = Registry(
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
         ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),
         ("destination", "a2a"): Adapter("adapters.a2a_destination", extra="a2a", config="adapters.a2a_agent.config:Config"),
+        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
+        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
+        ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("event source", "rabbitmq"): Adapter(
+            "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
+        ),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

@@ -72,6 +72,7 @@ class Workspace:
     shared_state: BaseModel | None = None
     override: Override | None = None
     node_store: BaseModel | None = None
+    consumers: Mapping[str, BaseModel] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -103,6 +104,7 @@ class _Parser:
         utterances, faults = read_sources(pieces.document, sources_of(pieces), self._snapshot.files)
         self._faults += faults
         destinations = self._destinations(pieces)
+        self._faults += self._followed(pieces)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
@@ -121,6 +123,7 @@ class _Parser:
         shared_state = self._adapter("shared state", shared, config_document, ("shared_state",)) if shared is not None else None
         if shared_state is not None and shared is not None:
             self._faults += self._missing("shared state", shared.adapter, config_document, ("shared_state",))
+        consumers = self._consumers(config, config_document)
         judging = Judging(self._snapshot, config.policy, config_document)
         self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
@@ -151,6 +154,7 @@ class _Parser:
             shared_state,
             None if (override := self._snapshot.files.get(OVERRIDE)) is None else Override.from_json(override),
             node_store,
+            consumers,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -163,11 +167,28 @@ class _Parser:
         return document, value
 
     def _destinations(self, pieces: Parts) -> dict[str, BaseModel]:
-        found = (
-            (name, self._adapter("destination", block, pieces.document, ("destinations", name)))
-            for name, block in pieces.destinations.items()
-        )
-        return {name: settings for name, settings in found if settings is not None}
+        found = dict[str, BaseModel]()
+        for name, block in pieces.destinations.items():
+            loc = ("destinations", name)
+            settings = self._adapter("destination", block, pieces.document, loc)
+            if settings is not None:
+                found[name] = settings
+                self._faults += self._missing("destination", block.adapter, pieces.document, loc)
+        return found
+
+    def _followed(self, pieces: Parts) -> Iterator[Fault]:
+        """Only an engine can be asked what became of its work."""
+        for name, route in pieces.routes.items():
+            block = pieces.destinations.get(route.destination)
+            if block is None or route.evidence is None or not route.evidence.follow:
+                continue
+            try:
+                can = hasattr(self._registry.load("destination", block.adapter), "follower")
+            except ConfigError:  # which is told with the destination
+                continue
+            if not can:
+                sentence = f"The destination '{route.destination}' cannot be asked how work ended: '{block.adapter}' has no such question."
+                yield pieces.document.fault(("routes", name, "evidence", "follow"), sentence)
 
     def _adapter(self, kind: str, block: AdapterBlock, document: Document, loc: Loc) -> BaseModel | None:
         try:
@@ -198,6 +219,18 @@ class _Parser:
             message = "'nodes' is for several nodes on one ledger, and this ledger is a file of one: set 'audit.store' to postgres."
             self._faults.append(document.fault(("nodes",), message))
         return self._adapter("node store", config.nodes.store, document, ("nodes", "store"))
+
+    def _consumers(self, config: Config, document: Document) -> dict[str, BaseModel]:
+        """By source, the settings of its broker."""
+        found = dict[str, BaseModel]()
+        for name, source in config.events.sources.items() if config.events is not None else ():
+            if source.consume is not None:
+                loc = ("events", "sources", name, "consume")
+                settings = self._adapter("event source", source.consume, document, loc)
+                self._faults += self._missing("event source", source.consume.adapter, document, loc)
+                if settings is not None:
+                    found[name] = settings
+        return found
 
     def _second_engine(self, config: Config, document: Document) -> BaseModel | None:
         compare = config.policy.compare
@@ -319,8 +352,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     yield from _distinct(document, [(loc, name) for loc, name in issuers], "issuer")
     yield from _same_prefix(document, config)
     yield from _certificates(document, config)
-    if not config.doors and config.envoy is None:
-        yield document.fault(("gateway", "listen"), "No door is open: set 'gateway.listen', 'decide' or 'envoy'.")
+    if not config.doors and config.envoy is None and config.events is None:
+        yield document.fault(("gateway", "listen"), "No door is open: set 'gateway.listen', 'decide', 'events' or 'envoy'.")
     listeners: list[tuple[Loc, Address]] = []
     if config.gateway.listen is not None:
         listeners.append((("gateway", "listen"), config.gateway.listen))
@@ -329,6 +362,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
         listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
         listeners.append((("decide", "listen"), config.decide.listen))
+    if config.events is not None and config.events.listen is not None:
+        listeners.append((("events", "listen"), config.events.listen))
     if config.audit.tiles is not None:
         listeners.append((("audit", "tiles", "listen"), config.audit.tiles.listen))
     listeners.sort(key=lambda listener: document.real(listener[0]) == listener[0])  # a fault belongs to a line that is written

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import Decision, Outcome
 from router.errors import AuditError
-from router.ports import Clock, Ledger, SubjectKeys
+from router.ports import Clock, Ledger, MakeBeside, Settled, SubjectKeys
 
 
 class LedgerRecorder:
@@ -20,25 +21,29 @@ class LedgerRecorder:
         self._keys = keys
         self._clock = clock
 
-    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None:
         """Returns when the record is fsynced. Raises AuditError, whatever the cause: no record, no dispatch."""
         key_id, key = await self._keys.key_for(decision.request.subject.id)
         try:
             entry = decision_entry(decision, policy_input, key_id, key)
         except (ValueError, TypeError) as error:
             raise AuditError(f"the decision cannot be written as a record: {error}", "audit_unwritable") from error
+        if beside is not None:
+            with_it = beside(decision, key_id, key)
+            entry = replace(entry, arrival=with_it.arrival, delivery=with_it.delivery)
         await self._ledger.append(entry)
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         key_id, key = await self._keys.key_for(decision.request.subject.id)
-        await self._outcomes.append(outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key))
+        entry = outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key)
+        await self._outcomes.append(entry if settled is None else replace(entry, settled=settled))
 
 
 class NoRecorder:
     """For `explain`, which decides about nothing: no record, and no dispatch either."""
 
-    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None:
         return None
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         return None

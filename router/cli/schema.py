@@ -15,6 +15,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from router.catalog import Catalog
 from router.cli.reference import reference
 from router.config import AuditConfig, ClassifierConfig, Config, NodesConfig, PolicyConfig, SignalsConfig
+from router.config.events import EventsConfig, EventSource
 from router.config.opa import CompareConfig
 from router.library_reference import page
 from router.registry import ADAPTERS, Registry
@@ -32,7 +33,9 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     nodes = _with(NodesConfig, "store", _union(registry, "node store"))
     shared = _union(registry, "shared state") | None
     made = _with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit)
-    return _schema(_with(_with(made, "nodes", nodes | None), "shared_state", shared))
+    source: Any = _with(EventSource, "consume", _union(registry, "event source") | None) if registry.names("event source") else EventSource
+    events: Any = _with(EventsConfig, "sources", Mapping[Name, source])
+    return _schema(_with(_with(_with(made, "nodes", nodes | None), "shared_state", shared), "events", events | None))
 
 
 def catalog_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:

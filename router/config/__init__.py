@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from router.config.blocks import AdapterBlock, OnAbstain
 from router.config.envoy import EnvoyConfig
+from router.config.events import EventsConfig
 from router.config.evidence import AuditConfig, CheckpointConfig, ReviewConfig, TelemetryConfig
 from router.config.identity import CertificateSubject, Claims, IdentityConfig, Jwks, JwtIssuer, RateLimit
 from router.config.judgement import (
@@ -34,6 +35,7 @@ __all__ = [
     "ControlConfig",
     "DecideConfig",
     "EnvoyConfig",
+    "EventsConfig",
     "GatewayConfig",
     "GatewayLimits",
     "IdentityConfig",
@@ -67,6 +69,7 @@ class Config(Strict):
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="The reverse proxy.")
     decide: DecideConfig | None = Field(default=DecideConfig(), description="The decide API; `null` switches it off.")
     envoy: EnvoyConfig | None = Field(default=None, description="The door for Envoy. Needs `pip install 'lockgate[envoy]'`.")
+    events: EventsConfig | None = Field(default=None, description="Events from senders over HTTP and from brokers. Off unless this is set.")
     control: ControlConfig = Field(default=ControlConfig(), description="The control API.")
     identity: IdentityConfig = Field(default=IdentityConfig(), description="Who may call.")
     limits: tuple[RateLimit, ...] = Field(default=(), description="Rate limits at admission.")
@@ -82,7 +85,11 @@ class Config(Strict):
     @property
     def doors(self) -> dict[str, Address]:
         """The HTTP doors that are open, and where."""
-        listening = {"gateway": self.gateway.listen, "decide": self.decide.listen if self.decide is not None else None}
+        listening = {
+            "gateway": self.gateway.listen,
+            "decide": self.decide.listen if self.decide is not None else None,
+            "events": self.events.listen if self.events is not None else None,
+        }
         return {name: address for name, address in listening.items() if address is not None}
 
     @property
@@ -92,6 +99,7 @@ class Config(Strict):
             "gateway": self.gateway.tls if self.gateway.listen is not None else None,
             "decide": self.decide.tls if self.decide is not None else None,
             "envoy": self.envoy.tls if self.envoy is not None else None,
+            "events": self.events.tls if self.events is not None and self.events.listen is not None else None,
             "control": self.control.tls,
         }
         return {name: settings for name, settings in doors.items() if settings is not None}

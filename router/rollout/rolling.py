@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.decision import Decision, Effect, Outcome, Request, Verdict
-from router.pipeline import Comparing, Pipeline, Stages
-from router.ports import Intents, PolicyEngine, Random
+from router.pipeline import Comparing, Part, Pipeline, Stages
+from router.ports import Intents, MakeBeside, PolicyEngine, Random, Settled
 from router.rollout.figures import Figures, Times
 from router.rollout.stage import Stage
 from router.stages.comparison import differences
@@ -211,13 +211,22 @@ class Rolling:
             await asyncio.gather(*(shadow.close() for shadow in self._shadows))
             await self._engine.close()
 
-    async def decide(self, request: Request, looked: Looked | None = None, *, socket: bool = False) -> Decision:
+    async def decide(
+        self,
+        request: Request,
+        looked: Looked | None = None,
+        *,
+        socket: bool = False,
+        beside: MakeBeside | None = None,
+        splits: bool = False,
+        part: Part | None = None,
+    ) -> Decision:
         """As `Pipeline.decide`."""
         chosen = self._two.candidate if self.stage.takes(self.rollout, request) else self._two.current
-        return await chosen.decide(request, looked, socket=socket)
+        return await chosen.decide(request, looked, socket=socket, beside=beside, splits=splits, part=part)
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
-        await self._two.current.ended(decision, outcome)
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
+        await self._two.current.ended(decision, outcome, settled)
 
     def take(self) -> dict[str, Any]:
         """What was counted since the last time."""

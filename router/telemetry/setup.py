@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from router.decision import Decision, Outcome
-from router.errors import AuditError
+from router.errors import EVENT_KNOWN, AuditError
 from router.pipeline import Recorder
+from router.ports import MakeBeside, Settled
 from router.telemetry.access import log_refusal, log_request
 from router.telemetry.exporting import Exporters, make_exporters
 from router.telemetry.metrics import Metrics
@@ -88,22 +89,23 @@ class TimedRecorder:
         self._recorder = recorder
         self._metrics = metrics
 
-    async def decided(self, decision: Decision, policy_input: Mapping[str, Any]) -> None:
-        began, failed = time.perf_counter_ns(), False
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None:
+        began, failed, known = time.perf_counter_ns(), False, False
         try:
-            await self._recorder.decided(decision, policy_input)
-        except AuditError:
-            failed = True
+            await self._recorder.decided(decision, policy_input, beside)
+        except AuditError as error:
+            known = error.code == EVENT_KNOWN  # which is no failure: its record is there
+            failed = not known
             raise
         finally:
             spent = time.perf_counter_ns() - began
             self._metrics.recorded(spent, failed)
-            if not failed:
+            if not (failed or known):
                 self._metrics.decision_durable(decision, spent)
 
-    async def ended(self, decision: Decision, outcome: Outcome) -> None:
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         try:
-            await self._recorder.ended(decision, outcome)
+            await self._recorder.ended(decision, outcome, settled)
         except AuditError:
             self._metrics.recorded(0, failed=True)
             raise

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from router.control.cloud_events import BATCH, STRUCTURED, CloudEvent, Headers, cloud_events
+from router.cloud_events import Headers
+from router.control.cloud_events import BATCH, STRUCTURED, CloudEvent, cloud_events
 from router.errors import RefusedError
 
 DECISION = "019ab9d0-1111-7000-8000-000000000001"

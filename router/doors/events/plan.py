@@ -1,0 +1,85 @@
+"""What the door knows of a source, made ready when the configuration is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from router.config.events import SCHEME_NAMES, EventNames, EventSource, Speaker
+from router.decision import Subject
+from router.doors.events.event import Event, invalid
+from router.doors.events.signatures import Verifier
+from router.templates import InputTemplate, TextTemplate, UnmappedError
+
+_NOTHING: Mapping[str, Any] = {"decision": {}, "subject": {}, "trace": {}, "request": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """One source. `verifier` is None where a credential, or the broker, says who sent an event."""
+
+    name: str
+    settings: EventSource
+    verifier: Verifier | None = None
+
+    @property
+    def path(self) -> str:
+        return f"/events/{self.name}"
+
+    @property
+    def names(self) -> EventNames | None:
+        signature = self.settings.signature
+        return self.settings.names or (SCHEME_NAMES.get(signature.scheme) if signature is not None else None)
+
+    @property
+    def answers_challenges(self) -> bool:
+        return self.settings.signature is not None and self.settings.signature.scheme == "slack"
+
+    def speaker(self, event: Event) -> Subject | None:
+        """None where the caller is the subject. Raises RefusedError `event_invalid` where the event does not say for whom it speaks."""
+        wanted = self.settings.speaks_for
+        return None if wanted is None else _subject(wanted, event, self._known_by)
+
+    def order(self, event: Event, broker: bytes) -> bytes:
+        """What the event's delivery has in common with those that it must not overtake; empty where it may. Raises RefusedError."""
+        told = b"" if self.settings.order is None else _filled(self.settings.order, event).encode()
+        kept = broker if self.settings.ordered else b""
+        if not told and not kept:
+            return b""
+        return hashlib.sha256(b"\x00".join((self.name.encode(), kept, told))).digest()
+
+    @property
+    def _known_by(self) -> str:
+        return "signature" if self.settings.signature is not None else "broker"
+
+
+def _subject(wanted: Speaker, event: Event, known_by: str) -> Subject:
+    tenant = None if wanted.tenant is None else _filled(wanted.tenant, event)
+    return Subject(_filled(wanted.subject, event), wanted.type, wanted.roles, wanted.groups, tenant, {}, known_by)
+
+
+def _filled(template: TextTemplate, event: Event) -> str:
+    try:
+        return template.fill(document_of(event) if constant(template) is None else _NOTHING)
+    except UnmappedError as error:
+        raise invalid(f"The event lacks what its source is configured to look for: {error}.") from None
+
+
+def constant(template: InputTemplate) -> str | None:
+    return template.source if isinstance(template.source, str) and "{{" not in template.source else None
+
+
+def document_of(event: Event) -> dict[str, Any]:
+    """What templates see of an event."""
+    kind = event.content_type.partition(";")[0].strip().lower()
+    body: Any = None
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            body = orjson.loads(event.content) if event.content else None
+        except orjson.JSONDecodeError:
+            body = None
+    return {**_NOTHING, "event": event.attributes, "body": body}
