@@ -61,8 +61,11 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "retrieval"): Adapter("adapters.retrieval_destination"),
         ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
+        ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),
+        ("destination", "a2a"): Adapter("adapters.a2a_destination", extra="a2a", config="adapters.a2a_agent.config:Config"),
         ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
         ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
