@@ -62,6 +62,7 @@ ADAPTERS = Registry(
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "airflow"): Adapter("adapters.airflow_destination"),
         ("destination", "prefect"): Adapter("adapters.prefect_destination"),
+        ("destination", "stepfunctions"): Adapter("adapters.stepfunctions_destination"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),

@@ -42,7 +42,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 def settings_of(module: ModuleType, url: str, **more: Any) -> Any:
     own: dict[str, Any] = {"dag": "cancel_payment", "login": {"username": "lockgate", "password": "hush"}}
     own = own if module is airflow_destination else {"deployment": "cancel-payment/till"}
-    return module.Config.model_validate({"url": url, "timeout": "90s", "retries": PATIENT, **own, **more})
+    return module.Config.model_validate({"url": url, "timeout": "90s", "retries": PATIENT, "circuit": {"failures": 100}, **own, **more})
 
 
 @contextlib.asynccontextmanager
@@ -148,7 +148,7 @@ class TestPrefect(Promises):
 async def test_prefect_is_killed_and_comes_back(prefect_server: Server) -> None:
     """Last of all: the deployment's own process does not live through it."""
     url, running = prefect_server
-    async with opened(prefect_destination, url, circuit={"failures": 100}) as made:
+    async with opened(prefect_destination, url) as made:
         outbound = asked(b'{"payment": 3}')
         first = await whole(made, outbound)
         await asyncio.to_thread(running.kill)
