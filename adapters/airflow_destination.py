@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import CARRIED, Message
 from adapters.messaging.scoped import scoped
 from adapters.workflows.access import Access, Anonymous, Bearer, LoggedIn, revealed
 from adapters.workflows.client import Call, post
-from adapters.workflows.config import EngineConfig, Url, User
+from adapters.workflows.config import EngineConfig, OneSecret, Url, User
 from adapters.workflows.engine import COMPLETED, FAILED, UNKNOWN, Ask, Begun, EngineFollower, EnginePeer, Ids, fields_of, told
 from router.ports import Clock, Ended, Random
 from router.secret import Secret
@@ -25,19 +25,13 @@ TAKEN = frozenset({409})
 GONE = frozenset({404})
 
 
-class Config(EngineConfig):
+class Config(EngineConfig, OneSecret):
     """Settings of an `airflow` destination."""
 
     url: Url = Field(description="The API server, without `/api/v2`.")
     dag: Line = Field(description="Id of the DAG.")
     login: User | None = Field(default=None, description="User whose token (JWT) is asked for at `/auth/token`.")
     token: Secret | None = Field(default=None, description="A token instead of a login.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.login is not None and self.token is not None:
-            raise ValueError("has 'login' and 'token': use one of them")
-        return self
 
 
 class Airflow:

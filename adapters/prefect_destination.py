@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
 from adapters.workflows.access import Access, Anonymous, Basic, Bearer
 from adapters.workflows.client import Call, post
-from adapters.workflows.config import EngineConfig, Url, User
+from adapters.workflows.config import EngineConfig, OneSecret, Url, User
 from adapters.workflows.engine import CANCELLED, COMPLETED, FAILED, UNKNOWN, Ask, Begun, EngineFollower, EnginePeer, Ids, fields_of, told
 from router.ports import Clock, Ended, Random
 from router.secret import Secret
@@ -27,7 +27,7 @@ GONE = frozenset({404})
 TRACE = "__OTEL_TRACEPARENT"  # the label in which Prefect's own instrumentation keeps a run's trace
 
 
-class Config(EngineConfig):
+class Config(EngineConfig, OneSecret):
     """Settings of a `prefect` destination."""
 
     url: Url = Field(description="The API, with `/api`, or with account and workspace of Prefect Cloud.")
@@ -37,12 +37,6 @@ class Config(EngineConfig):
     tags: Texts = Field(default=(), description="Tags of the flow runs.")
     token: Secret | None = Field(default=None, description="API key, as Prefect Cloud has them.")
     login: User | None = Field(default=None, description="User and password of a server with basic authentication.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.login is not None and self.token is not None:
-            raise ValueError("has 'login' and 'token': use one of them")
-        return self
 
 
 class Prefect:

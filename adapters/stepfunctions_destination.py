@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
+from adapters.workflows.access import Access
 from adapters.workflows.aws import AwsKeys, Signed
 from adapters.workflows.client import Answer, Call, refused
 from adapters.workflows.config import EngineConfig, Url
@@ -77,7 +78,7 @@ class StepFunctions:
         self._settings = settings
         suffix = ".cn" if settings.region.startswith("cn-") else ""
         self.place = settings.endpoint or f"https://states.{settings.region}.amazonaws.com{suffix}"
-        self.access = Signed(name, "states", settings.region, settings.keys)
+        self.access: Access = Signed(name, "states", settings.region, settings.keys)
 
     async def begin(self, ask: Ask, message: Message) -> Begun:
         if self._settings.task_token is not None:

@@ -61,6 +61,9 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "airflow"): Adapter("adapters.airflow_destination"),
+        ("destination", "argo"): Adapter("adapters.argo_destination"),
+        ("destination", "camunda"): Adapter("adapters.camunda_destination"),
+        ("destination", "kestra"): Adapter("adapters.kestra_destination"),
         ("destination", "prefect"): Adapter("adapters.prefect_destination"),
         ("destination", "stepfunctions"): Adapter("adapters.stepfunctions_destination"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),

@@ -43,6 +43,17 @@ class User(Strict):
     password: Secret = Field(description="The user's password.")
 
 
+class OneSecret(Strict):
+    """Settings of which at most one says who asks."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in ("login", "token", "oauth") if getattr(self, name, None) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has '{given[0]}' and '{given[1]}': use one of them")
+        return self
+
+
 class EngineConfig(MessagingConfig):
     """Beside a kind's own settings."""
 

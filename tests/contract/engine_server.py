@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+    queries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Runs:
+    """What an engine has been asked to run, by id, and the state that each is in."""
+
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
+    state: str = ""
+    token: str = "first"
 
 
 @dataclass
@@ -70,7 +80,8 @@ class EngineServer:
         template, path = found
         operation = self.document["paths"][template][request.method.lower()]
         body = await self._body(request, operation, template)
-        asked = Asked(request.method, template, path, dict(request.query), dict(request.headers), body)
+        queries = {name: request.query.getall(name) for name in request.query}
+        asked = Asked(request.method, template, path, dict(request.query), dict(request.headers), body, queries)
         self._query(operation, asked)
         self.asked.append(asked)
         if self.failing:
