@@ -198,7 +198,19 @@ class _Parser:
             return None
         settings, faults = validate(model, document, loc, dict(block.settings))
         self._faults += faults
+        if settings is not None and kind == "destination":
+            self._faults += self._unusable(block.adapter, settings, document, loc)
         return settings
+
+    def _unusable(self, adapter: str, settings: BaseModel, document: Document, loc: Loc) -> Iterator[Fault]:
+        """What only the files tell that the settings name."""
+        unusable = getattr(settings, "unusable", None)
+        if unusable is not None:
+            try:
+                for sentence in unusable(self._snapshot.root):
+                    yield document.fault(loc, sentence)
+            except ModuleNotFoundError:
+                yield from self._missing("destination", adapter, document, loc)
 
     def _node_store(self, config: Config, document: Document) -> BaseModel | None:
         if config.nodes is None:

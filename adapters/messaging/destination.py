@@ -39,11 +39,17 @@ STATUS = {
     "destination_closed": 503,
     "input_unmapped": 422,
     "body_too_large": 413,
+    "endpoint_refused": 422,  # what the request makes of a URL leads where none may
+    "endpoint_address_refused": 502,
+    "endpoint_gone": 502,
+    "answer_refused": 502,  # the peer's answer breaks a rule of the destination
+    "token_budget_spent": 429,
+    "token_budget_unavailable": 503,
     "websocket_unsupported": 502,
 }
 
 
-FINAL = frozenset({"upstream_refused", "work_failed", "input_unmapped", "body_too_large"})
+FINAL = frozenset({"upstream_refused", "work_failed", "input_unmapped", "body_too_large", "endpoint_refused", "endpoint_gone"})
 
 
 def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None = None) -> DestinationError:
@@ -187,9 +193,10 @@ class MessageDestination:
             made = replace(made, repeated=True)
 
     async def _delivered(self, made: Message, until: float) -> Receipt:
+        within = max(0.0, until - self._now())
         try:
-            async with asyncio.timeout(max(0.0, until - self._now())):
-                return await self._peer.deliver(made)
+            async with asyncio.timeout(within):
+                return await self._peer.deliver(replace(made, within=within))
         except TimeoutError:
             raise failure("upstream_timeout", f"{self.name} did not answer within {self._timeout:g} s", sent=True) from None
 
