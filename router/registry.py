@@ -60,6 +60,12 @@ class Registry:
 ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
+        ("destination", "airflow"): Adapter("adapters.airflow_destination"),
+        ("destination", "argo"): Adapter("adapters.argo_destination"),
+        ("destination", "camunda"): Adapter("adapters.camunda_destination"),
+        ("destination", "kestra"): Adapter("adapters.kestra_destination"),
+        ("destination", "prefect"): Adapter("adapters.prefect_destination"),
+        ("destination", "stepfunctions"): Adapter("adapters.stepfunctions_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
         ("destination", "retrieval"): Adapter("adapters.retrieval_destination"),
         ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
