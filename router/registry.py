@@ -60,6 +60,16 @@ class Registry:
 ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
+        ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
+        ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
+        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
+        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
+        ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("event source", "rabbitmq"): Adapter(
+            "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
+        ),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),
