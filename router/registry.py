@@ -72,8 +72,8 @@ ADAPTERS = Registry(
         ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
         ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),
         ("destination", "a2a"): Adapter("adapters.a2a_destination", extra="a2a", config="adapters.a2a_agent.config:Config"),
-        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
-        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats", config="adapters.nats.config:DestinationConfig"),
+        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats", config="adapters.nats.config:ConsumerConfig"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
         ("event source", "rabbitmq"): Adapter(
