@@ -62,6 +62,10 @@ ADAPTERS = Registry(
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
         ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("destination", "sqs"): Adapter("adapters.sqs_destination"),
+        ("destination", "sns"): Adapter("adapters.sns_destination"),
+        ("destination", "eventbridge"): Adapter("adapters.eventbridge_destination"),
+        ("event source", "sqs"): Adapter("adapters.sqs_consumer", config="adapters.aws.config:SqsSource"),
         ("event source", "rabbitmq"): Adapter(
             "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
         ),

@@ -22,7 +22,6 @@ from tests.contract.consumer_promises import SOURCE_NAME, Aside, Promises, Yard,
 from tests.contract.rabbit_by_hand import channel, make_queue, put, read_all
 from tests.rabbitmq_server import PASSWORD, READER, USER, RabbitServer, running
 
-
 SETTLED_S = 3.0
 """A node alone that is killed sooner after it made a quorum queue never finds a leader for it again (RabbitMQ 3.10.8)."""
 
