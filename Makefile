@@ -11,7 +11,7 @@ EXTRAS := $(VENV)/.extras
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
 demo-envoy: $(DEV) model ; @$(PY) -m examples.halden.demo --envoy $(if $(ONCE),--once)
 test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile $(ARGS)
-check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && lint-imports --no-cache && python -m router.cli.schema --check
+check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && PYTHONPATH=sdk lint-imports --no-cache && python -m router.cli.schema --check
 fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)

@@ -11,6 +11,7 @@ from adapters.aws.config import EventBridgeConfig as Config
 from adapters.aws.service import Service
 from adapters.messaging.destination import MessageDestination, Receipt, failure, receipt
 from adapters.messaging.message import Message, unmapped
+from adapters.messaging.scoped import scoped
 from router.errors import DestinationError
 from router.ports import Clock, Random
 
@@ -56,7 +57,7 @@ class EventBridgePeer:
             return orjson.dumps(value).decode()
         if name in value:
             raise unmapped(f"the body has a field '{name}' already, in which 'metadata' would stand")
-        return orjson.dumps({**value, name: {"message-id": message.id, **message.fields}}).decode()
+        return orjson.dumps({**value, name: {"message-id": scoped(message), **message.fields}}).decode()
 
     def _failed(self, code: str) -> DestinationError:
         made = self._service.refused(400, code)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
+from itertools import count
 
-from router.errors import AuditError
-from router.ports import Entry
+from router.errors import EVENT_KNOWN, AuditError
+from router.ports import Delivery, Entry, Settled
 
+REFUSED = -1
 MAX_LEAF_BYTES = 65_535
 
 
@@ -18,22 +22,50 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.failing: AuditError | None = None
+        self.arrivals: dict[bytes, bytes] = {}
+        self.arrived: dict[bytes, int] = {}
+        self.deliveries: dict[int, Delivery] = {}
+        self.dead = set[int]()
+        self._numbers = count()
         self._open = False
 
     async def open(self) -> None:
         self._open = True
 
     async def append(self, entry: Entry) -> int:
-        return (await self.append_many([entry]))[0]
+        (place,) = await self.append_many([entry])
+        if place == REFUSED:
+            raise AuditError("Another record decided this event.", EVENT_KNOWN)
+        return place
 
     async def append_many(self, entries: Sequence[Entry]) -> list[int]:
         await self.ping()
         for entry in entries:
             if not (2 <= len(entry.leaf) <= MAX_LEAF_BYTES and entry.leaf.startswith(b"{") and entry.leaf.endswith(b"}")):
                 raise AuditError("A record is not a JSON object of at most 65,535 bytes.", "audit_record_invalid")
-        first = len(self.entries)
-        self.entries.extend(entries)
-        return list(range(first, len(self.entries)))
+        return [self._append(entry) for entry in entries]
+
+    def _append(self, entry: Entry) -> int:
+        if entry.arrival is not None:
+            if entry.arrival.key in self.arrivals:
+                return REFUSED
+            self.arrivals[entry.arrival.key] = entry.arrival.answer
+            self.arrived[entry.arrival.key] = time.time_ns()
+        if entry.delivery is not None:
+            self.deliveries[next(self._numbers)] = entry.delivery
+        if entry.settled is not None:
+            self._settle(entry.settled)
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+    def _settle(self, settled: Settled) -> None:
+        number = next((number for number, each in self.deliveries.items() if each.id == settled.id), None)
+        if number is not None and settled.dead:
+            self.deliveries[number] = replace(self.deliveries[number], owner="", leased_ns=0)
+            self.dead.add(number)
+        elif number is not None:
+            self.dead.discard(number)
+            del self.deliveries[number]
 
     async def ping(self) -> None:
         if self.failing is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapters.messaging.destination import MessageDestination, Receipt, receipt
 from adapters.messaging.message import Message
+from adapters.messaging.scoped import scoped
 from adapters.redis_state.state import Script
 from adapters.redis_streams.asking import Redis
 from adapters.redis_streams.config import StreamConfig as Config
@@ -50,11 +51,12 @@ class StreamPeer:
     async def deliver(self, message: Message) -> Receipt:
         stream = message.text(self._settings.stream)
         keep, remember = self._settings.keep or 0, max(1, int(self._settings.remember * 1000))
-        fields = {"id": message.id, "content-type": message.content_type, **message.fields}
+        message_id = scoped(message)
+        fields = {"id": message_id, "content-type": message.content_type, **message.fields}
         fields |= {name: message.text(line) for name, line in self._settings.fields.items()}
         pairs = [part for name, value in fields.items() for part in (name, value)]
         entry, new = await self._redis.run(
-            ADD, (stream, known(stream, message.id)), (keep, remember, *pairs, "body", message.content), within_s=WITHIN_S
+            ADD, (stream, known(stream, message_id)), (keep, remember, *pairs, "body", message.content), within_s=WITHIN_S
         )
         return receipt(stream, {"entry": entry.decode(), "known": not new})
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from adapters.aws.config import SnsConfig as Config
 from adapters.aws.service import Service
-from adapters.aws.texts import attributes, body, measured, once
+from adapters.aws.texts import attributes, body, measured
 from adapters.messaging.destination import MessageDestination, Receipt, receipt
 from adapters.messaging.message import Message, unmapped
+from adapters.messaging.scoped import scoped
 from router.ports import Clock, Random
 
 __all__ = ["Config", "build"]
@@ -52,7 +53,7 @@ class SnsPeer:
             raise unmapped("'group' is for FIFO topics, and a FIFO topic needs one")
         made = {} if self._settings.subject is None else {"Subject": message.text(self._settings.subject)}
         if self._settings.group is not None:
-            made |= {"MessageGroupId": message.text(self._settings.group), "MessageDeduplicationId": once(message.id)}
+            made |= {"MessageGroupId": message.text(self._settings.group), "MessageDeduplicationId": scoped(message)}
         return made
 
 

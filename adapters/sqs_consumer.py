@@ -14,7 +14,7 @@ from typing import Any
 from adapters.aws.config import SqsSource
 from adapters.aws.envelopes import unwrapped
 from adapters.aws.service import Service
-from adapters.aws.texts import MOST_ATTRIBUTES, content, once, typed
+from adapters.aws.texts import MOST_ATTRIBUTES, content, typed
 from adapters.messaging.aside import why
 from adapters.messaging.destination import failure
 from adapters.messaging.shelf import Shelf
@@ -124,7 +124,7 @@ class SqsConsumer:
         wanted = {"QueueUrl": queue, "MessageBody": token.raw["Body"], "MessageAttributes": told}
         if queue.endswith(FIFO):
             group = (token.raw.get("Attributes") or {}).get("MessageGroupId", "")
-            wanted |= {"MessageGroupId": group or "lockgate", "MessageDeduplicationId": once(str(token.raw["MessageId"]))}
+            wanted |= {"MessageGroupId": group or "lockgate", "MessageDeduplicationId": str(token.raw["MessageId"])}
         await self._within(self._service.json("AmazonSQS.SendMessage", wanted))
         await self._deleted([token])
 

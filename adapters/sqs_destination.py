@@ -7,9 +7,10 @@ from typing import Any
 
 from adapters.aws.config import SqsConfig as Config
 from adapters.aws.service import Service
-from adapters.aws.texts import attributes, body, measured, once, typed
+from adapters.aws.texts import attributes, body, measured, typed
 from adapters.messaging.destination import MessageDestination, Receipt, receipt
 from adapters.messaging.message import Message, unmapped
+from adapters.messaging.scoped import scoped
 from router.ports import Clock, Random
 
 __all__ = ["Config", "build"]
@@ -49,7 +50,7 @@ class SqsPeer:
             raise unmapped("'group' is for FIFO queues, and a FIFO queue needs one")
         if self._settings.group is None:
             return {}
-        return {"MessageGroupId": message.text(self._settings.group), "MessageDeduplicationId": once(message.id)}
+        return {"MessageGroupId": message.text(self._settings.group), "MessageDeduplicationId": scoped(message)}
 
 
 def build(settings: Config, *, name: str, clock: Clock, random: Random, root: Path = Path()) -> MessageDestination:

@@ -47,6 +47,7 @@ class Result(StrEnum):
     DENIED = "denied"
     HELD = "held"
     ABSTAINED = "abstained"
+    SPLIT = "split"  # into the decisions of its steps
     SHED = "shed"
     FAILED = "failed"
 
@@ -54,7 +55,7 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
-    service), or `none` for an anonymous caller."""
+    service), `signature` or `broker` (who an event speaks for), or `none` for an anonymous caller."""
 
     id: str
     type: str
@@ -272,12 +273,24 @@ class Outcome:
     request_digest: str | None = None
     response_bytes: int = 0
     complete: bool = True
+    work: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of several things that a request asked for: its decision's id, and how it ended for now."""
+
+    id: str
+    result: Result
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Everything that was decided. `outcome` is set when the decision itself ended the request (denied, held, abstained, shed);
-    None means that a dispatch follows and its outcome comes as a second record."""
+    None means that a dispatch follows and its outcome comes as a second record; without a `route` it is split into steps, each a decision
+    of its own whose `parent` this one is."""
 
     id: str
     request: Request
@@ -292,3 +305,8 @@ class Decision:
     config_digest: str
     catalog_digest: str = ""
     stages_ns: tuple[tuple[str, int], ...] = ()
+    parent: str = ""
+
+    @property
+    def splits(self) -> bool:
+        return self.route is None and self.outcome is None

@@ -30,6 +30,7 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         "config_digest": decision.config_digest,
         "catalog_digest": decision.catalog_digest,
         "trace_id": request.trace.trace_id if request.trace is not None else None,
+        **({"parent": decision.parent} if decision.parent else {}),
     }
 
 

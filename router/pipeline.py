@@ -30,14 +30,14 @@ from router.decision import (
 from router.obligations import KINDS
 from router.ports import Clock, Ids, Intents, MakeBeside, PolicyEngine, Settled
 from router.stages.canary import split
-from router.stages.classification import NO_TEXT, Cascade
+from router.stages.classification import NO_TEXT, SEVERAL_INTENTS, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
 from router.stages.intent_limits import NO_INTENT_LIMITS, IntentLimits
 from router.stages.policy import MOST_PLAUSIBLE, admission_input, judge, plausible, policy_input
 from router.stages.risk import RiskModel
 from router.stages.routing import ABSTAIN_CLARIFY, RoutingTable
 from router.stages.rules import Looked, RuleIndex
-from router.stages.signals import SignalDetector
+from router.stages.signals import SignalDetector, together
 from router.stages.usual import Usual
 
 
@@ -74,6 +74,15 @@ class Stages:
     limits: IntentLimits = NO_INTENT_LIMITS
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Of what a request is one step: the parent's decision, and what was found in the whole of it. What stands in one clause may be about
+    another, so that every step is judged by all findings."""
+
+    parent: str
+    signals: Signals
+
+
 class _Timings:
     """Nanoseconds of each stage, in order."""
 
@@ -102,22 +111,31 @@ class Pipeline:
         self._ids = ids
 
     async def decide(
-        self, request: Request, looked: Looked | None = None, *, socket: bool = False, beside: MakeBeside | None = None
+        self,
+        request: Request,
+        looked: Looked | None = None,
+        *,
+        socket: bool = False,
+        beside: MakeBeside | None = None,
+        splits: bool = False,
+        part: Part | None = None,
     ) -> Decision:
         """`looked` is what the rules said of the header alone, where a front door asked already; `socket` says that messages follow, which
-        nobody will read; `beside` gives what is to be durable with the record. Raises AuditError, and RefusedError for a request that is
-        over a quota of admission: those are counted, not decided."""
+        nobody will read; `beside` gives what is to be durable with the record; `splits` that a request for several things may become
+        several decisions, of which this one is then the parent; `part` that it is one of those. Raises AuditError, and RefusedError for a
+        request that is over a quota of admission: those are counted, not decided."""
         timings = _Timings(self._clock)
         document: Mapping[str, Any] = admission_input(request)
         admitted = document
         admission = await self._judge("admission", None, admitted)  # 1
         timings.lap("admission")
         if admission.effect is not Effect.ALLOW:
-            decision, judged = self._refused_at_admission(request, admission, timings), None
+            decision, judged = self._refused_at_admission(request, admission, timings, part), None
         else:
             if admission.obligations:
                 await self.stages.demands.admit(request, admission)
-            decision, document, judged = await self._weigh(request, looked, admission, document, timings, socket=socket)
+            weighed = self._weigh(request, looked, admission, document, timings, socket=socket, splits=splits, part=part)
+            decision, document, judged = await weighed
         await self._recorder.decided(decision, document, beside)  # 7: a crash before this leaves no trace and no effect
         if self.stages.comparison is not None:
             self.stages.comparison.offer(decision.id, "admission", None, admitted, admission)
@@ -139,16 +157,24 @@ class Pipeline:
         timings: _Timings,
         *,
         socket: bool,
-    ) -> tuple[Decision, Mapping[str, Any], Verdict]:
-        """The last is what policy said, before routing and the body's view made it stricter."""
+        splits: bool,
+        part: Part | None,
+    ) -> tuple[Decision, Mapping[str, Any], Verdict | None]:
+        """The last is what policy said, before routing and the body's view made it stricter; None where it was not asked."""
         stages = self.stages
         signals = stages.signals.inspect(request)  # 2
+        if part is not None:
+            signals = together(signals, part.signals)
         timings.lap("signals")
         if looked is None or looked.match is None:
             looked = stages.rules.look(request.method, request.path, request.headers, request.body)
         classification = await stages.cascade.classify(request, looked.match, looked.undecided, signals.language)  # 3
         signals = stages.usual.judge(request, signals, classification)  # what is usual for its intent
         timings.lap("classification")
+        if splits and part is None and classification.reason == SEVERAL_INTENTS:  # each is judged for itself
+            risk = stages.risk.weigh(None, signals, classification)
+            decision = self._decision(request, signals, classification, risk, admission, admission, None, None, timings)
+            return decision, admitted, None
         intent = stages.routing.intents.get(classification.intent) if classification.intent is not None else None
         risk = stages.risk.weigh(intent.risk if intent is not None else None, signals, classification)  # 4
         timings.lap("risk")
@@ -169,16 +195,16 @@ class Pipeline:
             verdict = await stages.demands.met(request, classification, route, verdict, socket=socket)
         outcome = self._ending(classification, verdict, route)
         timings.lap("route")
-        decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings)
+        decision = self._decision(request, signals, classification, risk, admission, verdict, route, outcome, timings, part)
         return decision, document, judged
 
     async def _judge(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         return await judge(self.stages.policy, entry, intent, document, self.stages.policy_deadline_s)
 
-    def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings) -> Decision:
+    def _refused_at_admission(self, request: Request, admission: Verdict, timings: _Timings, part: Part | None) -> Decision:
         """Admission only lets in or refuses: a review or reroute needs an intent that is not known yet."""
         outcome = Outcome(Result.DENIED, admission.status or 403, _code(admission))
-        return self._decision(request, Signals(), NOT_ADMITTED, NO_RISK, admission, admission, None, outcome, timings)
+        return self._decision(request, Signals(), NOT_ADMITTED, NO_RISK, admission, admission, None, outcome, timings, part)
 
     def _ending(self, classification: Classification, verdict: Verdict, route: Route | None) -> Outcome | None:
         """How the request ends without a dispatch; None where one follows."""
@@ -207,6 +233,7 @@ class Pipeline:
         route: Route | None,
         outcome: Outcome | None,
         timings: _Timings,
+        part: Part | None = None,
     ) -> Decision:
         return Decision(
             id=self._ids.new(),
@@ -222,6 +249,7 @@ class Pipeline:
             config_digest=self.stages.config_digest,
             catalog_digest=self.stages.catalog_digest,
             stages_ns=tuple(timings.laps),
+            parent="" if part is None else part.parent,
         )
 
 

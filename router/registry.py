@@ -61,6 +61,11 @@ ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
         ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
+        ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
+        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats"),
+        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats"),
+        ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
         ("destination", "sqs"): Adapter("adapters.sqs_destination"),
         ("destination", "sns"): Adapter("adapters.sns_destination"),

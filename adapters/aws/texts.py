@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Mapping
 
@@ -12,13 +11,13 @@ import orjson
 
 from adapters.messaging.destination import failure
 from adapters.messaging.message import DECISION_ID, Message, unmapped
+from adapters.messaging.scoped import scoped
 
 MOST_ATTRIBUTES = 10
 ALL = "x-lockgate-fields"
 """An attribute with all that was decided, as JSON, since not all of it finds room by itself."""
 ENCODING = "content-transfer-encoding"
 BASE64 = "base64"
-PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 NAME = re.compile(r"(?!aws\.|amazon\.)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.IGNORECASE)
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -49,7 +48,7 @@ def attributes(message: Message, encoded: Mapping[str, str], own: Mapping[str, s
     """What is needed to read and trace it, what the settings add, then of the event and the decision as much as has room."""
     first = {
         "content-type": message.content_type,
-        "message-id": message.id,
+        "message-id": scoped(message),
         "traceparent": message.fields.get("traceparent", ""),
         DECISION_ID: message.decision_id,
         **encoded,
@@ -74,8 +73,3 @@ def measured(text: str, told: Mapping[str, str], largest: int, who: str) -> None
 
 def typed(told: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {name: {"DataType": "String", "StringValue": value} for name, value in told.items()}
-
-
-def once(message_id: str) -> str:
-    """As an id by which a FIFO queue drops what it had before."""
-    return message_id if PLAIN_ID.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from adapters.postgres import deliveries
 from adapters.postgres.connection import (
     UNAVAILABLE,
     UNSETTLED,
@@ -31,7 +32,9 @@ from adapters.postgres.connection import (
     translated,
 )
 from adapters.postgres.schema import LEDGER, LEDGER_STEPS, Steps, migrate
+from router.audit.beside import Extras, Pending, Waiting
 from router.errors import AuditError
+from router.ports import Delivery
 
 log = logging.getLogger("lockgate.audit")
 AGAIN = "audit_write_again"
@@ -104,7 +107,14 @@ class PostgresStore:
             self._roll_back()
 
     def write(
-        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, pruning: Sequence[int]
+        self,
+        first: int,
+        rows: Sequence[Row],
+        hashes: Sequence[bytes],
+        nodes: Sequence[Node],
+        root: bytes,
+        pruning: Sequence[int],
+        beside: Extras | None = None,
     ) -> None:
         connection, batch = self._in_turn(), secrets.token_bytes(16)
         connection.warned = ""
@@ -115,6 +125,8 @@ class PostgresStore:
                 if rows:
                     self._insert(connection, first, rows, hashes, nodes)
                     connection.execute("INSERT INTO commits VALUES (%b, %b, %b)", (first + len(rows), root, batch))
+                if beside is not None:
+                    deliveries.write(connection.execute, beside)
                 ended = connection.execute("COMMIT")
             done = ended.statusmessage == "COMMIT"
         except psycopg.Error as error:
@@ -187,6 +199,42 @@ class PostgresStore:
         if self._asked_in_turn("SELECT max(number) FROM order_turns", ())[0][0] != order:
             message = "Another node took the turn of giving orders, for this one was silent too long; nothing was written. Try again."
             raise AuditError(message, "audit_order_overtaken")
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        return deliveries.known(self._asked_in_turn, keys)
+
+    def answer(self, key: bytes) -> bytes | None:
+        return deliveries.answer(self._asked, key)
+
+    def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
+        return deliveries.lease(self._asked, owner, now_ns, until_ns, limit)
+
+    def renew(self, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
+        return deliveries.renew(self._asked, owner, ids, until_ns)
+
+    def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+        return deliveries.postpone(self._asked, owner, delivery_id, attempts, due_ns, reason)
+
+    def done(self, owner: str, delivery_id: str) -> bool:
+        return deliveries.done(self._asked, owner, delivery_id)
+
+    def pending(self) -> Pending:
+        return deliveries.pending(self._asked)
+
+    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
+        return deliveries.page(self._asked, after, limit, dead=dead)
+
+    def delivery(self, delivery_id: str) -> Waiting | None:
+        return deliveries.one(self._asked, delivery_id)
+
+    def revive(self, delivery_id: str, now_ns: int, until_ns: int) -> bool:
+        return deliveries.revive(self._asked, delivery_id, now_ns, until_ns)
+
+    def drop(self, delivery_id: str) -> bool:
+        return deliveries.drop(self._asked, delivery_id)
+
+    def forget(self, before_ns: int, limit: int) -> int:
+        return deliveries.forget(self._asked, before_ns, limit)
 
     def close(self) -> None:
         self._is_open, self._absence = False, None
@@ -295,6 +343,11 @@ class PostgresStore:
     @property
     def _open(self) -> BoundedConnection:
         return self._connected(time.monotonic())
+
+    def _asked(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """A statement of its own. Where the connection is lost it may or may not have been done."""
+        with self._said():
+            return self._open.rows(sql, parameters)
 
     def _asked_in_turn(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         connection = self._in_turn()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
+from adapters.postgres import deliveries
 from adapters.postgres.connection import DENIED, MISSING, BoundedConnection, Server, translated
 from router.errors import AuditError
 
@@ -38,6 +39,7 @@ LEDGER_STEPS: Steps = {
         "CREATE TABLE cosigned (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, size bigint NOT NULL, note text NOT NULL)",
         "CREATE INDEX cosigned_size ON cosigned (size, number)",
     ),
+    2: deliveries.TABLES,
 }
 KEY_STEPS: Steps = {
     1: (

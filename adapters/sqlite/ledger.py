@@ -10,9 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from adapters.sqlite import deliveries
 from adapters.sqlite.connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
 from adapters.sqlite.migrations import Steps, migrate
+from router.audit.beside import Extras, Pending, Waiting
 from router.errors import AuditError
+from router.ports import Delivery
 
 STEPS: Steps = {
     1: (
@@ -24,6 +27,7 @@ STEPS: Steps = {
         "CREATE TABLE IF NOT EXISTS commits (size INTEGER PRIMARY KEY, root BLOB NOT NULL)",
         "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
     ),
+    2: deliveries.TABLES,
 }
 FORMAT = max(STEPS)
 PRAGMAS = (
@@ -83,11 +87,52 @@ class SqliteStore:
         nodes: Sequence[tuple[int, int, bytes]],
         root: bytes,
         pruning: Sequence[int],
+        beside: Extras | None = None,
     ) -> None:
         with self._transaction() as run:
             for start, count in _chunked(len(pruning)):
                 _prune(run, pruning[start : start + count])
             _insert(run, first, rows, hashes, nodes, root)
+            if beside is not None:
+                deliveries.write(run, beside)
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        return deliveries.known(self._open.execute, keys)
+
+    def answer(self, key: bytes) -> bytes | None:
+        return deliveries.answer(self._open.execute, key)
+
+    def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
+        with self._transaction() as run:
+            return deliveries.lease(run, owner, now_ns, until_ns, limit)
+
+    def renew(self, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
+        with self._transaction() as run:
+            return deliveries.renew(run, owner, ids, until_ns)
+
+    def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+        return deliveries.postpone(self._open.execute, owner, delivery_id, attempts, due_ns, reason)
+
+    def done(self, owner: str, delivery_id: str) -> bool:
+        return deliveries.done(self._open.execute, owner, delivery_id)
+
+    def pending(self) -> Pending:
+        return deliveries.pending(self._open.execute)
+
+    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
+        return deliveries.page(self._open.execute, after, limit, dead=dead)
+
+    def delivery(self, delivery_id: str) -> Waiting | None:
+        return deliveries.one(self._open.execute, delivery_id)
+
+    def revive(self, delivery_id: str, now_ns: int, until_ns: int) -> bool:
+        return deliveries.revive(self._open.execute, delivery_id, now_ns, until_ns)
+
+    def drop(self, delivery_id: str) -> bool:
+        return deliveries.drop(self._open.execute, delivery_id)
+
+    def forget(self, before_ns: int, limit: int) -> int:
+        return deliveries.forget(self._open.execute, before_ns, limit)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self._open, level, start, end)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from router.audit.beside import Extras, KnownArrivalsError, Pending, Waiting, extras, known_places
 from router.audit.keys.signing import Signer, Signing
 from router.audit.records.canonical import MAX_LEAF_BYTES
 from router.audit.records.record import withheld
@@ -25,10 +26,11 @@ from router.audit.tree.checkpoint import (
 from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.audit.tree.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
 from router.errors import AuditError
-from router.ports import Entry
+from router.ports import Delivery, Entry
 
 _LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Row = tuple[bytes, bytes, str]
 """(leaf, sealed part, key id)"""
 Node = tuple[int, int, bytes]
@@ -68,10 +70,48 @@ class LedgerStore(NodeSource, Protocol):
         """Within it nobody else appends. Gives (size, root) after the last commit, whoever made it; None where nobody else can write."""
 
     def write(
-        self, first: int, rows: Sequence[Row], hashes: Sequence[bytes], nodes: Sequence[Node], root: bytes, pruning: Sequence[int]
+        self,
+        first: int,
+        rows: Sequence[Row],
+        hashes: Sequence[bytes],
+        nodes: Sequence[Node],
+        root: bytes,
+        pruning: Sequence[int],
+        beside: Extras | None = None,
     ) -> None:
         """In a turn. One transaction, on stable storage when it returns. `root` is that of the tree of `first + len(rows)` leaves. Of the
-        records `pruning` the sealed parts are removed, and nothing else."""
+        records `pruning` the sealed parts are removed, and nothing else. `beside` is written with it."""
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """In a turn. Those of these arrivals that are there."""
+
+    def answer(self, key: bytes) -> bytes | None:
+        """What the record that decided this event left for whoever sends it again."""
+
+    def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
+        """As `router.ports.Deliveries`."""
+
+    def renew(self, owner: str, ids: Sequence[str], until_ns: int) -> list[str]: ...
+
+    def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool: ...
+
+    def done(self, owner: str, delivery_id: str) -> bool: ...
+
+    def pending(self) -> Pending: ...
+
+    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
+        """In the order of their decisions, those after the number `after`."""
+
+    def delivery(self, delivery_id: str) -> Waiting | None: ...
+
+    def revive(self, delivery_id: str, now_ns: int, until_ns: int) -> bool:
+        """One that was given up is due again, as if it had never been tried. False where it was not given up."""
+
+    def drop(self, delivery_id: str) -> bool:
+        """Removes one that was given up. False where it was not."""
+
+    def forget(self, before_ns: int, limit: int) -> int:
+        """Removes arrivals that came before; how many."""
 
     def latest_checkpoint(self) -> str | None: ...
 
@@ -115,6 +155,12 @@ class Checkpointing:
     records: int = 1000
     signed: Callable[[], None] | None = None
     hands_over: HandsOver | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    entries: Sequence[Entry]
+    extras: Extras
 
 
 class Journal:
@@ -190,8 +236,11 @@ class Journal:
             raise self._fault
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
         hashes = [leaf_hash(entry.leaf) for entry in entries]
+        beside = _Beside(entries, found) if (found := extras(entries, time.time_ns())) is not None else None
         try:
-            return self._written(rows, hashes, pruning, order)
+            return self._written(rows, hashes, pruning, order, beside)
+        except KnownArrivalsError:
+            raise
         except AuditError as error:
             self._failed(error)
             raise
@@ -199,10 +248,12 @@ class Journal:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
 
-    def _written(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None) -> int:
+    def _written(
+        self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None, beside: _Beside | None
+    ) -> int:
         for _ in range(ATTEMPTS):
             try:
-                first = self._attempt(rows, hashes, pruning, order)
+                first = self._attempt(rows, hashes, pruning, order, beside)
             except AuditError as error:
                 if error.code != WRITE_AGAIN:
                     raise
@@ -211,22 +262,42 @@ class Journal:
                 return first
         raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
 
-    def _attempt(self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None) -> int | None:
+    def _attempt(
+        self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None, beside: _Beside | None
+    ) -> int | None:
         """None when this node was so far behind that it gave up its turn to read on."""
         with self._store.turn() as head:
             if head is None or head[0] - self._tree.size <= FAR:
                 if order is not None:
                     self._store.check_order(order)
+                if beside is not None:
+                    self._refuse_known(beside)
                 rows, hashes = self._permitted(rows, hashes)
                 tree, nodes = self._following(head), list[Node]()
                 first = tree.size
                 for hashed in hashes:
                     tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
-                self._store.write(first, rows, hashes, nodes, tree.root(), pruning)
+                self._store.write(first, rows, hashes, nodes, tree.root(), pruning, beside.extras if beside is not None else None)
                 self._tree, self._heard_at = tree, time.monotonic()
                 return first
         self._tree = self._following(head)
         return None
+
+    def _refuse_known(self, beside: _Beside) -> None:
+        if beside.extras.arrivals:
+            places = known_places(beside.entries, self._store.known([arrival.key for arrival in beside.extras.arrivals]))
+            if places:
+                raise KnownArrivalsError(places)
+
+    def deliveries(self, work: Callable[[LedgerStore], T]) -> T:
+        """What lies beside the records; `work` calls one method of the store. Raises AuditError."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            return work(self._store)
+        except AuditError as error:
+            self._failed(error)
+            raise
 
     def _permitted(self, rows: Sequence[Row], hashes: Sequence[bytes]) -> tuple[Sequence[Row], Sequence[bytes]]:
         """What somebody sealed under a key that was destroyed meanwhile is written without its personal part."""

@@ -9,11 +9,14 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from router.audit.beside import REFUSED, KnownArrivalsError
 from router.audit.journal import PASSING, Journal, check_entry
-from router.errors import AuditError
+from router.errors import EVENT_KNOWN, AuditError
 from router.ports import Entry
 
-_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[int]"]
+Places = int | tuple[int, ...]
+"""The index of the first of several records that stand together, or of each; REFUSED for one that is not there."""
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Places]"]
 _Job = tuple[Sequence[Entry], _Waiter]
 T = TypeVar("T")
 
@@ -79,14 +82,17 @@ class AuditLedger:
         self._thread.start()
 
     async def append(self, entry: Entry) -> int:
-        return await self._submit((entry,))
+        (place,) = await self.append_many((entry,))
+        if place == REFUSED:
+            raise AuditError("Another record decided this event.", EVENT_KNOWN)
+        return place
 
     async def append_many(self, entries: Sequence[Entry]) -> list[int]:
-        """One future, and one commit for all of them."""
+        """One future, and one commit for all of them. REFUSED instead of an index for one whose arrival is another record's."""
         if not entries:
             return []
         first = await self._submit(entries)
-        return list(range(first, first + len(entries)))
+        return list(range(first, first + len(entries))) if isinstance(first, int) else list(first)
 
     async def call(self, work: Callable[[Journal], T]) -> T:
         """On the writer's thread, after everything that was submitted before; records wait for as long as it takes."""
@@ -141,12 +147,12 @@ class AuditLedger:
             self._jobs.put(None)
             await asyncio.to_thread(thread.join)
 
-    def _submit(self, entries: Sequence[Entry]) -> asyncio.Future[int]:
+    def _submit(self, entries: Sequence[Entry]) -> asyncio.Future[Places]:
         for entry in entries:
             check_entry(entry)
         self._usable(len(entries))
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
+        future: asyncio.Future[Places] = loop.create_future()
         with self._lock:
             self._waiting += len(entries)
         self._jobs.put((entries, (loop, future)))
@@ -212,27 +218,56 @@ class AuditLedger:
         entries = [entry for job in jobs for entry in job[0]]
         with self._lock:
             self._waiting -= len(entries)
+        refused = frozenset[int]()
         try:
-            result: int | AuditError = self._journal.append(entries)
+            try:
+                result: int | AuditError = self._journal.append(entries)
+            except KnownArrivalsError as known:  # the others of the batch are not to suffer
+                result, refused = self._without(entries, known.places)
         except AuditError as error:
             result = error
         self._hindered = result if isinstance(result, AuditError) and result.code in PASSING else None
-        _answer(jobs, result)
+        _answer(jobs, result, refused)
+
+    def _without(self, entries: Sequence[Entry], refused: frozenset[int]) -> tuple[int, frozenset[int]]:
+        """The index of the first that was written, and which were not: of a ledger that several nodes append to, more may have come to be
+        known until it is our turn again."""
+        while len(refused) < len(entries):
+            kept = [place for place in range(len(entries)) if place not in refused]
+            try:
+                return self._journal.append([entries[place] for place in kept]), refused
+            except KnownArrivalsError as more:
+                refused |= {kept[place] for place in more.places}
+        return self._journal.size, refused
 
 
-def _answer(jobs: list[_Job], result: int | AuditError) -> None:
-    """One wake-up per event loop and commit, not per record."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | AuditError]]] = {}
+def _answer(jobs: list[_Job], result: int | AuditError, refused: frozenset[int] = frozenset()) -> None:
+    """One wake-up per event loop and commit, not per record. `refused`: places, in all the jobs' entries, of those that are not there."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Places], Places | AuditError]]] = {}
+    place = 0
     for entries, (loop, future) in jobs:
-        loops.setdefault(loop, []).append((future, result))
+        answer: Places | AuditError = result
         if not isinstance(result, AuditError):
-            result += len(entries)
+            if refused:
+                answer, result = _places(result, range(place, place + len(entries)), refused)
+            else:
+                result += len(entries)
+        place += len(entries)
+        loops.setdefault(loop, []).append((future, answer))
     for loop, answers in loops.items():
         if not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, answers)
 
 
-def _resolve(answers: list[tuple[asyncio.Future[int], int | AuditError]]) -> None:
+def _places(first: int, of: range, refused: frozenset[int]) -> tuple[tuple[int, ...], int]:
+    found = list[int]()
+    for place in of:
+        found.append(REFUSED if place in refused else first)
+        first += place not in refused
+    return tuple(found), first
+
+
+def _resolve(answers: list[tuple[asyncio.Future[Places], Places | AuditError]]) -> None:
     for future, result in answers:
         if future.done():  # its caller stopped waiting
             continue

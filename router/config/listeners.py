@@ -56,6 +56,17 @@ class GatewayLimits(Strict):
         return self
 
 
+class StepsConfig(Strict):
+    """What becomes of a text that asks for several things. Each of them is a decision of its own; nothing is done in any order, and nothing
+    is taken back: sequences and compensation are for a workflow engine."""
+
+    run: Literal["all", "first_success"] = Field(
+        default="all", description="Dispatch all that may be, together; or one after the other until one succeeds."
+    )
+    together: Bool = Field(default=False, description="Dispatch nothing unless every step may be dispatched at once.")
+    answer: Size = Field(default=64 << 10, description="How much of each service's answer the caller gets.")
+
+
 class GatewayConfig(Strict):
     """The reverse proxy: the front door that requests come through."""
 
@@ -80,6 +91,10 @@ class GatewayConfig(Strict):
     on_abstain: OnAbstain = Field(
         default=OnAbstain(),
         description="What happens without an accepted intent: `clarify` (422 with the candidates), `deny` (403) or `{route: NAME}`.",
+    )
+    steps: StepsConfig | None = Field(
+        default=None,
+        description="Make of a text that asks for several things a decision for each; without it the caller is asked for one.",
     )
     forward_headers: tuple[VisibleHeader, ...] = Field(
         default=("accept-language", "content-type", "user-agent"),

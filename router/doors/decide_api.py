@@ -33,7 +33,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (403, "The credential lacks the scope `decide`, or `delegate` where a subject is named."),
         (413, "The body is larger than the gateway's limit."),
         (429, "Too many requests."),
-        (503, "The decision could not be made durable; there is none."),
+        (503, "The decision, or the request that is to be held, could not be made durable; there is none."),
     )
 }
 
@@ -59,8 +59,9 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
     )
     async def decide(wanted: DecideRequest, request: Request) -> Response:
         client = request.client.host if request.client is not None else ""
-        decision = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
-        return Response(orjson.dumps(decision_document(decision)), media_type="application/json")
+        answered = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
+        told = orjson.Fragment(answered.problem) if answered.problem is not None else None
+        return Response(orjson.dumps(decision_document(answered.decision) | {"problem": told}), media_type="application/json")
 
     async def refused(_: Request, error: Exception) -> Response:
         answer = _problem(error)

@@ -13,11 +13,14 @@ from router.decision import BodyView, Outcome, Request, Result, Subject
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
+from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
+from router.doors.onward import Onward
 from router.doors.relay import Exchange, Relay, outbound
 from router.doors.repeating import Repeating
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
+from router.doors.steps import Steps
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
@@ -27,8 +30,11 @@ log = logging.getLogger("lockgate.gateway")
 
 
 class Gateway:
-    def __init__(self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway") -> None:
-        """`door`: what records call it."""
+    def __init__(
+        self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway", onward: Onward | None = None
+    ) -> None:
+        """`door`: what records call it; `onward`: how requests are delivered, where they can be."""
+        self._onward = onward
         self._clock = clock
         self._door = door
         self._ids = ids
@@ -36,6 +42,7 @@ class Gateway:
         self._observer = observer
         self._relay = Relay(clock, observer)
         self._repeating = Repeating(self._relay)
+        self._steps = Steps(self._relay, clock, ids, observer)
 
     async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request. Every failure is answered in one sentence; none with a stack trace."""
@@ -48,7 +55,12 @@ class Gateway:
                     return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
-            decision = await runtime.pipeline.decide(request, looked)  # 5
+            splits = runtime.options.steps is not None
+            following = None
+            if self._onward is not None and runtime.deliveries:
+                following = Delivering(self._onward, runtime, head, reader, started_ns)
+            beside = following.beside if following is not None else None
+            decision = await runtime.pipeline.decide(request, looked, splits=splits, beside=beside)  # 5
         except RefusedError as error:
             self._observer.refused(error.code, error.status)
             await refuse(send, error)
@@ -62,10 +74,15 @@ class Gateway:
             log.error("a request could not be judged: %s", error)
             await respond_problem(send, 503, error.code, STATE_FAILED)
         else:
-            await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
+            exchange = Exchange(runtime, head, decision, started_ns, reader)
+            if following is None or not await following.act(exchange, self._relay, send):
+                await self._act(exchange, receive, send)
 
     async def _act(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        outcome = exchange.decision.outcome  # 6
+        outcome, steps = exchange.decision.outcome, exchange.runtime.options.steps  # 6
+        if steps is not None and exchange.decision.splits:
+            await self._steps.act(exchange, steps, send)
+            return
         if outcome is not None and outcome.result is not Result.HELD:
             self._observer.ended(exchange.decision, outcome)
             await ended(send, exchange.decision, exchange.runtime.descriptions)

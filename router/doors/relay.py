@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from router.decision import Decision, Outcome, Result
 from router.dispatch import failure
@@ -32,7 +33,17 @@ class Exchange:
     head: Head
     decision: Decision
     started_ns: int
-    reader: BodyReader
+    reader: BodyReader | ReadBody
+
+
+class ReadBody(Protocol):
+    """A body that did not come over the connection as it is."""
+
+    data: bytes
+    complete: bool
+    digest: str | None
+
+    def rest(self) -> AsyncIterator[bytes]: ...
 
 
 class Relay:
@@ -124,6 +135,7 @@ class Relay:
             request_digest=exchange.reader.digest,
             response_bytes=sent,
             complete=not reason,
+            work=reply.work,
         )
 
     def _too_large(self, exchange: Exchange, reply: Reply, sent_ns: int) -> Outcome:

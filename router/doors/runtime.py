@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Subject
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import AddressList
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors
 from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
-from router.pipeline import Stages
-from router.ports import MakeBeside, Outbound, Repeats, Settled
+from router.pipeline import Part, Stages
+from router.ports import Held, MakeBeside, Outbound, Repeats, Settled
 from router.stages.rules import Looked
 
 
@@ -25,7 +26,14 @@ class Deciding(Protocol):
     def stages(self) -> Stages: ...
 
     async def decide(
-        self, request: Request, looked: Looked | None = None, *, socket: bool = False, beside: MakeBeside | None = None
+        self,
+        request: Request,
+        looked: Looked | None = None,
+        *,
+        socket: bool = False,
+        beside: MakeBeside | None = None,
+        splits: bool = False,
+        part: Part | None = None,
     ) -> Decision:
         """Raises AuditError, RefusedError."""
 
@@ -46,6 +54,9 @@ class RateLimiter(Protocol):
 class Holder(Protocol):
     async def hold(self, decision: Decision, outbound: Outbound) -> None:
         """Makes a held request durable. Raises ReviewError."""
+
+    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
+        """What `hold` makes durable. The key is the subject's. Raises ReviewError, PolicyError."""
 
 
 class Observer(Protocol):
@@ -72,10 +83,19 @@ class KeptAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class StepOptions:
+    """Of requests for several things: whether one success is enough, whether all or none is dispatched, bytes of each answer."""
+
+    first_success: bool = False
+    together: bool = False
+    answer: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
     read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key.
-    `keeping`: by route, what it wants of requests with an Idempotency-Key. None switches `addresses` and `cors`
+    `keeping`: by route, what it wants of requests with an Idempotency-Key. None switches `addresses`, `cors` and `steps`
     off."""
 
     trusted: tuple[Network, ...] = ()
@@ -90,6 +110,7 @@ class DoorOptions:
     addresses: AddressList | None = None
     decide_addresses: AddressList | None = None
     cors: Cors | None = None
+    steps: StepOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +128,4 @@ class Runtime:
     options: DoorOptions
     descriptions: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats | None = None
+    deliveries: Mapping[str, Terms] = field(default_factory=dict)  # by route, of those whose requests are delivered

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
+from router.audit.outbox import Outbox
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
-from router.ports import Clock, Entry
+from router.ports import Clock
+from router.processes.outbox import unpacked_entry
 from router.processes.refusals import Refusals
 from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import LedgerPlace, ledger_place
@@ -39,8 +41,12 @@ class Evidence:
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
 
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.ledger, self.keys)
+
     async def append(self, payload: Any) -> list[int]:
-        return await self.ledger.append_many([Entry(*fields) for fields in payload])
+        return await self.ledger.append_many([unpacked_entry(fields) for fields in payload])
 
     async def subject_key(self, subject: Any) -> tuple[str, bytes, float | None]:
         """The last is until when it may be used; None where no other node could destroy it."""

@@ -11,11 +11,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from router.audit.beside import REFUSED
 from router.audit.keys.leasing import lease_clock
-from router.errors import AuditError, ReviewError
+from router.errors import EVENT_KNOWN, AuditError, ReviewError
 from router.ipc import Peer, RemoteError
 from router.ports import Entry, Held
 from router.processes.messages import APPEND, HOLD, PING_LEDGER, SUBJECT_KEY
+from router.processes.outbox import packed_entry
 from router.review.packing import pack_held
 
 KEYS_CACHED = 10_000
@@ -60,7 +62,7 @@ class RemoteLedger:
         self._sending, self._urgent = None, False
         waiting, self._waiting = self._waiting, []
         entries, self._entries = self._entries, []
-        answer = self._peer.begin(APPEND, [(entry.leaf, entry.sealed, entry.key_id) for entry in entries])
+        answer = self._peer.begin(APPEND, [packed_entry(entry) for entry in entries])
         answer.add_done_callback(lambda done: _settle(done, waiting))
 
     async def ping(self) -> None:
@@ -92,8 +94,10 @@ def _settle(answer: asyncio.Future[Any], waiting: Sequence[asyncio.Future[int]])
     for place, future in enumerate(waiting):
         if future.done():
             continue
-        if error is None:
-            future.set_result(answer.result()[place])
+        if error is None and (index := answer.result()[place]) != REFUSED:
+            future.set_result(index)
+        elif error is None:
+            future.set_exception(AuditError("Another record decided this event.", EVENT_KNOWN))
         else:
             code = error.code if isinstance(error, RemoteError) and error.code != "peer_gone" else AuditError.code
             future.set_exception(AuditError(f"the record was not made durable: {error}", code))

@@ -28,6 +28,7 @@ class Received:
     body: bytes
     total_bytes: int
     reason: str = ""
+    work: str = ""
 
     def answer(self) -> Answer:
         whole = not self.reason and len(self.body) == self.total_bytes
@@ -44,6 +45,7 @@ class Received:
             request_digest=request_digest,
             response_bytes=self.total_bytes,
             complete=not self.reason,
+            work=self.work,
         )
 
 
@@ -55,9 +57,9 @@ def with_key(outbound: Outbound, decision_id: str, *, deduplicates: bool) -> Out
     return replace(outbound, headers=headers, idempotency_key=key, idempotent=outbound.idempotent or deduplicates)
 
 
-async def received(reply: Reply, limit: int | None = None) -> Received:
+async def received(reply: Reply, limit: int | None = None, kept_bytes: int = KEPT_BYTES) -> Received:
     """The upstream has acted once it answers, so nothing here fails: an answer that breaks off or does not end is noted. `limit`: bytes of
-    it that policy allows; nothing is kept of one that is longer."""
+    it that policy allows; nothing is kept of one that is longer, and else the first `kept_bytes`."""
     kept, total, reason = bytearray(), 0, ""
     try:
         async with asyncio.timeout(MOST_SECONDS):
@@ -67,7 +69,7 @@ async def received(reply: Reply, limit: int | None = None) -> Received:
                     reason = "response_too_large"
                     kept.clear()
                     break
-                kept += chunk[: KEPT_BYTES - len(kept)]
+                kept += chunk[: kept_bytes - len(kept)]
                 if total > MOST_BYTES:
                     reason = "response_too_long"
                     break
@@ -78,4 +80,4 @@ async def received(reply: Reply, limit: int | None = None) -> Received:
     finally:
         await reply.close()
     content_type = next((value for name, value in reply.headers if name.lower() == b"content-type"), b"").decode("latin-1")
-    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason)
+    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason, reply.work)

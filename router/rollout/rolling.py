@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.decision import Decision, Effect, Outcome, Request, Verdict
-from router.pipeline import Comparing, Pipeline, Stages
+from router.pipeline import Comparing, Part, Pipeline, Stages
 from router.ports import Intents, MakeBeside, PolicyEngine, Random, Settled
 from router.rollout.figures import Figures, Times
 from router.rollout.stage import Stage
@@ -212,11 +212,18 @@ class Rolling:
             await self._engine.close()
 
     async def decide(
-        self, request: Request, looked: Looked | None = None, *, socket: bool = False, beside: MakeBeside | None = None
+        self,
+        request: Request,
+        looked: Looked | None = None,
+        *,
+        socket: bool = False,
+        beside: MakeBeside | None = None,
+        splits: bool = False,
+        part: Part | None = None,
     ) -> Decision:
         """As `Pipeline.decide`."""
         chosen = self._two.candidate if self.stage.takes(self.rollout, request) else self._two.current
-        return await chosen.decide(request, looked, socket=socket, beside=beside)
+        return await chosen.decide(request, looked, socket=socket, beside=beside, splits=splits, part=part)
 
     async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         await self._two.current.ended(decision, outcome, settled)

@@ -21,6 +21,7 @@ MOST_ASKED = 3  # more than so many plausible intents are no question that anybo
 # Circumstances stand in clauses of their own, and are about the same things as requests: a clause must be plainer than a text.
 LEAST_CLAUSE_SCOPE = 0.7
 NEGATED = "negated"  # the text says what is not to be done
+SEVERAL_INTENTS = "several_intents"  # it asks for more than one thing
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 LANGUAGE_UNKNOWN = "language_unknown_to_encoder"
 
@@ -165,7 +166,7 @@ class Cascade:
         intents = tuple(dict.fromkeys(each.intent for each in judged if each.status is Status.CLASSIFIED and each.intent is not None))
         if len(intents) < 2:
             return whole
-        return replace(whole, status=Status.AMBIGUOUS, intent=None, prediction_set=intents, reason="several_intents")
+        return replace(whole, status=Status.AMBIGUOUS, intent=None, prediction_set=intents, reason=SEVERAL_INTENTS)
 
     def _unless_negated(self, text: str, scored: Classification) -> Classification:
         """Vectors hardly tell "cancel it" from "don't cancel it"."""

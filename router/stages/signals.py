@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from router.decision import UNDETERMINED_LANGUAGE, BodyView, Finding, Language, Request, Signals
 from router.ports import Personal, Recogniser
@@ -132,6 +132,20 @@ class SignalDetector:
         seen.add("injection", injection.score)
         if placed:
             seen.places["injection"] = [folded.span(*place) for place in injection.places]
+
+
+def together(part: Signals, whole: Signals) -> Signals:
+    """A part's signals with those of the whole that it is part of: of one name the stronger; places are the part's own."""
+    found = {each.name: each for each in part.findings}
+    for each in whole.findings:
+        own = found.get(each.name)
+        found[each.name] = Finding(each.name, each.score) if own is None else replace(own, score=max(own.score, each.score))
+    return replace(
+        part,
+        findings=tuple(found.values()),
+        unknown=tuple(dict.fromkeys((*part.unknown, *whole.unknown))),
+        learning=tuple(dict.fromkeys((*part.learning, *whole.learning))),
+    )
 
 
 def _label(found: Personal) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from router.catalog import Route
 from router.ports import Clock, Destination, Random
 from router.registry import ADAPTERS
+from router.stages.signals import SignalDetector
+from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
 
@@ -69,11 +71,16 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
 
 
 def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:
-    """A kind that asks for it is told where the workspace lies (`root`, of its files) and where its state does (`state`)."""
+    """A kind that asks for it is told where the workspace's files lie (`root`) and its state (`state`), and given what masks personal data
+    and credentials in a text (`mask`)."""
     module = ADAPTERS.load("destination", workspace.catalog.destinations[name].adapter)
-    places = {"root": workspace.root, "state": workspace.path(workspace.config.state)}
+    places: dict[str, Callable[[], Any]] = {
+        "root": lambda: workspace.root,
+        "state": lambda: workspace.path(workspace.config.state),
+        "mask": lambda: SignalDetector(recogniser=recogniser(workspace)).mask,
+    }
     wanted = signature(module.build).parameters
-    more = {place: path for place, path in places.items() if place in wanted}
+    more = {place: given() for place, given in places.items() if place in wanted}
     made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random, **more)
     return made
 

@@ -13,15 +13,18 @@ from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
 from adapters.static_tier import StaticTier
+from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
+from router.config.listeners import StepsConfig
 from router.decision import NO_BODY
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime
+from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
@@ -67,7 +70,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
     `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered."""
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -82,6 +85,7 @@ class Services:
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
+    outbox: Outboxes | None = None
 
 
 class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
@@ -224,9 +228,16 @@ def _runtime(
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
-        descriptions=_told(workspace, stages.routing),
+        descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        deliveries=delivery_terms(workspace),
     )
+
+
+def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
+    """By route, of those whose requests are delivered."""
+    routes = ((name, route.delivery) for name, route in workspace.catalog.routes.items() if route.delivery is not None)
+    return {name: Terms(each.patience, each.backoff, each.max_backoff, each.order) for name, each in routes}
 
 
 def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
@@ -234,7 +245,7 @@ def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
     return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
-def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+def descriptions(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
     intents = workspace.catalog.intents.items()
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
@@ -269,8 +280,13 @@ def door_options(workspace: Workspace) -> DoorOptions:
         keeping={name: _keeping(route.idempotency) for name, route in catalog.routes.items() if route.idempotency is not None},
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
+        steps=_steps(gateway.steps),
         decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
     )
+
+
+def _steps(settings: StepsConfig | None) -> StepOptions | None:
+    return None if settings is None else StepOptions(settings.run == "first_success", settings.together, settings.answer)
 
 
 def make_cors(workspace: Workspace, stages: Stages) -> Cors | None:

@@ -17,7 +17,7 @@ from adapters.messaging.destination import MessageDestination
 from router.errors import ConfigError, DestinationError
 from router.system import SystemClock, SystemRandom
 from tests.contract.aws_server import KEYS, Amazon, amazon, attributes, needed
-from tests.contract.message_promises import Case, Promises, asked, whole
+from tests.contract.message_promises import Case, Promises, asked, id_of, whole
 
 needed()
 
@@ -50,7 +50,7 @@ def arrivals(server: Amazon, queue: str, key: Callable[[dict[str, Any]], Any], b
 
     async def arrived(message_id: str) -> Sequence[bytes]:
         seen.extend(await asyncio.to_thread(server.read_all, queue))
-        return [body(each) for each in seen if key(each) == message_id]
+        return [body(each) for each in seen if key(each) == id_of(message_id)]
 
     return arrived
 

@@ -348,7 +348,7 @@ def test_a_commit_whose_answer_is_lost_is_found_out_about(server: Server, commit
 
         armed = False
 
-        def write(self, first, rows, hashes, nodes, root, pruning) -> None:
+        def write(self, first, rows, hashes, nodes, root, pruning, beside=None) -> None:
             if not self.armed:
                 return super().write(first, rows, hashes, nodes, root, pruning)
             self.armed = False

@@ -109,5 +109,5 @@ async def test_files_that_cannot_be_used_are_found_when_it_opens(secure: Secure)
 
 
 def test_unencrypted_to_another_machine_needs_a_word() -> None:
-    with pytest.raises(ValueError, match="unencrypted at rabbit"):
+    with pytest.raises(ValueError, match=r"unencrypted at rabbit\.example:5672"):
         Config.model_validate({"servers": ["rabbit.example:5672"], "routing_key": "q", **LOGIN})

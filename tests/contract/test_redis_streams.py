@@ -27,7 +27,7 @@ from router.system import SystemClock, SystemRandom
 from tests import redis_server as redis
 from tests.contract import consumer_promises, message_promises
 from tests.contract.consumer_promises import SOURCE_NAME, Aside, Yard, contents, nothing, one, opened, some
-from tests.contract.message_promises import Case, asked
+from tests.contract.message_promises import Case, asked, id_of
 from tests.redis_server import RedisServer
 
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
@@ -76,7 +76,7 @@ class TestDestination(message_promises.Promises):
         made = await destination(server, stream=stream)
 
         async def arrived(message_id: str) -> Sequence[bytes]:
-            return [each[b"body"] for each in await entries(server, stream) if each[b"id"] == message_id.encode()]
+            return [each[b"body"] for each in await entries(server, stream) if each[b"id"] == id_of(message_id).encode()]
 
         yield Case(made, arrived)
         await made.close()
@@ -92,13 +92,21 @@ async def test_an_entry_has_the_decision_the_trace_and_its_own_fields(server: Re
     assert entry[b"id"] == entry[b"x-lockgate-decision-id"]
 
 
+async def test_two_callers_with_the_same_key_have_asked_for_two_things(server: RedisServer, stream: str) -> None:
+    made = await destination(server, stream=stream)
+    for subject in (b"anna", b"berta", b"anna"):
+        await made.send(asked(b"{}", [(b"x-lockgate-subject", subject)], key="k"))
+    await made.close()
+    assert [each[b"x-lockgate-subject"] for each in await entries(server, stream)] == [b"anna", b"berta"]
+
+
 async def test_a_stream_is_kept_short_and_an_id_is_forgotten_in_time(server: RedisServer, stream: str) -> None:
     made = await destination(server, stream=stream, keep=100, remember="60s")
     for begin in range(0, 400, 100):
         await asyncio.gather(*(made.send(asked(b"{}", key=f"k{number}")) for number in range(begin, begin + 100)))
     await made.close()
     assert 100 <= await ask(server, "XLEN", stream) < 300
-    assert 0 < await ask(server, "PTTL", known(stream, "k0")) <= 60_000
+    assert 0 < await ask(server, "PTTL", known(stream, id_of("k0"))) <= 60_000
 
 
 async def test_what_is_no_stream_is_refused(server: RedisServer, stream: str) -> None:
@@ -161,7 +169,7 @@ async def test_what_was_acknowledged_is_there_once_after_a_kill_and_a_server_tha
         await made.close()
         there = [each[b"id"].decode() for each in await entries(server, "s")]
         assert before > 0
-        assert confirmed <= set(there)
+        assert {id_of(key) for key in confirmed} <= set(there)
         assert len(there) == len(set(there))
 
 

@@ -20,7 +20,7 @@ from router.errors import ConfigError, DestinationError
 from router.system import SystemClock, SystemRandom
 from tests import redis_server
 from tests.contract.consumer_promises import one
-from tests.contract.message_promises import asked
+from tests.contract.message_promises import asked, id_of
 from tests.faults.test_redis_places import clustered, encrypted, watched
 from tests.faults.test_upstream_tls import Authority
 from tests.redis_server import RedisServer
@@ -73,7 +73,7 @@ async def test_the_master_is_followed_when_it_fails_over() -> None:
             assert replica.ask("XLEN", "s") == "2"
         source = reader(**place)
         await source.open()
-        assert {(await one(source, acknowledge=True)).fields["id"] for _ in range(2)} == {"before", "after"}
+        assert {(await one(source, acknowledge=True)).fields["id"] for _ in range(2)} == {id_of("before"), id_of("after")}
         await source.close()
 
 
@@ -91,7 +91,7 @@ async def test_a_cluster_has_each_stream_where_it_belongs() -> None:
             source = reader(f"s{number}", **place)
             await source.open()
             taken = await one(source)
-            assert taken.fields["id"] == f"k{number}"
+            assert taken.fields["id"] == id_of(f"k{number}")
             await source.bury(taken, "event_invalid")
             await source.close()
 
@@ -104,7 +104,7 @@ async def test_tls_both_ways(encrypted: tuple[RedisServer, Authority], tmp_path:
         assert (await made.send(asked(b"{}", key="k"))).status == 202
     source = reader(**place)
     await source.open()
-    assert (await one(source, acknowledge=True)).fields["id"] == "k"
+    assert (await one(source, acknowledge=True)).fields["id"] == id_of("k")
     await source.close()
     (tmp_path / "other").mkdir()
     strange = Authority(tmp_path / "other").ca

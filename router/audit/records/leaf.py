@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.audit.records.canonical import code, decimal, integer, is_slug, timestamp
-from router.decision import BodyView, Classification, Decision, Outcome, Request, Risk, Route, Signals, Subject, Verdict
+from router.decision import BodyView, Classification, Decision, Outcome, Request, Risk, Route, Signals, Step, Subject, Verdict
 from router.obligations import tags
 
 Fields = dict[str, Any]
@@ -46,6 +46,7 @@ def decision_fields(decision: Decision) -> Fields:
         "config_digest": decision.config_digest,
         "catalog_digest": decision.catalog_digest,
         "stages_ns": durations(decision.stages_ns),
+        **({"parent": decision.parent} if decision.parent else {}),
     }
 
 
@@ -167,7 +168,12 @@ def outcome_fields(outcome: Outcome) -> Fields:
         "total_ns": integer(outcome.total_ns),
         "response_bytes": integer(outcome.response_bytes),
         "complete": outcome.complete,
+        **({"steps": [_step(each) for each in outcome.steps]} if outcome.steps else {}),
     }
+
+
+def _step(step: Step) -> Fields:
+    return {"id": step.id, "result": step.result.value, "status": step.status}
 
 
 def durations(stages: tuple[tuple[str, int], ...]) -> dict[str, int]:

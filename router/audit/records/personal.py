@@ -30,7 +30,7 @@ def decision_personal(decision: Decision, policy_input: Mapping[str, Any] | byte
 
 
 def outcome_personal(outcome: Outcome) -> dict[str, str]:
-    fields = {"request_digest": outcome.request_digest or "", "outcome_reason": _freed(outcome.reason)}
+    fields = {"request_digest": outcome.request_digest or "", "outcome_reason": _freed(outcome.reason), "work": outcome.work}
     return {name: value for name, value in fields.items() if value}
 
 

@@ -1,0 +1,123 @@
+"""What lies beside a ledger's records in PostgreSQL: events that were decided, and deliveries that are still to be made, by any node.
+
+It is written in the records' transactions, and changed by single statements between them. No proof covers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from router.audit.beside import Extras, Pending, Waiting
+from router.ports import Delivery, Due
+
+TABLES = (
+    "CREATE TABLE arrivals (key bytea PRIMARY KEY, answer bytea NOT NULL, at_ns bigint NOT NULL)",
+    "CREATE INDEX arrivals_at ON arrivals (at_ns)",
+    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it.
+    "CREATE TABLE deliveries (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, route text NOT NULL,"
+    " destination text NOT NULL, due text NOT NULL, key_id text NOT NULL, sealed bytea NOT NULL, created_ns bigint NOT NULL,"
+    " due_ns bigint NOT NULL, until_ns bigint NOT NULL, lane bytea NOT NULL, owner text NOT NULL, leased_ns bigint NOT NULL,"
+    " attempts bigint NOT NULL, reason text NOT NULL, ready_ns bigint NOT NULL, dead boolean NOT NULL DEFAULT false)",
+    "CREATE INDEX deliveries_ready ON deliveries (ready_ns) WHERE NOT dead",
+    "CREATE INDEX deliveries_lane ON deliveries (lane, number) WHERE lane <> '' AND NOT dead",
+    "CREATE INDEX deliveries_dead ON deliveries (number) WHERE dead",
+)
+_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
+_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 15)})"  # noqa: S608 - no value in it
+_HEAD = "(lane = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND NOT e.dead AND e.number < d.number))"
+_LEASE = (
+    "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM deliveries d"  # noqa: S608
+    f" WHERE NOT dead AND ready_ns <= %s AND {_HEAD} ORDER BY ready_ns LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING number, {_NAMES}"
+)
+_RENEW = "UPDATE deliveries SET leased_ns = %s, ready_ns = %s WHERE id = ANY(%s) AND owner = %s AND NOT dead RETURNING id"
+_POSTPONE = (
+    "UPDATE deliveries SET owner = '', leased_ns = 0, attempts = %s, due_ns = %s, ready_ns = %s, reason = %s"
+    " WHERE id = %s AND owner = %s AND NOT dead RETURNING 1"
+)
+_REVIVE = "UPDATE deliveries SET dead = false, attempts = 0, due_ns = %s, ready_ns = %s, until_ns = %s WHERE id = %s AND dead RETURNING 1"
+_FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < %s ORDER BY at_ns LIMIT %s) RETURNING 1"
+
+Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+def write(execute: Callable[[str, Sequence[Any]], Any], extras: Extras) -> None:
+    """In the records' transaction."""
+    if extras.arrivals:
+        keys, answers = zip(*((each.key, each.answer) for each in extras.arrivals), strict=True)
+        sql = "INSERT INTO arrivals SELECT key, answer, %b FROM unnest(%b::bytea[], %b::bytea[]) AS batch(key, answer)"
+        execute(sql, (extras.at_ns, list(keys), list(answers)))
+    for delivery in extras.deliveries:
+        execute(_INSERT, _row(delivery))
+    done = [each.id for each in extras.settled if not each.dead]
+    dead = [each.id for each in extras.settled if each.dead]
+    if done:
+        execute("DELETE FROM deliveries WHERE id = ANY(%b::text[])", (done,))
+    if dead:
+        execute("UPDATE deliveries SET dead = true, owner = '', leased_ns = 0 WHERE id = ANY(%b::text[])", (dead,))
+
+
+def known(rows: Rows, keys: Sequence[bytes]) -> set[bytes]:
+    return {bytes(key) for (key,) in rows("SELECT key FROM arrivals WHERE key = ANY(%s)", (list(keys),))}
+
+
+def answer(rows: Rows, key: bytes) -> bytes | None:
+    found = rows("SELECT answer FROM arrivals WHERE key = %s", (key,))
+    return bytes(found[0][0]) if found else None
+
+
+def lease(rows: Rows, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
+    taken = rows(_LEASE, (owner, until_ns, until_ns, now_ns, limit))
+    return [delivery(row) for _, *row in sorted(taken, key=lambda each: each[0])]
+
+
+def renew(rows: Rows, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
+    return [each for (each,) in rows(_RENEW, (until_ns, until_ns, list(ids), owner))]
+
+
+def postpone(rows: Rows, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+    return bool(rows(_POSTPONE, (attempts, due_ns, due_ns, reason, delivery_id, owner)))
+
+
+def done(rows: Rows, owner: str, delivery_id: str) -> bool:
+    return bool(rows("DELETE FROM deliveries WHERE id = %s AND owner = %s AND NOT dead RETURNING 1", (delivery_id, owner)))
+
+
+def pending(rows: Rows) -> Pending:
+    ((waiting, oldest),) = rows("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE NOT dead", ())
+    ((dead,),) = rows("SELECT count(*) FROM deliveries WHERE dead", ())
+    return Pending(waiting, oldest, dead)
+
+
+def page(rows: Rows, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
+    sql = f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > %s AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
+    found = rows(f"{sql} ORDER BY number LIMIT %s", (after, dead, dead, limit))
+    return [Waiting(number, gone, delivery(row)) for number, gone, *row in found]
+
+
+def one(rows: Rows, delivery_id: str) -> Waiting | None:
+    found = rows(f"SELECT number, dead, {_NAMES} FROM deliveries WHERE id = %s", (delivery_id,))  # noqa: S608 - names only
+    return next((Waiting(number, gone, delivery(row)) for number, gone, *row in found), None)
+
+
+def revive(rows: Rows, delivery_id: str, now_ns: int, until_ns: int) -> bool:
+    return bool(rows(_REVIVE, (now_ns, now_ns, until_ns, delivery_id)))
+
+
+def drop(rows: Rows, delivery_id: str) -> bool:
+    return bool(rows("DELETE FROM deliveries WHERE id = %s AND dead RETURNING 1", (delivery_id,)))
+
+
+def forget(rows: Rows, before_ns: int, limit: int) -> int:
+    return len(rows(_FORGET, (before_ns, limit)))
+
+
+def delivery(row: Sequence[Any]) -> Delivery:
+    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason = row
+    order, body = bytes(lane), bytes(sealed)
+    return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
+
+
+def _row(d: Delivery) -> tuple[Any, ...]:
+    terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, max(d.due_ns, d.leased_ns))

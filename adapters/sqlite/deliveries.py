@@ -1,0 +1,128 @@
+"""What lies beside a ledger's records in its file: events that were decided, and deliveries that are still to be made.
+
+It is written in the records' transactions and changed between them, all by the ledger's one thread. No proof covers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from router.audit.beside import Extras, Pending, Waiting
+from router.ports import Delivery, Due
+
+TABLES = (
+    "CREATE TABLE arrivals (key BLOB PRIMARY KEY, answer BLOB NOT NULL, at_ns INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX arrivals_at ON arrivals (at_ns)",
+    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it.
+    "CREATE TABLE deliveries (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL,"
+    " destination TEXT NOT NULL, due TEXT NOT NULL, key_id TEXT NOT NULL, sealed BLOB NOT NULL, created_ns INTEGER NOT NULL,"
+    " due_ns INTEGER NOT NULL, until_ns INTEGER NOT NULL, lane BLOB NOT NULL, owner TEXT NOT NULL, leased_ns INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL, reason TEXT NOT NULL, ready_ns INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0)",
+    "CREATE INDEX deliveries_ready ON deliveries (dead, ready_ns)",
+    "CREATE INDEX deliveries_lane ON deliveries (lane, number) WHERE lane <> x'' AND dead = 0",
+)
+_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
+_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 15)})"  # noqa: S608 - no value in it
+_HEAD = "(lane = x'' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND e.dead = 0 AND e.number < d.number))"
+_CHUNK = 256
+
+
+def known(run: Any, keys: Sequence[bytes]) -> set[bytes]:
+    found = set[bytes]()
+    for start in range(0, len(keys), _CHUNK):
+        some = keys[start : start + _CHUNK]
+        marks = ",".join("?" * len(some))
+        found.update(key for (key,) in run(f"SELECT key FROM arrivals WHERE key IN ({marks})", some))  # noqa: S608 - marks only
+    return found
+
+
+def write(run: Any, extras: Extras) -> None:
+    """In the records' transaction."""
+    for arrival in extras.arrivals:
+        run("INSERT INTO arrivals VALUES (?,?,?)", (arrival.key, arrival.answer, extras.at_ns))
+    for delivery in extras.deliveries:
+        run(_INSERT, _row(delivery))
+    for settled in extras.settled:
+        if settled.dead:
+            run("UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0 WHERE id = ?", (settled.id,))
+        else:
+            run("DELETE FROM deliveries WHERE id = ?", (settled.id,))
+
+
+def answer(run: Any, key: bytes) -> bytes | None:
+    found = run("SELECT answer FROM arrivals WHERE key = ?", (key,))
+    return found[0][0] if found else None
+
+
+def lease(run: Any, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
+    """In a transaction of its own."""
+    taken = run(
+        f"SELECT {_NAMES} FROM deliveries d WHERE dead = 0 AND ready_ns <= ? AND {_HEAD} ORDER BY ready_ns LIMIT ?",  # noqa: S608
+        (now_ns, limit),
+    )
+    for row in taken:
+        run("UPDATE deliveries SET owner = ?, leased_ns = ?, ready_ns = ? WHERE id = ?", (owner, until_ns, until_ns, row[0]))
+    return [delivery((*row[:10], owner, until_ns, *row[12:])) for row in taken]
+
+
+def renew(run: Any, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
+    sql = "UPDATE deliveries SET leased_ns = ?, ready_ns = ? WHERE id = ? AND owner = ? AND dead = 0 RETURNING id"
+    return [each for (each,) in (row for one in ids for row in run(sql, (until_ns, until_ns, one, owner)))]
+
+
+def postpone(run: Any, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+    sql = (
+        "UPDATE deliveries SET owner = '', leased_ns = 0, attempts = ?, due_ns = ?, ready_ns = ?, reason = ?"
+        " WHERE id = ? AND owner = ? AND dead = 0 RETURNING 1"
+    )
+    return bool(run(sql, (attempts, due_ns, due_ns, reason, delivery_id, owner)))
+
+
+def done(run: Any, owner: str, delivery_id: str) -> bool:
+    return bool(run("DELETE FROM deliveries WHERE id = ? AND owner = ? AND dead = 0 RETURNING 1", (delivery_id, owner)))
+
+
+def pending(run: Any) -> Pending:
+    waiting, oldest = run("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE dead = 0")[0]
+    ((dead,),) = run("SELECT count(*) FROM deliveries WHERE dead = 1")
+    return Pending(waiting, oldest, dead)
+
+
+def page(run: Any, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
+    chosen = "" if dead is None else f" AND dead = {int(dead)}"
+    found = run(
+        f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > ?{chosen} ORDER BY number LIMIT ?",  # noqa: S608 - names only
+        (after, limit),
+    )
+    return [Waiting(number, bool(gone), delivery(row)) for number, gone, *row in found]
+
+
+def one(run: Any, delivery_id: str) -> Waiting | None:
+    found = run(f"SELECT number, dead, {_NAMES} FROM deliveries WHERE id = ?", (delivery_id,))  # noqa: S608 - names only
+    return next((Waiting(number, bool(gone), delivery(row)) for number, gone, *row in found), None)
+
+
+def revive(run: Any, delivery_id: str, now_ns: int, until_ns: int) -> bool:
+    sql = "UPDATE deliveries SET dead = 0, attempts = 0, due_ns = ?, ready_ns = ?, until_ns = ? WHERE id = ? AND dead = 1 RETURNING 1"
+    return bool(run(sql, (now_ns, now_ns, until_ns, delivery_id)))
+
+
+def drop(run: Any, delivery_id: str) -> bool:
+    return bool(run("DELETE FROM deliveries WHERE id = ? AND dead = 1 RETURNING 1", (delivery_id,)))
+
+
+def forget(run: Any, before_ns: int, limit: int) -> int:
+    sql = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < ? ORDER BY at_ns LIMIT ?) RETURNING 1"
+    return len(run(sql, (before_ns, limit)))
+
+
+def delivery(row: Sequence[Any]) -> Delivery:
+    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason = row
+    order, body = bytes(lane), bytes(sealed)
+    return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
+
+
+def _row(d: Delivery) -> tuple[Any, ...]:
+    terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, max(d.due_ns, d.leased_ns))
