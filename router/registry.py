@@ -78,6 +78,16 @@ ADAPTERS = Registry(
         ("event source", "kafka"): Adapter("adapters.kafka_consumer", extra="kafka", config="adapters.kafka.config:ConsumerConfig"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("destination", "sqs"): Adapter("adapters.sqs_destination"),
+        ("destination", "sns"): Adapter("adapters.sns_destination"),
+        ("destination", "eventbridge"): Adapter("adapters.eventbridge_destination"),
+        ("event source", "sqs"): Adapter("adapters.sqs_consumer", config="adapters.aws.config:SqsSource"),
+        ("destination", "redis-stream"): Adapter(
+            "adapters.redis_stream_destination", extra="redis", config="adapters.redis_streams.config:StreamConfig"
+        ),
+        ("event source", "redis-stream"): Adapter(
+            "adapters.redis_stream_consumer", extra="redis", config="adapters.redis_streams.config:StreamSource"
+        ),
         ("event source", "rabbitmq"): Adapter(
             "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
         ),
