@@ -33,8 +33,8 @@ GOOD, BAD = b'{"order":7}', b"no json"
 
 @dataclass
 class Broker:
-    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what lies aside, with the
-    reasons; `left` counts what is not acknowledged."""
+    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what lies aside and why;
+    `left` counts what is not acknowledged."""
 
     settings: dict[str, Any]
     secret: str
@@ -52,7 +52,8 @@ def rabbitmq(folder: Path) -> Iterator[Broker]:
 
         def aside() -> list[tuple[bytes, str]]:
             return [
-                (each.body, each.header.properties.headers["x-lockgate-reason"]) for each in asyncio.run(read_all(server, "orders.dead"))
+                (each.body, (each.header.properties.headers or {})["x-lockgate-reason"])
+                for each in asyncio.run(read_all(server, "orders.dead"))
             ]
 
         def left() -> int:
