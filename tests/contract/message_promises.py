@@ -47,9 +47,14 @@ def asked(body: bytes, more: Headers = [], *, key: str | None = None, idempotent
     return Outbound("POST", "/payments/cancel", [field for field in headers if field[0] not in given] + list(more), body, idempotent, key)
 
 
+def own_id(outbound: Outbound) -> str:
+    """The id that kinds give to work, which tells callers apart."""
+    return scoped(message(outbound, b"{}", None))
+
+
 def id_of(key: str) -> str:
     """The id that a message of `asked` has at a peer that acts once on ids."""
-    return scoped(message(asked(b"", key=key), b"", None))
+    return own_id(asked(b"", key=key))
 
 
 async def whole(destination: Destination, outbound: Outbound) -> tuple[int, bytes]:

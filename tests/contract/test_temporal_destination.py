@@ -21,15 +21,13 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import DataConverter
 
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.message import message
-from adapters.messaging.scoped import scoped
 from adapters.temporal.connection import Sealing
 from adapters.temporal_destination import Config, build, follower
 from router.errors import DestinationError
 from router.ports import Ended, Outbound
 from router.secret import Secret
 from router.system import SystemClock, SystemRandom
-from tests.contract.message_promises import Case, Promises, asked, whole
+from tests.contract.message_promises import Case, Promises, asked, own_id, whole
 from tests.temporal_server import TemporalServer, prepared, temporal_server
 from tests.temporal_workflows import QUEUE, working
 
@@ -70,10 +68,6 @@ async def opened(server: TemporalServer, **settings: object) -> AsyncIterator[Me
 async def told(made: MessageDestination, outbound: Outbound) -> tuple[int, Json]:
     status, content = await whole(made, outbound)
     return status, orjson.loads(content)
-
-
-def own_id(outbound: Outbound) -> str:
-    return scoped(message(outbound, b"{}", None))
 
 
 class TestTemporal(Promises):

@@ -33,7 +33,7 @@ GOOD, BAD = b'{"order":7}', b"no json"
 
 @dataclass
 class Broker:
-    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what lies aside, with the
+    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what is aside, with the
     reasons; `left` counts what is not acknowledged."""
 
     settings: dict[str, Any]
