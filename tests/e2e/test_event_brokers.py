@@ -52,7 +52,8 @@ def rabbitmq(folder: Path) -> Iterator[Broker]:
 
         def aside() -> list[tuple[bytes, str]]:
             return [
-                (each.body, each.header.properties.headers["x-lockgate-reason"]) for each in asyncio.run(read_all(server, "orders.dead"))
+                (each.body, (each.header.properties.headers or {})["x-lockgate-reason"])
+                for each in asyncio.run(read_all(server, "orders.dead"))
             ]
 
         def left() -> int:
