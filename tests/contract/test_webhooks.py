@@ -122,6 +122,9 @@ async def test_a_secret_that_cannot_sign_is_refused_and_not_shown(secret: str) -
     with pytest.raises(ConfigError) as error:
         await destination("https://hooks.example/", secrets=[secret]).open()
     assert "secret number 1" in str(error.value)
+    (told,) = Config.model_validate({"url": "https://hooks.example/", "secrets": [secret]}).unusable(Path())
+    assert "secret number 1" in told
+    assert secret not in told
     assert secret not in str(error.value)
     assert secret.partition("_")[2] in ("", "*") or secret.partition("_")[2] not in str(error.value)
 
