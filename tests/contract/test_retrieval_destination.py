@@ -157,6 +157,7 @@ async def test_what_is_no_json_or_too_long_is_refused(service: Retrieval, said: 
         (400, "upstream_refused", True),
         (401, "upstream_denied", True),
         (302, "upstream_refused", True),
+        (307, "upstream_refused", True),
         (429, "upstream_throttled", False),
         (503, "upstream_unavailable", False),
     ],

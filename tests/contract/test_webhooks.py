@@ -162,6 +162,7 @@ async def test_bytes_that_are_no_text_travel_in_an_event_all_the_same(receiver: 
         (404, "upstream_refused", True, False),
         (408, "upstream_unavailable", False, False),
         (302, "upstream_refused", True, False),
+        (307, "upstream_refused", True, False),
         (429, "upstream_throttled", False, False),
         (500, "upstream_unavailable", False, True),
         (503, "upstream_unavailable", False, True),
@@ -228,8 +229,8 @@ async def test_no_way_of_writing_an_address_leads_inside(receiver: Receiver, hos
 class Rebinding(AbstractResolver):
     """Says a harmless address when it is asked first, and an inner one ever after."""
 
-    def __init__(self, first: str, *, both: bool = False) -> None:
-        self.answers, self.asked, self.both = [first, "127.0.0.1"], 0, both
+    def __init__(self, first: str, then: str = "127.0.0.1", *, both: bool = False) -> None:
+        self.answers, self.asked, self.both = [first, then], 0, both
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         found = self.answers if self.both else [self.answers[min(self.asked, 1)]]
@@ -252,8 +253,11 @@ async def test_a_name_that_changes_its_address_between_check_and_connection_lead
 
 
 async def test_a_name_with_one_inner_address_among_others_is_refused(receiver: Receiver) -> None:
-    made = await opened(f"http://mixed.example:{receiver.port}/hook", allow_networks=[], resolver=Rebinding("93.184.215.14", both=True))
+    """Also where the others would take it."""
+    resolver = Rebinding("127.0.0.1", "10.0.0.1", both=True)
+    made = await opened(f"http://mixed.example:{receiver.port}/hook", allow_networks=["127.0.0.1/32"], resolver=resolver)
     assert (await refused(made)).code == "endpoint_address_refused"
+    assert receiver.arrivals == []
 
 
 async def test_an_address_that_may_not_be_is_no_reason_to_try_at_once_again(receiver: Receiver) -> None:
