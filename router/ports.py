@@ -510,6 +510,46 @@ class Quotas(Protocol):
         seconds it may not any more. Raises StateError."""
 
 
+class Told(StrEnum):
+    """What a process tells the others of its circuit to an upstream."""
+
+    OPEN = "open"  # too many failures in a row
+    PROBE = "probe"  # it probes, or has in vain: it is its turn, whoever opened it
+    CLOSED = "closed"  # its probe was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """`lasts`: for so many seconds others should leave the upstream alone."""
+
+    name: str
+    what: Told
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What stands on the board about one upstream: who said so, and how many seconds it holds for still. Another `version`, other news."""
+
+    open: bool
+    lasts: float
+    who: str
+    version: int
+
+
+class CircuitBoard(Protocol):
+    """Where processes tell each other of upstreams that fail. Advice, which may be forgotten at any time, and is by itself."""
+
+    async def exchange(self, who: str, tellings: Sequence[Telling], names: Sequence[str]) -> Mapping[str, Posted]:
+        """Tells, then reads what stands about `names`, at once. Who opened or probed last keeps its turn while it tells of probes; an
+        opening under another's that still holds is none; a probe takes the turn over. Raises StateError."""
+
+
+class CircuitObserver(Protocol):
+    def circuit_shared(self, result: str) -> None:
+        """After each of `told_open`, `told_closed`, `heard_open`, `heard_closed`, `doubted`; else why an exchange failed, by code."""
+
+
 class Turn(StrEnum):
     """What a request with an idempotency key is to those before it."""
 
@@ -531,6 +571,16 @@ class Repeats(Protocol):
 
     async def release(self, key: str, token: str) -> None:
         """For who claimed it: the next is the first. Raises StateError."""
+
+
+class Conversations(Protocol):
+    """What was said before, sealed. What is in it may be forgotten at any time."""
+
+    async def read(self, key: str) -> bytes | None:
+        """Raises StateError."""
+
+    async def write(self, key: str, sealed: bytes, seconds: int) -> None:
+        """Instead of what was there, for so long. Raises StateError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import Any
 from router.decision import BodyView, Outcome, Request, Result, Subject
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
+from router.doors.conversing import Conversing
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
 from router.doors.onward import Onward
 from router.doors.relay import Exchange, Relay, outbound
-from router.doors.repeating import Repeating
+from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.doors.steps import Steps
@@ -55,6 +56,9 @@ class Gateway:
                     return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
+            talk = _conversing(runtime)
+            if talk is not None:
+                request = await talk.informed(head, request)
             splits = runtime.options.steps is not None
             following = None
             if self._onward is not None and runtime.deliveries:
@@ -74,6 +78,8 @@ class Gateway:
             log.error("a request could not be judged: %s", error)
             await respond_problem(send, 503, error.code, STATE_FAILED)
         else:
+            if talk is not None:
+                await talk.said(runtime, decision)
             exchange = Exchange(runtime, head, decision, started_ns, reader)
             if following is None or not await following.act(exchange, self._relay, send):
                 await self._act(exchange, receive, send)
@@ -91,12 +97,10 @@ class Gateway:
         async def acting(send: Send) -> Outcome:
             return await (self._relay.relay(exchange, receive, send) if outcome is None else self._hold(exchange, outcome, send))
 
-        route = exchange.decision.route
-        keeping = exchange.runtime.options.keeping.get(route.name) if route is not None else None
-        if keeping is None:
+        if (settings := keeping(exchange)) is None:
             await acting(send)
         else:
-            await self._repeating.act(exchange, keeping, send, acting)
+            await self._repeating.act(exchange, settings, send, acting)
 
     async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> Outcome:
         """The decision says `held`; the caller hears 202 only when the request itself is durable too."""
@@ -184,3 +188,10 @@ class Gateway:
             trace=head.trace,
             idempotency_key=head.text(b"idempotency-key"),
         )
+
+
+def _conversing(runtime: Runtime) -> Conversing | None:
+    options = runtime.options.conversation
+    if options is None or runtime.conversations is None or runtime.keys is None:
+        return None
+    return Conversing(runtime.conversations, runtime.keys, options)

@@ -60,7 +60,7 @@ async def fail(send: Send, error: LockgateError, status: int, decision_id: str |
     await respond_problem(send, status, error.code, str(error), decision_id)
 
 
-def _possible(decision: Decision) -> tuple[str, ...]:
+def possible(decision: Decision) -> tuple[str, ...]:
     """What the caller may have meant: the intents in doubt where these are known, else the most likely ones; nothing where abstention is
     configured as a refusal."""
     classification = decision.classification
@@ -94,7 +94,7 @@ def ending(decision: Decision, descriptions: Mapping[str, str]) -> Told:
         detail = "No rule matches this request, and it has no text that could be understood."
     elif outcome.result is Result.ABSTAINED:
         extra["status_of_classification"] = decision.classification.status.value
-        extra["candidates"] = [{"intent": name, "description": descriptions[name]} for name in _possible(decision) if name in descriptions]
+        extra["candidates"] = [{"intent": name, "description": descriptions[name]} for name in possible(decision) if name in descriptions]
         detail = _QUESTIONS.get(outcome.reason, "It is not clear enough what is asked for. Please say it in other words.")
     elif outcome.result is Result.HELD:
         detail = "The request waits for a reviewer."

@@ -26,6 +26,7 @@ from router.doors.tls import Listening, Material
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
+from router.processes.conversations import RemoteConversations
 from router.processes.outbox import RemoteOutbox
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
@@ -396,6 +397,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         quotas=RemoteQuotas(peer),
         repeats=RemoteRepeats(peer),
         outbox=RemoteOutbox(peer),
+        conversations=RemoteConversations(peer),
         lapse=lapse,
     )
 

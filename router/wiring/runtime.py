@@ -12,25 +12,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
+from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
 from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.listeners import StepsConfig
+from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
 from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
+from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import (
     ChatObserver,
+    CircuitObserver,
     Clock,
+    Conversations,
     Ids,
     Ledger,
     PolicyEngine,
@@ -50,6 +53,7 @@ from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
 from router.wiring.candidate import Candidate, make_rolling
+from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -86,9 +90,10 @@ class Services:
     quotas: Quotas | None = None
     repeats: Repeats | None = None
     outbox: Outboxes | None = None
+    conversations: Conversations | None = None
 
 
-class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
+class Measuring(ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
     def mirrored(self, result: str) -> None: ...
@@ -108,6 +113,7 @@ class Built:
     shared_state: SharedState
     comparison: Comparison | None = None
     rolling: Rolling | None = None
+    circuits: CircuitSharing | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
@@ -115,6 +121,8 @@ class Built:
             await self.rolling.close()
         if keeping is None or keeping.destinations is not self.destinations:
             await self.mirroring.close()
+            if self.circuits is not None:
+                await self.circuits.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
             await self.shared_state.close(keeping.shared_state if keeping is not None else None)
@@ -185,8 +193,10 @@ async def _built(
         stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
+        circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)
         opened.pop_all()
-    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    parts = (workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    return Built(*parts, circuits=circuits)
 
 
 async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring, plan: Any) -> Built:
@@ -230,6 +240,8 @@ def _runtime(
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        conversations=shared.conversations(services.conversations),
+        keys=services.keys,
         deliveries=delivery_terms(workspace),
     )
 
@@ -264,8 +276,14 @@ def _keeping(wanted: Idempotency) -> KeptAnswers:
     return KeptAnswers(wanted.required, math.ceil(wanted.keep), wanted.answer, wanted.on_failure == "allow")
 
 
+def _decide_keeping(config: DecideConfig | None) -> KeptAnswers | None:
+    """A decision is bounded by what is read of a request, so that none is too long."""
+    wanted = config.idempotency if config is not None else None
+    return KeptAnswers(wanted.required, math.ceil(wanted.keep), 0, wanted.on_failure == "allow") if wanted is not None else None
+
+
 def door_options(workspace: Workspace) -> DoorOptions:
-    gateway, catalog = workspace.config.gateway, workspace.catalog
+    gateway, decide, catalog = workspace.config.gateway, workspace.config.decide, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
     named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
@@ -281,8 +299,16 @@ def door_options(workspace: Workspace) -> DoorOptions:
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
-        decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
+        conversation=_conversation(gateway.conversation),
+        decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
+        decide_keeping=_decide_keeping(decide),
     )
+
+
+def _conversation(settings: ConversationConfig | None) -> ConversationOptions | None:
+    if settings is None:
+        return None
+    return ConversationOptions(settings.header, json_path(settings.id), settings.turns, settings.chars, math.ceil(settings.keep))
 
 
 def _steps(settings: StepsConfig | None) -> StepOptions | None:

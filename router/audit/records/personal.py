@@ -46,6 +46,8 @@ def _request(request: Request) -> dict[str, str | None]:
         "client": request.client,
         "body_digest": request.body.digest,
         "idempotency_key": request.idempotency_key,
+        "conversation": request.conversation,
+        "earlier": as_text([[each.text, each.intent, list(each.offered)] for each in request.earlier]) if request.earlier else "",
         "event": as_text({"source": source.source, "id": source.id}) if source else "",
         "trace_state": trace.state if trace else "",
     }

@@ -33,5 +33,5 @@ def test_every_page_has_an_example() -> None:
 
 def test_every_page_and_every_kind_is_in_the_table() -> None:
     told = (DOCS / "destinations/README.md").read_text()
-    assert [page.name for page in PAGES if page.name != "README.md" and f"]({page.name})" not in told] == []
+    assert [page.name for page in PAGES if page.name != "README.md" and f"]({page.name}" not in told] == []
     assert [kind for kind in ADAPTERS.names("destination") if f"`{kind}`" not in told] == []
