@@ -22,8 +22,8 @@ from adapters.a2a_agent.config import Config
 from adapters.bounded_httpx import bounded_response
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import PASSING, Receipt, failure
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from router.errors import ConfigError, DestinationError
 from router.ports import Clock
@@ -151,7 +151,7 @@ class A2aPeer:
         metadata = {"lockgate/decision-id": message.decision_id} | {
             name: message.fields[name] for name in CARRIED[1:] if name in message.fields
         }
-        asked = {"messageId": own_id(message), "role": "ROLE_USER", "parts": self._mapped(message), "metadata": metadata}
+        asked = {"messageId": scoped(message), "role": "ROLE_USER", "parts": self._mapped(message), "metadata": metadata}
         try:
             made: SendMessageRequest = json_format.ParseDict({"message": asked}, SendMessageRequest())
         except (json_format.ParseError, RecursionError, TypeError):

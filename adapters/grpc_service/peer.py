@@ -14,6 +14,7 @@ from adapters.grpc_service.config import Config
 from adapters.grpc_service.descriptors import Method, checked
 from adapters.messaging.destination import Receipt, failure
 from adapters.messaging.message import JSON, Message, unmapped
+from adapters.messaging.scoped import scoped
 from router.errors import ConfigError, DestinationError
 
 PROTOBUF = "application/protobuf"
@@ -100,7 +101,7 @@ class GrpcPeer:
 
     def _told(self, message: Message) -> list[tuple[str, str]]:
         fields = {name: value for name, value in message.fields.items() if value.isascii() and value.isprintable()}
-        return [*fields.items(), ("idempotency-key", message.id), *self._metadata]
+        return [*fields.items(), ("idempotency-key", scoped(message)), *self._metadata]
 
     async def _call(self, method: str, request: bytes, within: float, metadata: list[tuple[str, str]] | None = None) -> bytes:
         if self._channel is None:

@@ -16,6 +16,7 @@ from adapters.llm.budget import DayBudget
 from adapters.llm.config import Config
 from adapters.messaging.destination import Receipt, failure
 from adapters.messaging.message import DECISION_ID, JSON, Message
+from adapters.messaging.scoped import scoped
 from adapters.messaging.words import question_of
 from router.errors import DestinationError
 from router.masking import Masker
@@ -104,7 +105,7 @@ class LlmPeer:
             "client": self._client,
             "num_retries": 0,
             "max_retries": 0,
-            "extra_headers": headers | ({KEY: message.id} if message.id.isascii() and message.id.isprintable() else {}),
+            "extra_headers": headers | {KEY: scoped(message)},
             **self._form(),
         }
 

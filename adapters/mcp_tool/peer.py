@@ -21,6 +21,7 @@ from adapters.mcp_tool.tools import Definition, definition
 from adapters.mcp_tool.wire import CALL, Call, Wire
 from adapters.messaging.destination import Receipt, failure
 from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from router.errors import ConfigError, DestinationError
 from router.ports import Clock
@@ -72,7 +73,7 @@ class McpPeer:
             raise unmapped("a tool takes an object, and the request's body or input mapping is none")
         fields = {name: message.fields[name] for name in (DECISION_ID, *CARRIED) if name in message.fields}
         meta: dict[str, Any] = {name: fields[name] for name in CARRIED if name in fields}
-        meta |= {"lockgate/decision-id": message.decision_id, KEY: message.id}
+        meta |= {"lockgate/decision-id": message.decision_id, KEY: scoped(message)}
 
         async def ask(client: Client, call: Call) -> Receipt:
             known = self._fitting(self._fresh() or await self._looked_up(client))

@@ -13,9 +13,9 @@ from yarl import URL
 
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import JSON, Message, unmapped
 from adapters.messaging.posting import Answered, Poster
+from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from adapters.messaging.words import question_of, visible
 from adapters.retrieval.config import Config
@@ -54,7 +54,7 @@ class RetrievalPeer:
             raise self._refusal(answered)
 
     async def deliver(self, message: Message) -> Receipt:
-        asked = question(question_of(message), self._settings.passages, self._filters(message), own_id(message))
+        asked = question(question_of(message), self._settings.passages, self._filters(message), scoped(message))
         fields = {name: value for name, value in message.fields.items() if value.isascii() and value.isprintable()}
         answered = await self._posted(orjson.dumps(asked), {**fields, "idempotency-key": asked["id"]})
         if not answered.good:

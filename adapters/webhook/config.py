@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -12,6 +13,7 @@ from adapters.http_upstream.config import Tls
 from adapters.messaging.config import MessagingConfig
 from adapters.webhook.endpoint import HOST, Endpoint
 from adapters.webhook.event import Event
+from adapters.webhook.signing import signer
 from router.secret import Secret
 from router.settings import Bool, Network, Size, Span, Text
 from router.templates import Line
@@ -68,3 +70,12 @@ class Config(MessagingConfig):
         if bool(self.secrets) == self.unsigned:
             raise ValueError("needs 'secrets', or 'unsigned: true' for an endpoint that verifies nothing, and not both")
         return self
+
+    def unusable(self, root: Path) -> Iterator[str]:
+        """What is wrong with the secrets that are here already. Files may come later, and are read when Lockgate starts."""
+        for place, secret in enumerate(self.secrets):
+            if secret.file is None:
+                try:
+                    signer(secret.reveal(root))
+                except ValueError as error:
+                    yield f"The webhook's secret number {place + 1} {error}."

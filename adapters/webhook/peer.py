@@ -14,9 +14,9 @@ from yarl import URL
 from adapters.http_upstream.config import Tls
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import Receipt, failure, receipt
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import DECISION_ID, Message
 from adapters.messaging.posting import Answered, Poster
+from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from adapters.webhook.config import Config
 from adapters.webhook.endpoint import Endpoint
@@ -81,7 +81,7 @@ class WebhookPeer:
     async def deliver(self, message: Message) -> Receipt:
         url = self._endpoint.of(message)
         self._not_gone(url)
-        message_id = own_id(message)
+        message_id = scoped(message)
         fields, body = self._content(message, message_id)
         seconds = self._clock.now_ns() // 10**9
         fields |= self._signing.headers(message_id, seconds, body)

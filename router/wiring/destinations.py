@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from router.catalog import Route
+from router.errors import ConfigError
 from router.ports import Clock, Destination, Random
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
@@ -61,13 +62,20 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
                 continue
             made = _build(workspace, name, settings, client, clock, random)
             opened.append(made)
-            await made.open()
+            await _opened(name, made)
             running[name] = Running(settings, client, made)
         return Destinations(running, _by_route(workspace, running), _others(workspace, running))
     except BaseException:
         for destination in opened:
             await destination.close()
         raise
+
+
+async def _opened(name: str, destination: Destination) -> None:
+    try:
+        await destination.open()
+    except ConfigError as error:
+        raise ConfigError(f"destinations.{name}: {error}") from error
 
 
 def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:

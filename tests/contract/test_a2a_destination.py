@@ -13,8 +13,8 @@ import pytest
 
 from adapters.a2a_agent.config import Config
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from router.errors import DestinationError
 from router.registry import ADAPTERS
 from router.system import SystemClock, SystemRandom
@@ -70,7 +70,7 @@ class TestA2a(Promises):
         made = await opened(agent.url)
 
         async def arrived(key: str) -> list[bytes]:
-            known = own_id(message(asked(b"", key=key), b"", None))
+            known = scoped(message(asked(b"", key=key), b"", None))
             return [orjson.dumps(each["parts"][0]["data"]) for each in agent.arrivals if each["messageId"] == known]
 
         yield Case(made, arrived, status=200, once=False)

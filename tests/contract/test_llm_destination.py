@@ -14,6 +14,8 @@ import pytest
 
 from adapters.llm.config import Config
 from adapters.messaging.destination import MessageDestination
+from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from router.errors import DestinationError
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
@@ -78,7 +80,11 @@ class TestLlm(Promises):
         made = await opened(server.url)
 
         async def arrived(key: str) -> list[bytes]:
-            places = [place for place, fields in enumerate(server.sent_headers) if fields.get("idempotency-key") == key]
+            places = [
+                place
+                for place, fields in enumerate(server.sent_headers)
+                if fields.get("idempotency-key") == scoped(message(asked(b"", key=key), b"", None))
+            ]
             return [server.asked[place]["messages"][1]["content"].encode() for place in places]
 
         yield Case(made, arrived, status=200, once=False)
@@ -103,7 +109,7 @@ async def test_the_decision_and_the_trace_go_along_and_no_more(server: LlmServer
     fields = server.sent_headers[0]
     assert fields["x-lockgate-decision-id"] == found["decision_id"]
     assert fields["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c")
-    assert (fields["idempotency-key"], fields["authorization"]) == ("k-1", "Bearer sk-test")
+    assert (fields["idempotency-key"][:4], fields["authorization"]) == ("key-", "Bearer sk-test")
     assert "x-lockgate-subject" not in fields
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from adapters.mcp_tool.config import Config
 from adapters.messaging.destination import MessageDestination
+from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from router.errors import DestinationError
 from router.registry import ADAPTERS
 from router.system import SystemClock, SystemRandom
@@ -67,7 +69,8 @@ class TestMcp(Promises):
         made = await opened(tools.url, protocol=request.param, input={"question": "{{ body | string }}"})
 
         async def arrived(key: str) -> list[bytes]:
-            here = [each for each in tools.arrivals if each["meta"]["lockgate/idempotency-key"] == key]
+            known = scoped(message(asked(b"", key=key), b"", None))
+            here = [each for each in tools.arrivals if each["meta"]["lockgate/idempotency-key"] == known]
             return [orjson.dumps(eval(each["arguments"]["question"])) for each in here]  # as Jinja writes a dict
 
         yield Case(made, arrived, status=200, once=False)
@@ -83,7 +86,7 @@ async def test_the_tool_is_told_the_decision_and_the_trace(tools: Tools, protoco
     (arrived,) = tools.arrivals
     fields, meta = arrived["fields"], arrived["meta"]
     assert fields["x-lockgate-decision-id"] == meta["lockgate/decision-id"]
-    assert (meta["lockgate/idempotency-key"], fields["authorization"]) == ("k-1", "Bearer t")
+    assert (meta["lockgate/idempotency-key"][:4], fields["authorization"]) == ("key-", "Bearer t")
     assert fields["traceparent"] == meta["traceparent"]
     assert fields["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c")
     assert "x-lockgate-subject" not in fields

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from adapters.retrieval_destination import Config, build
 from router.errors import DestinationError
 from router.system import SystemClock, SystemRandom
@@ -57,7 +57,7 @@ class TestRetrieval(Promises):
         made = await opened(service.url)
 
         async def arrived(key: str) -> list[bytes]:
-            known = own_id(message(asked(b"", key=key), b"", None))
+            known = scoped(message(asked(b"", key=key), b"", None))
             return [each["asked"]["question"].encode() for each in service.arrivals if each["asked"]["id"] == known]
 
         yield Case(made, arrived, status=200, once=False)
@@ -157,6 +157,7 @@ async def test_what_is_no_json_or_too_long_is_refused(service: Retrieval, said: 
         (400, "upstream_refused", True),
         (401, "upstream_denied", True),
         (302, "upstream_refused", True),
+        (307, "upstream_refused", True),
         (429, "upstream_throttled", False),
         (503, "upstream_unavailable", False),
     ],

@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.ids import own_id
 from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from adapters.webhook.gone import enable, ended
 from adapters.webhook_destination import Config, build
 from router.errors import ConfigError, DestinationError
@@ -65,7 +65,7 @@ class TestWebhook(Promises):
         made = await opened(f"{receiver.url}/hook")
 
         async def arrived(key: str) -> list[bytes]:
-            known = own_id(message(asked(b"", key=key), b"", None))
+            known = scoped(message(asked(b"", key=key), b"", None))
             return [receiver.taken[known]] if known in receiver.taken else []
 
         yield Case(made, arrived)
@@ -122,6 +122,9 @@ async def test_a_secret_that_cannot_sign_is_refused_and_not_shown(secret: str) -
     with pytest.raises(ConfigError) as error:
         await destination("https://hooks.example/", secrets=[secret]).open()
     assert "secret number 1" in str(error.value)
+    (told,) = Config.model_validate({"url": "https://hooks.example/", "secrets": [secret]}).unusable(Path())
+    assert "secret number 1" in told
+    assert secret not in told
     assert secret not in str(error.value)
     assert secret.partition("_")[2] in ("", "*") or secret.partition("_")[2] not in str(error.value)
 
@@ -159,6 +162,7 @@ async def test_bytes_that_are_no_text_travel_in_an_event_all_the_same(receiver: 
         (404, "upstream_refused", True, False),
         (408, "upstream_unavailable", False, False),
         (302, "upstream_refused", True, False),
+        (307, "upstream_refused", True, False),
         (429, "upstream_throttled", False, False),
         (500, "upstream_unavailable", False, True),
         (503, "upstream_unavailable", False, True),
@@ -225,8 +229,8 @@ async def test_no_way_of_writing_an_address_leads_inside(receiver: Receiver, hos
 class Rebinding(AbstractResolver):
     """Says a harmless address when it is asked first, and an inner one ever after."""
 
-    def __init__(self, first: str, *, both: bool = False) -> None:
-        self.answers, self.asked, self.both = [first, "127.0.0.1"], 0, both
+    def __init__(self, first: str, then: str = "127.0.0.1", *, both: bool = False) -> None:
+        self.answers, self.asked, self.both = [first, then], 0, both
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         found = self.answers if self.both else [self.answers[min(self.asked, 1)]]
@@ -249,8 +253,11 @@ async def test_a_name_that_changes_its_address_between_check_and_connection_lead
 
 
 async def test_a_name_with_one_inner_address_among_others_is_refused(receiver: Receiver) -> None:
-    made = await opened(f"http://mixed.example:{receiver.port}/hook", allow_networks=[], resolver=Rebinding("93.184.215.14", both=True))
+    """Also where the others would take it."""
+    resolver = Rebinding("127.0.0.1", "10.0.0.1", both=True)
+    made = await opened(f"http://mixed.example:{receiver.port}/hook", allow_networks=["127.0.0.1/32"], resolver=resolver)
     assert (await refused(made)).code == "endpoint_address_refused"
+    assert receiver.arrivals == []
 
 
 async def test_an_address_that_may_not_be_is_no_reason_to_try_at_once_again(receiver: Receiver) -> None:
