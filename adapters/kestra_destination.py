@@ -12,7 +12,7 @@ from pydantic import Field
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
-from adapters.messaging.words import worded
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access, Anonymous, Basic, Bearer
 from adapters.workflows.client import Call
 from adapters.workflows.config import EngineConfig, OneSecret, Url, User

@@ -11,7 +11,7 @@ from pydantic import Field
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
-from adapters.messaging.words import worded
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access, Anonymous, Basic, Bearer
 from adapters.workflows.client import Call, post
 from adapters.workflows.config import EngineConfig, OneSecret, Url, User

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
-from adapters.messaging.words import worded
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access
 from adapters.workflows.aws import AwsKeys, Signed
 from adapters.workflows.client import Answer, Call, refused

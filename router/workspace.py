@@ -374,8 +374,13 @@ def _answers_are_sealed(config: Config, document: Document, catalog: Parts) -> I
     """Upstreams' answers are the callers', and are not put on a shared server in the clear."""
     shared = config.shared_state
     keeping = next((name for name, route in catalog.routes.items() if route.idempotency is not None), None)
-    if shared is not None and "key" not in shared.settings and keeping is not None:
+    if shared is None or "key" in shared.settings:
+        return
+    if keeping is not None:
         sentence = f"The route '{keeping}' keeps answers ('idempotency'), which need a 'shared_state.key' to be sealed with."
+        yield document.fault(("shared_state",), sentence)
+    if config.decide is not None and config.decide.idempotency is not None:
+        sentence = "The decide API keeps decisions ('decide.idempotency'), which need a 'shared_state.key' to be sealed with."
         yield document.fault(("shared_state",), sentence)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
 import orjson
@@ -10,11 +9,9 @@ import orjson
 from adapters.json_schema import misfit
 from adapters.llm.config import Answer
 from adapters.messaging.destination import failure
+from adapters.messaging.words import visible
 from router.errors import DestinationError, PolicyError
 from router.masking import Masker, masked
-
-_JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
-_LINES = "\n\t"
 
 
 def answer_of(completion: Any, rules: Answer, mask: Masker) -> Any:
@@ -38,13 +35,6 @@ def answer_of(completion: Any, rules: Answer, mask: Masker) -> Any:
     except PolicyError:
         raise refused("cannot be looked through") from None
     return _kept(value, hidden, rules)
-
-
-def visible(text: str) -> str:
-    """Without control characters, and without those that have no shape of their own: they turn text around or hide it."""
-    return "".join(
-        each for each in text if each in _LINES or each in _JOINERS or unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Co")
-    )
 
 
 def refused(why: str) -> DestinationError:

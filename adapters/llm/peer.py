@@ -15,7 +15,8 @@ from adapters.llm.answers import answer_of
 from adapters.llm.budget import DayBudget
 from adapters.llm.config import Config
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.message import DECISION_ID, JSON, Message
+from adapters.messaging.words import question_of
 from router.errors import DestinationError
 from router.masking import Masker
 from router.ports import Clock
@@ -72,7 +73,7 @@ class LlmPeer:
             raise _translated(error) from None
 
     async def deliver(self, message: Message) -> Receipt:
-        question, day = self._question(message), self._clock.now_ns() // 10**9 // DAY_S
+        question, day = question_of(message), self._clock.now_ns() // 10**9 // DAY_S
         subject = _subject(message)
         taken = (len(self._settings.system.encode()) + len(question.encode())) // BYTES_A_TOKEN + self._settings.max_tokens
         await self._take(day, subject, taken)
@@ -86,21 +87,6 @@ class LlmPeer:
         model = completion.model if isinstance(getattr(completion, "model", None), str) else self._settings.model
         told = {"answer": answer, "model": model, "usage": used, "decision_id": message.decision_id}
         return Receipt(f"{self._settings.url}#{self._settings.model}", orjson.dumps(told), JSON, 200)
-
-    def _question(self, message: Message) -> str:
-        """Text as it is; anything else as JSON."""
-        try:
-            value = (
-                orjson.loads(message.content)
-                if message.content_type.partition(";")[0].strip().lower() == JSON
-                else message.content.decode()
-            )
-        except (orjson.JSONDecodeError, UnicodeDecodeError):
-            raise unmapped("the destination takes text or JSON, and the request's body is neither") from None
-        text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        if not text.strip() or value is None:
-            raise unmapped("the request asks nothing: its body is empty")
-        return text
 
     def _call(self, question: str, message: Message) -> dict[str, Any]:
         settings = self._settings

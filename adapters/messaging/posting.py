@@ -33,7 +33,7 @@ class Answered:
 
 
 class Poster:
-    """`resolver` and `socket_factory` are aiohttp's; `translate` knows errors that those raise."""
+    """`resolver` and `socket_factory` are aiohttp's; `translate` knows errors that those raise. `who` is how refusals call the peer."""
 
     def __init__(
         self,
@@ -45,11 +45,12 @@ class Poster:
         resolver: Callable[[], AbstractResolver] | None = None,
         socket_factory: Callable[[Any], Any] | None = None,
         translate: Translate = lambda _: None,
+        who: str = "the endpoint",
     ) -> None:
         self._connect, self._most = connect, most
         self._secure, self._server_name = secure, server_name
         self._resolver, self._socket_factory = resolver, socket_factory
-        self._translate = translate
+        self._translate, self._who = translate, who
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: URL, headers: Mapping[str, str], body: bytes) -> Answered:
@@ -70,7 +71,7 @@ class Poster:
                     response.close()
                 return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, content, whole)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._translate(error) or translated(error) from error
+            raise self._translate(error) or translated(error, self._who) from error
         except ValueError as error:
             raise failure("input_unmapped", "the request cannot be sent as it is") from error
 
@@ -105,14 +106,14 @@ class Poster:
         return session
 
 
-def translated(error: Exception) -> DestinationError:
+def translated(error: Exception, who: str) -> DestinationError:
     """The only place where the library's errors become ours."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return failure("connect_timeout", "the endpoint did not accept a connection in time")
+        return failure("connect_timeout", f"{who} did not accept a connection in time")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return failure("tls_failed", "no TLS connection with the endpoint could be made")
+        return failure("tls_failed", f"no TLS connection with {who} could be made")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return failure("connect_failed", "no connection to the endpoint could be made")
+        return failure("connect_failed", f"no connection to {who} could be made")
     if isinstance(error, aiohttp.ClientResponseError):
-        return failure("upstream_protocol", "the endpoint's response is not valid HTTP/1.1", sent=True)
-    return failure("upstream_reset", "the endpoint closed the connection before its response was complete", sent=True)
+        return failure("upstream_protocol", f"the response of {who} is not valid HTTP/1.1", sent=True)
+    return failure("upstream_reset", f"{who} closed the connection before its response was complete", sent=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from adapters.messaging.config import MessagingConfig
-from adapters.messaging.words import worded
+from adapters.messaging.worded import worded
 from router.secret import Secret
 from router.settings import Span, Strict, Text
 from router.templates import Input, Line

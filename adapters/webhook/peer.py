@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import ssl
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from yarl import URL
 from adapters.http_upstream.config import Tls
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import Receipt, failure, receipt
+from adapters.messaging.ids import own_id
 from adapters.messaging.message import DECISION_ID, Message
 from adapters.messaging.posting import Answered, Poster
 from adapters.messaging.statuses import refused_by
@@ -28,7 +27,6 @@ from adapters.webhook.signing import Signing
 from router.errors import ConfigError, DestinationError
 from router.ports import Clock
 
-PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 GONE = 410
 
 
@@ -83,7 +81,7 @@ class WebhookPeer:
     async def deliver(self, message: Message) -> Receipt:
         url = self._endpoint.of(message)
         self._not_gone(url)
-        message_id = id_of(message)
+        message_id = own_id(message)
         fields, body = self._content(message, message_id)
         seconds = self._clock.now_ns() // 10**9
         fields |= self._signing.headers(message_id, seconds, body)
@@ -136,16 +134,6 @@ class WebhookPeer:
     @property
     def _tls(self) -> Tls:
         return self._settings.tls
-
-
-def id_of(message: Message) -> str:
-    """The `webhook-id`. A caller's key is made one of this caller's own, so that nobody's message hides another's behind the same key; and
-    it has no dot, which separates what is signed."""
-    if message.id == message.decision_id and PLAIN_ID.fullmatch(message.id):
-        return message.id
-    who = message.document["subject"]
-    parts = "\0".join(str(each or "") for each in (who["tenant"], who["id"], message.id))
-    return f"msg_{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
 
 
 def _refused(error: BaseException) -> DestinationError | None:

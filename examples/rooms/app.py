@@ -31,6 +31,18 @@ class Desk:
         self.held: list[HeldRequest] = []
 
 
+async def settle(desk: Desk, client: AsyncClient) -> None:
+    """What a job runs every few seconds: does what people have approved, once, says so, and forgets what they have not."""
+    for request in list(desk.held):
+        review = await client.review(request.decision)
+        if review.waiting:
+            continue
+        if review.released and request.method == "DELETE":
+            desk.bookings.pop(request.path.removeprefix("/bookings/"), None)
+            await client.report(request.decision, source="rooms", kind="com.example.booking.cancelled")
+        desk.held.remove(request)
+
+
 def caller(connection: HTTPConnection) -> Subject | None:
     """Whom the proxy in front has authenticated: it sets these, and takes them away from everybody else."""
     name = connection.headers.get("x-user")

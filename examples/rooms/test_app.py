@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from examples.rooms.app import make_app
+from examples.rooms.app import make_app, settle
 from lockgate.testing import Lockgate
 
 EMPLOYEE = {"x-user": "anna", "x-roles": "employee"}
 
 
 @pytest.fixture
-def service(lockgate: Lockgate) -> TestClient:
-    return TestClient(make_app(lockgate.client), headers=EMPLOYEE)
+def app(lockgate: Lockgate) -> FastAPI:
+    return make_app(lockgate.client)
+
+
+@pytest.fixture
+def service(app: FastAPI) -> TestClient:
+    return TestClient(app, headers=EMPLOYEE)
 
 
 def test_an_employee_sees_rooms(service: TestClient, lockgate: Lockgate) -> None:
@@ -46,14 +54,26 @@ def test_a_cancellation_that_policy_denies_does_nothing(service: TestClient, loc
     assert service.delete("/bookings/12").json() == "Alder"
 
 
-def test_a_cancellation_may_wait_for_a_person(service: TestClient, lockgate: Lockgate) -> None:
+def test_a_cancellation_may_wait_for_a_person(app: FastAPI, service: TestClient, lockgate: Lockgate) -> None:
     with lockgate.doubles.hold_all():
         waits = service.delete("/bookings/12")
     assert waits.status_code == 202
     assert service.get(waits.headers["location"]).json()["state"] == "pending"
     lockgate.approve(lockgate.decisions[-1], by="mia")
     assert service.get(waits.headers["location"]).json()["state"] == "released"
-    assert service.get("/bookings/12").json() == "Alder"  # who does it now is the job that looks after what is held
+    assert service.get("/bookings/12").json() == "Alder"
+    for _ in range(2):
+        asyncio.run(settle(app.state.desk, lockgate.client))
+    assert service.get("/bookings/12").status_code == 404
+    assert [event["lockgatephase"] for event in lockgate.evidence] == ["completed"]
+
+
+def test_what_a_person_rejects_is_forgotten(app: FastAPI, service: TestClient, lockgate: Lockgate) -> None:
+    with lockgate.doubles.hold_all():
+        service.delete("/bookings/12")
+    lockgate.reject(lockgate.decisions[-1], by="mia")
+    asyncio.run(settle(app.state.desk, lockgate.client))
+    assert (service.get("/bookings/12").json(), app.state.desk.held) == ("Alder", [])
 
 
 def test_nothing_is_done_while_lockgate_is_away(service: TestClient, lockgate: Lockgate) -> None:

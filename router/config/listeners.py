@@ -116,6 +116,16 @@ class GatewayConfig(Strict):
     )
 
 
+class DecideIdempotency(Strict):
+    """A call with an `Idempotency-Key` that is repeated gets the first one's decision. Keys are each caller's own."""
+
+    required: Bool = Field(default=False, description="Refuse calls without a key (400).")
+    keep: Span = Field(default=86400.0, description="How long a decision, and that there was a call, is remembered.")
+    on_failure: Literal["deny", "allow"] = Field(
+        default="deny", description="Without anybody who remembers: refuse with 503, or decide, perhaps a second time."
+    )
+
+
 class DecideConfig(Strict):
     """The decide API, for services that enforce decisions themselves."""
 
@@ -123,6 +133,9 @@ class DecideConfig(Strict):
     allow: tuple[Network, ...] = Field(default=(), description="Networks that callers may be in; any where none is named.")
     deny: tuple[Network, ...] = Field(default=(), description="Networks that callers may not be in, also within what is allowed.")
     tls: MutualTls | None = Field(default=None, description="Certificate and key; the decide API is served unencrypted without.")
+    idempotency: DecideIdempotency | None = Field(
+        default=None, description="Answer a repeated call, by its header field `Idempotency-Key`, with the first one's decision."
+    )
 
 
 class ControlConfig(Strict):

@@ -7,12 +7,16 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import partial
+
+import orjson
 
 from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subject
 from router.decision import Request as Asked
+from router.decision_json import decision_document
 from router.doors.body import whole_body_view
 from router.doors.decide_models import DecideRequest, SubjectIn
+from router.doors.decide_repeating import Asking, Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
 from router.doors.responses import ending
 from router.doors.runtime import Observer, Runtime
@@ -22,14 +26,6 @@ from router.ports import Clock, Ids, Outbound, Random
 from router.telemetry.logs import current_trace
 
 log = logging.getLogger("lockgate.decide")
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """`problem` is what the gateway would tell the caller; None where the request may go ahead."""
-
-    decision: Decision
-    problem: bytes | None
 
 
 class DecideDoor:
@@ -43,10 +39,11 @@ class DecideDoor:
         self._ids = ids
         self._random = random
         self.observer = observer
+        self._repeated = RepeatedCalls(ids, observer)
 
     async def decide(
         self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest, certificate: PeerCertificate | None = None
-    ) -> Answered:
+    ) -> Decided:
         """Raises RefusedError, StateError, AuditError, ReviewError."""
         with self._runtime() as runtime:
             return await self._decide(runtime, headers, client, wanted, certificate)
@@ -58,7 +55,7 @@ class DecideDoor:
         client: str,
         wanted: DecideRequest,
         certificate: PeerCertificate | None,
-    ) -> Answered:
+    ) -> Decided:
         received_ns = self._clock.now_ns()
         if runtime.options.decide_addresses is not None:
             runtime.options.decide_addresses.check(client)
@@ -68,13 +65,18 @@ class DecideDoor:
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
         subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
-        asked = self._asked(runtime, subject, received_ns, client, wanted)
-        current_trace.set(asked.trace)
-        decision = await runtime.pipeline.decide(asked)
-        if wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD:
-            await self._hold(runtime, decision, wanted)
-        self.observer.ended(decision, decision.outcome)
-        return Answered(decision, ending(decision, runtime.descriptions).problem if decision.outcome is not None else None)
+        key = key_of(headers) if runtime.options.decide_keeping is not None else None
+
+        async def deciding() -> Decision:
+            asked = self._asked(runtime, subject, received_ns, client, wanted)
+            current_trace.set(asked.trace)
+            return await runtime.pipeline.decide(asked)
+
+        async def holding(decision: Decision) -> None:
+            if wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD:
+                await self._hold(runtime, decision, wanted)
+
+        return await self._repeated.decide(runtime, key, caller, client, wanted, Asking(deciding, holding, partial(_told, runtime)))
 
     async def _hold(self, runtime: Runtime, decision: Decision, wanted: DecideRequest) -> None:
         """As the gateway holds, but that nothing will be sent: the service hears `held` only when reviewers can see it."""
@@ -139,3 +141,9 @@ def _outbound(decision: Decision, wanted: DecideRequest) -> Outbound:
     target = f"{wanted.path}?{wanted.query}" if wanted.query else wanted.path
     headers = [(b"content-type", request.content_type.encode())] if request.body.digest is not None else []
     return Outbound(request.method, target, headers, _data(wanted))
+
+
+def _told(runtime: Runtime, decision: Decision) -> bytes:
+    """The whole decision, and under `problem` what the gateway would tell the caller; null where the request may go ahead."""
+    problem = ending(decision, runtime.descriptions).problem if decision.outcome is not None else None
+    return orjson.dumps(decision_document(decision) | {"problem": orjson.Fragment(problem) if problem is not None else None})

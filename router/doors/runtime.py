@@ -107,8 +107,8 @@ class ConversationOptions:
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
     read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key.
-    `keeping`: by route, what it wants of requests with an Idempotency-Key. None switches `addresses`, `cors`, `steps` and
-    `conversation` off."""
+    `keeping`: by route, what it wants of requests with an Idempotency-Key; `decide_keeping`: what the decide API wants of calls with one.
+    None switches `addresses`, `cors`, `steps`, `conversation` and `decide_keeping` off."""
 
     trusted: tuple[Network, ...] = ()
     limits: BodyLimits = field(default_factory=BodyLimits)
@@ -121,6 +121,7 @@ class DoorOptions:
     keeping: Mapping[str, KeptAnswers] = field(default_factory=dict)
     addresses: AddressList | None = None
     decide_addresses: AddressList | None = None
+    decide_keeping: KeptAnswers | None = None
     cors: Cors | None = None
     steps: StepOptions | None = None
     conversation: ConversationOptions | None = None

@@ -18,7 +18,7 @@ from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.listeners import ConversationConfig, StepsConfig
+from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
 from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
@@ -276,8 +276,14 @@ def _keeping(wanted: Idempotency) -> KeptAnswers:
     return KeptAnswers(wanted.required, math.ceil(wanted.keep), wanted.answer, wanted.on_failure == "allow")
 
 
+def _decide_keeping(config: DecideConfig | None) -> KeptAnswers | None:
+    """A decision is bounded by what is read of a request, so that none is too long."""
+    wanted = config.idempotency if config is not None else None
+    return KeptAnswers(wanted.required, math.ceil(wanted.keep), 0, wanted.on_failure == "allow") if wanted is not None else None
+
+
 def door_options(workspace: Workspace) -> DoorOptions:
-    gateway, catalog = workspace.config.gateway, workspace.catalog
+    gateway, decide, catalog = workspace.config.gateway, workspace.config.decide, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
     named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
@@ -294,7 +300,8 @@ def door_options(workspace: Workspace) -> DoorOptions:
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
         conversation=_conversation(gateway.conversation),
-        decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
+        decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
+        decide_keeping=_decide_keeping(decide),
     )
 
 

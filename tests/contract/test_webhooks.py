@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.messaging.destination import MessageDestination
+from adapters.messaging.ids import own_id
 from adapters.messaging.message import message
 from adapters.webhook.gone import enable, ended
-from adapters.webhook.peer import id_of
 from adapters.webhook_destination import Config, build
 from router.errors import ConfigError, DestinationError
 from router.system import SystemClock, SystemRandom
@@ -65,7 +65,7 @@ class TestWebhook(Promises):
         made = await opened(f"{receiver.url}/hook")
 
         async def arrived(key: str) -> list[bytes]:
-            known = id_of(message(asked(b"", key=key), b"", None))
+            known = own_id(message(asked(b"", key=key), b"", None))
             return [receiver.taken[known]] if known in receiver.taken else []
 
         yield Case(made, arrived)

@@ -51,7 +51,54 @@ LLM = Kind(
     lambda answer: answer["answer"],
     "It is so.",
 )
-KINDS = {"llm": LLM}
+
+
+def _called(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    here = [each for each in told if each["meta"]["lockgate/decision-id"] == decision]
+    return [(each["arguments"]["question"], each["meta"]["traceparent"]) for each in here]
+
+
+MCP = Kind(
+    "mcp",
+    "tests.contract.tool_server",
+    lambda port: {"adapter": "mcp", "url": f"http://127.0.0.1:{port}/mcp", "tool": "answer", "input": {"question": "{{ request.path }}"}},
+    _called,
+    lambda answer: answer["said"],
+    "/items/7!",
+)
+
+
+def _told(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    here = [each for each in told if each["metadata"]["lockgate/decision-id"] == decision]
+    return [(each["parts"][0]["text"], each["fields"]["traceparent"]) for each in here]
+
+
+A2A = Kind(
+    "a2a",
+    "tests.contract.agent_server",
+    lambda port: {"adapter": "a2a", "url": f"http://127.0.0.1:{port}"},
+    _told,
+    lambda answer: answer["parts"],
+    [{"text": "/items/7"}],
+)
+
+
+def _searched(port: int, decision: str) -> list[tuple[Any, str]]:
+    told = ask(port, "GET", "/_arrivals").json
+    return [(each["asked"]["question"], each["fields"]["traceparent"]) for each in told if each["asked"]["id"] == decision]
+
+
+RETRIEVAL = Kind(
+    "aiohttp",
+    "tests.contract.retrieval_server",
+    lambda port: {"adapter": "retrieval", "url": f"http://127.0.0.1:{port}/v1/search", "passages": 1, "sources": "cited"},
+    _searched,
+    lambda answer: (answer["answer"], answer["passages"][0]["source"]["id"]),
+    ("/items/7: yes", "travel"),
+)
+KINDS = {"llm": LLM, "mcp": MCP, "a2a": A2A, "retrieval": RETRIEVAL}
 
 
 @pytest.fixture(scope="module", params=KINDS)

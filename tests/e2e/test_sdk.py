@@ -176,6 +176,10 @@ async def test_a_request_that_is_held_is_followed_to_its_release(lockgate: Lockg
         assert (await ask_app(made, "GET", here.headers["location"])).json()["state"] == "pending"
         shown = lockgate.control("GET", f"/v1/reviews/{held.decision.id}", who="max").json
         assert (shown["left_to_asker"], shown["request"]["subject"], shown["request"]["target"]) == (True, "ann", "/pay/1")
+        told = await asyncio.to_thread(
+            cli, "review", "show", held.decision.id, "--config", str(lockgate.yard.config), LOCKGATE_KEY=lockgate.keys["max"]
+        )
+        assert "none: the service that asked does it" in told.stdout
         assert judge(lockgate, held.decision.id, "approve").json["state"] == "released"
         assert (await ask_app(made, "GET", here.headers["location"])).json()["state"] == "released"
         assert (await asking.wait(held.decision, timeout=5)).released

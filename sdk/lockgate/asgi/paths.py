@@ -47,5 +47,7 @@ EVERYTHING = Rule("/*")
 
 
 def rule_for(rules: Sequence[Rule], path: str) -> Rule:
-    """What no rule fits is decided about."""
+    """What no rule fits is decided about, and so is a path that may lead elsewhere than it says: Lockgate refuses such a one."""
+    if "\\" in path or not {".", ".."}.isdisjoint(path.split("/")):
+        return EVERYTHING
     return next((rule for rule in rules if rule.fits(path)), EVERYTHING)

@@ -122,6 +122,8 @@ class _Demand:
             raise DecisionUnavailable("There is no client: name one, or set app.state.lockgate.", "client_missing")
         text = await _called(self._text, request, arguments) if self._text is not None else None
         body = await _called(self._body, request, arguments) if self._body is not None else NO_BODY
+        if (self._text is not None and not isinstance(text, str)) or body is None:  # it would be decided about the head alone
+            raise TypeError("What was to be decided about could not be had: text gives a text, and body something.")
         who = await subject_of(self._subject, request)
         question = Question(
             text=text,

@@ -1,4 +1,4 @@
-"""The client for services with an event loop: asyncio, or trio."""
+"""The client for services with an event loop of asyncio."""
 
 from __future__ import annotations
 

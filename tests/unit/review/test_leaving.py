@@ -8,9 +8,10 @@ import pytest
 
 from adapters.memory_ledger import MemoryLedger
 from adapters.memory_reviews import MemoryReviews
-from router.errors import ReviewError
+from router.errors import AuditError, ReviewError
 from tests.unit.review.conftest import Bank
 from tests.unit.review.parts import RITA, Desk, told
+from tests.unit.review.test_dispatching import approved, shown
 
 
 async def test_an_approval_lets_the_service_go_ahead(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:
@@ -49,3 +50,29 @@ async def test_who_sends_it_is_bound_by_the_seal(desk: Desk, bank: Bank) -> None
     store._reviews[review_id] = replace(review, held=replace(review.held, summary={**review.held.summary, "left_to_asker": True}))
     shown = await desk.approve(review_id)
     assert (shown["state"], bank.got) == ("failed", [])
+
+
+async def test_an_approval_that_a_crash_cut_short_is_released_in_the_next_round(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:
+    """Whatever ended before it was; and once."""
+    review_id = await approved(desk, door="decide")
+    for _ in range(2):
+        found = await shown(desk, review_id)
+        assert (found["state"], bank.got) == ("released", [])
+    assert told(ledger.entries) == ["held", "approved", "released"]
+
+
+async def test_nothing_is_released_before_its_approval_is_on_record(desk: Desk, ledger: MemoryLedger) -> None:
+    """While the ledger is away the service is told that it waits."""
+    review_id = await approved(desk, door="decide")
+    ledger.failing = AuditError("away")
+    assert (await shown(desk, review_id))["state"] == "approved"
+    ledger.failing = None
+    assert (await shown(desk, review_id))["state"] == "released"
+
+
+async def test_an_approval_that_nobody_gave_releases_nothing(desk: Desk) -> None:
+    """Whoever can write to the store can say `approved`, and not make the approval's seal."""
+    review_id, store = await desk.held(door="decide"), desk.store
+    assert isinstance(store, MemoryReviews)
+    store._reviews[review_id] = replace(store._reviews[review_id], state="approved")
+    assert (await shown(desk, review_id))["state"] == "failed"

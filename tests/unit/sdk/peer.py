@@ -7,9 +7,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
-Say = bytes | Callable[[socket.socket], None]
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is made from the question."""
+
+    to: Callable[[Any], bytes]
+
+
+Say = bytes | Reply | Callable[[socket.socket], None]
 
 DECISION: dict[str, Any] = {
     "version": 1,
@@ -104,6 +113,8 @@ class Peer:
             while (request := _read(connection)) is not None:
                 self.asked.append(request)
                 say = self._says[0] if len(self._says) == 1 else self._says.pop(0)
+                if isinstance(say, Reply):
+                    say = say.to(json.loads(request[1]))
                 if callable(say):
                     say(connection)
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from lockgate.client import (
     Unfulfilled,
 )
 from tests.unit.sdk.both import KINDS, Blocking
-from tests.unit.sdk.peer import DECISION, Say, dribble, drop, ended, hang, http, nobody, peer, told
+from tests.unit.sdk.peer import DECISION, Reply, Say, dribble, drop, ended, hang, http, nobody, peer, told
 
 KEY = "lgk_abcdefgh_" + "s" * 43
 
@@ -219,6 +220,14 @@ def test_the_environment_names_no_proxy(kind: type, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, nobody())
     with peer(told()) as server:
         assert Blocking(kind, server.url).decide(text="x").allowed
+
+
+def test_threads_share_a_client() -> None:
+    """Each gets its own answer."""
+    echo = Reply(lambda question: told(subject={**DECISION["subject"], "id": question["text"]}))
+    with peer(echo) as server, Client(server.url, timeout=20.0) as client, ThreadPoolExecutor(8) as pool:
+        names = [str(number) for number in range(100)]
+        assert [each.subject for each in pool.map(lambda name: client.decide(text=name), names)] == names
 
 
 def test_the_trace_goes_on(kind: type) -> None:

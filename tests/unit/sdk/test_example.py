@@ -17,4 +17,4 @@ def test_the_examples_tests_pass() -> None:
     command = [sys.executable, "-m", "pytest", *plugins, "examples/rooms"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
-    assert "8 passed" in done.stdout
+    assert "9 passed" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -143,6 +144,27 @@ async def test_a_rule_may_leave_bodies_unseen_or_paths_alone(lockgate: Lockgate)
     answer = await ask(made, "GET", "/healthz", user=None)
     assert (answer.status_code, answer.json()["decision"], len(lockgate.recorded)) == (200, None, 1)
     assert (await ask(made, "GET", "/healthz/x", user=None)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/open/../items/7", "/open/./x", "/open/..%5Citems", "/open/%2e%2e/items/7"])
+async def test_a_rule_lets_no_path_lead_elsewhere(lockgate: Lockgate, path: str) -> None:
+    """Somebody behind may resolve it; it is decided about, and is none that Lockgate takes."""
+    made = app(lockgate.client, rules=[Rule("/open/*", decide=False)])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"x-user", b"ann")]
+    scope = {"type": "http", "method": "GET", "path": unquote(path), "query_string": b"", "headers": headers, "app": made, "client": None}
+    await made(scope, receive, send)
+    assert (sent[0]["status"] >= 400, made.state.ran) == (True, [])
+    scope["path"] = "/open/..."
+    await made(scope, receive, send)
+    assert made.state.ran == ["/open/..."]
 
 
 @pytest.mark.parametrize("path", ["healthz", "/a*", "/*/b", ""])

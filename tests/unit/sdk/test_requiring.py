@@ -178,6 +178,15 @@ async def test_somebody_elses_state_is_no_decision() -> None:
     assert (await post(forged, "/x")).status_code == 503
 
 
+@pytest.mark.parametrize("demands", [{"text": lambda request: None}, {"text": None, "body": lambda request: None}])
+async def test_what_cannot_be_had_is_not_decided_about(demands: Any) -> None:
+    """A decision about the path alone would let the words go unjudged."""
+    with peer(told()) as server:
+        async with AsyncClient(server.url) as client:
+            assert (await post(service(client, **demands), "/sync/7", {"message": "x"})).status_code == 500
+        assert server.asked == []
+
+
 async def test_a_client_that_gives_no_decision_lets_nothing_run() -> None:
     """Whatever it is that was given as one: nothing that merely looks like a decision is taken for one."""
 
