@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access, Anonymous, Bearer
 from adapters.workflows.client import Call, post
 from adapters.workflows.config import EngineConfig, Url
@@ -25,7 +26,9 @@ ENDS = {"Succeeded": COMPLETED, "Failed": FAILED, "Error": FAILED}
 TAKEN = frozenset({409})
 GONE = frozenset({404})
 KIND = {"template": "WorkflowTemplate", "cluster_template": "ClusterWorkflowTemplate", "cron": "CronWorkflow"}
-Dns = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Dns = Annotated[
+    str, worded(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a name as Kubernetes has them: lower-case letters, digits, '-' and '.'")
+]
 
 
 class Config(EngineConfig):

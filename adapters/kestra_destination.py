@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access, Anonymous, Basic, Bearer
 from adapters.workflows.client import Call
 from adapters.workflows.config import EngineConfig, OneSecret, Url, User
@@ -23,7 +24,7 @@ __all__ = ["Config", "build", "follower"]
 
 ENDS = {"SUCCESS": COMPLETED, "WARNING": COMPLETED, "FAILED": FAILED, "KILLED": CANCELLED, "CANCELLED": CANCELLED, "SKIPPED": CANCELLED}
 GONE = frozenset({404})
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Word = Annotated[str, worded(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name of letters, digits, '.', '_' and '-'")]
 
 
 class Config(EngineConfig, OneSecret):

@@ -6,11 +6,12 @@ import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access, Anonymous, Basic, Bearer
 from adapters.workflows.client import Call, post
 from adapters.workflows.config import EngineConfig, OneSecret, Url, User
@@ -31,7 +32,7 @@ class Config(EngineConfig, OneSecret):
     """Settings of a `prefect` destination."""
 
     url: Url = Field(description="The API, with `/api`, or with account and workspace of Prefect Cloud.")
-    deployment: Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+$|^[0-9a-f-]{36}$")] = Field(
+    deployment: Annotated[str, worded(r"[^/]+/[^/]+|[0-9a-f-]{36}", "flow/deployment, or a deployment's id")] = Field(
         description="The deployment, as `flow/deployment` or by its id."
     )
     tags: Texts = Field(default=(), description="Tags of the flow runs.")

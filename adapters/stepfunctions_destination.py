@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from adapters.messaging.destination import MessageDestination, failure
 from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
+from adapters.messaging.worded import worded
 from adapters.workflows.access import Access
 from adapters.workflows.aws import AwsKeys, Signed
 from adapters.workflows.client import Answer, Call, refused
@@ -43,17 +44,19 @@ DENIED = frozenset(
     | {"MissingAuthenticationTokenException", "IncompleteSignatureException", "InvalidClientTokenId"}
 )
 THROTTLED = frozenset({"ThrottlingException", "ExecutionLimitExceeded", "TooManyRequestsException"})
-ARN = r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[A-Za-z0-9_.:-]+$"
+ARN = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[A-Za-z0-9_.:-]+"
 
 
 class Config(EngineConfig):
     """Settings of a `stepfunctions` destination."""
 
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z0-9]+)+$")] = Field(description="The region, such as `eu-west-1`.")
+    region: Annotated[str, worded(r"[a-z]{2}(-[a-z0-9]+)+", "a region such as eu-west-1")] = Field(
+        description="The region, such as `eu-west-1`."
+    )
     endpoint: Url | None = Field(default=None, description="Another endpoint than the region's, such as one within a VPC.")
     keys: AwsKeys = Field(description="The access key.")
     action: Literal["start", "task_success", "task_failure"] = Field(default="start", description="What a request does.")
-    state_machine: Annotated[str, StringConstraints(pattern=ARN)] | None = Field(
+    state_machine: Annotated[str, worded(ARN, "the ARN of a state machine")] | None = Field(
         default=None, description="ARN of the state machine (standard, not express)."
     )
     task_token: Line | None = Field(default=None, description="The token with which a task waits for its answer.")

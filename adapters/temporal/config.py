@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from adapters.messaging.config import MessagingConfig
+from adapters.messaging.worded import worded
 from router.secret import Secret
 from router.settings import Span, Strict, Text
 from router.templates import Input, Line
@@ -52,8 +53,8 @@ class SearchAttribute(Strict):
 class Config(MessagingConfig):
     """Settings of a `temporal` destination."""
 
-    address: Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$")] = Field(
-        description="Host and port of the frontend, such as `temporal.internal:7233`."
+    address: Annotated[str, worded(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}", "host and port, such as temporal.internal:7233")] = (
+        Field(description="Host and port of the frontend, such as `temporal.internal:7233`.")
     )
     namespace: Text = Field(default="default", description="The namespace.")
     tls: TemporalTls | None = Field(default=None, description="Speak TLS; without it plain text, for a sidecar or a test.")

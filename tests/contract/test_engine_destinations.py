@@ -461,12 +461,12 @@ async def test_a_file_that_is_missing_is_said_when_it_opens(tmp_path: Any) -> No
         (AIRFLOW, {"url": "http://a/?x=1"}, "without user, query and fragment"),
         (AIRFLOW, {"token": "t"}, "use one of them"),
         (AIRFLOW, {"wait": "5s"}, "shorter than 'timeout'"),
-        (PREFECT, {"deployment": "till"}, "deployment"),
+        (PREFECT, {"deployment": "till"}, "must be flow/deployment"),
         (CAMUNDA, {"process": None, "oauth": None}, "needs 'process'"),
         (CAMUNDA, {"message": "m", "oauth": None}, "has no 'message'"),
         (CAMUNDA_MESSAGE, {"wait": "1s", "oauth": None}, "has 'wait'"),
         (KESTRA, {"token": "t"}, "use one of them"),
-        (ARGO, {"name": "Upper"}, "name"),
+        (ARGO, {"name": "Upper"}, "as Kubernetes has them"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(kind: Kind, settings: Json, why: str) -> None:

@@ -191,7 +191,7 @@ async def test_signatures_are_those_of_botocore() -> None:
         ({}, "needs 'state_machine'"),
         ({"action": "task_success"}, "needs 'task_token'"),
         ({"action": "task_success", "task_token": "t", "wait": "1s"}, "has 'wait'"),
-        ({"state_machine": "arn:aws:states:x"}, "state_machine"),
+        ({"state_machine": "arn:aws:states:x"}, "must be the ARN of a state machine"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], why: str) -> None:

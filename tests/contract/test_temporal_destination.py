@@ -367,6 +367,7 @@ async def test_a_workflow_that_continues_as_new_is_followed_to_its_last_run(serv
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
+        ({"address": "temporal"}, "host and port, such as"),
         ({"workflow": "Echo"}, "needs 'task_queue'"),
         ({"task_queue": "q"}, "needs 'workflow'"),
         ({"action": "signal", "signal": "add"}, "needs 'workflow_id'"),
