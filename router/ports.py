@@ -231,6 +231,9 @@ class Deliveries(Protocol):
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         """After a failed attempt; it is nobody's then. False, and nothing done, where it is not the owner's any more."""
 
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        """Removes one that has no outcome to record: what was to be held lies where reviewers look. False as above."""
+
 
 class SubjectKeys(Protocol):
     async def key_for(self, subject: str) -> tuple[str, bytes]:
@@ -351,17 +354,42 @@ class Outbound:
 
 
 class Reply(Protocol):
-    """An upstream's response, headers first. The body must be read to the end or `close`d."""
+    """An upstream's response, headers first. The body must be read to the end or `close`d. `work`: by which the destination's `Follower`
+    finds again what the request set in motion; empty where nothing goes on."""
 
     status: int
     headers: Headers
     upstream: str
     attempts: int
+    work: str
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Body bytes as they arrive, undecoded. Raises DestinationError when the upstream vanishes or idles too long."""
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How work ended. `state` is a word of the adapter's choosing: completed, failed, cancelled, terminated, timed_out; or `unknown`, where
+    the engine has forgotten it. `well`: it did what it was to do."""
+
+    state: str
+    well: bool
+
+
+class Follower(Protocol):
+    """Asks an engine what became of work that a destination of the same settings set in motion. A destination's module that has such a
+    thing makes one by `follower(settings, *, name)`."""
+
+    async def open(self) -> None:
+        """Raises ConfigError. An engine that does not answer is no reason to raise."""
+
+    async def close(self) -> None:
+        """Also after a failed `open`; twice is harmless."""
+
+    async def ended(self, work: str) -> Ended | None:
+        """None while it goes on. Raises DestinationError where the engine does not say, so that it is asked again."""
 
 
 class Socket(Protocol):
@@ -560,6 +588,16 @@ class Repeats(Protocol):
 
     async def release(self, key: str, token: str) -> None:
         """For who claimed it: the next is the first. Raises StateError."""
+
+
+class Conversations(Protocol):
+    """What was said before, sealed. What is in it may be forgotten at any time."""
+
+    async def read(self, key: str) -> bytes | None:
+        """Raises StateError."""
+
+    async def write(self, key: str, sealed: bytes, seconds: int) -> None:
+        """Instead of what was there, for so long. Raises StateError."""
 
 
 @dataclass(frozen=True, slots=True)

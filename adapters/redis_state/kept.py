@@ -7,6 +7,7 @@ from typing import Protocol
 
 from adapters.redis_state.answers import RedisAnswers
 from adapters.redis_state.circuits import RedisCircuits
+from adapters.redis_state.conversations import RedisConversations
 from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.repeats import RedisRepeats
@@ -23,6 +24,7 @@ class Kept:
     def __init__(self, state: RedisState, key: bytes | None = None, answers: RedisAnswers | None = None) -> None:
         """`key` is the nodes' common secret; without one no answer of an upstream is kept."""
         self._state = state
+        self.conversations = RedisConversations(state)
         self.repeats = RedisRepeats(state, key) if key is not None else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)

@@ -67,6 +67,16 @@ class StepsConfig(Strict):
     answer: Size = Field(default=64 << 10, description="How much of each service's answer the caller gets.")
 
 
+class ConversationConfig(Strict):
+    """Texts that are understood by what their sender said before, such as "yes, the second one"."""
+
+    header: VisibleHeader = Field(default="x-conversation-id", description="Header field that names a request's conversation.")
+    id: JsonPath = Field(default="$.conversation_id", description="JSON path into the body that names it, where the header field does not.")
+    turns: Count = Field(default=4, description="How many turns are remembered.")
+    chars: Count = Field(default=500, description="Longest beginning of a text that is remembered.")
+    keep: Span = Field(default=900.0, description="How long, after the last turn.")
+
+
 class GatewayConfig(Strict):
     """The reverse proxy: the front door that requests come through."""
 
@@ -92,6 +102,10 @@ class GatewayConfig(Strict):
         default=OnAbstain(),
         description="What happens without an accepted intent: `clarify` (422 with the candidates), `deny` (403) or `{route: NAME}`.",
     )
+    conversation: ConversationConfig | None = Field(
+        default=None,
+        description="Remember what a subject said before in a conversation, sealed under its key. Off unless this is set.",
+    )
     steps: StepsConfig | None = Field(
         default=None,
         description="Make of a text that asks for several things a decision for each; without it the caller is asked for one.",
@@ -102,6 +116,16 @@ class GatewayConfig(Strict):
     )
 
 
+class DecideIdempotency(Strict):
+    """A call with an `Idempotency-Key` that is repeated gets the first one's decision. Keys are each caller's own."""
+
+    required: Bool = Field(default=False, description="Refuse calls without a key (400).")
+    keep: Span = Field(default=86400.0, description="How long a decision, and that there was a call, is remembered.")
+    on_failure: Literal["deny", "allow"] = Field(
+        default="deny", description="Without anybody who remembers: refuse with 503, or decide, perhaps a second time."
+    )
+
+
 class DecideConfig(Strict):
     """The decide API, for services that enforce decisions themselves."""
 
@@ -109,6 +133,9 @@ class DecideConfig(Strict):
     allow: tuple[Network, ...] = Field(default=(), description="Networks that callers may be in; any where none is named.")
     deny: tuple[Network, ...] = Field(default=(), description="Networks that callers may not be in, also within what is allowed.")
     tls: MutualTls | None = Field(default=None, description="Certificate and key; the decide API is served unencrypted without.")
+    idempotency: DecideIdempotency | None = Field(
+        default=None, description="Answer a repeated call, by its header field `Idempotency-Key`, with the first one's decision."
+    )
 
 
 class ControlConfig(Strict):

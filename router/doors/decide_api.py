@@ -6,17 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router.decision_json import decision_document
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
 from router.doors.decide_models import DecideRequest, DecisionOut, Problem
+from router.doors.decide_repeating import LONGEST_KEY
 from router.doors.head import certificate_of
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
@@ -31,10 +30,22 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (400, "The request is malformed."),
         (401, "No valid credential."),
         (403, "The credential lacks the scope `decide`, or `delegate` where a subject is named."),
+        (409, "The first call with this `Idempotency-Key` is under way, or its decision was not kept."),
         (413, "The body is larger than the gateway's limit."),
+        (422, "This `Idempotency-Key` was used for another call."),
         (429, "Too many requests."),
-        (503, "The decision could not be made durable; there is none."),
+        (
+            503,
+            "The decision, or what is to be held, could not be made durable, or nobody can tell whether the call is a repetition.",
+        ),
     )
+}
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+    "description": "With `decide.idempotency`: whoever repeats the call gets the first one's decision, with `Idempotent-Replayed: true`.",
 }
 
 
@@ -55,12 +66,14 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
         response_model=DecisionOut,
         responses=PROBLEMS,
         summary="Decide about a request without dispatching it",
+        openapi_extra={"parameters": [KEY]},
         max_body_size=max_body,
     )
     async def decide(wanted: DecideRequest, request: Request) -> Response:
         client = request.client.host if request.client is not None else ""
-        decision = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
-        return Response(orjson.dumps(decision_document(decision)), media_type="application/json")
+        decided = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
+        headers = {"idempotent-replayed": "true"} if decided.replayed else None
+        return Response(decided.document, headers=headers, media_type="application/json")
 
     async def refused(_: Request, error: Exception) -> Response:
         answer = _problem(error)

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from router.caller import caller_key
-from router.decision import Outcome, Request, Result
+from router.decision import Outcome, Request, Result, Subject
 from router.doors.forwarding import HOP_BY_HOP
 from router.doors.relay import Exchange, Relay
 from router.doors.responses import Send
@@ -30,6 +30,7 @@ log = logging.getLogger("lockgate.gateway")
 REPLAYED = "idempotency_replayed"
 MARK = (b"idempotent-replayed", b"true")
 MISSING = "This route wants an Idempotency-Key, so that the request can be repeated safely."
+MISSING_CALL = "The decide API wants an Idempotency-Key here, so that the call can be repeated safely."
 UNKNOWN = "Whether this request was made before cannot be told now."
 SECONDS_UNDER_WAY = 3600
 """How long a key stays claimed by who never says how it ended; longer than any answer takes."""
@@ -45,6 +46,16 @@ _NEVER_SENT = frozenset(
         "request_unsendable",
     )
 )
+
+
+def refusal(turn: Turn) -> RefusedError:
+    """What who is neither the first nor can be answered hears."""
+    if turn is Turn.UNDER_WAY:
+        return RefusedError("The first request with this Idempotency-Key is still under way.", "idempotency_under_way", 409)
+    if turn is Turn.OTHER:
+        return RefusedError("This Idempotency-Key was used for another request.", "idempotency_key_reused", 422)
+    detail = "The first request with this Idempotency-Key has ended, and its answer was not kept."
+    return RefusedError(detail, "idempotency_unanswered", 409)
 
 
 def refuse_unremembered(exchange: Exchange) -> None:
@@ -123,7 +134,8 @@ class Repeating:
         elif turn is Turn.ANSWERED:
             await self._replay(exchange, answer, send)
         else:
-            await self._refused(exchange, turn, send)
+            refused = refusal(turn)
+            await self._refuse(exchange, refused.code, refused.status, str(refused), send)
 
     async def _first(
         self, exchange: Exchange, settings: KeptAnswers, send: Send, acting: Callable[[Send], Awaitable[Outcome]], repeats: Repeats
@@ -153,16 +165,6 @@ class Repeating:
         await send({"type": "http.response.start", "status": kept["status"], "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _refused(self, exchange: Exchange, turn: Turn, send: Send) -> None:
-        if turn is Turn.UNDER_WAY:
-            detail = "The first request with this Idempotency-Key is still under way."
-            await self._refuse(exchange, "idempotency_under_way", 409, detail, send)
-        elif turn is Turn.OTHER:
-            await self._refuse(exchange, "idempotency_key_reused", 422, "This Idempotency-Key was used for another request.", send)
-        else:
-            detail = "The first request with this Idempotency-Key has ended, and its answer was not kept."
-            await self._refuse(exchange, "idempotency_unanswered", 409, detail, send)
-
     async def _refuse(self, exchange: Exchange, code: str, status: int, detail: str, send: Send) -> None:
         await self._relay.fail(exchange, Outcome(Result.DENIED, status, code, total_ns=self._relay.elapsed(exchange)), detail, send)
 
@@ -173,8 +175,12 @@ def _had_no_effect(outcome: Outcome) -> bool:
 
 
 def _key(request: Request) -> str:
+    return own_key(request.subject, request.client, request.idempotency_key or "")
+
+
+def own_key(subject: Subject, client: str, key: str) -> str:
     """Everybody has keys of his own."""
-    return f"{caller_key('subject', request.subject, request.client)} {request.subject.tenant or ''} {request.idempotency_key}"
+    return f"{caller_key('subject', subject, client)} {subject.tenant or ''} {key}"
 
 
 def _fingerprint(request: Request) -> str:

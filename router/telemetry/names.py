@@ -64,6 +64,11 @@ METRICS = {
     "lockgate.policy.calls": "Evaluations by a policy engine outside of the process, and refusals to ask it, by result.",
     "lockgate.policy.processes": "Processes that evaluate policies, by what became of them.",
     "lockgate.policy.compared": "Evaluations that were put to a second policy engine, by result.",
+    "lockgate.events": "Events that were taken, or given back, or put aside, by source and result.",
+    "lockgate.deliveries": "Attempts to deliver, by result.",
+    "lockgate.deliveries.pending": "Deliveries that wait or are under way.",
+    "lockgate.deliveries.age": "Seconds since the oldest of them was decided.",
+    "lockgate.deliveries.dead": "Deliveries that were given up and wait for a person.",
     "lockgate.mirrors": "Copies of requests that policy or a route asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
     "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
@@ -92,4 +97,5 @@ METRICS = {
     "lockgate.nodes": "Nodes of this ledger that are there.",
     "lockgate.nodes.skew": "How many values more than one the living nodes have, by what they differ in.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
+    "lockgate.work.followed": "Work of engines whose end is still to be recorded.",
 }

@@ -14,16 +14,18 @@ from typing import Any, Protocol
 from adapters.encoder_tier import EncoderTier
 from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
+from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.listeners import StepsConfig
+from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
+from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
@@ -32,6 +34,7 @@ from router.ports import (
     ChatObserver,
     CircuitObserver,
     Clock,
+    Conversations,
     Ids,
     Ledger,
     PolicyEngine,
@@ -72,7 +75,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
     `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered."""
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -87,6 +90,8 @@ class Services:
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
+    outbox: Outboxes | None = None
+    conversations: Conversations | None = None
 
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
@@ -235,9 +240,18 @@ def _runtime(
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
-        descriptions=_told(workspace, stages.routing),
+        descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        conversations=shared.conversations(services.conversations),
+        keys=services.keys,
+        deliveries=delivery_terms(workspace),
     )
+
+
+def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
+    """By route, of those whose requests are delivered."""
+    routes = ((name, route.delivery) for name, route in workspace.catalog.routes.items() if route.delivery is not None)
+    return {name: Terms(each.patience, each.backoff, each.max_backoff, each.order) for name, each in routes}
 
 
 def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
@@ -245,7 +259,7 @@ def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
     return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
-def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+def descriptions(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
     intents = workspace.catalog.intents.items()
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
@@ -264,8 +278,14 @@ def _keeping(wanted: Idempotency) -> KeptAnswers:
     return KeptAnswers(wanted.required, math.ceil(wanted.keep), wanted.answer, wanted.on_failure == "allow")
 
 
+def _decide_keeping(config: DecideConfig | None) -> KeptAnswers | None:
+    """A decision is bounded by what is read of a request, so that none is too long."""
+    wanted = config.idempotency if config is not None else None
+    return KeptAnswers(wanted.required, math.ceil(wanted.keep), 0, wanted.on_failure == "allow") if wanted is not None else None
+
+
 def door_options(workspace: Workspace) -> DoorOptions:
-    gateway, catalog = workspace.config.gateway, workspace.catalog
+    gateway, decide, catalog = workspace.config.gateway, workspace.config.decide, workspace.catalog
     named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
     named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
@@ -281,8 +301,16 @@ def door_options(workspace: Workspace) -> DoorOptions:
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
-        decide_addresses=address_list(decide.allow, decide.deny) if (decide := workspace.config.decide) is not None else None,
+        conversation=_conversation(gateway.conversation),
+        decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
+        decide_keeping=_decide_keeping(decide),
     )
+
+
+def _conversation(settings: ConversationConfig | None) -> ConversationOptions | None:
+    if settings is None:
+        return None
+    return ConversationOptions(settings.header, json_path(settings.id), settings.turns, settings.chars, math.ceil(settings.keep))
 
 
 def _steps(settings: StepsConfig | None) -> StepOptions | None:

@@ -12,7 +12,17 @@ from router.config.identity import RateLimit
 from router.config.shared_state import OnFailure, RedisSettings
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.limiting import Limit, Limiting
-from router.ports import Allowances, AnswerObserver, CircuitBoard, Clock, Quotas, Repeats, SharedAnswers, StateObserver
+from router.ports import (
+    Allowances,
+    AnswerObserver,
+    CircuitBoard,
+    Clock,
+    Conversations,
+    Quotas,
+    Repeats,
+    SharedAnswers,
+    StateObserver,
+)
 from router.registry import ADAPTERS
 from router.stages.intent_limits import IntentLimitRule, IntentLimits
 from router.wiring.quotas_either import EitherQuotas
@@ -28,6 +38,7 @@ class Opened(Protocol):
     allowances: Allowances
     quotas: Quotas
     repeats: Repeats | None
+    conversations: Conversations
     circuits: CircuitBoard
     answers: SharedAnswers | None
 
@@ -68,6 +79,9 @@ class SharedState:
 
     def repeats(self, own: Repeats | None) -> Repeats | None:
         return self._opened.repeats if self._opened is not None else own
+
+    def conversations(self, own: Conversations | None) -> Conversations | None:
+        return self._opened.conversations if self._opened is not None else own
 
     @property
     def circuits(self) -> tuple[CircuitBoard, float] | None:
