@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pamqp.commands import Basic
 
 from adapters.messaging.aside import why
 from adapters.messaging.destination import failure
+from adapters.messaging.shelf import Shelf
 from adapters.rabbitmq.config import ConsumerConfig
 from adapters.rabbitmq.failures import GONE, asking
 from adapters.rabbitmq.incoming import RETRIED, fields, onward, tries
@@ -24,15 +24,6 @@ from router.errors import DestinationError
 from router.ports import Clock, Incoming, Random
 
 __all__ = ["ConsumerConfig", "RabbitConsumer", "build"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Waiting:
-    """A message of ours that nobody has now."""
-
-    tag: int
-    message: Incoming = field(compare=False)
-    not_before: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +47,10 @@ class RabbitConsumer:
         self._publisher = Publisher(self._aside)
         self._channel: AbstractChannel | None = None
         self._lost: DestinationError | None = None
-        self._waiting: list[_Waiting] = []
-        self._changed = asyncio.Event()
+        self._shelf = Shelf()
 
     def __repr__(self) -> str:
-        return f"RabbitConsumer({self._name}, waiting={len(self._waiting)})"
+        return f"RabbitConsumer({self._name}, waiting={len(self._shelf)})"
 
     async def open(self) -> None:
         """Raises ConfigError for files that cannot be used, DestinationError."""
@@ -81,8 +71,8 @@ class RabbitConsumer:
 
     async def close(self) -> None:
         """The broker hands out again what was not acknowledged."""
-        self._channel, self._waiting = None, []
-        self._tell()
+        self._channel = None
+        self._shelf.clear()
         await self._publisher.close()
         await self._aside.close()
         await self._line.close()
@@ -97,11 +87,10 @@ class RabbitConsumer:
     async def take(self, most: int) -> Sequence[Incoming]:
         while True:
             self._check()
-            now = asyncio.get_running_loop().time()
-            found = self._next(most, now)
+            found = self._shelf.next(most)
             if found:
                 return found
-            await self._wait(now)
+            await self._shelf.wait()
 
     async def acknowledge(self, messages: Sequence[Incoming]) -> None:
         for message in messages:
@@ -110,9 +99,7 @@ class RabbitConsumer:
     async def give_back(self, message: Incoming, after_s: float) -> None:
         token = self._token(message)
         if self._settings.ordered or after_s <= self._settings.hold:
-            not_before = asyncio.get_running_loop().time() + after_s
-            heapq.heappush(self._waiting, _Waiting(token.tag, replace(message, tries=message.tries + 1), not_before))
-            self._tell()
+            self._shelf.put(token.tag, replace(message, tries=message.tries + 1), after_s)
             return
         name = await retry_queue(self._aside, self._settings, after_s)
         await self._publisher.publish(Parcel("", name, message.content, onward(token.delivered, {RETRIED: message.tries})))
@@ -127,7 +114,8 @@ class RabbitConsumer:
 
     async def _consuming(self, channel: AbstractChannel) -> None:
         queue = self._settings.queue
-        self._lost, self._waiting = None, []
+        self._lost = None
+        self._shelf.clear()
         await self._declared(channel, queue)
         await channel.basic_qos(prefetch_count=self._settings.prefetch)
         channel.closing.add_done_callback(lambda _: self._ended(channel))
@@ -165,40 +153,12 @@ class RabbitConsumer:
             f"{self._settings.queue}/{tag}",
             _Token(channel, tag, delivered),
         )
-        heapq.heappush(self._waiting, _Waiting(tag, message))
-        self._tell()
-
-    def _next(self, most: int, now: float) -> list[Incoming]:
-        found, kept = list[Incoming](), list[_Waiting]()
-        while self._waiting and len(found) < most:
-            each = heapq.heappop(self._waiting)
-            if each.not_before <= now:
-                found.append(each.message)
-                continue
-            kept.append(each)
-            if self._settings.ordered:
-                break
-        for each in kept:
-            heapq.heappush(self._waiting, each)
-        return found
-
-    async def _wait(self, now: float) -> None:
-        waits = [each.not_before - now for each in self._waiting if each.not_before > now]
-        changed = self._changed
-        try:
-            async with asyncio.timeout(min(waits, default=None)):
-                await changed.wait()
-        except TimeoutError:
-            return
+        self._shelf.put(tag, message)
 
     def _ended(self, channel: AbstractChannel) -> None:
         if self._channel is channel:
             self._lost = failure("upstream_reset", f"{self._line.who} closed the connection, or the queue is gone")
-            self._tell()
-
-    def _tell(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+            self._shelf.tell()
 
     def _token(self, message: Incoming) -> _Token:
         token: _Token = message.token

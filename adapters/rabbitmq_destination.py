@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pamqp.commands import Basic
 
 from adapters.messaging.destination import MessageDestination, Receipt, receipt
 from adapters.messaging.message import Message, unmapped
+from adapters.messaging.scoped import scoped
 from adapters.rabbitmq.config import Config
 from adapters.rabbitmq.line import Line
 from adapters.rabbitmq.publisher import Parcel, Publisher
@@ -42,12 +42,12 @@ class RabbitPeer:
     async def deliver(self, message: Message) -> Receipt:
         exchange = "" if self._settings.exchange is None else _short(message.text(self._settings.exchange), "exchange")
         routing_key = _short(message.text(self._settings.routing_key), "routing key")
-        message_id = _id(message.id)
+        message_id = scoped(message)
         properties = Basic.Properties(
             content_type=_short(message.content_type, "content type") or None,
             delivery_mode=PERSISTENT,
             message_id=message_id,
-            correlation_id=_id(message.decision_id) or None,
+            correlation_id=message.decision_id or None,
             headers=self._headers(message),
             app_id="lockgate",
         )
@@ -66,7 +66,3 @@ def _short(text: str, what: str) -> str:
     if len(text.encode()) > LONGEST:
         raise unmapped(f"the {what} for this request is longer than {LONGEST} bytes")
     return text
-
-
-def _id(text: str) -> str:
-    return text if len(text.encode()) <= LONGEST else f"sha256-{hashlib.sha256(text.encode()).hexdigest()}"

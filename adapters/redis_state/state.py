@@ -46,7 +46,7 @@ class RedisState:
         self._connect_within = settings.connect_within
         self._observer = observer
         self._well = True
-        self._place = _place(settings, root, self._heard)
+        self._place = place_of(settings, root, self._heard)
 
     @property
     def problem(self) -> str | None:
@@ -115,7 +115,7 @@ class RedisState:
                 log.warning("Redis answers again; what nodes share is shared again.")
 
 
-def _place(settings: RedisSettings, root: Path, told: Told) -> Place:
+def place_of(settings: RedisSettings, root: Path, told: Told) -> Place:
     password = partial(settings.password.reveal, root) if settings.password is not None else None
     context = _ssl(settings.tls, root) if settings.tls is not None else None
     servers = Access(settings.username, password, context, settings.connect_within, settings.failures)

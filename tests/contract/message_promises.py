@@ -52,6 +52,11 @@ def own_id(outbound: Outbound) -> str:
     return scoped(message(outbound, b"{}", None))
 
 
+def id_of(key: str) -> str:
+    """The id that a message of `asked` has at a peer that acts once on ids."""
+    return scoped(message(asked(b"", key=key), b"", None))
+
+
 async def whole(destination: Destination, outbound: Outbound) -> tuple[int, bytes]:
     reply = await destination.send(outbound)
     try:
