@@ -550,6 +550,23 @@ class CircuitObserver(Protocol):
         """After each of `told_open`, `told_closed`, `heard_open`, `heard_closed`, `doubted`; else why an exchange failed, by code."""
 
 
+class SharedAnswers(Protocol):
+    """Classifiers' answers that nodes share. `key` is a digest of everything that an answer depends on. Never raises: without it a model is
+    run. What is in it may be forgotten at any time, and only who has the nodes' common secret can put something there."""
+
+    async def get(self, tier: str, key: bytes) -> bytes | None:
+        """Within milliseconds. None where there is none, none that is proven to be one of ours, or nobody who says so in time."""
+
+    def put(self, tier: str, key: bytes, answer: bytes) -> None:
+        """Beside the request; it may be lost."""
+
+
+class AnswerObserver(Protocol):
+    def answer_shared(self, tier: str, result: str) -> None:
+        """After each question for a shared answer: `found`, `missed`, `expired`, `forged`, `late` or `unavailable`; and `told` for each
+        that was put there."""
+
+
 class Turn(StrEnum):
     """What a request with an idempotency key is to those before it."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
+from adapters.redis_state.answers import RedisAnswers
 from adapters.redis_state.circuits import RedisCircuits
 from adapters.redis_state.conversations import RedisConversations
 from adapters.redis_state.limits import RedisAllowances
@@ -11,17 +13,22 @@ from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.repeats import RedisRepeats
 from adapters.redis_state.state import RedisState
 from router.config.shared_state import RedisSettings
-from router.ports import StateObserver
+from router.ports import AnswerObserver, StateObserver
+from router.system import SystemClock
+
+
+class Observer(StateObserver, AnswerObserver, Protocol): ...
 
 
 class Kept:
-    def __init__(self, state: RedisState, key: bytes | None = None) -> None:
+    def __init__(self, state: RedisState, key: bytes | None = None, answers: RedisAnswers | None = None) -> None:
         """`key` is the nodes' common secret; without one no answer of an upstream is kept."""
         self._state = state
         self.conversations = RedisConversations(state)
         self.repeats = RedisRepeats(state, key) if key is not None else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)
+        self.answers = answers
         self.circuits = RedisCircuits(state)
 
     @property
@@ -39,7 +46,10 @@ class Kept:
         await self._state.ping()
 
 
-def build(settings: RedisSettings, root: Path, observer: StateObserver) -> Kept:
+def build(settings: RedisSettings, root: Path, observer: Observer) -> Kept:
     """Raises ConfigError."""
     key = settings.key.reveal(root).encode() if settings.key is not None else None
-    return Kept(RedisState(settings, root, observer), key)
+    state, wanted = RedisState(settings, root, observer), settings.classifications
+    if wanted is None or key is None:
+        return Kept(state, key)
+    return Kept(state, key, RedisAnswers(state, key, wanted.wait, wanted.keep, SystemClock(), observer))

@@ -83,6 +83,10 @@ class RedisState:
         """Raises StateError."""
         await self._place.ask(b"", "PING", until=self.until())
 
+    async def ask(self, key: str, *command: Part, until: float) -> Any:
+        """One command about one key. Raises StateError."""
+        return await self._place.ask(key.encode(), *command, until=until)
+
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float, *, counted: bool = True) -> Any:
         """All keys are where the first is. Raises StateError, after which it may or may not have been done. `counted`: as a request's
         question."""

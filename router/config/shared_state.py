@@ -12,6 +12,7 @@ from router.settings import Bool, Count, Listen, Span, Strict, Text
 
 PREFIX = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 LONGEST_WAIT_S = 0.1
+LONGEST_LOOK_S = 0.025
 SHORTEST_TURN_S, LONGEST_TURN_S = 0.05, 10.0
 
 
@@ -82,6 +83,26 @@ class SharedCircuits(Strict):
     )
 
 
+def short(seconds: float) -> float:
+    if seconds > LONGEST_LOOK_S:
+        raise ValueError("must be at most 25ms, for every text that is not known may wait that long")
+    return seconds
+
+
+class SharedClassifications(Strict):
+    """Classifiers' answers that one node has are used by all. Needs `key`, by which they are sealed, and texts' digests made."""
+
+    tiers: tuple[Literal["llm", "encoder"], ...] = Field(
+        default=("llm",),
+        min_length=1,
+        description="Whose answers: `llm`, the language model's; `encoder`, which is worth it for encoders that take longer than a look.",
+    )
+    keep: Span = Field(default=86400.0, description="For how long an answer is used after it was given.")
+    wait: Annotated[Span, AfterValidator(short)] = Field(
+        default=0.005, description="Longest time that one text waits for another node's answer, at most 25ms; then the model is run."
+    )
+
+
 class RedisSettings(Strict):
     """Shared state adapter `redis`: Redis 6.2 or newer, or a server that speaks as it does. Needs `pip install 'lockgate[redis]'`."""
 
@@ -110,6 +131,16 @@ class RedisSettings(Strict):
     circuits: SharedCircuits | None = Field(
         default=None, description="Workers tell each other of upstreams that fail (`circuits: {}`). Off unless this is set."
     )
+
+    classifications: SharedClassifications | None = Field(
+        default=None, description="Nodes use each other's classifications (`classifications: {}`). Off unless this is set."
+    )
+
+    @model_validator(mode="after")
+    def _sealed(self) -> Self:
+        if self.classifications is not None and self.key is None:
+            raise ValueError("must have a 'key' for 'classifications', which are sealed with it")
+        return self
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

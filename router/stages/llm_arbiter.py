@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from router.decision import Classification
 from router.errors import ClassifierError
-from router.ports import Chat
+from router.ports import Chat, SharedAnswers
 from router.stages.llm_calibration import LlmCalibration, merge
 from router.stages.llm_choice import MOST_CANDIDATES, Described, ask, choice_of
 
@@ -25,6 +26,7 @@ class Choice:
 
     intent: str | None
     model: str
+    cached: bool = False
 
 
 class LlmArbiter:
@@ -49,6 +51,7 @@ class LlmArbiter:
         candidates: int = MOST_CANDIDATES,
         asked_about: frozenset[str] = UNSURE,
         cache_size: int = 0,
+        shared: SharedAnswers | None = None,
     ) -> None:
         self._chat = chat
         self._described = described
@@ -61,6 +64,8 @@ class LlmArbiter:
         self._asked_about = asked_about
         self._cache: OrderedDict[Key, Choice] = OrderedDict()
         self._cache_size = cache_size
+        self._shared = shared
+        self._about = f"{prompt_digest} {catalog_digest} {calibration.digest if calibration is not None else ''}"
 
     def asks(self, judged: Classification) -> bool:
         return judged.reason in self._asked_about and bool(judged.candidates) and judged.candidates[0].intent in self._allowed
@@ -72,7 +77,7 @@ class LlmArbiter:
         if not calibration.may_override:
             raise ClassifierError("the model was not found to be a gain", "llm_no_gain")
         choice = await self.choose(text, scored)
-        return merge(scored, choice.intent, choice.model, calibration)
+        return replace(merge(scored, choice.intent, choice.model, calibration), cached=choice.cached)
 
     async def choose(self, text: str, scored: Classification) -> Choice:
         """The model's choice, whatever it is worth. Raises ClassifierError."""
@@ -92,11 +97,31 @@ class LlmArbiter:
         if remembered is not None:
             self._cache.move_to_end(key)
             return remembered
-        question = ask(shown, offered)
-        completion = await self._chat.complete(question.system, question.user, question.schema)
-        choice = Choice(choice_of(question, completion.text), completion.model)
+        choice = await self._elsewhere(key) or await self._chosen(shown, offered, key)
         if self._cache_size > 0:
-            self._cache[key] = choice
+            self._cache[key] = replace(choice, cached=True)
             if len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)
         return choice
+
+    async def _chosen(self, shown: str, offered: list[Described], key: Key) -> Choice:
+        question = ask(shown, offered)
+        completion = await self._chat.complete(question.system, question.user, question.schema)
+        choice = Choice(choice_of(question, completion.text), completion.model)
+        if self._shared is not None:
+            self._shared.put(self.name, self._digest(key), json.dumps([choice.intent, choice.model]).encode())
+        return choice
+
+    async def _elsewhere(self, key: Key) -> Choice | None:
+        """What another node was answered to the same question. It is held to what was offered as a model's own answer is."""
+        kept = await self._shared.get(self.name, self._digest(key)) if self._shared is not None else None
+        try:
+            intent, model = json.loads(kept) if kept is not None else (None, "")
+        except (ValueError, TypeError):
+            return None
+        if not isinstance(model, str) or not model or (intent is not None and intent not in key[1]):
+            return None
+        return Choice(intent, model, cached=True)
+
+    def _digest(self, key: Key) -> bytes:
+        return sha256(json.dumps([self._about, key[0].hex(), *key[1:]]).encode()).digest()

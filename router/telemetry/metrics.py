@@ -40,6 +40,7 @@ class Metrics:
         self._policy_healthy = self._gauge("lockgate.policy.healthy")
         self._policy_healthy.set(1)  # an engine within the process always is
         self._state_calls = self._counter("lockgate.shared_state.calls", "result")
+        self._answers = self._counter("lockgate.shared_state.answers", "tier", "result")
         self._circuits = self._counter("lockgate.shared_state.circuits", "result")
         name = "lockgate.shared_state.healthy"
         self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
@@ -130,6 +131,9 @@ class Metrics:
 
     def circuit_shared(self, result: str) -> None:
         self._child(self._circuits, result).inc()
+
+    def answer_shared(self, tier: str, result: str) -> None:
+        self._child(self._answers, tier, result).inc()
 
     def state_health(self, healthy: bool) -> None:
         self._state_healthy.set(healthy)

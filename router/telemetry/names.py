@@ -72,6 +72,7 @@ METRICS = {
     "lockgate.mirrors": "Copies of requests that policy or a route asked for, by result.",
     "lockgate.policy.healthy": "Whether the policy engine is healthy, and says what it holds.",
     "lockgate.shared_state.calls": "Questions to the state that nodes share, and refusals to ask, by result.",
+    "lockgate.shared_state.answers": "Looks for another node's classification, and what was told the others, by tier and result.",
     "lockgate.shared_state.circuits": "What this process told others of upstreams that fail, and heard, by result.",
     "lockgate.shared_state.healthy": "Whether the state that nodes share answers.",
     "lockgate.canary.requests": "Requests of routes with two destinations, by destination, result and class of status.",

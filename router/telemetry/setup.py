@@ -74,6 +74,9 @@ class Telemetry:
     def circuit_shared(self, result: str) -> None:
         self.metrics.circuit_shared(result)
 
+    def answer_shared(self, tier: str, result: str) -> None:
+        self.metrics.answer_shared(tier, result)
+
     def state_health(self, healthy: bool) -> None:
         self.metrics.state_health(healthy)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from adapters.encoder_tier import EncoderTier
+from adapters.shared_tier import SharedTier
 from adapters.static_tier import StaticTier
 from embeddings import storage
 from embeddings.errors import EmbeddingsError
@@ -30,6 +33,7 @@ from router.config.judgement import (
     SentenceTransformersEncoder,
 )
 from router.errors import ConfigError
+from router.ports import SharedAnswers, Tier
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock
@@ -161,6 +165,19 @@ def make_tiers(
     may = at_once(model.encoder, alone) if here else None
     encoder = EncoderTier(model, coverage, load_injection_head(workspace, model), may)
     return (encoder,) if static is None else (StaticTier(static, coverage), encoder)
+
+
+def shared_tiers(
+    workspace: Workspace, tiers: Sequence[StaticTier | EncoderTier], model: IntentModel | None, answers: SharedAnswers | None
+) -> list[Tier]:
+    """The encoder's answers are used by all nodes whose encoder would answer the same, up to what CPUs differ in."""
+    if answers is None or model is None:
+        return list(tiers)
+    classifier = workspace.config.classifier
+    digests = [workspace.digests.catalog, model.encoder_digest, model.digest, model.calibration_digest]
+    index = [classifier.index.adapter, workspace.index.model_dump(mode="json") if workspace.index is not None else None]
+    about = json.dumps([version("lockgate"), *digests, classifier.coverage, index])
+    return [SharedTier(each, answers, about) if isinstance(each, EncoderTier) else each for each in tiers]
 
 
 def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from router.config.judgement import LlmConfig
-from router.ports import Chat, ChatObserver, Clock
+from router.ports import Chat, ChatObserver, Clock, SharedAnswers
 from router.registry import ADAPTERS
 from router.stages.llm_arbiter import UNSURE, LlmArbiter
 from router.stages.llm_calibration import LlmCalibration
@@ -20,15 +20,17 @@ ASKING = {"url", "provider", "model", "response_format", "candidates", "out_of_s
 REACHING = {"threads", "url", "api_key", "deadline", "batch", "batch_deadline", "failures", "open_for"}
 
 
-def make_arbiter(workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None) -> LlmArbiter | None:
+def make_arbiter(
+    workspace: Workspace, clock: Clock, workers: int, observer: ChatObserver | None, shared: SharedAnswers | None = None
+) -> LlmArbiter | None:
     """None unless it is switched on. Raises ConfigError, which names what to install."""
     config = workspace.config.classifier.llm
     if config is None:
         return None
-    return arbiter_with(make_chat(config, workspace.root, clock, workers, observer), workspace, config)
+    return arbiter_with(make_chat(config, workspace.root, clock, workers, observer), workspace, config, shared)
 
 
-def arbiter_with(chat: Chat, workspace: Workspace, config: LlmConfig) -> LlmArbiter:
+def arbiter_with(chat: Chat, workspace: Workspace, config: LlmConfig, shared: SharedAnswers | None = None) -> LlmArbiter:
     """Of the workspace's catalog. Raises ConfigError."""
     catalog = workspace.catalog
     described = {name: Described(name, intent.description, intent.boundaries) for name, intent in catalog.intents.items()}
@@ -43,6 +45,7 @@ def arbiter_with(chat: Chat, workspace: Workspace, config: LlmConfig) -> LlmArbi
         candidates=config.candidates,
         asked_about=asked_about(config),
         cache_size=config.cache,
+        shared=shared,
     )
 
 

@@ -30,6 +30,7 @@ from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import (
+    AnswerObserver,
     ChatObserver,
     CircuitObserver,
     Clock,
@@ -55,7 +56,7 @@ from router.stages.usual import Usual
 from router.wiring.candidate import Candidate, make_rolling
 from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
-from router.wiring.encoder import load_model, make_tiers
+from router.wiring.encoder import load_model, make_tiers, shared_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.llm import make_arbiter
 from router.wiring.policy import Differences, make_policy, make_second_engine
@@ -93,7 +94,7 @@ class Services:
     conversations: Conversations | None = None
 
 
-class Measuring(ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
+class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
     def mirrored(self, result: str) -> None: ...
@@ -188,9 +189,10 @@ async def _built(
         if comparison is not None:
             await comparison.open()
             opened.push_async_callback(comparison.close)
-        arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry)
+        arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry, shared.answers("llm"))
         quotas, limits = shared.quotas(services.quotas), intent_limits(workspace, shared.limiting(), services.clock, services.workers)
-        stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
+        asked = shared_tiers(workspace, tiers, model, shared.answers("encoder"))
+        stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
         circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)

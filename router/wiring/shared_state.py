@@ -12,11 +12,24 @@ from router.config.identity import RateLimit
 from router.config.shared_state import OnFailure, RedisSettings
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.limiting import Limit, Limiting
-from router.ports import Allowances, CircuitBoard, Clock, Conversations, Quotas, Repeats, StateObserver
+from router.ports import (
+    Allowances,
+    AnswerObserver,
+    CircuitBoard,
+    Clock,
+    Conversations,
+    Quotas,
+    Repeats,
+    SharedAnswers,
+    StateObserver,
+)
 from router.registry import ADAPTERS
 from router.stages.intent_limits import IntentLimitRule, IntentLimits
 from router.wiring.quotas_either import EitherQuotas
 from router.workspace import Workspace
+
+
+class Observer(StateObserver, AnswerObserver, Protocol): ...
 
 
 class Opened(Protocol):
@@ -27,6 +40,7 @@ class Opened(Protocol):
     repeats: Repeats | None
     conversations: Conversations
     circuits: CircuitBoard
+    answers: SharedAnswers | None
 
     @property
     def problem(self) -> str | None:
@@ -76,12 +90,18 @@ class SharedState:
             return None
         return self._opened.circuits, self.settings.circuits.interval
 
+    def answers(self, tier: str) -> SharedAnswers | None:
+        """None where this tier's are not shared."""
+        if self._opened is None or not isinstance(self.settings, RedisSettings) or self.settings.classifications is None:
+            return None
+        return self._opened.answers if tier in self.settings.classifications.tiers else None
+
     async def close(self, keeping: SharedState | None = None) -> None:
         if self._opened is not None and (keeping is None or keeping is not self):
             await self._opened.close()
 
 
-async def make_shared_state(workspace: Workspace, observer: StateObserver, before: SharedState | None = None) -> SharedState:
+async def make_shared_state(workspace: Workspace, observer: Observer, before: SharedState | None = None) -> SharedState:
     """The former one where its settings stayed, connections and all. Raises ConfigError; a server that does not answer is none."""
     block, settings = workspace.config.shared_state, workspace.shared_state
     if before is not None and before.settings == settings:

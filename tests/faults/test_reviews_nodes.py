@@ -254,3 +254,23 @@ async def test_a_node_that_was_taken_for_gone_ends_nothing_twice(slow) -> None:
     ((_, review),) = await two.store.page([], 0, 9)
     assert (review.state, len(bank.got)) == ("uncertain", 1)
     assert told(ledger.entries) == ["held", "approved", "dispatched", "failed dispatch_uncertain"]
+
+
+async def test_of_two_nodes_that_find_a_request_due_at_once_one_expires_it(postgres: PostgresServer) -> None:
+    """Ten times, both looking at the same moment: each is expired once, and recorded once."""
+    server, bank, ledger, clock = postgres.server(), MemoryBank(), MemoryLedger(), HandClock()
+    destination = MemoryDestination(bank.handle)
+    await ledger.open()
+    await destination.open()
+    shared = (ledger, MemorySubjectKeys(), clock, way(destination))
+    async with node(server, "one", Losses(), shared) as one, node(server, "two", Losses(), shared) as two:
+        for number in range(1, 11):
+            review_id = await one.held(number)
+            clock.forward(400 * 86_400)
+            await asyncio.gather(one.service.expire_due(), two.service.expire_due())
+            found = await two.service.get(review_id) or {}
+            assert found["state"] == "expired"
+            for desk in (one, two):
+                await in_rounds(desk)
+            assert told(ledger.entries) == ["held", "expired", "denied review_expired"] * number
+    assert bank.got == []

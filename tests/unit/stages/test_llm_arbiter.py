@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.local_answers import LocalAnswers
 from router.decision import Candidate, Classification, Status
 from router.errors import ClassifierError
 from router.ports import Arbiter, Completion
@@ -18,6 +19,7 @@ from router.stages.llm_arbiter import UNSURE, LlmArbiter
 from router.stages.llm_calibration import LlmCalibration, Measured
 from router.stages.llm_choice import Described
 from router.system import SystemClock
+from tests.contract.test_shared_answers import Seen
 from tests.unit.stages.requests import text_request
 
 THRESHOLDS = Thresholds(confidence=0.7, margin=0.2, scope=0.5)
@@ -278,3 +280,41 @@ async def test_only_the_top_candidates_are_offered() -> None:
     many = (Candidate("gone", 4.0, 0.3), *OPEN.candidates)
     await arbiter(model, candidates=2).arbitrate("a", replace(OPEN, candidates=many))
     assert [option.get("name") for option in json.loads(model.users[0])["options"]] == ["cancel", None]
+
+
+async def test_another_nodes_answer_spares_the_model() -> None:
+    """It decides the same, and the classification says that it came from a cache; as what this node remembers itself does."""
+    answers = LocalAnswers(60.0, SystemClock(), Seen())
+    asked, spared = Model("pay"), Model("cancel")
+    first = await arbiter(asked, shared=answers).arbitrate("hm", OPEN)
+    again = arbiter(spared, shared=answers, cache_size=5)
+    second, third = await again.arbitrate("hm", OPEN), await again.arbitrate("hm", OPEN)
+    assert (first.intent, first.cached) == ("pay", False)
+    assert second == third == replace(first, cached=True)
+    assert (len(asked.users), spared.users) == (1, [])
+
+
+@pytest.mark.parametrize("other", [{"prompt_digest": "q"}, {"catalog_digest": "d"}, {"mask": str.upper}])
+async def test_an_answer_to_another_question_is_none(other: dict[str, Any]) -> None:
+    """Another prompt, catalog, measurement, or text."""
+    answers = LocalAnswers(60.0, SystemClock(), Seen())
+    await arbiter(Model("pay"), shared=answers).choose("hm", OPEN)
+    asked = Model("pay")
+    await arbiter(asked, replace(CALIBRATION, agree=Measured(90, 5, 5)), shared=answers).choose("hm", OPEN)
+    await arbiter(asked, shared=answers, **other).choose("hm", OPEN)
+    assert len(asked.users) == 2
+
+
+@pytest.mark.parametrize("kept", [b"", b"null", b"{}", b'["transfer","m@1"]', b'["pay",""]', b'["pay"]', b'["pay",1]', b"[[],1]"])
+async def test_what_is_no_choice_is_asked_again(kept: bytes) -> None:
+    """An intent that was not offered is never chosen, whoever says so."""
+
+    class Says:
+        async def get(self, tier: str, key: bytes) -> bytes | None:
+            return kept
+
+        def put(self, tier: str, key: bytes, answer: bytes) -> None: ...
+
+    asked = Model("pay")
+    choice = await arbiter(asked, shared=Says()).choose("hm", OPEN)
+    assert (choice.intent, choice.cached, len(asked.users)) == ("pay", False, 1)
