@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 
 from adapters.messaging.aside import why
 from adapters.messaging.destination import failure
+from adapters.messaging.queueing import Queue, Waiting
 from router.ports import Incoming
 from router.settings import Strict
 
@@ -20,13 +20,6 @@ class Config(Strict):
     """Settings of a `memory` consumer: none."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Waiting:
-    number: int
-    message: Incoming = field(compare=False)
-    not_before: float = field(default=0.0, compare=False)
-
-
 class MemoryQueue:
     """What a broker would keep. Consumers of one queue share it. While it is `away` nobody can reach it, and nothing is lost."""
 
@@ -34,44 +27,31 @@ class MemoryQueue:
         self.buried: list[tuple[bytes, Mapping[str, str]]] = []
         self.away = False
         self._numbers = count(1)
-        self._waiting: list[_Waiting] = []
+        self._waiting = Queue()
         self._changed = asyncio.Event()
 
     def put(self, content: bytes, fields: Mapping[str, str] | None = None, order: bytes = b"") -> None:
         number = next(self._numbers)
         named = {name.lower(): value for name, value in (fields or {}).items()}
         message = Incoming(content, named.get("content-type", ""), named, order, 1, f"memory/{number}", number)
-        self.restore(_Waiting(number, message))
+        self.restore(Waiting(number, message))
 
-    def restore(self, waiting: _Waiting) -> None:
-        heapq.heappush(self._waiting, waiting)
+    def restore(self, waiting: Waiting) -> None:
+        self._waiting.put(waiting)
         self.tell()
 
     def tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def next(self, most: int, now: float) -> list[_Waiting]:
-        """Removes and returns what may be handed out now: of one order nothing that follows one which still has to wait."""
-        found, kept, blocked = list[_Waiting](), list[_Waiting](), set[bytes]()
-        while self._waiting and len(found) < most:
-            each = heapq.heappop(self._waiting)
-            if each.not_before > now or each.message.order in blocked:
-                kept.append(each)
-                if each.message.order:
-                    blocked.add(each.message.order)
-            else:
-                found.append(each)
-        for each in kept:
-            heapq.heappush(self._waiting, each)
-        return found
+    def next(self, most: int, now: float) -> list[Waiting]:
+        return self._waiting.next(most, now)
 
     async def wait(self, now: float) -> None:
         """Until something is put or given back, or a wait of what is here ends."""
-        waits = [each.not_before - now for each in self._waiting if each.not_before > now]
         changed = self._changed
         try:
-            async with asyncio.timeout(min(waits, default=None)):
+            async with asyncio.timeout(self._waiting.due(now)):
                 await changed.wait()
         except TimeoutError:
             return
@@ -97,7 +77,7 @@ class MemoryConsumer:
         self._open = False
         taken, self._taken = self._taken, {}
         for number, message in taken.items():
-            self._queue.restore(_Waiting(number, replace(message, tries=message.tries + 1)))
+            self._queue.restore(Waiting(number, replace(message, tries=message.tries + 1)))
         self._queue.tell()
 
     async def ping(self) -> None:
@@ -122,7 +102,7 @@ class MemoryConsumer:
         self._check()
         if self._taken.pop(message.token, None) is not None:
             not_before = asyncio.get_running_loop().time() + after_s
-            self._queue.restore(_Waiting(message.token, replace(message, tries=message.tries + 1), not_before))
+            self._queue.restore(Waiting(message.token, replace(message, tries=message.tries + 1), not_before))
 
     async def bury(self, message: Incoming, reason: str) -> None:
         self._check()

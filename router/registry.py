@@ -74,6 +74,8 @@ ADAPTERS = Registry(
         ("destination", "a2a"): Adapter("adapters.a2a_destination", extra="a2a", config="adapters.a2a_agent.config:Config"),
         ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats", config="adapters.nats.config:DestinationConfig"),
         ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats", config="adapters.nats.config:ConsumerConfig"),
+        ("destination", "kafka"): Adapter("adapters.kafka_destination", extra="kafka", config="adapters.kafka.config:DestinationConfig"),
+        ("event source", "kafka"): Adapter("adapters.kafka_consumer", extra="kafka", config="adapters.kafka.config:ConsumerConfig"),
         ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
         ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
         ("destination", "sqs"): Adapter("adapters.sqs_destination"),

@@ -41,6 +41,25 @@ class Sleeps:
         return "woken"
 
 
+@workflow.defn(name="Continues")
+class Continues:
+    """Goes on as a new run, once, when it is told."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    @workflow.run
+    async def run(self, given: Any, last: bool = False) -> str:
+        await workflow.wait_condition(lambda: self.told)
+        if not last:
+            workflow.continue_as_new(args=[given, True])
+        return "done"
+
+    @workflow.signal
+    def go(self) -> None:
+        self.told = True
+
+
 @workflow.defn(name="Collects")
 class Collects:
     """Keeps what it is told until it is told to end."""
@@ -81,7 +100,9 @@ class Collects:
 
 @asynccontextmanager
 async def working(client: Client) -> Any:
-    async with Worker(client, task_queue=QUEUE, workflows=[Echo, Fails, Sleeps, Collects], workflow_runner=UnsandboxedWorkflowRunner()):
+    async with Worker(
+        client, task_queue=QUEUE, workflows=[Echo, Fails, Sleeps, Continues, Collects], workflow_runner=UnsandboxedWorkflowRunner()
+    ):
         yield
 
 

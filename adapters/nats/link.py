@@ -33,7 +33,7 @@ _SUBJECT = re.compile(r'publish to "([^"]+)"', re.IGNORECASE)
 Heard = Callable[[Msg], Awaitable[None]]
 
 
-class _Secured(Client):  # type: ignore[misc]  # the library says nothing of its types
+class _Secured(Client):  # type: ignore[misc]  # the library is not looked into
     """Sends no credential over a connection without TLS where TLS is asked for: the server's first word is not protected."""
 
     secure = False

@@ -18,7 +18,7 @@ from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
 from router.doors.onward import Onward
 from router.doors.relay import Exchange, Relay, outbound
-from router.doors.repeating import Repeating
+from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.doors.steps import Steps
@@ -97,12 +97,10 @@ class Gateway:
         async def acting(send: Send) -> Outcome:
             return await (self._relay.relay(exchange, receive, send) if outcome is None else self._hold(exchange, outcome, send))
 
-        route = exchange.decision.route
-        keeping = exchange.runtime.options.keeping.get(route.name) if route is not None else None
-        if keeping is None:
+        if (settings := keeping(exchange)) is None:
             await acting(send)
         else:
-            await self._repeating.act(exchange, keeping, send, acting)
+            await self._repeating.act(exchange, settings, send, acting)
 
     async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> Outcome:
         """The decision says `held`; the caller hears 202 only when the request itself is durable too."""

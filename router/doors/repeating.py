@@ -58,10 +58,15 @@ def refusal(turn: Turn) -> RefusedError:
     return RefusedError(detail, "idempotency_unanswered", 409)
 
 
-def refuse_unremembered(exchange: Exchange) -> None:
-    """For a door that remembers no keys: as where nobody can be asked about one. Raises RefusedError."""
+def keeping(exchange: Exchange) -> KeptAnswers | None:
+    """What the route wants of requests with a key; None where it keeps no answers."""
     route = exchange.decision.route
-    settings = exchange.runtime.options.keeping.get(route.name) if route is not None else None
+    return exchange.runtime.options.keeping.get(route.name) if route is not None else None
+
+
+def refuse_unremembered(exchange: Exchange) -> None:
+    """For a filter that is not shown answers: as where nobody can be asked about a key. Raises RefusedError."""
+    settings = keeping(exchange)
     if settings is None:
         return
     if exchange.decision.request.idempotency_key is None:
@@ -96,12 +101,80 @@ class Recorded:
     def packed(self) -> bytes | None:
         if not self.whole or self.long:
             return None
-        kept = [(name, value) for name, value in self.headers if name.lower() not in _NOT_KEPT and name.lower() not in HOP_BY_HOP]
-        fields = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in kept]
-        return orjson.dumps({"status": self.status, "headers": fields, "body": base64.b64encode(bytes(self.body)).decode()})
+        return packed(self.status, self.headers, bytes(self.body))
+
+
+def packed(status: int, headers: Headers, body: bytes) -> bytes:
+    """An answer as it is kept."""
+    kept = [(name, value) for name, value in headers if name.lower() not in _NOT_KEPT and name.lower() not in HOP_BY_HOP]
+    fields = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in kept]
+    return orjson.dumps({"status": status, "headers": fields, "body": base64.b64encode(body).decode()})
+
+
+def unpacked(answer: bytes, decision_id: str) -> tuple[int, Headers, bytes]:
+    """Status, header fields and body for who repeats the request by that decision."""
+    kept = orjson.loads(answer)
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept["headers"]]
+    return kept["status"], [*headers, (b"x-lockgate-decision-id", decision_id.encode()), MARK], base64.b64decode(kept["body"])
 
 
 _NOT_KEPT = frozenset((b"x-lockgate-decision-id", b"set-cookie"))
+
+
+@dataclass(slots=True)
+class Claim:
+    """The key of a first request, which is its until somebody says how it ended. Only what is said first counts."""
+
+    repeats: Repeats
+    key: str
+    token: str
+    settings: KeptAnswers
+    ended: bool = False
+
+    async def end(self, outcome: Outcome | None, answer: bytes | None) -> None:
+        """`outcome`: None where it is not known; `answer`: see `packed`."""
+        if outcome is not None and _had_no_effect(outcome):
+            await self.release()
+            return
+        complete = outcome is not None and outcome.result in (Result.ROUTED, Result.HELD)
+        await self._once(lambda: self.repeats.end(self.key, self.token, answer if complete else None, self.settings.seconds))
+
+    async def release(self) -> None:
+        """Nothing of it reached an upstream."""
+        await self._once(lambda: self.repeats.release(self.key, self.token))
+
+    async def _once(self, say: Callable[[], Awaitable[None]]) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            await say()
+        except StateError as error:
+            log.error("the answer of decision %s is not kept: %s", self.token, error)
+
+
+async def claimed(exchange: Exchange, settings: KeptAnswers) -> Claim | bytes | None:
+    """The key that is this request's now; the answer that is kept for it; None where nobody remembers it. Raises RefusedError."""
+    request, repeats, token = exchange.decision.request, exchange.runtime.repeats, exchange.decision.id
+    if request.idempotency_key is None:  # 1
+        if settings.required:
+            raise RefusedError(MISSING, "idempotency_key_missing", 400)
+        return None
+    key = _key(request)
+    try:
+        if repeats is None:
+            raise StateError("nobody remembers requests here", "idempotency_unavailable")
+        turn, answer = await repeats.begin(key, _fingerprint(request), token, SECONDS_UNDER_WAY)  # 2
+    except StateError as error:
+        log.error("it cannot be told whether a request was repeated: %s", error)
+        if settings.open:
+            return None
+        raise RefusedError(UNKNOWN, "idempotency_unavailable", 503) from None
+    if turn is Turn.FIRST:
+        return Claim(repeats, key, token, settings)
+    if turn is Turn.ANSWERED:
+        return answer
+    raise refusal(turn)
 
 
 class Repeating:
@@ -110,63 +183,36 @@ class Repeating:
 
     async def act(self, exchange: Exchange, settings: KeptAnswers, send: Send, acting: Callable[[Send], Awaitable[Outcome]]) -> None:
         """`acting` dispatches or holds, and says how it ended."""
-        request, repeats = exchange.decision.request, exchange.runtime.repeats
-        if request.idempotency_key is None:  # 1
-            if settings.required:
-                await self._refuse(exchange, "idempotency_key_missing", 400, MISSING, send)
-            else:
-                await acting(send)
-            return
-        key, token = _key(request), exchange.decision.id
         try:
-            if repeats is None:
-                raise StateError("nobody remembers requests here", "idempotency_unavailable")
-            turn, answer = await repeats.begin(key, _fingerprint(request), token, SECONDS_UNDER_WAY)  # 2
-        except StateError as error:
-            log.error("it cannot be told whether a request was repeated: %s", error)
-            if settings.open:
-                await acting(send)
-            else:
-                await self._refuse(exchange, "idempotency_unavailable", 503, UNKNOWN, send)
+            found = await claimed(exchange, settings)
+        except RefusedError as error:
+            outcome = Outcome(Result.DENIED, error.status, error.code, total_ns=self._relay.elapsed(exchange))
+            await self._relay.fail(exchange, outcome, str(error), send)
             return
-        if turn is Turn.FIRST:
-            await self._first(exchange, settings, send, acting, repeats)
-        elif turn is Turn.ANSWERED:
-            await self._replay(exchange, answer, send)
+        if found is None:
+            await acting(send)
+        elif isinstance(found, Claim):
+            await self._first(found, send, acting)
         else:
-            refused = refusal(turn)
-            await self._refuse(exchange, refused.code, refused.status, str(refused), send)
+            await self._replay(exchange, found, send)
 
-    async def _first(
-        self, exchange: Exchange, settings: KeptAnswers, send: Send, acting: Callable[[Send], Awaitable[Outcome]], repeats: Repeats
-    ) -> None:
-        key, token = _key(exchange.decision.request), exchange.decision.id
-        recorded, outcome = Recorded(send, settings.most), None
+    async def _first(self, claim: Claim, send: Send, acting: Callable[[Send], Awaitable[Outcome]]) -> None:
+        recorded, outcome = Recorded(send, claim.settings.most), None
         try:
             outcome = await acting(recorded)  # 3
         finally:
-            try:  # 4
-                if outcome is not None and _had_no_effect(outcome):
-                    await repeats.release(key, token)
-                else:
-                    complete = outcome is not None and outcome.result in (Result.ROUTED, Result.HELD)
-                    await repeats.end(key, token, recorded.packed() if complete else None, settings.seconds)
-            except StateError as error:
-                log.error("the answer of decision %s is not kept: %s", token, error)
+            await claim.end(outcome, recorded.packed())  # 4
 
     async def _replay(self, exchange: Exchange, answer: bytes, send: Send) -> None:
-        kept = orjson.loads(answer)
-        body = base64.b64decode(kept["body"])
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept["headers"]]
-        headers += [(b"x-lockgate-decision-id", exchange.decision.id.encode()), MARK]
-        result = Result.ROUTED if exchange.decision.outcome is None else Result.HELD
-        outcome = Outcome(result, kept["status"], REPLAYED, total_ns=self._relay.elapsed(exchange), response_bytes=len(body))
-        await self._relay.end(exchange, outcome)
-        await send({"type": "http.response.start", "status": kept["status"], "headers": headers})
+        status, headers, body = unpacked(answer, exchange.decision.id)
+        await self._relay.end(exchange, replayed(exchange, status, body, self._relay.elapsed(exchange)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _refuse(self, exchange: Exchange, code: str, status: int, detail: str, send: Send) -> None:
-        await self._relay.fail(exchange, Outcome(Result.DENIED, status, code, total_ns=self._relay.elapsed(exchange)), detail, send)
+
+def replayed(exchange: Exchange, status: int, body: bytes, total_ns: int) -> Outcome:
+    result = Result.ROUTED if exchange.decision.outcome is None else Result.HELD
+    return Outcome(result, status, REPLAYED, total_ns=total_ns, response_bytes=len(body))
 
 
 def _had_no_effect(outcome: Outcome) -> bool:

@@ -13,6 +13,7 @@ MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Env
 CONNECT_S = 1.0
 MANY = 1_000_000  # what is under way is bounded where it comes in
 ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
+ANSWER_ATTRIBUTES = ("response.code_details",)
 # Told as well as done: the door cannot see whether there is a body that it is not shown.
 UNREAD = {"disable_request_body_buffering": True, "context_extensions": {"body": "none"}}
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3."
@@ -55,7 +56,8 @@ def asking(workspace: Workspace, options: Options, *, own_routes: bool = True) -
     """The HTTP filter. Without an answer nothing is let through. `own_routes`: the routes are these of `routes`, which say more."""
     if options.filter == "ext_authz":
         return ext_authz(workspace)
-    return ext_proc(workspace, processing_mode(options, answers="SKIP" if own_routes else "SEND"))
+    kept = keeps_answers(workspace) and not own_routes
+    return ext_proc(workspace, processing_mode(options, answers="SKIP" if own_routes else "SEND", kept=kept))
 
 
 def ext_proc(workspace: Workspace, mode: Json) -> Json:
@@ -69,6 +71,7 @@ def ext_proc(workspace: Workspace, mode: Json) -> Json:
         processing_mode=mode,
         allow_mode_override=True,
         request_attributes=list(ATTRIBUTES),
+        response_attributes=list(ANSWER_ATTRIBUTES),
         mutation_rules=mutation_rules(workspace),
         metadata_options={
             "forwarding_namespaces": {"untyped": [CLUSTER]},
@@ -77,24 +80,29 @@ def ext_proc(workspace: Workspace, mode: Json) -> Json:
     )
 
 
-def processing_mode(options: Options, *, answers: str = "SEND", unread: bool = False) -> Json:
+def keeps_answers(workspace: Workspace) -> bool:
+    return any(route.idempotency is not None for route in workspace.catalog.routes.values())
+
+
+def processing_mode(options: Options, *, answers: str = "SEND", unread: bool = False, kept: bool = False) -> Json:
     """`answers`: whether the door is told of response headers. Without a route it shall not: what Envoy refuses by itself would wait for
-    the door, and be lost where the connection is closed."""
+    the door, and be lost where the connection is closed. `kept`: some answers are, and the door is to be shown them. It asks for those
+    alone, which Envoy does not hear where requests' bodies are streamed: then it is shown all."""
     streamed = options.bodies == "streamed" and not unread
     return {
         "request_header_mode": "SEND",
         "request_body_mode": "NONE" if unread else "FULL_DUPLEX_STREAMED" if streamed else "BUFFERED",
         "request_trailer_mode": "SEND" if streamed else "SKIP",
         "response_header_mode": answers,
-        "response_body_mode": "NONE",
-        "response_trailer_mode": "SKIP",
+        "response_body_mode": "STREAMED" if streamed and kept else "NONE",
+        "response_trailer_mode": "SEND" if streamed and kept else "SKIP",
     }
 
 
-def asked_by_route(options: Options, *, unread: bool) -> Json:
+def asked_by_route(options: Options, *, unread: bool, kept: bool) -> Json:
     """What a route that a request has before the decision says of how it is asked about. `unread`: without its body."""
     if options.filter == "ext_proc":
-        own = typed(EXT_PROC + "ExtProcPerRoute", overrides={"processing_mode": processing_mode(options, unread=unread)})
+        own = typed(EXT_PROC + "ExtProcPerRoute", overrides={"processing_mode": processing_mode(options, unread=unread, kept=kept)})
         return {EXT_PROC_FILTER: own}
     if unread:
         return {EXT_AUTHZ_FILTER: typed(EXT_AUTHZ + "ExtAuthzPerRoute", check_settings=UNREAD)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, authority_of, sendings
-from router.envoy.door import ATTRIBUTES, patience
+from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, patience
 from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
 from router.envoy.values import Json
@@ -48,7 +48,7 @@ def _asking(workspace: Workspace, options: Options) -> Json:
         "processingMode": {
             "allowModeOverride": True,
             "request": {"body": "Buffered", "attributes": list(ATTRIBUTES)},
-            "response": {},
+            "response": {"attributes": list(ANSWER_ATTRIBUTES)},
         },
         "metadata": {"accessibleNamespaces": [CLUSTER], "writableNamespaces": [CLUSTER]},
     }

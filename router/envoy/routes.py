@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from router.catalog import Match, Rule
 from router.envoy.destinations import PREFIX, Sending, sendings
-from router.envoy.door import asked_by_route
+from router.envoy.door import asked_by_route, keeps_answers
 from router.envoy.options import CLUSTER, DESTINATION, ROUTE, Options
 from router.envoy.values import Json, seconds, typed
 from router.workspace import Workspace
@@ -30,8 +30,8 @@ def routes(workspace: Workspace, options: Options) -> Iterator[Json]:
     for sending in sendings(workspace):
         yield from _ways(sending, sockets)
     for name, match in _unread(workspace):
-        yield _nowhere(name, match, asked_by_route(options, unread=True))
-    yield _nowhere(NOWHERE, {"prefix": "/"}, asked_by_route(options, unread=False))
+        yield _nowhere(name, match, asked_by_route(options, unread=True, kept=False))
+    yield _nowhere(NOWHERE, {"prefix": "/"}, asked_by_route(options, unread=False, kept=keeps_answers(workspace)))
 
 
 def has_sockets(workspace: Workspace) -> bool:

@@ -27,7 +27,7 @@ from router.audit.records.record import EVIDENCE, OUTCOME, open_personal
 from router.audit.records.sealing import as_text
 from router.control.cloud_events import CloudEvent
 from router.control.services import Json
-from router.errors import DestinationError, LockgateError
+from router.errors import ConfigError, DestinationError, LockgateError, RefusedError
 from router.ports import Clock, Ended, Entry, Follower, Random
 from router.registry import ADAPTERS, Registry
 from router.workspace import Workspace
@@ -90,6 +90,7 @@ class Following:
         self._thread = ThreadPoolExecutor(1, "following")
         self._files: _Files | None = None
         self._asking: dict[str, _Asking] = {}
+        self._silent = set[str]()  # destinations that did not answer in this round: the others need not wait for them again and again
         self.count = 0
 
     async def keep(self) -> None:
@@ -108,6 +109,7 @@ class Following:
         """Takes up what the ledger has, and asks about what is due."""
         files = await self._run(self._opened)
         await self._run(lambda: self._catch_up(files))
+        self._silent.clear()
         due = await self._run(lambda: files.open.due(self._clock.now_ns(), BATCH))
         for start in range(0, len(due), AT_ONCE):
             await asyncio.gather(*(self._ask(files, work) for work in due[start : start + AT_ONCE]))
@@ -120,7 +122,7 @@ class Following:
         self._thread.shutdown()
 
     async def _ask(self, files: _Files, work: OpenWork) -> None:
-        asking = await self._asked(work.destination)
+        asking = None if work.destination in self._silent else await self._asked(work.destination)
         place = None if asking is None else await self._place(files, work)
         ended = None if asking is None or place is None else await self._ended(asking, place, work)
         if asking is not None and place is None:
@@ -129,8 +131,15 @@ class Following:
             await self._later(files, work)
         else:
             if ended.state != UNKNOWN:
-                await self._intake.take([evidence(work, ended)], SENDER, SENDER)
+                await self._record(work, ended)
             await self._run(lambda: files.open.drop(work.index))
+
+    async def _record(self, work: OpenWork, ended: Ended) -> None:
+        """Another end that a node recorded before stays the end."""
+        try:
+            await self._intake.take([evidence(work, ended)], SENDER, SENDER)
+        except RefusedError as error:
+            log.warning("how the work of decision %s ended is recorded already, in another way: %s", work.decision, error.code)
 
     async def _ended(self, asking: _Asking, place: str, work: OpenWork) -> Ended | None:
         try:
@@ -140,6 +149,7 @@ class Following:
             if not asking.problem:
                 log.warning("%s does not say how work ended: %s", work.destination, error)
             asking.problem = True
+            self._silent.add(work.destination)
             return None
         asking.problem = False
         if ended is not None and ended.state == UNKNOWN:
@@ -163,7 +173,12 @@ class Following:
         if settings is None or module is None or not hasattr(module, "follower"):
             return None
         made: Follower = module.follower(settings, name=name)
-        await made.open()
+        try:
+            await made.open()
+        except ConfigError as error:
+            log.error("%s cannot be asked how work ended: %s", name, error)
+            self._silent.add(name)
+            return None
         return self._asking.setdefault(name, _Asking(settings, made))
 
     async def _place(self, files: _Files, work: OpenWork) -> str | None:

@@ -54,7 +54,7 @@ def own_id(outbound: Outbound) -> str:
 
 def id_of(key: str) -> str:
     """The id that a message of `asked` has at a peer that acts once on ids."""
-    return own_id(asked(b"", key=key))
+    return scoped(message(asked(b"", key=key), b"", None))
 
 
 async def whole(destination: Destination, outbound: Outbound) -> tuple[int, bytes]:

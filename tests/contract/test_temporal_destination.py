@@ -17,7 +17,7 @@ from tests.needs import needs
 
 needs("temporalio", "pip install 'lockgate[temporal]'")
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowContinuedAsNewError, WorkflowFailureError
 from temporalio.converter import DataConverter
 
 from adapters.messaging.destination import MessageDestination
@@ -345,6 +345,23 @@ async def test_the_follower_tells_how_it_ended(server: TemporalServer, client: C
     await asking.close()
     with pytest.raises(DestinationError):
         await asking.ended(reply.work)
+
+
+async def test_a_workflow_that_continues_as_new_is_followed_to_its_last_run(server: TemporalServer, client: Client) -> None:
+    async with opened(server, workflow="Continues") as made:
+        work = (await made.send(asked(b"{}"))).work
+    asking = follower(Config.model_validate({"address": server.address, "workflow": "Continues", "task_queue": QUEUE}), name="flow")
+    await asking.open()
+    ids = orjson.loads(work)
+    first = client.get_workflow_handle(ids["workflow_id"], run_id=ids["run_id"])
+    await first.signal("go")
+    with pytest.raises(WorkflowContinuedAsNewError):
+        await first.result(follow_runs=False)
+    assert await asking.ended(work) is None
+    await client.get_workflow_handle(ids["workflow_id"]).signal("go")
+    assert await first.result() == "done"
+    assert await asking.ended(work) == Ended("completed", True)
+    await asking.close()
 
 
 @pytest.mark.parametrize(

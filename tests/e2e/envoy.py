@@ -59,6 +59,7 @@ def processor(port_cluster: str = "lockgate", **changes: Any) -> dict[str, Any]:
             "allow_mode_override": True,
             "message_timeout": "3s",
             "request_attributes": ["source.address"],
+            "response_attributes": ["response.code_details"],
             "mutation_rules": {"allow_all_routing": True, "disallow_is_error": True},
             "metadata_options": {
                 "receiving_namespaces": {"untyped": ["lockgate"]},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.local_repeats import LocalRepeats
 from router.doors.envoy.cases import Case, Pass, Stop
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import Outcomes, Report
@@ -21,6 +22,7 @@ from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House, ScriptedTier
 
 PATIENCE_S = 5.0
+LIMITED = {**ALLOW, "obligations": [{"name": "limit_response", "params": {"bytes": 10}}]}
 BODY = b'{"message": "cancel payment 4711"}'
 CAME: Headers = [
     (b":method", b"POST"),
@@ -166,15 +168,83 @@ async def test_beyond_what_can_be_waited_for_the_oldest_is_given_up() -> None:
     ],
 )
 async def test_a_route_that_remembers_keys_does_not_pretend_to_here(key: bytes | None, kept: KeptAnswers, code: str | None) -> None:
-    """Behind Envoy nobody remembers them: what the route says of a memory that cannot be asked holds, and the outcome says it."""
+    """A filter that is not shown answers: what the route says of a memory that cannot be asked holds, and the outcome says it."""
     house = House()
     house.runtime = replace(house.runtime, options=replace(house.runtime.options, keeping={"pay": kept}))
     behind = Behind(house)
     case = await behind.opened(*([(b"idempotency-key", key)] if key is not None else []))
-    answer = await behind.door.judge(case, BODY, PATIENCE_S)
+    answer = await behind.door.judge(case, BODY, PATIENCE_S, blind=True)
     behind.door.close(case)
     assert (answer.code if isinstance(answer, Stop) else None) == code
     if code is not None:
         assert behind.ends() == [("denied", code)]
+    await behind.outcomes.close()
+    await behind.idle()
+
+
+def keeping_house(**more: Any) -> House:
+    house = House(**more)
+    options = replace(house.runtime.options, keeping={"pay": KeptAnswers(False, 60, 1000)})
+    house.runtime = replace(house.runtime, options=options, repeats=LocalRepeats(SystemClock()))
+    return house
+
+
+async def keyed(behind: Behind, deadline_s: float = PATIENCE_S) -> Pass | Stop:
+    case = await behind.opened((b"idempotency-key", b"once"))
+    try:
+        return await behind.door.judge(case, BODY, deadline_s)
+    finally:
+        behind.door.close(case)
+
+
+async def test_a_late_decision_lets_go_of_its_key() -> None:
+    """Nothing went on, so that the request may be made again under the same key."""
+    slow = Slow()
+    behind = Behind(keeping_house(tier=ScriptedTier(slow), deadline_s=PATIENCE_S))
+    late = await keyed(behind, 0.01)
+    assert isinstance(late, Stop)
+    assert late.code == "decision_late"
+    slow.told.set()
+    await behind.door.decided(PATIENCE_S)
+    await behind.outcomes.close()
+    assert isinstance(await keyed(behind), Pass)
+    await behind.outcomes.close()
+
+
+async def test_what_cannot_be_obliged_lets_go_of_its_key() -> None:
+    """It is denied twice, for the same reason."""
+    behind = Behind(keeping_house(policy={"admission": ALLOW, "decision": LIMITED}))
+    for _ in range(2):
+        answer = await keyed(behind)
+        assert isinstance(answer, Stop)
+        assert answer.code == "obligation_failed"
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (report, "idempotency_replayed"),
+        (lambda given: replace(report(given), routed=False, reason="upstream_reset"), "idempotency_unanswered"),
+        (lambda given: replace(report(given), routed=False, reason="connect_failed"), None),
+        (None, "idempotency_unanswered"),
+    ],
+)
+async def test_how_a_request_ended_decides_what_the_next_hears(told: Callable[[str], Report] | None, code: str | None) -> None:
+    """As at the gateway; without any report, as of an answer that was not kept."""
+    behind = Behind(keeping_house())
+    first = await keyed(behind)
+    assert isinstance(first, Pass)
+    early = await keyed(behind)
+    assert isinstance(early, Stop)
+    assert (early.status, early.code) == (409, "idempotency_under_way")
+    assert first.awaited.keeping is not None
+    first.awaited.keeping.began(200, [(b"content-type", b"text/plain")], "", ended=True)
+    if told is None:
+        await behind.outcomes.close()
+    else:
+        behind.outcomes.told(told(first.decision.id))
+        await behind.outcomes.close()
+    again = await keyed(behind)
+    assert (again.code if isinstance(again, Stop) else None) == code
     await behind.outcomes.close()
     await behind.idle()

@@ -56,7 +56,7 @@ class Authorizer:
 
     async def _judged(self, case: Case, body: bytes, wanted: Overrides) -> Pass | Stop:
         shown = body if case.body is Body.WHOLE else b""
-        return await self._door.judge(case, shown, wanted.deadline_s, self._longest_s, fixed_body=True)
+        return await self._door.judge(case, shown, wanted.deadline_s, self._longest_s, asked_once=True, blind=True)
 
 
 def _headers(http: AttributeContext.HttpRequest) -> Headers:

@@ -16,13 +16,14 @@ from router.doors.body import BodyReader, ClientGoneError
 from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.changes import changes, lost
 from router.doors.envoy.heads import is_grpc, is_upgrade, scope
+from router.doors.envoy.keeping import Keeping
 from router.doors.envoy.outcomes import Awaited, Outcomes
 from router.doors.forwarding import request_headers
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.head import trusts
 from router.doors.relay import Exchange, outbound, target
-from router.doors.repeating import refuse_unremembered
+from router.doors.repeating import Claim, claimed, keeping, packed, refuse_unremembered, replayed, unpacked
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer
 from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
@@ -57,12 +58,13 @@ class EnvoyDoor:
         self._gate.leave(case.runtime)
 
     async def judge(
-        self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, fixed_body: bool = False
+        self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, asked_once: bool = False, blind: bool = False
     ) -> Pass | Stop:
-        """`body`: all of it where the case waits for the whole; `fixed_body`: nobody can change it. `longest_s`: see `Outcomes.begin`. A
+        """`body`: all of it where the case waits for the whole; `asked_once`: by a filter that can change no body; `blind`: one that
+        is not shown answers, so that none can be kept. `longest_s`: see `Outcomes.begin`. A
         decision that is late, or that nobody waits for any more because Envoy's caller is gone, is recorded as it is, and what would have
         gone on does not."""
-        task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, fixed_body)))
+        task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, asked_once, blind)))
         self._deciding.add(task)
         task.add_done_callback(self._deciding.discard)
         self._gate.keep(case.runtime)  # the case may be closed before the decision is there
@@ -110,17 +112,17 @@ class EnvoyDoor:
             self._gate.keep(runtime)
             return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
 
-    async def _decided(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
+    async def _decided(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
         if self.inside >= self._most:
             raise RefusedError("Lockgate is at its limit; please try again.", "overloaded", 503, 1)
         self.inside += 1
         try:
             with self._gate.using():
-                return await self._weighed(case, body, longest_s, fixed_body)
+                return await self._weighed(case, body, longest_s, asked_once, blind)
         finally:
             self.inside -= 1
 
-    async def _weighed(self, case: Case, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass | Stop:
+    async def _weighed(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
         runtime = case.runtime
         reader = BodyReader(_once(body), runtime.options.limits, None, empty=case.body is Body.NONE)
         unseen = case.body is Body.UNSEEN
@@ -132,17 +134,36 @@ class EnvoyDoor:
             self._observer.ended(decision, decision.outcome)
             return await self._told(decision.outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
         try:
-            refuse_unremembered(exchange)
-            if decision.outcome is not None:
-                return await self._held(case, exchange)
-            return self._passed(case, exchange, body, longest_s, fixed_body)
-        except LockgateError as error:  # an obligation that cannot be met, or a store that cannot hold it: nothing was sent
+            claim = await self._claimed(case, exchange, blind)
+        except LockgateError as error:
             return await self._failed(exchange, error)
+        if isinstance(claim, bytes):
+            return await self._replayed(exchange, claim)
+        try:
+            if decision.outcome is not None:
+                return await self._held(case, exchange, claim)
+            return self._passed(case, exchange, body, longest_s, asked_once, claim)
+        except LockgateError as error:  # an obligation that cannot be met, or a store that cannot hold it: nothing was sent
+            return await self._failed(exchange, error, claim)
         except Exception:  # its decision is recorded, so that its end must be
             log.exception("a request failed in a way that nobody foresaw")
-            return await self._failed(exchange, DestinationError(INTERNAL, "internal", 500))
+            return await self._failed(exchange, DestinationError(INTERNAL, "internal", 500), claim)
 
-    def _passed(self, case: Case, exchange: Exchange, body: bytes, longest_s: float | None, fixed_body: bool) -> Pass:
+    async def _claimed(self, case: Case, exchange: Exchange, blind: bool) -> Claim | bytes | None:
+        """See `repeating.claimed`; of a WebSocket there is no answer to be kept. Raises RefusedError."""
+        if blind or case.socket:
+            refuse_unremembered(exchange)
+            return None
+        settings = keeping(exchange)
+        return await claimed(exchange, settings) if settings is not None else None
+
+    async def _replayed(self, exchange: Exchange, answer: bytes) -> Stop:
+        status, headers, body = unpacked(answer, exchange.decision.id)
+        outcome = replayed(exchange, status, body, self._clock.monotonic_ns() - exchange.started_ns)
+        await self._ended(exchange, outcome)
+        return Stop(status, headers, body, outcome.reason, exchange.decision.id)
+
+    def _passed(self, case: Case, exchange: Exchange, body: bytes, longest_s: float | None, asked_once: bool, claim: Claim | None) -> Pass:
         decision, dispatcher = exchange.decision, exchange.runtime.dispatcher
         dispatcher.destination(decision)
         if response_limit(decision.verdict.obligations) is not None:
@@ -153,15 +174,16 @@ class EnvoyDoor:
             raise undeliverable()
         obliged = _socket(exchange) if case.socket else dispatcher.oblige(decision, outbound(exchange))
         made = changes(case.came, body, obliged)
-        if fixed_body and made.body is not None:
+        if asked_once and made.body is not None:
             raise PolicyError("This filter of Envoy's cannot change a body.", "obligation_failed")
         if decision.verdict.obligations:
             dispatcher.mirror(decision, obliged)
         awaited = Awaited(decision, exchange.runtime, case.started_ns, exchange.reader.digest if case.body is Body.WHOLE else None)
+        awaited.keeping = Keeping(claim) if claim is not None else None
         self.outcomes.begin(awaited, longest_s)
         return Pass(decision, made, awaited)
 
-    async def _held(self, case: Case, exchange: Exchange) -> Stop:
+    async def _held(self, case: Case, exchange: Exchange, claim: Claim | None) -> Stop:
         decision, runtime, outcome = exchange.decision, exchange.runtime, exchange.decision.outcome
         if case.socket or outcome is None:
             raise PolicyError("A WebSocket cannot wait for a reviewer.", "websocket_cannot_be_held")
@@ -169,20 +191,28 @@ class EnvoyDoor:
         content_digest(held)
         await runtime.holder.hold(decision, held)
         self._observer.ended(decision, outcome)
-        return await self._told(outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
+        told = await self._told(outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
+        if claim is not None:
+            await claim.end(outcome, packed(told.status, told.headers, told.body))
+        return told
 
-    async def _failed(self, exchange: Exchange, error: LockgateError) -> Stop:
+    async def _failed(self, exchange: Exchange, error: LockgateError, claim: Claim | None = None) -> Stop:
         """Recorded as our own gateway does; the caller hears why."""
         decision = exchange.decision
         status = 403 if isinstance(error, PolicyError) else getattr(error, "status", 503)
         result = Result.FAILED if isinstance(error, DestinationError) else Result.DENIED
         outcome = Outcome(result, status, error.code, total_ns=self._clock.monotonic_ns() - exchange.started_ns, complete=False)
-        self._observer.ended(decision, outcome)
-        try:
-            await exchange.runtime.pipeline.ended(decision, outcome)
-        except AuditError as unrecorded:
-            log.error("no outcome recorded for decision %s: %s", decision.id, unrecorded)
+        if claim is not None:
+            await claim.release()
+        await self._ended(exchange, outcome)
         return await self._told(outcome, lambda send: respond_problem(send, status, error.code, str(error), decision.id), decision)
+
+    async def _ended(self, exchange: Exchange, outcome: Outcome) -> None:
+        self._observer.ended(exchange.decision, outcome)
+        try:
+            await exchange.runtime.pipeline.ended(exchange.decision, outcome)
+        except AuditError as unrecorded:
+            log.error("no outcome recorded for decision %s: %s", exchange.decision.id, unrecorded)
 
     async def _caught(self, work: Callable[[], Awaitable[T]]) -> T | Stop:
         """Every failure is an answer; nobody who could not be judged goes on."""

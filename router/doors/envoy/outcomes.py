@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from router.decision import Decision, Outcome, Result
+from router.doors.envoy.keeping import Keeping
 from router.doors.gate import Gate
 from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError
@@ -39,7 +42,8 @@ class Report:
 
 @dataclass(slots=True)
 class Awaited:
-    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it. `due_ns`: when to give up."""
+    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it. `due_ns`: when to give up.
+    `keeping`: for whoever repeats the request."""
 
     decision: Decision
     runtime: Runtime
@@ -49,6 +53,7 @@ class Awaited:
     whole: bool = False
     ended_ns: int = 0
     due_ns: int = 0
+    keeping: Keeping | None = None
 
 
 class Outcomes:
@@ -83,9 +88,16 @@ class Outcomes:
         else:
             self._give_up(awaited)
 
-    def broken(self, awaited: Awaited, status: int, reason: str) -> None:
-        """Envoy was not told that it may go on."""
+    def broken(self, awaited: Awaited, status: int, reason: str, *, began: bool = False) -> None:
+        """Envoy was not told that it may go on; or, with `began`, not with all of it."""
+        if awaited.keeping is not None and not began:
+            self._in_background(awaited.keeping.claim.release())
         self._end(awaited, Outcome(Result.FAILED, status, reason, total_ns=self._since(awaited), complete=False))
+
+    def answered(self, awaited: Awaited) -> None:
+        """All of the answer has been shown here, as far as it was asked for."""
+        if awaited.keeping is not None and awaited.keeping.ready:
+            self._in_background(awaited.keeping.keep())
 
     def told(self, report: Report) -> bool:
         """Whether the decision is one that is waited for here."""
@@ -106,6 +118,7 @@ class Outcomes:
                 response_bytes=report.response_bytes,
                 complete=not report.reason,
             ),
+            reported=True,
         )
         return True
 
@@ -138,10 +151,15 @@ class Outcomes:
     def _since(self, awaited: Awaited) -> int:
         return (awaited.ended_ns or self._clock.monotonic_ns()) - awaited.started_ns
 
-    def _end(self, awaited: Awaited, outcome: Outcome) -> None:
+    def _end(self, awaited: Awaited, outcome: Outcome, *, reported: bool = False) -> None:
         if self._awaited.pop(awaited.decision.id, None) is None:
             return
-        task = asyncio.create_task(self._record(awaited, outcome))
+        if awaited.keeping is not None:
+            self._in_background(awaited.keeping.settle(outcome, reported=reported))
+        self._in_background(self._record(awaited, outcome))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 

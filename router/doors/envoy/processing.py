@@ -75,7 +75,7 @@ class Processor:
         shown = await self._shown(stream, asked, case, duplex) if case.body is Body.WHOLE else b""
         if shown is None:
             return  # nobody waits any more, and nothing was decided
-        answer = shown if isinstance(shown, Stop) else await self._door.judge(case, shown, asked.deadline_s)
+        answer = shown if isinstance(shown, Stop) else await self._door.judge(case, shown, asked.deadline_s, blind=asked.blind)
         if isinstance(answer, Stop):
             await self._stop(stream, answer, case.came)
             return
@@ -83,7 +83,7 @@ class Processor:
             await stream.write(_go_on(asked, case, answer))
             if duplex is not None:
                 await duplex.let_go(stream, answer)
-            await self._answered(stream, answer, duplex, case.came)
+            await self._answered(stream, asked, answer, duplex, case.came)
         finally:
             self._door.outcomes.over(answer.awaited)
 
@@ -116,27 +116,36 @@ class Processor:
         self._door.answered_by_envoy(_status(message.response_headers))
         await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
 
-    async def _answered(self, stream: Any, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
+    async def _answered(self, stream: Any, asked: _Asked, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
         """Until Envoy ends the stream, which is when the request has ended."""
         while isinstance(message := await stream.read(), ProcessingRequest):
             kind = message.WhichOneof("request")
             if kind == "response_headers":
-                await stream.write(_answer_seen(message, answer))
+                await stream.write(_answer_seen(message, asked, answer))
+                self._door.outcomes.answered(answer.awaited)
             elif kind == "request_body" and duplex is not None:
                 try:
                     await duplex.pass_on(stream, message.request_body, answer)
                 except RefusedError as error:
-                    self._door.outcomes.broken(answer.awaited, error.status, error.code)
+                    self._door.outcomes.broken(answer.awaited, error.status, error.code, began=True)
                     await self._stop(stream, await self._door.refuse(error), came)
                     return
             elif kind == "request_body":
                 await stream.write(ProcessingResponse(request_body=BodyResponse(response=CommonResponse())))
             elif kind == "response_body":
                 await stream.write(ProcessingResponse(response_body=BodyResponse(response=CommonResponse())))
+                self._came(answer, message.response_body.body, ended=message.response_body.end_of_stream)
             elif kind == "request_trailers":
                 await stream.write(ProcessingResponse(request_trailers=TrailersResponse()))
             else:
                 await stream.write(ProcessingResponse(response_trailers=TrailersResponse()))
+                self._came(answer, b"", ended=True)
+
+    def _came(self, answer: Pass, part: bytes, *, ended: bool) -> None:
+        """A part of the answer that is to be kept."""
+        if answer.awaited.keeping is not None:
+            answer.awaited.keeping.came(part, ended=ended)
+            self._door.outcomes.answered(answer.awaited)
 
     async def _stop(self, stream: Any, stop: Stop, came: Headers) -> None:
         await stream.write(immediate(stop, grpc=is_grpc(came)))
@@ -145,13 +154,15 @@ class Processor:
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """How Envoy asks. `unseen`: without a body, though there may be one. `buffered`: it says that it holds bodies; older versions do not
-    say. `lowered`: it would hold this one, and must be told not to. `duplex`: bodies pass through us, and wait here."""
+    say. `lowered`: it would hold this one, and must be told not to. `duplex`: bodies pass through us, and wait here. `blind`: it shows no
+    bodies of answers, and cannot be told to."""
 
     deadline_s: float
     unseen: bool
     buffered: bool
     lowered: bool
     duplex: bool
+    blind: bool
 
 
 def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
@@ -165,7 +176,8 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
     if mode not in (NONE, BUFFERED, DUPLEX) and not first.request_headers.end_of_stream:
         raise _unfit(UNFIT)
     buffered = mode == BUFFERED
-    return _Asked(wanted.deadline_s, wanted.unseen or mode == NONE, tells and buffered, buffered, mode == DUPLEX)
+    blind = mode == DUPLEX and first.protocol_config.response_body_mode == NONE  # where Envoy lets nobody change its mode
+    return _Asked(wanted.deadline_s, wanted.unseen or mode == NONE, tells and buffered, buffered, mode == DUPLEX, blind)
 
 
 def _waiting(came: Headers) -> ProcessingResponse:
@@ -192,13 +204,31 @@ def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
     return response
 
 
-def _answer_seen(message: ProcessingRequest, answer: Pass) -> ProcessingResponse:
+def _answer_seen(message: ProcessingRequest, asked: _Asked, answer: Pass) -> ProcessingResponse:
     names = [each.key.encode("latin-1", "replace") for each in message.response_headers.headers.headers]
     answer.awaited.status = _status(message.response_headers)
     answer.awaited.whole = message.response_headers.end_of_stream
     response = ProcessingResponse()
     response_headers(response.response_headers.response.header_mutation, answer.decision, names)
+    keeping = answer.awaited.keeping
+    if keeping is not None:
+        shown = message.response_headers
+        if keeping.began(answer.awaited.status, fields(shown.headers.headers), _details(message), ended=shown.end_of_stream):
+            _show_answer(response.mode_override, asked)
     return response
+
+
+def _show_answer(mode: ProcessingMode, asked: _Asked) -> None:
+    """Part by part while it goes on to the caller, so that one that is long or slow is not held up; its trailers say where it ends."""
+    mode.request_body_mode = DUPLEX if asked.duplex else NONE
+    mode.request_trailer_mode = ProcessingMode.SEND if asked.duplex else ProcessingMode.SKIP
+    mode.response_header_mode = mode.response_trailer_mode = ProcessingMode.SEND
+    mode.response_body_mode = ProcessingMode.STREAMED
+
+
+def _details(message: ProcessingRequest) -> str:
+    """Who answered, where Envoy's filter says it (`response_attributes`)."""
+    return message.attributes[ATTRIBUTES].fields["response.code_details"].string_value if ATTRIBUTES in message.attributes else ""
 
 
 def _unfit(detail: str) -> RefusedError:

@@ -14,12 +14,14 @@ import pytest
 from pydantic import BaseModel
 
 from adapters.messaging.destination import failure
+from adapters.sqlite.following import OpenWork
 from router.audit.records.record import outcome_entry
 from router.decision import Outcome, Result
+from router.errors import ConfigError
 from router.ports import Ended
 from router.registry import Adapter, Registry
 from router.system import SystemRandom
-from router.wiring.following import FOLLOWING_FILE, Following
+from router.wiring.following import AT_ONCE, FOLLOWING_FILE, Following
 from tests.unit.audit.ledgers import reader
 from tests.unit.audit.samples import DECISION
 from tests.unit.identity.parts import HandClock
@@ -40,8 +42,11 @@ class Engine:
     answers: Answers
     asked: list[str] = field(default_factory=list)
     opened: int = 0
+    broken: bool = False
 
     async def open(self) -> None:
+        if self.broken:
+            raise ConfigError("no file")
         self.opened += 1
 
     async def close(self) -> None:
@@ -127,6 +132,42 @@ async def test_an_engine_that_does_not_say_is_asked_again_and_complained_about_o
     assert [record.getMessage() for record in caplog.records if record.name == "lockgate.following"] == [
         f"{DECISION.route and DECISION.route.destination} does not say how work ended: nobody there"
     ]
+
+
+async def test_others_need_not_wait_for_an_engine_that_is_silent(tmp_path: Path) -> None:
+    """Those who ask at the same time find it out together."""
+    async with at(tmp_path, failure("connect_failed", "nobody there")) as here:
+        for number in range(3 * AT_ONCE):
+            await here.dispatched(f"run {number}")
+        await here.rounds(1)
+        assert (len(here.engine.asked), here.following.count) == (AT_ONCE, 3 * AT_ONCE)
+
+
+async def test_an_engine_that_cannot_be_asked_as_it_is_configured_is_one_later(tmp_path: Path, caplog: Any) -> None:
+    async with at(tmp_path, Ended("completed", True)) as here:
+        here.engine.broken = True
+        await here.dispatched()
+        await here.rounds(1)
+        assert (here.phases(), here.following.count) == ([], 1)
+        here.engine.broken = False
+        await here.rounds(1)
+        assert [phase for phase, _ in here.phases()] == ["completed"]
+    assert "cannot be asked how work ended: no file" in caplog.text
+
+
+async def test_an_end_that_is_recorded_already_stays_the_end(tmp_path: Path, caplog: Any) -> None:
+    """Another node was told another one."""
+    async with at(tmp_path, Ended("completed", True)) as here:
+        await here.dispatched()
+        await here.following.round()
+        assert DECISION.route is not None
+        await here.desk.ledger.append(outcome_entry(DECISION.id, Outcome(Result.ROUTED, 202), here.clock.now_ns()))
+        name = DECISION.route.destination
+        work = OpenWork(here.desk.ledger.size, DECISION.id, DECISION.route.name, name, 0, 0)
+        await here.following._record(work, Ended("failed", False))
+        await here.following._record(work, Ended("completed", True))
+        assert [phase for phase, _ in here.phases()] == ["completed", "failed"]
+    assert "recorded already, in another way: evidence_conflict" in caplog.text
 
 
 async def test_work_that_is_young_is_not_asked_about_all_the_time(tmp_path: Path) -> None:
