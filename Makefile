@@ -5,18 +5,19 @@ BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 JOBS ?= 2
 EXTRAS := $(VENV)/.extras
-.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm faults bench-large lock chart image sbom audit-dependencies
+.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 
 demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
 demo-envoy: $(DEV) model ; @$(PY) -m examples.halden.demo --envoy $(if $(ONCE),--once)
 test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile $(ARGS)
-check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && lint-imports --no-cache && python -m router.cli.schema --check
+check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && PYTHONPATH=sdk lint-imports --no-cache && python -m router.cli.schema --check
 fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
 e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
 e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py $(ARGS)
+e2e-engines: $(DEV) ; @$(PY) -m pytest -m engines tests/e2e/test_engines.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write
 model: $(BASE) ; @$(PY) -m model.install

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -15,20 +12,16 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
+from adapters.aws.signing import Keys
+from adapters.aws.signing import signed as signature_v4
 from adapters.bundle_source import UNAVAILABLE, Connection, Given, told, trusted, whole
 from router.errors import BundleError
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-EMPTY = hashlib.sha256(b"").hexdigest()
 CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 MOST_REASON = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class S3Keys:
-    access_key: str
-    secret_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
+S3Keys = Keys
 
 
 class S3Object:
@@ -81,17 +74,4 @@ class S3Object:
 
 def signed(url: str, region: str, keys: S3Keys, now: datetime) -> dict[str, str]:
     """The headers of a `GET` without a body and without a query. The URL's path is encoded once, which is S3's own rule."""
-    parts = urlsplit(url)
-    stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": parts.netloc, "x-amz-content-sha256": EMPTY, "x-amz-date": stamp}
-    if keys.session_token is not None:
-        headers["x-amz-security-token"] = keys.session_token
-    names = ";".join(sorted(headers))
-    canonical = "\n".join(("GET", parts.path, "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, EMPTY))
-    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
-    text = "\n".join((ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
-    signing = f"AWS4{keys.secret_key}".encode()
-    for part in scope.split("/"):
-        signing = hmac.digest(signing, part.encode(), "sha256")
-    signature = hmac.digest(signing, text.encode(), "sha256").hex()
-    return {**headers, "authorization": f"{ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"}
+    return signature_v4("GET", url, service="s3", region=region, keys=keys, now=now)

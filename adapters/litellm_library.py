@@ -66,26 +66,29 @@ def pause_of(error: Exception) -> float:
     return min(float(wanted), LONGEST_PAUSE_S) if isinstance(wanted, str) and wanted.isdecimal() else 0.0
 
 
-def server_client(provider: str, url: str, api_key: str, timeout_s: float, most_bytes: int) -> openai.AsyncOpenAI | None:
+def server_client(
+    provider: str, url: str, api_key: str, timeout_s: float, most_bytes: int, carried: frozenset[str] = frozenset()
+) -> openai.AsyncOpenAI | None:
     """A client of our own for OpenAI's protocol: litellm's would follow a redirect with text and key, and read whatever comes. It keeps no
-    idle connections, so that nothing has to be closed. None: litellm's own, which only the deadline bounds."""
+    idle connections, so that nothing has to be closed. `carried`: header fields of a call that go with it. None: litellm's own, which only
+    the deadline bounds."""
     if provider != OPENAI:
         return None
     wire = httpx.AsyncClient(
         follow_redirects=False,
         headers={"accept-encoding": "identity"},
         limits=httpx.Limits(max_keepalive_connections=0),
-        event_hooks={"request": [_own_headers(api_key)], "response": [bounded_response(most_bytes)]},
+        event_hooks={"request": [_own_headers(api_key, carried)], "response": [bounded_response(most_bytes)]},
         timeout=timeout_s,
     )
     return openai.AsyncOpenAI(api_key=api_key, base_url=url, http_client=wire, max_retries=0)
 
 
-def _own_headers(api_key: str) -> Callable[[httpx.Request], Awaitable[None]]:
+def _own_headers(api_key: str, carried: frozenset[str]) -> Callable[[httpx.Request], Awaitable[None]]:
     """Only what the protocol needs, and our key: the library adds what it finds of somebody's account in the environment."""
 
     async def own(request: httpx.Request) -> None:
-        for name in set(request.headers) - SENT:
+        for name in set(request.headers) - SENT - carried:
             del request.headers[name]
         request.headers["authorization"] = f"Bearer {api_key}"
 

@@ -27,6 +27,7 @@ class MemoryReply:
         self.status = answer.status
         self.headers = answer.headers
         self.upstream = upstream
+        self.work = ""
         self.attempts = 1
         self._pieces = _pieces(b"" if bodyless else answer.body)
 

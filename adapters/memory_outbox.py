@@ -41,6 +41,13 @@ class MemoryOutbox:
         changes = {"owner": "", "leased_ns": 0, "attempts": attempts, "due_ns": due_ns, "reason": reason}
         return self._change(delivery_id, owner, changes)
 
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        for number, each in list(self._ledger.deliveries.items()):
+            if each.id == delivery_id and each.owner == owner and number not in self._ledger.dead:
+                del self._ledger.deliveries[number]
+                return True
+        return False
+
     async def pending(self) -> Pending:
         living = [each.created_ns for number, each in self._ledger.deliveries.items() if number not in self._ledger.dead]
         return Pending(len(living), min(living, default=0), len(self._ledger.dead))

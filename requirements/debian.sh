@@ -3,7 +3,7 @@
 set -eu
 missing=
 for each in strace:strace chromium:chromium docker-registry:docker-registry promtool:prometheus \
-  redis-server:redis-server redis-sentinel:redis-sentinel; do
+  redis-server:redis-server redis-sentinel:redis-sentinel rabbitmqctl:rabbitmq-server; do
   command -v "${each%%:*}" >/dev/null || missing="$missing ${each##*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -25,4 +25,4 @@ if [ "$what" = dev ]; then
   pip --no-deps --target "$venv/envoy-api" --require-hashes -r requirements/envoy-api.lock
   rm -rf "$venv/envoy-api/opentelemetry"
 fi
-pip --no-deps --editable .
+pip --no-deps --editable . --editable ./sdk

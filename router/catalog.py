@@ -104,6 +104,9 @@ class Promise(Strict):
     """Evidence that a service owes for every request that it was sent."""
 
     within: Span = Field(default=3600.0, description="Longest time from the request's outcome to evidence of how the work ended.")
+    follow: Bool = Field(
+        default=False, description="Lockgate itself asks the destination, a workflow engine, how the work ended, and records that."
+    )
 
 
 class Idempotency(Strict):
@@ -114,6 +117,17 @@ class Idempotency(Strict):
     answer: Size = Field(default=64 << 10, description="Largest answer that is kept; after a larger one a repetition is refused (409).")
     on_failure: Literal["deny", "allow"] = Field(
         default="deny", description="Without anybody who remembers: refuse with 503, or dispatch, perhaps a second time."
+    )
+
+
+class Delivery(Strict):
+    """Requests of a route are accepted (202) once they are durable, and sent until the destination has taken them."""
+
+    patience: Span = Field(default=3 * 86400.0, alias="for", description="How long they are tried; then they are given up, and kept.")
+    backoff: Span = Field(default=5.0, description="Longest wait after the first failure; it doubles, and chance shortens it.")
+    max_backoff: Span = Field(default=3600.0, description="Longest wait between attempts.")
+    order: Literal["none", "subject", "tenant", "route"] = Field(
+        default="none", description="Whose requests go one after the other, each when the former is done or given up."
     )
 
 
@@ -143,9 +157,19 @@ class Route(Strict):
         default=None,
         description="Copies of requests, without the caller's credentials; bodies that are longer than `limits.view` are not copied.",
     )
+    delivery: Delivery | None = Field(
+        default=None, description="Accept requests and deliver them, instead of passing on and answering with the service's answer."
+    )
     evidence: Promise | None = Field(
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )
+
+    @model_validator(mode="after")
+    def _delivered_whole(self) -> Self:
+        if self.delivery is not None and (self.stream or self.websocket or self.idempotency is not None):
+            other = "stream" if self.stream else "websocket" if self.websocket else "idempotency"
+            raise ValueError(f"has 'delivery' and '{other}': what is delivered later is whole, and has no answer to keep or pass on")
+        return self
 
     @model_validator(mode="after")
     def _copied_whole(self) -> Self:

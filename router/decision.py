@@ -55,7 +55,7 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
-    service), or `none` for an anonymous caller."""
+    service), `signature` or `broker` (who an event speaks for), or `none` for an anonymous caller."""
 
     id: str
     type: str
@@ -108,6 +108,15 @@ NO_BODY = BodyView(digest="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4959
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said before in a conversation: the normalised text, the intent that was accepted, or those that its sender was offered."""
+
+    text: str
+    intent: str | None = None
+    offered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request as every front door builds it. `headers` holds allow-listed names only, lower-case, in order."""
 
@@ -126,6 +135,8 @@ class Request:
     source: EventSource | None = None
     trace: TraceContext | None = None
     idempotency_key: str | None = None
+    conversation: str = ""
+    earlier: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +193,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided. `novelty` is the
+    """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided, or the caller by
+    taking one of the intents that were offered. `novelty` is the
     share of held-out texts about intents that looked more familiar; 0.0 where a rule decided."""
 
     status: Status
@@ -273,6 +285,7 @@ class Outcome:
     request_digest: str | None = None
     response_bytes: int = 0
     complete: bool = True
+    work: str = ""
     steps: tuple[Step, ...] = ()
 
 

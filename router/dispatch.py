@@ -89,6 +89,11 @@ class Dispatcher:
             self.mirrors.offer(each["destination"], each.get("share", 100), obliged)
 
 
+def undeliverable() -> DestinationError:
+    """Of a route that is delivered, where nobody could answer for it."""
+    return DestinationError("Requests on this route are delivered, which is not possible here.", "delivery_unsupported", 501)
+
+
 def failure(error: DestinationError, total_ns: int) -> Outcome:
     return Outcome(
         Result.FAILED, error.status, error.code, upstream=error.upstream, attempts=error.attempts, total_ns=total_ns, complete=False

@@ -231,6 +231,9 @@ class Deliveries(Protocol):
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         """After a failed attempt; it is nobody's then. False, and nothing done, where it is not the owner's any more."""
 
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        """Removes one that has no outcome to record: what was to be held lies where reviewers look. False as above."""
+
 
 class SubjectKeys(Protocol):
     async def key_for(self, subject: str) -> tuple[str, bytes]:
@@ -351,17 +354,42 @@ class Outbound:
 
 
 class Reply(Protocol):
-    """An upstream's response, headers first. The body must be read to the end or `close`d."""
+    """An upstream's response, headers first. The body must be read to the end or `close`d. `work`: by which the destination's `Follower`
+    finds again what the request set in motion; empty where nothing goes on."""
 
     status: int
     headers: Headers
     upstream: str
     attempts: int
+    work: str
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Body bytes as they arrive, undecoded. Raises DestinationError when the upstream vanishes or idles too long."""
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How work ended. `state` is a word of the adapter's choosing: completed, failed, cancelled, terminated, timed_out; or `unknown`, where
+    the engine has forgotten it. `well`: it did what it was to do."""
+
+    state: str
+    well: bool
+
+
+class Follower(Protocol):
+    """Asks an engine what became of work that a destination of the same settings set in motion. A destination's module that has such a
+    thing makes one by `follower(settings, *, name)`."""
+
+    async def open(self) -> None:
+        """Raises ConfigError. An engine that does not answer is no reason to raise."""
+
+    async def close(self) -> None:
+        """Also after a failed `open`; twice is harmless."""
+
+    async def ended(self, work: str) -> Ended | None:
+        """None while it goes on. Raises DestinationError where the engine does not say, so that it is asked again."""
 
 
 class Socket(Protocol):
@@ -482,6 +510,46 @@ class Quotas(Protocol):
         seconds it may not any more. Raises StateError."""
 
 
+class Told(StrEnum):
+    """What a process tells the others of its circuit to an upstream."""
+
+    OPEN = "open"  # too many failures in a row
+    PROBE = "probe"  # it probes, or has in vain: it is its turn, whoever opened it
+    CLOSED = "closed"  # its probe was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """`lasts`: for so many seconds others should leave the upstream alone."""
+
+    name: str
+    what: Told
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What stands on the board about one upstream: who said so, and how many seconds it holds for still. Another `version`, other news."""
+
+    open: bool
+    lasts: float
+    who: str
+    version: int
+
+
+class CircuitBoard(Protocol):
+    """Where processes tell each other of upstreams that fail. Advice, which may be forgotten at any time, and is by itself."""
+
+    async def exchange(self, who: str, tellings: Sequence[Telling], names: Sequence[str]) -> Mapping[str, Posted]:
+        """Tells, then reads what stands about `names`, at once. Who opened or probed last keeps its turn while it tells of probes; an
+        opening under another's that still holds is none; a probe takes the turn over. Raises StateError."""
+
+
+class CircuitObserver(Protocol):
+    def circuit_shared(self, result: str) -> None:
+        """After each of `told_open`, `told_closed`, `heard_open`, `heard_closed`, `doubted`; else why an exchange failed, by code."""
+
+
 class Turn(StrEnum):
     """What a request with an idempotency key is to those before it."""
 
@@ -503,6 +571,16 @@ class Repeats(Protocol):
 
     async def release(self, key: str, token: str) -> None:
         """For who claimed it: the next is the first. Raises StateError."""
+
+
+class Conversations(Protocol):
+    """What was said before, sealed. What is in it may be forgotten at any time."""
+
+    async def read(self, key: str) -> bytes | None:
+        """Raises StateError."""
+
+    async def write(self, key: str, sealed: bytes, seconds: int) -> None:
+        """Instead of what was there, for so long. Raises StateError."""
 
 
 @dataclass(frozen=True, slots=True)

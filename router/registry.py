@@ -60,6 +60,37 @@ class Registry:
 ADAPTERS = Registry(
     {
         ("destination", "http"): Adapter("adapters.http_destination"),
+        ("destination", "airflow"): Adapter("adapters.airflow_destination"),
+        ("destination", "argo"): Adapter("adapters.argo_destination"),
+        ("destination", "camunda"): Adapter("adapters.camunda_destination"),
+        ("destination", "kestra"): Adapter("adapters.kestra_destination"),
+        ("destination", "prefect"): Adapter("adapters.prefect_destination"),
+        ("destination", "stepfunctions"): Adapter("adapters.stepfunctions_destination"),
+        ("destination", "webhook"): Adapter("adapters.webhook_destination"),
+        ("destination", "retrieval"): Adapter("adapters.retrieval_destination"),
+        ("destination", "grpc"): Adapter("adapters.grpc_destination", extra="grpc", config="adapters.grpc_service.config:Config"),
+        ("destination", "llm"): Adapter("adapters.llm_destination", extra="llm", config="adapters.llm.config:Config"),
+        ("destination", "mcp"): Adapter("adapters.mcp_destination", extra="mcp", config="adapters.mcp_tool.config:Config"),
+        ("destination", "a2a"): Adapter("adapters.a2a_destination", extra="a2a", config="adapters.a2a_agent.config:Config"),
+        ("destination", "nats"): Adapter("adapters.nats_destination", extra="nats", config="adapters.nats.config:DestinationConfig"),
+        ("event source", "nats"): Adapter("adapters.nats_consumer", extra="nats", config="adapters.nats.config:ConsumerConfig"),
+        ("destination", "kafka"): Adapter("adapters.kafka_destination", extra="kafka", config="adapters.kafka.config:DestinationConfig"),
+        ("event source", "kafka"): Adapter("adapters.kafka_consumer", extra="kafka", config="adapters.kafka.config:ConsumerConfig"),
+        ("destination", "temporal"): Adapter("adapters.temporal_destination", extra="temporal", config="adapters.temporal.config:Config"),
+        ("destination", "rabbitmq"): Adapter("adapters.rabbitmq_destination", extra="rabbitmq", config="adapters.rabbitmq.config:Config"),
+        ("destination", "sqs"): Adapter("adapters.sqs_destination"),
+        ("destination", "sns"): Adapter("adapters.sns_destination"),
+        ("destination", "eventbridge"): Adapter("adapters.eventbridge_destination"),
+        ("event source", "sqs"): Adapter("adapters.sqs_consumer", config="adapters.aws.config:SqsSource"),
+        ("destination", "redis-stream"): Adapter(
+            "adapters.redis_stream_destination", extra="redis", config="adapters.redis_streams.config:StreamConfig"
+        ),
+        ("event source", "redis-stream"): Adapter(
+            "adapters.redis_stream_consumer", extra="redis", config="adapters.redis_streams.config:StreamSource"
+        ),
+        ("event source", "rabbitmq"): Adapter(
+            "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
+        ),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

@@ -104,6 +104,7 @@ class _Parser:
         utterances, faults = read_sources(pieces.document, sources_of(pieces), self._snapshot.files)
         self._faults += faults
         destinations = self._destinations(pieces)
+        self._faults += self._followed(pieces)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
@@ -166,11 +167,28 @@ class _Parser:
         return document, value
 
     def _destinations(self, pieces: Parts) -> dict[str, BaseModel]:
-        found = (
-            (name, self._adapter("destination", block, pieces.document, ("destinations", name)))
-            for name, block in pieces.destinations.items()
-        )
-        return {name: settings for name, settings in found if settings is not None}
+        found = dict[str, BaseModel]()
+        for name, block in pieces.destinations.items():
+            loc = ("destinations", name)
+            settings = self._adapter("destination", block, pieces.document, loc)
+            if settings is not None:
+                found[name] = settings
+                self._faults += self._missing("destination", block.adapter, pieces.document, loc)
+        return found
+
+    def _followed(self, pieces: Parts) -> Iterator[Fault]:
+        """Only an engine can be asked what became of its work."""
+        for name, route in pieces.routes.items():
+            block = pieces.destinations.get(route.destination)
+            if block is None or route.evidence is None or not route.evidence.follow:
+                continue
+            try:
+                can = hasattr(self._registry.load("destination", block.adapter), "follower")
+            except ConfigError:  # which is told with the destination
+                continue
+            if not can:
+                sentence = f"The destination '{route.destination}' cannot be asked how work ended: '{block.adapter}' has no such question."
+                yield pieces.document.fault(("routes", name, "evidence", "follow"), sentence)
 
     def _adapter(self, kind: str, block: AdapterBlock, document: Document, loc: Loc) -> BaseModel | None:
         try:
@@ -180,7 +198,19 @@ class _Parser:
             return None
         settings, faults = validate(model, document, loc, dict(block.settings))
         self._faults += faults
+        if settings is not None and kind == "destination":
+            self._faults += self._unusable(block.adapter, settings, document, loc)
         return settings
+
+    def _unusable(self, adapter: str, settings: BaseModel, document: Document, loc: Loc) -> Iterator[Fault]:
+        """What only the files tell that the settings name."""
+        unusable = getattr(settings, "unusable", None)
+        if unusable is not None:
+            try:
+                for sentence in unusable(self._snapshot.root):
+                    yield document.fault(loc, sentence)
+            except ModuleNotFoundError:
+                yield from self._missing("destination", adapter, document, loc)
 
     def _node_store(self, config: Config, document: Document) -> BaseModel | None:
         if config.nodes is None:

@@ -17,11 +17,12 @@ from adapters.http_upstream.gate import Gate
 from adapters.http_upstream.health import HealthChecks
 from adapters.http_upstream.reply import HttpReply, late
 from adapters.http_upstream.retry import RetryBudget, RetryPolicy, retry_after
+from adapters.http_upstream.sharing import Shared
 from adapters.http_upstream.upstream import Bounds, Upstream, Upstreams
 from adapters.http_upstream.watch import Bound, Watch
 from adapters.websocket_client import WebSocketClient
 from router.errors import DestinationError
-from router.ports import Clock, Headers, Outbound, Socket
+from router.ports import Clock, Headers, Outbound, Random, Socket
 
 FAILED_STATUSES = frozenset((502, 503, 504))
 NANO = 1e-9
@@ -63,6 +64,10 @@ class HttpDestination:
         view._bounds = replace(self._bounds, **given)
         view._make_clients()
         return view
+
+    def shared(self, random: Random) -> list[Shared]:
+        """What other nodes may be told of, and heard about."""
+        return self._upstreams.shared(self.name, random)
 
     async def open(self) -> None:
         self._make_clients()

@@ -27,10 +27,11 @@ class OutlierLimits:
 class Standing:
     """How one upstream does."""
 
-    __slots__ = ("failed", "row", "seen", "times", "until")
+    __slots__ = ("failed", "news", "row", "seen", "times", "until")
 
     def __init__(self) -> None:
         self.seen = self.failed = self.row = self.times = 0
+        self.news = False  # other nodes have not been told yet
         self.until = 0.0
 
 
@@ -71,8 +72,28 @@ class Outliers:
         standing.times += 1
         lasts = min(limits.ejection * standing.times, limits.longest)
         standing.until = now + lasts
+        standing.news = True
         standing.seen = standing.failed = standing.row = 0
         return lasts
+
+    def news(self, index: int, now: float) -> float | None:
+        """Once after each ejection: for how much longer it is out. What other nodes said is no news."""
+        standing = self._standings[index]
+        news, standing.news = standing.news, False
+        return standing.until - now if news and standing.until > now else None
+
+    def untold(self, index: int) -> None:
+        """They could not be told; it is news still."""
+        self._standings[index].news = True
+
+    def hear(self, index: int, lasts: float, now: float) -> bool:
+        """Another node has ejected it. False where it is out already, or too many are."""
+        standing = self._standings[index]
+        if now < standing.until or sum(now < each.until for each in self._standings) >= self._most:
+            return False
+        standing.until = now + min(lasts, self._limits.longest)
+        standing.seen = standing.failed = standing.row = 0
+        return True
 
     def _is_bad(self, standing: Standing) -> bool:
         limits = self._limits

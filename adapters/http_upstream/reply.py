@@ -20,12 +20,13 @@ class HttpReply:
     """`settle` is called once, with upstream, status and a verdict: True when the body came to its end, False when the upstream failed,
     None when the caller left."""
 
-    __slots__ = ("_call", "_deadline", "_exchange", "_settle", "_upstream", "attempts", "headers", "status", "upstream")
+    __slots__ = ("_call", "_deadline", "_exchange", "_settle", "_upstream", "attempts", "headers", "status", "upstream", "work")
 
     def __init__(self, exchange: Exchange, upstream: Upstream, call: Call, settle: Settle) -> None:
         self.status: int = exchange.status
         self.headers: Headers = exchange.headers
         self.upstream = upstream.origin
+        self.work = ""
         self._upstream = upstream
         self.attempts = call.attempt
         self._exchange = exchange

@@ -11,7 +11,9 @@ from adapters.http_upstream.circuit import Circuit
 from adapters.http_upstream.client import HttpClient
 from adapters.http_upstream.failures import failure
 from adapters.http_upstream.outliers import Outliers
+from adapters.http_upstream.sharing import Shared, SharedCircuit, SharedEjection
 from router.errors import DestinationError
+from router.ports import Random
 
 log = logging.getLogger("lockgate.destinations")
 
@@ -85,6 +87,13 @@ class Upstreams:
         lasts = self._outliers.note(upstream.index, failed, now())
         if lasts is not None:
             log.warning("%s answers worse than it may and is left alone for %g seconds", upstream.origin, lasts)
+
+    def shared(self, destination: str, random: Random) -> list[Shared]:
+        """By names that are the same on every node."""
+        found: list[Shared] = [SharedCircuit(f"{destination} {each.origin}", each.circuit, random) for each in self.all]
+        if self._outliers is not None:
+            found += [SharedEjection(f"{destination} {each.origin}", each.index, self._outliers) for each in self.all]
+        return found
 
     def unusable(self) -> DestinationError:
         if any(upstream.healthy for upstream in self.all):

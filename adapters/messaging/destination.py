@@ -31,6 +31,7 @@ STATUS = {
     "upstream_throttled": 503,
     "upstream_protocol": 502,
     "upstream_refused": 502,  # the peer understood, and says no: another sending gets the same answer
+    "work_failed": 502,  # it was done, and ended badly: another sending gets the same answer
     "upstream_denied": 502,  # our credential does not suffice there
     "tls_failed": 502,
     "circuit_open": 503,
@@ -38,11 +39,17 @@ STATUS = {
     "destination_closed": 503,
     "input_unmapped": 422,
     "body_too_large": 413,
+    "endpoint_refused": 422,  # what the request makes of a URL leads where none may
+    "endpoint_address_refused": 502,
+    "endpoint_gone": 502,
+    "answer_refused": 502,  # the peer's answer breaks a rule of the destination
+    "token_budget_spent": 429,
+    "token_budget_unavailable": 503,
     "websocket_unsupported": 502,
 }
 
 
-FINAL = frozenset({"upstream_refused", "input_unmapped", "body_too_large"})
+FINAL = frozenset({"upstream_refused", "work_failed", "input_unmapped", "body_too_large", "endpoint_refused", "endpoint_gone"})
 
 
 def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None = None) -> DestinationError:
@@ -55,16 +62,18 @@ def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What the peer said. 202: it has the message; 200: it has done what it was asked, and `content` is its answer. `place`: where the
-    message went, without secrets, for the record."""
+    message went, without secrets, for the record. `work`: by which the peer's `Follower` finds again what was set in motion, if that is
+    anything."""
 
     place: str
     content: bytes
     content_type: str = JSON
     status: int = 202
+    work: str = ""
 
 
-def receipt(place: str, details: Mapping[str, Any], status: int = 202) -> Receipt:
-    return Receipt(place, orjson.dumps(dict(details)), JSON, status)
+def receipt(place: str, details: Mapping[str, Any], status: int = 202, work: str = "") -> Receipt:
+    return Receipt(place, orjson.dumps(dict(details)), JSON, status, work)
 
 
 class Peer(Protocol):
@@ -90,7 +99,7 @@ class Peer(Protocol):
 class Acknowledged:
     """A receipt as a reply."""
 
-    __slots__ = ("_content", "attempts", "headers", "status", "upstream")
+    __slots__ = ("_content", "attempts", "headers", "status", "upstream", "work")
 
     def __init__(self, receipt: Receipt, attempts: int) -> None:
         self.status = receipt.status
@@ -99,6 +108,7 @@ class Acknowledged:
             (b"content-length", b"%d" % len(receipt.content)),
         ]
         self.upstream = receipt.place
+        self.work = receipt.work
         self.attempts = attempts
         self._content = receipt.content
 
@@ -183,9 +193,10 @@ class MessageDestination:
             made = replace(made, repeated=True)
 
     async def _delivered(self, made: Message, until: float) -> Receipt:
+        within = max(0.0, until - self._now())
         try:
-            async with asyncio.timeout(max(0.0, until - self._now())):
-                return await self._peer.deliver(made)
+            async with asyncio.timeout(within):
+                return await self._peer.deliver(replace(made, within=within))
         except TimeoutError:
             raise failure("upstream_timeout", f"{self.name} did not answer within {self._timeout:g} s", sent=True) from None
 

@@ -33,7 +33,8 @@ _NOT_REQUEST = frozenset({"content-type", "idempotency-key", *CARRIED})
 class Message:
     """`id`: the caller's idempotency key or the decision's id; every sending of one request has the same, so a peer that remembers it acts
     once. `fields`: what was decided, the trace, and an event's attributes, printable ASCII, for a peer that takes header fields. `document`
-    is what templates see; `content` the body after the input mapping. `repeated`: it may have arrived before."""
+    is what templates see; `content` the body after the input mapping. `repeated`: it may have arrived before. `within`: seconds until it is
+    given up, for a peer that is told so."""
 
     id: str
     decision_id: str
@@ -42,6 +43,7 @@ class Message:
     content_type: str
     fields: Mapping[str, str]
     repeated: bool = False
+    within: float = 0.0
 
     def text(self, template: TextTemplate) -> str:
         """Raises DestinationError `input_unmapped`."""

@@ -79,6 +79,10 @@ def postpone(rows: Rows, owner: str, delivery_id: str, attempts: int, due_ns: in
     return bool(rows(_POSTPONE, (attempts, due_ns, due_ns, reason, delivery_id, owner)))
 
 
+def done(rows: Rows, owner: str, delivery_id: str) -> bool:
+    return bool(rows("DELETE FROM deliveries WHERE id = %s AND owner = %s AND NOT dead RETURNING 1", (delivery_id, owner)))
+
+
 def pending(rows: Rows) -> Pending:
     ((waiting, oldest),) = rows("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE NOT dead", ())
     ((dead,),) = rows("SELECT count(*) FROM deliveries WHERE dead", ())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.redis_state.circuits import RedisCircuits
+from adapters.redis_state.conversations import RedisConversations
 from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.repeats import RedisRepeats
@@ -16,9 +18,11 @@ class Kept:
     def __init__(self, state: RedisState, key: bytes | None = None) -> None:
         """`key` is the nodes' common secret; without one no answer of an upstream is kept."""
         self._state = state
+        self.conversations = RedisConversations(state)
         self.repeats = RedisRepeats(state, key) if key is not None else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)
+        self.circuits = RedisCircuits(state)
 
     @property
     def problem(self) -> str | None:

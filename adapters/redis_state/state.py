@@ -46,7 +46,7 @@ class RedisState:
         self._connect_within = settings.connect_within
         self._observer = observer
         self._well = True
-        self._place = _place(settings, root, self._heard)
+        self._place = place_of(settings, root, self._heard)
 
     @property
     def problem(self) -> str | None:
@@ -83,8 +83,9 @@ class RedisState:
         """Raises StateError."""
         await self._place.ask(b"", "PING", until=self.until())
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float) -> Any:
-        """All keys are where the first is. Raises StateError, after which it may or may not have been done."""
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float, *, counted: bool = True) -> Any:
+        """All keys are where the first is. Raises StateError, after which it may or may not have been done. `counted`: as a request's
+        question."""
         place, rest = keys[0].encode(), (len(keys), *keys, *arguments)
         try:
             try:
@@ -92,9 +93,11 @@ class RedisState:
             except ScriptUnknownError:  # it was started anew, or another took its place
                 answer = await self._place.ask(place, "EVAL", script.text, *rest, until=until)
         except StateError as error:
-            self._observer.state_asked(error.code)
+            if counted:
+                self._observer.state_asked(error.code)
             raise
-        self._observer.state_asked("answered")
+        if counted:
+            self._observer.state_asked("answered")
         return answer
 
     def _heard(self, why: StateError | None) -> None:
@@ -108,7 +111,7 @@ class RedisState:
                 log.warning("Redis answers again; what nodes share is shared again.")
 
 
-def _place(settings: RedisSettings, root: Path, told: Told) -> Place:
+def place_of(settings: RedisSettings, root: Path, told: Told) -> Place:
     password = partial(settings.password.reveal, root) if settings.password is not None else None
     context = _ssl(settings.tls, root) if settings.tls is not None else None
     servers = Access(settings.username, password, context, settings.connect_within, settings.failures)

@@ -79,6 +79,10 @@ def postpone(run: Any, owner: str, delivery_id: str, attempts: int, due_ns: int,
     return bool(run(sql, (attempts, due_ns, due_ns, reason, delivery_id, owner)))
 
 
+def done(run: Any, owner: str, delivery_id: str) -> bool:
+    return bool(run("DELETE FROM deliveries WHERE id = ? AND owner = ? AND dead = 0 RETURNING 1", (delivery_id, owner)))
+
+
 def pending(run: Any) -> Pending:
     waiting, oldest = run("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE dead = 0")[0]
     ((dead,),) = run("SELECT count(*) FROM deliveries WHERE dead = 1")

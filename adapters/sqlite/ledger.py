@@ -113,6 +113,9 @@ class SqliteStore:
     def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         return deliveries.postpone(self._open.execute, owner, delivery_id, attempts, due_ns, reason)
 
+    def done(self, owner: str, delivery_id: str) -> bool:
+        return deliveries.done(self._open.execute, owner, delivery_id)
+
     def pending(self) -> Pending:
         return deliveries.pending(self._open.execute)
 

@@ -44,10 +44,8 @@ class Waiting:
 class KnownArrivalsError(AuditError):
     """Entries at these `places` decide events that other records decided; nothing was written."""
 
-    code = EVENT_KNOWN
-
     def __init__(self, places: Sequence[int]) -> None:
-        super().__init__("Another record decided this event.")
+        super().__init__("Another record decided this event.", EVENT_KNOWN)
         self.places = frozenset(places)
 
 

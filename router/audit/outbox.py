@@ -25,6 +25,8 @@ class Outboxes(Protocol):
 
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool: ...
 
+    async def done(self, owner: str, delivery_id: str) -> bool: ...
+
     async def pending(self) -> Pending: ...
 
 
@@ -53,6 +55,9 @@ class Outbox:
 
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         return await self._asked(lambda store: store.postpone(owner, delivery_id, attempts, due_ns, reason))
+
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        return await self._asked(lambda store: store.done(owner, delivery_id))
 
     async def pending(self) -> Pending:
         return await self._asked(lambda store: store.pending())

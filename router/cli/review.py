@@ -129,6 +129,8 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
 def _cells(row: dict[str, Any]) -> dict[str, str]:
     plain = {name: row[name] or "" for name in ("id", "state", "created", "expires", "intent", "risk", "route", "destination", "tenant")}
     approvals = f"{row['approvals']} of {row['quorum']}"
+    if row.get("left_to_asker"):
+        plain["destination"] = "none: the service that asked does it once it is approved"
     return {**plain, "reasons": " ".join(row["reasons"]), "approvals": approvals, "reviewers": ", ".join(row["reviewers"])}
 
 

@@ -67,6 +67,16 @@ class StepsConfig(Strict):
     answer: Size = Field(default=64 << 10, description="How much of each service's answer the caller gets.")
 
 
+class ConversationConfig(Strict):
+    """Texts that are understood by what their sender said before, such as "yes, the second one"."""
+
+    header: VisibleHeader = Field(default="x-conversation-id", description="Header field that names a request's conversation.")
+    id: JsonPath = Field(default="$.conversation_id", description="JSON path into the body that names it, where the header field does not.")
+    turns: Count = Field(default=4, description="How many turns are remembered.")
+    chars: Count = Field(default=500, description="Longest beginning of a text that is remembered.")
+    keep: Span = Field(default=900.0, description="How long, after the last turn.")
+
+
 class GatewayConfig(Strict):
     """The reverse proxy: the front door that requests come through."""
 
@@ -91,6 +101,10 @@ class GatewayConfig(Strict):
     on_abstain: OnAbstain = Field(
         default=OnAbstain(),
         description="What happens without an accepted intent: `clarify` (422 with the candidates), `deny` (403) or `{route: NAME}`.",
+    )
+    conversation: ConversationConfig | None = Field(
+        default=None,
+        description="Remember what a subject said before in a conversation, sealed under its key. Off unless this is set.",
     )
     steps: StepsConfig | None = Field(
         default=None,

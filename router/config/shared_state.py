@@ -12,6 +12,7 @@ from router.settings import Bool, Count, Listen, Span, Strict, Text
 
 PREFIX = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 LONGEST_WAIT_S = 0.1
+SHORTEST_TURN_S, LONGEST_TURN_S = 0.05, 10.0
 
 
 def key_prefix(value: str) -> str:
@@ -65,6 +66,22 @@ class OnFailure(Strict):
     )
 
 
+def often(seconds: float) -> float:
+    if not SHORTEST_TURN_S <= seconds <= LONGEST_TURN_S:
+        raise ValueError("must be between 50ms and 10s")
+    return seconds
+
+
+class SharedCircuits(Strict):
+    """Upstreams that fail are left alone by all nodes."""
+
+    interval: Annotated[Span, AfterValidator(often)] = Field(
+        default=0.2,
+        description="How often each worker tells and asks, 50ms to 10s; no request waits for it. After at most two of these, and twice "
+        "`timeout`, all know.",
+    )
+
+
 class RedisSettings(Strict):
     """Shared state adapter `redis`: Redis 6.2 or newer, or a server that speaks as it does. Needs `pip install 'lockgate[redis]'`."""
 
@@ -90,6 +107,9 @@ class RedisSettings(Strict):
     failures: Count = Field(default=3, description="After so many late answers in a row nobody asks until a new connection stands.")
     retry: Span = Field(default=0.5, description="Pause between attempts to connect; no request waits for it.")
     on_failure: OnFailure = Field(default=OnFailure(), description="What happens to requests while the server does not answer.")
+    circuits: SharedCircuits | None = Field(
+        default=None, description="Workers tell each other of upstreams that fail (`circuits: {}`). Off unless this is set."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -102,6 +102,17 @@ class Reviews(BaseModel):
     next: str | None
 
 
+class Standing(BaseModel):
+    """`approvals` of the `quorum` that policy wants."""
+
+    id: str
+    state: str
+    created: str
+    expires: str
+    approvals: int
+    quorum: int
+
+
 class Approval(Body):
     """`content_digest` is the digest of the held request as the reviewer saw it."""
 

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     AUDIT_HOLD = "audit.hold"
     AUDIT_PRUNE = "audit.prune"
     REVIEWS_READ = "reviews.read"
+    REVIEWS_FOLLOW = "reviews.follow"  # where a held request stands, by its id and no more; services get it as a single scope
     REVIEWS_DECIDE = "reviews.decide"
     POLICY_READ = "policy.read"
     POLICY_PROPOSE = "policy.propose"

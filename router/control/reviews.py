@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from router.control.guarded import Caller, Services, guarded_router, needs
-from router.control.models import Approval, Rejection, Reviews
+from router.control.models import Approval, Rejection, Reviews, Standing
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.errors import ReviewError
@@ -28,6 +28,15 @@ async def show(review_id: Identifier, services: Services) -> dict[str, Any]:
     if found is None:
         raise ReviewError("There is no such held request.", "review_not_found")
     return dict(found)
+
+
+@router.get("/v1/reviews/{review_id}/state", **needs(Permission.REVIEWS_FOLLOW))
+async def standing(review_id: Identifier, services: Services) -> Standing:
+    """Where a held request stands, for the service that waits for it: nothing of what was asked and of who decides."""
+    found = await services.reviews.get(review_id)
+    if found is None:
+        raise ReviewError("There is no such held request.", "review_not_found")
+    return Standing.model_validate(found, from_attributes=False)
 
 
 @router.post("/v1/reviews/{review_id}/approve", **needs(Permission.REVIEWS_DECIDE))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 import orjson
 
-from router.decision import NO_BODY, BodyView, Decision, Subject
+from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subject
 from router.decision import Request as Asked
+from router.decision_json import decision_document
 from router.doors.body import whole_body_view
 from router.doors.decide_models import DecideRequest, SubjectIn
-from router.doors.decide_repeating import Decided, RepeatedCalls, key_of
+from router.doors.decide_repeating import Asking, Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
+from router.doors.responses import ending
 from router.doors.runtime import Observer, Runtime
-from router.errors import RefusedError
+from router.errors import LockgateError, RefusedError
 from router.identity.certificates import PeerCertificate
-from router.ports import Clock, Ids, Random
+from router.ports import Clock, Ids, Outbound, Random
 from router.telemetry.logs import current_trace
+
+log = logging.getLogger("lockgate.decide")
 
 
 class DecideDoor:
@@ -37,7 +44,7 @@ class DecideDoor:
     async def decide(
         self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest, certificate: PeerCertificate | None = None
     ) -> Decided:
-        """Raises RefusedError, StateError, AuditError."""
+        """Raises RefusedError, StateError, AuditError, ReviewError."""
         with self._runtime() as runtime:
             return await self._decide(runtime, headers, client, wanted, certificate)
 
@@ -65,7 +72,21 @@ class DecideDoor:
             current_trace.set(asked.trace)
             return await runtime.pipeline.decide(asked)
 
-        return await self._repeated.decide(runtime, key, caller, client, wanted, deciding)
+        async def holding(decision: Decision) -> None:
+            if wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD:
+                await self._hold(runtime, decision, wanted)
+
+        return await self._repeated.decide(runtime, key, caller, client, wanted, Asking(deciding, holding, partial(_told, runtime)))
+
+    async def _hold(self, runtime: Runtime, decision: Decision, wanted: DecideRequest) -> None:
+        """As the gateway holds, but that nothing will be sent: the service hears `held` only when reviewers can see it."""
+        try:
+            held = runtime.dispatcher.oblige(decision, _outbound(decision, wanted))
+            await runtime.holder.hold(decision, held)
+        except LockgateError as error:
+            log.error("the request of decision %s could not be held: %s", decision.id, error)
+            await runtime.pipeline.ended(decision, Outcome(Result.DENIED, 503, error.code))
+            raise RefusedError(str(error), error.code, 503) from error
 
     def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
         options = runtime.options
@@ -99,5 +120,30 @@ def _on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:
 def _view(wanted: DecideRequest, content_type: str, runtime: Runtime) -> BodyView:
     if wanted.text is None and wanted.body is None:
         return NO_BODY
-    data = wanted.text.encode("utf-8", "surrogatepass") if wanted.text is not None else orjson.dumps(wanted.body)
-    return whole_body_view(data, content_type, runtime.options.text_paths, runtime.options.limits)
+    return whole_body_view(_data(wanted), content_type, runtime.options.text_paths, runtime.options.limits)
+
+
+def _data(wanted: DecideRequest) -> bytes:
+    if wanted.text is None and wanted.body is None:
+        return b""
+    if wanted.text is not None:
+        return wanted.text.encode("utf-8", "surrogatepass")
+    try:
+        written = json.dumps(wanted.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError) as error:  # Infinity, which is no JSON, or too deep
+        raise RefusedError("The body has a value that JSON does not know, or is nested too deeply.", "request_invalid", 400) from error
+    return written.encode("utf-8", "surrogatepass")
+
+
+def _outbound(decision: Decision, wanted: DecideRequest) -> Outbound:
+    """What reviewers approve: the request as the service described it."""
+    request = decision.request
+    target = f"{wanted.path}?{wanted.query}" if wanted.query else wanted.path
+    headers = [(b"content-type", request.content_type.encode())] if request.body.digest is not None else []
+    return Outbound(request.method, target, headers, _data(wanted))
+
+
+def _told(runtime: Runtime, decision: Decision) -> bytes:
+    """The whole decision, and under `problem` what the gateway would tell the caller; null where the request may go ahead."""
+    problem = ending(decision, runtime.descriptions).problem if decision.outcome is not None else None
+    return orjson.dumps(decision_document(decision) | {"problem": orjson.Fragment(problem) if problem is not None else None})

@@ -34,7 +34,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (413, "The body is larger than the gateway's limit."),
         (422, "This `Idempotency-Key` was used for another call."),
         (429, "Too many requests."),
-        (503, "The decision could not be made durable, or it cannot be told whether the call is a repetition; there is none."),
+        (
+            503,
+            "The decision, or what is to be held, could not be made durable, or nobody can tell whether the call is a repetition.",
+        ),
     )
 }
 KEY = {

@@ -38,6 +38,10 @@ class DecideRequest(Strict):
     idempotency_key: str | None = Field(default=None, max_length=255)
     traceparent: str | None = Field(default=None, max_length=128)
     subject: SubjectIn | None = None
+    hold: bool = Field(
+        default=False,
+        description="Where policy wants a review: put the request before reviewers. Once it is approved the asking service may go ahead.",
+    )
 
 
 class SubjectOut(BaseModel):
@@ -166,6 +170,9 @@ class DecisionOut(BaseModel):
     config_digest: str
     catalog_digest: str
     trace_id: str | None
+    problem: dict[str, Any] | None = Field(
+        description="What the gateway would answer the caller (RFC 9457), with `outcome.status`; null where `outcome` is."
+    )
 
 
 class Problem(BaseModel):

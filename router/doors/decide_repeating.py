@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import orjson
 
 from router.decision import Decision, Outcome, Result, Subject
-from router.decision_json import decision_document
 from router.doors.decide_models import DecideRequest
 from router.doors.repeating import MISSING_CALL, REPLAYED, UNKNOWN, own_key, refusal
 from router.doors.runtime import KeptAnswers, Observer, Runtime
@@ -38,6 +37,15 @@ class Decided:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A call: decides, puts what is to be held before reviewers, and writes down what the caller is given."""
+
+    decide: Callable[[], Awaitable[Decision]]
+    hold: Callable[[Decision], Awaitable[None]]
+    told: Callable[[Decision], bytes]
+
+
 class RepeatedCalls:
     def __init__(self, ids: Ids, observer: Observer) -> None:
         self._ids = ids
@@ -50,16 +58,16 @@ class RepeatedCalls:
         caller: Subject,
         client: str,
         wanted: DecideRequest,
-        deciding: Callable[[], Awaitable[Decision]],
+        asking: Asking,
     ) -> Decided:
-        """`key`: the call's own, see `key_of`. Raises RefusedError and what `deciding` raises."""
+        """`key`: the call's own, see `key_of`. Raises RefusedError and what `asking` raises."""
         settings, repeats = runtime.options.decide_keeping, runtime.repeats
         if settings is None:
-            return self._told(await deciding())
+            return await self._decided(asking)
         if key is None:  # 1
             if settings.required:
                 raise RefusedError(MISSING_CALL, "idempotency_key_missing", 400)
-            return self._told(await deciding())
+            return await self._decided(asking)
         name, token = "decide " + own_key(caller, client, key), self._ids.new()
         try:
             if repeats is None:
@@ -69,31 +77,30 @@ class RepeatedCalls:
             log.error("it cannot be told whether a call was repeated: %s", error)
             if not settings.open:
                 raise RefusedError(UNKNOWN, "idempotency_unavailable", 503) from None
-            return self._told(await deciding())
+            return await self._decided(asking)
         if turn is Turn.FIRST:
-            return await self._first(repeats, settings, name, token, deciding)
+            return await self._first(repeats, settings, name, token, asking)
         if turn is Turn.ANSWERED:
-            return await self._again(runtime, answer, deciding)
+            return await self._again(runtime, answer, asking)
         raise refusal(turn)
 
-    async def _first(
-        self, repeats: Repeats, settings: KeptAnswers, name: str, token: str, deciding: Callable[[], Awaitable[Decision]]
-    ) -> Decided:
+    async def _first(self, repeats: Repeats, settings: KeptAnswers, name: str, token: str, asking: Asking) -> Decided:
         try:
-            decided = self._told(await deciding())  # 3
+            decided = await self._decided(asking)  # 3
         except BaseException:
             await _quietly(repeats.release(name, token), token)
             raise
         await _quietly(repeats.end(name, token, decided.document, settings.seconds), token)  # 4
         return decided
 
-    async def _again(self, runtime: Runtime, answer: bytes, deciding: Callable[[], Awaitable[Decision]]) -> Decided:
-        kept, decision = orjson.loads(answer), await deciding()  # 3
+    async def _again(self, runtime: Runtime, answer: bytes, asking: Asking) -> Decided:
+        """Nothing is held a second time: what reviewers have is the first one's."""
+        kept, decision = orjson.loads(answer), await asking.decide()  # 3
         refused = decision.outcome is not None and decision.outcome.result is not Result.HELD
         if refused:
             self._observer.ended(decision, decision.outcome)
             was_refused = kept["outcome"] is not None and kept["outcome"]["result"] != Result.HELD
-            return Decided(answer, True) if was_refused else Decided(orjson.dumps(decision_document(decision)))
+            return Decided(answer, True) if was_refused else Decided(asking.told(decision))
         result = Result.ROUTED if decision.outcome is None else Result.HELD
         outcome = Outcome(result, 200, REPLAYED, response_bytes=len(answer))
         self._observer.ended(decision, outcome)
@@ -103,9 +110,11 @@ class RepeatedCalls:
             log.error("no outcome recorded for decision %s: %s", decision.id, error)
         return Decided(answer, True)  # 4
 
-    def _told(self, decision: Decision) -> Decided:
+    async def _decided(self, asking: Asking) -> Decided:
+        decision = await asking.decide()
+        await asking.hold(decision)
         self._observer.ended(decision, decision.outcome)
-        return Decided(orjson.dumps(decision_document(decision)))
+        return Decided(asking.told(decision))
 
 
 def key_of(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

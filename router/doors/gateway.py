@@ -12,8 +12,11 @@ from typing import Any
 from router.decision import BodyView, Outcome, Request, Result, Subject
 from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
+from router.doors.conversing import Conversing
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
+from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
+from router.doors.onward import Onward
 from router.doors.relay import Exchange, Relay, outbound
 from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
@@ -28,8 +31,11 @@ log = logging.getLogger("lockgate.gateway")
 
 
 class Gateway:
-    def __init__(self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway") -> None:
-        """`door`: what records call it."""
+    def __init__(
+        self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway", onward: Onward | None = None
+    ) -> None:
+        """`door`: what records call it; `onward`: how requests are delivered, where they can be."""
+        self._onward = onward
         self._clock = clock
         self._door = door
         self._ids = ids
@@ -50,8 +56,15 @@ class Gateway:
                     return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
+            talk = _conversing(runtime)
+            if talk is not None:
+                request = await talk.informed(head, request)
             splits = runtime.options.steps is not None
-            decision = await runtime.pipeline.decide(request, looked, splits=splits)  # 5
+            following = None
+            if self._onward is not None and runtime.deliveries:
+                following = Delivering(self._onward, runtime, head, reader, started_ns)
+            beside = following.beside if following is not None else None
+            decision = await runtime.pipeline.decide(request, looked, splits=splits, beside=beside)  # 5
         except RefusedError as error:
             self._observer.refused(error.code, error.status)
             await refuse(send, error)
@@ -65,7 +78,11 @@ class Gateway:
             log.error("a request could not be judged: %s", error)
             await respond_problem(send, 503, error.code, STATE_FAILED)
         else:
-            await self._act(Exchange(runtime, head, decision, started_ns, reader), receive, send)
+            if talk is not None:
+                await talk.said(runtime, decision)
+            exchange = Exchange(runtime, head, decision, started_ns, reader)
+            if following is None or not await following.act(exchange, self._relay, send):
+                await self._act(exchange, receive, send)
 
     async def _act(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         outcome, steps = exchange.decision.outcome, exchange.runtime.options.steps  # 6
@@ -171,3 +188,10 @@ class Gateway:
             trace=head.trace,
             idempotency_key=head.text(b"idempotency-key"),
         )
+
+
+def _conversing(runtime: Runtime) -> Conversing | None:
+    options = runtime.options.conversation
+    if options is None or runtime.conversations is None or runtime.keys is None:
+        return None
+    return Conversing(runtime.conversations, runtime.keys, options)

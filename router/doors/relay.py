@@ -135,6 +135,7 @@ class Relay:
             request_digest=exchange.reader.digest,
             response_bytes=sent,
             complete=not reason,
+            work=reply.work,
         )
 
     def _too_large(self, exchange: Exchange, reply: Reply, sent_ns: int) -> Outcome:

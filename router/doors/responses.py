@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from router.decision import Decision, Result
@@ -33,9 +34,8 @@ async def respond(send: Send, status: int, body: bytes, headers: Headers) -> Non
 async def respond_problem(
     send: Send, status: int, code: str, detail: str, decision_id: str | None = None, headers: Headers | None = None, **extra: Any
 ) -> None:
-    named = [(b"x-lockgate-decision-id", decision_id.encode())] if decision_id else []
     body = problem(status, code, detail=detail, decision_id=decision_id, **extra)
-    await respond(send, status, body, [(b"content-type", b"application/problem+json"), *named, *(headers or [])])
+    await respond(send, status, body, [*_named(decision_id), *(headers or [])])
 
 
 async def refuse(send: Send, error: RefusedError) -> None:
@@ -60,7 +60,7 @@ async def fail(send: Send, error: LockgateError, status: int, decision_id: str |
     await respond_problem(send, status, error.code, str(error), decision_id)
 
 
-def _possible(decision: Decision) -> tuple[str, ...]:
+def possible(decision: Decision) -> tuple[str, ...]:
     """What the caller may have meant: the intents in doubt where these are known, else the most likely ones; nothing where abstention is
     configured as a refusal."""
     classification = decision.classification
@@ -69,7 +69,22 @@ def _possible(decision: Decision) -> tuple[str, ...]:
     return classification.prediction_set or tuple(each.intent for each in classification.candidates[:_CLARIFICATIONS])
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the caller hears of a decision that ended the request by itself; `problem` is the body (RFC 9457)."""
+
+    status: int
+    problem: bytes
+    headers: Headers
+
+
 async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str]) -> None:
+    """Answers for a decision that ended the request by itself."""
+    told = ending(decision, descriptions)
+    await respond(send, told.status, told.problem, told.headers)
+
+
+def ending(decision: Decision, descriptions: Mapping[str, str]) -> Told:
     """The answer for a decision that ended the request by itself. `descriptions`: of the intents that callers may be told of."""
     outcome = decision.outcome
     if outcome is None:
@@ -79,11 +94,16 @@ async def ended(send: Send, decision: Decision, descriptions: Mapping[str, str])
         detail = "No rule matches this request, and it has no text that could be understood."
     elif outcome.result is Result.ABSTAINED:
         extra["status_of_classification"] = decision.classification.status.value
-        extra["candidates"] = [{"intent": name, "description": descriptions[name]} for name in _possible(decision) if name in descriptions]
+        extra["candidates"] = [{"intent": name, "description": descriptions[name]} for name in possible(decision) if name in descriptions]
         detail = _QUESTIONS.get(outcome.reason, "It is not clear enough what is asked for. Please say it in other words.")
     elif outcome.result is Result.HELD:
         detail = "The request waits for a reviewer."
     else:
         detail = decision.verdict.reasons[0].message if decision.verdict.reasons else "Policy does not allow this request."
-    headers = _challenged(outcome.status, decision.verdict.fields)
-    await respond_problem(send, outcome.status, outcome.reason, detail, decision.id, headers, **extra)
+    body = problem(outcome.status, outcome.reason, detail=detail, decision_id=decision.id, **extra)
+    return Told(outcome.status, body, [*_named(decision.id), *_challenged(outcome.status, decision.verdict.fields)])
+
+
+def _named(decision_id: str | None) -> Headers:
+    named = [(b"x-lockgate-decision-id", decision_id.encode())] if decision_id else []
+    return [(b"content-type", b"application/problem+json"), *named]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Subject
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import AddressList
 from router.doors.body import BodyLimits
@@ -14,7 +15,7 @@ from router.doors.cors import Cors
 from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
 from router.pipeline import Part, Stages
-from router.ports import MakeBeside, Outbound, Repeats, Settled
+from router.ports import Conversations, Held, MakeBeside, Outbound, Repeats, Settled, SubjectKeys
 from router.stages.rules import Looked
 
 
@@ -54,6 +55,9 @@ class Holder(Protocol):
     async def hold(self, decision: Decision, outbound: Outbound) -> None:
         """Makes a held request durable. Raises ReviewError."""
 
+    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
+        """What `hold` makes durable. The key is the subject's. Raises ReviewError, PolicyError."""
+
 
 class Observer(Protocol):
     """Telemetry and counted refusals; quick, and never raises."""
@@ -88,11 +92,23 @@ class StepOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationOptions:
+    """Where a request names its conversation (header field, or path into its body), how many turns of how many characters are remembered,
+    and for how many seconds."""
+
+    header: str
+    path: tuple[str, ...]
+    turns: int
+    chars: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
     read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key.
     `keeping`: by route, what it wants of requests with an Idempotency-Key; `decide_keeping`: what the decide API wants of calls with one.
-    None switches `addresses`, `cors`, `steps` and `decide_keeping` off."""
+    None switches `addresses`, `cors`, `steps`, `conversation` and `decide_keeping` off."""
 
     trusted: tuple[Network, ...] = ()
     limits: BodyLimits = field(default_factory=BodyLimits)
@@ -108,6 +124,7 @@ class DoorOptions:
     decide_keeping: KeptAnswers | None = None
     cors: Cors | None = None
     steps: StepOptions | None = None
+    conversation: ConversationOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +142,6 @@ class Runtime:
     options: DoorOptions
     descriptions: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats | None = None
+    conversations: Conversations | None = None
+    keys: SubjectKeys | None = None
+    deliveries: Mapping[str, Terms] = field(default_factory=dict)  # by route, of those whose requests are delivered

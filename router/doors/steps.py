@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from router.decision import Decision, Outcome, Request, Result, Step
-from router.dispatch import content_digest, failure
+from router.dispatch import content_digest, failure, undeliverable
 from router.doors.body import whole_body_view
 from router.doors.head import Head
 from router.doors.relay import Exchange, Relay, outbound
@@ -138,7 +138,10 @@ class Steps:
 
     async def _sent(self, step: _Taken, options: StepOptions) -> Outcome:
         exchange, sent_ns = step.exchange, self._clock.monotonic_ns()
+        route = exchange.decision.route
         try:
+            if route is not None and route.name in exchange.runtime.deliveries:
+                raise undeliverable()
             reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
         except DestinationError as error:
             return replace(failure(error, self._relay.elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)

@@ -26,7 +26,9 @@ from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.certificates import ListenerCertificates
+from router.processes.conversations import ConversationDesk
 from router.processes.evidence import Evidence, open_evidence
+from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
@@ -101,7 +103,17 @@ class ControlProcess:
             await _left(membership)
             raise
         supervisor = Supervisor(
-            sockets, partial(_handlers, evidence, reviews, QuotaDesk(self._clock), RepeatDesk(self._clock)), _addresses(for_envoy)
+            sockets,
+            partial(
+                _handlers,
+                evidence,
+                reviews,
+                QuotaDesk(self._clock),
+                RepeatDesk(self._clock),
+                OutboxDesk(evidence.outbox),
+                ConversationDesk(self._clock),
+            ),
+            _addresses(for_envoy),
         )
         around = evidence.keys.holders = Around(supervisor, reviews)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
@@ -236,8 +248,13 @@ async def _loaded() -> type[Serving]:
     return found
 
 
-def _handlers(evidence: Evidence, reviews: Reviews, quotas: QuotaDesk, repeats: RepeatDesk) -> Mapping[str, Handler]:
+def _handlers(
+    evidence: Evidence, reviews: Reviews, quotas: QuotaDesk, repeats: RepeatDesk, outbox: OutboxDesk, talks: ConversationDesk
+) -> Mapping[str, Handler]:
     return {
+        **outbox.handlers,
+        messages.CONVERSATION_READ: talks.read,
+        messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,
         messages.SUBJECT_KEY: evidence.subject_key,
         messages.PING_LEDGER: evidence.ping,

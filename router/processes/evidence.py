@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.journal import Journal
 from router.audit.ledger import AuditLedger
+from router.audit.outbox import Outbox
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
@@ -39,6 +40,10 @@ class Evidence:
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
         return await self.ledger.append_many([unpacked_entry(fields) for fields in payload])

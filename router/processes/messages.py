@@ -12,10 +12,13 @@ QUOTA = "quota"
 REPEAT_BEGIN = "repeat_begin"  # of requests with an idempotency key
 REPEAT_END = "repeat_end"
 REPEAT_RELEASE = "repeat_release"
+CONVERSATION_READ = "conversation_read"
+CONVERSATION_WRITE = "conversation_write"
 ARRIVAL = "arrival"  # what the first of an event was answered
 LEASE = "lease"  # deliveries that are due
 RENEW = "renew"
 POSTPONE = "postpone"
+DONE = "done"
 PENDING = "pending"
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 

@@ -11,7 +11,7 @@ from router.audit.outbox import Outbox
 from router.errors import AuditError
 from router.ipc import Handler, Peer, RemoteError
 from router.ports import Arrival, Delivery, Due, Entry, Settled
-from router.processes.messages import ARRIVAL, LEASE, PENDING, POSTPONE, RENEW
+from router.processes.messages import ARRIVAL, DONE, LEASE, PENDING, POSTPONE, RENEW
 
 _FIELDS = tuple(each.name for each in fields(Delivery))
 
@@ -57,7 +57,14 @@ class OutboxDesk:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return {ARRIVAL: self._answer, LEASE: self._lease, RENEW: self._renew, POSTPONE: self._postpone, PENDING: self._pending}
+        return {
+            ARRIVAL: self._answer,
+            LEASE: self._lease,
+            RENEW: self._renew,
+            POSTPONE: self._postpone,
+            DONE: self._done,
+            PENDING: self._pending,
+        }
 
     async def _answer(self, key: Any) -> bytes | None:
         return await self._outbox.answer(key)
@@ -70,6 +77,9 @@ class OutboxDesk:
 
     async def _postpone(self, payload: Any) -> bool:
         return await self._outbox.postpone(*payload)
+
+    async def _done(self, payload: Any) -> bool:
+        return await self._outbox.done(*payload)
 
     async def _pending(self, _: Any) -> list[int]:
         found = await self._outbox.pending()
@@ -96,6 +106,9 @@ class RemoteOutbox:
 
     async def postpone(self, owner: str, delivery_id: str, attempts: int, due_ns: int, reason: str) -> bool:
         return bool(await self._asked(POSTPONE, [owner, delivery_id, attempts, due_ns, reason]))
+
+    async def done(self, owner: str, delivery_id: str) -> bool:
+        return bool(await self._asked(DONE, [owner, delivery_id]))
 
     async def pending(self) -> Pending:
         return Pending(*await self._asked(PENDING, None))

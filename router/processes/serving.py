@@ -31,10 +31,11 @@ from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
 from router.processes.versions import InForce
 from router.settings import Address
-from router.system import UuidV7, settle_memory
+from router.system import SystemRandom, UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
@@ -83,6 +84,7 @@ class Serving:
         destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
         state, open_reader = workspace.path(workspace.config.state), partial(ledger_place(workspace).reader, Stored)
         taking = EvidenceIntake(open_reader, state, self.evidence.keys, self.evidence.ledger, self.clock, UuidV7(), destinations)
+        following = Following(open_reader, state, self.evidence.keys, taking, lambda: reloader.workspace, self.clock, SystemRandom())
         reconciling = Reconciling(open_reader, state, lambda: reloader.workspace, self.evidence.keys, self.evidence, self.clock)
         projecting = Projecting(make_projections(workspace), open_reader)
         index = workspace.config.audit.index
@@ -102,6 +104,7 @@ class Serving:
             rolling.desk,
             self.certificates,
             self.membership,
+            lambda: following.count,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
@@ -130,6 +133,7 @@ class Serving:
             self.governance.keep_pruning(),
             reading.keep_taking_up(),
             indexing.keep(),
+            following.keep(),
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
@@ -149,6 +153,7 @@ class Serving:
             await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
             await serving
+            await following.close()
             await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
 
     def _runs(self, reloader: Reloader) -> Facts:

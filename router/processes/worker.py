@@ -19,11 +19,15 @@ from weakref import WeakSet
 import uvloop
 
 from router.audit.keys.leasing import lease_clock
+from router.delivery.running import Running, Ways
 from router.doors.http1 import guarded
+from router.doors.onward import Onward
 from router.doors.tls import Listening, Material
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
+from router.processes.conversations import RemoteConversations
+from router.processes.outbox import RemoteOutbox
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
 from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, RemoteSubjectKeys
@@ -39,12 +43,14 @@ from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, rel
 from router.telemetry.logs import configure_logs
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.candidate import Candidate
+from router.wiring.delivering import make_delivering
 from router.wiring.doors import Doors, make_doors
 from router.wiring.runtime import Built, Services, build
 from router.workspace import Workspace, parse
 
 if TYPE_CHECKING:
     from router.wiring.envoy import EnvoyListener
+    from router.wiring.events import Events
 
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
@@ -59,6 +65,7 @@ class Inherited:
     ipc: int
     gateway: int | None = None
     decide: int | None = None
+    events: int | None = None
     envoy: Address | None = None
 
 
@@ -79,6 +86,9 @@ class Worker:
         self._listening: dict[str, Listening] = {}
         self._peer: Peer | None = None
         self._envoy: EnvoyListener | None = None
+        self._delivering: Running | None = None
+        self._onward: Onward | None = None
+        self._events: Events | None = None
         self._for_envoy: Material | None = None
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -152,7 +162,8 @@ class Worker:
             raise LockgateError("that configuration was not prepared", "not_prepared")
         self._prepared = None
         if self._doors is None:
-            self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry)
+            self._delivering, self._onward = make_delivering(built.services, self._telemetry, self._telemetry.metrics, self._ways)
+            self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry, self._onward)
             under_way = built.services.under_way
             self._telemetry.metrics.count_active(lambda: under_way.count)
         self._doors.serve(built.runtime)
@@ -161,11 +172,33 @@ class Worker:
         self._telemetry.access_log = settings.access_log
         self._serving = built
         self._step_everywhere(built.rolling)
+        if self._delivering is not None:
+            self._delivering.often = built.workspace.config.events is not None or bool(built.runtime.deliveries)
+        await self._serve_events(built.workspace)
         self._configured.set()
         if before is None:
             settle_memory()
         else:
             self._retire(before, built)
+
+    async def _serve_events(self, workspace: Workspace) -> None:
+        """What comes from brokers is taken up with the configuration."""
+        if self._doors is None or self._telemetry is None or self._onward is None or self._services is None:
+            return
+        if self._events is None and workspace.config.events is not None:
+            from router.wiring.events import make_events  # only who takes events has what it needs
+
+            self._events = make_events(
+                workspace, self._services, self._telemetry, self._telemetry.metrics, self._doors.gate.using, self._onward
+            )
+        if self._events is not None:
+            await self._events.serve(workspace)
+
+    def _ways(self) -> Ways | None:
+        """Where deliveries go now."""
+        if self._serving is None:
+            return None
+        return Ways(self._serving.destinations.at, self._serving.runtime.deliveries)
 
     def _retire(self, before: Built, after: Built) -> None:
         """The former configuration is closed when the last request that began under it has ended, and after all before it: they may use
@@ -203,6 +236,11 @@ class Worker:
             app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
             self._servers.append(server(app, ssl=self._listening.get("decide"), **bounds))
             sockets.append(inherited(given.decide))
+        if given.events is not None and self._events is not None:
+            self._servers.append(server(self._events.door, ssl=self._listening.get("events"), **bounds))
+            sockets.append(inherited(given.events))
+        if self._delivering is not None:
+            self._delivering.start()
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
         await asyncio.gather(*serving, *([self._serve_envoy(given.envoy)] if given.envoy is not None else []))
 
@@ -311,6 +349,10 @@ class Worker:
         return self._serving.workspace.digests.config if self._serving is not None else ""
 
     async def _close(self, peer: Peer) -> None:
+        if self._events is not None:
+            await self._events.close()
+        if self._delivering is not None:
+            await self._delivering.close(GRACE_S)
         await self._discard()
         if self._serving is not None:
             await self._serving.close()
@@ -354,8 +396,14 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         outcomes=Outcomes(ledger),
         quotas=RemoteQuotas(peer),
         repeats=RemoteRepeats(peer),
+        outbox=RemoteOutbox(peer),
+        conversations=RemoteConversations(peer),
         lapse=lapse,
     )
+
+
+def _inherited(options: argparse.Namespace) -> Inherited:
+    return Inherited(options.ipc, options.gateway, options.decide, options.events, options.envoy)
 
 
 async def main(index: int, workers: int, given: Inherited) -> None:
@@ -374,7 +422,8 @@ if __name__ == "__main__":
     parser.add_argument("ipc", type=int)
     parser.add_argument("--gateway", type=int)
     parser.add_argument("--decide", type=int)
+    parser.add_argument("--events", type=int)
     parser.add_argument("--envoy", type=address, help="where Envoy is served")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(main(options.index, options.workers, Inherited(options.ipc, options.gateway, options.decide, options.envoy)))
+        uvloop.run(main(options.index, options.workers, _inherited(options)))

@@ -30,7 +30,7 @@ from router.review.packing import open_content, seal_answer
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.sending import RESPONSE_BYTES, Received, received, with_key
-from router.review.state import FORGETTING, Event, State, approvals, quorum
+from router.review.state import FORGETTING, Event, State, approvals, left_to_asker, quorum
 
 log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
@@ -106,7 +106,11 @@ class Dispatching:
         await self._recording.of(decision_id)  # 2: without it nothing is sent
         crashed = review.state == State.DISPATCHING
         try:
-            ready = await self._ready(review)
+            key, outbound = await self._approved(review)
+            if left_to_asker(review.held):
+                await self._end(review, records.released(review, self._clock.now_ns()))
+                return
+            ready = self._ready(review, key, outbound)
         except ReviewError as error:
             event = Event.UNCERTAIN if crashed else Event.FAILED
             await self._end(review, records.ended(review, event, self._clock.now_ns(), Outcome(Result.FAILED, 409, error.code)))
@@ -121,7 +125,7 @@ class Dispatching:
             if sent is not None and sent.version == review.version + 1:
                 await self._send(sent, ready)
 
-    async def _ready(self, review: Review) -> Ready:
+    async def _approved(self, review: Review) -> tuple[bytes, Outbound]:
         """Raises ReviewError where what is stored is not what was approved, and AuditError where the keys do not answer."""
         held = review.held
         key = await self._people.key(held.subject_key_id)
@@ -132,6 +136,11 @@ class Dispatching:
             raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
         if len(await self._proven(review)) < quorum(held):
             raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
+        return key, outbound
+
+    def _ready(self, review: Review, key: bytes, outbound: Outbound) -> Ready:
+        """Raises ReviewError where it would now go elsewhere."""
+        held = review.held
         way = self._ways(held.route, held.destination)
         if way is None or way.name != held.destination:
             raise ReviewError(f"The route '{held.route}' no longer leads to '{held.destination}'.", "route_changed")

@@ -12,6 +12,7 @@ from router.obligations import response_limit, strictest_review
 from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
 from router.review.packing import Content, seal_content
 from router.review.sending import RESPONSE_BYTES
+from router.review.state import ASKER
 from router.settings import duration
 
 NS = 1_000_000_000
@@ -34,9 +35,13 @@ class Holding:
             key_id, key = await self._keys.key_for(subject)
         except AuditError as error:
             raise ReviewError(f"The request could not be sealed: {error}") from error
+        await self._reviews.hold(self.prepared(decision, outbound, key_id, key))
+
+    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
+        """What `hold` puts where reviewers look. The key is the subject's. Raises as `hold`."""
         held = self._terms(decision, content_digest(outbound), key_id)
-        content = Content(outbound, decision.signals.masked_text or "", subject)
-        await self._reviews.hold(replace(held, sealed=seal_content(key, content, held)))
+        content = Content(outbound, decision.signals.masked_text or "", decision.request.subject.id)
+        return replace(held, sealed=seal_content(key, content, held))
 
     def _terms(self, decision: Decision, digest: str, key_id: str) -> Held:
         if decision.route is None:
@@ -59,6 +64,7 @@ class Holding:
                 "reviewers": _roles(wanted.get("reviewers", [])),
                 "quorum": _quorum(wanted.get("quorum", 1)),
                 **_limited(decision),
+                **({ASKER: True} if decision.request.door == "decide" else {}),
             },
         )
 

@@ -53,36 +53,38 @@ def seal_content(key: bytes, content: Content, held: Held) -> bytes:
     if not isinstance(outbound.body, bytes):
         raise ReviewError("Only a request whose body was read whole can be held.", "body_truncated")
     request = [outbound.method, outbound.target, outbound.headers, outbound.body, outbound.idempotent, outbound.idempotency_key]
-    return _seal(key, [request, content.text, content.subject], _terms(held))
+    return seal_value(key, [request, content.text, content.subject], _terms(held))
 
 
 def open_content(key: bytes, held: Held) -> Content:
     """Raises ReviewError `content_changed` where anything of it is not what was held."""
-    request, text, subject = _open(key, held.sealed, _terms(held))
+    request, text, subject = open_value(key, held.sealed, _terms(held))
     method, target, headers, body, idempotent, idempotency_key = request
     return Content(Outbound(method, target, [(name, value) for name, value in headers], body, idempotent, idempotency_key), text, subject)
 
 
 def seal_answer(key: bytes, answer: Answer, decision_id: str) -> bytes:
-    return _seal(key, [answer.status, answer.content_type, answer.body, answer.whole], _answer_to(decision_id))
+    return seal_value(key, [answer.status, answer.content_type, answer.body, answer.whole], _answer_to(decision_id))
 
 
 def open_answer(key: bytes, sealed: bytes, decision_id: str) -> Answer:
-    return Answer(*_open(key, sealed, _answer_to(decision_id)))
+    return Answer(*open_value(key, sealed, _answer_to(decision_id)))
 
 
-def _seal(key: bytes, value: Any, bound_to: bytes) -> bytes:
+def seal_value(key: bytes, value: Any, bound_to: bytes) -> bytes:
+    """AES-256-GCM over anything that msgpack takes."""
     nonce = os.urandom(_NONCE)
     return VERSION + nonce + AESGCM(key).encrypt(nonce, _packed(value), bound_to)
 
 
-def _open(key: bytes, sealed: bytes, bound_to: bytes) -> Any:
+def open_value(key: bytes, sealed: bytes, bound_to: bytes) -> Any:
+    """Raises ReviewError `content_changed` where it was not sealed so, under this key and bound to this."""
     try:
         if sealed[:1] != VERSION:
             raise ValueError("unknown form")
         return _unpacked(AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], bound_to))
     except (InvalidTag, ValueError) as error:
-        raise ReviewError("The held request is not the one that was stored for this decision.", "content_changed") from error
+        raise ReviewError("The request is not the one that was stored for this decision.", "content_changed") from error
 
 
 def _terms(held: Held) -> bytes:

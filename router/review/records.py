@@ -47,6 +47,12 @@ def dispatching(review: Review, event: Event, at_ns: int) -> Change:
     return _change(review, event, at_ns, entry)
 
 
+def released(review: Review, at_ns: int) -> Change:
+    """No outcome: what becomes of it only the service knows, which can say so as evidence."""
+    entry = review_entry(review.held.decision_id, Event.RELEASED, at_ns, {"route": review.held.route})
+    return _change(review, Event.RELEASED, at_ns, entry)
+
+
 def ended(review: Review, event: Event, at_ns: int, outcome: Outcome, key: Key = ("", b"")) -> Change:
     return _change(review, event, at_ns, outcome_entry(review.held.decision_id, outcome, at_ns, *key))
 

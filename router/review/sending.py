@@ -28,6 +28,7 @@ class Received:
     body: bytes
     total_bytes: int
     reason: str = ""
+    work: str = ""
 
     def answer(self) -> Answer:
         whole = not self.reason and len(self.body) == self.total_bytes
@@ -44,6 +45,7 @@ class Received:
             request_digest=request_digest,
             response_bytes=self.total_bytes,
             complete=not self.reason,
+            work=self.work,
         )
 
 
@@ -78,4 +80,4 @@ async def received(reply: Reply, limit: int | None = None, kept_bytes: int = KEP
     finally:
         await reply.close()
     content_type = next((value for name, value in reply.headers if name.lower() == b"content-type"), b"").decode("latin-1")
-    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason)
+    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason, reply.work)

@@ -1,6 +1,7 @@
 """What may become of a held request, and who may say so. Decides only; durability is the store's.
 
 pending ─▶ approved ─▶ dispatching ─▶ done | failed | uncertain
+   │          └─▶ released
    └─▶ rejected | expired
 """
 
@@ -19,6 +20,7 @@ class State(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    RELEASED = "released"  # whoever asked for the decision may go ahead; nothing is sent from here
     DISPATCHING = "dispatching"
     DONE = "done"  # the upstream answered, whatever it said
     FAILED = "failed"  # nothing reached the upstream
@@ -31,6 +33,7 @@ class Event(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    RELEASED = "released"
     DISPATCHED = "dispatched"
     REDISPATCHED = "redispatched"  # after a crash, under the same idempotency key
     DONE = "done"
@@ -45,6 +48,7 @@ MOVES: Mapping[tuple[str, Event], State] = {
     (S.PENDING, E.APPROVED): S.APPROVED,
     (S.PENDING, E.REJECTED): S.REJECTED,
     (S.PENDING, E.EXPIRED): S.EXPIRED,
+    (S.APPROVED, E.RELEASED): S.RELEASED,
     (S.APPROVED, E.DISPATCHED): S.DISPATCHING,
     (S.APPROVED, E.FAILED): S.FAILED,
     (S.DISPATCHING, E.REDISPATCHED): S.DISPATCHING,
@@ -53,7 +57,8 @@ MOVES: Mapping[tuple[str, Event], State] = {
     (S.DISPATCHING, E.UNCERTAIN): S.UNCERTAIN,
 }
 # The sealed request is of no more use; its digest stays. After `failed` and `uncertain` a person may need to look.
-FORGETTING = frozenset({S.DONE, S.REJECTED, S.EXPIRED})
+FORGETTING = frozenset({S.DONE, S.REJECTED, S.EXPIRED, S.RELEASED})
+ASKER = "left_to_asker"  # of a held request's summary: the service that asked for the decision does what is approved
 APPROVALS = frozenset({E.ENDORSED, E.APPROVED})
 
 
@@ -107,6 +112,11 @@ def approvers(review: Review) -> frozenset[str]:
 def approvals(review: Review) -> tuple[Entry, ...]:
     """The record of each approval, sealed under its reviewer's key."""
     return tuple(entry for change in review.history if change.event in APPROVALS for entry in change.entries[:1])
+
+
+def left_to_asker(held: Held) -> bool:
+    """Whether nothing is sent from here once it is approved."""
+    return held.summary.get(ASKER) is True
 
 
 def quorum(held: Held) -> int:

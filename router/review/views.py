@@ -10,7 +10,7 @@ from router.errors import ReviewError
 from router.ports import Change, Review
 from router.review.packing import open_answer, open_content
 from router.review.people import People
-from router.review.state import approvers, quorum, reviewer_roles
+from router.review.state import approvers, left_to_asker, quorum, reviewer_roles
 
 Json = Mapping[str, Any]
 NS = 1_000_000_000
@@ -33,6 +33,7 @@ def summary(review: Review) -> dict[str, Any]:
         "reviewers": list(reviewer_roles(held)),
         "quorum": quorum(held),
         "approvals": len(approvers(review)),
+        "left_to_asker": left_to_asker(held),
     }
 
 

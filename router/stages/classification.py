@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status
+from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status, Turn
 from router.errors import ClassifierError
 from router.ports import Arbiter, Clock, Tier
 from router.stages.clauses import clauses
+from router.stages.conversation import chosen, continued
 from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
 
@@ -22,6 +23,7 @@ MOST_ASKED = 3  # more than so many plausible intents are no question that anybo
 LEAST_CLAUSE_SCOPE = 0.7
 NEGATED = "negated"  # the text says what is not to be done
 SEVERAL_INTENTS = "several_intents"  # it asks for more than one thing
+IN_CONVERSATION = "in_conversation"
 NO_TEXT = "no_text"  # no rule matched, and there is nothing to classify
 LANGUAGE_UNKNOWN = "language_unknown_to_encoder"
 
@@ -121,10 +123,26 @@ class Cascade:
             return self._none(Status.UNDETERMINED, NO_TEXT)
         if self._languages is not None and language.code not in self._languages:
             return self._none(Status.UNDETERMINED, LANGUAGE_UNKNOWN)
+        if request.earlier and (chose := chosen(text, request.earlier)) in self._by_intent:
+            return self._by_choice(str(chose))
         scored, judged = await self.tiers_say(text)
+        if request.earlier and judged.status is not Status.CLASSIFIED:
+            judged = await self._continuing(text, request.earlier, judged)
+            if judged.status is Status.CLASSIFIED:
+                return judged
         if self._arbiter is None or not self._arbiter.asks(judged):
             return judged
         return await self._arbitrated(self._arbiter, text, scored, judged)
+
+    async def _continuing(self, text: str, earlier: Sequence[Turn], alone: Classification) -> Classification:
+        """More of what was accepted before, where the two together are accepted as that; else as it was alone. Cached by both together."""
+        following = continued(text, earlier) if alone.reason != NEGATED and not negations(text) else None
+        if following is None:
+            return alone
+        _, judged = await self.tiers_say(following[0])
+        if judged.status is Status.CLASSIFIED and judged.intent == following[1]:
+            return replace(judged, reason=IN_CONVERSATION)
+        return alone
 
     async def tiers_say(self, text: str) -> tuple[Classification, Classification]:
         """The tiers' scores of a normalised text, and what the thresholds make of them; the arbiter is not asked."""
@@ -246,6 +264,24 @@ class Cascade:
             "rule",
             "rule",
             rule,
+            catalog_digest=digest,
+            novelty=0.0,
+        )
+
+    def _by_choice(self, intent: str) -> Classification:
+        """Its sender was offered it, and took it: as certain as a rule."""
+        only, digest = (Candidate(intent, 1.0, 1.0),), self._catalog_digest
+        return Classification(
+            Status.CLASSIFIED,
+            intent,
+            1.0,
+            1.0,
+            1.0,
+            0.0,
+            only,
+            (intent,),
+            "conversation",
+            IN_CONVERSATION,
             catalog_digest=digest,
             novelty=0.0,
         )

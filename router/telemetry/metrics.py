@@ -35,9 +35,12 @@ class Metrics:
         self._policy_processes = self._counter("lockgate.policy.processes", "result")
         self._policy_compared = self._counter("lockgate.policy.compared", "result")
         self._mirrors = self._counter("lockgate.mirrors", "result")
+        self._deliveries = self._counter("lockgate.deliveries", "result")
+        self._events = self._counter("lockgate.events", "source", "result")
         self._policy_healthy = self._gauge("lockgate.policy.healthy")
         self._policy_healthy.set(1)  # an engine within the process always is
         self._state_calls = self._counter("lockgate.shared_state.calls", "result")
+        self._circuits = self._counter("lockgate.shared_state.circuits", "result")
         name = "lockgate.shared_state.healthy"
         self._state_healthy = Gauge(name.replace(".", "_"), METRICS[name], registry=self.registry)
         self._state_healthy.set(1)  # where nothing is shared nothing is missing
@@ -57,6 +60,13 @@ class Metrics:
     def count_active(self, count: Callable[[], int]) -> None:
         """`count` is asked whenever the page is."""
         self._active.set_function(count)
+
+    def delivered(self, result: str) -> None:
+        self._child(self._deliveries, result).inc()
+
+    def event(self, source: str, result: str) -> None:
+        """`source` is the configuration's name of it."""
+        self._child(self._events, source, result).inc()
 
     def mirrored(self, result: str) -> None:
         self._child(self._mirrors, result).inc()
@@ -117,6 +127,9 @@ class Metrics:
 
     def state_asked(self, result: str) -> None:
         self._child(self._state_calls, result).inc()
+
+    def circuit_shared(self, result: str) -> None:
+        self._child(self._circuits, result).inc()
 
     def state_health(self, healthy: bool) -> None:
         self._state_healthy.set(healthy)

@@ -71,6 +71,9 @@ class Telemetry:
     def state_asked(self, result: str) -> None:
         self.metrics.state_asked(result)
 
+    def circuit_shared(self, result: str) -> None:
+        self.metrics.circuit_shared(result)
+
     def state_health(self, healthy: bool) -> None:
         self.metrics.state_health(healthy)
 

@@ -119,7 +119,9 @@ class ProcessStatus:
         rollouts: RolloutState | None = None,
         certificates: CertificateState | None = None,
         nodes: NodeState | None = None,
+        followed: Callable[[], int] = int,
     ) -> None:
+        self._followed = followed
         self._certificates = certificates
         self._nodes = nodes
         self._rollouts = rollouts
@@ -208,6 +210,7 @@ class ProcessStatus:
             "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
+            "lockgate.work.followed": self._followed(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()

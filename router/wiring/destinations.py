@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +12,8 @@ from pydantic import BaseModel
 from router.catalog import Route
 from router.ports import Clock, Destination, Random
 from router.registry import ADAPTERS
+from router.stages.signals import SignalDetector
+from router.wiring.stages import recogniser
 from router.workspace import Workspace
 
 
@@ -68,8 +71,17 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
 
 
 def _build(workspace: Workspace, name: str, settings: BaseModel, client: str, clock: Clock, random: Random) -> Destination:
+    """A kind that asks for it is told where the workspace's files lie (`root`) and its state (`state`), and given what masks personal data
+    and credentials in a text (`mask`)."""
     module = ADAPTERS.load("destination", workspace.catalog.destinations[name].adapter)
-    made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random)
+    places: dict[str, Callable[[], Any]] = {
+        "root": lambda: workspace.root,
+        "state": lambda: workspace.path(workspace.config.state),
+        "mask": lambda: SignalDetector(recogniser=recogniser(workspace)).mask,
+    }
+    wanted = signature(module.build).parameters
+    more = {place: given() for place, given in places.items() if place in wanted}
+    made: Destination = module.build(_with_client(settings, client), name=name, clock=clock, random=random, **more)
     return made
 
 

@@ -8,6 +8,7 @@ from router.config import GatewayLimits
 from router.doors.decide import DecideDoor
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
+from router.doors.onward import Onward
 from router.doors.runtime import Observer, Runtime
 from router.doors.websocket import WebSocketDoor
 from router.wiring.runtime import Services
@@ -23,8 +24,8 @@ class Doors:
         self.gate.runtime = runtime
 
 
-def make_doors(limits: GatewayLimits, services: Services, observer: Observer) -> Doors:
-    gateway = Gateway(services.clock, services.ids, services.random, observer)
+def make_doors(limits: GatewayLimits, services: Services, observer: Observer, onward: Onward | None = None) -> Doors:
+    gateway = Gateway(services.clock, services.ids, services.random, observer, onward=onward)
     sockets = WebSocketDoor(gateway, services.clock, observer)
     gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue, services.under_way)
     return Doors(gate, DecideDoor(gate.using, services.clock, services.ids, services.random, observer))

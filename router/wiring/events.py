@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Protocol
 
 from pydantic import BaseModel
 
+from router.audit.beside import Pending
 from router.audit.records.record import system_entry
 from router.config.events import EventSource, Signature
 from router.doors.addresses import address_list
-from router.doors.events.consuming import Consuming, Counts
-from router.doors.events.http import EventDoor
+from router.doors.events.consuming import Consuming
+from router.doors.events.http import EventDoor, EventObserver
 from router.doors.events.plan import SourcePlan, constant
 from router.doors.events.signatures import GITHUB, PlainScheme, Verifier, slack, standard_webhooks, stripe
-from router.doors.events.taking import Onward, Taking
+from router.doors.events.taking import Taking
+from router.doors.onward import Onward
 from router.doors.runtime import Observer, Runtime
 from router.errors import ConfigError
 from router.ports import Arrivals, Consumer, Incoming
@@ -32,9 +36,9 @@ FULL_S = 1.0
 GRACE_S = 5.0
 
 
-class Following(Onward, Protocol):
-    async def pending(self) -> int:
-        """Deliveries that wait, everywhere. Raises AuditError."""
+class Waiting(Arrivals, Protocol):
+    async def pending(self) -> Pending:
+        """Raises AuditError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +54,20 @@ class Events:
     def __init__(
         self,
         runtime: Callable[[], AbstractContextManager[Runtime]],
-        following: Following,
-        arrivals: Arrivals,
+        onward: Onward,
+        outbox: Waiting,
         services: Services,
         observer: Observer,
+        counting: EventObserver,
         body: int,
     ) -> None:
         self._services = services
-        self._following = following
-        self._full = _Full(following.pending)
-        self._taking = Taking(runtime, following, arrivals, services.clock, services.ids, services.random, observer)
+        self._counting = counting
+        self._full = _Full(outbox)
+        self._taking = Taking(runtime, onward, outbox, services.clock, services.ids, services.random, observer)
         self._running: dict[str, _Running] = {}
         self._changing = asyncio.Lock()
-        self.door = EventDoor(runtime, self._taking, self._full.now, services.clock, services.random, observer, body)
-        self.counts: dict[str, Counts] = {}
+        self.door = EventDoor(runtime, self._taking, self._full.now, services.clock, services.random, observer, counting, body)
 
     async def serve(self, workspace: Workspace) -> None:
         """Raises ConfigError."""
@@ -88,8 +92,8 @@ class Events:
     def _begun(self, workspace: Workspace, plan: SourcePlan) -> _Running:
         settings = workspace.consumers[plan.name]
         consumer = make_consumer(workspace, plan.name, self._services)
-        counts = self.counts.setdefault(plan.name, Counts())
-        consuming = Consuming(consumer, plan, self._taking, self._full.room, self._buried, counts)
+        count = partial(self._counting.event, plan.name)
+        consuming = Consuming(consumer, plan, self._taking, self._full.room, self._buried, count)
         return _Running((plan.settings, settings), consuming, asyncio.create_task(consuming.run()))
 
     async def _buried(self, plan: SourcePlan, message: Incoming, reason: str) -> None:
@@ -105,9 +109,9 @@ class Events:
 class _Full:
     """Asks how many deliveries wait at most every second; in between the last answer holds."""
 
-    def __init__(self, pending: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, outbox: Waiting) -> None:
         self.most = 0
-        self._pending = pending
+        self._outbox = outbox
         self._answer = False
         self._until = 0.0
 
@@ -116,7 +120,7 @@ class _Full:
         now = asyncio.get_running_loop().time()
         if now >= self._until:
             self._until = now + FULL_S
-            self._answer = await self._pending() >= self.most
+            self._answer = (await self._outbox.pending()).count >= self.most
         return self._answer
 
     async def room(self) -> None:
@@ -132,13 +136,14 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
 
 
 def make_consumer(workspace: Workspace, name: str, services: Services) -> Consumer:
-    """Raises ConfigError."""
+    """A kind that asks for it is told where the workspace lies (`root`, of its files). Raises ConfigError."""
     settings = workspace.consumers[name]
     block = workspace.config.events.sources[name].consume if workspace.config.events is not None else None
     if block is None:
         raise ConfigError(f"The source '{name}' consumes nothing.")
     module = ADAPTERS.load("event source", block.adapter)
-    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random)
+    more = {"root": workspace.root} if "root" in signature(module.build).parameters else {}
+    made: Consumer = module.build(settings, name=name, clock=services.clock, random=services.random, **more)
     return made
 
 
@@ -173,3 +178,17 @@ async def _ended(running: _Running) -> None:
     running.task.cancel()
     await asyncio.gather(running.task, return_exceptions=True)
     await running.consuming.close(GRACE_S)
+
+
+def make_events(
+    workspace: Workspace,
+    services: Services,
+    observer: Observer,
+    counting: EventObserver,
+    runtime: Callable[[], AbstractContextManager[Runtime]],
+    onward: Onward,
+) -> Events:
+    if services.outbox is None:
+        raise ConfigError("There is nowhere to remember events.")
+    body = workspace.config.events.body if workspace.config.events is not None else 0
+    return Events(runtime, onward, services.outbox, services, observer, counting, body)

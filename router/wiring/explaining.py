@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from router.audit.recorder import NoRecorder
 from router.decision import BodyView, Decision, Request, Subject
 from router.doors.body import whole_body_view
 from router.doors.head import decode_path
-from router.pipeline import Pipeline
+from router.pipeline import Pipeline, Stages
 from router.stages.demands import NotCounted
 from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
@@ -18,26 +21,33 @@ from router.wiring.stages import make_stages
 from router.workspace import Workspace
 
 
-async def decide_only(workspace: Workspace, subject: Subject, method: str, path: str, data: bytes, content_type: str) -> Decision:
-    """Trains the model first if the workspace has none yet. Raises ConfigError, PolicyError."""
+@asynccontextmanager
+async def open_stages(workspace: Workspace) -> AsyncIterator[Stages]:
+    """What decides, without what counts. Trains the model first if the workspace has none yet. Raises ConfigError, PolicyError."""
     found = ensure_model(workspace)
     model = load_model(workspace, found) if found is not None else None
     tiers = make_tiers(workspace, model, found)
-    clock, ids = SystemClock(), UuidV7()
+    clock = SystemClock()
     arbiter = make_arbiter(workspace, clock, 1, None)
     policy = make_policy(workspace, clock)
     stages = make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter, quotas=NotCounted())
-    pipeline = Pipeline(stages, NoRecorder(), clock, ids)
-    view = _view(workspace, data, content_type)
-    kind = content_type if data else ""
-    request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)
     try:
         await policy.open()
-        return await pipeline.decide(request)
+        yield stages
     finally:
         await policy.close()
         for tier in tiers:
             tier.close()
+
+
+async def decide_only(workspace: Workspace, subject: Subject, method: str, path: str, data: bytes, content_type: str) -> Decision:
+    """Trains the model first if the workspace has none yet. Raises ConfigError, PolicyError."""
+    clock, ids = SystemClock(), UuidV7()
+    view = _view(workspace, data, content_type)
+    kind = content_type if data else ""
+    request = Request(ids.new(), clock.now_ns(), "explain", subject, method.upper(), "", decode_path(path), content_type=kind, body=view)
+    async with open_stages(workspace) as stages:
+        return await Pipeline(stages, NoRecorder(), clock, ids).decide(request)
 
 
 def _view(workspace: Workspace, data: bytes, content_type: str) -> BodyView:

@@ -12,23 +12,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adapters.encoder_tier import EncoderTier
+from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
+from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.listeners import DecideConfig, StepsConfig
+from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
+from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
-from router.doors.runtime import DoorOptions, KeptAnswers, Runtime, StepOptions
+from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
 from router.ports import (
     ChatObserver,
+    CircuitObserver,
     Clock,
+    Conversations,
     Ids,
     Ledger,
     PolicyEngine,
@@ -48,6 +53,7 @@ from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
 from router.wiring.candidate import Candidate, make_rolling
+from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers
 from router.wiring.identity import Identity, make_identity
@@ -68,7 +74,7 @@ class ForgettingKeys(SubjectKeys, Protocol):
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
     `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered."""
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -83,9 +89,11 @@ class Services:
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
+    outbox: Outboxes | None = None
+    conversations: Conversations | None = None
 
 
-class Measuring(ChatObserver, PolicyObserver, StateObserver, Protocol):
+class Measuring(ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
 
     def mirrored(self, result: str) -> None: ...
@@ -105,6 +113,7 @@ class Built:
     shared_state: SharedState
     comparison: Comparison | None = None
     rolling: Rolling | None = None
+    circuits: CircuitSharing | None = None
 
     async def close(self, keeping: Built | None = None) -> None:
         """`keeping` is the configuration that follows, which may go on using some parts."""
@@ -112,6 +121,8 @@ class Built:
             await self.rolling.close()
         if keeping is None or keeping.destinations is not self.destinations:
             await self.mirroring.close()
+            if self.circuits is not None:
+                await self.circuits.close()
             await self.destinations.close(keeping.destinations if keeping is not None else None)
             await self.identity.close(keeping.identity if keeping is not None else None)
             await self.shared_state.close(keeping.shared_state if keeping is not None else None)
@@ -182,8 +193,10 @@ async def _built(
         stages = make_stages(workspace, tiers, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
+        circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)
         opened.pop_all()
-    return Built(workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    parts = (workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
+    return Built(*parts, circuits=circuits)
 
 
 async def _rejudging(before: Built, workspace: Workspace, services: Services, telemetry: Measuring, plan: Any) -> Built:
@@ -225,9 +238,18 @@ def _runtime(
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
         holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
-        descriptions=_told(workspace, stages.routing),
+        descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
+        conversations=shared.conversations(services.conversations),
+        keys=services.keys,
+        deliveries=delivery_terms(workspace),
     )
+
+
+def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
+    """By route, of those whose requests are delivered."""
+    routes = ((name, route.delivery) for name, route in workspace.catalog.routes.items() if route.delivery is not None)
+    return {name: Terms(each.patience, each.backoff, each.max_backoff, each.order) for name, each in routes}
 
 
 def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
@@ -235,7 +257,7 @@ def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:
     return {name: (route.mirror.destination, route.mirror.share) for name, route in routes if route.mirror is not None}
 
 
-def _told(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
+def descriptions(workspace: Workspace, routing: RoutingTable) -> dict[str, str]:
     """Descriptions by intent, without those that are not to be named when they are likely: their abstention is a refusal."""
     intents = workspace.catalog.intents.items()
     return {name: intent.description for name, intent in intents if routing.choice(name) != ABSTAIN_DENY}
@@ -277,9 +299,16 @@ def door_options(workspace: Workspace) -> DoorOptions:
         deduplicating=frozenset(name for name, route in catalog.routes.items() if route.deduplicates),
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
+        conversation=_conversation(gateway.conversation),
         decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
         decide_keeping=_decide_keeping(decide),
     )
+
+
+def _conversation(settings: ConversationConfig | None) -> ConversationOptions | None:
+    if settings is None:
+        return None
+    return ConversationOptions(settings.header, json_path(settings.id), settings.turns, settings.chars, math.ceil(settings.keep))
 
 
 def _steps(settings: StepsConfig | None) -> StepOptions | None:

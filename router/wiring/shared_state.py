@@ -12,7 +12,7 @@ from router.config.identity import RateLimit
 from router.config.shared_state import OnFailure, RedisSettings
 from router.identity.rate_limit import LimitRule, RateLimiter
 from router.limiting import Limit, Limiting
-from router.ports import Allowances, Clock, Quotas, Repeats, StateObserver
+from router.ports import Allowances, CircuitBoard, Clock, Conversations, Quotas, Repeats, StateObserver
 from router.registry import ADAPTERS
 from router.stages.intent_limits import IntentLimitRule, IntentLimits
 from router.wiring.quotas_either import EitherQuotas
@@ -25,6 +25,8 @@ class Opened(Protocol):
     allowances: Allowances
     quotas: Quotas
     repeats: Repeats | None
+    conversations: Conversations
+    circuits: CircuitBoard
 
     @property
     def problem(self) -> str | None:
@@ -63,6 +65,16 @@ class SharedState:
 
     def repeats(self, own: Repeats | None) -> Repeats | None:
         return self._opened.repeats if self._opened is not None else own
+
+    def conversations(self, own: Conversations | None) -> Conversations | None:
+        return self._opened.conversations if self._opened is not None else own
+
+    @property
+    def circuits(self) -> tuple[CircuitBoard, float] | None:
+        """Where circuits are shared: by what, and how often it is asked (seconds)."""
+        if self._opened is None or not isinstance(self.settings, RedisSettings) or self.settings.circuits is None:
+            return None
+        return self._opened.circuits, self.settings.circuits.interval
 
     async def close(self, keeping: SharedState | None = None) -> None:
         if self._opened is not None and (keeping is None or keeping is not self):

@@ -1,10 +1,11 @@
-"""A server that speaks OpenAI's chat protocol on loopback, well or badly."""
+"""A server that speaks OpenAI's chat protocol on loopback, well or badly; by itself: `python -m tests.contract.llm_server PORT`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ class LlmServer:
     raw: bytes | None = None
     delay_s: float = 0.0
     endless: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+    finish: str = "stop"
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 120, "completion_tokens": 8, "total_tokens": 128})
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -37,6 +40,13 @@ class LlmServer:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
+        if scope["method"] == "GET":  # the list of models, or for a test what was asked
+            told = (
+                list(zip(self.sent_headers, self.asked, strict=True)) if scope["path"] == "/_arrivals" else {"object": "list", "data": []}
+            )
+            await send({"type": "http.response.start", "status": self.status, "headers": [(b"content-type", b"application/json")]})
+            await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+            return
         asked = json.loads(body)
         self.asked.append(asked)
         self.arrived.put_nowait(None)
@@ -56,9 +66,9 @@ class LlmServer:
             await asyncio.sleep(0)
 
     def _answer(self, asked: dict[str, Any]) -> bytes:
-        message = {"role": "assistant", "content": self.content}
+        message = {"role": "assistant", "content": self.content, **self.more}
         answer: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1, "model": self.model, "usage": self.usage}
-        answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
+        answer["choices"] = [{"index": 0, "finish_reason": self.finish, "message": message}]
         return json.dumps({key: value for key, value in answer.items() if value is not None}).encode()
 
 
@@ -76,3 +86,12 @@ async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
         finally:
             running.should_exit = True
             await task
+
+
+async def _forever(port: int) -> None:
+    async with serving(LlmServer(content="It is so."), port):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_forever(int(sys.argv[1])))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import orjson
 import pytest
 
+from adapters.messaging.message import message
+from adapters.messaging.scoped import scoped
 from router.errors import DestinationError
 from router.ports import Destination, Headers, Outbound
 
@@ -43,6 +45,16 @@ def asked(body: bytes, more: Headers = [], *, key: str | None = None, idempotent
     ]
     given = {name for name, _ in more}
     return Outbound("POST", "/payments/cancel", [field for field in headers if field[0] not in given] + list(more), body, idempotent, key)
+
+
+def own_id(outbound: Outbound) -> str:
+    """The id that kinds give to work, which tells callers apart."""
+    return scoped(message(outbound, b"{}", None))
+
+
+def id_of(key: str) -> str:
+    """The id that a message of `asked` has at a peer that acts once on ids."""
+    return scoped(message(asked(b"", key=key), b"", None))
 
 
 async def whole(destination: Destination, outbound: Outbound) -> tuple[int, bytes]:

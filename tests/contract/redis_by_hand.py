@@ -48,9 +48,9 @@ class ByHand(RedisState):
     def until(self) -> float:
         return asyncio.get_running_loop().time() + 10.0
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float) -> Any:
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float, *, counted: bool = True) -> Any:
         now = EPOCH_US + self._now_ns() // 1000
-        return await super().run(Script.of(PRELUDE + script.text), keys, [*arguments, now], until)
+        return await super().run(Script.of(PRELUDE + script.text), keys, [*arguments, now], until, counted=counted)
 
 
 class OneByOne(ByHand):

@@ -160,6 +160,15 @@ async def test_a_lease_is_renewed_by_its_owner_alone(beside: Beside) -> None:
     assert await leased(beside, "you", 300, 500) == ["b"]
 
 
+async def test_what_has_no_outcome_to_record_is_removed_by_its_owner(beside: Beside) -> None:
+    await beside.ledger.append(entry(deliver=delivery("a")))
+    await leased(beside, "me")
+    assert not await beside.outbox.done("you", "a")
+    assert await beside.outbox.done("me", "a")
+    assert not await beside.outbox.done("me", "a")
+    assert (await beside.outbox.pending()).count == 0
+
+
 async def test_the_dead_are_kept_until_a_person_revives_or_drops_them(beside: Beside) -> None:
     await beside.ledger.append_many([entry(deliver=delivery(name)) for name in ("a", "b", "c")])
     await beside.ledger.append_many([entry(settled=Settled("a", dead=True)), entry(settled=Settled("b", dead=True))])

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, cli
+from tests.e2e.running import Lockgate, Person, cli, make_keys
 from tests.e2e.wire import ask
 
 WANTED = {"method": "GET", "path": "/items/7"}
@@ -49,6 +49,40 @@ def test_the_published_document_describes_the_answer(lockgate: Lockgate, wanted:
     assert set(found) == set(published["components"]["schemas"]["DecisionOut"]["properties"])
 
 
+def test_a_held_request_is_left_to_the_service_once_it_is_approved(lockgate: Lockgate) -> None:
+    """Asked to hold, the decide API puts the request before reviewers; approved, it is the service's to do, and nothing is sent."""
+    wanted = {"method": "POST", "path": "/pay/1", "body": {"amount": 5}, "hold": True}
+    found = lockgate.decide("checkout", wanted).json
+    assert (found["outcome"]["result"], found["problem"]["status"], found["problem"]["decision_id"]) == ("held", 202, found["id"])
+    key = make_keys(lockgate.state, (Person("waiter", (), ("control:reviews.follow",)),))["waiter"]
+
+    def standing() -> Any:
+        return ask(lockgate.ports["control"], "GET", f"/v1/reviews/{found['id']}/state", key).json
+
+    assert (standing()["state"], standing()["quorum"]) == ("pending", 1)
+    assert ask(lockgate.ports["control"], "GET", f"/v1/reviews/{found['id']}", key).status == 403
+    digest = lockgate.control("GET", f"/v1/reviews/{found['id']}", who="max").json["content_digest"]
+    approved = lockgate.control("POST", f"/v1/reviews/{found['id']}/approve", {"content_digest": digest}, who="max")
+    assert (approved.status, approved.json["state"], standing()["state"]) == (200, "released", "released")
+    assert [leaf.get("event") for leaf in lockgate.story(found["id"])] == [None, "held", "approved", "released"]
+    assert lockgate.arrivals() == []
+
+
+def test_what_is_not_to_be_held_has_no_review(lockgate: Lockgate) -> None:
+    """Who only asks leaves nothing for reviewers."""
+    found = lockgate.decide("checkout", {"method": "POST", "path": "/pay/1", "body": {"amount": 5}}).json
+    assert found["outcome"]["result"] == "held"
+    assert lockgate.control("GET", f"/v1/reviews/{found['id']}", who="max").status == 404
+
+
+def test_the_problem_is_what_the_gateway_answers(lockgate: Lockgate) -> None:
+    """Word for word but for the id, so that a service which enforces by itself can pass it on; null where it may go ahead."""
+    found = lockgate.decide("checkout", {"method": "GET", "path": "/secret/x"}).json
+    there = lockgate.ask("ann", "GET", "/secret/x").json
+    assert {**found["problem"], "decision_id": ""} == {**there, "decision_id": ""}
+    assert lockgate.decide("checkout", WANTED).json["problem"] is None
+
+
 def test_deciding_for_somebody_else_needs_delegation(lockgate: Lockgate) -> None:
     """A key without the scope `delegate` cannot name a subject; one with it can, and the decision is about that subject."""
     wanted = {**WANTED, "subject": {"id": "carla", "roles": ["employee"]}}
@@ -67,13 +101,19 @@ def test_a_gateway_key_is_no_decide_key(lockgate: Lockgate) -> None:
     assert (other.status, other.code) == (403, "scope_missing")
 
 
-@pytest.mark.parametrize("wanted", [{"path": "nowhere"}, {"surprise": 1}, {"path": "/a/../b"}, [], "text"])
+@pytest.mark.parametrize("wanted", [{"path": "nowhere"}, {"surprise": 1}, {"path": "/a/../b"}, {"body": float("inf")}, [], "text"])
 def test_a_malformed_question_is_400(lockgate: Lockgate, wanted: Any) -> None:
     """What the schema does not allow, and a path with two meanings, is refused in one sentence."""
     answer = ask(lockgate.ports["decide"], "POST", "/v1/decide", lockgate.keys["checkout"], wanted, content_type="application/json")
     assert answer.status == 400
     assert answer.code
     assert answer.json["detail"]
+
+
+@pytest.mark.parametrize("body", [10**30, "\ud800", {"ä": [1.5, None]}])
+def test_an_unusual_body_is_decided_about(lockgate: Lockgate, body: Any) -> None:
+    """Whatever JSON can say; none of it is a failure inside Lockgate."""
+    assert lockgate.decide("checkout", {"method": "GET", "path": "/items/7", "body": body}).status == 200
 
 
 def test_health_needs_no_key(lockgate: Lockgate) -> None:

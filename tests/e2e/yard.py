@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("gateway", "decide", "control", "upstream", "sockets", "nobody")
+NAMES = ("gateway", "decide", "control", "upstream", "sockets", "nobody", "events")
 Settings = Mapping[str, Any]
 
 LIMITS = {"body": "1MiB", "header_bytes": "8KiB", "header_count": 40, "header_timeout": "1s", "body_timeout": "1s"}

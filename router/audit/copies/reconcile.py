@@ -26,7 +26,7 @@ RECENT = 100_000  # decisions that are remembered; a record about one of them ne
 GRACE_S = 900.0
 ENDS = frozenset({"completed", "failed", "compensated", "reported"})
 AUTHORISED = frozenset({"routed", "failed"})  # a failed dispatch may have reached the service
-SENT = frozenset({"dispatched", "redispatched"})
+SENT = frozenset({"dispatched", "redispatched", "released"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,8 @@ class Reconciliation:
 
 
 def _authorised(row: IndexRow, decision: IndexRow, story: list[IndexRow]) -> bool:
-    """A held request may be worked on from the moment at which it is sent; a decision of the decide API without an outcome when it is one
-    to go on."""
+    """A held request may be worked on from the moment at which it is sent, or left to the one who asked; a decision of the decide API
+    without an outcome when it is one to go on."""
     reviews = [one for one in story if one["kind"] == "review"]
     if reviews:
         return any(one["result"] in SENT and one["idx"] < row["idx"] for one in reviews)

@@ -88,7 +88,9 @@ _ALL = (
     _column("route", K.WORD, "where it went, by route", "i"),
     _column("destination", K.WORD, "and by destination", "i"),
     _column("why", K.WORD, "what chose the route: rule, intent, abstain, reroute; or its second destination: canary, canary_asked"),
-    _column("result", K.WORD, "how it ended, or is now: routed, denied, held, abstained, shed, failed; else the record's event", "l"),
+    _column(
+        "result", K.WORD, "how it ended, or is now: routed, denied, held, abstained, split, shed, failed; else the record's event", "l"
+    ),
     _column("status", K.COUNT, "HTTP status of the answer", "l"),
     _column("upstream", K.WORD, "the address that answered", "l"),
     _column("attempts", K.COUNT, "tries at the upstream", "l"),
@@ -103,9 +105,9 @@ _ALL = (
     _column("truncated", K.FLAG, "the body was not seen whole"),
     _column("tenant", K.WORD, "the caller's tenant", "i"),
     _column("subject_type", K.WORD, "person, service, anonymous", "i"),
-    _column("authenticated_by", K.WORD, "api_key, jwt, certificate, delegated, none"),
+    _column("authenticated_by", K.WORD, "api_key, jwt, certificate, delegated, signature, broker, none"),
     _column("event", K.WORD, "what happened, of a review, system or evidence record"),
-    _column("review", K.WORD, "a decision's latest review event: held, approved, rejected, expired, dispatched", "il"),
+    _column("review", K.WORD, "a decision's latest review event: held, approved, rejected, expired, released, dispatched", "il"),
     _column("reviewer", K.ID, "key of who approved or rejected, of the review and of its decision", "l"),
     _column("self_review", K.FLAG, "the reviewer is who had asked"),
     _column("held", K.TIME, "since when it waited for a person", "il"),

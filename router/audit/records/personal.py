@@ -30,7 +30,7 @@ def decision_personal(decision: Decision, policy_input: Mapping[str, Any] | byte
 
 
 def outcome_personal(outcome: Outcome) -> dict[str, str]:
-    fields = {"request_digest": outcome.request_digest or "", "outcome_reason": _freed(outcome.reason)}
+    fields = {"request_digest": outcome.request_digest or "", "outcome_reason": _freed(outcome.reason), "work": outcome.work}
     return {name: value for name, value in fields.items() if value}
 
 
@@ -46,6 +46,8 @@ def _request(request: Request) -> dict[str, str | None]:
         "client": request.client,
         "body_digest": request.body.digest,
         "idempotency_key": request.idempotency_key,
+        "conversation": request.conversation,
+        "earlier": as_text([[each.text, each.intent, list(each.offered)] for each in request.earlier]) if request.earlier else "",
         "event": as_text({"source": source.source, "id": source.id}) if source else "",
         "trace_state": trace.state if trace else "",
     }

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from router.decision import BodyView, Decision, Outcome, Result
-from router.dispatch import content_digest
+from router.dispatch import content_digest, undeliverable
 from router.doors.body import BodyReader, ClientGoneError
 from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.changes import changes, lost
@@ -170,6 +170,8 @@ class EnvoyDoor:
             raise PolicyError(UNLIMITED, "obligation_failed")
         if (field := lost(added_headers(decision.verdict.obligations))) is not None:
             raise PolicyError(f"Envoy writes the header field '{field}' itself, so policy cannot set it there.", "obligation_failed")
+        if decision.route is not None and decision.route.name in exchange.runtime.deliveries:
+            raise undeliverable()
         obliged = _socket(exchange) if case.socket else dispatcher.oblige(decision, outbound(exchange))
         made = changes(case.came, body, obliged)
         if asked_once and made.body is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from router.doors.events.plan import SourcePlan
 from router.doors.events.reading import read_message
@@ -23,28 +22,20 @@ RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 Room = Callable[[], Awaitable[None]]
 Buried = Callable[[SourcePlan, Incoming, str], Awaitable[None]]
 """Puts on record that a message is put aside. Raises AuditError."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """By what became of messages, since the start."""
-
-    taken: dict[str, int] = field(default_factory=dict)
-
-    def add(self, what: str) -> None:
-        self.taken[what] = self.taken.get(what, 0) + 1
+Count = Callable[[str], None]
+"""What became of a message."""
 
 
 class Consuming:
     """`room` returns when another event may be taken."""
 
-    def __init__(self, consumer: Consumer, plan: SourcePlan, taking: Taking, room: Room, buried: Buried, counts: Counts) -> None:
+    def __init__(self, consumer: Consumer, plan: SourcePlan, taking: Taking, room: Room, buried: Buried, count: Count) -> None:
         self._consumer = consumer
         self._plan = plan
         self._taking = taking
         self._room = room
         self._buried = buried
-        self._counts = counts
+        self._count = count
         self._places = asyncio.Semaphore(plan.settings.concurrency)
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._tasks = set[asyncio.Task[bool]]()
@@ -121,7 +112,7 @@ class Consuming:
                 if subject is None:
                     raise RefusedError("The source does not say for whom its events speak.", "event_invalid", 422)
                 taken = await self._taking.take(event, self._plan, subject, message.order)
-                self._counts.add("duplicate" if taken.again else taken.answer.outcome)
+                self._count("duplicate" if taken.again else taken.answer.outcome)
         except (AuditError, StateError) as error:
             self._paused_until = asyncio.get_running_loop().time() + self._plan.settings.pause
             return await self._back(message, error)
@@ -138,13 +129,13 @@ class Consuming:
     async def _tried(self, message: Incoming, reason: str) -> bool:
         if message.tries >= self._plan.settings.attempts:
             return await self._aside(message, reason)
-        self._counts.add("given_back")
+        self._count("given_back")
         await self._consumer.give_back(message, self._plan.settings.pause)
         return False
 
     async def _back(self, message: Incoming, error: LockgateError) -> bool:
         log.warning("a message of '%s' (%s) waits: %s", self._plan.name, message.place, error)
-        self._counts.add("given_back")
+        self._count("given_back")
         await self._consumer.give_back(message, getattr(error, "retry_after", None) or self._plan.settings.pause)
         return False
 
@@ -154,7 +145,7 @@ class Consuming:
             await self._buried(self._plan, message, reason)
         except AuditError as error:
             return await self._back(message, error)
-        self._counts.add("buried")
+        self._count("buried")
         await self._consumer.bury(message, reason)
         return True
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -38,6 +38,11 @@ JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 MOST_AT_ONCE = 16
 
 
+class EventObserver(Protocol):
+    def event(self, source: str, result: str) -> None:
+        """Quick, and never raises."""
+
+
 class EventDoor:
     """An ASGI application. `plans` by name, of those that HTTP brings; `full` says whether no more events may be taken now."""
 
@@ -52,6 +57,7 @@ class EventDoor:
         clock: Clock,
         random: Random,
         observer: Observer,
+        counting: EventObserver,
         body: int,
     ) -> None:
         self.plans, self.addresses = {}, None
@@ -61,6 +67,7 @@ class EventDoor:
         self._clock = clock
         self._random = random
         self._observer = observer
+        self._counting = counting
         self._body = body
         self._places: dict[str, asyncio.Semaphore] = {}
 
@@ -106,6 +113,8 @@ class EventDoor:
                     return
                 events = read_posted(head.headers, body, plan.names, plan.path)  # 4
                 taken = await self._all(events, plan, speaking, head.client)  # 5
+        for each in taken:
+            self._counting.event(plan.name, "duplicate" if each.again else each.answer.outcome)
         await _answered(send, taken, batch=_is_batch(head))  # 6
 
     def _plan(self, head: Head) -> SourcePlan:

@@ -12,19 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from functools import partial
+from typing import Literal
 
 import orjson
 
-from router.decision import Decision, Effect, Outcome, Request, Result, Subject, TraceContext
+from router.decision import Decision, Outcome, Request, Result, Subject, TraceContext
 from router.doors.body import whole_body_view
 from router.doors.events.event import Event, event_key
 from router.doors.events.plan import SourcePlan
 from router.doors.forwarding import decision_headers
 from router.doors.head import trace_context
+from router.doors.onward import Ahead, Onward
 from router.doors.runtime import Observer, Runtime
-from router.errors import EVENT_KNOWN, AuditError, DestinationError, PolicyError
-from router.ports import Arrival, Arrivals, Beside, Clock, Delivery, Due, Headers, Ids, Outbound, Random
+from router.errors import EVENT_KNOWN, AuditError, DestinationError
+from router.ports import Arrival, Arrivals, Beside, Clock, Headers, Ids, Outbound, Random
 from router.telemetry.logs import current_trace
 
 DOOR = "events"
@@ -56,16 +58,6 @@ class Answer:
 class Taken:
     answer: Answer
     again: bool = False
-
-
-class Onward(Protocol):
-    """What is still to go out."""
-
-    def delivery(self, decision: Decision, outbound: Outbound, due: Due, key_id: str, key: bytes, order: bytes) -> Delivery:
-        """Sealed, and leased by this process, so that `begin` may send it at once. Raises LockgateError."""
-
-    def begin(self, decision: Decision, delivery: Delivery, outbound: Outbound) -> None:
-        """In the background: sends, and records how it ended. Raises nothing."""
 
 
 class Taking:
@@ -111,8 +103,8 @@ class Taking:
         return Taken(Answer.from_bytes(kept), again=True)
 
     async def _go_on(self, runtime: Runtime, decision: Decision, following: _Following) -> None:
-        if following.delivery is not None and following.outbound is not None:
-            self._onward.begin(decision, following.delivery, following.outbound)  # 4
+        if following.ahead is not None:
+            self._onward.begin(runtime, decision, following.ahead)  # 4
             return
         outcome = following.failed or decision.outcome
         self._observer.ended(decision, outcome)
@@ -151,20 +143,19 @@ class _Following:
         self._runtime = runtime
         self._event = event
         self._order = order
-        self.delivery: Delivery | None = None
-        self.outbound: Outbound | None = None
+        self.ahead: Ahead | None = None
         self.failed: Outcome | None = None
 
     def beside(self, decision: Decision, key_id: str, key: bytes) -> Beside:
-        due = _due(decision)
-        if due is not None:
-            try:
-                self.outbound = self._runtime.dispatcher.oblige(decision, event_outbound(self._event, decision))
-                self.delivery = self._onward.delivery(decision, self.outbound, due, key_id, key, self._order)
-            except (PolicyError, DestinationError) as error:  # an obligation that cannot be met: nothing goes out
-                self.failed = Outcome(Result.DENIED, 403, error.code)
+        make = partial(event_outbound, self._event)
+        found = self._onward.ahead(self._runtime, decision, make, key_id, key, self._order)
+        if isinstance(found, Outcome):
+            self.failed = found
+        else:
+            self.ahead = found
         key_of_event = event_key(decision.request.subject.tenant, self._event.named)
-        return Beside(Arrival(key_of_event, self.answer(decision).to_bytes()), self.delivery)
+        delivery = self.ahead.delivery if self.ahead is not None else None
+        return Beside(Arrival(key_of_event, self.answer(decision).to_bytes()), delivery)
 
     def answer(self, decision: Decision) -> Answer:
         outcome = self.failed or decision.outcome
@@ -187,9 +178,3 @@ def event_outbound(event: Event, decision: Decision) -> Outbound:
     headers.append((b"idempotency-key", decision.id.encode()))
     path = route.path or decision.request.path
     return Outbound(route.method or "POST", path, headers, event.content, idempotent=True, idempotency_key=decision.id)
-
-
-def _due(decision: Decision) -> Due | None:
-    if decision.outcome is None:
-        return Due.DISPATCH
-    return Due.HOLD if decision.outcome.result is Result.HELD and decision.verdict.effect is Effect.REVIEW else None

@@ -139,3 +139,11 @@ def test_a_time_bounds_what_is_looked_at(tmp_path: Path) -> None:
     """Records before it are not reported on, and still known."""
     records = [decision(1), decision(2), outcome(2, at=50), evidence(3, at=60)]
     assert kinds(tmp_path, records, since=timestamp(START + 40 * SECOND)) == [("evidence_orphan", 3)]
+
+
+def test_a_service_may_work_from_the_release_on(tmp_path: Path) -> None:
+    """What a service asked about and people approved: evidence before the release is of work that nobody let it do."""
+    held = decision(result=Result.HELD, door="decide", effect=Effect.REVIEW)
+    steps = [held, review("held"), review("approved"), review("released", at=8)]
+    assert kinds(tmp_path / "after", [*steps, evidence()]) == []
+    assert kinds(tmp_path / "before", [*steps[:3], evidence(at=7), steps[3]]) == [("evidence_unauthorised", 3)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from router.audit.records.canonical import MAX_LEAF_BYTES, is_canonical
 from router.audit.records.record import decision_entry, open_personal, outcome_entry, review_entry, system_entry
-from router.decision import BodyView, Candidate, Classification, Decision, Outcome, Reason, Request, Result, Status, Verdict
+from router.decision import BodyView, Candidate, Classification, Decision, Outcome, Reason, Request, Result, Status, Step, Turn, Verdict
 from router.errors import AuditError
 from tests.unit.audit.samples import DECISION, DENIED, KEY, KEY_ID, OUTCOME, POLICY_INPUT, REQUEST, SECRETS, VERDICT
 
@@ -42,18 +42,21 @@ def test_a_decision_leaf_is_canonical_and_says_what_was_decided() -> None:
 
 def test_every_field_of_a_decision_reaches_its_record() -> None:
     """The schema is complete: a field that is added to a value must be added to the record too."""
-    entry = decision_entry(DENIED, POLICY_INPUT, KEY_ID, KEY)
+    assert DENIED.outcome is not None
+    talking = replace(DENIED.request, conversation="c", earlier=(Turn("t", None, ("a",)),))
+    ended = replace(DENIED, parent="p", request=talking, outcome=replace(DENIED.outcome, steps=(Step("s", Result.DENIED, 403),)))
+    entry = decision_entry(ended, POLICY_INPUT, KEY_ID, KEY)
     leaf, personal = orjson.loads(entry.leaf), open_personal(entry, KEY)
     renamed = {"decided_ns": "time"}
     assert {renamed.get(one.name, one.name) for one in fields(Decision)} <= leaf.keys()
     classified = leaf["classification"].keys()
     assert {one.name for one in fields(Classification)} <= classified
-    sealed = {"host", "path", "query", "headers", "client", "idempotency_key"}
+    sealed = {"host", "path", "query", "headers", "client", "idempotency_key", "conversation", "earlier"}
     assert sealed <= personal.keys()
     assert {one.name for one in fields(Request)} - sealed == {
         "id", "received_ns", "door", "subject", "method", "content_type", "body", "source", "trace",
     }  # fmt: skip
-    assert {one.name for one in fields(Outcome)} - {"request_digest"} <= leaf["outcome"].keys()
+    assert {one.name for one in fields(Outcome)} - {"request_digest", "work"} <= leaf["outcome"].keys()
 
 
 def test_commitments_open_with_the_subjects_key() -> None:

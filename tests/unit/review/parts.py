@@ -57,9 +57,11 @@ class Desk:
         """As over the wire between worker and control process."""
         await self.service.hold(unpack_held(pack_held(held)))
 
-    async def held(self, number: int = 1, outbound: Outbound = REQUEST, **wanted: Any) -> str:
+    async def held(self, number: int = 1, outbound: Outbound = REQUEST, door: str = "", **wanted: Any) -> str:
         """The id of a request that was just held."""
         decision = to_review(number, **wanted)
+        if door:
+            decision = replace(decision, request=replace(decision.request, door=door))
         await Holding(self, self.keys, self.clock, 3600.0).hold(decision, outbound)
         return decision.id
 

@@ -18,7 +18,7 @@ allow contains violation.reason("access.open", "callers need not say who they ar
 }
 
 identified(seen) if {
-	seen.subject.authenticated_by in {"api_key", "certificate", "jwt", "delegated"}
+	seen.subject.authenticated_by in {"api_key", "certificate", "jwt", "delegated", "signature", "broker"}
 	is_string(seen.subject.id)
 	seen.subject.id != ""
 }

@@ -23,6 +23,13 @@ test_the_holder_of_a_certificate_passes if {
 	count(found) == 0
 }
 
+test_who_a_source_of_events_speaks_for_passes if {
+	every way in ["signature", "broker"] {
+		found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": way}}) with data.lockgate.config as fixtures.config
+		count(found) == 0
+	}
+}
+
 test_a_way_of_authenticating_that_nobody_knows_is_refused if {
 	found := identity.deny with input as fixtures.changed({"subject": {"authenticated_by": "rumour"}}) with data.lockgate.config as fixtures.config
 	{code | some each in found; code := each.code} == {"access.anonymous"}

@@ -1,0 +1,1 @@
+"""An agent that speaks A2A, as a destination."""

@@ -1,0 +1,1 @@
+"""Amazon Web Services, and servers that speak as they do: requests are signed here, and sent by our own HTTP client."""

@@ -1,0 +1,1 @@
+"""Services that speak gRPC, called by the descriptors that their authors publish."""

@@ -1,0 +1,16 @@
+"""The `mcp` kind of destination: `Config` and `build`, as the adapter table wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters.mcp_tool.config import Config
+from adapters.mcp_tool.peer import McpPeer
+from adapters.messaging.destination import MessageDestination
+from router.ports import Clock, Random
+
+__all__ = ["Config", "build"]
+
+
+def build(settings: Config, *, name: str, clock: Clock, random: Random, root: Path = Path()) -> MessageDestination:
+    return MessageDestination(name, settings, McpPeer(settings, clock, root), clock, random)

@@ -1,0 +1,1 @@
+"""A tool of an MCP server, called as a destination."""

@@ -1,0 +1,1 @@
+"""Redis Streams, over our own connections (`adapters/redis_state`)."""

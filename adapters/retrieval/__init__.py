@@ -1,0 +1,1 @@
+"""A retrieval service: passages with their sources for a question, and an answer from them."""

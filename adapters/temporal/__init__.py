@@ -1,0 +1,1 @@
+"""Temporal: workflows that a decided request starts, signals or updates."""

@@ -1,0 +1,1 @@
+"""Webhooks: signed as Standard Webhooks has it, to endpoints that may be anybody's."""

@@ -1,0 +1,118 @@
+"""What a service does with Lockgate, step by step, whatever makes the calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from lockgate.client.asking import Question
+from lockgate.client.calls import Answer, Call, Failure, Flow, Patience, Pause, Trouble, calling
+from lockgate.client.errors import (
+    CredentialRefused,
+    DecisionUnavailable,
+    EvidenceRefused,
+    EvidenceUnavailable,
+    NoDecision,
+    RateLimited,
+    RequestRefused,
+    ReviewEnded,
+    ReviewPending,
+    ReviewUnavailable,
+)
+from lockgate.client.evidence import BATCH, Event, Receipt, batch, receipts
+from lockgate.client.reading import MalformedError, read_decision, read_review
+from lockgate.client.values import Decision, Review
+
+REFUSED = {400: RequestRefused, 413: RequestRefused, 422: RequestRefused, 401: CredentialRefused, 403: CredentialRefused, 429: RateLimited}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`decide` is the URL of the decide listener, `control` that of the control listener, where it is known."""
+
+    decide: str
+    control: str | None = None
+
+
+def deciding(places: Places, question: Question, patience: Patience) -> Flow[Decision]:
+    """Raises NoDecision. A decision that lets nothing be done is a value; `Decision.enforce` raises."""
+    call = Call("POST", f"{places.decide}/v1/decide", question.json(), repeatable=question.repeatable)
+    came = yield from calling(call, patience)
+    if isinstance(came, Failure):
+        kind = CredentialRefused if came.trouble is Trouble.CREDENTIAL else DecisionUnavailable
+        raise kind(f"Lockgate gave no decision: {came.why}.", came.trouble.value)
+    if came.status != 200:
+        raise _no_decision(came)
+    try:
+        return read_decision(came.body)
+    except MalformedError as error:
+        raise DecisionUnavailable(f"Lockgate's answer is no decision: {error}.", "malformed", came.status) from error
+
+
+def reporting(places: Places, events: Sequence[Event], patience: Patience) -> Flow[tuple[Receipt, ...]]:
+    """Durable when it returns. Raises EvidenceRefused, EvidenceUnavailable."""
+    if places.control is None:
+        raise EvidenceUnavailable("This client was given no `control_url`, where evidence is sent to.", "control_unknown")
+    call = Call("POST", f"{places.control}/v1/evidence", batch(events), BATCH, repeatable=True, control=True)
+    came = yield from calling(call, patience)
+    if isinstance(came, Failure):
+        raise EvidenceUnavailable(f"Whether the evidence is recorded is not known: {came.why}.", came.trouble.value)
+    code, detail = came.problem if came.status != 201 else (None, "")
+    if came.status in (400, 409, 413, 415, 422):  # another key helps against 401 and 403, and then it can be sent
+        raise EvidenceRefused(detail or f"Lockgate refuses the evidence with status {came.status}.", code)
+    if came.status != 201:
+        raise EvidenceUnavailable(detail or f"Lockgate answered evidence with status {came.status}.", code)
+    try:
+        return receipts(came.body, events)
+    except MalformedError as error:
+        raise EvidenceUnavailable(f"Lockgate's answer is no receipt: {error}.", "malformed") from error
+
+
+def looking(places: Places, decision_id: str, patience: Patience) -> Flow[Review]:
+    """Raises ReviewUnavailable."""
+    if places.control is None:
+        raise ReviewUnavailable("This client was given no `control_url`, where held requests are followed.", "control_unknown")
+    url = f"{places.control}/v1/reviews/{quote(decision_id, safe='')}/state"
+    came = yield from calling(Call("GET", url, repeatable=True, control=True), patience)
+    if isinstance(came, Failure):
+        passes = came.trouble is not Trouble.CREDENTIAL
+        raise ReviewUnavailable(f"Where the held request stands is not known: {came.why}.", came.trouble.value, passes=passes)
+    if came.status != 200:
+        code, detail = came.problem
+        passes = came.status >= 500 or came.status == 429
+        raise ReviewUnavailable(detail or f"Lockgate answered with status {came.status}.", code, passes=passes)
+    try:
+        return read_review(came.body)
+    except MalformedError as error:
+        raise ReviewUnavailable(f"Lockgate's answer is no state: {error}.", "malformed") from error
+
+
+def waiting(places: Places, decision_id: str, patience: Patience, seconds: float, every: float) -> Flow[Review]:
+    """Ends when it is released. A server that is away meanwhile is asked again until the time is over. Raises ReviewEnded, ReviewPending,
+    ReviewUnavailable."""
+    deadline = patience.now() + seconds
+    while True:
+        away, review = None, None
+        try:
+            review = yield from looking(places, decision_id, patience)
+        except ReviewUnavailable as error:
+            if not error.passes:
+                raise
+            away = error
+        if review is not None and review.released:
+            return review
+        if review is not None and not review.waiting:
+            raise ReviewEnded(review)
+        left = deadline - patience.now()
+        if left <= 0:
+            raise away if away is not None else ReviewPending(review or Review(decision_id, "pending"))
+        yield Pause(min(every, left))
+
+
+def _no_decision(came: Answer) -> NoDecision:
+    code, detail = came.problem
+    kind = REFUSED.get(came.status, DecisionUnavailable)
+    if kind is DecisionUnavailable:
+        code = code or "server_error"
+    return kind(detail or f"Lockgate answered with status {came.status}.", code, came.status, came.retry_after)

@@ -1,0 +1,156 @@
+"""Events from real brokers: each is decided once, delivered, and acknowledged; what is no event lies aside, with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import redis_server
+from tests.contract.aws_server import amazon, attributes, needed
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+from tests.e2e.test_events import Target
+from tests.e2e.yard import load, save
+from tests.needs import needs
+
+needed()
+needs("aiormq", "pip install 'lockgate[rabbitmq]'")
+needs("hiredis", "pip install 'lockgate[redis]'")
+
+from tests.contract.rabbit_by_hand import make_queue, put, read_all
+from tests.rabbitmq_server import PASSWORD, USER
+from tests.rabbitmq_server import running as rabbit
+
+GOOD, BAD = b'{"order":7}', b"no json"
+
+
+@dataclass
+class Broker:
+    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what lies aside and why;
+    `left` counts what is not acknowledged."""
+
+    settings: dict[str, Any]
+    secret: str
+    send: Callable[[bytes, str], Any]
+    aside: Callable[[], list[tuple[bytes, str]]]
+    left: Callable[[], int]
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[Broker]:
+    with rabbit() as server:
+        for name in ("orders", "orders.dead"):
+            asyncio.run(make_queue(server, name))
+        given = {"servers": [f"127.0.0.1:{server.port}"], "username": USER, "password": {"file": "secret"}}
+
+        def aside() -> list[tuple[bytes, str]]:
+            return [
+                (each.body, (each.header.properties.headers or {})["x-lockgate-reason"])
+                for each in asyncio.run(read_all(server, "orders.dead"))
+            ]
+
+        def left() -> int:
+            lines = server.control("list_queues", "name", "messages", "--quiet", "--no-table-headers").splitlines()
+            return int(dict(line.split("\t") for line in lines)["orders"])
+
+        yield Broker(
+            {"adapter": "rabbitmq", **given, "queue": "orders", "dead_letter": {"routing_key": "orders.dead"}},
+            PASSWORD,
+            lambda content, key: asyncio.run(put(server, "orders", content, message_id=key)),
+            aside,
+            left,
+        )
+
+
+@contextmanager
+def sqs(folder: Path) -> Iterator[Broker]:
+    with amazon(folder) as server:
+        queue, dead = server.queue("orders"), server.queue("orders-dead")
+        client = server.client("sqs")
+        account = {**server.account, "secret_key": {"file": "secret"}}
+
+        def send(content: bytes, key: str) -> None:
+            told = {"message-id": {"DataType": "String", "StringValue": key}}
+            client.send_message(QueueUrl=queue, MessageBody=content.decode(), MessageAttributes=told)
+
+        def left() -> int:
+            names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            told = client.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+            return sum(int(told[name]) for name in names)
+
+        def aside() -> list[tuple[bytes, str]]:
+            return [(each["Body"].encode(), attributes(each)["x-lockgate-reason"]) for each in server.read_all(dead)]
+
+        yield Broker({"adapter": "sqs", **account, "queue": queue, "dead_letter": {"queue": dead}, "wait": "1s"}, "root", send, aside, left)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Broker]:
+    with redis_server.running(requirepass="sesame") as server:
+
+        def ask(*command: str) -> Any:
+            return json.loads(server.ask("-a", "sesame", "--no-auth-warning", "--json", *command))
+
+        def aside() -> list[tuple[bytes, str]]:
+            found = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in ask("XRANGE", "orders-dead", "-", "+")]
+            return [(each["body"].encode(), each["x-lockgate-reason"]) for each in found]
+
+        def left() -> int:
+            (told,) = ask("XINFO", "GROUPS", "orders")
+            return int(told["pending"]) + int(told["lag"])
+
+        place = {"server": str(server.address), "password": {"file": "secret"}}
+        yield Broker(
+            {"adapter": "redis-stream", **place, "stream": "orders", "dead_letter": "orders-dead", "begin": "all"},
+            "sesame",
+            lambda content, key: ask("XADD", "orders", "*", "message-id", key, "body", content.decode()),
+            aside,
+            left,
+        )
+
+
+@pytest.mark.parametrize("kind", [rabbitmq, sqs, redis])
+def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(
+    kind: Callable[[Path], Any], prepare: Callable[..., Lockgate], tmp_path: Path
+) -> None:
+    target = Target()
+    with kind(tmp_path) as broker:
+        source = {
+            "consume": broker.settings,
+            "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
+            "speaks_for": {"subject": "shop", "roles": ["employee"]},
+        }
+        lockgate = prepare(events={"sources": {"orders": source}})
+        config = load(lockgate.yard.config)
+        config["events"]["listen"] = None
+        save(lockgate.yard.config, config)
+        (lockgate.yard.folder / "secret").write_text(broker.secret)
+        _routed(lockgate, target)
+        lockgate.start()
+        for content, key in ((GOOD, "m-1"), (BAD, "m-2"), (GOOD, "m-1"), (GOOD, "m-3")):
+            broker.send(content, key)
+        until(lambda: len(target.came) >= 2, "both were delivered")
+        until(lambda: broker.left() == 0, "all were acknowledged")
+        assert broker.aside() == [(BAD, "event_invalid")]
+        assert sorted(fields["ce-id"] for _, fields, _ in target.came) == ["m-1", "m-3"]
+        assert {body for _, _, body in target.came} == {GOOD}
+        assert {fields["x-lockgate-subject"] for _, fields, _ in target.came} == {"shop"}
+    target.close()
+
+
+def _routed(lockgate: Lockgate, target: Target) -> None:
+    catalog = load(lockgate.yard.folder / "catalog.yaml")
+    catalog["destinations"]["target"] = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}]}
+    catalog["routes"]["orders"] = {"destination": "target", "path": "/orders", "delivery": {"for": "1h", "backoff": "200ms"}}
+    catalog["rules"][:0] = [{"name": "orders", "match": {"path": "/events/{source}"}, "intent": "look", "route": "orders"}]
+    save(lockgate.yard.folder / "catalog.yaml", catalog)
+    data = load(lockgate.yard.data)
+    data["lockgate"]["config"]["access"]["routes"]["orders"] = {"employee": ["*"]}
+    save(lockgate.yard.data, data)

@@ -1,0 +1,276 @@
+"""Events over HTTP: each is decided once, acknowledged when that is on record, and delivered, also across crashes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate
+from tests.e2e.wire import Answer, ask
+from tests.e2e.yard import load, save
+
+SECRET = "whsec_" + b64encode(b"s" * 32).decode()
+SOURCES = {
+    "shop": {"signature": {"scheme": "standard-webhooks", "secrets": [SECRET]}, "speaks_for": {"subject": "shop", "roles": ["employee"]}},
+    "git": {"signature": {"scheme": "github", "secrets": ["g"]}, "speaks_for": {"subject": "git", "roles": ["employee"]}},
+    "chat": {"signature": {"scheme": "slack", "secrets": ["s"]}, "speaks_for": {"subject": "chat", "roles": ["employee"]}},
+    "own": {},
+    "guest": {"signature": {"scheme": "standard-webhooks", "secrets": [SECRET]}, "speaks_for": {"subject": "guest"}},
+    "lanes": {
+        "signature": {"scheme": "standard-webhooks", "secrets": [SECRET]},
+        "names": {"id": "{{ request.headers['webhook-id'] }}", "type": "order"},
+        "speaks_for": {"subject": "lanes", "roles": ["employee"]},
+        "order": "{{ body.lane }}",
+    },
+}
+EVENT = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid", "data": {"amount": 3}}
+
+
+class Target:
+    """A service that is told how to answer, and remembers what came."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str, Mapping[str, str], bytes]] = []
+        self.answer: Callable[[str], int] = lambda _: 200
+        target = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                target.came.append((self.path, fields, body))
+                self.send_response(target.answer(fields.get("idempotency-key", "")))
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def keys(self) -> list[str]:
+        return [fields["idempotency-key"] for _, fields, _ in self.came]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    made = Target()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lockgate(prepare: Callable[..., Lockgate], target: Target) -> Lockgate:
+    made = prepare(events={"sources": SOURCES})
+    config = load(made.yard.config)
+    config["events"]["listen"] = f"127.0.0.1:{made.ports['events']}"
+    save(made.yard.config, config)
+    catalog = load(made.yard.folder / "catalog.yaml")
+    catalog["destinations"]["target"] = {
+        "adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}], "retries": {"attempts": 1},
+        "circuit": {"failures": 1000, "open": "100ms"},
+    }  # fmt: skip
+    catalog["routes"]["orders"] = {
+        "destination": "target", "path": "/orders", "delivery": {"for": "1h", "backoff": "200ms", "max_backoff": "1s"},
+    }  # fmt: skip
+    catalog["rules"][:0] = [
+        {"name": "big", "match": {"header": {"ce-type": "order.big"}}, "intent": "pay", "route": "orders"},
+        {"name": "orders", "match": {"path": "/events/{source}"}, "intent": "look", "route": "orders"},
+        {"name": "accepted", "match": {"path": "/orders/{rest...}"}, "intent": "look", "route": "orders"},
+    ]
+    save(made.yard.folder / "catalog.yaml", catalog)
+    data = load(made.yard.data)
+    data["lockgate"]["config"]["access"]["routes"]["orders"] = {"employee": ["*"]}
+    save(made.yard.data, data)
+    made.start()
+    return made
+
+
+def posted(lockgate: Lockgate, source: str, body: Any, **fields: str) -> Answer:
+    return ask(lockgate.ports["events"], "POST", f"/events/{source}", None, body, **fields)
+
+
+def signed(body: bytes, message_id: str, at: float | None = None) -> dict[str, str]:
+    moment = str(int(at if at is not None else time.time()))
+    digest = hmac.digest(b"s" * 32, b".".join((message_id.encode(), moment.encode(), body)), hashlib.sha256)
+    return {"webhook-id": message_id, "webhook-timestamp": moment, "webhook-signature": "v1," + b64encode(digest).decode()}
+
+
+def shop(lockgate: Lockgate, message_id: str, source: str = "shop", **body: Any) -> Answer:
+    raw = json.dumps({"type": "order.paid", **body}).encode()
+    return posted(lockgate, source, raw, **{"content-type": "application/json", **signed(raw, message_id)})
+
+
+def test_a_signed_webhook_is_decided_recorded_and_delivered_as_an_event(lockgate: Lockgate, target: Target) -> None:
+    answer = shop(lockgate, "msg_1", amount=3)
+    assert (answer.status, answer.json["outcome"]) == (202, "accepted")
+    until(lambda: target.came, "it was delivered")
+    path, fields, body = target.came[0]
+    assert (path, json.loads(body)) == ("/orders", {"type": "order.paid", "amount": 3})
+    told = {name: fields[name] for name in ("ce-id", "ce-source", "ce-type", "x-lockgate-subject", "idempotency-key", "content-type")}
+    assert told == {
+        "ce-id": "msg_1", "ce-source": "/events/shop", "ce-type": "order.paid", "x-lockgate-subject": "shop",
+        "idempotency-key": answer.json["decision_id"], "content-type": "application/json",
+    }  # fmt: skip
+    assert lockgate.outcome(answer.json["decision_id"])["result"] == "routed"
+    decision = lockgate.story(answer.json["decision_id"])[0]
+    assert (decision["request"]["door"], decision["subject"]["authenticated_by"]) == ("events", "signature")
+    assert lockgate.verify().returncode == 0
+
+
+def test_the_same_event_again_gets_the_first_answer_and_is_delivered_once(lockgate: Lockgate, target: Target) -> None:
+    first = shop(lockgate, "msg_1", amount=3)
+    again = [shop(lockgate, "msg_1", amount=3) for _ in range(5)]
+    assert {each.json["decision_id"] for each in again} == {first.json["decision_id"]}
+    assert all(each.json["duplicate"] for each in again)
+    assert shop(lockgate, "msg_2", amount=3).json["decision_id"] != first.json["decision_id"]
+    until(lambda: len(target.came) >= 2, "both were delivered")
+    lockgate.process.stop()
+    lockgate.start()
+    assert shop(lockgate, "msg_1", amount=3).json["decision_id"] == first.json["decision_id"]
+    assert len(target.came) == 2
+    assert len([leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"]) == 2
+
+
+def test_what_is_not_signed_or_signed_by_another_is_no_event(lockgate: Lockgate, target: Target) -> None:
+    raw = b"{}"
+    good = signed(raw, "m")
+    assert posted(lockgate, "shop", raw).code == "event_unsigned"
+    assert posted(lockgate, "shop", b'{"a":1}', **good).code == "event_signature_invalid"
+    assert posted(lockgate, "shop", raw, **signed(raw, "m", time.time() - 400)).code == "event_stale"
+    assert posted(lockgate, "nobody", raw, **good).status == 404
+    assert posted(lockgate, "own", EVENT, **{"content-type": "application/cloudevents+json"}).status == 401
+    assert not target.came
+    assert not [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"]
+
+
+def test_other_senders_are_verified_in_their_own_way(lockgate: Lockgate, target: Target) -> None:
+    raw = b'{"zen":"x"}'
+    git = {"x-hub-signature-256": "sha256=" + hmac.new(b"g", raw, hashlib.sha256).hexdigest(), "x-github-delivery": "d1"}
+    answer = posted(lockgate, "git", raw, **git, **{"x-github-event": "push", "content-type": "application/json"})
+    assert answer.json["outcome"] == "accepted", answer.json
+    until(lambda: target.came and target.came[0][1]["ce-type"] == "push", "it was delivered")
+    challenge = b'{"type":"url_verification","challenge":"abc123"}'
+    moment = str(int(time.time()))
+    digest = hmac.new(b"s", b"v0:" + moment.encode() + b":" + challenge, hashlib.sha256).hexdigest()
+    answer = posted(lockgate, "chat", challenge, **{"x-slack-request-timestamp": moment, "x-slack-signature": f"v0={digest}"})
+    assert (answer.status, answer.body) == (200, b"abc123")
+
+
+def test_cloud_events_come_with_a_credential_one_by_one_and_in_batches(lockgate: Lockgate, target: Target) -> None:
+    kind = {"content-type": "application/cloudevents+json"}
+    answer = ask(lockgate.ports["events"], "POST", "/events/own", lockgate.keys["ann"], EVENT, **kind)
+    assert (answer.status, answer.json["outcome"]) == (202, "accepted")
+    batch = [{**EVENT, "id": str(number)} for number in (1, 2, 3)]
+    kind = {"content-type": "application/cloudevents-batch+json"}
+    answers = ask(lockgate.ports["events"], "POST", "/events/own", lockgate.keys["ann"], batch, **kind)
+    assert [each.get("duplicate", False) for each in answers.json] == [True, False, False]
+    assert answers.json[0]["decision_id"] == answer.json["decision_id"]
+    until(lambda: len(target.came) == 3, "all were delivered")
+    assert sorted(fields["ce-id"] for _, fields, _ in target.came) == ["1", "2", "3"]
+
+
+def test_what_policy_forbids_is_on_record_and_goes_nowhere(lockgate: Lockgate, target: Target) -> None:
+    answer = shop(lockgate, "msg_1", "guest")
+    assert (answer.status, answer.json["outcome"]) == (200, "denied")
+    assert shop(lockgate, "msg_1", "guest").json["outcome"] == "denied"
+    time.sleep(0.5)
+    assert not target.came
+    assert lockgate.story(answer.json["decision_id"])[0]["verdict"]["effect"] == "deny"
+
+
+def test_what_policy_holds_waits_for_a_person_and_goes_out_when_approved(lockgate: Lockgate, target: Target) -> None:
+    answer = shop(lockgate, "msg_1", type="order.big")
+    assert (answer.status, answer.json["outcome"]) == (202, "held")
+    held = answer.json["decision_id"]
+    review = until(lambda: (found := lockgate.control("GET", f"/v1/reviews/{held}", who="max")).status == 200 and found.json, "it was held")
+    assert not target.came
+    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
+    assert lockgate.control("POST", f"/v1/reviews/{held}/approve", approval, who="max").status == 200
+    until(lambda: target.came, "it was delivered")
+    assert target.keys() == [held]
+    again = shop(lockgate, "msg_1", type="order.big")
+    assert (again.json["decision_id"], again.json["outcome"], again.json["duplicate"]) == (held, "held", True)
+
+
+def test_a_target_that_fails_is_asked_again_until_it_takes_it(lockgate: Lockgate, target: Target) -> None:
+    target.answer = lambda _: 503 if len(target.came) < 4 else 200
+    answer = shop(lockgate, "msg_1")
+    outcome = lockgate.outcome(answer.json["decision_id"])
+    assert (outcome["result"], outcome["status"], outcome["attempts"]) == ("routed", 200, 4)
+    assert target.keys() == [answer.json["decision_id"]] * 4
+
+
+@pytest.mark.parametrize(("status", "reason"), [(410, "delivery_gone"), (400, "delivery_refused")])
+def test_what_is_of_no_use_to_try_again_is_given_up_and_kept(lockgate: Lockgate, target: Target, status: int, reason: str) -> None:
+    target.answer = lambda _: status
+    answer = shop(lockgate, "msg_1")
+    outcome = lockgate.outcome(answer.json["decision_id"])
+    assert (outcome["result"], outcome["status"], outcome["reason"]) == ("failed", status, reason)
+    assert len(target.came) == 1
+
+
+def test_deliveries_of_one_lane_keep_their_order_and_others_do_not_wait(lockgate: Lockgate, target: Target) -> None:
+    refused = set[str]()
+
+    def answer(key: str) -> int:
+        place = json.loads(target.came[-1][2])
+        if place == {"type": "order.paid", "lane": "a", "place": 0} and key not in refused:
+            refused.add(key)
+            return 503
+        return 200
+
+    target.answer = answer
+    for place in range(4):
+        for lane in "ab":
+            assert shop(lockgate, f"{lane}{place}", "lanes", lane=lane, place=place).json["outcome"] == "accepted"
+    until(lambda: len(target.came) >= 9, "all were delivered")
+    done = [json.loads(body) for _, _, body in target.came]
+    assert [each["place"] for each in done if each["lane"] == "a"] == [0, 0, 1, 2, 3]
+    assert [each["place"] for each in done if each["lane"] == "b"] == [0, 1, 2, 3]
+
+
+def test_a_request_on_such_a_route_is_accepted_and_delivered(lockgate: Lockgate, target: Target) -> None:
+    target.answer = lambda _: 503 if len(target.came) < 2 else 200
+    answer = lockgate.ask("ann", "POST", "/orders/7", {"amount": 1})
+    assert (answer.status, answer.json) == (202, {"decision_id": answer.decision, "status": "accepted"})
+    assert lockgate.outcome(answer.decision)["attempts"] == 2
+    assert target.keys() == [answer.decision] * 2
+
+
+def test_an_accepted_event_survives_kill_9_of_everything(lockgate: Lockgate, target: Target) -> None:
+    """What was acknowledged is delivered by whoever comes next, under the same key, and decided no second time."""
+    target.answer = lambda _: 503
+    answers = [shop(lockgate, f"m{number}") for number in range(10)]
+    assert {each.status for each in answers} == {202}
+    for pid in (*lockgate.workers(), lockgate.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: lockgate.process.ended is not None, "it ended")
+    target.answer = lambda _: 200
+    target.came.clear()
+    lockgate.start()
+    wanted = {each.json["decision_id"] for each in answers}
+    until(lambda: set(target.keys()) >= wanted, "all were delivered", 60)
+    for number, answer in enumerate(answers):
+        again = shop(lockgate, f"m{number}")
+        assert (again.json["decision_id"], again.json["duplicate"]) == (answer.json["decision_id"], True)
+        assert lockgate.outcome(answer.json["decision_id"])["result"] == "routed"
+    assert lockgate.verify().returncode == 0
