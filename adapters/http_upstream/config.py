@@ -100,10 +100,10 @@ class Tls(Strict):
     """PEM files. `ca` is trusted besides the system's authorities. `certificate` with `key` is what we show (mTLS); `server_name` is the
     name the upstream's certificate must carry."""
 
-    ca: Text | None = None
-    certificate: Text | None = None
-    key: Text | None = None
-    server_name: Text | None = None
+    ca: Text | None = Field(default=None, description="Authorities to trust, beside the system's.")
+    certificate: Text | None = Field(default=None, description="Certificate that is shown (mTLS).")
+    key: Text | None = Field(default=None, description="The certificate's key.")
+    server_name: Text | None = Field(default=None, description="Name that the other side's certificate must carry, instead of its host.")
 
     @model_validator(mode="after")
     def _pair(self) -> Self:

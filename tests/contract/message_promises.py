@@ -54,11 +54,7 @@ def own_id(outbound: Outbound) -> str:
 
 def id_of(key: str) -> str:
     """The id that a message of `asked` has at a peer that acts once on ids."""
-<<<<<<< HEAD
-    return own_id(asked(b"", key=key))
-=======
     return scoped(message(asked(b"", key=key), b"", None))
->>>>>>> 49bf68f6267c02104be32e516bbb344c90abe97d
 
 
 async def whole(destination: Destination, outbound: Outbound) -> tuple[int, bytes]:

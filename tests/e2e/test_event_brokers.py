@@ -33,13 +33,8 @@ GOOD, BAD = b'{"order":7}', b"no json"
 
 @dataclass
 class Broker:
-<<<<<<< HEAD
-    """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what is aside, with the
-    reasons; `left` counts what is not acknowledged."""
-=======
     """`settings` of the source, whose secret lies in the file `secret`; `send` a content with an id; `aside` gives what lies aside and why;
     `left` counts what is not acknowledged."""
->>>>>>> 49bf68f6267c02104be32e516bbb344c90abe97d
 
     settings: dict[str, Any]
     secret: str
