@@ -93,9 +93,11 @@ def done(run: Any, owner: str, delivery_id: str) -> bool:
 
 
 def pending(run: Any) -> Pending:
-    waiting, oldest = run("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE dead = 0")[0]
+    """Counted over an index; rows are large, and only the first one's time is read."""
+    ((waiting,),) = run("SELECT count(*) FROM deliveries WHERE dead = 0")
     ((dead,),) = run("SELECT count(*) FROM deliveries WHERE dead = 1")
-    return Pending(waiting, oldest, dead)
+    oldest = run("SELECT created_ns FROM deliveries WHERE dead = 0 ORDER BY number LIMIT 1") if waiting else []
+    return Pending(waiting, oldest[0][0] if oldest else 0, dead)
 
 
 def page(run: Any, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
