@@ -61,7 +61,8 @@ class MemoryLedger:
     def _settle(self, settled: Settled) -> None:
         number = next((number for number, each in self.deliveries.items() if each.id == settled.id), None)
         if number is not None and settled.dead:
-            self.deliveries[number] = replace(self.deliveries[number], owner="", leased_ns=0)
+            gone = self.deliveries[number]
+            self.deliveries[number] = replace(gone, owner="", leased_ns=0, attempts=settled.attempts, reason=settled.reason)
             self.dead.add(number)
         elif number is not None:
             self.dead.discard(number)

@@ -170,10 +170,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A delivery that has ended, by the record of how. `dead`: it was given up, and is kept for a person to look at."""
+    """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
+    is kept for a person to look at."""
 
     id: str
     dead: bool = False
+    attempts: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from router.audit.beside import Extras, Pending, Waiting
+from router.audit.beside import MOST_BYTES, Extras, Pending, Waiting
 from router.ports import Delivery, Due
 
 TABLES = (
@@ -27,13 +27,19 @@ _NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until
 _INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 15)})"  # noqa: S608 - no value in it
 _HEAD = "(lane = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND NOT e.dead AND e.number < d.number))"
 _LEASE = (
-    "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM deliveries d"  # noqa: S608
-    f" WHERE NOT dead AND ready_ns <= %s AND {_HEAD} ORDER BY ready_ns LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING number, {_NAMES}"
+    "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM (SELECT number,"  # noqa: S608
+    " size, sum(size) OVER (ORDER BY ready_ns, number) AS total FROM (SELECT number, ready_ns, length(sealed) AS size FROM deliveries d"
+    f" WHERE NOT dead AND ready_ns <= %s AND {_HEAD} ORDER BY ready_ns LIMIT %s FOR UPDATE SKIP LOCKED) AS due) AS summed"
+    f" WHERE total = size OR total <= {MOST_BYTES}) RETURNING number, {_NAMES}"
 )
 _RENEW = "UPDATE deliveries SET leased_ns = %s, ready_ns = %s WHERE id = ANY(%s) AND owner = %s AND NOT dead RETURNING id"
 _POSTPONE = (
     "UPDATE deliveries SET owner = '', leased_ns = 0, attempts = %s, due_ns = %s, ready_ns = %s, reason = %s"
     " WHERE id = %s AND owner = %s AND NOT dead RETURNING 1"
+)
+_DEAD = (
+    "UPDATE deliveries d SET dead = true, owner = '', leased_ns = 0, attempts = s.attempts, reason = s.reason"
+    " FROM unnest(%b::text[], %b::bigint[], %b::text[]) AS s(id, attempts, reason) WHERE d.id = s.id"
 )
 _REVIVE = "UPDATE deliveries SET dead = false, attempts = 0, due_ns = %s, ready_ns = %s, until_ns = %s WHERE id = %s AND dead RETURNING 1"
 _FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < %s ORDER BY at_ns LIMIT %s) RETURNING 1"
@@ -50,11 +56,11 @@ def write(execute: Callable[[str, Sequence[Any]], Any], extras: Extras) -> None:
     for delivery in extras.deliveries:
         execute(_INSERT, _row(delivery))
     done = [each.id for each in extras.settled if not each.dead]
-    dead = [each.id for each in extras.settled if each.dead]
+    dead = {each.id: each for each in extras.settled if each.dead}
     if done:
         execute("DELETE FROM deliveries WHERE id = ANY(%b::text[])", (done,))
     if dead:
-        execute("UPDATE deliveries SET dead = true, owner = '', leased_ns = 0 WHERE id = ANY(%b::text[])", (dead,))
+        execute(_DEAD, (list(dead), [each.attempts for each in dead.values()], [each.reason for each in dead.values()]))
 
 
 def known(rows: Rows, keys: Sequence[bytes]) -> set[bytes]:

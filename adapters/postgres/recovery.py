@@ -1,6 +1,7 @@
 """A new ledger in the place of one that must not be continued: made aside, and put in its place in one transaction.
 
-Only the ledger's own tables change places. The subjects' keys, and what nodes share, stay, also where they are in the same schema.
+Only the ledger's own tables change places. What lies beside its records, the subjects' keys, and what nodes share, stay, also where they
+are in the same schema.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ TABLES = (
     "order_turns",
     "turn",
 )
+BESIDE = ("arrivals", "deliveries")
+"""They stay: events that were decided are not decided again, and what waits still goes out, perhaps a second time under its id."""
 META = ("origin", "verifier", "ledger_format")
 LONGEST_NAME = 63
 
@@ -54,6 +57,9 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
             for table in TABLES:
                 _move(connection, table, server.schema, kept)
                 _move(connection, table, new.schema, server.schema)
+            for table in BESIDE:
+                if connection.rows("SELECT to_regclass(%s)::text", (f'"{server.schema}".{table}',))[0][0] is None:
+                    _move(connection, table, new.schema, server.schema)  # the old ledger was of a release without it
             connection.execute("DELETE FROM meta WHERE name = ANY(%s)", (list(META),))
             connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
             connection.execute(f'DROP SCHEMA "{new.schema}" CASCADE')

@@ -5,12 +5,17 @@ It is written in the records' transactions and changed between them, all by the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from router.audit.beside import Extras, Pending, Waiting
+from adapters.sqlite.connection import StandardConnection
+from router.audit.beside import Extras, Pending, Waiting, bounded
+from router.errors import AuditError
 from router.ports import Delivery, Due
 
+log = logging.getLogger("lockgate.audit")
 TABLES = (
     "CREATE TABLE arrivals (key BLOB PRIMARY KEY, answer BLOB NOT NULL, at_ns INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX arrivals_at ON arrivals (at_ns)",
@@ -25,6 +30,7 @@ TABLES = (
 _NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
 _INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 15)})"  # noqa: S608 - no value in it
 _HEAD = "(lane = x'' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND e.dead = 0 AND e.number < d.number))"
+_DEAD = "UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = ?, reason = ? WHERE id = ?"
 _CHUNK = 256
 
 
@@ -45,7 +51,7 @@ def write(run: Any, extras: Extras) -> None:
         run(_INSERT, _row(delivery))
     for settled in extras.settled:
         if settled.dead:
-            run("UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0 WHERE id = ?", (settled.id,))
+            run(_DEAD, (settled.attempts, settled.reason, settled.id))
         else:
             run("DELETE FROM deliveries WHERE id = ?", (settled.id,))
 
@@ -57,10 +63,13 @@ def answer(run: Any, key: bytes) -> bytes | None:
 
 def lease(run: Any, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
     """In a transaction of its own."""
-    taken = run(
-        f"SELECT {_NAMES} FROM deliveries d WHERE dead = 0 AND ready_ns <= ? AND {_HEAD} ORDER BY ready_ns LIMIT ?",  # noqa: S608
+    due = run(
+        f"SELECT number, length(sealed) FROM deliveries d WHERE dead = 0 AND ready_ns <= ? AND {_HEAD} ORDER BY ready_ns LIMIT ?",  # noqa: S608
         (now_ns, limit),
     )
+    numbers = bounded(due)
+    marks = ",".join("?" * len(numbers))
+    taken = run(f"SELECT {_NAMES} FROM deliveries WHERE number IN ({marks}) ORDER BY number", numbers)  # noqa: S608 - marks only
     for row in taken:
         run("UPDATE deliveries SET owner = ?, leased_ns = ?, ready_ns = ? WHERE id = ?", (owner, until_ns, until_ns, row[0]))
     return [delivery((*row[:10], owner, until_ns, *row[12:])) for row in taken]
@@ -84,9 +93,11 @@ def done(run: Any, owner: str, delivery_id: str) -> bool:
 
 
 def pending(run: Any) -> Pending:
-    waiting, oldest = run("SELECT count(*), coalesce(min(created_ns), 0) FROM deliveries WHERE dead = 0")[0]
+    """Counted over an index; rows are large, and only the first one's time is read."""
+    ((waiting,),) = run("SELECT count(*) FROM deliveries WHERE dead = 0")
     ((dead,),) = run("SELECT count(*) FROM deliveries WHERE dead = 1")
-    return Pending(waiting, oldest, dead)
+    oldest = run("SELECT created_ns FROM deliveries WHERE dead = 0 ORDER BY number LIMIT 1") if waiting else []
+    return Pending(waiting, oldest[0][0] if oldest else 0, dead)
 
 
 def page(run: Any, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
@@ -115,6 +126,25 @@ def drop(run: Any, delivery_id: str) -> bool:
 def forget(run: Any, before_ns: int, limit: int) -> int:
     sql = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < ? ORDER BY at_ns LIMIT ?) RETURNING 1"
     return len(run(sql, (before_ns, limit)))
+
+
+def carry_over(before: Path, after: Path) -> bool:
+    """Into the ledger that comes in the place of another one, which nobody has open: what was decided is not decided again, and what waits
+    still goes out. False where there is nothing that can be read; a ledger is also left because it is damaged."""
+    connection = StandardConnection(after)
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("ATTACH ? AS former", (f"{before.absolute().as_uri()}?mode=ro",))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO arrivals SELECT * FROM former.arrivals")
+        connection.execute("INSERT INTO deliveries SELECT * FROM former.deliveries")
+        connection.execute("COMMIT")
+    except AuditError as error:
+        log.warning("what lay beside the former ledger's records is not carried over: %s", error)
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def delivery(row: Sequence[Any]) -> Delivery:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from router.errors import EVENT_KNOWN, AuditError
 from router.ports import Arrival, Delivery, Entry, Settled
 
+MOST_BYTES = 16 * 2**20
+"""Of what is sealed, in one call between the control process and a worker."""
 REFUSED = -1
 """Instead of a record's index: another record decided its event, and nothing of it was written."""
 
@@ -39,6 +41,17 @@ class Waiting:
     number: int
     dead: bool
     delivery: Delivery
+
+
+def bounded(due: Sequence[tuple[int, int]]) -> list[int]:
+    """Of (number, bytes) the numbers of the first that are not too many bytes for one call to a worker; at least one."""
+    numbers, total = list[int](), 0
+    for number, size in due:
+        total += size
+        if numbers and total > MOST_BYTES:
+            break
+        numbers.append(number)
+    return numbers
 
 
 class KnownArrivalsError(AuditError):

@@ -173,7 +173,7 @@ class Running:
                 self._spawn(delivery, self._again(delivery, key))
         if any(delivery.order for delivery, _ in taken):
             self.often = True
-        return len(taken) == free
+        return bool(taken)  # fewer than wanted may also mean that they are large
 
     def _again(self, delivery: Delivery, key: bytes) -> Callable[[], Awaitable[None]]:
         async def record(outcome: Outcome, settled: Settled) -> None:
@@ -234,7 +234,7 @@ class Running:
             await self._end(delivery, outcome, record)
         elif attempt.final:
             self._observer.delivered("refused")
-            await self._end(delivery, outcome, record, dead=True)
+            await self._end(delivery, outcome, record, dead=attempt.reason)
         else:
             await self._later(delivery, attempt, record, outcome)
 
@@ -245,14 +245,18 @@ class Running:
         if due_ns is None and record is not None:
             self._observer.delivered("expired")
             last = outcome or Outcome(Result.FAILED, attempt.status, attempt.reason, complete=False)
-            await self._end(delivery, replace(last, result=Result.FAILED, reason=EXPIRED), record, dead=True)
+            await self._end(delivery, replace(last, result=Result.FAILED, reason=EXPIRED), record, dead=attempt.reason)
             return
         self._observer.delivered("postponed")
         due_ns = due_ns if due_ns is not None else self._clock.now_ns() + int(terms.max_backoff_s * NS)
         await self._outbox.postpone(self.owner, delivery.id, delivery.attempts + 1, due_ns, attempt.reason)
 
-    async def _end(self, delivery: Delivery, outcome: Outcome, record: Record, *, dead: bool = False) -> None:
-        await record(replace(outcome, attempts=delivery.attempts + max(1, outcome.attempts)), Settled(delivery.id, dead))
+    async def _end(self, delivery: Delivery, outcome: Outcome, record: Record, *, dead: str = "") -> None:
+        """`dead`: why it is given up."""
+        attempts = delivery.attempts + 1
+        await record(
+            replace(outcome, attempts=delivery.attempts + max(1, outcome.attempts)), Settled(delivery.id, bool(dead), attempts, dead)
+        )
         if delivery.order:
             self.wake()
 

@@ -22,7 +22,7 @@ def packed_entry(entry: Entry) -> tuple[Any, ...]:
         return (entry.leaf, entry.sealed, entry.key_id)
     arrival = None if entry.arrival is None else (entry.arrival.key, entry.arrival.answer)
     delivery = None if entry.delivery is None else packed_delivery(entry.delivery)
-    settled = None if entry.settled is None else (entry.settled.id, entry.settled.dead)
+    settled = None if entry.settled is None else (entry.settled.id, entry.settled.dead, entry.settled.attempts, entry.settled.reason)
     return (entry.leaf, entry.sealed, entry.key_id, arrival, delivery, settled)
 
 

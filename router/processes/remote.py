@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from router.audit.beside import REFUSED
+from router.audit.beside import MOST_BYTES, REFUSED
 from router.audit.keys.leasing import lease_clock
 from router.errors import EVENT_KNOWN, AuditError, ReviewError
 from router.ipc import Peer, RemoteError
@@ -62,14 +63,32 @@ class RemoteLedger:
         self._sending, self._urgent = None, False
         waiting, self._waiting = self._waiting, []
         entries, self._entries = self._entries, []
-        answer = self._peer.begin(APPEND, [packed_entry(entry) for entry in entries])
-        answer.add_done_callback(lambda done: _settle(done, waiting))
+        for some in _calls(entries):
+            answer = self._peer.begin(APPEND, [packed_entry(entry) for entry in some])
+            answer.add_done_callback(partial(_settle, waiting=waiting[: len(some)]))
+            waiting = waiting[len(some) :]
 
     async def ping(self) -> None:
         try:
             await self._peer.call(PING_LEDGER)
         except RemoteError as error:
             raise AuditError(str(error)) from None
+
+
+def _calls(entries: list[Entry]) -> list[list[Entry]]:
+    """All in one call, unless large deliveries come with them."""
+    if all(entry.delivery is None for entry in entries):
+        return [entries]
+    calls: list[list[Entry]] = [[]]
+    total = 0
+    for entry in entries:
+        size = len(entry.delivery.sealed) if entry.delivery is not None else 0
+        if calls[-1] and total + size > MOST_BYTES:
+            calls.append([])
+            total = 0
+        calls[-1].append(entry)
+        total += size
+    return calls
 
 
 class Outcomes:

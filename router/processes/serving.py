@@ -20,6 +20,7 @@ from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import ListenerCertificates
 from router.processes.evidence import Evidence
+from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
 from router.processes.rollout_desk import make_rollouts
@@ -49,6 +50,7 @@ from router.wiring.reviews import Reviews
 from router.workspace import Snapshot, Workspace
 
 GRACE_S = 10.0
+REMEMBER_S = 7 * 86_400.0
 LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector that hangs
 
 
@@ -90,6 +92,7 @@ class Serving:
         index = workspace.config.audit.index
         records = None if index is None else index.records
         indexing = Indexing(open_reader, state, records, self.evidence.ledger, self.clock)
+        outbox = OutboxKeeping(self.evidence.outbox, self.clock, lambda: _remembered(reloader.workspace))
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
@@ -105,6 +108,7 @@ class Serving:
             self.certificates,
             self.membership,
             lambda: following.count,
+            outbox.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
@@ -134,6 +138,7 @@ class Serving:
             reading.keep_taking_up(),
             indexing.keep(),
             following.keep(),
+            outbox.keep(),
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
@@ -168,6 +173,12 @@ class Serving:
         """Beside the draining, and on a thread: a collector that hangs must keep neither the ledger nor its callers waiting."""
         if self._exported is not None:
             await asyncio.to_thread(self._exported.close)
+
+
+def _remembered(workspace: Workspace) -> float:
+    """Where no events are taken any more, those that were are forgotten as if some were."""
+    events = workspace.config.events
+    return events.remember if events is not None else REMEMBER_S
 
 
 async def _first(stopping: asyncio.Event, serving: asyncio.Task[None]) -> None:

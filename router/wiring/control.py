@@ -120,7 +120,9 @@ class ProcessStatus:
         certificates: CertificateState | None = None,
         nodes: NodeState | None = None,
         followed: Callable[[], int] = int,
+        deliveries: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        self._deliveries = deliveries
         self._followed = followed
         self._certificates = certificates
         self._nodes = nodes
@@ -218,6 +220,7 @@ class ProcessStatus:
         aged = self._bundles.age if self._bundles is not None else None
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
         gauges = [_gauge(name, value) for name, value in values.items()]
+        gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
         return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes]
 

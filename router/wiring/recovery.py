@@ -2,7 +2,8 @@
 
 A ledger that is behind a checkpoint that was signed for it would, if continued, have two histories under one name. So a new one is begun
 under another origin, and its first record says what went before: the predecessor's origin, size and root, and the checkpoint that is known
-of it, whole. The predecessor is kept beside it, to be read and verified.
+of it, whole. The predecessor is kept beside it, to be read and verified. What lies beside the records goes over: events that were decided
+are not decided again, and deliveries that wait still go out, perhaps a second time under their id.
 
 1 nobody else writes   2 what the predecessor is   3 the new ledger with its first record and checkpoint, aside   4 the predecessor's file
 gets a second name, its checkpoints go aside   5 the new one takes its place, in one step   6 its checkpoint is published.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reader import SqliteReader
@@ -129,6 +131,7 @@ def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
 def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str) -> Path:
     aside = place.state / f"{LEDGER_FILE}.new"
     checkpoint, note = _begun(aside, signer, before, reason)  # 3
+    carry_over(place.ledger, aside)
     kept = place.state / PREDECESSORS / before.name
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (kept / LEDGER_FILE).exists():

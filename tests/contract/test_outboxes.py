@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -183,6 +183,42 @@ async def test_the_dead_are_kept_until_a_person_revives_or_drops_them(beside: Be
     assert not await beside.outbox.drop("a")
     assert await beside.outbox.find("b") is None
     assert (await beside.outbox.pending()).dead == 0
+
+
+async def test_the_dead_say_after_how_many_attempts_and_why(beside: Beside) -> None:
+    await beside.ledger.append(entry(deliver=delivery("a")))
+    await beside.ledger.append(entry(settled=Settled("a", dead=True, attempts=7, reason="status_503")))
+    found = await beside.outbox.find("a")
+    assert found is not None
+    assert (found.dead, found.delivery.attempts, found.delivery.reason) == (True, 7, "status_503")
+
+
+async def test_large_deliveries_are_leased_a_few_at_a_time(beside: Beside) -> None:
+    """What is leased has to fit into one call to a worker; the rest comes with the next one, and a larger one alone."""
+    if isinstance(beside.ledger, MemoryLedger):
+        pytest.skip("nobody calls the twin")
+    sizes = (6, 6, 6, 20)
+    large = [replace(delivery(f"d{place}", due_ns=place), sealed=bytes(size * 2**20)) for place, size in enumerate(sizes)]
+    await beside.ledger.append_many([entry(deliver=each) for each in large])
+    assert [await leased(beside) for _ in range(4)] == [["d0", "d1"], ["d2"], ["d3"], []]
+
+
+async def test_what_was_settled_twice_harms_nobody(beside: Beside) -> None:
+    """A lease that lapsed may mean two sendings, and two records of how they ended."""
+    await beside.ledger.append_many([entry(deliver=delivery("a", order=b"o")), entry(deliver=delivery("b", order=b"o"))])
+    for settled in (Settled("a", dead=True), Settled("a"), Settled("a"), Settled("a", dead=True)):
+        await beside.ledger.append(entry(settled=settled))
+    assert beside.ledger.size == 6
+    assert await leased(beside) == ["b"]
+
+
+async def test_of_many_that_race_for_one_event_one_gets_it(beside: Beside) -> None:
+    """Whoever shares a commit with them is written, each at an index of its own."""
+    raced = [beside.ledger.append(entry(arrival=bytes(32))) for _ in range(20)]
+    others = [beside.ledger.append(entry()) for _ in range(20)]
+    found = await asyncio.gather(*raced, *others, return_exceptions=True)
+    assert sum(isinstance(each, AuditError) for each in found) == 19
+    assert sorted(each for each in found if isinstance(each, int)) == list(range(21))
 
 
 async def test_pages_go_on_where_the_last_one_ended(beside: Beside) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from router.audit.tree.checkpoint import Checkpoint, NoteSigner
 from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.tree.proof import prove_consistency, prove_inclusion, tree_root
 from router.errors import AuditError, ConfigError
+from router.ports import Arrival, Delivery, Due, Settled
 from tests.postgres_server import PostgresServer, running
 from tests.unit.audit.ledgers import SIGNER, entries
 
@@ -423,6 +425,8 @@ GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT, INSERT ON "{schema}".meta, "{schema}".records, "{schema}".leaf_hashes, "{schema}".nodes, "{schema}".commits,
   "{schema}".checkpoints, "{schema}".cosigned, "{schema}".barred, "{schema}".signers, "{schema}".order_turns TO {role};
 GRANT SELECT, UPDATE ON "{schema}".turn TO {role};
+GRANT SELECT, INSERT, DELETE ON "{schema}".arrivals TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".deliveries TO {role};
 """
 PRUNING_GRANTS = """
 GRANT UPDATE (sealed) ON "{schema}".records TO {role};
@@ -434,6 +438,19 @@ GRANT SELECT, INSERT, DELETE ON "{schema}".keys TO {role};
 GRANT SELECT, INSERT ON "{schema}".keys_check, "{schema}".destroyed TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".holders TO {role};
 """
+
+
+def take_and_give_up(journal: Journal) -> None:
+    """Everything that is done with what lies beside the records."""
+    waiting = Delivery("d1", "orders", "billing", Due.DISPATCH, "k", b"sealed", 1, 2, 2**62)
+    journal.append([replace(entries(1)[0], arrival=Arrival(bytes(32), b"{}"), delivery=waiting)])
+    assert journal.deliveries(lambda store: [each.id for each in store.lease("w", 5, 9, 1)]) == ["d1"]
+    assert journal.deliveries(lambda store: store.renew("w", ["d1"], 19)) == ["d1"]
+    assert journal.deliveries(lambda store: store.postpone("w", "d1", 1, 30, "status_503"))
+    journal.append([replace(entries(1)[0], settled=Settled("d1", dead=True))])
+    assert journal.deliveries(lambda store: store.revive("d1", 1, 2))
+    journal.append([replace(entries(1)[0], settled=Settled("d1"))])
+    assert journal.deliveries(lambda store: store.forget(2**62, 9)) == 1
 
 
 def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServer) -> None:
@@ -448,6 +465,7 @@ def test_a_node_needs_no_right_to_change_what_was_written(postgres: PostgresServ
     postgres.sql(GRANTS.format(schema=owner.schema, role="gateway"))
     journal = node(server)
     journal.append(entries(3))
+    take_and_give_up(journal)
     journal.close()
     assert verified(server).ok
     for sql in ("DELETE FROM records", "UPDATE records SET leaf = ''", "UPDATE commits SET root = ''", "DELETE FROM checkpoints"):
@@ -494,12 +512,14 @@ def test_an_interrupted_migration_has_not_happened(server: Server) -> None:
     journal = node(server)
     journal.append(entries(3))
     journal.close()
-    broken = {**LEDGER_STEPS, 2: ("ALTER TABLE records ADD COLUMN made text NOT NULL DEFAULT ''", "SELECT 1 / 0")}
+    now = max(LEDGER_STEPS)
+    broken = {**LEDGER_STEPS, now + 1: ("ALTER TABLE records ADD COLUMN made text NOT NULL DEFAULT ''", "SELECT 1 / 0")}
     with pytest.raises(AuditError):
         PostgresStore(server, SIGNER.verifier, steps=broken).open("ledger.test")
-    assert run(server, "SELECT value FROM meta WHERE name = 'ledger_format'") == [("1",)]
+    assert run(server, "SELECT value FROM meta WHERE name = 'ledger_format'") == [(str(now),)]
     node(server).close()
-    sound = {**LEDGER_STEPS, 2: ("CREATE TABLE extra (idx bigint PRIMARY KEY)",), 3: ("INSERT INTO extra SELECT idx FROM records",)}
+    made, filled = "CREATE TABLE extra (idx bigint PRIMARY KEY)", "INSERT INTO extra SELECT idx FROM records"
+    sound = {**LEDGER_STEPS, now + 1: (made,), now + 2: (filled,)}
     for _ in range(2):
         store = PostgresStore(server, SIGNER.verifier, steps=sound)
         assert store.open("ledger.test")[0] == 3

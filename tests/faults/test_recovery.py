@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from router.audit.journal import Checkpointing, Journal
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
+from router.ports import Arrival, Delivery, Due
 from router.wiring.recovery import PREDECESSORS, Place, recover
 from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, run, verified, written
 
@@ -99,6 +101,22 @@ def test_without_any_checkpoint_nothing_is_claimed(tmp_path: Path) -> None:
     before, _ = recover(place(tmp_path), NEXT, "restored")
     assert (before.note, before.relation) == ("", "")
     goes_on(tmp_path)
+
+
+def test_what_lies_beside_the_records_goes_over(tmp_path: Path) -> None:
+    """An event that was decided stays known, and a delivery that waits still goes out; the order of new ones comes after."""
+    journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
+    journal.open()
+    waiting = Delivery("d1", "orders", "billing", Due.DISPATCH, "k", b"sealed", 1, 2, 3, b"lane", attempts=4, reason="status_503")
+    journal.append([replace(system_entry("started", 1), arrival=Arrival(bytes(32), b"{}"), delivery=waiting)])
+    journal.close()
+    recover(place(tmp_path), NEXT, "restored")
+    goes_on(tmp_path)
+    store = SqliteStore(tmp_path / LEDGER_FILE)
+    store.open(NEXT.name)
+    assert store.answer(bytes(32)) == b"{}"
+    assert [each.delivery for each in store.waiting(0, 9, None)] == [waiting]
+    store.close()
 
 
 def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
