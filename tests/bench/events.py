@@ -19,6 +19,7 @@ from typing import Any
 from adapters.messaging.destination import MessageDestination
 from router.ports import Consumer, Outbound
 from router.system import SystemClock, SystemRandom
+from tests.bench.events_decided import Decided
 from tests.bench.report import Figure, Report, median, spread
 from tests.contract.kafka_broker import KafkaBroker, kafka_broker
 from tests.contract.nats_server import NatsServer, nats_server
@@ -45,10 +46,14 @@ class Way:
 async def measure(report: Report, repetitions: int, events: int) -> None:
     with nats_server() as server:
         async with AsyncExitStack() as stack:
-            figures = await _figures("NATS JetStream", await _nats(server, stack), await _our_nats(server, stack), repetitions, events)
+            bare = await _nats(server, stack)
+            figures = await _figures("NATS JetStream", bare, await _our_nats(server, stack), repetitions, events)
+            figures.append(await _decided("NATS JetStream", bare, *await _nats_decided(server, stack), repetitions, events))
     with kafka_broker() as broker:
         async with AsyncExitStack() as stack:
-            figures += await _figures("Kafka", await _kafka(broker, stack), await _our_kafka(broker, stack), repetitions, events)
+            bare = await _kafka(broker, stack)
+            figures += await _figures("Kafka", bare, await _our_kafka(broker, stack), repetitions, events)
+            figures.append(await _decided("Kafka", bare, *await _kafka_decided(broker, stack), repetitions, events))
     report.section("An event from a broker and on to it, 16 at once", figures)
 
 
@@ -64,6 +69,76 @@ async def _figures(name: str, bare: Way, ours: Way, repetitions: int, events: in
         Figure(f"{name}: bare loop, CPU an event", median(took[bare]), "µs", noise=spread(took[bare])),
         Figure(f"{name}: our consumer and destination, over that", median(over), "µs", noise=spread(over)),
     ]
+
+
+async def _decided(name: str, bare: Way, decided: Decided, fill: Callable[[int], Awaitable[None]], repetitions: int, events: int) -> Figure:
+    """In turns with the bare loop, so that both meet the same machine."""
+    over = list[float]()
+    for number in range(repetitions + 1):
+        ours, loop = await decided.spent(fill, events), await bare.spent(events)
+        if number:
+            over.append(ours - loop)
+    return Figure(f"{name}: consumed, decided, delivered by Lockgate, over that", median(over), "µs", noise=spread(over))
+
+
+async def _nats_decided(server: NatsServer, stack: AsyncExitStack) -> tuple[Decided, Callable[[int], Awaitable[None]]]:
+    import nats
+
+    connected = await nats.connect(server.url)
+    stack.push_async_callback(connected.close)
+    stream = connected.jetstream()
+    await stream.add_stream(name="DECIDE", subjects=["decide.in", "decide.buried"])
+    await stream.add_stream(name="DECIDED", subjects=["decided.out"])
+    reading = {
+        "adapter": "nats", "servers": server.url, "stream": "DECIDE", "subjects": ["decide.in"], "durable": "lockgate", "bury": "aside",
+    }  # fmt: skip
+    await stream.add_stream(name="ASIDE", subjects=["aside"])
+    sent = 0
+
+    async def fill(events: int) -> None:
+        nonlocal sent
+        for start in range(0, events, AT_ONCE):
+            headers = {"content-type": "application/json"}
+            await asyncio.gather(
+                *(stream.publish("decide.in", CONTENT % (sent + start + each), headers=headers) for each in range(AT_ONCE))
+            )
+        sent += events
+
+    async def arrived() -> int:
+        return int((await stream.stream_info("DECIDED")).state.messages)
+
+    decided = Decided(reading, {"adapter": "nats", "servers": server.url, "subject": "decided.out"}, arrived)
+    stack.callback(decided.stop)
+    await asyncio.to_thread(decided.start)
+    return decided, fill
+
+
+async def _kafka_decided(broker: KafkaBroker, stack: AsyncExitStack) -> tuple[Decided, Callable[[int], Awaitable[None]]]:
+    from confluent_kafka import Consumer, TopicPartition
+
+    broker.create("decide", "decided", "aside")
+    reading = {"adapter": "kafka", "brokers": broker.address, "topics": "decide", "group": "lockgate", "bury": "aside"}
+    watching = Consumer({"bootstrap.servers": broker.address, "group.id": "watch", "log_level": 0})
+    stack.callback(watching.close)
+    sent = 0
+
+    async def fill(events: int) -> None:
+        nonlocal sent
+        contents = (CONTENT % (sent + each) for each in range(events))
+        await asyncio.to_thread(broker.put, "decide", *contents, headers=[("content-type", b"application/json")])
+        sent += events
+
+    async def arrived() -> int:
+        def count() -> int:
+            parts = watching.list_topics("decided").topics["decided"].partitions
+            return sum(watching.get_watermark_offsets(TopicPartition("decided", each))[1] for each in parts)
+
+        return await asyncio.to_thread(count)
+
+    decided = Decided(reading, {"adapter": "kafka", "brokers": broker.address, "topic": "decided"}, arrived)
+    stack.callback(decided.stop)
+    await asyncio.to_thread(decided.start)
+    return decided, fill
 
 
 async def _nats(server: NatsServer, stack: AsyncExitStack) -> Way:

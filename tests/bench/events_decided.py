@@ -1,0 +1,77 @@
+"""The same events through all of Lockgate: consumed, decided with both records durable, delivered. CPU of its processes is what counts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.e2e.processes import group
+from tests.e2e.running import Lockgate, prepared
+from tests.e2e.yard import load, save
+
+SOURCE = "bench"
+SETTLE_S = 1.0
+LONGEST_S = 300.0
+
+
+class Decided:
+    """A Lockgate between a broker's input and its output. `arrived` gives how many came out so far."""
+
+    def __init__(self, reading: dict[str, Any], writing: dict[str, Any], arrived: Callable[[], Awaitable[int]]) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._arrived = arrived
+        self._stack = tempfile.TemporaryDirectory()
+        self._running: Any = None
+        self.lockgate: Lockgate | None = None
+
+    def start(self) -> None:
+        self._running = prepared(Path(self._stack.name), events={"listen": None, "sources": {SOURCE: self._source()}})
+        lockgate: Lockgate = self._running.__enter__()
+        catalog = load(lockgate.yard.folder / "catalog.yaml")
+        catalog["destinations"]["out"] = self._writing
+        catalog["routes"]["out"] = {"destination": "out"}
+        catalog["rules"].insert(0, {"name": SOURCE, "match": {"path": f"/events/{SOURCE}"}, "intent": "look", "route": "out"})
+        save(lockgate.yard.folder / "catalog.yaml", catalog)
+        data = load(lockgate.yard.data)
+        data["lockgate"]["config"]["access"]["routes"]["out"] = {"employee": ["*"]}
+        save(lockgate.yard.data, data)
+        lockgate.start()
+        self.lockgate = lockgate
+
+    async def spent(self, fill: Callable[[int], Awaitable[None]], events: int) -> float:
+        """Microseconds of CPU an event, from before the first is there until the last has come out and its outcome is recorded."""
+        wanted, before, began = await self._arrived() + events, self._cpu(), time.monotonic()
+        await fill(events)
+        while await self._arrived() < wanted:
+            if time.monotonic() - began > LONGEST_S:
+                raise TimeoutError(f"{wanted - await self._arrived()} of {events} events did not come out: {self._said()}")
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(SETTLE_S)
+        return (self._cpu() - before) / events * 1e6
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.__exit__(None, None, None)
+        self._stack.cleanup()
+
+    def _said(self) -> str:
+        return self.lockgate.process.said[-1000:] if self.lockgate is not None else ""
+
+    def _source(self) -> dict[str, Any]:
+        speaker = {"subject": SOURCE, "roles": ["employee"]}
+        names = {"id": "{{ body.id }}", "type": "order.paid"}
+        return {"consume": self._reading, "speaks_for": speaker, "names": names, "concurrency": 16}
+
+    def _cpu(self) -> float:
+        if self.lockgate is None:
+            return 0.0
+        pids = [self.lockgate.process.pid, *group(self.lockgate.process.pid)]
+        times = [psutil.Process(pid).cpu_times() for pid in pids]
+        return sum(each.user + each.system for each in times)
