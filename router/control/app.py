@@ -6,7 +6,21 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
-from router.control import audit, config, evidence, failures, governance, health, keys, metrics, nodes, policy, reviews, rollouts
+from router.control import (
+    audit,
+    config,
+    deliveries,
+    evidence,
+    failures,
+    governance,
+    health,
+    keys,
+    metrics,
+    nodes,
+    policy,
+    reviews,
+    rollouts,
+)
 from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
 from router.control.models import Problem
@@ -22,7 +36,7 @@ def create_app(services: ControlServices) -> FastAPI:
     """Routes are put in directly, so that `app.routes` lists each of them; one without a permission cannot be made at all."""
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
-    parts = (health, metrics, audit, evidence, governance, reviews, keys, config, nodes, policy, rollouts)
+    parts = (health, metrics, audit, evidence, governance, reviews, deliveries, keys, config, nodes, policy, rollouts)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)
     failures.install(app)

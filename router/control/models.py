@@ -102,6 +102,11 @@ class Reviews(BaseModel):
     next: str | None
 
 
+class Deliveries(BaseModel):
+    deliveries: list[dict[str, Any]]
+    next: str | None
+
+
 class Standing(BaseModel):
     """`approvals` of the `quorum` that policy wants."""
 

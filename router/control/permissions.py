@@ -25,6 +25,8 @@ class Permission(StrEnum):
     REVIEWS_READ = "reviews.read"
     REVIEWS_FOLLOW = "reviews.follow"  # where a held request stands, by its id and no more; services get it as a single scope
     REVIEWS_DECIDE = "reviews.decide"
+    DELIVERIES_READ = "deliveries.read"  # where they go, how often they failed and why; nothing of what was asked
+    DELIVERIES_WRITE = "deliveries.write"  # to have those that were given up sent again, or dropped
     POLICY_READ = "policy.read"
     POLICY_PROPOSE = "policy.propose"
     POLICY_APPROVE = "policy.approve"
@@ -39,11 +41,11 @@ VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ, P.POLICY_READ})
 # Held requests and audit records show what people asked for, so operating Lockgate does not include reading them.
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
-    "operator": VIEWER | {P.CONFIG_RELOAD, P.POLICY_ROLLBACK},
+    "operator": VIEWER | {P.CONFIG_RELOAD, P.POLICY_ROLLBACK, P.DELIVERIES_READ, P.DELIVERIES_WRITE},
     "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK},
     "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK},
     "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
-    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.KEYS_READ},
+    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
     "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),
     "legal_officer": frozenset({P.AUDIT_READ, P.AUDIT_HOLD}),

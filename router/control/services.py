@@ -102,6 +102,19 @@ class Reviews(Protocol):
     async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json: ...
 
 
+class DeliveryDesk(Protocol):
+    """Raises AuditError; RefusedError `delivery_not_found`, `delivery_not_dead`. `by_key` is the id of the credential of who asks."""
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+        """`state` is `pending` or `dead`."""
+
+    async def get(self, delivery_id: str) -> Json: ...
+
+    async def retry(self, delivery_id: str, by_key: str) -> Json: ...
+
+    async def drop(self, delivery_id: str, by_key: str) -> Json: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """`detail` is public: a reason code or a short sentence without names or addresses."""
@@ -258,3 +271,4 @@ class ControlServices:
     policies: PolicyTrials | None = None
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
+    deliveries: DeliveryDesk | None = None

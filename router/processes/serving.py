@@ -35,6 +35,7 @@ from router.settings import Address
 from router.system import SystemRandom, UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
+from router.wiring.delivery_desk import OutboxDesk
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.following import Following
 from router.wiring.governance import Governance
@@ -126,6 +127,7 @@ class Serving:
             trials,
             rolling.desk,
             self.membership,
+            OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock),
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)

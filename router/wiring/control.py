@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from router.config import Tls
 from router.config.shared_state import RedisSettings
-from router.control.services import Check, ControlServices, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
+from router.control.services import Check, ControlServices, DeliveryDesk, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -283,6 +283,7 @@ def make_control(
     policies: PolicyTrials | None = None,
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
+    deliveries: DeliveryDesk | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -302,6 +303,7 @@ def make_control(
         policies=policies,
         rollouts=rollouts,
         nodes=nodes,
+        deliveries=deliveries,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

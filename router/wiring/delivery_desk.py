@@ -1,0 +1,91 @@
+"""Deliveries as operators see them: what waits, what was given up, and what is to become of that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from router.audit.beside import Waiting
+from router.audit.outbox import Outbox
+from router.audit.records.canonical import timestamp
+from router.control.services import Json, Page
+from router.errors import RefusedError
+from router.ports import Clock
+
+RETRIED, DROPPED = "delivery_retried", "delivery_dropped"
+Record = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+
+
+class OutboxDesk:
+    """Implements the control API's port. `record` makes a system record durable."""
+
+    def __init__(self, outbox: Outbox, record: Record, clock: Clock) -> None:
+        self._outbox = outbox
+        self._record = record
+        self._clock = clock
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+        dead = None if state is None else state == "dead"
+        found = await self._outbox.page(_place(cursor), limit, dead=dead)
+        return Page([self._told(each) for each in found], str(found[-1].number) if len(found) == limit else None)
+
+    async def get(self, delivery_id: str) -> Json:
+        return self._told(await self._found(delivery_id))
+
+    async def retry(self, delivery_id: str, by_key: str) -> Json:
+        """A crash between the record and the act leaves one that is dead still, and may be ordered again."""
+        found = (await self._dead(delivery_id)).delivery
+        await self._record(RETRIED, {"decision": delivery_id, "by_key": by_key})
+        now_ns = self._clock.now_ns()
+        if not await self._outbox.revive(delivery_id, now_ns, now_ns + max(0, found.until_ns - found.created_ns)):
+            raise _not_dead(delivery_id)
+        return await self.get(delivery_id)
+
+    async def drop(self, delivery_id: str, by_key: str) -> Json:
+        """As above."""
+        found = await self._dead(delivery_id)
+        await self._record(DROPPED, {"decision": delivery_id, "by_key": by_key})
+        if not await self._outbox.drop(delivery_id):
+            raise _not_dead(delivery_id)
+        return {**self._told(found), "state": "dropped"}
+
+    async def _found(self, delivery_id: str) -> Waiting:
+        found = await self._outbox.find(delivery_id)
+        if found is None:
+            raise RefusedError("There is no such delivery; one that has ended is no more.", "delivery_not_found", 404)
+        return found
+
+    async def _dead(self, delivery_id: str) -> Waiting:
+        found = await self._found(delivery_id)
+        if not found.dead:
+            raise _not_dead(delivery_id)
+        return found
+
+    def _told(self, waiting: Waiting) -> Json:
+        each = waiting.delivery
+        leased = not waiting.dead and each.leased_ns > self._clock.now_ns()
+        return {
+            "id": each.id,
+            "state": "dead" if waiting.dead else "sending" if leased else "waiting",
+            "route": each.route,
+            "destination": each.destination,
+            "due": each.due.value,
+            "attempts": each.attempts,
+            "reason": each.reason,
+            "ordered": bool(each.order),
+            "decided": timestamp(each.created_ns),
+            "next": None if waiting.dead else timestamp(max(each.due_ns, each.leased_ns)),
+            "until": timestamp(each.until_ns),
+        }
+
+
+def _not_dead(delivery_id: str) -> RefusedError:
+    return RefusedError(f"The delivery {delivery_id} was not given up; only such are retried or dropped.", "delivery_not_dead", 409)
+
+
+def _place(cursor: str | None) -> int:
+    if cursor is None:
+        return -1
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
+    return int(cursor)
