@@ -1,4 +1,4 @@
-"""The machinery of formats, with made-up next steps: today's files have format 1 and need none."""
+"""The machinery of formats, with made-up next steps after today's."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from router.audit.questions.reader import Stored
 from router.errors import AuditError
 from tests.unit.audit.ledgers import entries, verified, written
 
-NEXT = {**LEDGER_STEPS, 2: ("ALTER TABLE records ADD COLUMN made TEXT NOT NULL DEFAULT ''", "CREATE TABLE extra (idx INTEGER PRIMARY KEY)")}
-LATER = {**NEXT, 3: ("INSERT INTO extra SELECT idx FROM records",)}
+TODAY = max(LEDGER_STEPS)
+NEXT = {**LEDGER_STEPS, TODAY + 1: ("ALTER TABLE records ADD COLUMN made TEXT NOT NULL DEFAULT ''", "CREATE TABLE extra (idx INTEGER PRIMARY KEY)")}
+LATER = {**NEXT, TODAY + 2: ("INSERT INTO extra SELECT idx FROM records",)}
 
 
 def asked(path: Path, sql: str) -> list[Any]:
@@ -53,14 +54,14 @@ def ledger(tmp_path: Path) -> Path:
 
 
 def test_a_file_takes_the_steps_that_it_lacks_once(ledger: Path) -> None:
-    """From 1 to 3 at one opening, and nothing at the next; what was in it stays."""
+    """Two at one opening, and nothing at the next; what was in it stays."""
     assert [opened(ledger, LATER), opened(ledger, LATER)] == [7, 7]
-    assert asked(ledger, "SELECT value FROM meta WHERE name = 'format'") == [("3",)]
+    assert asked(ledger, "SELECT value FROM meta WHERE name = 'format'") == [(str(TODAY + 2),)]
     assert asked(ledger, "SELECT count(*) FROM extra") == [(7,)]
 
 
 def test_steps_may_be_taken_one_release_after_the_other(ledger: Path) -> None:
-    """By way of 2 as well."""
+    """By way of the one between as well."""
     opened(ledger, NEXT)
     opened(ledger, LATER)
     assert asked(ledger, "SELECT count(*) FROM extra") == [(7,)]
@@ -77,7 +78,7 @@ def test_a_newer_format_is_refused_and_left_alone(ledger: Path) -> None:
 
 def test_an_older_format_is_not_read_by_guessing(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader changes nothing; it says who may."""
-    monkeypatch.setattr("adapters.sqlite.reader.FORMAT", 2)
+    monkeypatch.setattr("adapters.sqlite.reader.FORMAT", TODAY + 1)
     with pytest.raises(AuditError, match="lockgate audit migrate") as refused:
         SqliteReader(ledger, Stored)
     assert refused.value.code == "audit_format_old"
@@ -114,7 +115,7 @@ def test_an_interrupted_migration_has_not_happened(ledger: Path, statements: int
     finally:
         store.close()
     extra = asked(ledger, "SELECT name FROM sqlite_master WHERE name = 'extra'")
-    assert asked(ledger, "SELECT value FROM meta WHERE name = 'format'") == [("3" if extra else "1",)]
+    assert asked(ledger, "SELECT value FROM meta WHERE name = 'format'") == [(str(TODAY + 2 if extra else TODAY),)]
     assert bool(extra) or not done
     assert opened(ledger, LATER) == 7
     assert asked(ledger, "SELECT count(*) FROM extra") == [(7,)]
@@ -169,7 +170,7 @@ def test_an_index_of_another_version_is_made_anew(tmp_path: Path) -> None:
 def test_a_copy_is_migrated_where_nobody_has_it_open(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `lockgate audit migrate` does: (part, format before, format now)."""
     KeyFile(ledger.parent / "keys.sqlite", bytes(32)).open()
-    assert SqlitePlace(ledger.parent).migrate() == [("ledger", 1, 1), ("keys", 1, 1)]
+    assert SqlitePlace(ledger.parent).migrate() == [("ledger", TODAY, TODAY), ("keys", 1, 1)]
     running = SqliteStore(ledger)
     running.open("ledger.test")
     assert code_of(SqlitePlace(ledger.parent).migrate) == "audit_locked"
