@@ -142,10 +142,10 @@ async def tls_before(port: int, listening: int, *files: Path) -> AsyncIterator[N
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files[2])
     tls.load_cert_chain(*files[:2])
     tls.verify_mode = ssl.CERT_REQUIRED
-    both = set[asyncio.Task[None]]()
+    both, ends = set[asyncio.Task[None]](), list[asyncio.StreamWriter]()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
@@ -153,6 +153,7 @@ async def tls_before(port: int, listening: int, *files: Path) -> AsyncIterator[N
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_broker, to_broker = await asyncio.open_connection("127.0.0.1", port)
+        ends.extend((writer, to_broker))
         both.add(asyncio.create_task(pump(from_broker, writer)))
         both.add(asyncio.create_task(pump(reader, to_broker)))
 
@@ -161,7 +162,12 @@ async def tls_before(port: int, listening: int, *files: Path) -> AsyncIterator[N
         yield
     finally:
         server.close()
-        await asyncio.wait(both or [asyncio.create_task(asyncio.sleep(0))], timeout=5)
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+        for end in ends:
+            end.transport.abort()
+        await asyncio.sleep(0.1)  # until the transports have noticed
 
 
 async def test_tls_is_verified_both_ways(tmp_path: Path) -> None:

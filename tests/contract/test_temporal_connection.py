@@ -52,7 +52,7 @@ async def behind_tls(server: TemporalServer, authority: Authority) -> AsyncItera
     context.load_cert_chain(*authority.issue("server"))
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"])
-    tasks = set[asyncio.Task[None]]()
+    tasks, ends = set[asyncio.Task[None]](), list[asyncio.StreamWriter]()
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -64,6 +64,7 @@ async def behind_tls(server: TemporalServer, authority: Authority) -> AsyncItera
     async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = server.address.rpartition(":")
         near, far = await asyncio.open_connection(host, int(port))
+        ends.extend((writer, far))
         for each in (copy(reader, far), copy(near, writer)):
             tasks.add(asyncio.create_task(each))
 
@@ -75,6 +76,8 @@ async def behind_tls(server: TemporalServer, authority: Authority) -> AsyncItera
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            end.transport.abort()
         await asyncio.sleep(0.1)  # until the transports have noticed
 
 

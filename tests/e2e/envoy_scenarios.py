@@ -43,7 +43,8 @@ DUPLEX = mode("FULL_DUPLEX_STREAMED", request_trailer_mode="SEND")
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """`filter`: what differs from the filter that the documentation shows. `body`: bytes, in `chunks`. `direct`: the
-    chosen route is a direct response. `door`: what Lockgate does about it."""
+    chosen route is a direct response. `door`: what Lockgate does about it. `hasty`: what happens depends on all of the body coming at once,
+    which a busy machine does not always manage."""
 
     name: str
     expected: str
@@ -56,6 +57,7 @@ class Scenario:
     manager: Filter = field(default_factory=dict)
     authz: bool = False
     direct: bool = False
+    hasty: bool = False
 
 
 def sent(envoy: Envoy, scenario: Scenario, *extra: str) -> str:
@@ -246,6 +248,7 @@ SCENARIOS = (
         "the mode is for the route's own configuration",
         Behaviour(answers_at="none", lowers=ProcessingMode.FULL_DUPLEX_STREAMED, duplex=True),
         body=60 * KIB,
+        hasty=True,
     ),
     Scenario(
         "the client sends the header itself, the processor sets none",

