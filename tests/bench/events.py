@@ -104,22 +104,15 @@ async def _nats_decided(server: NatsServer, stack: AsyncExitStack) -> tuple[Deci
             )
         sent += events
 
-    async def arrived() -> int:
-        return int((await stream.stream_info("DECIDED")).state.messages)
-
-    decided = Decided(reading, {"adapter": "nats", "servers": server.url, "subject": "decided.out"}, arrived)
+    decided = Decided(reading, {"adapter": "nats", "servers": server.url, "subject": "decided.out"})
     stack.callback(decided.stop)
     await asyncio.to_thread(decided.start)
     return decided, fill
 
 
 async def _kafka_decided(broker: KafkaBroker, stack: AsyncExitStack) -> tuple[Decided, Callable[[int], Awaitable[None]]]:
-    from confluent_kafka import Consumer, TopicPartition
-
     broker.create("decide", "decided", "aside")
     reading = {"adapter": "kafka", "brokers": broker.address, "topics": "decide", "group": "lockgate", "bury": "aside"}
-    watching = Consumer({"bootstrap.servers": broker.address, "group.id": "watch", "log_level": 0})
-    stack.callback(watching.close)
     sent = 0
 
     async def fill(events: int) -> None:
@@ -128,14 +121,7 @@ async def _kafka_decided(broker: KafkaBroker, stack: AsyncExitStack) -> tuple[De
         await asyncio.to_thread(broker.put, "decide", *contents, headers=[("content-type", b"application/json")])
         sent += events
 
-    async def arrived() -> int:
-        def count() -> int:
-            parts = watching.list_topics("decided").topics["decided"].partitions
-            return sum(watching.get_watermark_offsets(TopicPartition("decided", each))[1] for each in parts)
-
-        return await asyncio.to_thread(count)
-
-    decided = Decided(reading, {"adapter": "kafka", "brokers": broker.address, "topic": "decided"}, arrived)
+    decided = Decided(reading, {"adapter": "kafka", "brokers": broker.address, "topic": "decided"})
     stack.callback(decided.stop)
     await asyncio.to_thread(decided.start)
     return decided, fill
