@@ -20,6 +20,10 @@ from tests.e2e.yard import load, save
 SOURCE = "bench"
 SETTLE_S = 0.5
 LONGEST_S = 300.0
+ENDED = (  # in one question, for records come between two
+    'SELECT count(*), count(*) FILTER (WHERE CAST(leaf AS TEXT) LIKE \'%"result":"routed"%\')'
+    ' FROM records WHERE CAST(leaf AS TEXT) LIKE \'%"schema":"lockgate.outcome.v1"%\''
+)
 
 
 class Decided:
@@ -67,10 +71,7 @@ class Decided:
         if self.lockgate is None:
             return 0
         with closing(sqlite3.connect(f"{self.lockgate.yard.ledger.as_uri()}?mode=ro", uri=True, timeout=5)) as ledger:
-            ended = ledger.execute(
-                'SELECT count(*) FROM records WHERE CAST(leaf AS TEXT) LIKE \'%"schema":"lockgate.outcome.v1"%\''
-            ).fetchone()[0]
-            routed = ledger.execute('SELECT count(*) FROM records WHERE CAST(leaf AS TEXT) LIKE \'%"result":"routed"%\'').fetchone()[0]
+            ended, routed = ledger.execute(ENDED).fetchone()
         if ended != routed:
             raise RuntimeError(f"{ended - routed} events were not delivered: {self._said()}")
         return int(ended)
