@@ -29,11 +29,15 @@ def signed(
     now: datetime,
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
+    tells_digest: bool = True,
 ) -> dict[str, str]:
-    """The headers of the request, its own and the signature's; names in lower case. The URL has no query, and its path is as it is sent."""
+    """The headers of the request, its own and the signature's; names in lower case. The URL has no query, and its path is as it is sent.
+    `tells_digest`: the body's digest is a header of its own, as S3 wants it."""
     parts = urlsplit(url)
     stamp, digest = now.strftime("%Y%m%dT%H%M%SZ"), hashlib.sha256(body).hexdigest()
-    told = {**(headers or {}), "host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": stamp}
+    told = {**(headers or {}), "host": parts.netloc, "x-amz-date": stamp}
+    if tells_digest:
+        told["x-amz-content-sha256"] = digest
     if keys.session_token is not None:
         told["x-amz-security-token"] = keys.session_token
     names = ";".join(sorted(told))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from adapters.aws.signing import Keys, signed
 from adapters.workflows.access import Ask, revealed
 from adapters.workflows.client import Call
 from router.secret import Secret
 from router.settings import Strict, Text
 
-ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = frozenset({"traceparent", "tracestate"})  # what may be changed on the way, by proxies that take part in a trace
 
 
@@ -42,22 +39,22 @@ class Signed:
         self._now = now
 
     async def fields(self, call: Call, ask: Ask, *, fresh: bool) -> Mapping[str, str]:
-        secret = await revealed(self._keys.secret_key, self._name)
-        stamp = self._now().strftime("%Y%m%dT%H%M%SZ")
-        own = {"x-amz-date": stamp}
-        if self._keys.session_token is not None:
-            own["x-amz-security-token"] = await revealed(self._keys.session_token, self._name)
-        parts = urlsplit(call.url)
-        given = {name.lower(): value for name, value in call.headers.items() if name.lower() not in UNSIGNED}
-        headers = {**given, **own, "host": parts.netloc}
-        names, digest = ";".join(sorted(headers)), hashlib.sha256(call.body).hexdigest()
-        lines = (f"{name}:{headers[name].strip()}" for name in sorted(headers))
-        canonical = "\n".join((call.method, parts.path or "/", "", *lines, "", names, digest))
-        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
-        text = "\n".join((ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
-        signing = f"AWS4{secret}".encode()
-        for part in scope.split("/"):
-            signing = hmac.digest(signing, part.encode(), "sha256")
-        signature = hmac.digest(signing, text.encode(), "sha256").hex()
-        credential = f"{self._keys.access_key}/{scope}"
-        return {**own, "authorization": f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"}
+        token = self._keys.session_token
+        keys = Keys(
+            self._keys.access_key,
+            await revealed(self._keys.secret_key, self._name),
+            await revealed(token, self._name) if token is not None else None,
+        )
+        given = {name.lower(): value.strip() for name, value in call.headers.items() if name.lower() not in UNSIGNED}
+        made = signed(
+            call.method,
+            call.url,
+            service=self._service,
+            region=self._region,
+            keys=keys,
+            now=self._now(),
+            headers=given,
+            body=call.body,
+            tells_digest=False,
+        )
+        return {name: value for name, value in made.items() if name not in given and name != "host"}
