@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.needs import needs
 
-needs("grpc_tools", "it comes with the development packages of Envoy's API, `make check`")
+needs("grpc_tools", "it comes with the packages of `make test`")
 
 import grpc
 import grpc.aio

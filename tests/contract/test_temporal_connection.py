@@ -77,7 +77,8 @@ async def behind_tls(server: TemporalServer, authority: Authority) -> AsyncItera
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for end in ends:
-            end.transport.abort()
+            with contextlib.suppress(AttributeError):  # asyncio's own, of one over TLS that is closed already
+                end.transport.abort()
         await asyncio.sleep(0.1)  # until the transports have noticed
 
 
