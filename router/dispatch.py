@@ -35,11 +35,20 @@ class Dispatcher:
     async def send(self, decision: Decision, outbound: Outbound) -> Reply:
         """Raises DestinationError, PolicyError (`obligation_failed`)."""
         destination, obliged = self.destination(decision), self.oblige(decision, outbound)
+        self.copy(decision, obliged)
+        return await destination.send(obliged)
+
+    def copy(self, decision: Decision, obliged: Outbound) -> None:
+        """Offers the copies that policy and the route want. Raises PolicyError."""
         if decision.verdict.obligations:
             self.mirror(decision, obliged)
         if self.copies:
             self._copy(decision, obliged)
-        return await destination.send(obliged)
+
+    def check_copies(self, decision: Decision) -> None:
+        """Of a body that was read whole: raises PolicyError where policy wants copies and nobody makes any."""
+        if self.mirrors is None and any(named(decision.verdict.obligations, "mirror")):
+            raise PolicyError("The request cannot be copied as policy asks.", "obligation_failed")
 
     async def connect(self, decision: Decision, target: str, headers: Headers, subprotocols: Sequence[str]) -> Socket:
         """A WebSocket with the same obligations; its messages are a body and an answer that nobody has read. Raises as `send`."""

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from router.audit.outbox import Outboxes
 from router.audit.records.record import outcome_entry
-from router.decision import Decision, Outcome, Result
+from router.decision import Outcome, Result
 from router.delivery.judging import EXPIRED, NS, Attempt, Terms, judged, next_due_ns
 from router.delivery.packing import open_held, open_outbound
 from router.errors import AuditError, DestinationError, LockgateError, ReviewError
@@ -46,7 +46,6 @@ class Ways:
 
     find: Callable[[str, str], Destination | None]
     terms: Mapping[str, Terms]
-    hold: Callable[[Delivery, bytes], Awaitable[None]] | None = None
 
 
 Record = Callable[[Outcome, Settled], Awaitable[None]]
@@ -59,7 +58,7 @@ class _Going:
 
 
 class Running:
-    """`owner` names this process, and nobody before it. `ways` gives what serves now; `busy` says whether rounds are worth making often."""
+    """`owner` names this process, and nobody before it. `ways` gives what serves now; `often`: rounds are worth making often."""
 
     def __init__(
         self,
@@ -87,23 +86,33 @@ class Running:
         self.often = False
 
     @property
-    def under_way(self) -> int:
-        return len(self._going)
+    def full(self) -> bool:
+        """Whether as much is under way as rounds would take: what more is decided waits where it is durable, and not in memory too."""
+        return len(self._going) >= BATCH
 
     def start(self) -> None:
         self._rounds = [asyncio.create_task(self._make_rounds()), asyncio.create_task(self._renew())]
 
     async def close(self, grace_s: float) -> None:
-        """What is being sent may end; what does not is somebody else's when its lease lapses."""
+        """What is being sent may end; what does not is given back, for anybody to take at once."""
         for each in self._rounds:
             each.cancel()
         await asyncio.gather(*self._rounds, return_exceptions=True)
         tasks = [each.task for each in self._going.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
+        left = [each.delivery for each in self._going.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for delivery in left:
+            await self._give_back(delivery)
+
+    async def _give_back(self, delivery: Delivery) -> None:
+        try:
+            await self._outbox.postpone(self.owner, delivery.id, delivery.attempts, self._clock.now_ns(), delivery.reason)
+        except AuditError as error:  # its lease lapses
+            log.warning("the delivery %s is not given back: %s", delivery.id, error)
 
     def leased_until_ns(self) -> int:
         return self._clock.now_ns() + int(LEASE_S * NS)
@@ -281,10 +290,3 @@ class Running:
                 await self._outbox.renew(self.owner, ids, self.leased_until_ns())
             except AuditError as error:
                 log.warning("deliveries under way could not be kept: %s", error)
-
-
-def record_of(ended: Callable[[Decision, Outcome, Settled], Awaitable[None]], decision: Decision) -> Record:
-    async def record(outcome: Outcome, settled: Settled) -> None:
-        await ended(decision, outcome, settled)
-
-    return record

@@ -44,6 +44,7 @@ class Onward:
             if due is Due.HOLD:
                 held = runtime.holder.prepared(decision, outbound, key_id, key)
                 return Ahead(self._delivery(runtime, decision, due, key_id, seal_held(key, held), b""), outbound, held)
+            runtime.dispatcher.check_copies(decision)
             sealed = seal_outbound(key, outbound, decision.id, route.name, route.destination)
             return Ahead(self._delivery(runtime, decision, due, key_id, sealed, order), outbound)
         except LockgateError as error:
@@ -61,16 +62,18 @@ class Onward:
             self._observer.ended(decision, outcome)
             await runtime.pipeline.ended(decision, outcome, settled)
 
+        runtime.dispatcher.copy(decision, ahead.outbound)
         self._running.begin(ahead.delivery, ahead.outbound, record)
 
     def _delivery(self, runtime: Runtime, decision: Decision, due: Due, key_id: str, sealed: bytes, order: bytes) -> Delivery:
-        """Leased by this process, so that it may be sent at once; one with an order waits for its turn like all others."""
+        """Leased by this process, so that it may be sent at once; one with an order waits for its turn like all others, and any while
+        this process has enough to do."""
         route = decision.route
         if route is None:
             raise ValueError("a decision without a route has no delivery")
         now_ns = self._clock.now_ns()
         terms = runtime.deliveries.get(route.name, Terms())
-        owner, leased_ns = ("", 0) if order else (self._running.owner, self._running.leased_until_ns())
+        owner, leased_ns = ("", 0) if order or self._running.full else (self._running.owner, self._running.leased_until_ns())
         until_ns = now_ns + int(terms.patience_s * NS)
         return Delivery(decision.id, route.name, route.destination, due, key_id, sealed, now_ns, now_ns, until_ns, order, owner, leased_ns)
 

@@ -198,7 +198,7 @@ class Worker:
         """Where deliveries go now."""
         if self._serving is None:
             return None
-        return Ways(self._serving.destinations.at, self._serving.runtime.deliveries)
+        return Ways(self._serving.destinations.exactly, self._serving.runtime.deliveries)
 
     def _retire(self, before: Built, after: Built) -> None:
         """The former configuration is closed when the last request that began under it has ended, and after all before it: they may use

@@ -32,10 +32,15 @@ class Destinations:
     by_name: Mapping[str, Running]
     by_route: Mapping[str, Destination]
     others: Mapping[tuple[str, str], Destination] = field(default_factory=dict)  # by route and name, of routes that have a second one
+    names: Mapping[str, str] = field(default_factory=dict)  # of the destinations that routes lead to, by route
 
     def at(self, route: str, name: str) -> Destination | None:
-        """Where a route leads, when that is the destination of this name."""
+        """The destination of this name where the route leads there, else the one that it leads to."""
         return self.others.get((route, name)) or self.by_route.get(route)
+
+    def exactly(self, route: str, name: str) -> Destination | None:
+        """The destination of this name where the route leads there, else none: what was decided for one is not sent to another."""
+        return self.others.get((route, name)) or (self.by_route.get(route) if self.names.get(route) == name else None)
 
     @property
     def alone(self) -> dict[str, Destination]:
@@ -64,7 +69,8 @@ async def make_destinations(workspace: Workspace, clock: Clock, random: Random, 
             opened.append(made)
             await _opened(name, made)
             running[name] = Running(settings, client, made)
-        return Destinations(running, _by_route(workspace, running), _others(workspace, running))
+        names = {name: route.destination for name, route in workspace.catalog.routes.items()}
+        return Destinations(running, _by_route(workspace, running), _others(workspace, running), names)
     except BaseException:
         for destination in opened:
             await destination.close()

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from examples.halden.demo.company import HERE, SERVICES, Company, free_ports
-from examples.halden.demo.people import make_credentials
-from tests.e2e.processes import ROOT
-from tests.e2e.test_halden import Halden, keep_models
+from tests.e2e.test_halden import Halden, company
 from tests.e2e.wire import Answer, ask
 
 
 @pytest.fixture(scope="module")
 def halden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halden]:
-    folder = tmp_path_factory.mktemp("halden")
-    workspace = folder / "workspace"
-    shutil.copytree(HERE, workspace, ignore=shutil.ignore_patterns("__pycache__", "state"))
-    written = yaml.safe_load((workspace / "lockgate.yaml").read_text())
-    written["policy"]["path"] = str(ROOT / "policies")
-    written["gateway"]["conversation"] = {"turns": 2}
-    written["workers"] = 2
-    (workspace / "lockgate.yaml").write_text(yaml.safe_dump(written))
-    names = ("gateway", "decide", "control", *SERVICES)
-    company = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)), workspace)
-    credentials = make_credentials(folder / "state", folder / "jwks.json")
-    keep_models(folder / "state/models", into_state=True)
-    try:
-        company.start_services()
-        company.start_lockgate()
-        keep_models(folder / "state/models", into_state=False)
-        yield Halden(company, credentials)
-    finally:
-        company.stop()
+    with company(tmp_path_factory.mktemp("halden"), gateway={"conversation": {"turns": 2}}, workers=2) as made:
+        yield made
 
 
 def said(halden: Halden, who: str, text: Any, conversation: str | None = None) -> Answer:

@@ -256,6 +256,24 @@ def test_a_request_on_such_a_route_is_accepted_and_delivered(lockgate: Lockgate,
     assert target.keys() == [answer.decision] * 2
 
 
+def test_what_was_decided_for_one_destination_is_sent_to_no_other(lockgate: Lockgate, target: Target) -> None:
+    """The route leads elsewhere by now: the delivery waits, and goes where it was decided to once the route leads there again."""
+    target.answer = lambda _: 503
+    answer = shop(lockgate, "msg_1")
+    until(lambda: target.came, "it was tried")
+    file = lockgate.yard.folder / "catalog.yaml"
+    before, changed = load(file), load(file)
+    changed["routes"]["orders"]["destination"] = "service"
+    save(file, changed)
+    waiting = f"/v1/deliveries/{answer.json['decision_id']}"
+    until(lambda: lockgate.control("GET", waiting).json.get("reason") == "destination_unknown", "it waits")
+    assert not lockgate.arrived("/orders")
+    target.answer = lambda _: 200
+    save(file, before)
+    assert lockgate.outcome(answer.json["decision_id"])["status"] == 200
+    assert not lockgate.arrived("/orders")
+
+
 def test_an_accepted_event_survives_kill_9_of_everything(lockgate: Lockgate, target: Target) -> None:
     """What was acknowledged is delivered by whoever comes next, under the same key, and decided no second time."""
     target.answer = lambda _: 503

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import pytest
 from websockets.sync.client import connect
 
 from examples.halden.demo.__main__ import MODELS
-from examples.halden.demo.company import SERVICES, Company, free_ports
+from examples.halden.demo.company import HERE, SERVICES, Company, free_ports
 from examples.halden.demo.people import make_credentials
 from tests.e2e.processes import ROOT, until
 from tests.e2e.wire import Answer, ask, closing_connection
+from tests.e2e.yard import load, merged, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,36 @@ class Halden:
         return until(lambda: (found := records()) and (len(found) > 1 or found[0]["outcome"]) and found, "its outcome was recorded")
 
 
-@pytest.fixture(scope="module")
-def halden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halden]:
-    folder = tmp_path_factory.mktemp("halden")
+@contextmanager
+def company(folder: Path, **changes: Any) -> Iterator[Halden]:
+    """The company with its services. `changes` are merged into a copy of its configuration; without any it is the one that is there."""
     names = ("gateway", "decide", "control", *SERVICES)
-    company = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)))
+    made = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)), _changed(folder, changes) if changes else HERE)
     credentials = make_credentials(folder / "state", folder / "jwks.json")
     keep_models(folder / "state/models", into_state=True)
     try:
-        company.start_services()
-        company.start_lockgate()
+        made.start_services()
+        made.start_lockgate()
         keep_models(folder / "state/models", into_state=False)
-        yield Halden(company, credentials)
+        yield Halden(made, credentials)
     finally:
-        company.stop()
-        for process in company.processes.values():
+        made.stop()
+        for process in made.processes.values():
             assert not [each for each in psutil.process_iter() if _is_of(each.pid, process.pid)]
+
+
+def _changed(folder: Path, changes: Mapping[str, Any]) -> Path:
+    workspace = folder / "workspace"
+    shutil.copytree(HERE, workspace, ignore=shutil.ignore_patterns("__pycache__", "state"))
+    written = load(workspace / "lockgate.yaml")
+    save(workspace / "lockgate.yaml", merged(written, {"policy": {"path": str(ROOT / "policies")}, **changes}))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def halden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halden]:
+    with company(tmp_path_factory.mktemp("halden")) as made:
+        yield made
 
 
 def keep_models(state: Path, *, into_state: bool) -> None:

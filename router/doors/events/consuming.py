@@ -36,7 +36,6 @@ class Consuming:
         self._room = room
         self._buried = buried
         self._count = count
-        self._places = asyncio.Semaphore(plan.settings.concurrency)
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._tasks = set[asyncio.Task[bool]]()
         self._paused_until = 0.0
@@ -71,11 +70,9 @@ class Consuming:
         while True:
             await self._room()
             await self._pause()
-            await self._places.acquire()
-            self._places.release()
-            free = max(1, self._places._value)
-            for message in await self._consumer.take(free):
-                await self._places.acquire()
+            while len(self._tasks) >= self._plan.settings.concurrency:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            for message in await self._consumer.take(self._plan.settings.concurrency - len(self._tasks)):
                 self._begin(message)
 
     def _begin(self, message: Incoming) -> None:
@@ -87,7 +84,6 @@ class Consuming:
         task.add_done_callback(lambda done: self._ended(done, order))
 
     def _ended(self, task: asyncio.Task[bool], order: bytes) -> None:
-        self._places.release()
         self._tasks.discard(task)
         if order and self._last.get(order) is task:
             del self._last[order]
