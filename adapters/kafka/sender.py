@@ -6,6 +6,7 @@ It is idempotent: what the library sends again by itself is written once. What i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -146,12 +147,17 @@ class _Producing:
         """Blocks. What nobody waits for any more is not waited for."""
         self._ended.set()
         self._thread.join(POLL_S * 5)
-        self._producer.purge()
-        self._producer.flush(POLL_S)
+        with contextlib.suppress(KafkaException):  # raised once more by a producer that ended in a fatal error
+            self._producer.purge()
+            self._producer.flush(POLL_S)
 
     def _poll(self) -> None:
         while not self._ended.is_set():
-            self._producer.poll(POLL_S)
+            try:
+                self._producer.poll(POLL_S)
+            except KafkaException as error:  # the library raises what is fatal; what waits still hears of it by polling on
+                self._failed(error.args[0])
+                self._ended.wait(POLL_S)
 
     def _delivered(self, answer: asyncio.Future[tuple[int, int]], error: Any, message: Any) -> None:
         """On the thread. One call of the loop tells all that came together."""

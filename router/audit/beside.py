@@ -63,11 +63,16 @@ class KnownArrivalsError(AuditError):
 
 
 def extras(entries: Sequence[Entry], at_ns: int) -> Extras | None:
-    """None where there is nothing beside the records."""
+    """None where there is nothing beside the records, which is soon seen."""
+    for entry in entries:
+        if entry.arrival is not None or entry.delivery is not None or entry.settled is not None:
+            break
+    else:
+        return None
     arrivals = tuple(entry.arrival for entry in entries if entry.arrival is not None)
     deliveries = tuple(entry.delivery for entry in entries if entry.delivery is not None)
     settled = tuple(entry.settled for entry in entries if entry.settled is not None)
-    return Extras(arrivals, deliveries, settled, at_ns) if arrivals or deliveries or settled else None
+    return Extras(arrivals, deliveries, settled, at_ns)
 
 
 def known_places(entries: Sequence[Entry], known: set[bytes]) -> list[int]:

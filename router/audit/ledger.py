@@ -82,10 +82,12 @@ class AuditLedger:
         self._thread.start()
 
     async def append(self, entry: Entry) -> int:
-        (place,) = await self.append_many((entry,))
-        if place == REFUSED:
+        place = await self._submit((entry,))
+        if isinstance(place, int):
+            return place
+        if place[0] == REFUSED:
             raise AuditError("Another record decided this event.", EVENT_KNOWN)
-        return place
+        return place[0]
 
     async def append_many(self, entries: Sequence[Entry]) -> list[int]:
         """One future, and one commit for all of them. REFUSED instead of an index for one whose arrival is another record's."""

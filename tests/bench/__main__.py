@@ -18,6 +18,7 @@ import uvloop
 from tests.bench import (
     added_cpu,
     commits,
+    deliveries,
     encoder,
     envoy,
     events,
@@ -46,17 +47,19 @@ from tests.bench.workspace import make_workspace
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load, records of the large ledger."""
+    """How many repetitions, requests a repetition, turns of a stage, seconds of open-loop load, records of the large ledger,
+    deliveries that wait."""
 
     repetitions: int
     requests: int
     turns: int
     seconds: float
     records: int
+    pending: int
 
 
-USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0, records=300_000)
-LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0, records=10_000_000)
+USUAL = Effort(repetitions=3, requests=1200, turns=300, seconds=2.0, records=300_000, pending=20_000)
+LARGE = Effort(repetitions=9, requests=4000, turns=2000, seconds=8.0, records=10_000_000, pending=100_000)
 
 
 def main() -> int:
@@ -110,6 +113,7 @@ def _options() -> argparse.Namespace:
             "commits",
             "intake",
             "events",
+            "deliveries",
             "stalls",
             "witness",
             "scale",
@@ -142,6 +146,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "commits": lambda: commits.measure(report, folder, origin, many, count),
         "intake": lambda: uvloop.run(intake.measure(report, folder)),
         "events": lambda: uvloop.run(events.measure(report, many * 3, count)),
+        "deliveries": lambda: deliveries.measure(report, folder / "deliveries", origin, effort.pending),
         "stalls": lambda: stalls.measure(report, folder),
         "witness": lambda: witnesses.measure(report, folder),
         "scale": lambda: scale.measure(report),
