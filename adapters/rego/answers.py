@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from adapters.rego.plan import Plan
+from adapters.rego.reads import Read
 from adapters.rego.syntax import Path
 from adapters.rego.verdict_memory import VerdictMemory
 from router.errors import ConfigError, PolicyError
@@ -35,10 +36,23 @@ def data_text(data: Mapping[str, Any]) -> str:
     return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def memories(plan: Plan) -> dict[str, VerdictMemory]:
-    """For every question whose answer depends on parts of the input that are known."""
-    asked = {rule: each.reads for rule, each in plan.questions.items()}
-    return {rule: VerdictMemory(paths) for rule, paths in asked.items() if paths is not None and not any(map(_fleeting, paths))}
+def memories(plan: Plan, data: Mapping[str, Any]) -> dict[str, VerdictMemory]:
+    """For every question whose answer depends on parts of the input that are known. `data` is the base document."""
+    found: dict[str, VerdictMemory] = {}
+    for rule, question in plan.questions.items():
+        if question.reads is not None:
+            paths = [_named(each, data) for each in question.reads if not each.kind]
+            if not any(map(_fleeting, paths)):
+                found[rule] = VerdictMemory(paths, [each.path for each in question.reads if each.kind])
+    return found
+
+
+def _named(read: Read, data: Mapping[str, Any]) -> Path:
+    """With the member that a setting names; without it, where the setting is not there or no name."""
+    name: Any = data if read.by else None
+    for part in read.by[1:]:
+        name = name.get(part) if isinstance(name, Mapping) else None
+    return (*read.path, name) if isinstance(name, str) else read.path
 
 
 def _fleeting(path: Path) -> bool:

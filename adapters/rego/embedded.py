@@ -106,7 +106,7 @@ class EmbeddedRego:
         self._clock = clock
         parts = {each.files: _Part(each.files) for each in plan.questions.values()}
         self._parts = {rule: parts[each.files] for rule, each in plan.questions.items()}
-        self._memories = memories(plan) if remember else {}
+        self._memories = memories(plan, data) if remember else {}
         self.digest = text_digest(self._policies, self._data)
         self.revision = revision or self.digest[:12]
 

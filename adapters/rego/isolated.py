@@ -70,7 +70,8 @@ class IsolatedRego:
         rules = sorted(plan.questions, key=lambda rule: (rule not in ENTRIES.values(), rule))  # the entry points first
         self._places = {rule: place for place, rule in enumerate(rules)}
         self._written = written((*policies.values(), text))
-        self._memories = memories(plan)
+        self._data = data
+        self._memories = memories(plan, data)
         self._observer = observer
         setup = json.dumps([dict(policies), text, [[rule, plan.questions[rule].files] for rule in rules]]).encode()
         self._helpers = Helpers(setup, settings.processes, Limits(deadline_s, settings.memory), self._told)
@@ -157,7 +158,7 @@ class IsolatedRego:
             self._observer.policy_health(self.problem is None)
 
     def _forget(self) -> None:
-        self._memories = memories(self._plan)
+        self._memories = memories(self._plan, self._data)
 
     def _tell(self, result: str) -> None:
         if self._observer is not None:

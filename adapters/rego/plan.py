@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.rego.reads import reached_files, reads
+from adapters.rego.reads import Read, reached_files, reads
 from adapters.rego.syntax import Module, Path
 
 ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
@@ -25,11 +25,11 @@ INTENT = re.compile(r"data\.lockgate\.intents\.([^.]+)\.result")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`files` have every rule that can play a part in the answer; `reads` are the paths of the input that it depends on, None where that
-    may be all of it."""
+    """`files` have every rule that can play a part in the answer; `reads` is what of the input it depends on, None where that may be all of
+    it."""
 
     files: tuple[str, ...]
-    reads: tuple[Path, ...] | None
+    reads: tuple[Read, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Plan:
         return [rule for rule in (*rules, ADOPTING[entry]) if rule in self.questions]
 
     def to_json(self) -> dict[str, Any]:
-        return {rule: [list(each.files), each.reads] for rule, each in self.questions.items()}
+        return {rule: [list(each.files), _told(each.reads)] for rule, each in self.questions.items()}
 
     @staticmethod
     def from_json(value: Any, files: Collection[str]) -> Plan:
@@ -68,17 +68,24 @@ def _beside(package: Path) -> bool:
     return package in ADOPTED.values() or (package[1:3] == ("lockgate", "intents") and len(package) == 4)
 
 
+def _told(found: tuple[Read, ...] | None) -> list[Any] | None:
+    return None if found is None else [[list(each.path), list(each.by), each.kind] for each in found]
+
+
 def _question(value: Any, files: frozenset[str]) -> Question:
     match value:
         case [list(own), None] if own and _texts(own) and files.issuperset(own):
             return Question(tuple(own), None)
-        case [list(own), list(paths)] if own and _texts(own) and files.issuperset(own) and all(_path(each) for each in paths):
-            return Question(tuple(own), tuple(tuple(each) for each in paths))
+        case [list(own), list(found)] if own and _texts(own) and files.issuperset(own):
+            return Question(tuple(own), tuple(_read(each) for each in found))
     raise ValueError("a question has files of the policies, and what it reads")
 
 
-def _path(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and _texts(value)
+def _read(value: Any) -> Read:
+    match value:
+        case [[_, *_] as path, list(by), bool(kind)] if _texts(path) and _texts(by) and not (by and kind):
+            return Read(tuple(path), tuple(by), kind)
+    raise ValueError("a question reads by a path, the setting that names a member, and whether it is only asked for its kind")
 
 
 def _texts(value: list[Any]) -> bool:

@@ -1,5 +1,9 @@
 """What of the input a policy can read, found in its text. Whoever knows that may remember an answer by the values that stand there.
 
+What is looked up by a setting is read by the name that the setting has: `input.request.headers[data.lockgate.config.tenant.header]` is one
+header, and of what is only asked for its kind (`is_object`) nothing but that is read. So what callers write into other headers, an id of
+theirs, a trace, is no reason to evaluate again.
+
 It errs on one side only: a path too many costs memory, one too few would give a request another one's verdict. So every package counts
 that is named anywhere in a package that counts; a reference counts up to where it is written out; and whatever hands the whole input on,
 other than to a function whose text is known, makes the answer one that is not remembered. Builtins that read anything but their arguments
@@ -11,14 +15,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.rego.syntax import FUNCTION, Call, Module, Path, Reference, Rule
+from adapters.rego.syntax import FUNCTION, KIND_ASKING, Call, Module, Path, Reference, Rule
 
 INPUT = "input"
+SETTINGS: Path = ("data", "lockgate", "config")  # the only place of the base document, which no request changes
 Handed = tuple[Path, int]  # a function and the place of its parameter
 
 
-def reads(modules: Sequence[Module], package: Path) -> tuple[Path, ...] | None:
-    """Paths below `input` that rules of `package` may read, themselves or by others; None where that may be all of it."""
+@dataclass(frozen=True, slots=True, order=True)
+class Read:
+    """What stands at `path` below the input: all of it, or only its member of the name that the setting at `by` has, or only its kind."""
+
+    path: Path
+    by: Path = ()
+    kind: bool = False
+
+
+def reads(modules: Sequence[Module], package: Path) -> tuple[Read, ...] | None:
+    """What rules of `package` may read of the input, themselves or by others; None where that may be all of it."""
     found = _Reads(_reachable(modules, package))
     return found.outermost() if found.settle() else None
 
@@ -78,9 +92,18 @@ def _names(module: Module) -> Iterator[Path]:
 @dataclass
 class _Reads:
     modules: list[Module]
-    paths: set[Path] = field(default_factory=set)
+    found: set[Read] = field(default_factory=set)
     handed: set[Handed] = field(default_factory=set)  # parameters that are given the whole input somewhere
     places: set[Place] = field(default_factory=set)
+    settled: bool = False  # settings are what they are: nothing replaces them, and no rule adds to them
+    own: frozenset[Path] = frozenset()  # functions of the policies' own that are called as the builtins which ask for a kind
+
+    def __post_init__(self) -> None:
+        rules = [(module, rule) for module in self.modules for rule in module.rules]
+        replaced = any(each.path[:1] != (INPUT,) for _, rule in rules for each in rule.uses.replaced)
+        added = any(_meet((*module.package, *rule.path), SETTINGS) for module, rule in rules)
+        self.settled = not (replaced or added)
+        self.own = frozenset(rule.path[-1:] for _, rule in rules) | {(each.alias,) for module in self.modules for each in module.imports}
 
     def settle(self) -> bool:
         """Looks until nothing new is handed the input; False when something may read all of it."""
@@ -90,8 +113,9 @@ class _Reads:
             if len(self.handed) == before:
                 return all(known)
 
-    def outermost(self) -> tuple[Path, ...]:
-        return tuple(sorted(path for path in self.paths if not any(path[:length] in self.paths for length in range(1, len(path)))))
+    def outermost(self) -> tuple[Read, ...]:
+        whole = {each.path for each in self.found if not each.by and not each.kind}
+        return tuple(sorted(each for each in self.found if not any(path in whole for path in _above(each))))
 
     def _rule(self, module: Module, rule: Rule) -> bool:
         heads: dict[str, Path] = {INPUT: (), **{each.alias: each.path[1:] for each in module.imports if each.path[0] == INPUT}}
@@ -115,9 +139,16 @@ class _Reads:
             return False
         path = (*heads[found.path[0]], *found.path[1:])
         if path:
-            self.paths.add(path)
+            self.found.add(self._read(module, path, found))
             self.places.add(Place(module.file, found.line, path, rule))
         return not path
+
+    def _read(self, module: Module, path: Path, found: Reference) -> Read:
+        if found.kind and not any(name in self.own for name in KIND_ASKING):
+            return Read(path, kind=True)
+        aliases = {each.alias: each.path for each in module.imports}
+        by = (*aliases.get(found.by[0], found.by[:1]), *found.by[1:]) if found.by else ()
+        return Read(path, by) if self.settled and len(by) > len(SETTINGS) and by[: len(SETTINGS)] == SETTINGS else Read(path)
 
     def _hands_on(self, module: Module, call: Call, heads: Mapping[str, Path]) -> int:
         """How many of the arguments are the whole input, in a call of which it is known what it reads of it."""
@@ -127,7 +158,7 @@ class _Reads:
             self.handed.update((path, place) for path in targets for place in whole)
             return len(whole)
         if call.name == ("object", "get") and whole == [0] and call.keys:  # the builtin, since nobody has a function of that name
-            self.paths.add(call.keys)
+            self.found.add(Read(call.keys))
             return 1
         return 0
 
@@ -143,3 +174,9 @@ class _Reads:
                 full = (*other.package, *rule.path)
                 if rule.kind == FUNCTION and full in candidates:
                     yield full
+
+
+def _above(read: Read) -> Iterator[Path]:
+    """Where something would have to be read whole for this to be part of it."""
+    lengths = range(1, len(read.path) + (1 if read.by or read.kind else 0))
+    return (read.path[:length] for length in lengths)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Path = tuple[str, ...]
 Node = Mapping[str, Any]
 COMPREHENSIONS = ("ArrayCompr", "SetCompr", "ObjectCompr")
 REFERENCES = ("RefDot", "RefBrack", "Var")
+KIND_ASKING: tuple[Path, ...] = tuple((f"is_{kind}",) for kind in ("object", "array", "string", "number", "boolean", "null"))
 COMPLETE, MULTI, FUNCTION = "complete", "multi", "function"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`path` is the leading part that is written out; `whole` says that there is no more."""
+    """`path` is the leading part that is written out; `whole` says that there is no more. `by` is what the next part is looked up by, where
+    that is a reference written out. `kind`: it is asked of what kind it is, and nothing else."""
 
     path: Path
     line: int
     whole: bool = True
+    by: Path = ()
+    kind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,16 @@ def reference(node: Node) -> Reference:
         return Reference((), line, whole=False)
     inner = reference(value["refr"])
     part = value["field"][1] if kind == "RefDot" else value["index"].get("String", {}).get("value")
-    if not inner.whole or part is None:
-        return Reference(inner.path, line, whole=False)
+    if not inner.whole:
+        return Reference(inner.path, line, whole=False, by=inner.by)
+    if part is None:
+        return Reference(inner.path, line, whole=False, by=_looked_up_by(value["index"]))
     return Reference((*inner.path, part), line)
+
+
+def _looked_up_by(index: Node) -> Path:
+    by = reference(index) if next(iter(index)) in REFERENCES else None
+    return by.path if by is not None and by.whole else ()
 
 
 def _import(node: Node, text: str) -> Import:
@@ -163,8 +174,13 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
         uses.references.append(reference(node))
         _collect(list(_indexes(node)), uses)
     elif kind == "Call":
-        uses.calls.append(_call(value))
-        _collect([*_indexes(value["fcn"]), *value["params"]], uses)
+        call = _call(value)
+        uses.calls.append(call)
+        if call.name in KIND_ASKING and len(call.given) == 1 and call.given[0] is not None:
+            uses.references.append(replace(call.given[0], kind=call.given[0].whole))
+            _collect([*_indexes(value["fcn"]), *_indexes(value["params"][0])], uses)
+        else:
+            _collect([*_indexes(value["fcn"]), *value["params"]], uses)
     elif kind == "NotExpr":
         uses.negated.extend(_lifted(value["expr"]))
         _collect(value["expr"], uses)

@@ -13,18 +13,21 @@ import orjson
 from router.decision import Verdict
 
 Path = tuple[str, ...]
+KINDS = {dict: "object", list: "array", tuple: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
 MOST = 4096
 MOST_BYTES = 2048  # of one key: a caller must not fill the memory with what it sends
 
 
 class VerdictMemory:
-    """The verdicts of one question under one set of policies; the oldest are forgotten. `paths` say what is read. Any thread may use it."""
+    """The verdicts of one question under one set of policies; the oldest are forgotten. `paths` say what is read, `kinds` of what only the
+    kind is. Any thread may use it."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], kinds: Sequence[Path] = ()) -> None:
         places: dict[Path, list[str]] = {}
         for path in paths:
             places.setdefault(path[:-1], []).append(path[-1])
         self._places = tuple((above, tuple(names)) for above, names in places.items())
+        self._kinds = tuple(kinds)
         self._verdicts: dict[bytes, Verdict] = {}
         self._writing = threading.Lock()
 
@@ -41,6 +44,7 @@ class VerdictMemory:
                     values.append(node[name])
                 else:
                     absent.append((above, name))
+        values.extend(_kind(document, path) for path in self._kinds)
         try:
             key = orjson.dumps([absent, *values])
         except TypeError:
@@ -55,3 +59,12 @@ class VerdictMemory:
             self._verdicts[key] = verdict
             if len(self._verdicts) > MOST:
                 del self._verdicts[next(iter(self._verdicts))]
+
+
+def _kind(document: Mapping[str, Any], path: Path) -> str:
+    node: Any = document
+    for part in path:
+        if not isinstance(node, dict) or part not in node:
+            return "absent"
+        node = node[part]
+    return KINDS.get(type(node), "other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.rego.embedded import _compile
-from adapters.rego.reads import reads
+from adapters.rego.reads import Read, reads
 
 DECISION = ("data", "lockgate", "decision")
 LIB = """package lockgate.lib
@@ -24,7 +24,12 @@ all_of(seen) if seen == {}
 def found(*lines: str, **others: str):
     files = {"d.rego": "\n\n".join(("package lockgate.decision", *lines)), "lib.rego": LIB, **others}
     paths = reads(_compile(files), DECISION)
-    return None if paths is None else {".".join(path) for path in paths}
+    return None if paths is None else {said(each) for each in paths}
+
+
+def said(read: Read) -> str:
+    member = f"[{'.'.join(read.by)}]" if read.by else ""
+    return ".".join(read.path) + member + (" kind" if read.kind else "")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,47 @@ def test_paths_are_found_where_they_are_written(line, paths):
 
 
 @pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (("x if input.headers[data.lockgate.config.name] == 1",), {"headers[data.lockgate.config.name]"}),
+        (("x if input.headers[data.lockgate.config.name].part",), {"headers[data.lockgate.config.name]"}),
+        (("import data.lockgate.config\n\nx if input.headers[config.name]",), {"headers[data.lockgate.config.name]"}),
+        (("f(y) if y.headers[data.lockgate.config.name]\n\nx if f(input)",), {"headers[data.lockgate.config.name]"}),
+        (("x if input.headers[data.lockgate.config.name]", "y if input.headers"), {"headers"}),
+        (("x if is_object(input.headers)",), {"headers kind"}),
+        (("f(y) if is_string(y.host)\n\nx if f(input)",), {"host kind"}),
+        (("x if is_object(input.headers)", "y if input.headers.a"), {"headers kind", "headers.a"}),
+        (("x if is_object(input.a)", "y if input.a.b", "z := input.a"), {"a"}),
+    ],
+)
+def test_a_member_that_a_setting_names_and_a_mere_kind_are_less_than_the_whole(lines, paths):
+    assert found(*lines) == paths
+
+
+@pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (("x if input.a[data.lockgate.other.name]",), {"a"}),
+        (("x if input.a[data.lockgate.config]",), {"a"}),
+        (("x if { some name in [1, 2]; input.a[name] }",), {"a"}),
+        (("x if input.a[data.lockgate.config[input.b]]",), {"a", "b"}),
+        (("x if input.a[data.lockgate.config.name]", 'y if z with data.lockgate.config.name as "b"', "z if input.c"), {"a", "c"}),
+        (("is_object(y) if y.b\n\nx if is_object(input.a)",), {"a"}),
+        (("x if is_object(input.a[_])",), {"a"}),
+        (("x if is_set(input.a)",), {"a"}),
+    ],
+)
+def test_what_is_not_surely_less_is_the_whole(lines, paths):
+    """A name that no setting gives, settings that are replaced, a function of one's own that is called as a builtin."""
+    assert found(*lines) == paths
+
+
+def test_settings_that_rules_add_to_name_no_member():
+    rule = {"c.rego": "package lockgate.config\n\nname := data.lockgate.lib.other"}
+    assert found("x if input.a[data.lockgate.config.name]", **rule) == {"a"}
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         ("x := input",),
@@ -69,6 +115,7 @@ def test_paths_are_found_where_they_are_written(line, paths):
         ("x := [input]",),
         ("x if { y := input; y.a }",),
         ("x := object.get(input, data.lockgate.config.path, 1)",),
+        ("x if is_object(input)",),
         ("f([a, b]) if a == b\n\nx if f(input)",),
         ("import data.lockgate.lib\n\nx if lib.all_of(input)",),
         ("x if data.lockgate.lib.all_of(input)",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,34 @@ def test_what_is_not_read_makes_no_difference():
     """A request's id and time are its own."""
     memory = VerdictMemory([("a", "b")])
     assert memory.key({"a": {"b": 1, "x": 2}, "id": 1}) == memory.key({"a": {"b": 1}, "id": 2})
+
+
+async def test_a_header_that_no_rule_reads_is_no_reason_to_evaluate_again():
+    """What callers write into others, an id of theirs, is not looked at."""
+    folder = ROOT / "examples" / "halden" / "policies" / "data.yaml"
+    engine = load(texts(ROOT / "policies"), settings(folder), deadline_s=60)
+    tenant = settings(folder)["lockgate"]["config"]["tenant"]["header"]
+    keys = {engine._memories["data.lockgate.admission.result"].key({"request": {"headers": each}}) for each in ({"a": "1"}, {"b": "2"}, {})}
+    others = {
+        engine._memories["data.lockgate.admission.result"].key({"request": {"headers": each}})
+        for each in ({tenant: "1"}, {tenant: "2"}, None)
+    }
+    assert (len(keys), len(others), len(keys | others)) == (1, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({}, {"a": None}), ({"a": None}, {"a": {}}), ({"a": {}}, {"a": []}), ({"a": "1"}, {"a": 1}), ({"a": 1}, {"a": True})],
+)
+def test_another_kind_is_another_question(one, other):
+    memory = VerdictMemory([], [("a",)])
+    assert memory.key(one) != memory.key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [({"a": {"b": 1}}, {"a": {}}), ({"a": "x"}, {"a": "y"}), ({"a": 1}, {"a": 2.5})])
+def test_another_value_of_the_same_kind_is_not(one, other):
+    memory = VerdictMemory([], [("a",)])
+    assert memory.key(one) == memory.key(other)
 
 
 def test_the_memory_is_bounded():
@@ -100,6 +129,20 @@ async def test_an_engine_that_remembers_answers_as_one_that_does_not():
         part = chance.choice(["request", "subject", "risk", "route", "classification", "signals"])
         if part in (other := chance.choice(seen)):
             document[part] = copy.deepcopy(other[part])
+    tenant = settings(folder)["lockgate"]["config"]["tenant"]["header"]
+    headers = [
+        None,
+        "text",
+        [],
+        {},
+        {tenant: "eu"},
+        {tenant: "us"},
+        {tenant: ["eu"]},
+        {tenant: "eu", "x-other": "1"},
+        {tenant.upper(): "eu"},
+    ]
+    for document in asked[::2]:
+        document["request"] = {**document.get("request", {}), "headers": chance.choice(headers)}
     remembering = load(texts(ROOT / "policies"), settings(folder), deadline_s=60)
     forgetful = load(texts(ROOT / "policies"), settings(folder), deadline_s=60)
     forgetful._memories = {}
