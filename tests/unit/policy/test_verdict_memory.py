@@ -130,7 +130,7 @@ async def test_an_engine_that_remembers_answers_as_one_that_does_not():
         if part in (other := chance.choice(seen)):
             document[part] = copy.deepcopy(other[part])
     tenant = settings(folder)["lockgate"]["config"]["tenant"]["header"]
-    headers = [
+    headers: list[Any] = [
         None,
         "text",
         [],
