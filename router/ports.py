@@ -431,7 +431,8 @@ class Destination(Protocol):
 class Incoming:
     """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in
     order have in common (a partition, a group, a key), empty where there is no such thing. `tries`: how often it was handed out, this time
-    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own."""
+    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own.
+    `problem`: why it must not be taken for what it says, by code; it is put aside then."""
 
     content: bytes
     content_type: str = ""
@@ -440,6 +441,7 @@ class Incoming:
     tries: int = 1
     place: str = ""
     token: Any = None
+    problem: str = ""
 
 
 class Consumer(Protocol):
