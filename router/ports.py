@@ -171,12 +171,14 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
-    is kept for a person to look at."""
+    is kept for a person to look at. With an `owner` it has ended only where it is still that one's: who was late and failed ends nothing
+    that somebody else took up meanwhile, and who succeeded ends it whoever has it."""
 
     id: str
     dead: bool = False
     attempts: int = 0
     reason: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
