@@ -113,6 +113,7 @@ class Serving:
             self.membership,
             lambda: following.count,
             outbox.figures,
+            reviews.telling.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
