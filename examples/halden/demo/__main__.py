@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.halden.demo.client import Caller
-from examples.halden.demo.company import SERVICES, Company, NotReadyError, free_ports
+from examples.halden.demo.company import LISTENERS, SERVICES, Company, NotReadyError, free_ports
 from examples.halden.demo.envoy import ENVOY_PORTS, start_envoy, with_door
 from examples.halden.demo.people import make_credentials
 from examples.halden.demo.requests import Asking, requests
@@ -39,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="lockgate-demo-") as folder:
-        names = ("gateway", "decide", "control", *SERVICES, *(ENVOY_PORTS if options.envoy else ()))
+        names = (*LISTENERS, *SERVICES, *(ENVOY_PORTS if options.envoy else ()))
         company = Company(Path(folder), dict(zip(names, free_ports(len(names)), strict=True)))
         try:
             if options.envoy:
@@ -58,14 +58,14 @@ def main() -> int:
 def run(console: Console, company: Company, once: bool) -> int:
     credentials = prepare(console, company)
     front = "envoy" if "envoy" in company.ports else "gateway"
-    caller = Caller(company.ports[front], company.ports["control"], credentials, AUDITOR)
-    services = ", ".join(company.url(name) for name in SERVICES)
+    caller = Caller(company, front, credentials, AUDITOR)
+    services = ", ".join(company.url(name) for name in company.services)
     who = "Envoy, which asks Lockgate," if front == "envoy" else "Lockgate"
     console.print(f"\nHalden's services run on {services}; {who} in front of them on {company.url(front)}.\n")
     header(console)
     wrong = 0
     results: list[tuple[Asking, Seen]] = []
-    for asking in requests():
+    for asking in requests(delivered=front == "gateway"):
         seen = caller.ask(asking)
         fault = difference(asking, seen)
         wrong += fault is not None
@@ -85,7 +85,8 @@ def run(console: Console, company: Company, once: bool) -> int:
 
 def prepare(console: Console, company: Company) -> Mapping[str, str]:
     credentials = make_credentials(company.folder / "state", company.folder / "jwks.json")
-    console.print("starting Halden's payments, people and IT desk")
+    company.settings["HALDEN_EVIDENCE_KEY"] = credentials["back.office"]
+    console.print("starting Halden's payments, people, IT desk and back office")
     company.start_services()
     console.print("preparing the intent model (trained from the catalog's examples the first time)")
     _keep_models(company, into_state=True)
@@ -119,8 +120,9 @@ def difference(asking: Asking, seen: Seen) -> str | None:
         "tier": (expected.tier, seen.of("classification", "tier")),
         "classification": (expected.classification, seen.of("classification", "status")),
         "attempts": (expected.attempts, seen.outcome.get("attempts")),
+        "then": (expected.then, seen.then),
     }
-    optional = {"intent", "reason", "tier", "classification", "attempts"}
+    optional = {"intent", "reason", "tier", "classification", "attempts", "then"}
     faults = [
         f"{name} {got!r} instead of {want!r}"
         for name, (want, got) in pairs.items()
@@ -131,7 +133,7 @@ def difference(asking: Asking, seen: Seen) -> str | None:
 
 def review(console: Console, company: Company, caller: Caller, results: list[tuple[Asking, Seen]]) -> int:
     """A colleague approves what was held; Lockgate then sends it, and the payment is really cancelled."""
-    held = [seen.decision["id"] for _, seen in results if seen.status == 202]
+    held = [seen.decision["id"] for _, seen in results if seen.of("verdict", "effect") == "review"]
     before = _status_of_4711(company, caller)
     console.print(f"\npayment 4711 is '{before}' while the request to cancel it waits; {AUDITOR} approves it")
     for review_id in held:

@@ -11,12 +11,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent.parent
-SERVICES = ("payments", "people", "itdesk")
+SERVICES = ("payments", "people", "itdesk", "backoffice")
+LISTENERS = ("gateway", "decide", "control", "events")
 READY_S = 60.0
 STOP_S = 40.0
 PORTS = (10_000, 32_000)
@@ -46,27 +47,34 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Company:
-    """`folder` holds state, keys and what the processes print; `workspace` is where Lockgate's configuration is."""
+    """`folder` holds state, keys and what the processes print; `workspace` is where Lockgate's configuration is. `settings` are put into
+    the processes' environment, secrets among them."""
 
     folder: Path
     ports: Mapping[str, int]
     workspace: Path = HERE
+    services: Sequence[str] = SERVICES
+    settings: dict[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {f"HALDEN_{name.upper()}_URL": self.url(name) for name in SERVICES}
-        own |= {f"HALDEN_{name.upper()}_PORT": str(self.ports[name]) for name in ("gateway", "decide", "control")}
+        return {**os.environ, **self.own_environment}
+
+    @property
+    def own_environment(self) -> dict[str, str]:
+        own = {f"HALDEN_{name.upper()}_URL": self.url(name) for name in self.services}
+        own |= {f"HALDEN_{name.upper()}_PORT": str(self.ports[name]) for name in LISTENERS}
         own |= {"HALDEN_STATE": str(self.folder / "state"), "HALDEN_JWKS": str(self.folder / "jwks.json")}
-        return {**os.environ, **own}
+        return own | {"HALDEN_EVIDENCE_URL": self.url("control") + "/v1/evidence"} | self.settings
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def start_services(self) -> None:
-        for name in SERVICES:
+        for name in self.services:
             self.start(name, [sys.executable, "-m", f"examples.halden.services.{name}", "--port", str(self.ports[name])])
-        for name in SERVICES:
+        for name in self.services:
             self.wait(name, self.url(name) + "/healthz")
 
     def start_lockgate(self) -> None:
@@ -93,7 +101,7 @@ class Company:
 
     def stop(self) -> None:
         """The front first, so that what is under way can finish."""
-        for name in ("envoy", "lockgate", *SERVICES):
+        for name in ("envoy", "lockgate", *self.services):
             process = self.processes.get(name)
             if process is None or process.poll() is not None:
                 continue
