@@ -17,9 +17,9 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-from examples.halden.demo.__main__ import MODELS
 from examples.halden.demo.company import HERE, LISTENERS, SERVICES, Company, free_ports
 from examples.halden.demo.people import make_credentials
+from examples.halden.demo.preparing import MODELS
 from tests.e2e.processes import ROOT, until
 from tests.e2e.wire import Answer, ask, closing_connection
 from tests.e2e.yard import load, merged, save
