@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from router.control.guard import SAFE, most_bytes
 from router.control.permissions import CONTROL, Permission, granted, permissions
 from router.control.services import ControlServices
-from router.control.sign_in.browser import asks_for_page, check_csrf, session_secret, sign_in_for
+from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, session_secret, sign_in_for
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
 from router.identity.credentials import credential
@@ -66,7 +66,7 @@ class GuardedRoute(APIRoute):
                 request.state.principal = await _allowed(request, permission)
             except IdentityError as error:
                 if error.status == 401 and asks_for_page(request):
-                    return RedirectResponse(sign_in_for(request), 303)
+                    return RedirectResponse(sign_in_for(request, again=error.code == "session_recheck"), 303)
                 raise
             return await handler(request)
 
@@ -99,6 +99,8 @@ async def identified(request: Request) -> Principal:
     session = await sign_in.sessions.verify(secret)
     if request.method not in SAFE:
         await check_csrf(request, secret)
+    if sign_in.sessions.stale(session) and request.url.path != SIGN_OUT:
+        raise IdentityError("The sign-in provider has to confirm the session; load a page of the console.", "session_recheck")
     may = permissions(session.subject.roles, frozenset({CONTROL}))
     proved = (session.authenticated_ns, session.methods)
     return Principal(session.subject.id, f"session:{session.id}", may, session.subject, csrf_token(secret), session.id, *proved)

@@ -52,13 +52,17 @@ class SessionService:
         self._clock = clock
         self.limits = limits
 
-    async def begin(self, who: SignedIn, instead: bytes | None = None) -> tuple[Session, str, Sequence[Session]]:
+    async def begin(
+        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None
+    ) -> tuple[Session, str, Sequence[Session]]:
         """The session, what the browser is to hold, and the sessions of the same person that ended because there were too many. `instead`
         is what the browser held before: signing in, or in again with other rights, never goes on under the same bits."""
         secret, now = secrets.token_urlsafe(32), self._clock.now_ns()
         subject = replace(who.subject, claims={}, authenticated_by="session")
         authenticated = now if who.authenticated_ns is None else who.authenticated_ns
         until = now + int(self.limits.absolute * SECOND)
+        if at_most_until_ns is not None:
+            until = min(until, at_most_until_ns)
         times = (now, now, until, now, authenticated)
         session = Session(_digest(secret.encode()), subject, *times, who.issuer, who.issuer_session, who.methods)
         ended = await asyncio.to_thread(self._store.add, session, self.limits.most, None if instead is None else _digest(instead))

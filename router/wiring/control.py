@@ -272,7 +272,7 @@ class Control:
         await self.audit.close()
         await asyncio.to_thread(self.keys.close)
         if self.services.sign_in is not None:
-            await asyncio.to_thread(self.services.sign_in.sessions.close)
+            await self.services.sign_in.close()
 
 
 def make_control(

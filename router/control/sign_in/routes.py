@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,18 +14,21 @@ from router.control.parameters import Identifier
 from router.control.permissions import ROLES, Permission
 from router.control.services import ControlServices
 from router.control.sign_in.browser import (
+    OIDC,
     SIGN_IN,
+    SIGN_OUT,
     drop_session,
     form_fields,
     safe_next,
     session_secret,
     set_session,
+    with_next,
 )
 from router.control.sign_in.pages import page, style, told_on_a_page
 from router.control.sign_in.parts import SignIn
 from router.control.times import moment
 from router.decision import Subject
-from router.errors import RefusedError
+from router.errors import IdentityError, RefusedError
 from router.identity.local_links import PATH as LOCAL
 from router.identity.local_links import LocalLinks, spent
 from router.identity.sessions import SignedIn
@@ -39,6 +43,10 @@ ADMIN = Subject("local", "user", ("admin",), authenticated_by="session")
 async def choose(services: Services, request: Request) -> Response:
     """How one can sign in here."""
     sign_in = services.sign_in
+    if sign_in is not None and sign_in.oidc is not None:
+        link = with_next(OIDC, safe_next(request.query_params.get("next")))
+        host = urlsplit(sign_in.oidc.provider.issuer).netloc
+        return page("Sign in", "You sign in where your organisation keeps its accounts.", link=link, button=f"Go on to {host}")
     if sign_in is not None and sign_in.local is not None:
         sentence = "On the machine that Lockgate runs on, print a link that signs you in:"
         return page("Sign in", sentence, command="lockgate console link")
@@ -70,11 +78,13 @@ async def take(services: Services, request: Request) -> Response:
     return await signed_in(services, request, SignedIn(ADMIN, methods=("local",)), None)
 
 
-async def signed_in(services: ControlServices, request: Request, who: SignedIn, wanted: str | None) -> Response:
+async def signed_in(
+    services: ControlServices, request: Request, who: SignedIn, wanted: str | None, at_most_until_ns: int | None = None
+) -> Response:
     """A session of its own for this sign-in, whatever the browser held before; recorded before the browser gets it."""
     sign_in = sign_in_of(services)
     before = session_secret(request.headers.raw, sign_in.secure)
-    session, secret, ended = await sign_in.sessions.begin(who, before)
+    session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns)
     try:
         details = {"session": session.id, "roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
         await services.record("signed_in", details)
@@ -86,7 +96,7 @@ async def signed_in(services: ControlServices, request: Request, who: SignedIn, 
     return answer
 
 
-@router.post("/console/sign-out", **needs(Permission.SELF), include_in_schema=False)
+@router.post(SIGN_OUT, **needs(Permission.SELF), include_in_schema=False)
 @told_on_a_page
 async def sign_out(services: Services, caller: Caller, request: Request) -> Response:
     """Ends this session; with the field `everywhere` all of the same person."""
@@ -95,9 +105,19 @@ async def sign_out(services: Services, caller: Caller, request: Request) -> Resp
     secret = session_secret(request.headers.raw, sign_in.secure)
     ended = await end_own(sign_in, caller.subject.id, secret, everywhere=everywhere)
     await services.record("signed_out", {"sessions": [each.id for each in ended], "by_key": caller.key_id})
-    answer = page("You are signed out", "Close the browser's window if others use this machine.", link=SIGN_IN, button="Sign in again")
+    answer = await _signed_out(sign_in, at_provider=any(each.issuer for each in ended))
     drop_session(answer, sign_in.secure)
     return answer
+
+
+async def _signed_out(sign_in: SignIn, *, at_provider: bool) -> Response:
+    """The browser goes on to the provider by itself: a form may lead to no other site, and so no redirect that follows one may."""
+    try:
+        forward = await sign_in.oidc.logout_url() if sign_in.oidc is not None and at_provider else None
+    except IdentityError:
+        forward = None  # here it is done, whatever the provider does
+    told = "Close the browser's window if others use this machine."
+    return page("You are signed out", told, link=SIGN_IN, button="Sign in again", forward=forward or "")
 
 
 async def end_own(sign_in: SignIn, subject: str, secret: bytes | None, *, everywhere: bool) -> list[Session]:
