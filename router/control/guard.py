@@ -11,7 +11,20 @@ MAX_FILES = 24 << 20  # two bundles and what goes with them
 TAKES_FILES = "/v1/policy/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
-ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'")]
+ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+NOTHING = [(b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+# A page sends its forms, and asks for more, nowhere but here. Without a referrer browsers would tell no origin either, and be refused.
+PAGES = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+CONSOLE = "/console/"
 
 
 class Guard:
@@ -29,7 +42,7 @@ class Guard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *ALWAYS]}
+                message = {**message, "headers": [*message.get("headers", []), *_hardening(scope)]}
             await send(message)
 
         refusal = self._refusal(scope)
@@ -49,6 +62,11 @@ class Guard:
         if any(not length.isdigit() or int(length) > most for length in _values(scope, b"content-length")):
             return 413, "body_too_large", f"A body can have at most {most} bytes here."
         return None
+
+
+def _hardening(scope: Scope) -> list[tuple[bytes, bytes]]:
+    kind = PAGES if scope["path"].startswith(CONSOLE) else NOTHING
+    return [*ALWAYS, *kind, *([TLS_ONLY] if scope["scheme"] == "https" else [])]
 
 
 def most_bytes(path: str) -> int:
