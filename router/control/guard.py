@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.problems import MEDIA_TYPE, problem
@@ -11,7 +13,15 @@ MAX_FILES = 24 << 20  # two bundles and what goes with them
 TAKES_FILES = "/v1/policy/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
-ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'")]
+ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin")]
+NOT_STORED = (b"cache-control", b"no-store")
+PAGES = "/console/"
+NOTHING = (b"content-security-policy", b"default-src 'none'")
+OURS_ALONE = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+    b"base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types console",
+)
 
 
 class Guard:
@@ -29,7 +39,7 @@ class Guard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *ALWAYS]}
+                message = {**message, "headers": [*message.get("headers", []), *_further(scope["path"], message.get("headers", []))]}
             await send(message)
 
         refusal = self._refusal(scope)
@@ -49,6 +59,12 @@ class Guard:
         if any(not length.isdigit() or int(length) > most for length in _values(scope, b"content-length")):
             return 413, "body_too_large", f"A body can have at most {most} bytes here."
         return None
+
+
+def _further(path: str, told: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Only what is the same for everybody says by itself that it may be stored."""
+    stored = [] if any(name == b"cache-control" for name, _ in told) else [NOT_STORED]
+    return [*ALWAYS, *stored, OURS_ALONE if path.startswith(PAGES) else NOTHING]
 
 
 def most_bytes(path: str) -> int:

@@ -61,6 +61,10 @@ class Audit(Protocol):
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
     ) -> Page: ...
 
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        """The newest records that match and come after that index; None where there are none: nothing was read then, and nothing is
+        recorded."""
+
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
 

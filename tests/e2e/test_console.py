@@ -1,0 +1,173 @@
+"""The console, looked at by the people it is for, in a real browser before a real Lockgate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.needs import needs, needs_file
+
+needs("playwright", "pip install playwright")
+needs("axe_playwright_python", "pip install axe-playwright-python")
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.browsing import CHROMIUM, NARROW, axe, browser, seated
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, Person, company
+
+needs_file(CHROMIUM, "apt install chromium")
+
+PEOPLE = (
+    Person("ann", ("employee",)),
+    Person("eve"),
+    Person("nora", ("auditor",), ("control",)),
+    Person("max", ("manager", "reviewer"), ("control",)),
+    Person("ada", ("policy_author",), ("control",)),
+    Person("pat", ("policy_approver",), ("control",)),
+    Person("otto", ("operator",), ("control",)),
+    Person("root", ("admin",), ("control",)),
+    Person("idle", ("viewer",), ("control",)),
+)
+Seat = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with company(tmp_path_factory.mktemp("console"), people=PEOPLE) as running:
+        yield running
+
+
+@pytest.fixture
+def seat(chromium: Browser, lockgate: Lockgate) -> Iterator[Seat]:
+    """A page for a person: `seat("nora", viewport=NARROW)`."""
+    with ExitStack() as stack:
+        yield lambda who, **settings: stack.enter_context(seated(chromium, lockgate, who, **settings))
+
+
+def readings(lockgate: Lockgate) -> int:
+    return len(lockgate.system("audit_read"))
+
+
+def test_decisions_show_up_by_themselves_and_only_what_is_shown_is_a_reading(lockgate: Lockgate, seat: Seat) -> None:
+    """A new decision stands at the top with its outcome, without a reload; asking in vain records nothing; paused, nothing moves."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("nora")
+    with page.expect_response(lambda answer: "/console/newer" in answer.url and answer.status == 204):
+        page.goto("/console/")
+    before = readings(lockgate)
+    with page.expect_response(lambda answer: "/console/newer" in answer.url and answer.status == 204):
+        pass
+    assert readings(lockgate) == before
+    decision = lockgate.ask("ann", "GET", "/items/2").decision
+    first = page.locator("#live tbody tr").first
+    expect(first.locator(f"a[href$='{decision}']")).to_be_visible(timeout=15_000)
+    expect(first.locator(".result")).to_contain_text("routed", timeout=15_000)
+    assert readings(lockgate) > before
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    later = lockgate.ask("ann", "GET", "/items/3").decision
+    assert page.locator(f"a[href$='{later}']").count() == 0
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(f"a[href$='{later}']")).to_be_visible(timeout=15_000)
+
+
+def test_an_auditor_searches_page_by_page_and_counts(lockgate: Lockgate, seat: Seat) -> None:
+    """Filters find what matches and nothing else; older pages go on where one ends; counts are of the same question; a condition that
+    cannot be read is one sentence, and stays in its field."""
+    denied = {lockgate.ask("eve", "GET", f"/items/{number}").decision for number in range(55)}
+    page = seat("nora")
+    page.goto("/console/audit")
+    page.get_by_label("Verdict").select_option("deny")
+    page.get_by_role("button", name="Search").click()
+    found = _decisions(page)
+    assert len(found) == 50
+    page.get_by_role("link", name="Older").click()
+    found += _decisions(page)
+    assert len(found) == len(set(found))
+    assert denied <= set(found)
+    page.get_by_role("link", name="Count what matches").click()
+    page.get_by_label("Count by").select_option("effect")
+    page.get_by_role("button", name="Count").click()
+    assert page.locator("tbody tr td").first.inner_text() == "deny"
+    assert page.locator("tbody tr").count() == 1
+    page.goto("/console/audit?where=colour+%3D+1")
+    assert "colour" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Condition").input_value() == "colour = 1"
+
+
+def _decisions(page: Page) -> list[str]:
+    return [str(link.get_attribute("href")).rpartition("/")[2] for link in page.locator("tbody .at a").all()]
+
+
+def test_pages_are_for_whom_they_are(lockgate: Lockgate, seat: Seat) -> None:
+    """The navigation shows what one may look at, anything else is refused in a sentence, and without a key one is asked to sign in."""
+    page = seat("idle")
+    answer = page.goto("/console/audit")
+    assert answer is not None
+    assert answer.status == 403
+    assert "audit.read" in page.inner_text("main")
+    assert "Audit" not in page.inner_text("nav")
+    page.set_extra_http_headers({"authorization": ""})
+    answer = page.goto("/console/audit")
+    assert answer is not None
+    assert answer.status == 401
+    assert page.get_by_role("link", name="Sign in").get_attribute("href") == "/console/sign-in"
+
+
+def test_a_page_runs_nothing_but_what_is_ours(lockgate: Lockgate, seat: Seat) -> None:
+    """What a caller wrote is text, wherever it stands; scripts and styles that came in are not run, and nothing else is connected to."""
+    hostile = "<img src=x onerror=alert(1)>"
+    page = seat("nora", complaint="TrustedHTML")
+    answer = page.goto("/console/audit?intent=" + hostile)
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert page.get_by_label("Intent").input_value() == hostile
+    assert page.locator("img").count() == 0
+    assert (
+        page.evaluate("() => { try { document.body.innerHTML = '<b>x</b>'; return 'set'; } catch (error) { return error.name; } }")
+        == "TypeError"
+    )
+
+
+PAGES = ["/console/", "/console/audit?kind=all", "/console/audit/counts", "/console/audit/questions"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(lockgate: Lockgate, seat: Seat, scheme: Any) -> None:
+    """axe finds nothing on any page, and no page is wider than a telephone."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("root", color_scheme=scheme, viewport=NARROW if scheme == "dark" else None)
+    wrong = {}
+    for path in PAGES:
+        page.goto(path)
+        wrong[path] = axe(page)
+        if scheme == "dark":
+            assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
+    assert {path: faults for path, faults in wrong.items() if faults} == {}
+
+
+def test_it_can_be_used_by_keyboard_alone(lockgate: Lockgate, seat: Seat) -> None:
+    """The first stop leads past the navigation; the theme is chosen, kept, and no flash of the other comes before it."""
+    page = seat("nora")
+    page.goto("/console/audit")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.get_by_role("button", name="Dark theme").press("Enter")
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert until(lambda: page.get_by_role("button", name=re.compile("Light theme")).count(), "the button says what it does")
