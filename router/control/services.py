@@ -260,7 +260,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 @dataclass(frozen=True, slots=True)
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
-    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal."""
+    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
 
     audit: Audit
     reviews: Reviews
@@ -276,3 +277,5 @@ class ControlServices:
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
+    rules: Callable[[], Mapping[str, str]] | None = None
+    verifier: str = ""

@@ -284,6 +284,8 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -304,6 +306,8 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
         deliveries=deliveries,
+        rules=rules,
+        verifier=verifier,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

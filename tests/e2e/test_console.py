@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,7 @@ needs("axe_playwright_python", "pip install axe-playwright-python")
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browsing import CHROMIUM, NARROW, axe, browser, seated
+from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, Person, company
 
@@ -142,20 +143,78 @@ def test_a_page_runs_nothing_but_what_is_ours(lockgate: Lockgate, seat: Seat) ->
     )
 
 
-PAGES = ["/console/", "/console/audit?kind=all", "/console/audit/counts", "/console/audit/questions"]
+def test_an_auditor_follows_a_decision_and_proves_it_in_the_browser(lockgate: Lockgate, seat: Seat) -> None:
+    """Every stage with its time, the rule that decided with its line in the policies, what followed; the evidence is verified by the
+    browser itself, so evidence that was altered on its way does not hold, and neither does any under another key."""
+    decision = lockgate.ask("eve", "GET", "/items/7").decision
+    until(
+        lambda: "newer" not in lockgate.control("GET", f"/v1/audit/decisions/{decision}/bundle").json.get("detail", ""),
+        "a checkpoint has it",
+    )
+    page = seat("nora")
+    page.goto(f"/console/audit?decision_id={decision}")
+    page.locator(".at a").first.click()
+    page.wait_for_url("**/console/decisions/*")
+    assert page.locator("h1").inner_text().split() == ["look", "deny", "denied"]
+    assert [each.split()[0] for each in page.locator(".timings .key").all_inner_texts()][:3] == ["admission", "signals", "classification"]
+    page.locator("summary", has_text="The rule").first.click()
+    assert "rbac.no_grant" in page.locator("code.hit").inner_text()
+    assert re.search(r"rbac\.rego:\d+$", page.locator(".rule figcaption").inner_text())
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict strong")).to_have_text("Holds")
+    assert decision in page.locator("#verdict p").inner_text()
+    assert page.locator("#steps li.holds").count() >= 5
+    page.reload()
+    assert "verified in this browser before" in page.inner_text("#pinned")
+    page.route("**/bundle", lambda route: route.fulfill(json=_altered(route.fetch().json())))
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict strong")).to_have_text("Does not hold")
+    page.unroute("**/bundle")
+    page.get_by_label("Public key of the ledger").fill("yard.example/ledger+c9116cb6+AYrulBszpT/aq6+XZ2UatVmOj109PqkMTD7mXiSSvjr9")
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict.bad")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_it(lockgate: Lockgate, seat: Seat, scheme: Any) -> None:
-    """axe finds nothing on any page, and no page is wider than a telephone."""
-    lockgate.ask("ann", "GET", "/items/1")
-    page = seat("root", color_scheme=scheme, viewport=NARROW if scheme == "dark" else None)
+def _altered(bundle: Any) -> Any:
+    """Of the decision's own record: it was not denied, it says."""
+    first = bundle["records"][0]
+    first["leaf"] = b64encode(b64decode(first["leaf"]).replace(b'"denied"', b'"routed"')).decode()
+    return bundle
+
+
+def test_personal_fields_are_opened_by_who_may_alone(lockgate: Lockgate, seat: Seat) -> None:
+    """An auditor sees which there are, masked; who has the permission sees them, and that is on record."""
+    decision = lockgate.ask("ann", "GET", "/items/8").decision
+    page = seat("nora")
+    page.goto(f"/console/decisions/{decision}?personal=yes")
+    page.get_by_text("All personal fields").click()
+    assert "***" in page.inner_text("aside")
+    assert "/items/8" not in page.content()
+    page = seat("root")
+    page.goto(f"/console/decisions/{decision}?personal=yes")
+    assert "/items/8" in page.inner_text(".story")
+    assert lockgate.system("audit_read")[-1]["opened"] is True
+
+
+PAGES = ["/console/", "/console/audit?kind=all", "/console/decisions/{decision}?personal=yes"]
+MORE = ["/console/audit/counts", "/console/audit/questions", "/console/records/1", "/console/nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pages"),
+    [("light", PAGES), pytest.param("light", MORE, marks=pytest.mark.slow), pytest.param("dark", [*PAGES, *MORE], marks=pytest.mark.slow)],
+)
+def test_everybody_can_use_it(lockgate: Lockgate, seat: Seat, scheme: Any, pages: list[str]) -> None:
+    """axe finds nothing on any page, wide or narrow, and no page is wider than a telephone."""
+    decision = lockgate.ask("ann", "POST", "/pay/1", {"amount": 5}).decision
+    page = seat("root", color_scheme=scheme)
     wrong = {}
-    for path in PAGES:
-        page.goto(path)
+    for path in pages:
+        page.set_viewport_size(WIDE)
+        page.goto(path.format(decision=decision))
         wrong[path] = axe(page)
-        if scheme == "dark":
-            assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
     assert {path: faults for path, faults in wrong.items() if faults} == {}
 
 

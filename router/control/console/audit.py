@@ -34,7 +34,7 @@ async def search(request: Request, services: Services, caller: Caller, cursor: C
     """Records that match, newest first. Nothing is counted: a page costs the same whatever the ledger's size."""
     typed, refused, rows, following, complete = given(request.query_params), "", [], None, None
     try:
-        found = await services.audit.query(_of_kind(typed), cursor, SHOWN, caller.id, opening=_opening(caller, personal))
+        found = await services.audit.query(_of_kind(typed), cursor, SHOWN, caller.id, opening=opening(caller, personal))
         rows, complete = [row(item) for item in found.items], found.complete_to
         following = found.next and address("/console/audit", typed, personal=personal, cursor=found.next)
     except RefusedError as error:
@@ -150,7 +150,7 @@ def _shell(typed: Mapping[str, str]) -> str:
     return shlex.join(["lockgate", "audit", "export", *options, "--format=jsonl", "--out=answer.jsonl"])
 
 
-def _opening(caller: Principal, personal: str) -> Opening:
+def opening(caller: Principal, personal: str) -> Opening:
     if not personal:
         return "none"
     return "opened" if Permission.AUDIT_PERSONAL in caller.permissions else "masked"

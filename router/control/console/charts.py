@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -22,4 +22,17 @@ def bar(value: Any, tone: str = "", mark: Any = None) -> Markup:
     ).format(tone, width, marked)
 
 
-GLOBALS: Mapping[str, Callable[..., Markup]] = {"bar": bar}
+def strip(parts: Sequence[tuple[str, int]]) -> Markup:
+    """Shares of a whole, one after the other. The table beside it has the numbers."""
+    total, at, drawn = sum(part for _, part in parts) or 1, 0.0, []
+    for place, (name, part) in enumerate(parts):
+        width = part / total * 1000
+        piece = Markup('<rect class="part p{}" x="{:.2f}" width="{:.2f}" height="10"><title>{}</title></rect>')
+        drawn.append(piece.format(place % 6, at, max(0.0, width - 2), name))
+        at += width
+    return Markup('<svg class="strip" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">{}</svg>').format(
+        Markup("").join(drawn)
+    )
+
+
+GLOBALS: Mapping[str, Callable[..., Markup]] = {"bar": bar, "strip": strip}
