@@ -344,6 +344,67 @@ class HeldRequests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is to be told of a held request; nothing of it is personal. `id` is the same for every sending, so that it is told
+    once to who heeds it. Nothing is told after `until_ns`; `keep_ns` is when it need not be remembered any more that it was."""
+
+    id: str
+    review: str
+    event: str
+    notifier: str
+    intent: str
+    risk: str
+    route: str
+    expires_ns: int
+    made_ns: int
+    due_ns: int
+    until_ns: int
+    keep_ns: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesStanding:
+    """`oldest_ns`: when the oldest of those that are due and not told yet was due; 0 for none."""
+
+    waiting: int
+    oldest_ns: int
+
+
+class Notices(Protocol):
+    """Notices where they survive a crash; of several nodes, whoever leases one tells it. What a method wrote is durable when it returns.
+    Every method raises ReviewError when the store does not answer, and may be asked again."""
+
+    async def add(self, notices: Sequence[Notice]) -> None:
+        """One that is known stays as it is, also when it was told."""
+
+    async def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> Sequence[Notice]:
+        """Those that are due and nobody else's, the longest due first; `owner`'s until `until_ns`."""
+
+    async def postpone(self, owner: str, notice_id: str, attempts: int, due_ns: int, reason: str) -> bool: ...
+
+    async def end(self, owner: str, notice_id: str, result: str, reason: str) -> bool:
+        """`result`: `sent`, `moot` or `failed`. False where it is not `owner`'s any more."""
+
+    async def standing(self, now_ns: int) -> NoticesStanding: ...
+
+    async def forget(self, now_ns: int) -> int:
+        """Removes what need not be kept any more; how many."""
+
+
+class Notifier(Protocol):
+    """Tells people over one channel. `link` leads to where the request is looked at; it does nothing by itself."""
+
+    async def open(self) -> None:
+        """Raises ConfigError."""
+
+    async def close(self) -> None: ...
+
+    async def tell(self, notice: Notice, link: str) -> None:
+        """Returns once the other side has taken it. Raises DestinationError."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """A request to an upstream. `target` is path plus query, percent-encoded. `body` is bytes when it was buffered (and so can be
     replayed), or an iterator that can be read once. `idempotent` permits retries after bytes were sent."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server, check_url, connect
 from adapters.postgres.members import PostgresMembers
+from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
-from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
+from adapters.postgres.schema import NOTICES, NOTICES_STEPS, SHARED, SHARED_STEPS, migrate
 
 __all__ = ["PostgresShared", "Server", "check_url"]
 
@@ -25,6 +26,9 @@ class PostgresShared:
     def reviews(self, members: PostgresMembers) -> PostgresReviews:
         return PostgresReviews(self.server, members, self.patience)
 
+    def notices(self) -> PostgresNotices:
+        return PostgresNotices(self.server, self.patience)
+
     def api_keys(self) -> PostgresApiKeys:
         return PostgresApiKeys(self.server)
 
@@ -32,6 +36,7 @@ class PostgresShared:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
         connection = connect(self.server)
         try:
-            return [(SHARED, migrate(connection, self.server, SHARED, SHARED_STEPS), max(SHARED_STEPS))]
+            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS))
+            return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()

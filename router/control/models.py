@@ -102,8 +102,27 @@ class Reviews(BaseModel):
     next: str | None
 
 
+class Delivery(BaseModel):
+    """What waits, is being sent or is dead has a row; every other state is told from the ledger, which does not know all that a row does.
+    `status` is the target's."""
+
+    id: str
+    state: Literal["waiting", "sending", "dead", "held", "delivered", "dropped", "denied", "uncertain"]
+    route: str
+    destination: str
+    due: Literal["dispatch", "hold"] | None
+    attempts: int
+    reason: str
+    ordered: bool | None
+    decided: str
+    next: str | None
+    until: str | None
+    ended: str | None
+    status: int | None
+
+
 class Deliveries(BaseModel):
-    deliveries: list[dict[str, Any]]
+    deliveries: list[Delivery]
     next: str | None
 
 

@@ -28,6 +28,7 @@ from router.processes.bundles import Bundles, refuse_older
 from router.processes.certificates import ListenerCertificates
 from router.processes.conversations import ConversationDesk
 from router.processes.evidence import Evidence, open_evidence
+from router.processes.fates import FateDesk
 from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
@@ -37,6 +38,7 @@ from router.processes.training import Progress, prepare_model
 from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
+from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
@@ -102,6 +104,7 @@ class ControlProcess:
         except BaseException:
             await _left(membership)
             raise
+        fates = make_fates(workspace, evidence.outbox, self._clock)
         supervisor = Supervisor(
             sockets,
             partial(
@@ -111,6 +114,7 @@ class ControlProcess:
                 QuotaDesk(self._clock),
                 RepeatDesk(self._clock),
                 OutboxDesk(evidence.outbox),
+                FateDesk(fates),
                 ConversationDesk(self._clock),
             ),
             _addresses(for_envoy),
@@ -148,6 +152,7 @@ class ControlProcess:
                 tell,
                 bundles,
                 certificates,
+                fates,
                 membership,
             )
             await serving.run(self._stopping)  # 7
@@ -159,6 +164,7 @@ class ControlProcess:
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
+            await fates.close()
             await governance.close()
             await reviews.close()
             await _left(membership)
@@ -249,10 +255,17 @@ async def _loaded() -> type[Serving]:
 
 
 def _handlers(
-    evidence: Evidence, reviews: Reviews, quotas: QuotaDesk, repeats: RepeatDesk, outbox: OutboxDesk, talks: ConversationDesk
+    evidence: Evidence,
+    reviews: Reviews,
+    quotas: QuotaDesk,
+    repeats: RepeatDesk,
+    outbox: OutboxDesk,
+    fates: FateDesk,
+    talks: ConversationDesk,
 ) -> Mapping[str, Handler]:
     return {
         **outbox.handlers,
+        **fates.handlers,
         messages.CONVERSATION_READ: talks.read,
         messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,

@@ -37,6 +37,7 @@ from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
@@ -48,6 +49,7 @@ from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
+from router.wiring.runtime import delivery_terms
 from router.workspace import Snapshot, Workspace
 
 GRACE_S = 10.0
@@ -71,6 +73,7 @@ class Serving:
     announce: Callable[[Address], None]
     bundles: Bundles
     certificates: ListenerCertificates
+    fates: LedgerFates
     membership: Membership | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
@@ -110,6 +113,7 @@ class Serving:
             self.membership,
             lambda: following.count,
             outbox.figures,
+            reviews.telling.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
@@ -127,7 +131,7 @@ class Serving:
             trials,
             rolling.desk,
             self.membership,
-            OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock),
+            OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
             lambda: reloader.workspace.policies,
             self.evidence.verifier,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -121,7 +121,9 @@ class ProcessStatus:
         nodes: NodeState | None = None,
         followed: Callable[[], int] = int,
         deliveries: Callable[[], Mapping[str, float]] = dict,
+        notices: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
+        self._notices = notices
         self._deliveries = deliveries
         self._followed = followed
         self._certificates = certificates
@@ -222,7 +224,7 @@ class ProcessStatus:
         gauges = [_gauge(name, value) for name, value in values.items()]
         gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes]
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes, *self._notices()]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
 from adapters.sqlite.api_keys import SqliteApiKeys
+from adapters.sqlite.notices import NoticeFile, SqliteNotices
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.config.evidence import PostgresStoreSettings
 from router.config.nodes import PostgresNodesSettings
@@ -15,7 +17,7 @@ from router.ports import ApiKeys, Clock
 from router.registry import ADAPTERS
 from router.workspace import Workspace
 
-REVIEWS_FILE, API_KEYS_FILE = "reviews.sqlite", "identity.sqlite"
+REVIEWS_FILE, API_KEYS_FILE, NOTICES_FILE = "reviews.sqlite", "identity.sqlite", "notices.sqlite"
 REVIEWS, API_KEYS = "reviews", "api_keys"
 
 
@@ -69,6 +71,8 @@ class SharedPlace(Protocol):
 
     def reviews(self, members: Members) -> KeptReviews: ...
 
+    def notices(self) -> KeptNotices: ...
+
     def api_keys(self) -> OpenApiKeys: ...
 
     def migrate(self) -> list[tuple[str, int, int]]:
@@ -108,3 +112,11 @@ def reviews_of(workspace: Workspace, members: Members | None) -> KeptReviews:
     if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
         return place.reviews(members)
     return SqliteReviews(ReviewFile(workspace.path(workspace.config.state) / REVIEWS_FILE))
+
+
+def notices_of(workspace: Workspace, members: Members | None) -> KeptNotices:
+    """Beside the held requests that they are about. Not open yet. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
+        return place.notices()
+    return SqliteNotices(NoticeFile(workspace.path(workspace.config.state) / NOTICES_FILE))

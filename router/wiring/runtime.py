@@ -25,6 +25,7 @@ from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
+from router.doors.following import Fates
 from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
@@ -75,7 +76,8 @@ class ForgettingKeys(SubjectKeys, Protocol):
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
     `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered;
+    `fates`: what became of that."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -92,6 +94,7 @@ class Services:
     repeats: Repeats | None = None
     outbox: Outboxes | None = None
     conversations: Conversations | None = None
+    fates: Fates | None = None
 
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):

@@ -451,3 +451,19 @@ async def test_a_server_that_hangs_is_a_failure_of_the_acknowledgement(server: N
             await consumer.acknowledge([taken])
         go_on(server)
         assert error.value.code == "upstream_timeout"
+
+
+@pytest.mark.parametrize(
+    "told", [lambda consumer, taken: consumer.acknowledge([taken]), lambda consumer, taken: consumer.give_back(taken, 0)]
+)
+async def test_what_the_server_was_not_told_for_sure_is_not_kept_from_others(server: NatsServer, told: Any) -> None:
+    """It would be kept ours for ever, and neither decided nor handed out again."""
+    async with yard_at(server, timeout="500ms") as yard, opened(yard) as consumer:
+        await put(yard, b"1")
+        taken = await one(consumer)
+        assert "held=1" in repr(consumer)
+        stop(server)
+        with pytest.raises(DestinationError):
+            await told(consumer, taken)
+        go_on(server)
+        assert "held=0" in repr(consumer)
