@@ -27,6 +27,7 @@ PEOPLE = (
     Person("ann", ("employee",)),
     Person("eve"),
     Person("nora", ("auditor",), ("control",)),
+    Person("mia", ("employee", "manager", "reviewer"), ("gateway", "control")),
     Person("max", ("manager", "reviewer"), ("control",)),
     Person("ada", ("policy_author",), ("control",)),
     Person("pat", ("policy_approver",), ("control",)),
@@ -196,8 +197,74 @@ def test_personal_fields_are_opened_by_who_may_alone(lockgate: Lockgate, seat: S
     assert lockgate.system("audit_read")[-1]["opened"] is True
 
 
+def held(lockgate: Lockgate, who: str = "ann") -> str:
+    answer = lockgate.ask(who, "POST", "/pay/1", {"amount": 5})
+    assert answer.status == 202
+    return answer.decision
+
+
+def test_a_reviewer_approves_by_keyboard(lockgate: Lockgate, seat: Seat) -> None:
+    """j, o, a, a comment, Enter: it is sent once, and what came of it stands on the page. A key alone decides nothing."""
+    review = held(lockgate)
+    page = seat("max")
+    page.goto("/console/reviews")
+    keys = page.locator("#inbox tbody tr").count()
+    for _ in range(keys):
+        page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_url(f"**/console/reviews/{review}")
+    assert "risk.high" in page.inner_text("main")
+    page.keyboard.press("a")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["state"] == "pending"
+    page.keyboard.type("seen the invoice, and r is no rejection here")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?done=approved")
+    assert page.get_by_role("status").inner_text() == "Your approval is on record."
+    until(lambda: lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["state"] == "done", "it was sent")
+    page.reload()
+    assert "Approved by max" in page.inner_text("main")
+    assert "seen the invoice" in page.inner_text("main")
+    assert "Answered 200" in page.inner_text("main")
+    assert page.get_by_role("button", name="Approve").count() == 0
+    assert [leaf["event"] for leaf in lockgate.story(review) if leaf["schema"] == "lockgate.review.v1"].count("approved") == 1
+
+
+def test_what_stands_in_the_way_of_a_review_is_told(lockgate: Lockgate, seat: Seat) -> None:
+    """Somebody else was quicker; it is one's own; the content is another than the page showed: one sentence, and how things are now."""
+    review = held(lockgate, "mia")
+    page = seat("mia")
+    page.goto(f"/console/reviews/{review}")
+    _decide(page, "a", "Approve")
+    assert page.get_by_role("alert").inner_text() == "Nobody may approve their own request."
+    page = seat("max")
+    page.goto(f"/console/reviews/{review}")
+    page.evaluate("() => { document.querySelector('[name=content_digest]').value = '0'.repeat(64); }")
+    _decide(page, "a", "Approve")
+    assert "another content" in page.get_by_role("alert").inner_text()
+    page.goto(f"/console/reviews/{review}")
+    assert lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "no"}, who="mia").status == 200
+    _decide(page, "a", "Approve")
+    assert "rejected" in page.get_by_role("alert").inner_text()
+    assert page.get_by_role("button", name="Approve").count() == 0
+
+
+def _decide(page: Page, key: str, name: str) -> None:
+    page.keyboard.press(key)
+    with page.expect_navigation():
+        page.get_by_role("dialog").get_by_role("button", name=name).click()
+
+
 PAGES = ["/console/", "/console/audit?kind=all", "/console/decisions/{decision}?personal=yes"]
-MORE = ["/console/audit/counts", "/console/audit/questions", "/console/records/1", "/console/nowhere"]
+MORE = [
+    "/console/reviews?state=any",
+    "/console/reviews/{decision}",
+    "/console/audit/counts",
+    "/console/audit/questions",
+    "/console/records/1",
+    "/console/nowhere",
+]
 
 
 @pytest.mark.parametrize(

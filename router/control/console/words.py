@@ -114,11 +114,16 @@ def until(value: Any) -> str:
     return span(left) if left > 0 else "over"
 
 
+def left(value: Any) -> float:
+    """Seconds."""
+    return (datetime.fromisoformat(str(value)) - datetime.now(UTC)).total_seconds()
+
+
 def pretty(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (when, clock, day, nanoseconds, seconds, score, percent, count, size, short, plain, tone, since, until, pretty, span)
+    for each in (when, clock, day, nanoseconds, seconds, score, percent, count, size, short, plain, tone, since, until, left, pretty, span)
 }
