@@ -289,6 +289,8 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -311,6 +313,8 @@ def make_control(
         nodes=nodes,
         deliveries=deliveries,
         sign_in=sign_in,
+        rules=rules,
+        verifier=verifier,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 
