@@ -46,6 +46,8 @@ class KeptReviews:
 
     def __init__(self, core: ReviewCore) -> None:
         self._core = core
+        self.changed: Callable[[str], None] = lambda _: None
+        """Told of each review that a step was taken of here; must neither wait nor fail."""
         self._thread = ThreadPoolExecutor(1, "reviews")
 
     async def open(self) -> None:
@@ -58,6 +60,7 @@ class KeptReviews:
 
     async def add(self, held: Held, change: Change) -> None:
         await self._run(lambda: self._core.add(held, change))
+        self.changed(held.decision_id)
 
     async def get(self, decision_id: str) -> Review | None:
         return await self._run(lambda: self._core.get(decision_id))
@@ -66,7 +69,9 @@ class KeptReviews:
         return await self._run(lambda: self._core.page(states, after, limit))
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
-        return await self._run(lambda: self._core.change(decision_id, version, change, forget, reply))
+        changed = await self._run(lambda: self._core.change(decision_id, version, change, forget, reply))
+        self.changed(decision_id)
+        return changed
 
     async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
         return await self._run(self._core.unrecorded)
