@@ -68,7 +68,7 @@ def test_what_is_missing_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_server_that_does_not_come_up_is_named_and_the_others_end(place: Path) -> None:
-    """With what it said; PostgreSQL was running by then."""
+    """With what it said; NATS was running by then."""
     programs = place / "programs"
     programs.mkdir()
     (programs / "redis-server").write_text("#!/bin/sh\necho 'this Redis has no memory'\nexit 3\n")
@@ -84,7 +84,7 @@ def test_a_server_that_does_not_come_up_is_named_and_the_others_end(place: Path)
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_whoever_ends_it_while_it_starts_finds_nothing_left(place: Path, number: signal.Signals) -> None:
     with demo(place) as running:
-        until(lambda: list((place / "tmp").glob("lockgate-demo-*/redis.log")) or running.ended, "PostgreSQL ran", LONG_S)
+        until(lambda: list((place / "tmp").glob("lockgate-demo-*/postgres.log")) or running.ended, "PostgreSQL ran", LONG_S)
         os.kill(running.pid, number)
         until(lambda: running.ended is not None, "it ended", LONG_S)
         assert running.ended == (0 if number == signal.SIGINT else 128 + number)

@@ -163,7 +163,7 @@ def _works(console: Console, company: Company, results: list[tuple[Asking, Seen]
     if seen is None:
         return 0
     shown = _lockgate(company, "audit", "show", str(seen.decision["id"]), *_where(company)).stdout
-    told = [line.strip() for line in shown.splitlines() if line.strip().startswith("evidence")]
+    told = [" ".join(line.split()) for line in shown.splitlines() if line.strip().startswith("evidence.")]
     console.print(f"lockgate audit show {seen.decision['id']}: {'; '.join(told) or 'no evidence'}")
     return int(not any(seen.then in line for line in told))
 
