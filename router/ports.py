@@ -668,6 +668,30 @@ class Conversations(Protocol):
         """Instead of what was there, for so long. Raises StateError."""
 
 
+class Tallies(Protocol):
+    """What nodes use up together. A tally is forgotten some time after it was last counted in."""
+
+    async def take(self, tally: str, who: str, amount: int, most: int | None, most_each: int | None, seconds: int) -> bool:
+        """Counts `amount` for one of those who draw on a tally; False, and nothing counted, where all of them would have over `most`, or
+        this one over `most_each`. It is known for so many seconds. Raises StateError, after which it may or may not be counted."""
+
+    async def add(self, tally: str, who: str, amount: int) -> None:
+        """Counts more, or less where it is below zero. Raises StateError."""
+
+
+class Marks(Protocol):
+    """What nodes have found out about names, for good; one that is lost is found out again."""
+
+    async def find(self, name: str) -> bytes | None:
+        """Raises StateError, as all do."""
+
+    async def put(self, name: str, told: bytes) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def all(self) -> Mapping[str, bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is stored: `id` is its public part, `digest` the SHA-256 of its secret part. `subject` is whom it speaks for."""
