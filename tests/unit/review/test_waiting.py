@@ -28,7 +28,7 @@ class Feed:
         self.versions_here: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.away: ReviewError | None = None
-        self.asked_often = asyncio.Event()
+        self.asked_often, self.looked = asyncio.Event(), asyncio.Event()
 
     def step(self, review_id: str, *, told: bool = True) -> None:
         """`told`: False where another node took it."""
@@ -46,6 +46,7 @@ class Feed:
 
     async def versions(self, review_ids: Sequence[str]) -> Mapping[str, int]:
         self.asked["versions"] += 1
+        self.looked.set()
         return {each: self.versions_here[each] for each in review_ids}
 
     async def standing(self, review_id: str, key_id: str, tenant: str | None) -> Standing | None:
@@ -76,8 +77,8 @@ async def changed(waits: Waits, review_id: str, seconds: float = 20.0, version: 
 async def test_a_thousand_who_wait_are_one_question(feed: Feed, waits: Waits) -> None:
     """And each hears of his own request alone."""
     waiting = {f"r{number}": asyncio.ensure_future(changed(waits, f"r{number}")) for number in range(1000)}
-    while waits.count < 1000 or not feed.asked["versions"]:
-        await asyncio.sleep(0)
+    await feed.looked.wait()
+    assert waits.count == 1000
     before = feed.asked.total()
     for _ in range(100):
         await asyncio.sleep(0)
