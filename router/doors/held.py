@@ -32,7 +32,7 @@ AGAIN_S = 5
 WAITING = {"type": "lockgate.waiting"}
 """Says to the gate that what follows may take long and costs next to nothing. It goes no further."""
 NS = 1_000_000_000
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PREFERENCE = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?[^,]*(?:,|$)')
 _KEPT_BACK = HOP_BY_HOP | {b"content-length", b"date"}
 Look = Callable[[], Awaitable[Standing | None]]
@@ -104,10 +104,10 @@ def told(standing: Standing, decision_id: str, keep_ns: int, now_ns: int) -> Tol
     """The answer for the one who asked."""
     own: Headers = [(b"x-lockgate-decision-id", decision_id.encode()), (b"x-lockgate-review", standing.state.encode())]
     if not standing.ended:
-        document = {"decision_id": decision_id, "state": standing.state, "expires": _instant(standing.expires_ns)}
+        document = {"decision_id": decision_id, "state": standing.state, "expires": instant(standing.expires_ns)}
         return _json(202, document, [*own, (b"etag", tag(standing)), (b"retry-after", b"%d" % AGAIN_S)])
     if standing.state == RELEASED:
-        document = {"decision_id": decision_id, "state": standing.state, "expires": _instant(standing.expires_ns)}
+        document = {"decision_id": decision_id, "state": standing.state, "expires": instant(standing.expires_ns)}
         return _json(200, document, [*own, (b"etag", tag(standing))])
     if standing.state != DONE:
         status, reason = standing.status or 409, standing.reason or f"review_{standing.state}"
@@ -135,7 +135,7 @@ class ReviewReader:
     async def read(self, runtime: Runtime, subject: Subject, name: str, visit: Visit) -> Told:
         """404 for who did not ask for it, and for what there never was."""
         keys, options = runtime.keys, runtime.options.held
-        if not _ID.fullmatch(name) or not follows(subject) or keys is None:
+        if not IDENTIFIER.fullmatch(name) or not follows(subject) or keys is None:
             raise missing()
         key_id, _ = await keys.key_for(subject.id)
         known = visit.field(b"if-none-match")
@@ -178,7 +178,7 @@ def _passes(name: bytes) -> bool:
     return lower not in _KEPT_BACK and not lower.startswith(b"x-lockgate-")
 
 
-def _instant(at_ns: int) -> str:
+def instant(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns // NS, UTC).isoformat().replace("+00:00", "Z")
 
 

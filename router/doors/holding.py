@@ -1,4 +1,4 @@
-"""A request that policy wants a person to look at: put where reviewers look; its caller is told so, or how it ended where he waits for that."""
+"""A request that policy wants a person to look at is put where reviewers look; its caller is told so, or how it ended if he waits."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from router.errors import ReviewError
 from router.ports import Change, HeldRequests, Review
 from router.review.packing import Answer, open_answer
 from router.review.people import People
+from router.review.state import approvers, quorum
 
 ASKER_KEY = "asker"  # of a held request's summary: the key id of the service that asked on the subject's behalf
 ENDED = frozenset(("rejected", "expired", "released", "done", "failed", "uncertain", "superseded", "cancelled"))
@@ -20,7 +21,7 @@ DONE, RELEASED = "done", "released"
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`version` grows with every step. `status` and `reason` are the outcome's that ended it; 0 and empty before. `answer` is what the
-    upstream said, while it is kept. `ended_ns`: when it ended, 0 before."""
+    upstream said, while it is kept. `ended_ns`: when it ended, 0 before. `approvals` of the `quorum` that policy wants."""
 
     state: str
     version: int
@@ -29,6 +30,8 @@ class Standing:
     reason: str = ""
     ended_ns: int = 0
     answer: Answer | None = None
+    approvals: int = 0
+    quorum: int = 1
 
     @property
     def ended(self) -> bool:
@@ -37,13 +40,15 @@ class Standing:
     def packed(self) -> list[object]:
         answer = self.answer
         told = None if answer is None else [answer.status, answer.content_type, answer.body, answer.whole, list(answer.headers)]
-        return [self.state, self.version, self.expires_ns, self.status, self.reason, self.ended_ns, told]
+        return [self.state, self.version, self.expires_ns, self.status, self.reason, self.ended_ns, told, self.approvals, self.quorum]
 
 
 def unpacked(told: Any) -> Standing:
     """Of what `Standing.packed` made."""
-    state, version, expires_ns, status, reason, ended_ns, answer = told
-    return Standing(state, version, expires_ns, status, reason, ended_ns, None if answer is None else Answer.of(answer))
+    *fields, answer, approvals, quorum = told
+    state, version, expires_ns, status, reason, ended_ns = fields
+    kept = None if answer is None else Answer.of(answer)
+    return Standing(state, version, expires_ns, status, reason, ended_ns, kept, approvals, quorum)
 
 
 class Standings:
@@ -61,7 +66,8 @@ class Standings:
         status, reason = outcome_of(review.history) if review.state in ENDED else (0, "")
         ended_ns = review.history[-1].at_ns if review.state in ENDED else 0
         answer = await self._answer(review) if review.state == DONE and review.reply else None
-        return Standing(review.state, review.version, review.held.expires_ns, status, reason, ended_ns, answer)
+        people = (len(approvers(review)), quorum(review.held))
+        return Standing(review.state, review.version, review.held.expires_ns, status, reason, ended_ns, answer, *people)
 
     async def _answer(self, review: Review) -> Answer | None:
         key = await self._people.key(review.held.subject_key_id)

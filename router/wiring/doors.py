@@ -28,17 +28,18 @@ class Doors:
         self.gate.runtime = runtime
 
 
-def _readers(services: Services) -> dict[str, Reader]:
+def own_space(services: Services) -> OwnSpace:
+    """What its callers may look at below the gateway's own path."""
     found: dict[str, Reader] = {}
     if services.fates is not None:
         found[following.SEGMENT] = DeliveryReader(services.fates)
     if services.waits is not None:
         found[held.SEGMENT] = ReviewReader(services.waits, services.clock.now_ns)
-    return found
+    return OwnSpace(found)
 
 
 def make_doors(limits: GatewayLimits, services: Services, observer: Observer, onward: Onward | None = None) -> Doors:
-    own = OwnSpace(_readers(services))
+    own = own_space(services)
     gateway = Gateway(services.clock, services.ids, services.random, observer, onward=onward, own=own)
     sockets = WebSocketDoor(gateway, services.clock, observer)
     gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue, services.under_way)

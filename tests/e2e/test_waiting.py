@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
 from tests.e2e.test_reviews import approve, held, shown, state_of
-from tests.e2e.wire import Answer
+from tests.e2e.wire import Answer, ask
 
 Start = Callable[..., Lockgate]
 
@@ -163,3 +163,41 @@ def test_a_stop_does_not_wait_for_those_who_wait(start: Start) -> None:
     approve(lockgate, review)
     state_of(lockgate, review, "done")
     assert look(lockgate, review).status == 200
+
+
+def follow(lockgate: Lockgate, review: str, who: str = "checkout", **fields: str) -> Answer:
+    return ask(lockgate.ports["decide"], "GET", f"/v1/decide/{review}", lockgate.keys[who], **fields)
+
+
+def decide(lockgate: Lockgate, who: str = "checkout", subject: str | None = None, **fields: str) -> Answer:
+    wanted: dict[str, Any] = {"method": "POST", "path": "/pay/1", "body": {"amount": 5}, "hold": True}
+    if subject is not None:
+        wanted["subject"] = {"id": subject, "roles": ["employee"]}
+    return ask(lockgate.ports["decide"], "POST", "/v1/decide", lockgate.keys[who], wanted, **fields)
+
+
+def test_a_service_follows_what_it_had_held(lockgate: Lockgate) -> None:
+    """With the key that it decides with: where it stands, and nothing of who decides. Others hear 404."""
+    answer = decide(lockgate)
+    review = answer.json["id"]
+    assert (answer.status, answer.fields["location"]) == (200, f"/v1/decide/{review}")
+    assert (answer.json["outcome"]["result"], answer.json["review"]["state"]) == ("held", "pending")
+    known = follow(lockgate, review)
+    assert (known.status, known.json) == (200, answer.json["review"])
+    assert follow(lockgate, review, **{"If-None-Match": known.fields["etag"]}).status == 304
+    assert (follow(lockgate, review, "portal").status, follow(lockgate, "nothing").status) == (404, 404)
+    assert follow(lockgate, review, "ann").status == 403
+    approve(lockgate, review)
+    end = follow(lockgate, review, Prefer="wait=15")
+    assert (end.json["state"], end.json["approvals"], end.fields["preference-applied"]) == ("released", 1, "wait=15")
+
+
+def test_a_service_waits_for_what_it_asks_on_somebody_elses_behalf(lockgate: Lockgate) -> None:
+    """The decision comes with its end; the one it was asked for may look, too."""
+    review, answer = waits_for(lockgate, lambda: decide(lockgate, "portal", "bob", Prefer="wait=15"))
+    assert follow(lockgate, review, "portal").json["state"] == "pending"
+    approve(lockgate, review)
+    came = answer.result(timeout=20)
+    assert (came.json["review"]["state"], came.fields["preference-applied"]) == ("released", "wait=15")
+    assert (look(lockgate, review, "bob").status, look(lockgate, review, "ann").status) == (200, 404)
+    assert look(lockgate, review, "bob").json["state"] == "released"
