@@ -179,4 +179,5 @@ def _outbound(decision: Decision, wanted: DecideRequest) -> Outbound:
 def _told(runtime: Runtime, decision: Decision) -> bytes:
     """The whole decision, and under `problem` what the gateway would tell the caller; null where the request may go ahead."""
     problem = ending(decision, runtime.descriptions).problem if decision.outcome is not None else None
-    return orjson.dumps(decision_document(decision) | {"problem": orjson.Fragment(problem) if problem is not None else None})
+    told = {"problem": orjson.Fragment(problem) if problem is not None else None, "review": None}
+    return orjson.dumps(decision_document(decision) | told)

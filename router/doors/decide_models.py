@@ -183,7 +183,7 @@ class DecisionOut(BaseModel):
     problem: dict[str, Any] | None = Field(
         description="What the gateway would answer the caller (RFC 9457), with `outcome.status`; null where `outcome` is."
     )
-    review: HeldOut | None = Field(default=None, description="Of a call with `hold` whose request is held: where that stands.")
+    review: HeldOut | None = Field(description="Of a call with `hold` whose request is held: where that stands.")
 
 
 class Problem(BaseModel):
