@@ -344,6 +344,12 @@ class HeldRequests(Protocol):
 
     async def count(self, state: str) -> int: ...
 
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        """Of those that there are."""
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        """Removes the replies of reviews of which this step was taken before then, for good; how many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

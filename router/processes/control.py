@@ -35,6 +35,7 @@ from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
+from router.processes.waiting import ReviewFeedDesk
 from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
@@ -271,6 +272,7 @@ def _handlers(
     return {
         **outbox.handlers,
         **fates.handlers,
+        **ReviewFeedDesk(reviews).handlers,
         messages.CONVERSATION_READ: talks.read,
         messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,
