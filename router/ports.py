@@ -171,12 +171,14 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
-    is kept for a person to look at."""
+    is kept for a person to look at. With an `owner` it has ended only where it is still that one's: who was late and failed ends nothing
+    that somebody else took up meanwhile, and who succeeded ends it whoever has it."""
 
     id: str
     dead: bool = False
     attempts: int = 0
     reason: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,7 +494,8 @@ class Destination(Protocol):
 class Incoming:
     """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in
     order have in common (a partition, a group, a key), empty where there is no such thing. `tries`: how often it was handed out, this time
-    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own."""
+    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own.
+    `problem`: why it must not be taken for what it says, by code; it is put aside then."""
 
     content: bytes
     content_type: str = ""
@@ -501,6 +504,7 @@ class Incoming:
     tries: int = 1
     place: str = ""
     token: Any = None
+    problem: str = ""
 
 
 class Consumer(Protocol):

@@ -21,6 +21,8 @@ from router.control import (
     reviews,
     rollouts,
 )
+from router.control.console import PARTS as CONSOLE
+from router.control.console.failing import in_pages
 from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
 from router.control.models import Problem
@@ -38,10 +40,11 @@ def create_app(services: ControlServices) -> FastAPI:
     """Routes are put in directly, so that `app.routes` lists each of them; one without a permission cannot be made at all."""
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
-    parts = (health, metrics, audit, evidence, governance, reviews, deliveries, keys, config, nodes, policy, rollouts, sign_in, provider)
+    own = (health, metrics, audit, evidence, governance, reviews, deliveries, keys, config, nodes, policy, rollouts)
+    parts = (*own, sign_in, provider, *CONSOLE)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)
-    failures.install(app)
+    failures.install(app, in_pages)
     app.add_middleware(Guard, hosts=services.hosts)
     return app
 

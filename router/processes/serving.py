@@ -132,6 +132,8 @@ class Serving:
             rolling.desk,
             self.membership,
             OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
+            lambda: reloader.workspace.policies,
+            self.evidence.verifier,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)

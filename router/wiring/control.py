@@ -290,6 +290,8 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -313,6 +315,8 @@ def make_control(
         deliveries=deliveries,
         sign_in=sign_in,
         judge=make_judge(workspace),
+        rules=rules,
+        verifier=verifier,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

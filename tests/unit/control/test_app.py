@@ -373,7 +373,7 @@ def test_answers_are_not_stored(client: TestClient) -> None:
 
 
 def test_the_document_describes_every_route(services: ControlServices, client: TestClient) -> None:
-    """OpenAPI lists all paths with their permission, a typed answer and the problem format."""
+    """OpenAPI lists all paths but the console's, which are for people, with their permission, a typed answer and the problem format."""
     document = client.get("/v1/openapi.json").json()
     listed = [route for route in create_app(services).routes if isinstance(route, GuardedRoute)]
     assert set(document["paths"]) == {route.path for route in listed if not route.path.startswith("/console/")}
