@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from router.ports import ApiKey
-
 GATEWAY, DECIDE, DELEGATE, CONTROL = "gateway", "decide", "delegate", "control"  # delegate: decide for somebody else
 SINGLE = "control:"
 
@@ -62,7 +60,3 @@ def permissions(roles: tuple[str, ...], scopes: frozenset[str]) -> frozenset[Per
     single = {permission for permission in ROLES["admin"] if SINGLE + permission in scopes}
     by_role = [ROLES[role] | {P.SELF} for role in roles if role in ROLES] if CONTROL in scopes else []
     return frozenset(single).union(*by_role)
-
-
-def granted(key: ApiKey) -> frozenset[Permission]:
-    return permissions(key.subject.roles, key.scopes)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
@@ -279,5 +280,6 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""

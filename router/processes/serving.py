@@ -153,7 +153,7 @@ class Serving:
         )
         try:
             await started(running, serving)
-            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock, control.services.judge):
                 projecting.start()
                 settle_memory()
                 links = control.services.sign_in.local if control.services.sign_in is not None else None

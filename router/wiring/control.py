@@ -20,6 +20,7 @@ from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
+from router.wiring.control_policy import make_judge
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.indexing import Indexing
 from router.wiring.nodes import OpenApiKeys, api_keys_of
@@ -313,6 +314,7 @@ def make_control(
         nodes=nodes,
         deliveries=deliveries,
         sign_in=sign_in,
+        judge=make_judge(workspace),
         rules=rules,
         verifier=verifier,
     )
