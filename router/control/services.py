@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
@@ -277,5 +278,6 @@ class ControlServices:
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
+    sign_in: SignIn | None = None
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
