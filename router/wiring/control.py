@@ -14,7 +14,18 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from router.config import Tls
 from router.config.shared_state import RedisSettings
-from router.control.services import Check, ControlServices, DeliveryDesk, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
+from router.control.services import (
+    Check,
+    ControlServices,
+    DeliveryDesk,
+    Governance,
+    Json,
+    Learning,
+    Nodes,
+    PolicyRollouts,
+    PolicyTrials,
+    Reviews,
+)
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -286,6 +297,7 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    learning: Learning | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -306,6 +318,7 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
         deliveries=deliveries,
+        learning=learning,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 
