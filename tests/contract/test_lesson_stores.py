@@ -53,7 +53,8 @@ async def test_who_read_an_older_version_changes_nothing(store: Store) -> None:
     assert not await put(store, late, ENTRY)
     assert not await put(store, replace(LESSON, at_ns=13), ENTRY)
     found = await store.get("proposal", "p1")
-    assert found is not None and (found.state, found.texts, found.version) == ("approved", (), 2)
+    assert found is not None
+    assert (found.state, found.texts, found.version) == ("approved", (), 2)
     assert await store.unrecorded("one", 0, 100, 9) == []
 
 
@@ -70,7 +71,8 @@ async def test_of_many_that_put_at_once_one_does(store: Store) -> None:
     done = await asyncio.gather(*(put(store, each) for each in tries))
     assert done.count(True) == 1
     found = await store.get("proposal", "p1")
-    assert found is not None and found.state == tries[done.index(True)].state
+    assert found is not None
+    assert found.state == tries[done.index(True)].state
 
 
 async def test_pages_are_in_the_order_of_arrival_and_change_not(store: Store) -> None:
