@@ -252,6 +252,18 @@ class PolicyTrials(Protocol):
         """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""
 
 
+class Learning(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
+        """`said` has `verdict`, `intent`, `reason` and `comment`. Durable and recorded when it answers."""
+
+    async def opinions(self, decision_id: str) -> Json:
+        """`decision_id`, `opinions`, `disagreement`."""
+
+    async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -283,3 +295,4 @@ class ControlServices:
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
+    learning: Learning | None = None
