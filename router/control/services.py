@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
@@ -254,6 +255,18 @@ class PolicyTrials(Protocol):
         """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""
 
 
+class Learning(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
+        """`said` has `verdict`, `intent`, `reason` and `comment`. Durable and recorded when it answers."""
+
+    async def opinions(self, decision_id: str) -> Json:
+        """`decision_id`, `opinions`, `disagreement`."""
+
+    async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -282,5 +295,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
+    learning: Learning | None = None
