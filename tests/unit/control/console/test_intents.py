@@ -33,7 +33,9 @@ def test_the_mix_names_the_most_frequent_and_counts_all() -> None:
 
 def test_pairs_are_the_two_likeliest_whichever_came_first() -> None:
     """A leaf with one candidate or none says nothing."""
-    leaves: list[dict[str, Any]] = [{"classification": {"candidates": [{"intent": one}, {"intent": other}]}} for one, other in ("ab", "ba", "cb")]
+    leaves: list[dict[str, Any]] = [
+        {"classification": {"candidates": [{"intent": one}, {"intent": other}]}} for one, other in ("ab", "ba", "cb")
+    ]
     leaves += [{"classification": None}, {"classification": {"candidates": [{"intent": "a"}]}}]
     assert pairs(leaves) == [("a", "b", 2), ("b", "c", 1)]
 
