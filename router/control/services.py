@@ -70,6 +70,9 @@ class Audit(Protocol):
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        """Confidences: `records`, `complete_to` and `groups`, each with `counts` of as many equal steps from 0 to 1."""
+
     async def saved(self) -> Sequence[Json]:
         """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
 
