@@ -1,4 +1,4 @@
-"""What several nodes share in PostgreSQL beside the ledger: held requests, API keys, and who they are."""
+"""What several nodes share in PostgreSQL beside the ledger: held requests, API keys, sessions, and who they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from adapters.postgres.connection import Server, check_url, connect
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
-from adapters.postgres.schema import NOTICES, NOTICES_STEPS, SHARED, SHARED_STEPS, migrate
+from adapters.postgres.schema import NOTICES, NOTICES_STEPS, SESSION_STEPS, SESSIONS, SHARED, SHARED_STEPS, migrate
+from adapters.postgres.sessions import PostgresSessions
 
 __all__ = ["PostgresShared", "Server", "check_url"]
 
@@ -32,11 +33,14 @@ class PostgresShared:
     def api_keys(self) -> PostgresApiKeys:
         return PostgresApiKeys(self.server)
 
+    def sessions(self) -> PostgresSessions:
+        return PostgresSessions(self.server)
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
         connection = connect(self.server)
         try:
-            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS))
+            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (SESSIONS, SESSION_STEPS))
             return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()

@@ -59,7 +59,7 @@ LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector th
 
 @dataclass(slots=True)
 class Serving:
-    """`announce` is told the control API's address once everything serves."""
+    """`announce` is told the control API's address, and a token that signs in an administrator or nothing, once everything serves."""
 
     path: Path
     snapshot: Snapshot
@@ -70,7 +70,7 @@ class Serving:
     supervisor: Supervisor
     progress: Progress
     clock: Clock
-    announce: Callable[[Address], None]
+    announce: Callable[[Address, str], None]
     bundles: Bundles
     certificates: ListenerCertificates
     fates: LedgerFates
@@ -132,6 +132,8 @@ class Serving:
             rolling.desk,
             self.membership,
             OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
+            lambda: reloader.workspace.policies,
+            self.evidence.verifier,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
@@ -154,7 +156,8 @@ class Serving:
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
                 projecting.start()
                 settle_memory()
-                self.announce(Address(*sock.getsockname()[:2]))
+                links = control.services.sign_in.local if control.services.sign_in is not None else None
+                self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
                 await reviews.resume()
                 await _first(stopping, serving)

@@ -25,6 +25,7 @@ from router.wiring.indexing import Indexing
 from router.wiring.nodes import OpenApiKeys, api_keys_of
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
+from router.wiring.sign_in import make_sign_in
 from router.workspace import Workspace
 from router.workspace_policies import EMBEDDED
 
@@ -270,6 +271,8 @@ class Control:
         await self.reconciling.close()
         await self.audit.close()
         await asyncio.to_thread(self.keys.close)
+        if self.services.sign_in is not None:
+            await self.services.sign_in.close()
 
 
 def make_control(
@@ -286,10 +289,13 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
     keys.open()
+    sign_in = make_sign_in(workspace, clock)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(
         audit,
@@ -306,6 +312,9 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
         deliveries=deliveries,
+        sign_in=sign_in,
+        rules=rules,
+        verifier=verifier,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 
