@@ -66,6 +66,7 @@ from router.wiring.llm import make_arbiter
 from router.wiring.nodes import REVIEWS
 from router.wiring.policy import Differences, make_policy, make_second_engine
 from router.wiring.shared_state import SharedState, intent_limits, make_shared_state, rate_limiter
+from router.wiring.sharing import share_among_nodes
 from router.wiring.stages import make_stages, policy_parts
 from router.workspace import Workspace, same_but_policies
 
@@ -207,6 +208,7 @@ async def _built(
         stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits, choice)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
+        share_among_nodes(shared, destinations)
         circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)
         opened.pop_all()
     parts = (workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
