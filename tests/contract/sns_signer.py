@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,11 +25,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.e2e.authority import Authority
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
+POLL_S = 0.01  # for how long who ends it waits
 ORDER = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
     "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """One for all: making one takes long."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 def certificate(key: rsa.RSAPrivateKey, name: str = "sns.amazonaws.com", *, days: tuple[int, int] = (1, 30)) -> bytes:
@@ -70,7 +78,7 @@ class Signer:
 def signing(folder: Path) -> Iterator[Signer]:
     authority = Authority(folder, "sns")
     own, secret = authority.issue("sns-server", x509.IPAddress(ip_address("127.0.0.1")))
-    made = Signer(rsa.generate_private_key(65537, 2048), authority.ca)
+    made = Signer(_key(), authority.ca)
     made.places["/key.pem"] = (200, certificate(made.key))
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,7 +98,7 @@ def signing(folder: Path) -> Iterator[Signer]:
     tls.load_cert_chain(own, secret)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     made.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True).start()
     try:
         yield made
     finally:

@@ -20,9 +20,12 @@ from router.errors import DestinationError
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock, SystemRandom
+from tests import redis_server as redis_servers
 from tests.contract.llm_server import LlmServer, serving
 from tests.contract.message_promises import Case, Promises, asked, whole
+from tests.contract.redis_nodes import node, sent
 from tests.needs import needs
+from tests.redis_server import RedisServer
 
 needs("litellm", "run `make test`")
 
@@ -323,3 +326,39 @@ async def test_a_real_model_answers_in_the_form() -> None:
     await made.close()
     assert isinstance(found["answer"]["capital"], str)
     assert found["usage"]["completion_tokens"] > 0
+
+
+async def test_tokens_of_a_day_are_counted_over_both_nodes(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with serving(LlmServer(content="It is so.")) as server:
+        server.usage = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
+        clock, more = Noon(), {"prefix": "budget"}
+        one, two = (
+            destination(server.url, clock=clock, state=tmp_path / each, budget={"per_day": 400, "per_subject": 250}, max_tokens=50)
+            for each in "ab"
+        )
+        async with node(redis_server, one, **more) as first, node(redis_server, two, **more) as second:
+            assert [await sent(each) for each in (first, second, first)] == ["sent", "sent", "token_budget_spent"]
+            assert [await sent(second, who) for who in (b"bob", b"eve", b"max")] == ["sent", "sent", "token_budget_spent"]
+            clock.day += 1
+            assert await sent(first) == "sent"
+        assert not await asyncio.to_thread(lambda: [*tmp_path.rglob("*.sqlite")])
+
+
+async def test_many_at_once_on_both_nodes_do_not_overdraw(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with serving(LlmServer(content="It is so.")) as server:
+        server.delay_s = 0.05
+        one, two = (destination(server.url, state=tmp_path / each, budget={"per_day": 1000}, max_tokens=200) for each in "ab")
+        async with node(redis_server, one, prefix="many") as first, node(redis_server, two, prefix="many") as second:
+            results = await asyncio.gather(*(sent(each) for each in (first, second) for _ in range(10)))
+        assert (results.count("sent"), results.count("token_budget_spent")) == (4, 16)
+
+
+async def test_nothing_is_asked_while_nobody_can_say_what_is_left(tmp_path: Path) -> None:
+    """Nor is it counted on this node alone: that would let each of them use all of it."""
+    async with serving(LlmServer(content="It is so.")) as server:
+        with redis_servers.running() as redis:
+            made = destination(server.url, state=tmp_path, budget={"per_day": 400, "per_subject": 250})
+            async with node(redis, made) as one:
+                redis.stop()
+                assert await sent(one) == "token_budget_unavailable"
+        assert server.asked == []

@@ -12,10 +12,12 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.sns_signer import TOPIC, signing
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
 from tests.e2e.wire import Answer, ask
@@ -162,7 +164,43 @@ def test_what_is_not_signed_or_signed_by_another_is_no_event(lockgate: Lockgate,
     assert not [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.decision.v1"]
 
 
-def test_other_senders_are_verified_in_their_own_way(lockgate: Lockgate, target: Target) -> None:
+def test_other_senders_are_verified_in_their_own_way(lockgate: Lockgate, target: Target, tmp_path: Path) -> None:
+    _github_and_slack(lockgate, target)
+    target.came.clear()
+    _sns(lockgate, target, tmp_path)
+
+
+def _sns(lockgate: Lockgate, target: Target, tmp_path: Path) -> None:
+    """What it signed is an event, once; a subscription is confirmed; what it did not sign is nothing."""
+    with signing(tmp_path) as signer:
+        config = load(lockgate.yard.config)
+        config["events"]["sources"]["topic"] = {
+            "signature": {"scheme": "sns", "topics": [TOPIC], "certificates": signer.base, "ca": str(signer.ca)},
+            "speaks_for": {"subject": "topic", "roles": ["employee"]},
+        }
+        save(lockgate.yard.config, config)
+        until(lambda: _sns_posts(lockgate, b"{}").status != 404, "the source is there")
+        signer.places["/"] = (200, b"")
+        confirmation = signer.envelope("SubscriptionConfirmation")
+        assert _sns_posts(lockgate, confirmation).status == 200
+        assert signer.asked[-1].startswith("/?Action=ConfirmSubscription")
+        envelope = signer.envelope()
+        first, again = _sns_posts(lockgate, envelope), _sns_posts(lockgate, envelope)
+        assert (first.status, first.json["outcome"]) == (202, "accepted")
+        assert (again.json["decision_id"], again.json["duplicate"]) == (first.json["decision_id"], True)
+        forged = json.dumps({**json.loads(envelope), "Message": "{}"}).encode()
+        assert (_sns_posts(lockgate, forged).status, _sns_posts(lockgate, forged).code) == (401, "event_signature_invalid")
+        assert _sns_posts(lockgate, signer.envelope(TopicArn=f"{TOPIC}2")).code == "event_topic_unknown"
+        until(lambda: target.came, "it was delivered")
+        (_, fields, body) = target.came[0]
+        assert (json.loads(body), fields["ce-id"], fields["ce-source"]) == ({"amount": 3}, "m-1", TOPIC)
+
+
+def _sns_posts(lockgate: Lockgate, body: bytes) -> Answer:
+    return posted(lockgate, "topic", body, **{"content-type": "text/plain; charset=UTF-8"})
+
+
+def _github_and_slack(lockgate: Lockgate, target: Target) -> None:
     raw = b'{"zen":"x"}'
     git = {"x-hub-signature-256": "sha256=" + hmac.new(b"g", raw, hashlib.sha256).hexdigest(), "x-github-delivery": "d1"}
     answer = posted(lockgate, "git", raw, **git, **{"x-github-event": "push", "content-type": "application/json"})
