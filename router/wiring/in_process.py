@@ -24,7 +24,8 @@ from router.review.recording import Recording
 from router.review.service import ReviewService
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring.explaining import open_stages
-from router.wiring.runtime import descriptions, door_options
+from router.wiring.review_judge import make_judge
+from router.wiring.runtime import descriptions, door_options, spans
 from router.workspace import Workspace
 
 SERVICE = Subject("service", "service", (), (), None, {}, "api_key")
@@ -48,9 +49,9 @@ class InProcess:
         await self.ledger.open()
         await store.open()
         self._keys, recording, people = keys, Recording(store, self.ledger), People(keys)
-        self.reviews = ReviewService(
-            store, self.ledger, people, self.clock, recording, Dispatching(store, recording, people, self.clock, lambda *_: None)
-        )
+        judge = make_judge(self.workspace, self.stages.policy, self.clock, lambda *_: True)
+        dispatching = Dispatching(store, recording, people, self.clock, lambda *_: None, judge)
+        self.reviews = ReviewService(store, self.ledger, people, self.clock, recording, dispatching, judge)
         self.door = DecideDoor(self._using, self.clock, self.ids, SystemRandom(), _Unwatched())
         self._runtime = self._made(self.stages)
 
@@ -72,7 +73,7 @@ class InProcess:
             decide_authenticator=caller,
             delegate_authenticator=caller,
             limiter=_Unlimited(),
-            holder=Holding(self.reviews, self._keys, self.clock, self.workspace.config.review.expires),
+            holder=Holding(self.reviews, self._keys, self.clock, spans(self.workspace.config.review)),
             options=replace(door_options(self.workspace), decide_addresses=None),
             descriptions=descriptions(self.workspace, stages.routing),
         )

@@ -9,6 +9,7 @@ from adapters.kept_reviews import KeptReviews
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.ports import Clock, Ledger
+from router.review.attempting import Asked
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
 from router.review.packing import unpack_held
@@ -18,6 +19,7 @@ from router.review.service import ReviewService
 from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.nodes import Members, reviews_of
+from router.wiring.review_judge import Judges
 from router.workspace import Workspace
 
 GRACE_S = 10.0
@@ -43,11 +45,14 @@ class Desk:
     async def get(self, review_id: str) -> Json | None:
         return await self._service.get(review_id)
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
-        return await self._service.approve(review_id, reviewer, comment, content_digest)
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
+        return await self._service.approve(review_id, reviewer, comment, content_digest, version)
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
-        return await self._service.reject(review_id, reviewer, comment)
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json:
+        return await self._service.reject(review_id, reviewer, comment, version)
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        return await self._service.attempt(review_id, reviewer, asked)
 
 
 class Ways:
@@ -66,10 +71,22 @@ class Ways:
         leads = name if (route, name) in self.destinations.others else settings.destination
         return Way(leads, destination, settings.deduplicates)
 
+    def leads(self, route: str, name: str) -> bool:
+        """Whether the route leads to the destination of that name."""
+        way = self(route, name)
+        return way is not None and way.name == name
+
 
 class Reviews:
     def __init__(
-        self, store: KeptReviews, service: ReviewService, dispatching: Dispatching, ways: Ways, clock: Clock, recording: Recording
+        self,
+        store: KeptReviews,
+        service: ReviewService,
+        dispatching: Dispatching,
+        ways: Ways,
+        clock: Clock,
+        recording: Recording,
+        judges: Judges,
     ) -> None:
         self._store = store
         self._recording = recording
@@ -77,6 +94,7 @@ class Reviews:
         self._dispatching = dispatching
         self._ways = ways
         self._clock = clock
+        self._judges = judges
         self._leaving: set[asyncio.Task[None]] = set()
         self.api = Desk(service)
 
@@ -93,6 +111,7 @@ class Reviews:
         former = self._ways.destinations
         made = await make_destinations(workspace, self._clock, SystemRandom(), former)
         self._ways.workspace, self._ways.destinations = workspace, made
+        await self._judges.follow(workspace)
         leaving = asyncio.create_task(_let_go(former, made, self._dispatching.under_way))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
@@ -107,6 +126,7 @@ class Reviews:
     async def close(self) -> None:
         await self._service.close(GRACE_S)
         await asyncio.gather(*self._leaving)
+        await self._judges.close()
         await self._ways.destinations.close()
         await self._store.close()
 
@@ -121,9 +141,10 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
         await store.close()
         raise
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
-    dispatching = Dispatching(store, recording, people, clock, ways)
-    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
-    return Reviews(store, service, dispatching, ways, clock, recording)
+    judges = Judges(workspace, clock, ways.leads)
+    dispatching = Dispatching(store, recording, people, clock, ways, judges)
+    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges)
+    return Reviews(store, service, dispatching, ways, clock, recording, judges)
 
 
 async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:

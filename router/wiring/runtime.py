@@ -18,6 +18,7 @@ from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
+from router.config.evidence import ReviewConfig
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
 from router.delivery.judging import Terms
@@ -46,7 +47,7 @@ from router.ports import (
     StateObserver,
     SubjectKeys,
 )
-from router.review.holding import Holding
+from router.review.holding import Holding, Spans
 from router.rollout.rolling import Rolling
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
@@ -238,7 +239,7 @@ def _runtime(
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
-        holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
+        holder=Holding(services.reviews, services.keys, services.clock, spans(workspace.config.review)),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
@@ -246,6 +247,11 @@ def _runtime(
         keys=services.keys,
         deliveries=delivery_terms(workspace),
     )
+
+
+def spans(settings: ReviewConfig) -> Spans:
+    """How long held requests wait, where policy does not say."""
+    return Spans(settings.expires, settings.claim, settings.respond)
 
 
 def delivery_terms(workspace: Workspace) -> dict[str, Terms]:

@@ -160,7 +160,7 @@ async def test_pages_and_counts_go_by_state(store: Store) -> None:
             await store.change(f"d{number}", 1, step(after, after=after))
     states = [[review.state for _, review in await store.page(wanted, 0, 9)] for wanted in (["pending"], ["approved", "rejected"], [])]
     assert states == [["pending"], ["approved", "rejected"], ["pending", "approved", "rejected"]]
-    assert [await store.count(state) for state in ("pending", "approved", "done")] == [1, 1, 0]
+    assert [await store.count([state]) for state in ("pending", "approved", "done")] == [1, 1, 0]
 
 
 async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
@@ -168,7 +168,7 @@ async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
     for name, expires_ns in (("over", 99), ("now", 100), ("later", 101)):
         await store.add(held(name, expires_ns), HELD_STEP)
     await store.change("over", 1, step("approved"))
-    assert list(await store.due(100, "pending")) == ["now"]
+    assert list(await store.due(100, ["pending"])) == ["now"]
 
 
 async def test_a_closed_store_says_so(store: Store) -> None:
