@@ -148,6 +148,11 @@ class Question(Body):
     question: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
+class OpenQuestion(BaseModel):
+    question: str | None
+    respond_by: str | None
+
+
 class Answer(Body):
     text: Annotated[str, Field(min_length=1, max_length=4000)]
 

@@ -10,6 +10,7 @@ from router.control.models import (
     Approval,
     Modification,
     Note,
+    OpenQuestion,
     Question,
     Rejection,
     Rerouting,
@@ -115,6 +116,12 @@ async def ask(
     """Asks whoever asked for the request; nobody decides before there is an answer, but to reject it or to escalate."""
     asked = Asked(Kind.ASK, wanted.question, version=_version(if_match))
     return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.get("/v1/reviews/{review_id}/question", **needs(Permission.REVIEWS_ANSWER))
+async def question(review_id: Identifier, services: Services, caller: Caller, response: Response) -> OpenQuestion:
+    """What a reviewer asks, for who asked for the request: `null` where nothing is open."""
+    return OpenQuestion.model_validate(_tagged(response, await services.reviews.question(review_id, caller.subject)), from_attributes=False)
 
 
 @router.post("/v1/reviews/{review_id}/answer", **needs(Permission.REVIEWS_ANSWER))

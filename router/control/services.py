@@ -102,6 +102,9 @@ class Reviews(Protocol):
 
     async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json: ...
 
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 

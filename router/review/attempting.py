@@ -28,6 +28,7 @@ from router.review.people import People
 from router.review.state import Event, State
 from router.review.superseding import Superseding
 from router.review.taking import take
+from router.review.views import maybe_time
 
 LASTING = frozenset({*APPROVING, Kind.REJECT, Kind.CANCEL})  # what may be asked for again also after other steps
 BY_KIND: Mapping[Kind, frozenset[Event]] = {
@@ -158,8 +159,8 @@ class Attempting:
         in_state(asked.kind, review.state)
         content = await self._content(review, needed=asked.kind in APPROVING or asked.kind in (Kind.ANSWER, Kind.ESCALATE))
         given = await approvals(review, self._people)
-        asker = {review.held.subject_key_id, *[(await self._people.key_for(name))[0] for name in (content.actors if content else ())]}
-        attempt = Attempt(asked.kind, review, reviewer, frozenset(asker), given, self._clock.now_ns(), asked.digest, asked.route)
+        asker = await self._asker(review, content)
+        attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route)
         check(attempt)  # 1
         if asked.kind in APPROVING and content is not None:
             again = await self._superseding.looked(review, content)  # 2
@@ -182,6 +183,23 @@ class Attempting:
             if needed:
                 raise
             return None
+
+    async def question(self, review: Review, subject: Subject) -> dict[str, Any]:
+        """Raises ReviewError `not_requester`."""
+        reviewer, _ = await self._reviewer(subject)
+        if not reviewer.people & await self._asker(review, await self._content(review, needed=False)):
+            raise ReviewError("Only who asked for the request may see this.", "not_requester")
+        return {"question": await self._open_question(review), "respond_by": maybe_time(deadlines.next_response(review))}
+
+    async def _asker(self, review: Review, content: Content | None) -> frozenset[str]:
+        names = content.actors if content is not None else ()
+        return frozenset([review.held.subject_key_id, *[(await self._people.key_for(name))[0] for name in names]])
+
+    async def _open_question(self, review: Review) -> str | None:
+        if review.state != State.MORE_INFORMATION:
+            return None
+        asking = next(each for each in reversed(review.history) if each.event == Event.INFORMATION_ASKED)
+        return (await self._people.opened(asking.entries[0])).get("comment", "")
 
     async def escalated(self, review: Review) -> Held:
         """For the next level's people. Raises ReviewError."""
@@ -247,8 +265,7 @@ class Attempting:
         return _step(trying, Event.INFORMATION_ASKED)
 
     async def _answer(self, trying: Trying) -> Step:
-        asking = next(each for each in reversed(trying.review.history) if each.event == Event.INFORMATION_ASKED)
-        question = (await self._people.opened(asking.entries[0])).get("comment", "")
+        question = await self._open_question(trying.review) or ""
         told = Information(question, trying.asked.comment, trying.attempt.reviewer.id, trying.now_ns)
         held, content = informed(trying.review.held, _there(trying), told)
         return _step(trying, Event.INFORMATION_GIVEN, to=terms.resting(held), held=await self._sealed(held, content))

@@ -103,6 +103,13 @@ class ReviewService:
                 await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
         return await self._shown(review_id)
 
+    async def question(self, review_id: str, subject: Subject) -> dict[str, Any]:
+        """What a reviewer asks whoever asked for the request; told to nobody else. Raises ReviewError."""
+        review = await self._store.get(review_id)
+        if review is None:
+            raise ReviewError("There is no such held request.", "review_not_found")
+        return {**await self._attempting.question(review, subject), "version": review.version}
+
     async def expire_due(self) -> None:
         """Takes the steps that time has made due."""
         now_ns = self._clock.now_ns()

@@ -41,8 +41,8 @@ def summary(review: Review) -> dict[str, Any]:
         "levels": list(terms.levels(held)),
         "round": terms.round_of(held),
         "claimed_until": _claimed(review),
-        "respond_by": _maybe(deadlines.next_response(review)),
-        "escalates": _maybe(deadlines.next_escalation(review)),
+        "respond_by": maybe_time(deadlines.next_response(review)),
+        "escalates": maybe_time(deadlines.next_escalation(review)),
         "on_expiry": "allow" if terms.allowed_on_expiry(held) else "deny",
         "may_modify": list(terms.changeable(held)),
         "may_reroute": list(terms.other_routes(held)),
@@ -103,7 +103,7 @@ def _claimed(review: Review) -> str | None:
     return _time(deadlines.claimed_until(review.held, review.history)) if deadlines.claimant(review) else None
 
 
-def _maybe(at_ns: int | None) -> str | None:
+def maybe_time(at_ns: int | None) -> str | None:
     return None if at_ns is None or at_ns == NEVER else _time(at_ns)
 
 

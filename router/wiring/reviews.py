@@ -51,6 +51,9 @@ class Desk:
     async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json:
         return await self._service.reject(review_id, reviewer, comment, version)
 
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        return await self._service.question(review_id, asker)
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         return await self._service.attempt(review_id, reviewer, asked)
 

@@ -203,3 +203,34 @@ async def test_a_file_that_cannot_be_used_is_a_review_error(tmp_path: Path) -> N
     with pytest.raises(ReviewError, match=r"reviews\.sqlite"):
         await store.open()
     await store.close()
+
+
+async def test_a_step_may_put_something_else_in_the_place_of_what_is_held(store: Store) -> None:
+    """Terms and seal together with the step, or not at all; what was read before is another version."""
+    await store.add(held(), HELD_STEP)
+    other = replace(held(), content_digest="cd" * 32, route="desk.ask", sealed=b"other", expires_ns=200)
+    assert not await store.change("d1", 7, step("modified", after="pending"), held=other, due_ns=50)
+    assert await store.change("d1", 1, step("modified", after="pending"), held=other, due_ns=50)
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.held, found.version) == (other, 2)
+    assert await store.change("d1", 2, step("rejected", after="rejected"), held=other, forget=True)
+    found = await store.get("d1")
+    assert found is not None
+    assert found.held == replace(other, sealed=b"")
+
+
+async def test_a_review_is_looked_at_when_its_next_step_is_due(store: Store) -> None:
+    """Which each step says anew; without a word it is never."""
+    await store.add(held("d1"), HELD_STEP, due_ns=30)
+    await store.add(held("d2"), HELD_STEP)
+    states = ["pending", "assigned"]
+    assert list(await store.due(29, states)) == []
+    assert list(await store.due(30, states)) == ["d1"]
+    assert await store.change("d1", 1, step("claimed", after="assigned"), due_ns=60)
+    assert list(await store.due(59, states)) == []
+    assert sorted(await store.due(100, states)) == ["d1", "d2"]
+    assert list(await store.due(100, ["assigned"])) == ["d1"]
+    assert await store.change("d2", 1, step("approved"))
+    assert list(await store.due(10**18, ["approved"])) == []
+    assert await store.count(["assigned", "approved", "done"]) == 2

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from adapters.rego.embedded import EmbeddedRego, load
-from router.decision import Decision, Effect, Obligation, Reason, Route, Subject, Verdict
+from router.decision import Decision, Effect, Level, Obligation, Reason, Risk, Route, Subject, Verdict
 from router.doors.body import BodyLimits, whole_body_view
 from router.policy.folder import read_folder
 from router.ports import Clock, Destination, Entry, Held, HeldRequests, Intents, Outbound, PolicyEngine
@@ -107,28 +107,39 @@ class Desk:
     way: Way | None
     policy: Standing = field(default_factory=lambda: Standing())
     spans: Spans = field(default_factory=lambda: Spans(3600.0))
+    ways: dict[str, Way] = field(default_factory=dict)
     service: ReviewService = field(init=False)
+    people: People = field(init=False)
     judge: Judge = field(init=False)
     dispatching: Dispatching = field(init=False)
 
     def __post_init__(self) -> None:
         people, recording = People(self.keys), Recording(self.store, self.ledger)
+        self.people = people
         self.judge = judge_of(self.policy, self.clock, self._leads, self.spans)
-        self.dispatching = Dispatching(self.store, recording, people, self.clock, lambda *_: self.way, self.judge)
+        self.dispatching = Dispatching(self.store, recording, people, self.clock, self._way, self.judge)
         self.service = ReviewService(self.store, self.ledger, people, self.clock, recording, self.dispatching, self.judge)
 
+    def _way(self, route: str, name: str) -> Way | None:
+        return self.ways.get(route, self.way)
+
     def _leads(self, route: str, name: str) -> bool:
-        return self.way is not None and self.way.name == name
+        way = self._way(route, name)
+        return way is not None and way.name == name
 
     async def hold(self, held: Held) -> None:
         """As over the wire between worker and control process."""
         await self.service.hold(unpack_held(pack_held(held)))
 
-    async def held(self, number: int = 1, outbound: Outbound = REQUEST, door: str = "", **wanted: Any) -> str:
+    async def held(
+        self, number: int = 1, outbound: Outbound = REQUEST, door: str = "", risk: str = "", asker: Subject = SUBJECT, **wanted: Any
+    ) -> str:
         """The id of a request that was just held."""
         decision = to_review(number, **wanted)
-        if door:
-            decision = replace(decision, request=replace(decision.request, door=door))
+        request = replace(decision.request, door=door or decision.request.door, subject=asker)
+        weighed = Risk(Level(risk), 0.1) if risk else decision.risk
+        content_type = next((value.decode() for name, value in outbound.headers if name == b"content-type"), "")
+        decision = replace(decision, request=replace(request, content_type=content_type), risk=weighed)
         self.policy.verdicts[decision.request.id] = decision.verdict
         await Holding(self, self.keys, self.clock, self.spans).hold(decision, outbound)
         return decision.id
