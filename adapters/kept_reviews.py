@@ -48,6 +48,8 @@ class KeptReviews:
 
     def __init__(self, core: ReviewCore) -> None:
         self._core = core
+        self.changed: Callable[[str], None] = lambda _: None
+        """Told of each review that a step was taken of here; must neither wait nor fail."""
         self._thread = ThreadPoolExecutor(1, "reviews")
 
     async def open(self) -> None:
@@ -60,6 +62,7 @@ class KeptReviews:
 
     async def add(self, held: Held, change: Change, *, due_ns: int | None = None) -> None:
         await self._run(lambda: self._core.add(held, change, held.expires_ns if due_ns is None else due_ns))
+        self.changed(held.decision_id)
 
     async def get(self, decision_id: str) -> Review | None:
         return await self._run(lambda: self._core.get(decision_id))
@@ -78,7 +81,9 @@ class KeptReviews:
         held: Held | None = None,
         due_ns: int = NEVER,
     ) -> bool:
-        return await self._run(lambda: self._core.change(decision_id, version, change, forget, reply, held, due_ns))
+        changed = await self._run(lambda: self._core.change(decision_id, version, change, forget, reply, held, due_ns))
+        self.changed(decision_id)
+        return changed
 
     async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
         return await self._run(self._core.unrecorded)

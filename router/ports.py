@@ -171,12 +171,14 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
-    is kept for a person to look at."""
+    is kept for a person to look at. With an `owner` it has ended only where it is still that one's: who was late and failed ends nothing
+    that somebody else took up meanwhile, and who succeeded ends it whoever has it."""
 
     id: str
     dead: bool = False
     attempts: int = 0
     reason: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +360,67 @@ class HeldRequests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is to be told of a held request; nothing of it is personal. `id` is the same for every sending, so that it is told
+    once to who heeds it. Nothing is told after `until_ns`; `keep_ns` is when it need not be remembered any more that it was."""
+
+    id: str
+    review: str
+    event: str
+    notifier: str
+    intent: str
+    risk: str
+    route: str
+    expires_ns: int
+    made_ns: int
+    due_ns: int
+    until_ns: int
+    keep_ns: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesStanding:
+    """`oldest_ns`: when the oldest of those that are due and not told yet was due; 0 for none."""
+
+    waiting: int
+    oldest_ns: int
+
+
+class Notices(Protocol):
+    """Notices where they survive a crash; of several nodes, whoever leases one tells it. What a method wrote is durable when it returns.
+    Every method raises ReviewError when the store does not answer, and may be asked again."""
+
+    async def add(self, notices: Sequence[Notice]) -> None:
+        """One that is known stays as it is, also when it was told."""
+
+    async def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> Sequence[Notice]:
+        """Those that are due and nobody else's, the longest due first; `owner`'s until `until_ns`."""
+
+    async def postpone(self, owner: str, notice_id: str, attempts: int, due_ns: int, reason: str) -> bool: ...
+
+    async def end(self, owner: str, notice_id: str, result: str, reason: str) -> bool:
+        """`result`: `sent`, `moot` or `failed`. False where it is not `owner`'s any more."""
+
+    async def standing(self, now_ns: int) -> NoticesStanding: ...
+
+    async def forget(self, now_ns: int) -> int:
+        """Removes what need not be kept any more; how many."""
+
+
+class Notifier(Protocol):
+    """Tells people over one channel. `link` leads to where the request is looked at; it does nothing by itself."""
+
+    async def open(self) -> None:
+        """Raises ConfigError."""
+
+    async def close(self) -> None: ...
+
+    async def tell(self, notice: Notice, link: str) -> None:
+        """Returns once the other side has taken it. Raises DestinationError."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """A request to an upstream. `target` is path plus query, percent-encoded. `body` is bytes when it was buffered (and so can be
     replayed), or an iterator that can be read once. `idempotent` permits retries after bytes were sent."""
@@ -445,7 +508,8 @@ class Destination(Protocol):
 class Incoming:
     """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in
     order have in common (a partition, a group, a key), empty where there is no such thing. `tries`: how often it was handed out, this time
-    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own."""
+    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own.
+    `problem`: why it must not be taken for what it says, by code; it is put aside then."""
 
     content: bytes
     content_type: str = ""
@@ -454,6 +518,7 @@ class Incoming:
     tries: int = 1
     place: str = ""
     token: Any = None
+    problem: str = ""
 
 
 class Consumer(Protocol):
@@ -646,3 +711,72 @@ class ApiKeys(Protocol):
 
     def all(self) -> Sequence[ApiKey]:
         """Oldest first, revoked and expired ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person who signed in with a browser. `digest` is the SHA-256 of what the browser holds, which is stored nowhere. `subject.claims`
+    are empty. `checked_ns`: when their provider last confirmed who they are and what they may do; `authenticated_ns`: when they last proved
+    it to the provider. `issuer` and `issuer_session` (`sid`) name them to the provider, both empty for who came with a link of this
+    machine's; `methods` is how they proved it (RFC 8176)."""
+
+    digest: bytes
+    subject: Subject
+    created_ns: int
+    used_ns: int
+    expires_ns: int
+    checked_ns: int
+    authenticated_ns: int
+    issuer: str = ""
+    issuer_session: str = ""
+    methods: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Names it to people and in records; nothing can be done with it."""
+        return self.digest[:8].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Sessions that fit everything that is not None. Nothing but None fits no session at all."""
+
+    digest: bytes | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    issuer_session: str | None = None
+
+    @property
+    def told(self) -> dict[str, bytes | str]:
+        named = {"digest": self.digest, "subject_id": self.subject, "issuer": self.issuer, "issuer_session": self.issuer_session}
+        return {column: value for column, value in named.items() if value is not None}
+
+
+class Sessions(Protocol):
+    """Every method may wait, can be called on any thread, and raises StateError when the store does not answer. What one process changes
+    holds for all at once: nothing is remembered."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None:
+        """Twice is harmless."""
+
+    def ping(self) -> None: ...
+
+    def find(self, digest: bytes) -> Session | None: ...
+
+    def add(self, session: Session, most: int, instead: bytes | None = None) -> Sequence[Session]:
+        """Durable when it returns. In the same step the session with the digest `instead` ends, those that have expired are forgotten, and
+        the oldest of the same subject end until `most` are left; returns which ended for that last reason."""
+
+    def use(self, digest: bytes, now_ns: int) -> None:
+        """A session that has ended meanwhile stays ended."""
+
+    def end(self, which: Which) -> Sequence[Session]:
+        """Durable when it returns; returns which ended."""
+
+    def all(self) -> Sequence[Session]:
+        """Oldest first; expired ones may be among them."""
+
+    def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
+        """Durable. True for the first who spends the mark, False for all others until `until_ns`."""

@@ -91,6 +91,10 @@ ADAPTERS = Registry(
         ("event source", "rabbitmq"): Adapter(
             "adapters.rabbitmq_consumer", extra="rabbitmq", config="adapters.rabbitmq.config:ConsumerConfig"
         ),
+        ("notifier", "webhook"): Adapter("adapters.webhook_notifier"),
+        ("notifier", "email"): Adapter("adapters.email_notifier"),
+        ("notifier", "slack"): Adapter("adapters.slack_notifier"),
+        ("notifier", "teams"): Adapter("adapters.teams_notifier"),
         ("policy engine", "embedded"): Adapter("adapters.rego.embedded", config="router.config.judgement:EmbeddedEngine"),
         ("policy engine", "isolated"): Adapter("adapters.rego.isolated", config="router.config.isolated:IsolatedEngine"),
         ("policy engine", "opa"): Adapter("adapters.opa.server", config="router.config.opa:OpaEngine"),

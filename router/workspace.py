@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +74,7 @@ class Workspace:
     override: Override | None = None
     node_store: BaseModel | None = None
     consumers: Mapping[str, BaseModel] = field(default_factory=dict)
+    notifiers: Mapping[str, BaseModel] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -124,6 +126,7 @@ class _Parser:
         if shared_state is not None and shared is not None:
             self._faults += self._missing("shared state", shared.adapter, config_document, ("shared_state",))
         consumers = self._consumers(config, config_document)
+        notifiers = self._notifiers(config, config_document, catalog)
         judging = Judging(self._snapshot, config.policy, config_document)
         self._faults += judging.faults
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
@@ -155,6 +158,7 @@ class _Parser:
             None if (override := self._snapshot.files.get(OVERRIDE)) is None else Override.from_json(override),
             node_store,
             consumers,
+            notifiers,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -198,7 +202,7 @@ class _Parser:
             return None
         settings, faults = validate(model, document, loc, dict(block.settings))
         self._faults += faults
-        if settings is not None and kind == "destination":
+        if settings is not None and kind in ("destination", "notifier"):
             self._faults += self._unusable(block.adapter, settings, document, loc)
         return settings
 
@@ -230,6 +234,19 @@ class _Parser:
                 self._faults += self._missing("event source", source.consume.adapter, document, loc)
                 if settings is not None:
                     found[name] = settings
+        return found
+
+    def _notifiers(self, config: Config, document: Document, catalog: Catalog | None) -> dict[str, BaseModel]:
+        """By name, the settings of its channel."""
+        found = dict[str, BaseModel]()
+        for name, notify in config.review.notify.items():
+            loc = ("review", "notify", name)
+            settings = self._adapter("notifier", notify.through, document, (*loc, "through"))
+            if settings is not None:
+                found[name] = settings
+            for place, pattern in enumerate(notify.routes if catalog is not None else ()):
+                if catalog is not None and not any(fnmatchcase(route, pattern) for route in catalog.routes):
+                    self._faults.append(document.fault((*loc, "routes", place), f"No route is called '{pattern}'."))
         return found
 
     def _second_engine(self, config: Config, document: Document) -> BaseModel | None:

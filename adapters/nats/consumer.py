@@ -133,9 +133,15 @@ class NatsConsumer:
         await self._tell(message, TERM + b" " + reason.encode())
 
     async def _tell(self, message: Incoming, what: bytes) -> None:
+        """Where the server does not confirm it, it may not have heard of it: nothing keeps the message ours any more then, and JetStream
+        hands it out again after `ack_wait`."""
         token: Token = message.token
-        async with _bounded(self._settings.timeout):
-            await token.connection.ask(token.reply, what)
+        try:
+            async with _bounded(self._settings.timeout):
+                await token.connection.ask(token.reply, what)
+        except DestinationError:
+            self._held.pop(token.sequence, None)
+            raise
         self._held.pop(token.sequence, None)
 
     async def _ask(self, connection: Connection, most: int) -> None:

@@ -39,7 +39,12 @@ _POSTPONE = (
 )
 _DEAD = (
     "UPDATE deliveries d SET dead = true, owner = '', leased_ns = 0, attempts = s.attempts, reason = s.reason"
-    " FROM unnest(%b::text[], %b::bigint[], %b::text[]) AS s(id, attempts, reason) WHERE d.id = s.id"
+    " FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[]) AS s(id, attempts, reason, owner)"
+    " WHERE d.id = s.id AND (s.owner = '' OR d.owner = s.owner)"
+)
+_DONE = (
+    "DELETE FROM deliveries d USING unnest(%b::text[], %b::text[]) AS s(id, owner)"
+    " WHERE d.id = s.id AND (s.owner = '' OR d.owner = s.owner)"
 )
 _REVIVE = "UPDATE deliveries SET dead = false, attempts = 0, due_ns = %s, ready_ns = %s, until_ns = %s WHERE id = %s AND dead RETURNING 1"
 _FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < %s ORDER BY at_ns LIMIT %s) RETURNING 1"
@@ -55,12 +60,13 @@ def write(execute: Callable[[str, Sequence[Any]], Any], extras: Extras) -> None:
         execute(sql, (extras.at_ns, list(keys), list(answers)))
     for delivery in extras.deliveries:
         execute(_INSERT, _row(delivery))
-    done = [each.id for each in extras.settled if not each.dead]
+    done = [each for each in extras.settled if not each.dead]
     dead = {each.id: each for each in extras.settled if each.dead}
     if done:
-        execute("DELETE FROM deliveries WHERE id = ANY(%b::text[])", (done,))
+        execute(_DONE, ([each.id for each in done], [each.owner for each in done]))
     if dead:
-        execute(_DEAD, (list(dead), [each.attempts for each in dead.values()], [each.reason for each in dead.values()]))
+        told = [(each.attempts, each.reason, each.owner) for each in dead.values()]
+        execute(_DEAD, (list(dead), *(list(column) for column in zip(*told, strict=True))))
 
 
 def known(rows: Rows, keys: Sequence[bytes]) -> set[bytes]:

@@ -65,6 +65,10 @@ class PostgresReader:
     def checkpoints(self) -> list[str]:
         return [row[0] for row in self.rows(f"{NOTES} ORDER BY size")]
 
+    def damage(self) -> str | None:
+        """Its pages are the server's own affair."""
+        return None
+
     def latest_checkpoint(self) -> str | None:
         found = self.rows(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None

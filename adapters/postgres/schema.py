@@ -78,7 +78,29 @@ SHARED_STEPS: Steps = {
         "CREATE INDEX reviews_due ON reviews (state, due_ns)",
     ),
 }
-LEDGER, KEYS, SHARED = "ledger", "keys", "shared"
+SESSION_STEPS: Steps = {
+    1: (
+        "CREATE TABLE sessions (digest bytea PRIMARY KEY, subject_id text NOT NULL, subject text NOT NULL, created_ns bigint NOT NULL,"
+        " used_ns bigint NOT NULL, expires_ns bigint NOT NULL, checked_ns bigint NOT NULL, authenticated_ns bigint NOT NULL,"
+        " issuer text NOT NULL, issuer_session text NOT NULL, methods text NOT NULL)",
+        "CREATE INDEX sessions_subject ON sessions (subject_id, created_ns)",
+        # What can be used once, and until when somebody might try it again.
+        "CREATE TABLE spent_marks (mark bytea PRIMARY KEY, until_ns bigint NOT NULL)",
+    ),
+}
+NOTICES_STEPS: Steps = {
+    1: (
+        # `result` is empty until it ended.
+        "CREATE TABLE review_notices (id text PRIMARY KEY, review text NOT NULL, event text NOT NULL, notifier text NOT NULL,"
+        " intent text NOT NULL, risk text NOT NULL, route text NOT NULL, expires_ns bigint NOT NULL, made_ns bigint NOT NULL,"
+        " due_ns bigint NOT NULL, until_ns bigint NOT NULL, keep_ns bigint NOT NULL, attempts bigint NOT NULL,"
+        " owner text NOT NULL DEFAULT '', leased_ns bigint NOT NULL DEFAULT 0, result text NOT NULL DEFAULT '',"
+        " reason text NOT NULL DEFAULT '')",
+        "CREATE INDEX review_notices_due ON review_notices (due_ns) WHERE result = ''",
+        "CREATE INDEX review_notices_keep ON review_notices (keep_ns)",
+    ),
+}
+LEDGER, KEYS, SHARED, NOTICES, SESSIONS = "ledger", "keys", "shared", "notices", "sessions"
 LONGEST_S = 3600.0
 """A step over a large table takes its time."""
 

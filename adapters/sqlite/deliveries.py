@@ -30,7 +30,9 @@ TABLES = (
 _NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
 _INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 15)})"  # noqa: S608 - no value in it
 _HEAD = "(lane = x'' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND e.dead = 0 AND e.number < d.number))"
-_DEAD = "UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = ?, reason = ? WHERE id = ?"
+_THEIRS = "WHERE id = :id AND (:owner = '' OR owner = :owner)"
+_DEAD = f"UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = :attempts, reason = :reason {_THEIRS}"  # noqa: S608 - no value in it
+_DONE = f"DELETE FROM deliveries {_THEIRS}"  # noqa: S608 - no value in it
 _CHUNK = 256
 
 
@@ -50,10 +52,11 @@ def write(run: Any, extras: Extras) -> None:
     for delivery in extras.deliveries:
         run(_INSERT, _row(delivery))
     for settled in extras.settled:
+        named = {"id": settled.id, "owner": settled.owner}
         if settled.dead:
-            run(_DEAD, (settled.attempts, settled.reason, settled.id))
+            run(_DEAD, {**named, "attempts": settled.attempts, "reason": settled.reason})
         else:
-            run("DELETE FROM deliveries WHERE id = ?", (settled.id,))
+            run(_DONE, named)
 
 
 def answer(run: Any, key: bytes) -> bytes | None:

@@ -15,6 +15,9 @@ from router.errors import AuditError
 # Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
 _RECORDS = "SELECT idx, CAST(leaf AS BLOB), CAST(sealed AS BLOB), CAST(key_id AS TEXT) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
 
+_COUNTS = "SELECT name, typeof(seq) FROM sqlite_sequence"
+CHECKED = frozenset({"meta", "checkpoints", "arrivals", "deliveries"})
+
 
 class SqliteReader:
     """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
@@ -53,6 +56,15 @@ class SqliteReader:
 
     def checkpoints(self) -> list[str]:
         return [row[0] for row in self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size")]
+
+    def damage(self) -> str | None:
+        """Pages of other tables would do for those of checkpoints, which would then be gone: what stands where they came from is no
+        delivery, and no count of them."""
+        tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        wrong = [row[0] for table in sorted(tables & CHECKED) for row in self._connection.execute(f"PRAGMA integrity_check('{table}')")]
+        if "sqlite_sequence" in tables:
+            wrong += [str(row[0]) for row in self._connection.execute(_COUNTS) if row[0] not in tables or row[1] != "integer"]
+        return next((f"What the file holds beside the records is not what was written: {each}" for each in wrong if each != "ok"), None)
 
     def latest_checkpoint(self) -> str | None:
         found = self._connection.execute("SELECT CAST(note AS TEXT) FROM checkpoints ORDER BY size DESC LIMIT 1")

@@ -16,6 +16,8 @@ from router.catalog import Catalog
 from router.cli.reference import reference
 from router.config import AuditConfig, ClassifierConfig, Config, NodesConfig, PolicyConfig, SignalsConfig
 from router.config.events import EventsConfig, EventSource
+from router.config.evidence import ReviewConfig
+from router.config.notify import Notify
 from router.config.opa import CompareConfig
 from router.library_reference import page
 from router.registry import ADAPTERS, Registry
@@ -35,6 +37,8 @@ def config_schema(registry: Registry = ADAPTERS) -> dict[str, Any]:
     made = _with(_with(_with(_with(Config, "classifier", classifier), "policy", policy), "signals", signals), "audit", audit)
     source: Any = _with(EventSource, "consume", _union(registry, "event source") | None) if registry.names("event source") else EventSource
     events: Any = _with(EventsConfig, "sources", Mapping[Name, source])
+    notify: Any = _with(Notify, "through", _union(registry, "notifier")) if registry.names("notifier") else Notify
+    made = _with(made, "review", _with(ReviewConfig, "notify", Mapping[Name, notify]))
     return _schema(_with(_with(_with(made, "nodes", nodes | None), "shared_state", shared), "events", events | None))
 
 

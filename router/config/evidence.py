@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
+from router.config.notify import Link, Notify
 from router.config.projections import Projection
 from router.config.retention import RetentionConfig
 from router.config.tls import Tls
@@ -151,6 +152,17 @@ class ReviewConfig(Strict):
         default=86400.0,
         description="How long a reviewer's question waits for its answer before the request expires; policy may say another.",
     )
+    link: Link | None = Field(
+        default=None,
+        description="URL under which people look at a held request, such as `https://lockgate.example.com/console/reviews/{review}`.",
+    )
+    notify: Mapping[Name, Notify] = Field(default={}, description="Who is told that a request waits. Needs `link`.")
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.notify and self.link is None:
+            raise ValueError("needs a 'link' where it has 'notify': a notice says where to look, and nothing else can be done with it")
+        return self
 
 
 class TelemetryConfig(Strict):

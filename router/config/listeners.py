@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import OnAbstain
 from router.config.cors import Cors
+from router.config.sign_in import SignInConfig
 from router.config.tls import MutualTls, ServerTls
 from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict
 
@@ -144,6 +145,8 @@ class ControlConfig(Strict):
     listen: Listen = Field(default=Address("127.0.0.1", 8081), description="Where the control API is served.")
     tls: ServerTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
     insecure: Bool = Field(default=False, description="Serve the control API unencrypted on an address that is not loopback.")
+
+    sign_in: SignInConfig = Field(default=SignInConfig(), description="How people sign in with a browser.")
 
     @model_validator(mode="after")
     def _encrypted_or_local(self) -> Self:

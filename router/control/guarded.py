@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from router.control.guard import most_bytes
-from router.control.permissions import Permission, granted
+from router.control.guard import SAFE, most_bytes
+from router.control.permissions import CONTROL, Permission, granted, permissions
 from router.control.services import ControlServices
+from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, session_secret, sign_in_for
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
+from router.identity.credentials import credential
+from router.identity.sessions import csrf_token
 
 EXTRA = "x-lockgate-permission"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -21,12 +25,18 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls the control API. `id` is the key's subject, `permissions` what the key may do."""
+    """Who calls the control API. `id` is the subject of the key or session, `permissions` what it may do, `key_id` names it in records.
+    `csrf` is what a form has to bring along as its field `csrf`; empty for keys, whose requests no browser sends by itself.
+    `authenticated_ns` and `methods` say when and how who signed in proved who they are; 0 and none for keys."""
 
     id: str
     key_id: str = ""
     permissions: frozenset[Permission] = frozenset()
     subject: Subject = ANONYMOUS
+    csrf: str = ""
+    session: str = ""
+    authenticated_ns: int = 0
+    methods: tuple[str, ...] = ()
 
 
 NOBODY = Principal("")
@@ -49,7 +59,15 @@ class GuardedRoute(APIRoute):
         handler, permission = super().get_route_handler(), self.permission
 
         async def guarded(request: Request) -> Response:
-            request.state.principal = NOBODY if permission is Permission.PUBLIC else _allowed(request, permission)
+            if permission is Permission.PUBLIC:
+                request.state.principal = NOBODY
+                return await handler(request)
+            try:
+                request.state.principal = await _allowed(request, permission)
+            except IdentityError as error:
+                if error.status == 401 and asks_for_page(request):
+                    return RedirectResponse(sign_in_for(request, again=error.code == "session_recheck"), 303)
+                raise
             return await handler(request)
 
         return guarded
@@ -59,12 +77,33 @@ def guarded_router() -> APIRouter:
     return APIRouter(route_class=GuardedRoute)
 
 
-def _allowed(request: Request, permission: Permission) -> Principal:
-    key = _services(request).keys.verify(request.headers.raw)
-    may = granted(key)
-    if permission not in may:
-        raise IdentityError(f"The key lacks the permission '{permission}'.", "permission_missing", 403)
-    return Principal(key.subject.id, key.id, may, key.subject)
+async def _allowed(request: Request, permission: Permission) -> Principal:
+    principal = await identified(request)
+    if permission not in principal.permissions:
+        whose = "You lack" if principal.session else "The key lacks"
+        raise IdentityError(f"{whose} the permission '{permission}'.", "permission_missing", 403)
+    return principal
+
+
+async def identified(request: Request) -> Principal:
+    """Whose request this is. A credential in a header field comes before a cookie, which browsers add by themselves: what changes
+    something then needs the session's token besides. Raises IdentityError, RefusedError `csrf_missing`, StateError."""
+    services = _services(request)
+    sign_in = services.sign_in
+    secret = None
+    if sign_in is not None and credential(request.headers.raw) is None:
+        secret = session_secret(request.headers.raw, sign_in.secure)
+    if sign_in is None or secret is None:
+        key = services.keys.verify(request.headers.raw)
+        return Principal(key.subject.id, key.id, granted(key), key.subject)
+    session = await sign_in.sessions.verify(secret)
+    if request.method not in SAFE:
+        await check_csrf(request, secret)
+    if sign_in.sessions.stale(session) and request.url.path != SIGN_OUT:
+        raise IdentityError("The sign-in provider has to confirm the session; load a page of the console.", "session_recheck")
+    may = permissions(session.subject.roles, frozenset({CONTROL}))
+    proved = (session.authenticated_ns, session.methods)
+    return Principal(session.subject.id, f"session:{session.id}", may, session.subject, csrf_token(secret), session.id, *proved)
 
 
 def _services(request: Request) -> ControlServices:

@@ -102,8 +102,27 @@ class Reviews(BaseModel):
     next: str | None
 
 
+class Delivery(BaseModel):
+    """What waits, is being sent or is dead has a row; every other state is told from the ledger, which does not know all that a row does.
+    `status` is the target's."""
+
+    id: str
+    state: Literal["waiting", "sending", "dead", "held", "delivered", "dropped", "denied", "uncertain"]
+    route: str
+    destination: str
+    due: Literal["dispatch", "hold"] | None
+    attempts: int
+    reason: str
+    ordered: bool | None
+    decided: str
+    next: str | None
+    until: str | None
+    ended: str | None
+    status: int | None
+
+
 class Deliveries(BaseModel):
-    deliveries: list[dict[str, Any]]
+    deliveries: list[Delivery]
     next: str | None
 
 
@@ -295,3 +314,35 @@ class Versions(BaseModel):
 
     versions: list[dict[str, Any]]
     override: dict[str, Any] | None
+
+
+class Identity(BaseModel):
+    """`csrf` goes into the header field `x-lockgate-csrf`, or the form field `csrf`, of what a session is to change; null for keys."""
+
+    subject: str
+    tenant: str | None
+    roles: list[str]
+    permissions: list[str]
+    session: str | None
+    csrf: str | None
+
+
+class SessionView(BaseModel):
+    """`issuer` is null for who signed in by a link of this machine's."""
+
+    id: str
+    subject: str
+    tenant: str | None
+    roles: list[str]
+    issuer: str | None
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class SessionsView(BaseModel):
+    sessions: list[SessionView]
+
+
+class EndedSessions(BaseModel):
+    ended: list[str]

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
@@ -61,6 +62,10 @@ class Audit(Protocol):
     async def query(
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
     ) -> Page: ...
+
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        """The newest records that match and come after that index; None where there are none: nothing was read then, and nothing is
+        recorded."""
 
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
@@ -263,7 +268,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 @dataclass(frozen=True, slots=True)
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
-    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal."""
+    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
 
     audit: Audit
     reviews: Reviews
@@ -279,3 +285,6 @@ class ControlServices:
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
+    sign_in: SignIn | None = None
+    rules: Callable[[], Mapping[str, str]] | None = None
+    verifier: str = ""

@@ -8,6 +8,7 @@ import orjson
 
 from router.decision import Decision, Outcome, Result
 from router.doors.body import BodyReader
+from router.doors.following import follows, place_of
 from router.doors.head import Head
 from router.doors.onward import Ahead, Onward
 from router.doors.relay import Exchange, Relay, outbound
@@ -63,6 +64,8 @@ class Delivering:
             return False
         self._onward.begin(self._runtime, exchange.decision, self.ahead)
         told = {"decision_id": exchange.decision.id, "status": "accepted"}
-        named = (b"x-lockgate-decision-id", exchange.decision.id.encode())
-        await respond(send, ACCEPTED, orjson.dumps(told), [(b"content-type", b"application/json"), named])
+        headers = [(b"content-type", b"application/json"), (b"x-lockgate-decision-id", exchange.decision.id.encode())]
+        if follows(exchange.decision.request.subject):
+            headers.append((b"location", place_of(exchange.decision.id)))
+        await respond(send, ACCEPTED, orjson.dumps(told), headers)
         return True

@@ -17,6 +17,7 @@ from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
 from router.doors.onward import Onward
+from router.doors.own_space import OwnSpace
 from router.doors.relay import Exchange, Relay, outbound
 from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
@@ -32,10 +33,18 @@ log = logging.getLogger("lockgate.gateway")
 
 class Gateway:
     def __init__(
-        self, clock: Clock, ids: Ids, random: Random, observer: Observer, door: str = "gateway", onward: Onward | None = None
+        self,
+        clock: Clock,
+        ids: Ids,
+        random: Random,
+        observer: Observer,
+        door: str = "gateway",
+        onward: Onward | None = None,
+        own: OwnSpace | None = None,
     ) -> None:
-        """`door`: what records call it; `onward`: how requests are delivered, where they can be."""
+        """`door`: what records call it; `onward`: how requests are delivered, where they can be; `own`: what it answers itself."""
         self._onward = onward
+        self._own = own
         self._clock = clock
         self._door = door
         self._ids = ids
@@ -54,6 +63,9 @@ class Gateway:
                 answered, send = await self._shared(runtime.options.cors, head, send)
                 if answered:
                     return
+            if self._own is not None and self._own.holds(head):
+                await self._own.answer(runtime, head, await self.identify(runtime, head), send)
+                return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
             talk = _conversing(runtime)

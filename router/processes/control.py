@@ -28,6 +28,7 @@ from router.processes.bundles import Bundles, refuse_older
 from router.processes.certificates import ListenerCertificates
 from router.processes.conversations import ConversationDesk
 from router.processes.evidence import Evidence, open_evidence
+from router.processes.fates import FateDesk
 from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
@@ -37,11 +38,13 @@ from router.processes.training import Progress, prepare_model
 from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
+from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
+from router.wiring.sign_in import link_url
 from router.workspace import Snapshot, Workspace, parse
 
 if TYPE_CHECKING:
@@ -52,7 +55,8 @@ MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open."""
+    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open. `sign_in` makes
+    its first user an administrator; empty where nobody signs in so."""
 
     doors: Mapping[str, str]
     envoy: tuple[str, ...]
@@ -60,6 +64,7 @@ class Started:
     workers: int
     records: int
     config_digest: str
+    sign_in: str = ""
 
 
 class ControlProcess:
@@ -102,6 +107,7 @@ class ControlProcess:
         except BaseException:
             await _left(membership)
             raise
+        fates = make_fates(workspace, evidence.outbox, self._clock)
         supervisor = Supervisor(
             sockets,
             partial(
@@ -111,6 +117,7 @@ class ControlProcess:
                 QuotaDesk(self._clock),
                 RepeatDesk(self._clock),
                 OutboxDesk(evidence.outbox),
+                FateDesk(fates),
                 ConversationDesk(self._clock),
             ),
             _addresses(for_envoy),
@@ -134,7 +141,7 @@ class ControlProcess:
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
-            tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address)  # noqa: E731  # once
+            tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731
             serving = serving_type(
                 self._path,
                 snapshot,
@@ -148,6 +155,7 @@ class ControlProcess:
                 tell,
                 bundles,
                 certificates,
+                fates,
                 membership,
             )
             await serving.run(self._stopping)  # 7
@@ -159,6 +167,7 @@ class ControlProcess:
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
+            await fates.close()
             await governance.close()
             await reviews.close()
             await _left(membership)
@@ -184,11 +193,13 @@ class ControlProcess:
         sockets: Mapping[str, socket.socket],
         for_envoy: Sequence[socket.socket],
         control: Address,
+        token: str,
     ) -> None:
         config = workspace.config
         doors = {name: _url(config, name, *_addresses([sock])) for name, sock in sockets.items()}
         envoy, records = tuple(map(str, _addresses(for_envoy))), evidence.ledger.size
-        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config)
+        link = link_url(config.control, control, token) if token else ""
+        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config, link)
         self._announce(told)
 
 
@@ -249,10 +260,17 @@ async def _loaded() -> type[Serving]:
 
 
 def _handlers(
-    evidence: Evidence, reviews: Reviews, quotas: QuotaDesk, repeats: RepeatDesk, outbox: OutboxDesk, talks: ConversationDesk
+    evidence: Evidence,
+    reviews: Reviews,
+    quotas: QuotaDesk,
+    repeats: RepeatDesk,
+    outbox: OutboxDesk,
+    fates: FateDesk,
+    talks: ConversationDesk,
 ) -> Mapping[str, Handler]:
     return {
         **outbox.handlers,
+        **fates.handlers,
         messages.CONVERSATION_READ: talks.read,
         messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,

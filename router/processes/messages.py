@@ -20,6 +20,7 @@ RENEW = "renew"
 POSTPONE = "postpone"
 DONE = "done"
 PENDING = "pending"
+FATE = "fate"  # how a request that is delivered ended, for its caller
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 
 # The control process asks a worker.

@@ -37,6 +37,7 @@ from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
 from router.wiring.evidence_in import EvidenceIntake
+from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
@@ -48,6 +49,7 @@ from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
+from router.wiring.runtime import delivery_terms
 from router.workspace import Snapshot, Workspace
 
 GRACE_S = 10.0
@@ -57,7 +59,7 @@ LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector th
 
 @dataclass(slots=True)
 class Serving:
-    """`announce` is told the control API's address once everything serves."""
+    """`announce` is told the control API's address, and a token that signs in an administrator or nothing, once everything serves."""
 
     path: Path
     snapshot: Snapshot
@@ -68,9 +70,10 @@ class Serving:
     supervisor: Supervisor
     progress: Progress
     clock: Clock
-    announce: Callable[[Address], None]
+    announce: Callable[[Address, str], None]
     bundles: Bundles
     certificates: ListenerCertificates
+    fates: LedgerFates
     membership: Membership | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
@@ -110,6 +113,7 @@ class Serving:
             self.membership,
             lambda: following.count,
             outbox.figures,
+            reviews.telling.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
@@ -127,7 +131,9 @@ class Serving:
             trials,
             rolling.desk,
             self.membership,
-            OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock),
+            OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
+            lambda: reloader.workspace.policies,
+            self.evidence.verifier,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
@@ -150,7 +156,8 @@ class Serving:
             async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
                 projecting.start()
                 settle_memory()
-                self.announce(Address(*sock.getsockname()[:2]))
+                links = control.services.sign_in.local if control.services.sign_in is not None else None
+                self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
                 await reviews.resume()
                 await _first(stopping, serving)

@@ -27,6 +27,7 @@ from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
 from router.processes.conversations import RemoteConversations
+from router.processes.fates import RemoteFates
 from router.processes.outbox import RemoteOutbox
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
@@ -398,6 +399,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         repeats=RemoteRepeats(peer),
         outbox=RemoteOutbox(peer),
         conversations=RemoteConversations(peer),
+        fates=RemoteFates(peer),
         lapse=lapse,
     )
 

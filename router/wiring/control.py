@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -25,6 +25,7 @@ from router.wiring.indexing import Indexing
 from router.wiring.nodes import OpenApiKeys, api_keys_of
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
+from router.wiring.sign_in import make_sign_in
 from router.workspace import Workspace
 from router.workspace_policies import EMBEDDED
 
@@ -121,7 +122,9 @@ class ProcessStatus:
         nodes: NodeState | None = None,
         followed: Callable[[], int] = int,
         deliveries: Callable[[], Mapping[str, float]] = dict,
+        notices: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
+        self._notices = notices
         self._deliveries = deliveries
         self._followed = followed
         self._certificates = certificates
@@ -222,7 +225,7 @@ class ProcessStatus:
         gauges = [_gauge(name, value) for name, value in values.items()]
         gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes]
+        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes, *self._notices()]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -268,6 +271,8 @@ class Control:
         await self.reconciling.close()
         await self.audit.close()
         await asyncio.to_thread(self.keys.close)
+        if self.services.sign_in is not None:
+            await self.services.sign_in.close()
 
 
 def make_control(
@@ -284,10 +289,13 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
     keys.open()
+    sign_in = make_sign_in(workspace, clock)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(
         audit,
@@ -304,6 +312,9 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
         deliveries=deliveries,
+        sign_in=sign_in,
+        rules=rules,
+        verifier=verifier,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol
 
 from router.audit.beside import Waiting
 from router.audit.outbox import Outbox
 from router.audit.records.canonical import timestamp
 from router.control.services import Json, Page
+from router.delivery.fates import Fate
 from router.errors import RefusedError
 from router.ports import Clock
 
@@ -16,10 +17,19 @@ RETRIED, DROPPED = "delivery_retried", "delivery_dropped"
 Record = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
-class OutboxDesk:
-    """Implements the control API's port. `record` makes a system record durable."""
+class Fates(Protocol):
+    async def fate(self, decision_id: str) -> Fate | None:
+        """Raises AuditError."""
 
-    def __init__(self, outbox: Outbox, record: Record, clock: Clock) -> None:
+
+class OutboxDesk:
+    """Implements the control API's port. `record` makes a system record durable; `routes` are those whose requests are delivered."""
+
+    def __init__(
+        self, outbox: Outbox, record: Record, clock: Clock, fates: Fates, routes: Callable[[], Collection[str]] = frozenset
+    ) -> None:
+        self._fates = fates
+        self._routes = routes
         self._outbox = outbox
         self._record = record
         self._clock = clock
@@ -30,7 +40,13 @@ class OutboxDesk:
         return Page([self._told(each) for each in found], str(found[-1].number) if len(found) == limit else None)
 
     async def get(self, delivery_id: str) -> Json:
-        return self._told(await self._found(delivery_id))
+        found = await self._outbox.find(delivery_id)
+        if found is not None:
+            return self._told(found)
+        ended = await self._fates.fate(delivery_id)
+        if ended is None or not ended.is_delivery(self._routes()):
+            raise _missing()
+        return _recorded(ended)
 
     async def retry(self, delivery_id: str, by_key: str) -> Json:
         """A crash between the record and the act leaves one that is dead still, and may be ordered again."""
@@ -52,7 +68,7 @@ class OutboxDesk:
     async def _found(self, delivery_id: str) -> Waiting:
         found = await self._outbox.find(delivery_id)
         if found is None:
-            raise RefusedError("There is no such delivery; one that has ended is no more.", "delivery_not_found", 404)
+            raise _missing()
         return found
 
     async def _dead(self, delivery_id: str) -> Waiting:
@@ -76,7 +92,32 @@ class OutboxDesk:
             "decided": timestamp(each.created_ns),
             "next": None if waiting.dead else timestamp(max(each.due_ns, each.leased_ns)),
             "until": timestamp(each.until_ns),
+            "ended": None,
+            "status": None,
         }
+
+
+def _recorded(fate: Fate) -> Json:
+    """As the ledger tells it; what only a row knows is not on record."""
+    return {
+        "id": fate.decision_id,
+        "state": fate.state.value,
+        "route": fate.route,
+        "destination": fate.destination,
+        "due": None,
+        "attempts": fate.attempts,
+        "reason": fate.reason,
+        "ordered": None,
+        "decided": fate.decided,
+        "next": None,
+        "until": fate.until or None,
+        "ended": fate.ended or None,
+        "status": fate.status or None,
+    }
+
+
+def _missing() -> RefusedError:
+    return RefusedError("There is no such delivery that waits, was given up, or is on record.", "delivery_not_found", 404)
 
 
 def _not_dead(delivery_id: str) -> RefusedError:

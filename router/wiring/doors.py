@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from router.config import GatewayLimits
 from router.doors.decide import DecideDoor
+from router.doors.following import SEGMENT, DeliveryReader
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.onward import Onward
+from router.doors.own_space import OwnSpace
 from router.doors.runtime import Observer, Runtime
 from router.doors.websocket import WebSocketDoor
 from router.wiring.runtime import Services
@@ -25,7 +27,8 @@ class Doors:
 
 
 def make_doors(limits: GatewayLimits, services: Services, observer: Observer, onward: Onward | None = None) -> Doors:
-    gateway = Gateway(services.clock, services.ids, services.random, observer, onward=onward)
+    own = OwnSpace({} if services.fates is None else {SEGMENT: DeliveryReader(services.fates)})
+    gateway = Gateway(services.clock, services.ids, services.random, observer, onward=onward, own=own)
     sockets = WebSocketDoor(gateway, services.clock, observer)
     gate = Gate(gateway, sockets, observer, limits.concurrency, limits.queue, services.under_way)
     return Doors(gate, DecideDoor(gate.using, services.clock, services.ids, services.random, observer))

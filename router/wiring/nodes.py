@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
 from adapters.sqlite.api_keys import SqliteApiKeys
+from adapters.sqlite.notices import NoticeFile, SqliteNotices
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.sessions import SqliteSessions
 from router.config.evidence import PostgresStoreSettings
 from router.config.nodes import PostgresNodesSettings
 from router.errors import ConfigError
-from router.ports import ApiKeys, Clock
+from router.ports import ApiKeys, Clock, Sessions
 from router.registry import ADAPTERS
 from router.workspace import Workspace
 
-REVIEWS_FILE, API_KEYS_FILE = "reviews.sqlite", "identity.sqlite"
+REVIEWS_FILE, API_KEYS_FILE, NOTICES_FILE = "reviews.sqlite", "identity.sqlite", "notices.sqlite"
+SESSIONS_FILE = "sessions.sqlite"
 REVIEWS, API_KEYS = "reviews", "api_keys"
 
 
@@ -69,7 +73,11 @@ class SharedPlace(Protocol):
 
     def reviews(self, members: Members) -> KeptReviews: ...
 
+    def notices(self) -> KeptNotices: ...
+
     def api_keys(self) -> OpenApiKeys: ...
+
+    def sessions(self) -> Sessions: ...
 
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""
@@ -102,9 +110,25 @@ def api_keys_of(workspace: Workspace, clock: Clock) -> OpenApiKeys:
     return SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
 
 
+def sessions_of(workspace: Workspace) -> Sessions:
+    """Where the API keys are, for both say who may use the control API. Not open yet. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and API_KEYS in nodes.share:
+        return place.sessions()
+    return SqliteSessions(workspace.path(workspace.config.state) / SESSIONS_FILE)
+
+
 def reviews_of(workspace: Workspace, members: Members | None) -> KeptReviews:
     """Not open yet. `members`: this node among the others. Raises ConfigError."""
     place, nodes = shared_place(workspace), workspace.config.nodes
     if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
         return place.reviews(members)
     return SqliteReviews(ReviewFile(workspace.path(workspace.config.state) / REVIEWS_FILE))
+
+
+def notices_of(workspace: Workspace, members: Members | None) -> KeptNotices:
+    """Beside the held requests that they are about. Not open yet. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
+        return place.notices()
+    return SqliteNotices(NoticeFile(workspace.path(workspace.config.state) / NOTICES_FILE))

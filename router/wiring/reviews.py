@@ -19,6 +19,7 @@ from router.review.service import ReviewService
 from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.nodes import Members, reviews_of
+from router.wiring.notifying import Telling
 from router.wiring.review_judge import Judges
 from router.workspace import Workspace
 
@@ -90,7 +91,10 @@ class Reviews:
         clock: Clock,
         recording: Recording,
         judges: Judges,
+        telling: Telling,
     ) -> None:
+        self.telling = telling
+        store.changed = telling.changed
         self._store = store
         self._recording = recording
         self._service = service
@@ -115,6 +119,8 @@ class Reviews:
         made = await make_destinations(workspace, self._clock, SystemRandom(), former)
         self._ways.workspace, self._ways.destinations = workspace, made
         await self._judges.follow(workspace)
+        await self.telling.follow(workspace)
+        self.telling.start()
         leaving = asyncio.create_task(_let_go(former, made, self._dispatching.under_way))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
@@ -125,12 +131,14 @@ class Reviews:
 
     async def resume(self) -> None:
         await self._service.resume()
+        self.telling.start()
 
     async def close(self) -> None:
         await self._service.close(GRACE_S)
         await asyncio.gather(*self._leaving)
         await self._judges.close()
         await self._ways.destinations.close()
+        await self.telling.close()
         await self._store.close()
 
 
@@ -138,16 +146,19 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     """`members`: this node among others. Raises ReviewError, and what opening a destination raises."""
     store = reviews_of(workspace, members)
     await store.open()
+    telling = Telling(store, clock, members)
     try:
+        await telling.follow(workspace)
         destinations = await make_destinations(workspace, clock, SystemRandom())
     except BaseException:
+        await telling.close()
         await store.close()
         raise
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     judges = Judges(workspace, clock, ways.leads)
     dispatching = Dispatching(store, recording, people, clock, ways, judges)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges)
-    return Reviews(store, service, dispatching, ways, clock, recording, judges)
+    return Reviews(store, service, dispatching, ways, clock, recording, judges, telling)
 
 
 async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:

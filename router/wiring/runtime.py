@@ -26,6 +26,7 @@ from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
+from router.doors.following import Fates
 from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
@@ -49,11 +50,13 @@ from router.ports import (
 )
 from router.review.holding import Holding, Spans
 from router.rollout.rolling import Rolling
+from router.stages.alternatives import Standings
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
+from router.wiring.alternatives import make_alternatives
 from router.wiring.candidate import Candidate, make_rolling
 from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
@@ -75,8 +78,10 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
-    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered."""
+    `standings`: how routes did; `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's
+    quotas are counted;
+    `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered;
+    `fates`: what became of that."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -87,12 +92,14 @@ class Services:
     workers: int = 1
     outcomes: Ledger | None = None
     usual: Usual = field(default_factory=Usual)
+    standings: Standings = field(default_factory=Standings)
     under_way: UnderWay = field(default_factory=UnderWay)
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
     outbox: Outboxes | None = None
     conversations: Conversations | None = None
+    fates: Fates | None = None
 
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
@@ -193,7 +200,8 @@ async def _built(
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry, shared.answers("llm"))
         quotas, limits = shared.quotas(services.quotas), intent_limits(workspace, shared.limiting(), services.clock, services.workers)
         asked = shared_tiers(workspace, tiers, model, shared.answers("encoder"))
-        stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
+        choice = make_alternatives(workspace.catalog, destinations, services.standings, services.clock)
+        stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits, choice)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
         circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)

@@ -24,7 +24,9 @@ import orjson
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import ValidationError
 
+from adapters.nats.config import DestinationConfig
 from adapters.nats.login import USER, _crc16, _encoded
 from adapters.nats_consumer import Config as ConsumerConfig
 from adapters.nats_consumer import build as build_consumer
@@ -451,3 +453,30 @@ async def test_a_server_that_hangs_is_a_failure_of_the_acknowledgement(server: N
             await consumer.acknowledge([taken])
         go_on(server)
         assert error.value.code == "upstream_timeout"
+
+
+@pytest.mark.parametrize(
+    "told", [lambda consumer, taken: consumer.acknowledge([taken]), lambda consumer, taken: consumer.give_back(taken, 0)]
+)
+async def test_what_the_server_was_not_told_for_sure_is_not_kept_from_others(server: NatsServer, told: Any) -> None:
+    """It would be kept ours for ever, and neither decided nor handed out again."""
+    async with yard_at(server, timeout="500ms") as yard, opened(yard) as consumer:
+        await put(yard, b"1")
+        taken = await one(consumer)
+        assert "held=1" in repr(consumer)
+        stop(server)
+        with pytest.raises(DestinationError):
+            await told(consumer, taken)
+        go_on(server)
+        assert "held=0" in repr(consumer)
+
+
+def test_no_other_machine_is_spoken_to_unencrypted_unless_it_is_said() -> None:
+    """With a login or without: what is sent is somebody's request."""
+    plain = {"servers": ["nats://127.0.0.1:1", "nats://nats.example:4222"], "subject": "a", "user": "u", "password": "p"}
+    with pytest.raises(ValidationError, match=r"unencrypted at nats://nats\.example:4222; use tls://, set 'tls' .*, or 'insecure: true'"):
+        DestinationConfig.model_validate(plain)
+    ways: list[dict[str, Any]] = [{"insecure": True}, {"tls": {}}, {"handshake_first": True}, {"servers": "tls://nats.example:4222"}]
+    for allowed in ways:
+        DestinationConfig.model_validate(plain | allowed)
+    DestinationConfig.model_validate(plain | {"servers": "nats://[::1]:4222"})

@@ -276,3 +276,24 @@ async def test_two_nodes_race_for_one_event_and_for_one_delivery(kind: str, requ
         taken = await asyncio.gather(*(outbox.lease(f"n{node}", 100, 200, 5) for node, outbox in enumerate(outboxes)))
         assert [each.id for some in taken for each, _ in some] == [f"{number}-{won}"]
     await asyncio.gather(*(ledger.close() for ledger in ledgers))
+
+
+@pytest.mark.parametrize("dead", [True, False])
+async def test_who_was_late_and_failed_ends_nothing_that_somebody_else_took_up(beside: Beside, dead: bool) -> None:
+    """Its record stands. Who succeeded ends it whoever has it, and so does who failed and still has it."""
+    await beside.ledger.append(entry(deliver=delivery("d1")))
+    await beside.ledger.append(entry(deliver=delivery("d2")))
+    assert await leased(beside, "slow", until_ns=150) == ["d1", "d2"]
+    assert await leased(beside, "quick", now_ns=160, until_ns=300) == ["d1", "d2"]
+    size = beside.ledger.size
+    await beside.ledger.append(entry(settled=Settled("d1", dead, 3, "delivery_refused", "slow")))
+    assert beside.ledger.size == size + 1
+    found = await beside.outbox.find("d1")
+    assert found is not None
+    assert (found.dead, found.delivery.owner, found.delivery.attempts) == (False, "quick", 0)
+    assert not await beside.outbox.postpone("slow", "d1", 9, 0, "late")
+    await beside.ledger.append(entry(settled=Settled("d1")))
+    assert await beside.outbox.find("d1") is None
+    await beside.ledger.append(entry(settled=Settled("d2", dead, 3, "delivery_refused", "quick")))
+    ended = await beside.outbox.find("d2")
+    assert (ended is not None and ended.dead) == dead

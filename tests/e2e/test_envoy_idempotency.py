@@ -68,7 +68,7 @@ def reason(node: Lockgate, answer: Answer) -> tuple[str, int, str]:
     return outcome["result"], outcome["status"], outcome["reason"]
 
 
-@pytest.mark.parametrize("mode", [MODE, SHOWN], ids=["buffered", "streamed"])
+@pytest.mark.parametrize("mode", [pytest.param(MODE, marks=pytest.mark.slow), SHOWN], ids=["buffered", "streamed"])
 def test_a_repeated_request_is_dispatched_once(start: Any, mode: dict[str, str]) -> None:
     """Whichever worker it reaches: the same answer, marked, under a decision of its own that says what it was. Another body, another path,
     another caller's same key, no key at all are told apart."""

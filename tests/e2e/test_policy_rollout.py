@@ -161,7 +161,9 @@ deny contains {"code": "request.failing", "message": "It never is."} if {
 """
 
 
-@pytest.mark.parametrize(("name", "text", "engine"), [("slow", SLOW, "embedded"), ("failing", FAILING, "isolated")])
+@pytest.mark.parametrize(
+    ("name", "text", "engine"), [pytest.param("slow", SLOW, "embedded", marks=pytest.mark.slow), ("failing", FAILING, "isolated")]
+)
 def test_policies_that_fail_or_take_long_are_taken_back(start: START, name: str, text: str, engine: str) -> None:
     """In shadow, before anybody is judged by them, in this process or in confined ones."""
     lockgate = start(policy={"deadline": "1s", "engine": {"adapter": engine}})

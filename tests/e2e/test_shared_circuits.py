@@ -107,7 +107,7 @@ def test_a_node_leaves_alone_what_another_saw_fail(tmp_path: Path, redis: RedisS
         assert heard(one, "told_open") >= 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGSTOP])
 def test_without_redis_each_has_its_own(tmp_path: Path, redis: RedisServer, service: Service, number: signal.Signals) -> None:
     """A node whose circuit is open says nothing about the other's; and when Redis is back they know of each other again."""
     with two(tmp_path, redis, service, {"interval": "100ms"}) as (one, other):
@@ -129,6 +129,7 @@ def test_without_redis_each_has_its_own(tmp_path: Path, redis: RedisServer, serv
         until(lambda: heard(other, "heard_open") == 1, "the other has heard")
 
 
+@pytest.mark.slow
 def test_it_is_off_unless_it_is_configured(tmp_path: Path, redis: RedisServer, service: Service) -> None:
     """Redis alone shares no circuits."""
     with two(tmp_path, redis, service, None) as (one, other):

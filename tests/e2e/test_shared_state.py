@@ -87,7 +87,7 @@ def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
         assert all(figure(node, 'lockgate_shared_state_calls_total{result="answered"') > 0 for node in nodes)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGSTOP])
 def test_a_redis_that_dies_under_load_holds_nobody_up(tmp_path: Path, redis: RedisServer, number: signal.Signals) -> None:
     """Requests go on, none is lost and none hangs; each node says so; and when Redis is back it is used again."""
     with two(tmp_path, redis, [{**EACH, "rate": "100000/s", "burst": 100000}], retry="100ms") as nodes:

@@ -262,7 +262,11 @@ def test_certificates_are_exchanged_under_load_without_a_failed_request(own: Pla
     assert len(set(serials)) == 6
 
 
-@pytest.mark.parametrize("wrong", ["another key", "garbage", "gone", "encrypted", "expired"])
+def long(wrong: str) -> Any:
+    return pytest.param(wrong, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("wrong", ["another key", long("garbage"), long("gone"), long("encrypted"), "expired"])
 def test_a_bad_pair_is_refused_and_the_last_good_one_serves_on(own: Place, wrong: str) -> None:
     """With one sentence, a warning in readiness that fails nothing, also for a worker that starts meanwhile; and mended files are taken
     up."""

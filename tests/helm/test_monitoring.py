@@ -38,7 +38,7 @@ def served() -> set[str]:
         if kinds.get(f"{base}_seconds", kinds.get(base)) == "histogram":
             stem = base if f"{base}_seconds" not in kinds else f"{base}_seconds"
             found |= {f"{stem}_{part}" for part in ("bucket", "count", "sum")}
-        elif kinds.get(base) == "counter" or name.endswith("failures"):
+        elif kinds.get(base) == "counter" or name.endswith(("failures", "notices")):
             found.add(f"{base}_total")
         else:
             unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")

@@ -107,6 +107,8 @@ def verify(plan: Plan) -> Report:
         notes = [*reader.checkpoints(), *([plan.beside] if plan.beside else [])]
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
+        if (damage := reader.damage()) is not None:
+            report.faults.append(Fault(0, "file_damaged", damage))
         outside = None if plan.outside is None else note_checkpoint(plan.outside)
         notes = _legible(report, notes)
         claims = [note_checkpoint(note) for note in notes]

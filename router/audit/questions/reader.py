@@ -49,6 +49,9 @@ class LedgerReader(NodeSource, Protocol):
     def checkpoints(self) -> list[str]:
         """Signed notes, smallest tree first."""
 
+    def damage(self) -> str | None:
+        """Why what is kept beside the records cannot be what was written there, if it cannot."""
+
     def latest_checkpoint(self) -> str | None: ...
 
     def notes(self, least: int, limit: int, newest: bool) -> list[str]:

@@ -27,6 +27,9 @@ class Trail:
             raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
         return Page([{"id": DECISION}], "next-page", 7)
 
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        return None
+
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         self.asked.append((filters, by, bucket, reader))
         return {"records": 1, "complete_to": 7, "groups": []}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embeddings import storage
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
-from embeddings.fitting import embedding_of, fit
+from embeddings.fitting import Fitted, embedding_of, fit
 from embeddings.hashing_encoder import HashingEncoder
 from embeddings.material import Frozen, Lesson, texts_of
 from embeddings.minilm import minilm_directory
@@ -35,6 +35,11 @@ def data() -> TrainingSet:
     files = sorted(HALDEN.glob("*.txt"))
     examples = {path.stem: tuple(path.read_text("utf-8").splitlines()) for path in files if path.stem != "out_of_scope"}
     return training_set(examples, tuple((HALDEN / "out_of_scope.txt").read_text("utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def taught(table: StaticEncoder, data: TrainingSet) -> Fitted:
+    return fit(data, embedding_of(table), silent)
 
 
 def loss(sums: NDArray[np.float64], classes: NDArray[np.float64], labels: NDArray[np.intp]) -> float:
@@ -74,19 +79,17 @@ def test_a_text_never_loses_all_its_tokens() -> None:
     assert {float(each[1]) for each in counts} > {4.0, 5.0}
 
 
-def test_held_out_texts_are_answered_better(table: StaticEncoder, data: TrainingSet) -> None:
+def test_held_out_texts_are_answered_better(table: StaticEncoder, data: TrainingSet, taught: Fitted) -> None:
     """Than by the distilled table, by heads that are cross-validated alike."""
     before = fit(data, Frozen(table), silent)
-    after = fit(data, embedding_of(table), silent)
-    assert after.artefact.rows is not None
-    assert after.artefact.report["held_out_accuracy"] > before.artefact.report["held_out_accuracy"]
+    assert taught.artefact.rows is not None
+    assert taught.artefact.report["held_out_accuracy"] > before.artefact.report["held_out_accuracy"]
 
 
-def test_the_same_examples_teach_the_same(table: StaticEncoder, data: TrainingSet) -> None:
+def test_the_same_examples_teach_the_same(data: TrainingSet, taught: Fitted) -> None:
     """To the last bit, also beginning from an encoder that was taught before."""
-    once = fit(data, embedding_of(table), silent)
-    again = fit(data, embedding_of(once.encoder), silent)
-    assert once.artefact.digest == again.artefact.digest
+    again = fit(data, embedding_of(taught.encoder), silent)
+    assert taught.artefact.digest == again.artefact.digest
 
 
 def test_what_is_held_out_is_not_learnt_from(table: StaticEncoder) -> None:
@@ -102,17 +105,17 @@ def test_what_is_held_out_is_not_learnt_from(table: StaticEncoder) -> None:
     assert float(whole.vectors[row] @ table.encode_one("zebra")) < 0.999
 
 
-def test_a_taught_model_is_loaded_as_it_was_saved(table: StaticEncoder, data: TrainingSet, tmp_path: Path) -> None:
+def test_a_taught_model_is_loaded_as_it_was_saved(table: StaticEncoder, taught: Fitted, tmp_path: Path) -> None:
     """On the encoder as it was distilled: what was learnt of tokens comes with the model."""
-    model = IntentModel(table, fit(data, embedding_of(table), silent).artefact)
+    model = IntentModel(table, taught.artefact)
     loaded = IntentModel.load(model.save(tmp_path), table)
     assert loaded.predict("please cancel payment 4711").candidates == model.predict("please cancel payment 4711").candidates
     assert not np.array_equal(loaded.encoder.encode_one("cancel"), table.encode_one("cancel"))
 
 
-def test_altered_rows_are_refused(table: StaticEncoder, data: TrainingSet, tmp_path: Path) -> None:
+def test_altered_rows_are_refused(table: StaticEncoder, taught: Fitted, tmp_path: Path) -> None:
     """They are part of the model's digest."""
-    path = IntentModel(table, fit(data, embedding_of(table), silent).artefact).save(tmp_path)
+    path = IntentModel(table, taught.artefact).save(tmp_path)
     with np.load(path / storage.ARRAYS) as stored:
         arrays = {name: stored[name] for name in stored.files}
     arrays["tokens.vectors"][0, 0] += 1

@@ -1,0 +1,1 @@
+"""Telling people that a held request waits for them: what the channels have in common."""

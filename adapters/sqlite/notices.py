@@ -1,0 +1,107 @@
+"""Notices in one SQLite file: WAL, `synchronous=FULL`; a file of its own, so that telling people never waits for what decides, nor the
+other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from adapters.kept_notices import COLUMNS, KeptNotices, row_of
+from adapters.sqlite.connection import Connect, Connection, connect, private_file
+from adapters.sqlite.migrations import migrate
+from router.errors import AuditError, ReviewError
+from router.ports import Notice, NoticesStanding
+
+PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=10000")
+STEPS = {
+    1: (
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        # `result` is empty until it ended.
+        "CREATE TABLE IF NOT EXISTS notices (id TEXT PRIMARY KEY, review TEXT NOT NULL, event TEXT NOT NULL, notifier TEXT NOT NULL,"
+        " intent TEXT NOT NULL, risk TEXT NOT NULL, route TEXT NOT NULL, expires_ns INTEGER NOT NULL, made_ns INTEGER NOT NULL,"
+        " due_ns INTEGER NOT NULL, until_ns INTEGER NOT NULL, keep_ns INTEGER NOT NULL, attempts INTEGER NOT NULL,"
+        " owner TEXT NOT NULL DEFAULT '', leased_ns INTEGER NOT NULL DEFAULT 0, result TEXT NOT NULL DEFAULT '',"
+        " reason TEXT NOT NULL DEFAULT '') STRICT",
+        "CREATE INDEX IF NOT EXISTS notices_due ON notices (due_ns) WHERE result = ''",
+        "CREATE INDEX IF NOT EXISTS notices_keep ON notices (keep_ns)",
+    ),
+}
+_OURS = "WHERE id = ? AND owner = ? AND result = '' RETURNING id"
+_MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
+
+
+class NoticeFile:
+    """The blocking core; one thread at a time."""
+
+    def __init__(self, path: Path, connect: Connect = connect) -> None:
+        self._path = path
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def open(self) -> None:
+        private_file(self._path)
+        connection = self._connect(self._path)
+        try:
+            for statement in PRAGMAS:
+                connection.execute(statement)
+            migrate(connection, self._path, STEPS)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def add(self, notices: Sequence[Notice]) -> None:
+        connection = self._open
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for notice in notices:
+                statement = f"INSERT INTO notices ({COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
+                connection.execute(statement, row_of(notice))
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(AuditError):  # SQLite may have done so by itself
+                connection.execute("ROLLBACK")
+            raise
+
+    def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Notice]:
+        rows = self._open.execute(
+            "UPDATE notices SET owner = ?, leased_ns = ? WHERE id IN (SELECT id FROM notices WHERE result = '' AND due_ns <= ?"  # noqa: S608
+            f" AND leased_ns <= ? ORDER BY due_ns LIMIT ?) RETURNING {COLUMNS}",
+            (owner, until_ns, now_ns, now_ns, limit),
+        )
+        return sorted((Notice(*row) for row in rows), key=lambda notice: notice.due_ns)
+
+    def postpone(self, owner: str, notice_id: str, attempts: int, due_ns: int, reason: str) -> bool:
+        statement = f"UPDATE notices SET attempts = ?, due_ns = ?, reason = ?, leased_ns = 0 {_OURS}"  # noqa: S608  # a constant
+        return bool(self._open.execute(statement, (attempts, due_ns, reason, notice_id, owner)))
+
+    def end(self, owner: str, notice_id: str, result: str, reason: str) -> bool:
+        statement = f"UPDATE notices SET result = ?, reason = ? {_OURS}"  # noqa: S608  # a constant
+        return bool(self._open.execute(statement, (result, reason, notice_id, owner)))
+
+    def standing(self, now_ns: int) -> NoticesStanding:
+        statement = "SELECT count(*), min(due_ns) FROM notices WHERE result = '' AND due_ns <= ?"
+        waiting, oldest_ns = self._open.execute(statement, (now_ns,))[0]
+        return NoticesStanding(waiting, oldest_ns or 0)
+
+    def forget(self, now_ns: int) -> int:
+        return len(self._open.execute("DELETE FROM notices WHERE keep_ns <= ? RETURNING id", (now_ns,)))
+
+    @property
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise ReviewError(f"The store of notices {self._path} is not open.", "review_store_closed")
+        return self._connection
+
+
+class SqliteNotices(KeptNotices):
+    """Of one node."""
+
+    def __init__(self, file: NoticeFile) -> None:
+        super().__init__(file)

@@ -1,0 +1,5 @@
+"""The console: pages for people over the same services as the control API, made on the server."""
+
+from router.control.console import assets, audit, decisions, live, reviews
+
+PARTS = (assets, live, audit, decisions, reviews)
