@@ -25,7 +25,9 @@ from router.review.attempting import Asked
 from router.review.attempts import Kind
 
 router = guarded_router()
-State = Annotated[str | None, Query(max_length=32, pattern="^[a-z_]+$", description="Such as `pending`; any when left out")]
+State = Annotated[
+    str | None, Query(max_length=32, pattern="^[a-z_]+$", description="Such as `pending`, or `open` for all that wait; any when left out")
+]
 IfMatch = Annotated[str | None, Header(max_length=64, description="The `ETag` of what was seen; of another version the answer is 409")]
 
 

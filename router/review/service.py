@@ -25,6 +25,7 @@ log = logging.getLogger("lockgate.reviews")
 ROUND_S = 5.0
 WAIT_S = 10.0
 MANY = 1000
+OPEN = "open"  # every state in which somebody has still to decide
 
 
 class ReviewService:
@@ -67,11 +68,12 @@ class ReviewService:
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> tuple[list[views.Json], str | None]:
         """(summaries, cursor of the next page)"""
-        if state is not None and state not in list(State):
-            raise RefusedError(f"There is no state '{state}'; there are {', '.join(State)}.", "request_invalid", 422)
+        if state not in (None, OPEN, *State):
+            raise RefusedError(f"There is no state '{state}'; there are {OPEN}, {', '.join(State)}.", "request_invalid", 422)
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-        return views.page(await self._store.page([] if state is None else [state], int(cursor or 0), limit), limit)
+        states = UNDECIDED if state == OPEN else () if state is None else (state,)
+        return views.page(await self._store.page(states, int(cursor or 0), limit), limit)
 
     async def get(self, review_id: str) -> dict[str, Any] | None:
         review = await self._store.get(review_id)
