@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,16 +11,22 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from router.control.guard import SAFE, most_bytes
-from router.control.permissions import CONTROL, Permission, granted, permissions
+from router.control.judging import Doing, Facts
+from router.control.permissions import CONTROL, Permission
 from router.control.services import ControlServices
 from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, session_secret, sign_in_for
+from router.control.tenants import WITHIN, refused, within
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
 from router.identity.credentials import credential
 from router.identity.sessions import csrf_token
+from router.ports import ApiKey
 
 EXTRA = "x-lockgate-permission"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+NO_FACTS = Facts("key", (), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,11 @@ class Principal:
     session: str = ""
     authenticated_ns: int = 0
     methods: tuple[str, ...] = ()
+    facts: Facts = NO_FACTS
 
 
 NOBODY = Principal("")
+IN_A_SESSION = frozenset({CONTROL})
 
 
 def needs(permission: Permission) -> dict[str, Any]:
@@ -56,14 +64,14 @@ class GuardedRoute(APIRoute):
         super().__init__(path, endpoint, **{**settings, "max_body_size": most_bytes(path)})
 
     def get_route_handler(self) -> Handler:
-        handler, permission = super().get_route_handler(), self.permission
+        handler, permission, path = super().get_route_handler(), self.permission, self.path
 
         async def guarded(request: Request) -> Response:
             if permission is Permission.PUBLIC:
                 request.state.principal = NOBODY
                 return await handler(request)
             try:
-                request.state.principal = await _allowed(request, permission)
+                request.state.principal = await _allowed(request, permission, path)
             except IdentityError as error:
                 if error.status == 401 and asks_for_page(request):
                     return RedirectResponse(sign_in_for(request, again=error.code == "session_recheck"), 303)
@@ -77,12 +85,19 @@ def guarded_router() -> APIRouter:
     return APIRouter(route_class=GuardedRoute)
 
 
-async def _allowed(request: Request, permission: Permission) -> Principal:
+async def _allowed(request: Request, permission: Permission, path: str) -> Principal:
     principal = await identified(request)
-    if permission not in principal.permissions:
-        whose = "You lack" if principal.session else "The key lacks"
-        raise IdentityError(f"{whose} the permission '{permission}'.", "permission_missing", 403)
-    return principal
+    services = _services(request)
+    services.judge.check(principal.facts, permission, Doing(request.method, path, request.query_params.get("tenant")))
+    if not services.own_tenant or principal.subject.tenant is None:
+        return principal
+    if permission not in WITHIN:
+        raise refused("this is about")
+    return replace(principal, permissions=principal.permissions & WITHIN)
+
+
+def facts_of_key(key: ApiKey) -> Facts:
+    return Facts("key", key.subject.roles, key.scopes, key.subject.tenant)
 
 
 async def identified(request: Request) -> Principal:
@@ -95,15 +110,18 @@ async def identified(request: Request) -> Principal:
         secret = session_secret(request.headers.raw, sign_in.secure)
     if sign_in is None or secret is None:
         key = services.keys.verify(request.headers.raw)
-        return Principal(key.subject.id, key.id, granted(key), key.subject)
+        told = facts_of_key(key)
+        return Principal(key.subject.id, key.id, services.judge.permissions(told), key.subject, facts=told)
     session = await sign_in.sessions.verify(secret)
     if request.method not in SAFE:
         await check_csrf(request, secret)
     if sign_in.sessions.stale(session) and request.url.path != SIGN_OUT:
         raise IdentityError("The sign-in provider has to confirm the session; load a page of the console.", "session_recheck")
-    may = permissions(session.subject.roles, frozenset({CONTROL}))
+    subject = session.subject
+    told = Facts("session", subject.roles, IN_A_SESSION, subject.tenant, session.methods, sign_in.sessions.age_s(session))
+    may = services.judge.permissions(told)
     proved = (session.authenticated_ns, session.methods)
-    return Principal(session.subject.id, f"session:{session.id}", may, session.subject, csrf_token(secret), session.id, *proved)
+    return Principal(subject.id, f"session:{session.id}", may, subject, csrf_token(secret), session.id, *proved, told)
 
 
 def _services(request: Request) -> ControlServices:
@@ -111,10 +129,17 @@ def _services(request: Request) -> ControlServices:
     return services
 
 
+def _services_for(request: Request) -> ControlServices:
+    """What the principal may have of them."""
+    services, principal = _services(request), _principal(request)
+    tenant = principal.subject.tenant
+    return within(services, tenant, principal.id) if services.own_tenant and tenant is not None else services
+
+
 def _principal(request: Request) -> Principal:
     principal: Principal = request.state.principal
     return principal
 
 
-Services = Annotated[ControlServices, Depends(_services)]
+Services = Annotated[ControlServices, Depends(_services_for)]
 Caller = Annotated[Principal, Depends(_principal)]

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
@@ -70,6 +71,9 @@ class Audit(Protocol):
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        """Confidences: `records`, `complete_to` and `groups`, each with `counts` of as many equal steps from 0 to 1."""
+
     async def saved(self) -> Sequence[Json]:
         """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
 
@@ -98,7 +102,8 @@ class Reviews(Protocol):
     """Raises ReviewError: `review_not_found`, `self_approval`, `not_requester`, `reviewer_role_missing`, `review_denied`,
     `review_unjudged`, `review_store_unavailable`; other codes are a conflict of state."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
@@ -258,6 +263,18 @@ class PolicyTrials(Protocol):
         """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""
 
 
+class Learning(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
+        """`said` has `verdict`, `intent`, `reason` and `comment`. Durable and recorded when it answers."""
+
+    async def opinions(self, decision_id: str) -> Json:
+        """`decision_id`, `opinions`, `disagreement`."""
+
+    async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -286,5 +303,8 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
+    judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
+    learning: Learning | None = None

@@ -83,6 +83,10 @@ class SessionService:
             await asyncio.to_thread(self._store.use, digest, now)
         return session
 
+    def age_s(self, session: Session) -> int:
+        """How long ago they proved who they are, in whole minutes of 60 seconds."""
+        return max(0, (self._clock.now_ns() - session.authenticated_ns) // (60 * SECOND)) * 60
+
     def stale(self, session: Session) -> bool:
         """Whether a provider is to be asked again who this is and what they may do."""
         return bool(session.issuer) and self._clock.now_ns() - session.checked_ns >= self.limits.recheck * SECOND

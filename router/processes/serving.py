@@ -41,6 +41,7 @@ from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
+from router.wiring.learning import Learning
 from router.wiring.ledger_place import ledger_place
 from router.wiring.membership import Facts, Membership, facts
 from router.wiring.policy_trials import Trials
@@ -75,6 +76,7 @@ class Serving:
     certificates: ListenerCertificates
     fates: LedgerFates
     membership: Membership | None = None
+    learning: Learning | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -134,6 +136,7 @@ class Serving:
             OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
             lambda: reloader.workspace.policies,
             self.evidence.verifier,
+            None if self.learning is None else self.learning.api,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
@@ -150,10 +153,11 @@ class Serving:
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
+            *(() if self.learning is None else (self.learning.keep(lambda: reloader.workspace),)),
         )
         try:
             await started(running, serving)
-            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock, control.services.judge):
                 projecting.start()
                 settle_memory()
                 links = control.services.sign_in.local if control.services.sign_in is not None else None

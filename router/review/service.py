@@ -66,14 +66,16 @@ class ReviewService:
             raise ReviewError("The key under which the request is sealed was destroyed.", "subject_erased")
         await self._counted()
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> tuple[list[views.Json], str | None]:
+    async def list(
+        self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None
+    ) -> tuple[list[views.Json], str | None]:
         """(summaries, cursor of the next page)"""
         if state not in (None, OPEN, *State):
             raise RefusedError(f"There is no state '{state}'; there are {OPEN}, {', '.join(State)}.", "request_invalid", 422)
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
         states = UNDECIDED if state == OPEN else () if state is None else (state,)
-        return views.page(await self._store.page(states, int(cursor or 0), limit), limit)
+        return views.page(await self._store.page(states, int(cursor or 0), limit, tenant), limit)
 
     async def get(self, review_id: str) -> dict[str, Any] | None:
         review = await self._store.get(review_id)

@@ -14,12 +14,24 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from router.config import Tls
 from router.config.shared_state import RedisSettings
-from router.control.services import Check, ControlServices, DeliveryDesk, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
+from router.control.services import (
+    Check,
+    ControlServices,
+    DeliveryDesk,
+    Governance,
+    Json,
+    Learning,
+    Nodes,
+    PolicyRollouts,
+    PolicyTrials,
+    Reviews,
+)
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
+from router.wiring.control_policy import make_judge
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.indexing import Indexing
 from router.wiring.nodes import OpenApiKeys, api_keys_of
@@ -291,6 +303,7 @@ def make_control(
     deliveries: DeliveryDesk | None = None,
     rules: Callable[[], Mapping[str, str]] | None = None,
     verifier: str = "",
+    learning: Learning | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -313,8 +326,11 @@ def make_control(
         nodes=nodes,
         deliveries=deliveries,
         sign_in=sign_in,
+        judge=make_judge(workspace),
+        own_tenant=control.tenants == "own",
         rules=rules,
         verifier=verifier,
+        learning=learning,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

@@ -63,8 +63,15 @@ def test_who_asked_neither_decides_nor_sees_who_does(client: TestClient, credent
 
 @pytest.mark.parametrize(
     ("verb", "body"),
-    [("modify", SEEN), ("modify", {**SEEN, "changes": {}}), ("modify", {"changes": {"/a": 1}}), ("reroute", {**SEEN, "route": "No Route"})]
-    + [("ask", {}), ("ask", {"question": ""}), ("claim", {"version": 1})],
+    [
+        ("modify", SEEN),
+        ("modify", {**SEEN, "changes": {}}),
+        ("modify", {"changes": {"/a": 1}}),
+        ("reroute", {**SEEN, "route": "No Route"}),
+        ("ask", {}),
+        ("ask", {"question": ""}),
+        ("claim", {"version": 1}),
+    ],
 )
 def test_a_body_that_says_too_little_or_too_much_is_refused(client: TestClient, credential: Credential, verb: str, body: Any) -> None:
     """In one sentence, before anybody is asked."""
