@@ -56,6 +56,14 @@ class Statistics(BaseModel):
     groups: list[dict[str, Any]]
 
 
+class Distribution(BaseModel):
+    """Each group has its word and `counts`, one for each step of confidence."""
+
+    records: int
+    complete_to: int | None
+    groups: list[dict[str, Any]]
+
+
 class SavedQueries(BaseModel):
     queries: list[dict[str, Any]]
 

@@ -70,6 +70,9 @@ class Audit(Protocol):
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        """Confidences: `records`, `complete_to` and `groups`, each with `counts` of as many equal steps from 0 to 1."""
+
     async def saved(self) -> Sequence[Json]:
         """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
 
@@ -98,7 +101,8 @@ class Reviews(Protocol):
     """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
     conflict of state."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
@@ -292,6 +296,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
 from tests.e2e.rolling import archive, closed_data
-from tests.e2e.running import Lockgate, Person, prepared
+from tests.e2e.running import Lockgate, Person, cli, prepared
 from tests.e2e.test_events import Target
 from tests.e2e.test_policy_rollout import FREE
 from tests.e2e.yard import load, save
@@ -31,6 +31,7 @@ needs_file(CHROMIUM, "apt install chromium")
 PEOPLE = (
     Person("ann", ("employee",)),
     Person("spare", ("employee",)),
+    Person("former", ("employee",)),
     Person("eve"),
     Person("nora", ("auditor",), ("control",)),
     Person("mia", ("employee", "manager", "reviewer"), ("gateway", "control")),
@@ -143,11 +144,9 @@ def test_pages_are_for_whom_they_are(lockgate: Lockgate, seat: Seat) -> None:
     assert answer.status == 403
     assert "audit.read" in page.inner_text("main")
     assert "Audit" not in page.inner_text("nav")
-    page.set_extra_http_headers({"authorization": ""})
-    answer = page.goto("/console/audit")
-    assert answer is not None
-    assert answer.status == 401
-    assert page.get_by_role("link", name="Sign in").get_attribute("href") == "/console/sign-in"
+    page = seat(None)
+    page.goto("/console/audit?effect=deny")
+    assert page.url.endswith("/console/sign-in?next=/console/audit%3Feffect%3Ddeny")
 
 
 def test_a_page_runs_nothing_but_what_is_ours(lockgate: Lockgate, seat: Seat) -> None:
@@ -279,6 +278,24 @@ def _decide(page: Page, key: str, name: str) -> None:
         page.get_by_role("dialog").get_by_role("button", name=name).click()
 
 
+def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, chromium: Browser, seat: Seat) -> None:
+    """By the link of this machine; the same form without the token changes nothing. Signing out ends it."""
+    page = seat(None)
+    page.goto(cli("console", "link", "--config", str(lockgate.yard.config)).stdout.strip())
+    page.get_by_role("button", name="Sign in").click()
+    page.goto("/console/keys")
+    page.evaluate("() => document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'x'; })")
+    _revoke(page, "former")
+    assert "csrf_missing" in page.inner_text("main")
+    page.goto("/console/keys")
+    _revoke(page, "former")
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign out").click()
+    page.goto("/console/keys")
+    assert page.url.endswith("/console/sign-in?next=/console/keys")
+
+
 @pytest.mark.slow
 def test_an_author_rolls_out_and_another_says_yes(lockgate: Lockgate, seat: Seat) -> None:
     """Proposed from a file with a plan of its own; its author cannot approve it; another does, sees what would end differently while it
@@ -362,8 +379,7 @@ def test_a_key_is_revoked(lockgate: Lockgate, seat: Seat) -> None:
     assert page.get_by_role("button", name="Revoke").count() == 0
     page = seat("root")
     page.goto("/console/keys")
-    page.locator("tr", has_text="spare").get_by_role("button", name="Revoke").click()
-    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    _revoke(page, "spare")
     expect(page.get_by_role("status")).to_contain_text("Revoked")
     until(lambda: lockgate.ask("spare", "GET", "/items/1").status == 401, "the worker has noticed")
 
@@ -379,6 +395,22 @@ MORE = [
     "/console/records/1",
     "/console/nowhere",
 ]
+
+
+def _revoke(page: Page, subject: str) -> None:
+    page.locator("tr", has_text=subject).get_by_role("button", name="Revoke").click()
+    with page.expect_navigation():
+        page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+
+
+def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:
+    """The page is there at once, and its figures come by themselves."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("nora")
+    page.goto("/console/intents")
+    expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
+    expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
+    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
 
 
 @pytest.mark.parametrize(
