@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -39,6 +39,10 @@ class ReviewCore(Protocol):
     def due(self, now_ns: int, state: str) -> list[str]: ...
 
     def count(self, state: str) -> int: ...
+
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def forget_replies(self, event: str, before_ns: int) -> int: ...
 
 
 class KeptReviews:
@@ -87,6 +91,12 @@ class KeptReviews:
 
     async def count(self, state: str) -> int:
         return await self._run(lambda: self._core.count(state))
+
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        return await self._run(lambda: self._core.versions(decision_ids))
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        return await self._run(lambda: self._core.forget_replies(event, before_ns))
 
     async def _run(self, job: Callable[[], T]) -> T:
         try:

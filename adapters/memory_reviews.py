@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from router.errors import ReviewError
@@ -69,6 +69,20 @@ class MemoryReviews:
 
     async def count(self, state: str) -> int:
         return sum(review.state == state for review in self._usable().values())
+
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        known = self._usable()
+        return {each: known[each].version for each in decision_ids if each in known}
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        old = [
+            decision_id
+            for decision_id, review in self._usable().items()
+            if review.reply and any(step.event == event and step.at_ns < before_ns for step in review.history)
+        ]
+        for decision_id in old:
+            self._reviews[decision_id] = replace(self._reviews[decision_id], reply=b"")
+        return len(old)
 
     def _usable(self) -> dict[str, Review]:
         if self.failing is not None:

@@ -345,6 +345,12 @@ class HeldRequests(Protocol):
 
     async def count(self, state: str) -> int: ...
 
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        """Of those that there are."""
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        """Removes the replies of reviews of which this step was taken before then, for good; how many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -405,6 +411,61 @@ class Notifier(Protocol):
 
     async def tell(self, notice: Notice, link: str) -> None:
         """Returns once the other side has taken it. Raises DestinationError."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearntText:
+    """A text that learning keeps, sealed under the key of whom it is about."""
+
+    name: str
+    key_id: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Something that learning keeps, of a `kind` (an opinion, a proposal, a label), with what it is `about`: a decision, or nothing.
+    `terms` say nothing personal. `version` counts from 1; a lesson that was never stored has 0."""
+
+    kind: str
+    id: str
+    about: str
+    state: str
+    at_ns: int
+    terms: Mapping[str, Any]
+    texts: tuple[LearntText, ...] = ()
+    version: int = 0
+
+
+class Lessons(Protocol):
+    """Where the control process, or those of several nodes, keep what is learnt. What a method wrote is durable when it returns. Raises
+    StateError `learning_store_unavailable`: then it may or may not have written, and may be asked again.
+
+    Records wait beside the lessons until they are in the ledger. Whoever put them has them leased and appends them; once the lease is over
+    another one does. A crash between appending and `recorded` appends the same bytes once more."""
+
+    async def put(self, lesson: Lesson, entries: Sequence[Entry], owner: str, until_ns: int) -> bool:
+        """Compare and set: as version `lesson.version + 1`, where `lesson.version` is the one that is stored (0 where there is none).
+        False, and nothing done, where it is not."""
+
+    async def get(self, kind: str, lesson_id: str) -> Lesson | None: ...
+
+    async def about(self, kind: str, what: str) -> Sequence[Lesson]:
+        """In the order in which they were put first."""
+
+    async def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
+        """In the same order, each with its place; only those after the place `after`. No states means any."""
+
+    async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
+        """Those that have texts under this key."""
+
+    async def unrecorded(self, owner: str, now_ns: int, until_ns: int, limit: int) -> Sequence[tuple[int, Entry]]:
+        """(number, record) of records that are leased to this owner, or to nobody any more, and now are to it; oldest first."""
+
+    async def recorded(self, numbers: Sequence[int]) -> None: ...
+
+    async def waiting(self, kind: str, lesson_id: str) -> bool:
+        """Whether a record of this lesson is not in the ledger yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -667,6 +728,30 @@ class Conversations(Protocol):
 
     async def write(self, key: str, sealed: bytes, seconds: int) -> None:
         """Instead of what was there, for so long. Raises StateError."""
+
+
+class Tallies(Protocol):
+    """What nodes use up together. A tally is forgotten some time after it was last counted in."""
+
+    async def take(self, tally: str, who: str, amount: int, most: int | None, most_each: int | None, seconds: int) -> bool:
+        """Counts `amount` for one of those who draw on a tally; False, and nothing counted, where all of them would have over `most`, or
+        this one over `most_each`. It is known for so many seconds. Raises StateError, after which it may or may not be counted."""
+
+    async def add(self, tally: str, who: str, amount: int) -> None:
+        """Counts more, or less where it is below zero. Raises StateError."""
+
+
+class Marks(Protocol):
+    """What nodes have found out about names, for good; one that is lost is found out again."""
+
+    async def find(self, name: str) -> bytes | None:
+        """Raises StateError, as all do."""
+
+    async def put(self, name: str, told: bytes) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def all(self) -> Mapping[str, bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,17 @@ class ReviewTables:
         found = self._run(lambda connection: connection.rows("SELECT count(*) FROM reviews WHERE state = %s", (state,)))
         return int(found[0][0])
 
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
+        statement = "SELECT id, version FROM reviews WHERE id = ANY(%s)"
+        return dict(self._run(lambda connection: connection.rows(statement, (list(decision_ids),))))
+
+    def forget_replies(self, event: str, before_ns: int) -> int:
+        statement = (
+            "UPDATE reviews SET reply = '' WHERE length(reply) > 0 AND EXISTS"
+            " (SELECT 1 FROM review_steps WHERE review_steps.id = reviews.id AND event = %s AND at_ns < %s) RETURNING place"
+        )
+        return len(self._run(lambda connection: connection.rows(statement, (event, before_ns))))
+
     def _was_ours(self, connection: BoundedConnection, decision_id: str, version: int, change: Change) -> bool:
         """Whether this very step was taken when it was asked for before, and only the answer was lost."""
         kept = connection.rows("SELECT event, at_ns, node FROM review_steps WHERE id = %s AND number = %s", (decision_id, version))

@@ -94,7 +94,22 @@ NOTICES_STEPS: Steps = {
         "CREATE INDEX review_notices_keep ON review_notices (keep_ns)",
     ),
 }
-LEDGER, KEYS, SHARED, NOTICES, SESSIONS = "ledger", "keys", "shared", "notices", "sessions"
+LEARNING_STEPS: Steps = {
+    1: (
+        "CREATE TABLE lessons (place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, id text NOT NULL,"
+        " about text NOT NULL, state text NOT NULL, version bigint NOT NULL, at_ns bigint NOT NULL, terms text NOT NULL,"
+        " UNIQUE (kind, id))",
+        "CREATE INDEX lessons_about ON lessons (kind, about)",
+        "CREATE INDEX lessons_state ON lessons (kind, state)",
+        "CREATE TABLE lesson_texts (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, id text NOT NULL,"
+        " name text NOT NULL, key_id text NOT NULL, sealed bytea NOT NULL, UNIQUE (kind, id, name))",
+        "CREATE INDEX lesson_texts_key ON lesson_texts (key_id)",
+        # Gone from here once they are in the ledger.
+        "CREATE TABLE lesson_entries (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, id text NOT NULL,"
+        " leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL, owner text NOT NULL, until_ns bigint NOT NULL)",
+    ),
+}
+LEDGER, KEYS, SHARED, NOTICES, SESSIONS, LEARNING = "ledger", "keys", "shared", "notices", "sessions", "learning"
 LONGEST_S = 3600.0
 """A step over a large table takes its time."""
 

@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server, check_url, connect
+from adapters.postgres.lessons import PostgresLessons
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
-from adapters.postgres.schema import NOTICES, NOTICES_STEPS, SESSION_STEPS, SESSIONS, SHARED, SHARED_STEPS, migrate
+from adapters.postgres.schema import (
+    LEARNING,
+    LEARNING_STEPS,
+    NOTICES,
+    NOTICES_STEPS,
+    SESSION_STEPS,
+    SESSIONS,
+    SHARED,
+    SHARED_STEPS,
+    migrate,
+)
 from adapters.postgres.sessions import PostgresSessions
 
 __all__ = ["PostgresShared", "Server", "check_url"]
@@ -30,6 +41,9 @@ class PostgresShared:
     def notices(self) -> PostgresNotices:
         return PostgresNotices(self.server, self.patience)
 
+    def lessons(self) -> PostgresLessons:
+        return PostgresLessons(self.server, self.patience)
+
     def api_keys(self) -> PostgresApiKeys:
         return PostgresApiKeys(self.server)
 
@@ -40,7 +54,7 @@ class PostgresShared:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
         connection = connect(self.server)
         try:
-            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (SESSIONS, SESSION_STEPS))
+            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (SESSIONS, SESSION_STEPS), (LEARNING, LEARNING_STEPS))
             return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()

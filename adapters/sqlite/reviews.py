@@ -29,6 +29,7 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries (id TEXT NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL, leaf BLOB NOT NULL,"
     " sealed BLOB NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (id, number, part)) STRICT",
 )
+ASKED_AT_ONCE = 500
 STEP = "id, number, event, before, after, at_ns, recorded"
 
 
@@ -101,6 +102,20 @@ class ReviewFile:
     def count(self, state: str) -> int:
         count: int = self._open.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,))[0][0]
         return count
+
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for some in (decision_ids[at : at + ASKED_AT_ONCE] for at in range(0, len(decision_ids), ASKED_AT_ONCE)):
+            marks = ",".join("?" * len(some))
+            found |= dict(self._open.execute(f"SELECT id, version FROM reviews WHERE id IN ({marks})", tuple(some)))  # noqa: S608  # marks only
+        return found
+
+    def forget_replies(self, event: str, before_ns: int) -> int:
+        statement = (
+            "UPDATE reviews SET reply = x'' WHERE length(reply) > 0 AND EXISTS"
+            " (SELECT 1 FROM history WHERE history.id = reviews.id AND event = ? AND at_ns < ?) RETURNING place"
+        )
+        return len(self._open.execute(statement, (event, before_ns)))
 
     @property
     def _open(self) -> Connection:

@@ -19,6 +19,7 @@ from router.config.judgement import (
     SentenceTransformersEncoder,
     SignalsConfig,
 )
+from router.config.learning import LearningConfig
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
 from router.config.nodes import NodesConfig
 from router.config.tls import MutualTls, ServerTls, Tls
@@ -41,6 +42,7 @@ __all__ = [
     "IdentityConfig",
     "Jwks",
     "JwtIssuer",
+    "LearningConfig",
     "MinilmEncoder",
     "MutualTls",
     "NodesConfig",
@@ -78,6 +80,7 @@ class Config(Strict):
     policy: PolicyConfig = Field(default=PolicyConfig(), description="Which policy decides.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The ledger.")
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
+    learning: LearningConfig | None = Field(default=None, description="Learning from corrections. Off unless this is set.")
     nodes: NodesConfig | None = Field(default=None, description="Several nodes that share more than the ledger. Off unless this is set.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")

@@ -10,7 +10,7 @@ from router.problems import MEDIA_TYPE, problem
 
 MAX_BODY = 64 * 1024
 MAX_FILES = 24 << 20  # two bundles and what goes with them
-TAKES_FILES = "/v1/policy/"
+TAKES_FILES = ("/v1/policy/", "/console/policy/")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]

@@ -56,6 +56,14 @@ class Statistics(BaseModel):
     groups: list[dict[str, Any]]
 
 
+class Distribution(BaseModel):
+    """Each group has its word and `counts`, one for each step of confidence."""
+
+    records: int
+    complete_to: int | None
+    groups: list[dict[str, Any]]
+
+
 class SavedQueries(BaseModel):
     queries: list[dict[str, Any]]
 
@@ -318,3 +326,42 @@ class SessionsView(BaseModel):
 
 class EndedSessions(BaseModel):
     ended: list[str]
+
+
+class Opinion(Body):
+    """What somebody who looked at a decision says of it. `intent` is the right one, where the verdict is `wrong` and it is known."""
+
+    verdict: Literal["right", "wrong", "out_of_scope"]
+    intent: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    reason: Literal["looked_at", "misrouted", "rerouted", "modified"] = Field(
+        default="looked_at", description="Why it is said: by itself, or because a held request was rejected, sent elsewhere or changed."
+    )
+    comment: str = Field(default="", max_length=2000, description="Kept under the key of who says it.")
+
+
+class Said(BaseModel):
+    """An opinion as it is kept. `by` is the key of who said it; `own` that this is the one who asked, whose word teaches nothing."""
+
+    decision_id: str
+    verdict: str
+    intent: str | None
+    reason: str
+    classified: str | None
+    status: str
+    by: str
+    own: bool
+    at: str
+    version: int
+
+
+class Opinions(BaseModel):
+    """`disagreement`: they do not all say the same, and nothing is learnt from them."""
+
+    decision_id: str
+    opinions: list[Said]
+    disagreement: bool
+
+
+class Feedback(BaseModel):
+    feedback: list[Said]
+    next: str | None

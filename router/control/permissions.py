@@ -31,6 +31,10 @@ class Permission(StrEnum):
     POLICY_APPROVE = "policy.approve"
     POLICY_ROLLBACK = "policy.rollback"
     POLICY_TRY = "policy.try"  # to have one's own policies evaluated on this machine, in a process with limits
+    FEEDBACK_WRITE = "feedback.write"  # to say whether a decision was right; services get it as a single scope
+    PROPOSALS_READ = "proposals.read"  # what was said about decisions, and what is proposed because of it
+    PROPOSALS_PROPOSE = "proposals.propose"
+    PROPOSALS_APPROVE = "proposals.approve"
     KEYS_READ = "keys.read"
     KEYS_WRITE = "keys.write"
     SESSIONS_READ = "sessions.read"
@@ -43,10 +47,11 @@ VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ, P.POLICY_READ})
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
     "operator": VIEWER | {P.CONFIG_RELOAD, P.POLICY_ROLLBACK, P.DELIVERIES_READ, P.DELIVERIES_WRITE},
-    "policy_author": VIEWER | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK},
-    "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK},
-    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE}),
-    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.SESSIONS_READ},
+    "policy_author": VIEWER
+    | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_PROPOSE},
+    "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_APPROVE},
+    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE}),
+    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.SESSIONS_READ, P.PROPOSALS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
     "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),
     "legal_officer": frozenset({P.AUDIT_READ, P.AUDIT_HOLD}),

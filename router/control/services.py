@@ -71,6 +71,9 @@ class Audit(Protocol):
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        """Confidences: `records`, `complete_to` and `groups`, each with `counts` of as many equal steps from 0 to 1."""
+
     async def saved(self) -> Sequence[Json]:
         """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
 
@@ -254,6 +257,18 @@ class PolicyTrials(Protocol):
         """Of the policies in force without a bundle. Recorded before anything is opened. Raises AuditError."""
 
 
+class Learning(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
+        """`said` has `verdict`, `intent`, `reason` and `comment`. Durable and recorded when it answers."""
+
+    async def opinions(self, decision_id: str) -> Json:
+        """`decision_id`, `opinions`, `disagreement`."""
+
+    async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
+
+
 Record = Callable[[str, Json], Awaitable[None]]
 
 
@@ -287,3 +302,4 @@ class ControlServices:
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
+    learning: Learning | None = None

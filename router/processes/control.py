@@ -35,11 +35,13 @@ from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
+from router.processes.waiting import ReviewFeedDesk
 from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
 from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
+from router.wiring.learning import Learning, open_learning
 from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
@@ -103,7 +105,12 @@ class ControlProcess:
         for_envoy = _for_envoy(config.envoy, workers)
         membership = await _among_others(workspace)
         try:
-            reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
+            learning = await open_learning(workspace, evidence, self._clock, UuidV7())
+            try:
+                reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
+            except BaseException:
+                await _closed(learning)
+                raise
         except BaseException:
             await _left(membership)
             raise
@@ -122,7 +129,7 @@ class ControlProcess:
             ),
             _addresses(for_envoy),
         )
-        around = evidence.keys.holders = Around(supervisor, reviews)
+        around = evidence.keys.holders = Around(supervisor, reviews, learning)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
@@ -157,6 +164,7 @@ class ControlProcess:
                 certificates,
                 fates,
                 membership,
+                learning,
             )
             await serving.run(self._stopping)  # 7
         finally:
@@ -170,6 +178,7 @@ class ControlProcess:
             await fates.close()
             await governance.close()
             await reviews.close()
+            await _closed(learning)
             await _left(membership)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
@@ -222,10 +231,16 @@ async def _left(membership: Membership | None) -> None:
         await membership.close()
 
 
+async def _closed(learning: Learning | None) -> None:
+    if learning is not None:
+        await learning.close()
+
+
 class Around:
     """Where a subject's key may still be when it is gone from the keys' file."""
 
-    def __init__(self, supervisor: Supervisor, reviews: Reviews) -> None:
+    def __init__(self, supervisor: Supervisor, reviews: Reviews, learning: Learning | None = None) -> None:
+        self._learning = learning
         self._supervisor = supervisor
         self._reviews = reviews
 
@@ -271,6 +286,7 @@ def _handlers(
     return {
         **outbox.handlers,
         **fates.handlers,
+        **ReviewFeedDesk(reviews).handlers,
         messages.CONVERSATION_READ: talks.read,
         messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,

@@ -280,6 +280,8 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("gateway.listen and gateway.limits")
     if before.gateway.tls != after.gateway.tls:
         changed.append("gateway.tls")
+    if (before.learning is None) != (after.learning is None):
+        changed.append("learning")
     sources = {config.policy.bundle.source if config.policy.bundle is not None else "" for config in (before, after)}
     if len(sources) == 2 and any("://" in source for source in sources):
         changed.append("policy.bundle")

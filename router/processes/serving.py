@@ -42,6 +42,7 @@ from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.indexing import Indexing
+from router.wiring.learning import Learning
 from router.wiring.ledger_place import ledger_place
 from router.wiring.membership import Facts, Membership, facts
 from router.wiring.policy_trials import Trials
@@ -76,6 +77,7 @@ class Serving:
     certificates: ListenerCertificates
     fates: LedgerFates
     membership: Membership | None = None
+    learning: Learning | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -135,6 +137,7 @@ class Serving:
             OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
             lambda: reloader.workspace.policies,
             self.evidence.verifier,
+            None if self.learning is None else self.learning.api,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass
@@ -154,6 +157,7 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
+            *(() if self.learning is None else (self.learning.keep(lambda: reloader.workspace),)),
         )
         try:
             await started(running, serving)

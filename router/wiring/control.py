@@ -15,7 +15,18 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from router.config import Tls
 from router.config.shared_state import RedisSettings
 from router.control.acts import Acts
-from router.control.services import Check, ControlServices, DeliveryDesk, Governance, Json, Nodes, PolicyRollouts, PolicyTrials, Reviews
+from router.control.services import (
+    Check,
+    ControlServices,
+    DeliveryDesk,
+    Governance,
+    Json,
+    Learning,
+    Nodes,
+    PolicyRollouts,
+    PolicyTrials,
+    Reviews,
+)
 from router.errors import LockgateError, RefusedError
 from router.identity.key_service import KeyService
 from router.ports import Clock
@@ -295,6 +306,7 @@ def make_control(
     deliveries: DeliveryDesk | None = None,
     rules: Callable[[], Mapping[str, str]] | None = None,
     verifier: str = "",
+    learning: Learning | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -322,6 +334,7 @@ def make_control(
         own_tenant=control.tenants == "own",
         rules=rules,
         verifier=verifier,
+        learning=learning,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

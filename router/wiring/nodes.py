@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from adapters.kept_lessons import KeptLessons
 from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
 from adapters.sqlite.api_keys import SqliteApiKeys
+from adapters.sqlite.lessons import LessonFile, SqliteLessons
 from adapters.sqlite.notices import NoticeFile, SqliteNotices
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from adapters.sqlite.sessions import SqliteSessions
@@ -19,7 +21,7 @@ from router.registry import ADAPTERS
 from router.workspace import Workspace
 
 REVIEWS_FILE, API_KEYS_FILE, NOTICES_FILE = "reviews.sqlite", "identity.sqlite", "notices.sqlite"
-SESSIONS_FILE = "sessions.sqlite"
+SESSIONS_FILE, LEARNING_FILE = "sessions.sqlite", "learning.sqlite"
 REVIEWS, API_KEYS = "reviews", "api_keys"
 
 
@@ -74,6 +76,8 @@ class SharedPlace(Protocol):
     def reviews(self, members: Members) -> KeptReviews: ...
 
     def notices(self) -> KeptNotices: ...
+
+    def lessons(self) -> KeptLessons: ...
 
     def api_keys(self) -> OpenApiKeys: ...
 
@@ -132,3 +136,11 @@ def notices_of(workspace: Workspace, members: Members | None) -> KeptNotices:
     if place is not None and nodes is not None and members is not None and REVIEWS in nodes.share:
         return place.notices()
     return SqliteNotices(NoticeFile(workspace.path(workspace.config.state) / NOTICES_FILE))
+
+
+def lessons_of(workspace: Workspace) -> KeptLessons:
+    """Of all nodes together, where there are several. Not open yet. Raises ConfigError."""
+    place = shared_place(workspace)
+    if place is not None:
+        return place.lessons()
+    return SqliteLessons(LessonFile(workspace.path(workspace.config.state) / LEARNING_FILE))

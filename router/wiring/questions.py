@@ -88,6 +88,13 @@ class AuditQuestions:
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         return await self._counted(by_default(await self._query(filters)), _grouping(by, bucket), reader)
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        query = by_default(await self._query(filters))
+        found = await self._run(lambda: _refusing(lambda: self._trail().distribution(query, by, bins)))
+        told = await self._run(lambda: self._trail().told(query))
+        await self._noted(reader, Reading("stats", f"{told} by confidence, {found.by}", found.count))
+        return found.document()
+
     async def saved(self) -> Sequence[Json]:
         found = await self._run(lambda: saved_queries(self._saved))
         return [{"name": name, **saved.model_dump(mode="json", exclude_defaults=True)} for name, saved in found.items()]

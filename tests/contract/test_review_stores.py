@@ -214,3 +214,23 @@ async def test_a_file_that_cannot_be_used_is_a_review_error(tmp_path: Path) -> N
     with pytest.raises(ReviewError, match=r"reviews\.sqlite"):
         await store.open()
     await store.close()
+
+
+async def test_versions_are_told_of_many_at_once(store: Store) -> None:
+    """Of those that there are; they grow with each step."""
+    for number in range(3):
+        await store.add(held(f"d{number}"), HELD_STEP)
+    await store.change("d1", 1, step("approved"))
+    wanted = [f"d{number}" for number in range(1200)]
+    assert await store.versions(wanted) == {"d0": 1, "d1": 2, "d2": 1}
+    assert await store.versions([]) == {}
+
+
+async def test_replies_are_forgotten_when_they_are_old(store: Store) -> None:
+    """Those of that step before that moment; everything else stays."""
+    for name, event, at_ns in (("old", "done", 20), ("new", "done", 40), ("other", "failed", 20)):
+        await store.add(held(name), HELD_STEP)
+        await store.change(name, 1, step(event, after=event, at_ns=at_ns), reply=b"sealed")
+    assert [await store.forget_replies("done", 40) for _ in range(2)] == [1, 0]
+    kept = {name: found.reply for name in ("old", "new", "other") if (found := await store.get(name)) is not None}
+    assert kept == {"old": b"", "new": b"sealed", "other": b"sealed"}

@@ -31,13 +31,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def seated(browser: Browser, lockgate: Lockgate, who: str, complaint: str = "", **settings: Any) -> Iterator[Page]:
-    """A page of this person. Fails where the page complained about anything but what holds `complaint`, such as what its own policy
-    forbids it."""
+def seated(browser: Browser, lockgate: Lockgate, who: str | None, complaint: str = "", **settings: Any) -> Iterator[Page]:
+    """A page of this person, or with None of whoever signs in there. Fails where the page complained about anything but what holds
+    `complaint`, such as what its own policy forbids it."""
     complaints = list[str]()
     context = browser.new_context(
         base_url=f"http://127.0.0.1:{lockgate.ports['control']}",
-        extra_http_headers={"authorization": f"Bearer {lockgate.keys[who]}"},
+        extra_http_headers={"authorization": f"Bearer {lockgate.keys[who]}"} if who is not None else {},
         viewport=settings.pop("viewport", WIDE),
         **settings,
     )
@@ -47,7 +47,7 @@ def seated(browser: Browser, lockgate: Lockgate, who: str, complaint: str = "", 
     try:
         yield page
     finally:
-        _picture(page, who)
+        _picture(page, who or "session")
         context.close()
     assert [each for each in complaints if not complaint or complaint not in each] == []
 

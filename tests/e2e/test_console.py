@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
@@ -19,12 +20,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, Person, company
+from tests.e2e.rolling import archive, closed_data
+from tests.e2e.running import Lockgate, Person, cli, prepared
+from tests.e2e.test_events import Target
+from tests.e2e.test_policy_rollout import FREE
+from tests.e2e.yard import load, save
 
 needs_file(CHROMIUM, "apt install chromium")
 
 PEOPLE = (
     Person("ann", ("employee",)),
+    Person("spare", ("employee",)),
+    Person("former", ("employee",)),
     Person("eve"),
     Person("nora", ("auditor",), ("control",)),
     Person("mia", ("employee", "manager", "reviewer"), ("gateway", "control")),
@@ -45,8 +52,25 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
-    with company(tmp_path_factory.mktemp("console"), people=PEOPLE) as running:
+def target() -> Iterator[Target]:
+    made = Target()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def lockgate(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator[Lockgate]:
+    """With a route whose requests are delivered, to a service that refuses them until it is told otherwise."""
+    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE) as running:
+        catalog, data = load(running.yard.folder / "catalog.yaml"), load(running.yard.data)
+        service = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}], "retries": {"attempts": 1}}
+        catalog["destinations"]["target"] = service
+        catalog["routes"]["orders"] = {"destination": "target", "path": "/orders", "delivery": {"for": "1h", "backoff": "200ms"}}
+        catalog["rules"][:0] = [{"name": "orders", "match": {"path": "/orders/{rest...}"}, "intent": "look", "route": "orders"}]
+        data["lockgate"]["config"]["access"]["routes"]["orders"] = {"employee": ["*"]}
+        save(running.yard.folder / "catalog.yaml", catalog)
+        save(running.yard.data, data)
+        running.start()
         yield running
 
 
@@ -120,11 +144,9 @@ def test_pages_are_for_whom_they_are(lockgate: Lockgate, seat: Seat) -> None:
     assert answer.status == 403
     assert "audit.read" in page.inner_text("main")
     assert "Audit" not in page.inner_text("nav")
-    page.set_extra_http_headers({"authorization": ""})
-    answer = page.goto("/console/audit")
-    assert answer is not None
-    assert answer.status == 401
-    assert page.get_by_role("link", name="Sign in").get_attribute("href") == "/console/sign-in"
+    page = seat(None)
+    page.goto("/console/audit?effect=deny")
+    assert page.url.endswith("/console/sign-in?next=/console/audit%3Feffect%3Ddeny")
 
 
 def test_a_page_runs_nothing_but_what_is_ours(lockgate: Lockgate, seat: Seat) -> None:
@@ -256,8 +278,116 @@ def _decide(page: Page, key: str, name: str) -> None:
         page.get_by_role("dialog").get_by_role("button", name=name).click()
 
 
-PAGES = ["/console/", "/console/audit?kind=all", "/console/decisions/{decision}?personal=yes"]
+def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, chromium: Browser, seat: Seat) -> None:
+    """By the link of this machine; the same form without the token changes nothing. Signing out ends it."""
+    page = seat(None)
+    page.goto(cli("console", "link", "--config", str(lockgate.yard.config)).stdout.strip())
+    page.get_by_role("button", name="Sign in").click()
+    page.goto("/console/keys")
+    page.evaluate("() => document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'x'; })")
+    _revoke(page, "former")
+    assert "csrf_missing" in page.inner_text("main")
+    page.goto("/console/keys")
+    _revoke(page, "former")
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign out").click()
+    page.goto("/console/keys")
+    assert page.url.endswith("/console/sign-in?next=/console/keys")
+
+
+@pytest.mark.slow
+def test_an_author_rolls_out_and_another_says_yes(lockgate: Lockgate, seat: Seat) -> None:
+    """Proposed from a file with a plan of its own; its author cannot approve it; another does, sees what would end differently while it
+    is in shadow, goes on, and rolls back. A candidate that cannot be used is refused in a sentence."""
+    author, approver = seat("ada"), seat("pat")
+    _propose(author, b"no archive", {})
+    assert author.get_by_role("alert").is_visible()
+    _propose(author, archive(closed_data()), {"steps": [{}, {"share": "60%"}], "least": 1, "guards": FREE})
+    author.wait_for_url("**/console/policy/rollouts/*")
+    assert author.get_by_role("button", name="Approve").count() == 0
+    approver.goto("/console/policy")
+    approver.get_by_role("region", name="Rollouts").get_by_role("link").first.click()
+    approver.get_by_role("button", name="Approve").click()
+    approver.get_by_role("dialog").get_by_label("Comment").fill("as discussed")
+    approver.get_by_role("dialog").get_by_role("button", name="Approve").click()
+    expect(approver.locator("h1 .badge")).to_have_text("running")
+    lockgate.ask("ann", "GET", "/items/1")
+    expect(approver.locator("#now")).to_contain_text("allow → deny", timeout=20_000)
+    approver.get_by_role("button", name="Next step").click()
+    approver.get_by_role("dialog").get_by_role("button", name="Go on").click()
+    expect(approver.locator(".stepper [aria-current]")).to_contain_text("60 %")
+    approver.get_by_role("button", name="Roll back").click()
+    approver.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(approver.locator("h1 .badge")).to_have_text("rolled back")
+    assert "Approved by pat" in approver.inner_text("#now")
+    assert "as discussed" in approver.inner_text("#now")
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+def _propose(page: Page, content: bytes, plan: Any) -> None:
+    page.goto("/console/policy")
+    page.get_by_role("button", name="Propose a candidate").click()
+    page.set_input_files("[name=bundle]", files=[{"name": "candidate.tar.gz", "mimeType": "application/gzip", "buffer": content}])
+    page.get_by_text("A plan of its own").click()
+    page.fill("[name=plan]", json.dumps(plan) if plan else "")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Propose", exact=True).click()
+
+
+def test_an_operator_looks_after_what_was_given_up(lockgate: Lockgate, seat: Seat, target: Target) -> None:
+    """One is sent again, and arrives; one is dropped, and is gone; a form that was sent already does nothing a second time."""
+    target.answer = lambda _: 400
+    first, second = (lockgate.ask("ann", "POST", f"/orders/{number}", {"amount": number}).decision for number in (1, 2))
+    until(lambda: len(lockgate.control("GET", "/v1/deliveries?state=dead").json["deliveries"]) == 2, "both were given up")
+    target.answer = lambda _: 200
+    page = seat("otto")
+    page.goto("/console/deliveries?state=dead")
+    assert page.locator("tbody tr").count() == 2
+    page.locator(f"a[href$='{first}']").click()
+    page.get_by_role("button", name="Send again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("status")).to_contain_text("sent again")
+    until(lambda: target.keys().count(first) == 2, "it was sent again")
+    page.goto(f"/console/deliveries/{second}")
+    late = page.context.new_page()
+    late.goto(f"/console/deliveries/{second}")
+    for each in (page, late):
+        each.get_by_role("button", name="Drop").click()
+        each.get_by_role("dialog").get_by_role("button", name="Drop").click()
+    expect(page.get_by_role("status")).to_contain_text("Dropped, for good")
+    expect(late.locator("main")).to_contain_text("There is no such delivery")
+    assert [details["decision"] for details in lockgate.system("delivery_dropped")] == [second]
+
+
+@pytest.mark.slow
+def test_health_says_what_readiness_and_the_figures_say(lockgate: Lockgate, seat: Seat) -> None:
+    """Without a reload; a viewer may look."""
+    page = seat("idle")
+    page.goto("/console/health")
+    assert page.locator(".state").inner_text() == "Ready"
+    before = int(page.locator(".tiles dd").first.inner_text().replace(" ", ""))
+    lockgate.ask("ann", "GET", "/items/1")
+    expect(page.locator(".tiles dd").first).not_to_have_text(str(before), timeout=20_000)
+
+
+def test_a_key_is_revoked(lockgate: Lockgate, seat: Seat) -> None:
+    """After a question, and is refused from then on; a viewer of keys has no button."""
+    assert lockgate.ask("spare", "GET", "/items/1").status == 200
+    page = seat("nora")
+    page.goto("/console/keys")
+    assert page.get_by_role("button", name="Revoke").count() == 0
+    page = seat("root")
+    page.goto("/console/keys")
+    _revoke(page, "spare")
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    until(lambda: lockgate.ask("spare", "GET", "/items/1").status == 401, "the worker has noticed")
+
+
+PAGES = ["/console/decisions/{decision}?personal=yes"]
 MORE = [
+    "/console/",
+    "/console/audit?kind=all",
     "/console/reviews?state=any",
     "/console/reviews/{decision}",
     "/console/audit/counts",
@@ -265,6 +395,22 @@ MORE = [
     "/console/records/1",
     "/console/nowhere",
 ]
+
+
+def _revoke(page: Page, subject: str) -> None:
+    page.locator("tr", has_text=subject).get_by_role("button", name="Revoke").click()
+    with page.expect_navigation():
+        page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+
+
+def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:
+    """The page is there at once, and its figures come by themselves."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("nora")
+    page.goto("/console/intents")
+    expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
+    expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
+    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ DATABASES = ("ledger", "ledger_keys")
 def start_servers(company: Company, data: Path) -> None:
     """`data`: a folder for PostgreSQL, which does not run as root and may not see the company's own. Raises NotReadyError."""
     company.services = OWN
-    start_postgres(company, data)
-    start_redis(company)
     start_nats(company)
+    start_redis(company)
+    start_postgres(company, data)
     start_temporal(company)
 
 

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from examples.halden.demo import interrupts
 from examples.halden.demo.client import Caller, Mail
 from examples.halden.demo.company import LISTENERS, SERVER_PORTS, SERVICES, Company, NotReadyError, free_ports
 from examples.halden.demo.envoy import ENVOY_PORTS, with_door
@@ -36,9 +36,7 @@ def main() -> int:
     form.add_argument("--envoy", action="store_true", help="Envoy carries the requests and asks Lockgate about each")
     form.add_argument("--company", action="store_true", help="on PostgreSQL, Redis, NATS and Temporal instead of embedded parts")
     options = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # by way of `finally`, so that nothing is left running
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it in the background
+    interrupts.by_exceptions()  # so that nothing is left running
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="lockgate-demo-") as folder, tempfile.TemporaryDirectory(prefix="lockgate-demo-data-") as data:
         names = (*LISTENERS, *SERVICES, *(ENVOY_PORTS if options.envoy else ()), *(SERVER_PORTS if options.company else ()))
@@ -55,8 +53,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):  # who asks again is not quicker: what runs has to end
-                signal.signal(number, signal.SIG_IGN)
+            interrupts.ignored()
             company.stop()
 
 
@@ -166,7 +163,7 @@ def _works(console: Console, company: Company, results: list[tuple[Asking, Seen]
     if seen is None:
         return 0
     shown = _lockgate(company, "audit", "show", str(seen.decision["id"]), *_where(company)).stdout
-    told = [line.strip() for line in shown.splitlines() if line.strip().startswith("evidence")]
+    told = [" ".join(line.split()) for line in shown.splitlines() if line.strip().startswith("evidence.")]
     console.print(f"lockgate audit show {seen.decision['id']}: {'; '.join(told) or 'no evidence'}")
     return int(not any(seen.then in line for line in told))
 
@@ -196,19 +193,19 @@ def _lockgate(company: Company, *arguments: str) -> subprocess.CompletedProcess[
 
 def try_next(console: Console, company: Company, credentials: Mapping[str, str]) -> None:
     lockgate = f"{os.path.relpath(sys.executable)} -m lockgate"
-    config = os.path.relpath(company.workspace / "lockgate.yaml")
+    config = company.workspace / "lockgate.yaml"
+    config = config.relative_to(Path.cwd()) if config.is_relative_to(Path.cwd()) else config
     front = company.url("envoy" if "envoy" in company.ports else "gateway")
     if company.at_size:  # addresses and passwords of servers: not for everybody who sees a process' arguments
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in company.own_environment.items())
-        environment, query = f". {company.secret('environment', ''.join(lines))};", f"--config {config}"
+        environment = f". {company.secret('environment', ''.join(lines))};"
     else:
         environment = f"HALDEN_STATE={company.environment['HALDEN_STATE']} HALDEN_JWKS={company.environment['HALDEN_JWKS']}"
-        query = f"--state {company.environment['HALDEN_STATE']}"
     console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
     asked = "-H 'content-type: text/plain' -d 'is payment 4715 stuck?'"
     console.print(f"  curl -i {front}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
     console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
-    console.print(f"  {environment + ' ' if company.at_size else ''}{lockgate} audit query {query}")
+    console.print(f"  {environment} {lockgate} console link --config {config} --port {company.ports['control']}  # for your browser")
 
 
 def _last_lines(log: Path) -> str:

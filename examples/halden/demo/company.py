@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from examples.halden.demo.interrupts import postponed
+
 HERE = Path(__file__).parent.parent
 SERVICES = ("payments", "people", "itdesk", "backoffice")
 LISTENERS = ("gateway", "decide", "control", "events")
@@ -23,9 +25,7 @@ SERVER_PORTS = (*SERVERS, "temporal_http")
 READY_S = 60.0
 STOP_S = 40.0
 PORTS = (10_000, 32_000)
-
-
-ENDS = {"postgres": signal.SIGINT}  # to the other signal it waits for those who are connected
+ENDS = {"postgres": signal.SIGINT}  # at the other signal it would wait for those who are connected
 
 
 class NotReadyError(Exception):
@@ -106,7 +106,7 @@ class Company:
     ) -> None:
         """In a session of its own, so that Ctrl-C reaches this process alone, which then ends the others in order."""
         told = self.environment if home is None else {**self.environment, "HOME": str(home)}
-        with self.log(name).open("ab") as log:
+        with self.log(name).open("ab") as log, postponed():
             self.processes[name] = subprocess.Popen(
                 command, env=told, cwd=folder, user=user, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

@@ -11,14 +11,16 @@ import orjson
 NONE = "–"
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 # A colour says no more than the word beside it.
-TONES = {
-    "allow": "good", "routed": "good", "done": "good", "approved": "good", "released": "good", "promoted": "good", "ok": "good",
-    "deny": "bad", "denied": "bad", "failed": "bad", "rejected": "bad", "rolled_back": "bad", "dead": "bad", "cancelled": "bad",
-    "review": "wait", "held": "wait", "pending": "wait", "uncertain": "wait", "proposed": "wait", "waiting": "wait", "escalated": "wait",
-    "assigned": "wait", "more_information": "wait", "expired": "wait", "abstained": "wait", "split": "wait", "shed": "bad",
-    "reroute": "other", "running": "other", "dispatching": "other", "sending": "other", "superseded": "other",
-    "low": "calm", "medium": "calm", "high": "wait", "critical": "bad",
+TONES: Mapping[str, tuple[str, ...]] = {
+    "good": ("allow", "routed", "done", "approved", "released", "promoted", "ok", "in use", "in force", "delivered"),
+    "bad": ("deny", "denied", "failed", "rejected", "rolled_back", "dead", "cancelled", "shed", "critical", "gone"),
+    "wait": (
+        "review", "held", "pending", "uncertain", "proposed", "waiting", "escalated", "assigned", "more_information", "expired",
+        "abstained", "split", "high",
+    ),
+    "other": ("reroute", "running", "dispatching", "sending", "superseded"),
 }  # fmt: skip
+TONE_OF = {word: tone for tone, words in TONES.items() for word in words}
 
 
 def when(value: Any) -> str:
@@ -87,7 +89,7 @@ def plain(value: Any) -> str:
 
 
 def tone(value: Any) -> str:
-    return TONES.get(str(value), "calm")
+    return TONE_OF.get(str(value), "calm")
 
 
 def span(total: float) -> str:

@@ -33,6 +33,10 @@ class Trail:
         self.asked.append((filters, by, bucket, reader))
         return {"records": 1, "complete_to": 7, "groups": []}
 
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        self.asked.append((filters, by, bins, reader))
+        return {"records": 0, "complete_to": 7, "groups": []}
+
     async def saved(self) -> Sequence[Json]:
         return [{"name": "risky"}]
 

@@ -106,12 +106,14 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
 def test_statistics_and_saved_questions_are_asked_for(services: ControlServices, client: TestClient, credential: Credential) -> None:
     """With filters, groups and parameters as values."""
     auditor = credential("auditor", subject="audrey")
+    assert client.get("/v1/audit/confidences?by=effect&bins=10", headers=auditor).json() == {"records": 0, "complete_to": 7, "groups": []}
     assert client.get("/v1/audit/stats?by=intent,verdict&bucket=1h&where=attempts>1", headers=auditor).json()["records"] == 1
     assert client.get("/v1/audit/queries", headers=auditor).json() == {"queries": [{"name": "risky"}]}
     assert client.get("/v1/audit/queries/risky?set=since=7d&set=who=a=b&limit=5", headers=auditor).json()["complete_to"] == 7
     assert refused(client.get("/v1/audit/queries/risky?set=since", headers=auditor)) == (400, "request_invalid")
     assert isinstance(services.audit, Trail)
     assert services.audit.asked == [
+        (AuditFilters(), "effect", 10, "audrey"),
         (AuditFilters(where="attempts>1"), ("intent", "verdict"), "1h", "audrey"),
         ("risky", {"since": "7d", "who": "a=b"}, None, 5, "audrey", "none"),
     ]

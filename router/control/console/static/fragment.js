@@ -7,3 +7,10 @@ export function lines(text) {
   template.innerHTML = policy.createHTML(`<table><tbody>${text}</tbody></table>`);
   return [...template.content.querySelectorAll("tr")];
 }
+
+/** One part of a whole page. */
+export function part(text, id) {
+  const template = document.createElement("template");
+  template.innerHTML = policy.createHTML(text);
+  return template.content.getElementById(id);
+}

@@ -1,0 +1,35 @@
+"""Learning from corrections: off unless somebody wants it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from router.settings import Count, Fraction, Span, Strict, Text
+
+
+class LearningBounds(Strict):
+    """How much worse a proposal may be, on texts that nothing was learnt from, before it can be approved only against the evaluation, on
+    record."""
+
+    accuracy: Fraction = Field(default=0.0, description="Largest loss of accuracy over all intents.")
+    intent: Fraction = Field(default=0.05, description="Largest loss of accuracy on any one intent that has enough held-out texts.")
+    ece: Fraction = Field(default=0.01, description="Largest growth of the calibration error (ECE).")
+    flips: Fraction = Field(default=0.05, description="Largest share of recorded decisions that would be classified differently.")
+    least: Count = Field(default=20, le=100_000, description="Held-out texts below which nothing is said about an intent.")
+
+
+class LearningConfig(Strict):
+    """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
+
+    approvers: tuple[Text, ...] = Field(
+        default=(), description="Roles, one of which who approves a proposal must have, beside the permission; any where none is named."
+    )
+    held_out: Text | None = Field(
+        default=None, description="CSV file with the columns text, intent (oos: none) that proposals are measured on and never learn from."
+    )
+    bounds: LearningBounds = Field(default=LearningBounds(), description="What a proposal may make worse.")
+    subjects: Count = Field(
+        default=3, le=1000, description="People whose texts a proposal must be made of, at least; one alone teaches nothing."
+    )
+    examples: Count = Field(default=50, le=1000, description="Most new examples of an intent in one proposal.")
+    evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")
