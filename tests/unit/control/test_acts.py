@@ -145,6 +145,15 @@ async def test_refusals_are_counted(control: TestClient, credential: Credential,
     ]
 
 
+async def test_failed_sign_ins_are_counted(control: TestClient, book: Book, recorded: ControlServices) -> None:
+    """By the reason they failed for."""
+    for path in ("/console/sign-in/local", GLASS):
+        control.post(path, data={"token": "made-up"})
+    await recorded.acts.flush()
+    (told,) = book.of(REFUSED)
+    assert told["refused"] == [{"code": "sign_in_link_unknown", "permission": "public", "by": "", "count": 2}]
+
+
 async def test_no_flood_of_refusals_fills_a_record(book: Book) -> None:
     """Beyond some hundred kinds they are counted together; a record stays a record."""
     acts = Acts(book.record, book.pseudonym)
