@@ -9,10 +9,8 @@ import pytest
 
 from tests.unit.docs.pages import ROOT, page
 
-ROW = re.compile(
-    r"^\| (?P<number>[\d., ]+) \| (?P<what>.+?) \| (?P<here>\w+) \| (?:\[(?P<name>\w+)\]\(\.\./(?P<path>[\w/.]+)\))? ?\| ?(?P<note>.*?) ?\|$",
-    re.M,
-)
+LINK = r"(?:\[(?P<name>\w+)\]\(\.\./(?P<path>[\w/.]+)\))?"
+ROW = re.compile(rf"^\| (?P<number>[\d., ]+) \| (?P<what>.+?) \| (?P<here>\w+) \| {LINK} ?\| ?(?P<note>.*?) ?\|$", re.MULTILINE)
 ROWS = list(ROW.finditer(page("asvs.md")))
 
 
