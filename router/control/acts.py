@@ -38,11 +38,15 @@ class Acts:
         self._pseudonym = pseudonym
         self._refused: Counter[tuple[str, str, str]] = Counter()
 
+    async def person(self, subject: str) -> str:
+        """By which somebody stands in the ledger. Raises AuditError."""
+        return await self._pseudonym(subject)
+
     async def begin(self, who: Actor, permission: Permission, method: str, path: str, target: Mapping[str, str]) -> None:
         """Durable when it returns. `path` as the route has it, `target` its parameters, which are ids. Raises AuditError."""
         if permission in OTHERWISE or (permission is Permission.KEYS_WRITE and method == "DELETE"):
             return
-        by = await self._pseudonym(who.id)
+        by = await self.person(who.id)
         told = {name: value for name, value in target.items() if value.isascii() and len(value) <= 64}
         details = {"permission": permission.value, "method": method, "path": path, "target": told, "by": by, "by_key": who.key_id}
         await self._record(ACTION, details)
@@ -52,7 +56,7 @@ class Acts:
         by = ""
         if who is not None and who.id:
             try:
-                by = await self._pseudonym(who.id)
+                by = await self.person(who.id)
             except LockgateError as error:
                 log.warning("who was refused is not known by name: %s", error)
         key = (code, permission.value, by)

@@ -91,8 +91,9 @@ async def signed_in(
     before = session_secret(request.headers.raw, sign_in.secure)
     session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns)
     try:
-        details = {"session": session.id, "roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
-        await services.record("signed_in", details)
+        who_is = {"session": session.id, "by": await services.acts.person(session.subject.id)}
+        told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
+        await services.record("signed_in", {**who_is, **told})
     except BaseException:
         await sign_in.sessions.end(Which(digest=session.digest))
         raise

@@ -183,6 +183,7 @@ def test_break_glass_opens_what_a_broken_policy_closed(
         assert "incident INC-7" in caplog.text
         assert [event for event, _ in book.told] == ["break_glass", "signed_in"]
         assert book.told[0][1] == {"case": "INC-7", "minutes": 30}
+        assert book.told[1][1]["by"] == f"key-of-{len('break-glass')}"
         who = client.get("/v1/identity").json()
         assert (who["subject"], "keys.write" in who["permissions"]) == ("break-glass", True)
         assert client.post("/v1/config/reload", headers={"x-lockgate-csrf": who["csrf"]}).status_code == 200
