@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
+from router.control.acts import Acts, no_acts
 from router.control.cloud_events import CloudEvent
 from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
@@ -303,6 +304,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    acts: Acts = field(default_factory=no_acts)
     own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
