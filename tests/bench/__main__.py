@@ -18,6 +18,7 @@ import uvloop
 from tests.bench import (
     added_cpu,
     commits,
+    console,
     deliveries,
     encoder,
     envoy,
@@ -116,6 +117,7 @@ def _options() -> argparse.Namespace:
             "deliveries",
             "stalls",
             "witness",
+            "console",
             "scale",
         ],
     )
@@ -149,6 +151,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "deliveries": lambda: deliveries.measure(report, folder / "deliveries", origin, effort.pending),
         "stalls": lambda: stalls.measure(report, folder),
         "witness": lambda: witnesses.measure(report, folder),
+        "console": lambda: console.measure(report, folder / "console", effort.records, many),
         "scale": lambda: scale.measure(report),
     }
 
