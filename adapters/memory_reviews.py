@@ -33,10 +33,10 @@ class MemoryReviews:
     async def get(self, decision_id: str) -> Review | None:
         return self._usable().get(decision_id)
 
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+    async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
         placed = enumerate(self._usable().values(), start=1)
         wanted = [(place, _bare(review)) for place, review in placed if place > after and (not states or review.state in states)]
-        return wanted[:limit]
+        return [each for each in wanted if tenant is None or each[1].held.tenant == tenant][:limit]
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
         known = self._usable().get(decision_id)

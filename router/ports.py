@@ -323,8 +323,9 @@ class HeldRequests(Protocol):
 
     async def get(self, decision_id: str) -> Review | None: ...
 
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
-        """Oldest first, each with its place; only those after the place `after`. No states means any. Sealed parts are left out."""
+    async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
+        """Oldest first, each with its place; only those after the place `after`. No states, or no tenant, means any. Sealed parts are left
+        out."""
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
         """Compare and set: False, and nothing done, when the review has another version than the one that was read. `forget` removes the

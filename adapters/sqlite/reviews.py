@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.kept_reviews import KeptReviews, held_from, terms_of
+from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from router.errors import AuditError, ReviewError
 from router.ports import Change, Entry, Held, Review
@@ -66,11 +66,12 @@ class ReviewFile:
         found = self._open.execute("SELECT place, id, state, terms, sealed, reply FROM reviews WHERE id = ?", (decision_id,))
         return self._review(found[0]) if found else None
 
-    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]:
+    def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]:
         wanted = f" AND state IN ({','.join('?' * len(states))})" if states else ""
+        wanted += " AND terms -> '$.tenant' = ?" if tenant is not None else ""
         found = self._open.execute(
             f"SELECT place, id, state, terms, x'', x'' FROM reviews WHERE place > ?{wanted} ORDER BY place LIMIT ?",  # noqa: S608  # marks only
-            (after, *states, limit),
+            (after, *states, *([] if tenant is None else [tenant_in_terms(tenant)]), limit),
         )
         return [(row[0], self._review(row)) for row in found]
 

@@ -151,6 +151,11 @@ class ControlConfig(Strict):
         description="Folder with own rules for who may do what in the control API (Rego, package `lockgate.control.own`), beside those "
         "that ship with Lockgate.",
     )
+    tenants: Literal["all", "own"] = Field(
+        default="all",
+        description="`own`: who belongs to a tenant sees and changes only what is that tenant's, and nothing that is no single tenant's. "
+        "`all`: the tenant of a key or a session says nothing here.",
+    )
     sign_in: SignInConfig = Field(default=SignInConfig(), description="How people sign in with a browser.")
 
     @model_validator(mode="after")

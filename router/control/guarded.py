@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,6 +15,7 @@ from router.control.judging import Doing, Facts
 from router.control.permissions import CONTROL, Permission
 from router.control.services import ControlServices
 from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, session_secret, sign_in_for
+from router.control.tenants import WITHIN, refused, within
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError
 from router.identity.credentials import credential
@@ -86,8 +87,13 @@ def guarded_router() -> APIRouter:
 
 async def _allowed(request: Request, permission: Permission, path: str) -> Principal:
     principal = await identified(request)
-    _services(request).judge.check(principal.facts, permission, Doing(request.method, path, request.query_params.get("tenant")))
-    return principal
+    services = _services(request)
+    services.judge.check(principal.facts, permission, Doing(request.method, path, request.query_params.get("tenant")))
+    if not services.own_tenant or principal.subject.tenant is None:
+        return principal
+    if permission not in WITHIN:
+        raise refused("this is about")
+    return replace(principal, permissions=principal.permissions & WITHIN)
 
 
 def facts_of_key(key: ApiKey) -> Facts:
@@ -123,10 +129,17 @@ def _services(request: Request) -> ControlServices:
     return services
 
 
+def _services_for(request: Request) -> ControlServices:
+    """What the principal may have of them."""
+    services, principal = _services(request), _principal(request)
+    tenant = principal.subject.tenant
+    return within(services, tenant, principal.id) if services.own_tenant and tenant is not None else services
+
+
 def _principal(request: Request) -> Principal:
     principal: Principal = request.state.principal
     return principal
 
 
-Services = Annotated[ControlServices, Depends(_services)]
+Services = Annotated[ControlServices, Depends(_services_for)]
 Caller = Annotated[Principal, Depends(_principal)]

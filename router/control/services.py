@@ -101,7 +101,8 @@ class Reviews(Protocol):
     """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
     conflict of state."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
@@ -295,6 +296,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""

@@ -327,6 +327,7 @@ def make_control(
         deliveries=deliveries,
         sign_in=sign_in,
         judge=make_judge(workspace),
+        own_tenant=control.tenants == "own",
         rules=rules,
         verifier=verifier,
         learning=learning,

@@ -47,8 +47,8 @@ class Desk:
     def __init__(self, service: ReviewService) -> None:
         self._service = service
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        return Page(*await self._service.list(state, cursor, limit))
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        return Page(*await self._service.list(state, cursor, limit, tenant))
 
     async def get(self, review_id: str) -> Json | None:
         return await self._service.get(review_id)

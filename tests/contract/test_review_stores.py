@@ -163,6 +163,17 @@ async def test_pages_and_counts_go_by_state(store: Store) -> None:
     assert [await store.count(state) for state in ("pending", "approved", "done")] == [1, 1, 0]
 
 
+async def test_pages_go_by_tenant(store: Store) -> None:
+    """Of that one only, whatever it is called; who belongs to none is in no tenant's page."""
+    names = ["lund", "h\ud800lden", 'a"b', "é", None, "LUND", "lund"]
+    for number, name in enumerate(names):
+        await store.add(replace(held(f"d{number}"), tenant=name), HELD_STEP)
+    for name in ("lund", "h\ud800lden", 'a"b', "é", "LUND", "nobody", "null", ""):
+        found = [review.held.decision_id for _, review in await store.page([], 0, 9, name)]
+        assert found == [f"d{number}" for number, each in enumerate(names) if each == name], name
+    assert [place for place, _ in await store.page(["pending"], 1, 1, "lund")] == [7]
+
+
 async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
     """The moment itself is too late."""
     for name, expires_ns in (("over", 99), ("now", 100), ("later", 101)):

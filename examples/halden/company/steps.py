@@ -15,6 +15,7 @@ from urllib.parse import quote
 from examples.halden.services.common import Answer, RefusedError
 
 TIMEOUT_S = 10.0
+ALONE = {"payments": 9101, "people": 9102, "itdesk": 9103}
 _DEVICE = re.compile(r"\b(?:LT|PH|TB|BD)-?\d{3,6}\b", re.IGNORECASE)
 
 
@@ -38,10 +39,10 @@ class Services(Protocol):
 
 
 class HttpServices:
-    """Where `HALDEN_<NAME>_URL` says."""
+    """Where `HALDEN_<NAME>_URL` says, else where each is when it is started alone."""
 
     def call(self, service: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        url = os.environ[f"HALDEN_{service.upper()}_URL"] + path
+        url = os.environ.get(f"HALDEN_{service.upper()}_URL", f"http://127.0.0.1:{ALONE[service]}") + path
         request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310  # an address of the configuration
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  # as above

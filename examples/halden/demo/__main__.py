@@ -198,15 +198,14 @@ def try_next(console: Console, company: Company, credentials: Mapping[str, str])
     front = company.url("envoy" if "envoy" in company.ports else "gateway")
     if company.at_size:  # addresses and passwords of servers: not for everybody who sees a process' arguments
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in company.own_environment.items())
-        environment, query = f". {company.secret('environment', ''.join(lines))};", f"--config {config}"
+        environment = f". {company.secret('environment', ''.join(lines))};"
     else:
         environment = f"HALDEN_STATE={company.environment['HALDEN_STATE']} HALDEN_JWKS={company.environment['HALDEN_JWKS']}"
-        query = f"--state {company.environment['HALDEN_STATE']}"
     console.print("\n[bold]Three things to try next[/], in another terminal; Ctrl-C here ends everything:")
     asked = "-H 'content-type: text/plain' -d 'is payment 4715 stuck?'"
     console.print(f"  curl -i {front}/ask -H 'authorization: {credentials['anna.lind']}' {asked}")
     console.print(f"  {environment} {lockgate} explain 'stop the transfer to Nordfracht' --as anna.lind --config {config}")
-    console.print(f"  {environment + ' ' if company.at_size else ''}{lockgate} audit query {query}")
+    console.print(f"  {environment} {lockgate} console link --config {config} --port {company.ports['control']}  # for your browser")
 
 
 def _last_lines(log: Path) -> str:

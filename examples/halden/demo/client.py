@@ -16,7 +16,7 @@ from examples.halden.demo.requests import Asking
 from examples.halden.demo.show import Seen
 
 T = TypeVar("T")
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 class Mail(Protocol):

@@ -51,7 +51,7 @@ async def _figures(services: ControlServices) -> dict[str, Any] | None:
         "decided": figures.times("lockgate_decision_duration_seconds"),
         "recorded": figures.times("lockgate_audit_duration_seconds"),
         "upstream": figures.times("lockgate_upstream_duration_seconds"),
-        "refusals": figures.by("lockgate_refusals_total", "code"),
+        "refusals": figures.by("lockgate_refusals_total", "reason"),
         "audit_failures": figures.total("lockgate_audit_failures_total"),
         "unsigned": figures.total("lockgate_audit_unsigned"),
         "pending": figures.total("lockgate_reviews_pending"),

@@ -68,7 +68,7 @@ class Desk:
 
     state: str = "pending"
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
 
     async def get(self, review_id: str) -> Json | None:
