@@ -22,10 +22,11 @@ from router.system import SystemClock, UuidV7
 from router.workspace import parse, read
 from tests.bench.report import Figure, Report, median, percentile, spread
 from tests.e2e.browsing import browser
+from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, Person, prepared
 from tests.unit.audit.samples import numbered
 
-AIM_MS, BATCH, MOST = 200.0, 1000, 1_000_000
+AIM_MS, BATCH, MOST, LONGEST_S = 200.0, 1000, 1_000_000, 1800.0
 PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 PAGES = {
     "nothing is there (the peer)": "/console/nowhere",
@@ -49,7 +50,8 @@ def measure(report: Report, folder: Path, records: int, repetitions: int) -> Non
         decision = asyncio.run(_filled(lockgate, count))
         size = lockgate.yard.ledger.stat().st_size
         report.say(f"  {count:,} decisions in {time.perf_counter() - began:.0f} s, {size / count:.0f} bytes each")
-        lockgate.start()
+        lockgate.process.start()
+        until(lockgate.ready, "Lockgate was ready", LONGEST_S)
         with browser() as chromium:
             ((first, _),) = _visits(chromium, lockgate, PAGES["audit, newest"], 1)
             pages = [_figure(chromium, lockgate, name, path.format(decision=decision), repetitions) for name, path in PAGES.items()]
