@@ -15,6 +15,7 @@ from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
+from router.review.attempting import Asked
 
 Json = Mapping[str, Any]
 
@@ -98,18 +99,24 @@ class Audit(Protocol):
 
 
 class Reviews(Protocol):
-    """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
-    conflict of state."""
+    """Raises ReviewError: `review_not_found`, `self_approval`, `not_requester`, `reviewer_role_missing`, `review_denied`,
+    `review_unjudged`, `review_store_unavailable`; other codes are a conflict of state."""
 
     async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
-        """`content_digest` is what the reviewer saw; anything else is refused."""
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
+        """`content_digest` and `version` are of what the reviewer saw; anything else is refused."""
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json: ...
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json: ...
+
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 
 
 class DeliveryDesk(Protocol):
