@@ -86,6 +86,8 @@ class Serving:
         reloader = Reloader(
             self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles, in_force
         )
+        if self.learning is not None:
+            self.learning.serve(reloader)
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
@@ -151,7 +153,7 @@ class Serving:
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
-            *(() if self.learning is None else (self.learning.keep(lambda: reloader.workspace),)),
+            *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:
             await started(running, serving)
