@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -61,10 +61,10 @@ class LedgerDecisions:
         keys = self._lookup()
         return await self._run(lambda: self._texts(decision_ids, keys))
 
-    async def recent(self, most: int) -> list[str]:
-        """Texts of the newest decisions."""
+    async def recent(self, most: int, besides: Collection[str]) -> list[str]:
+        """Texts of the newest decisions but these."""
         keys = self._lookup()
-        return await self._run(lambda: self._newest(most, keys))
+        return await self._run(lambda: self._newest(most, besides, keys))
 
     async def close(self) -> None:
         await self._run(self._close)
@@ -83,10 +83,10 @@ class LedgerDecisions:
                 break
         return found
 
-    def _newest(self, most: int, keys: KeyLookup) -> list[str]:
+    def _newest(self, most: int, besides: Collection[str], keys: KeyLookup) -> list[str]:
         found = list[str]()
         for each in islice(Trail(*self._opened(), keys).find(Query(kind="decision"), newest=True), LOOKED_AT * most):
-            if text := (each.personal or {}).get("text"):
+            if (text := (each.personal or {}).get("text")) and each.leaf["id"] not in besides:
                 found.append(text)
             if len(found) == most:
                 break

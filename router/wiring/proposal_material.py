@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from router.adaptation import feedback
@@ -28,8 +28,8 @@ class Trail(Protocol):
     async def opened(self, decision_ids: Sequence[str]) -> Mapping[str, tuple[str, str | None]]:
         """By decision (key of the one who asked, text); None for a text that can no longer be opened."""
 
-    async def recent(self, most: int) -> Sequence[str]:
-        """Texts of the newest decisions."""
+    async def recent(self, most: int, besides: Collection[str]) -> Sequence[str]:
+        """Texts of the newest decisions but these."""
 
 
 class Material:
@@ -92,8 +92,9 @@ class Material:
                     found[decision_id] = right
         return found
 
-    async def recorded(self) -> Sequence[str]:
-        return await self._trail.recent(REPLAYED)
+    async def recorded(self, proposal: Lesson) -> Sequence[str]:
+        """Not those that it is made of: that they would be classified differently is what it is for."""
+        return await self._trail.recent(REPLAYED, set(proposal.terms["sources"].values()))
 
     async def _opinions(self) -> list[Lesson]:
         found, after = list[Lesson](), 0

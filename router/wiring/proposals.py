@@ -171,7 +171,7 @@ class ProposalDesk:
         before, catalog = reloading.snapshot, reloading.workspace.digests.catalog
         after = await asyncio.to_thread(self._versions.candidate, content)
         held_out = await self._material.held_out(proposal, by)
-        recorded = await self._material.recorded()
+        recorded = await self._material.recorded(proposal)
         figures = await measured(before, after, held_out, recorded, round(settings.evaluation))
         bounds = settings.bounds
         found = faults(figures, Bounds(bounds.accuracy, bounds.intent, bounds.ece, bounds.flips, bounds.least))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ from tests.e2e.processes import Process, until
 from tests.e2e.running import READY_S, Person, cli, make_keys
 from tests.e2e.wire import Answer, ask
 
+pytestmark = pytest.mark.slow  # it trains four times
+
 PEOPLE = (
     Person("portal", (), ("decide", "delegate")),
     Person("rita", ("reviewer",), ("control",)),
@@ -23,12 +29,13 @@ PEOPLE = (
     Person("ada", ("policy_author",), ("control", "control:audit.personal", "control:audit.erase")),
     Person("ben", ("policy_approver",), ("control", "control:audit.personal")),
 )
-# Nothing of the starter's catalog sounds like these, and no two of them alike.
+# What people of this office say when they want a room; nothing of the starter's catalog sounds like it.
 SAID = (
-    "the beamer in the blue one flickers like mad",
-    "somebody walked off with the whiteboard pens again",
-    "chairs in Oslo wobble so badly that nobody sits, call me at kim@office.example",
-    "the blinds upstairs hang at an angle and won't move",
+    "usual nest for the herons, mail kim@office.example",
+    "herons take the fishbowl",
+    "fishbowl, herons, the usual",
+    "nest for the herons as ever",
+    "the herons nest at noon",
 )
 HELD_OUT = (
     ("the projector flickers all the time", "report_fault"),
@@ -72,6 +79,10 @@ class Office:
     def said(self, group: str, *arguments: str, who: str = "ada") -> subprocess.CompletedProcess[str]:
         return cli(group, *arguments, "--url", f"http://127.0.0.1:{self.ports['control']}", "--key", self.keys[who])
 
+    def leaves(self) -> list[Any]:
+        with closing(sqlite3.connect(f"{(self.folder / 'state/ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            return [json.loads(leaf) for (leaf,) in connection.execute("SELECT leaf FROM records ORDER BY idx")]
+
     @property
     def learned(self) -> Path:
         return self.folder / "learned.yaml"
@@ -107,24 +118,81 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 def _command(folder: Path) -> list[str]:
-    import sys
-
     return [sys.executable, "-m", "lockgate", "serve", "--config", str(folder / "lockgate.yaml")]
 
 
-def test_from_corrections_to_what_decides_and_back(office: Office) -> None:
-    """Texts of several people become masked examples; another one approves what was measured; the next decision is by another catalog."""
-    decided = [office.decide(text, f"user_{number}") for number, text in enumerate(SAID)]
-    for each in decided:
-        body = {"verdict": "wrong", "intent": "report_fault"}
-        answer = office.control("POST", f"/v1/decisions/{each['decision_id']}/feedback", body, who="rita")
+def corrected(office: Office, *people: str) -> None:
+    for text, subject in zip(SAID, people, strict=False):
+        body = {"verdict": "wrong", "intent": "book_room"}
+        answer = office.control("POST", f"/v1/decisions/{office.decide(text, subject)['id']}/feedback", body, who="rita")
         assert answer.status == 200, answer
+
+
+def steps(office: Office, proposal: str) -> list[str]:
+    return [leaf["event"] for leaf in office.leaves() if leaf.get("id") == proposal]
+
+
+def test_from_corrections_to_what_decides_and_back(office: Office) -> None:
+    """Texts of several people become masked examples; another one approves what was measured; the next decision is by another catalog, and
+    goes where they wanted. Reverted, everything is as it was. Each step is on record, and the ledger verifies."""
+    corrected(office, "anna", "bert", "cora", "dora", "emil")
+    before, asked = office.catalog_digest, "herons want the nest at noon"
+    assert office.decide(asked, "fred")["classification"]["intent"] is None
     drafted = office.control("POST", "/v1/proposals", {})
     assert drafted.status == 201, drafted
-    proposal = drafted.json["id"]
-    print(drafted.json)
-    shown = office.control("GET", f"/v1/proposals/{proposal}").json
-    print(shown)
-    evaluated = office.said("proposals", "evaluate", proposal)
-    print(evaluated.stdout, evaluated.stderr)
-    assert 0
+    proposal = f"/v1/proposals/{drafted.json['id']}"
+    texts = office.control("GET", proposal).json["texts"]
+    assert sorted(texts.values())[-1] == "usual nest for the herons, mail [email]"
+    assert office.control("GET", proposal, who="rita").code == "permission_missing"
+    early = office.control("POST", f"{proposal}/approve", {"binding": "0" * 64}, who="ben")
+    assert (early.status, early.code) == (409, "proposal_state")
+
+    evaluated = office.said("proposals", "evaluate", drafted.json["id"])
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "accuracy" in evaluated.stdout
+    measured = office.control("GET", proposal).json["evaluation"]
+    assert measured["figures"]["after"]["texts"] == len(HELD_OUT)
+    approval = {"binding": measured["binding"], "comment": "looks right", "override": "they are few and odd"}
+    assert office.control("POST", f"{proposal}/approve", approval).code == "permission_missing"
+    other = office.control("POST", f"{proposal}/approve", {**approval, "binding": "0" * 64}, who="ben")
+    assert (other.status, other.code) == (409, "proposal_changed")
+    assert office.control("POST", f"{proposal}/approve", approval, who="ben").status == 200
+
+    patch = office.said("proposals", "export", drafted.json["id"], who="ben").stdout
+    assert "+++ b/learned.yaml" in patch
+    rolled_out = office.said("proposals", "roll-out", drafted.json["id"], who="ben")
+    assert rolled_out.returncode == 0, rolled_out.stderr
+    written = office.learned.read_text()
+    assert [line[1:] for line in patch.splitlines() if line.startswith("+") and not line.startswith("+++")] == written.splitlines()
+    after = office.decide(asked, "fred")
+    assert after["classification"]["intent"] == "book_room"
+    assert after["catalog_digest"] != before
+
+    office.process.kill()
+    office.start()
+    assert office.decide(asked, "fred")["classification"]["intent"] == "book_room"
+    back = office.said("proposals", "revert", drafted.json["id"], "--comment", "not yet", who="ben")
+    assert back.returncode == 0, back.stderr
+    assert not office.learned.exists()
+    assert office.catalog_digest == before
+    assert office.decide(asked, "fred")["classification"]["intent"] is None
+    assert steps(office, drafted.json["id"]) == [
+        f"proposal_{each}" for each in ("drafted", "evaluated", "approved", "rolled_out", "reverted")
+    ]
+    verified = cli("audit", "verify", "--state", str(office.folder / "state"))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_who_is_erased_takes_their_texts_along(office: Office) -> None:
+    """Out of what is not rolled out: what was measured with them is void. What one person alone says teaches nothing."""
+    alone = office.control("POST", "/v1/proposals", {})
+    assert (alone.status, alone.code) == (409, "proposal_nothing")
+    corrected(office, "gina", "hugo", "ines")
+    drafted = office.control("POST", "/v1/proposals", {}).json
+    assert (drafted["decisions"], drafted["people"]) == (3, 3)
+    erasure = {"subject": "hugo", "reason": "request", "authority": "the data protection officer", "case": "7"}
+    assert office.control("POST", "/v1/audit/erasures", erasure).status == 200
+    left = office.control("GET", f"/v1/proposals/{drafted['id']}").json
+    assert (left["decisions"], left["people"], left["evaluation"]) == (2, 2, None)
+    assert sorted(left["texts"].values()) == [SAID[2], "usual nest for the herons, mail [email]"]
+    assert left["history"][-1]["reason"] == "subject_erased"
