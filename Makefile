@@ -8,7 +8,7 @@ EXTRAS := $(VENV)/.extras
 .PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 
-demo: model ; @$(PY) -m examples.halden.demo $(if $(ONCE),--once)
+demo: $(if $(COMPANY),$(DEV)) model ; @$(PY) -m examples.halden.demo $(if $(COMPANY),--company) $(if $(ONCE),--once)
 demo-envoy: $(DEV) model ; @$(PY) -m examples.halden.demo --envoy $(if $(ONCE),--once)
 test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile $(ARGS)
 check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && PYTHONPATH=sdk lint-imports --no-cache && python -m router.cli.schema --check

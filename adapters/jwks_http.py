@@ -31,7 +31,7 @@ class JwksUrl:
             async with self._opened().get(self._url, allow_redirects=False) as response:
                 if response.status != 200:
                     raise StateError(f"{self._url} answered {response.status}")
-                return await _body(response, self._url)
+                return await read_body(response, self._url)
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
             raise StateError(f"{self._url} gave no keys: {error or type(error).__name__}") from error
 
@@ -52,7 +52,7 @@ class JwksUrl:
         return self._session
 
 
-async def _body(response: aiohttp.ClientResponse, url: str) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, url: str) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

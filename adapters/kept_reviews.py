@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +26,7 @@ class ReviewCore(Protocol):
 
     def get(self, decision_id: str) -> Review | None: ...
 
-    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]: ...
+    def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]: ...
 
     def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool: ...
 
@@ -39,6 +39,10 @@ class ReviewCore(Protocol):
     def due(self, now_ns: int, state: str) -> list[str]: ...
 
     def count(self, state: str) -> int: ...
+
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def forget_replies(self, event: str, before_ns: int) -> int: ...
 
 
 class KeptReviews:
@@ -65,8 +69,8 @@ class KeptReviews:
     async def get(self, decision_id: str) -> Review | None:
         return await self._run(lambda: self._core.get(decision_id))
 
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
-        return await self._run(lambda: self._core.page(states, after, limit))
+    async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
+        return await self._run(lambda: self._core.page(states, after, limit, tenant))
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
         changed = await self._run(lambda: self._core.change(decision_id, version, change, forget, reply))
@@ -88,6 +92,12 @@ class KeptReviews:
     async def count(self, state: str) -> int:
         return await self._run(lambda: self._core.count(state))
 
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        return await self._run(lambda: self._core.versions(decision_ids))
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        return await self._run(lambda: self._core.forget_replies(event, before_ns))
+
     async def _run(self, job: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, job)
@@ -95,6 +105,11 @@ class KeptReviews:
             raise ReviewError(f"The review store does not answer: {error}") from error
         except RuntimeError as error:
             raise ReviewError("The review store is closed.", "review_store_closed") from error
+
+
+def tenant_in_terms(tenant: str) -> str:
+    """As it stands in the terms: what databases compare is that text, for not every tenant's name is one that they could hold."""
+    return json.dumps(tenant)
 
 
 def terms_of(held: Held) -> str:

@@ -59,7 +59,8 @@ class MemoryLedger:
         return len(self.entries) - 1
 
     def _settle(self, settled: Settled) -> None:
-        number = next((number for number, each in self.deliveries.items() if each.id == settled.id), None)
+        theirs = ((number, each.owner) for number, each in self.deliveries.items() if each.id == settled.id)
+        number = next((number for number, owner in theirs if settled.owner in ("", owner)), None)
         if number is not None and settled.dead:
             gone = self.deliveries[number]
             self.deliveries[number] = replace(gone, owner="", leased_ns=0, attempts=settled.attempts, reason=settled.reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from router.errors import ReviewError
@@ -33,10 +33,10 @@ class MemoryReviews:
     async def get(self, decision_id: str) -> Review | None:
         return self._usable().get(decision_id)
 
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
+    async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
         placed = enumerate(self._usable().values(), start=1)
         wanted = [(place, _bare(review)) for place, review in placed if place > after and (not states or review.state in states)]
-        return wanted[:limit]
+        return [each for each in wanted if tenant is None or each[1].held.tenant == tenant][:limit]
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
         known = self._usable().get(decision_id)
@@ -69,6 +69,20 @@ class MemoryReviews:
 
     async def count(self, state: str) -> int:
         return sum(review.state == state for review in self._usable().values())
+
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        known = self._usable()
+        return {each: known[each].version for each in decision_ids if each in known}
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        old = [
+            decision_id
+            for decision_id, review in self._usable().items()
+            if review.reply and any(step.event == event and step.at_ns < before_ns for step in review.history)
+        ]
+        for decision_id in old:
+            self._reviews[decision_id] = replace(self._reviews[decision_id], reply=b"")
+        return len(old)
 
     def _usable(self) -> dict[str, Review]:
         if self.failing is not None:

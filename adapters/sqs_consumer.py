@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,19 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from adapters.aws.config import SqsSource
-from adapters.aws.envelopes import unwrapped
+from adapters.aws.envelopes import is_event, parsed, unwrapped
+from adapters.aws.notices import Notices
+from adapters.aws.notifications import handed_on
 from adapters.aws.service import Service
 from adapters.aws.texts import MOST_ATTRIBUTES, content, typed
 from adapters.messaging.aside import why
 from adapters.messaging.destination import failure
 from adapters.messaging.shelf import Shelf
-from router.errors import DestinationError
+from router.errors import DestinationError, RefusedError
 from router.ports import Clock, Incoming, Random
 
 __all__ = ["SqsConsumer", "SqsSource", "build"]
 
 BATCH = 10
 LONGEST_S = 43_200
+AGAIN_S = 2
+log = logging.getLogger("lockgate.events")
 FIFO = ".fifo"
 
 
@@ -46,6 +51,8 @@ class SqsConsumer:
         self._service = Service(settings, "sqs", "SQS", clock, root)
         self._fifo = settings.queue.endswith(FIFO)
         self._numbers = count(1)
+        self._root = root
+        self._notices: Notices | None = None
         self._shelf = Shelf()
         self._ours: dict[int, _Token] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -59,6 +66,11 @@ class SqsConsumer:
     async def open(self) -> None:
         """Raises ConfigError for keys and files that cannot be read, DestinationError."""
         self._service.prepare()
+        made = self._settings
+        if made.unsigned:
+            log.warning("the source '%s' takes envelopes of SNS that nobody verifies", self._name)
+        elif made.topics:
+            self._notices = Notices(made.topics, made.oldest, self._root, made.certificates, made.ca)
         self._lost = None
         self._open = True
         try:
@@ -140,21 +152,30 @@ class SqsConsumer:
         try:
             answer = await self._asked("ReceiveMessage", wanted, wait)
             for raw in answer.get("Messages") or []:
-                self._arrived(raw)
+                await self._arrived(raw)
         except DestinationError as error:
             self._lost = error
         finally:
             self._asking = None
             self._shelf.tell()
 
-    def _arrived(self, raw: Mapping[str, Any]) -> None:
+    async def _arrived(self, raw: Mapping[str, Any]) -> None:
         token = _Token(next(self._numbers), str(raw["ReceiptHandle"]), raw)
         system = raw.get("Attributes") or {}
         self._ours[token.number] = token
         attributes = {
             name.lower(): str(each["StringValue"]) for name, each in (raw.get("MessageAttributes") or {}).items() if "StringValue" in each
         }
-        body, fields = unwrapped(content(str(raw["Body"]), attributes), attributes, self._settings)
+        problem, body = "", content(str(raw["Body"]), attributes)
+        try:
+            body, fields = await self._opened(body, attributes, int(system.get("SentTimestamp", 0)) / 1000)
+        except RefusedError as error:
+            if error.status == 503:  # it comes again when it is nobody's any more
+                log.warning("a message of '%s' waits: %s", self._name, error)
+                await self._visible_after([token], AGAIN_S)
+                self._ours.pop(token.number, None)
+                return
+            problem, fields = error.code, attributes
         message = Incoming(
             body,
             fields.get("content-type", ""),
@@ -163,8 +184,16 @@ class SqsConsumer:
             max(1, int(system.get("ApproximateReceiveCount", 1))),
             f"{self._settings.queue.rpartition('/')[2]}/{raw['MessageId']}",
             token,
+            problem,
         )
         self._shelf.put(token.number, message)
+
+    async def _opened(self, body: bytes, attributes: Mapping[str, str], at_s: float) -> tuple[bytes, dict[str, str]]:
+        """Raises RefusedError. Where envelopes are verified nothing else gets in around them, but for events of named sources."""
+        if self._notices is None or is_event(parsed(body), self._settings):
+            return unwrapped(body, attributes, self._settings)
+        told, fields = handed_on(await self._notices.verified(body, at_s))
+        return told, fields
 
     async def _extend(self) -> None:
         """Twice within the time for which they are ours. What fails shows when the message is acknowledged."""

@@ -61,6 +61,9 @@ Method = Annotated[str, AfterValidator(method)]
 Methods = Annotated[tuple[Method, ...], BeforeValidator(listed, json_schema_input_type=Method | tuple[Method, ...])]
 
 
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
 class Destination(AdapterBlock):
     """A service or workflow that requests can be sent to."""
 
@@ -71,6 +74,13 @@ class Timeouts(Strict):
     connect: Span | None = Field(default=None, description="Longest time to connect.")
     idle: Span | None = Field(default=None, description="Longest pause while the answer is read.")
     total: Span | None = Field(default=None, description="Longest time for the whole exchange.")
+
+
+class Sla(Strict):
+    """What a service promises of its answers."""
+
+    latency: Span | None = Field(default=None, description="Within which 95 of 100 requests are answered.")
+    availability: Fraction | None = Field(default=None, description="Share of requests that do not fail.")
 
 
 class Canary(Strict):
@@ -160,6 +170,11 @@ class Route(Strict):
     delivery: Delivery | None = Field(
         default=None, description="Accept requests and deliver them, instead of passing on and answering with the service's answer."
     )
+    alternatives: tuple[Name, ...] = Field(
+        default=(), description="Routes that policy may choose instead; it is told how they and this one stand (`input.routes`)."
+    )
+    cost: Cost | None = Field(default=None, description="What a request by this route costs, in a unit of your own; policy is told.")
+    sla: Sla | None = Field(default=None, description="What the service promises; policy is told.")
     evidence: Promise | None = Field(
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )

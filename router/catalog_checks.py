@@ -55,6 +55,10 @@ def check_references(catalog: Parts) -> Iterator[Fault]:
         for key, other in (("canary", route.canary), ("mirror", route.mirror)):
             if other is not None:
                 yield from _second(catalog, name, route.destination, key, other.destination)
+        for place, alternative in enumerate(route.alternatives):
+            yield from _known(catalog, "route", alternative, ("routes", name, "alternatives", place))
+            if alternative == name:
+                yield fault(("routes", name, "alternatives", place), f"The route '{name}' cannot be its own alternative.")
         if route.cors is not None and name not in ruled(catalog):
             sentence = f"No rule leads to the route '{name}', and a browser that asks about 'cors' shows nothing but method and path."
             yield fault(("routes", name, "cors"), sentence)

@@ -1,9 +1,9 @@
 """Packages of rules that ship with Lockgate, and how a workspace's policies adopt them by name.
 
-A package says what it has to say by sets: `deny`, `review` and `obligations`, and `deny_at_admission` before anything is classified. They
-are joined by modules that are made here and asked as `data.lockgate.adopted.result`, beside the decision and the intent's own package, and
-as `data.lockgate.adopted_admission.result`, beside admission: the strictest wins. What a package lifts of the others' denials goes through
-the package `lockgate.exceptions`, which the decision has to ask for."""
+A package says what it has to say by sets: `deny`, `review`, `reroute` and `obligations`, and `deny_at_admission` before anything is
+classified. They are joined by modules that are made here and asked as `data.lockgate.adopted.result`, beside the decision and the intent's
+own package, and as `data.lockgate.adopted_admission.result`, beside admission: the strictest wins. What a package lifts of the others'
+denials goes through the package `lockgate.exceptions`, which the decision has to ask for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXCEPTIONS = "lockgate/exceptions"
 OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
 IMPORT = re.compile(r"^import data\.([\w.]+)", re.MULTILINE)
-SAYS = re.compile(r"^(deny|deny_at_admission|review|obligations|lifted|grants) contains\b", re.MULTILINE)
+SAYS = re.compile(r"^(deny|deny_at_admission|review|reroute|obligations|lifted|grants) contains\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

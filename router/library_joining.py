@@ -23,7 +23,7 @@ def made_modules(says: Mapping[str, Collection[str]], lifting: list[str]) -> dic
 
 def _joined(says: Mapping[str, Collection[str]], lifting: list[str]) -> str:
     """Only what some package says is asked for: an empty list costs the embedded engine as much as a rule."""
-    lists = {"denials": "deny", "doubts": "review", "duties": "obligations", "remarks": "grants"}
+    lists = {"denials": "deny", "doubts": "review", "choices": "reroute", "duties": "obligations", "remarks": "grants"}
     saying = {listed: [name for name, kinds in says.items() if kind in kinds] for listed, kind in lists.items()}
     there = {listed for listed, names in saying.items() if names}
     lifted = "\tnot lifted(found)\n" if lifting else ""
@@ -32,6 +32,7 @@ def _joined(says: Mapping[str, Collection[str]], lifting: list[str]) -> str:
     rules = [
         _result("deny", "denials", '"reasons": denials') if "denials" in there else "",
         _result("review", "doubts", f'"reasons": {doubted}, "obligations": {collected["duties"]}') if "doubts" in there else "",
+        _result("reroute", "choices", CHOSEN.format(collected["duties"])) if "choices" in there else "",
         f'{{"effect": "allow", "reasons": {collected["remarks"]}, "obligations": {collected["duties"]}}}\n',
         *(
             COLLECT.format(name, _each(saying[name], lists[name]), lifted if name in ("denials", "doubts") else "")
@@ -73,6 +74,8 @@ package lockgate.adopted
 # METADATA
 # entrypoint: true
 result := """
+
+CHOSEN = '"route": choices[0].route, "reasons": [choices[0].reason], "obligations": {}'
 
 COLLECT = """
 {} := [found |
@@ -118,7 +121,7 @@ import data.lockgate.library.fixtures
 
 test_it_answers_whatever_is_asked if {{
 	found := {0}.result with input as fixtures.decision
-	found.effect in {{"allow", "review", "deny"}}
+	found.effect in {{"allow", "reroute", "review", "deny"}}
 }}
 """
 

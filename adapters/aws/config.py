@@ -22,6 +22,12 @@ def service_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def https_url(value: str) -> str:
+    if urlsplit(value).scheme != "https":
+        raise ValueError("must be a URL without a path such as https://127.0.0.1:4566")
+    return service_url(value)
+
+
 class Account(Strict):
     """Where a service is, and as whom it is asked."""
 
@@ -110,7 +116,16 @@ class SqsSource(Account):
     )
     timeout: Span = Field(default=10.0, description="Longest time for a question, beside `wait`.")
     prefetch: Count = Field(default=10, le=1000, description="Most messages that wait in this process.")
-    topics: tuple[Text, ...] = Field(default=(), description="ARNs of SNS topics whose envelope is taken off; not needed for raw delivery.")
+    topics: tuple[Text, ...] = Field(
+        default=(), description="ARNs of SNS topics whose envelope is verified and taken off; not needed for raw delivery."
+    )
+    unsigned: Bool = Field(
+        default=False, description="Take envelopes of `topics` without verifying them: whoever may write to the queue can make them."
+    )
+    certificates: Annotated[Text, AfterValidator(https_url)] | None = Field(
+        default=None, description="URL of a server that stands for SNS, whose certificates sign instead of Amazon's own."
+    )
+    oldest: Span = Field(default=3600.0, description="How long before it came to the queue an envelope may have been made.")
     event_sources: tuple[Text, ...] = Field(
         default=(), description="`source`s of events of EventBridge whose envelope is taken off; their attributes become a CloudEvent's."
     )
@@ -119,6 +134,10 @@ class SqsSource(Account):
     def _apart(self) -> Self:
         if self.dead_letter.queue == self.queue:
             raise ValueError("has a 'dead_letter' that is the queue itself")
+        if not self.topics and (self.unsigned or self.certificates is not None):
+            raise ValueError("has 'unsigned' or 'certificates' without 'topics'")
+        if self.unsigned and self.certificates is not None:
+            raise ValueError("has both 'unsigned' and 'certificates': envelopes are verified, or they are not")
         if self.queue.endswith(".fifo") != self.dead_letter.queue.endswith(".fifo"):
             raise ValueError("needs a 'dead_letter' of the same kind as the queue: both FIFO, or neither")
         return self

@@ -1,4 +1,4 @@
-"""What SNS and EventBridge put around what they hand to a queue."""
+"""What SNS and EventBridge put around what they hand to a queue. Whether SNS did is for `notices` to say."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ def unwrapped(body: bytes, attributes: Mapping[str, str], settings: SqsSource) -
     to the queue can make such an envelope: its policy says who may."""
     if not settings.topics and not settings.event_sources:
         return body, dict(attributes)
-    told = _object(body)
-    if settings.topics and told.get("Type") == "Notification" and told.get("TopicArn") in settings.topics:
+    told = parsed(body)
+    if settings.unsigned and told.get("Type") == "Notification" and told.get("TopicArn") in settings.topics:
         return _notification(told, attributes)
-    if settings.event_sources and "detail" in told and "detail-type" in told and told.get("source") in settings.event_sources:
+    if is_event(told, settings):
         return _event(told, attributes)
     return body, dict(attributes)
+
+
+def is_event(told: Mapping[str, Any], settings: SqsSource) -> bool:
+    return bool(settings.event_sources) and "detail" in told and "detail-type" in told and told.get("source") in settings.event_sources
 
 
 def _notification(told: Mapping[str, Any], attributes: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
@@ -51,7 +55,7 @@ def _event(told: Mapping[str, Any], attributes: Mapping[str, str]) -> tuple[byte
     return orjson.dumps(told["detail"]), {name: value for name, value in fields.items() if value}
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes) -> dict[str, Any]:
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -85,6 +85,11 @@ class HttpDestination:
         self._gate.check()
         self._upstreams.pick(self._now())
 
+    @property
+    def usable(self) -> bool:
+        """Whether an upstream is healthy and may be asked now, by its circuit."""
+        return self._upstreams.usable(self._now())
+
     async def send(self, outbound: Outbound) -> HttpReply:
         self._gate.enter()
         try:

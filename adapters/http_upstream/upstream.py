@@ -80,6 +80,9 @@ class Upstreams:
         among = fresh if self._outliers is None else self._outliers.among(fresh, now)
         return self.all[self._balancing.pick(among, key, self.all)]
 
+    def usable(self, now: float) -> bool:
+        return any(upstream.healthy and upstream.circuit.allows(now) for upstream in self.all)
+
     def note(self, upstream: Upstream, failed: bool, now: Callable[[], float]) -> None:
         """How a request at it ended, where that is the upstream's doing."""
         if self._outliers is None:

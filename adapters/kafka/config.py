@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from adapters.http_upstream.config import Tls
 from adapters.messaging.config import MessagingConfig
 from router.secret import Secret
-from router.settings import Count, Span, Strict, Text, listed
+from router.settings import Address, Bool, Count, Span, Strict, Text, listed
 from router.templates import Line
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -36,7 +36,17 @@ class Reached(Strict):
     brokers: Brokers = Field(description="Brokers that are asked first, `HOST:PORT`; the others are learnt from them.")
     tls: Tls | None = Field(default=None, description="TLS. `ca` instead of the system's authorities, `certificate` and `key` are shown.")
     sasl: Sasl | None = Field(default=None, description="Logging in.")
+    insecure: Bool = Field(default=False, description="Speak unencrypted to another machine.")
     connect: Span = Field(default=5.0, description="Longest time until a broker answers that was not there before.")
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        far = next((each for each in self.brokers if not Address(each.rpartition(":")[0].strip("[]"), 0).loopback), None)
+        if far is not None and self.tls is None and not self.insecure:
+            raise ValueError(
+                f"would be spoken to unencrypted at {far}; set 'tls' (`tls: {{}}` trusts the system's authorities), or 'insecure: true'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _plain_with_tls(self) -> Self:

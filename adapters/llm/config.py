@@ -21,7 +21,8 @@ def constant(value: str) -> str:
 
 
 class Budget(Strict):
-    """Tokens a day (UTC), of questions and answers, on this node. What a call may cost is taken before it; what it did cost counts then."""
+    """Tokens a day (UTC), of questions and answers, on this node, or on all that share state. What a call may cost is taken before it; what
+    it did cost counts then."""
 
     per_day: Count | None = Field(default=None, description="Of all requests.")
     per_subject: Count | None = Field(default=None, description="Of each caller.")

@@ -18,9 +18,9 @@ from adapters.messaging.destination import Receipt, failure
 from adapters.messaging.message import DECISION_ID, JSON, Message
 from adapters.messaging.scoped import scoped
 from adapters.messaging.words import question_of
-from router.errors import DestinationError
+from router.errors import DestinationError, StateError
 from router.masking import Masker
-from router.ports import Clock
+from router.ports import Clock, Marks, Tallies
 
 BYTES_A_TOKEN = 3  # a careful guess before a call; what the server counted is told after it
 BYTES_A_CHARACTER = 8  # of an answer, as JSON may write it
@@ -28,6 +28,7 @@ MOST_BESIDE = 1 << 20
 CARRIED = (DECISION_ID, "traceparent")
 KEY = "idempotency-key"
 DAY_S = 86_400
+TALLY_S = 2 * DAY_S  # nodes' clocks need not agree when a day is over
 FAULTS = {
     Fault.LATE: ("upstream_timeout", "the model's server did not answer in time"),
     Fault.LIMITED: ("upstream_throttled", "the model's server limits its callers"),
@@ -46,8 +47,14 @@ class LlmPeer:
         budget = settings.budget
         bounded = budget.per_day is not None or budget.per_subject is not None
         self._budget = DayBudget((state or root) / "budgets" / f"{name}.sqlite", budget.per_day, budget.per_subject) if bounded else None
+        self._name = name
+        self._tallies: Tallies | None = None
         self._key = NO_KEY
         self._client: openai.AsyncOpenAI | None = None
+
+    def share(self, tallies: Tallies | None, endpoints: Marks | None) -> None:
+        """Budgets are of all nodes together where they share state."""
+        self._tallies = tallies
 
     async def open(self) -> None:
         settings = self._settings
@@ -123,9 +130,13 @@ class LlmPeer:
     async def _take(self, day: int, subject: str, tokens: int) -> None:
         if self._budget is None:
             return
+        budget, tallies = self._settings.budget, self._tallies
         try:
-            taken = await asyncio.to_thread(self._budget.take, day, subject, tokens)
-        except (sqlite3.Error, OSError) as error:
+            if tallies is not None:
+                taken = await tallies.take(self._tally(day), subject, tokens, budget.per_day, budget.per_subject, TALLY_S)
+            else:
+                taken = await asyncio.to_thread(self._budget.take, day, subject, tokens)
+        except (sqlite3.Error, OSError, StateError) as error:
             raise failure("token_budget_unavailable", "how many tokens are left cannot be told") from error
         if not taken:
             left = (day + 1) * DAY_S - self._clock.now_ns() / 1e9
@@ -136,9 +147,15 @@ class LlmPeer:
         if self._budget is None or used == 0:
             return
         try:
-            await asyncio.to_thread(self._budget.settle, day, subject, used - taken)
-        except (sqlite3.Error, OSError):
+            if self._tallies is not None:
+                await self._tallies.add(self._tally(day), subject, used - taken)
+            else:
+                await asyncio.to_thread(self._budget.settle, day, subject, used - taken)
+        except (sqlite3.Error, OSError, StateError):
             return  # the answer is there; the guess stands
+
+    def _tally(self, day: int) -> str:
+        return f"tokens\0{self._name}\0{day}"
 
 
 def _translated(error: Exception) -> DestinationError:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -14,7 +14,7 @@ from adapters.http_upstream.circuit import Circuit
 from adapters.messaging.config import MessagingConfig
 from adapters.messaging.message import JSON, Message, message
 from router.errors import DestinationError
-from router.ports import Clock, Headers, Outbound, Random, Socket
+from router.ports import Clock, Headers, Marks, Outbound, Random, Socket, Tallies
 
 NANO = 1e-9
 PASSING = frozenset(
@@ -96,6 +96,13 @@ class Peer(Protocol):
         """Returns when the peer has acknowledged the message, durably where it can. Raises DestinationError."""
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """A peer that counts, or finds something out, together with those of other nodes."""
+
+    def share(self, tallies: Tallies | None, endpoints: Marks | None) -> None: ...
+
+
 class Acknowledged:
     """A receipt as a reply."""
 
@@ -141,6 +148,11 @@ class MessageDestination:
         view = copy.copy(self)
         view._timeout = total if total is not None else self._timeout
         return view
+
+    def share(self, tallies: Tallies | None, endpoints: Marks | None) -> None:
+        """What nodes share, for a peer that has a use for it; None where each keeps for itself."""
+        if isinstance(self._peer, Sharing):
+            self._peer.share(tallies, endpoints)
 
     async def open(self) -> None:
         await self._peer.open()

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from adapters.http_upstream.config import Tls
 from adapters.messaging.config import MessagingConfig
 from router.secret import Secret
-from router.settings import Bool, Count, Span, Strict, Text, listed
+from router.settings import Address, Bool, Count, Span, Strict, Text, listed
 from router.templates import Line
 
 SCHEMES = ("nats", "tls")
@@ -66,6 +66,7 @@ class Reached(Strict):
     nkey: Secret | None = Field(default=None, description="Seed of an NKEY (`SU…`): the server's nonce is signed, the seed never sent.")
     credentials: Secret | None = Field(default=None, description="A `.creds` file's text: a user's JWT and its NKEY seed.")
     inbox: Subject = Field(default="_INBOX", description="Prefix of the subjects where answers are awaited.")
+    insecure: Bool = Field(default=False, description="Speak unencrypted to another machine.")
     connect: Span = Field(default=3.0, description="Longest time until a connection stands.")
 
     @model_validator(mode="after")
@@ -74,6 +75,13 @@ class Reached(Strict):
             raise ValueError("needs 'user' and 'password' together")
         if sum(each is not None for each in (self.user, self.token, self.nkey, self.credentials)) > 1:
             raise ValueError("has more than one of 'user', 'token', 'nkey' and 'credentials'")
+        return self
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> Self:
+        far = next((each for each in self.servers if not Address(urlsplit(each).hostname or "", 0).loopback), None)
+        if far is not None and not self.secure and not self.insecure:
+            raise ValueError(f"would be spoken to unencrypted at {far}; use tls://, set 'tls' (`tls: {{}}`), or 'insecure: true'")
         return self
 
     @property

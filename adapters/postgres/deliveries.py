@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from router.audit.beside import MOST_BYTES, Extras, Pending, Waiting
+from router.audit.beside import BLOCKED_NS, MOST_BYTES, Extras, Pending, Waiting
 from router.ports import Delivery, Due
 
 TABLES = (
     "CREATE TABLE arrivals (key bytea PRIMARY KEY, answer bytea NOT NULL, at_ns bigint NOT NULL)",
     "CREATE INDEX arrivals_at ON arrivals (at_ns)",
-    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it.
+    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it; `BLOCKED_NS` behind another of its lane.
     "CREATE TABLE deliveries (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, route text NOT NULL,"
     " destination text NOT NULL, due text NOT NULL, key_id text NOT NULL, sealed bytea NOT NULL, created_ns bigint NOT NULL,"
     " due_ns bigint NOT NULL, until_ns bigint NOT NULL, lane bytea NOT NULL, owner text NOT NULL, leased_ns bigint NOT NULL,"
@@ -25,7 +25,15 @@ TABLES = (
 )
 _NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
 _INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 15)})"  # noqa: S608 - no value in it
-_HEAD = "(lane = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND NOT e.dead AND e.number < d.number))"
+# The index of lanes is taken only where it is said again that a lane has a name. Only `write`, in turns, adds to a lane, ends what is in
+# it, and lets the next be taken, so that none is left behind nobody.
+_LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> '' AND NOT e.dead AND e.lane ="
+_HEAD = f"(lane = '' OR NOT EXISTS ({_LANE} d.lane AND e.number < d.number))"
+_BEHIND = f"{_LANE} %b LIMIT 1"
+_NEXT = (
+    "UPDATE deliveries SET ready_ns = greatest(due_ns, leased_ns) WHERE ready_ns = %b AND number IN (SELECT"
+    " (SELECT min(number) FROM deliveries WHERE lane = named.lane AND lane <> '' AND NOT dead) FROM unnest(%b::bytea[]) AS named(lane))"
+)
 _LEASE = (
     "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM (SELECT number,"  # noqa: S608
     " size, sum(size) OVER (ORDER BY ready_ns, number) AS total FROM (SELECT number, ready_ns, length(sealed) AS size FROM deliveries d"
@@ -39,7 +47,12 @@ _POSTPONE = (
 )
 _DEAD = (
     "UPDATE deliveries d SET dead = true, owner = '', leased_ns = 0, attempts = s.attempts, reason = s.reason"
-    " FROM unnest(%b::text[], %b::bigint[], %b::text[]) AS s(id, attempts, reason) WHERE d.id = s.id"
+    " FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[]) AS s(id, attempts, reason, owner)"
+    " WHERE d.id = s.id AND (s.owner = '' OR d.owner = s.owner) RETURNING d.lane"
+)
+_DONE = (
+    "DELETE FROM deliveries d USING unnest(%b::text[], %b::text[]) AS s(id, owner)"
+    " WHERE d.id = s.id AND (s.owner = '' OR d.owner = s.owner) RETURNING d.lane"
 )
 _REVIVE = "UPDATE deliveries SET dead = false, attempts = 0, due_ns = %s, ready_ns = %s, until_ns = %s WHERE id = %s AND dead RETURNING 1"
 _FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < %s ORDER BY at_ns LIMIT %s) RETURNING 1"
@@ -54,13 +67,19 @@ def write(execute: Callable[[str, Sequence[Any]], Any], extras: Extras) -> None:
         sql = "INSERT INTO arrivals SELECT key, answer, %b FROM unnest(%b::bytea[], %b::bytea[]) AS batch(key, answer)"
         execute(sql, (extras.at_ns, list(keys), list(answers)))
     for delivery in extras.deliveries:
-        execute(_INSERT, _row(delivery))
-    done = [each.id for each in extras.settled if not each.dead]
+        behind = bool(delivery.order) and execute(_BEHIND, (delivery.order,)).fetchone() is not None
+        execute(_INSERT, _row(delivery, BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
+    done = [each for each in extras.settled if not each.dead]
     dead = {each.id: each for each in extras.settled if each.dead}
+    ended = list[tuple[bytes]]()
     if done:
-        execute("DELETE FROM deliveries WHERE id = ANY(%b::text[])", (done,))
+        ended += execute(_DONE, ([each.id for each in done], [each.owner for each in done])).fetchall()
     if dead:
-        execute(_DEAD, (list(dead), [each.attempts for each in dead.values()], [each.reason for each in dead.values()]))
+        told = [(each.attempts, each.reason, each.owner) for each in dead.values()]
+        ended += execute(_DEAD, (list(dead), *(list(column) for column in zip(*told, strict=True)))).fetchall()
+    lanes = {bytes(lane) for (lane,) in ended if lane}
+    if lanes:
+        execute(_NEXT, (BLOCKED_NS, list(lanes)))
 
 
 def known(rows: Rows, keys: Sequence[bytes]) -> set[bytes]:
@@ -124,6 +143,6 @@ def delivery(row: Sequence[Any]) -> Delivery:
     return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
 
 
-def _row(d: Delivery) -> tuple[Any, ...]:
+def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
     terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, max(d.due_ns, d.leased_ns))
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, ready_ns)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from adapters.kept_reviews import KeptReviews, held_from, terms_of
+from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.members import ALIVE, PostgresMembers
 from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
@@ -75,10 +75,18 @@ class ReviewTables:
         found = self._reviews(f"{_REVIEW} WHERE id = %s", (decision_id,))
         return found[0][1] if found else None
 
-    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]:
+    def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]:
         wanted = " AND state = ANY(%s)" if states else ""
-        parameters = (after, list(states), limit) if states else (after, limit)
-        return self._reviews(f"{_BARE} WHERE place > %s{wanted} ORDER BY place LIMIT %s", parameters)
+        wanted += " AND strpos(terms, %s) > 0" if tenant is not None else ""
+        parameters = (
+            after,
+            *([list(states)] if states else []),
+            *([] if tenant is None else [f'"tenant": {tenant_in_terms(tenant)}']),
+            limit,
+        )
+        # Not every name is one that the database's JSON could hold, so its text is looked for, and the name compared here.
+        found = self._reviews(f"{_BARE} WHERE place > %s{wanted} ORDER BY place LIMIT %s", parameters)
+        return [each for each in found if tenant is None or each[1].held.tenant == tenant]
 
     def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool:
         named = {
@@ -125,6 +133,17 @@ class ReviewTables:
     def count(self, state: str) -> int:
         found = self._run(lambda connection: connection.rows("SELECT count(*) FROM reviews WHERE state = %s", (state,)))
         return int(found[0][0])
+
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
+        statement = "SELECT id, version FROM reviews WHERE id = ANY(%s)"
+        return dict(self._run(lambda connection: connection.rows(statement, (list(decision_ids),))))
+
+    def forget_replies(self, event: str, before_ns: int) -> int:
+        statement = (
+            "UPDATE reviews SET reply = '' WHERE length(reply) > 0 AND EXISTS"
+            " (SELECT 1 FROM review_steps WHERE review_steps.id = reviews.id AND event = %s AND at_ns < %s) RETURNING place"
+        )
+        return len(self._run(lambda connection: connection.rows(statement, (event, before_ns))))
 
     def _was_ours(self, connection: BoundedConnection, decision_id: str, version: int, change: Change) -> bool:
         """Whether this very step was taken when it was asked for before, and only the answer was lost."""

@@ -72,6 +72,16 @@ SHARED_STEPS: Steps = {
         " until timestamptz NOT NULL, told text NOT NULL)",
     ),
 }
+SESSION_STEPS: Steps = {
+    1: (
+        "CREATE TABLE sessions (digest bytea PRIMARY KEY, subject_id text NOT NULL, subject text NOT NULL, created_ns bigint NOT NULL,"
+        " used_ns bigint NOT NULL, expires_ns bigint NOT NULL, checked_ns bigint NOT NULL, authenticated_ns bigint NOT NULL,"
+        " issuer text NOT NULL, issuer_session text NOT NULL, methods text NOT NULL)",
+        "CREATE INDEX sessions_subject ON sessions (subject_id, created_ns)",
+        # What can be used once, and until when somebody might try it again.
+        "CREATE TABLE spent_marks (mark bytea PRIMARY KEY, until_ns bigint NOT NULL)",
+    ),
+}
 NOTICES_STEPS: Steps = {
     1: (
         # `result` is empty until it ended.
@@ -99,7 +109,7 @@ LEARNING_STEPS: Steps = {
         " leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL, owner text NOT NULL, until_ns bigint NOT NULL)",
     ),
 }
-LEDGER, KEYS, SHARED, NOTICES, LEARNING = "ledger", "keys", "shared", "notices", "learning"
+LEDGER, KEYS, SHARED, NOTICES, SESSIONS, LEARNING = "ledger", "keys", "shared", "notices", "sessions", "learning"
 LONGEST_S = 3600.0
 """A step over a large table takes its time."""
 

@@ -1,4 +1,4 @@
-"""What several nodes share in PostgreSQL beside the ledger: held requests, API keys, and who they are."""
+"""What several nodes share in PostgreSQL beside the ledger: held requests, API keys, sessions, and who they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from adapters.postgres.lessons import PostgresLessons
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
-from adapters.postgres.schema import LEARNING, LEARNING_STEPS, NOTICES, NOTICES_STEPS, SHARED, SHARED_STEPS, migrate
+from adapters.postgres.schema import (
+    LEARNING,
+    LEARNING_STEPS,
+    NOTICES,
+    NOTICES_STEPS,
+    SESSION_STEPS,
+    SESSIONS,
+    SHARED,
+    SHARED_STEPS,
+    migrate,
+)
+from adapters.postgres.sessions import PostgresSessions
 
 __all__ = ["PostgresShared", "Server", "check_url"]
 
@@ -36,11 +47,14 @@ class PostgresShared:
     def api_keys(self) -> PostgresApiKeys:
         return PostgresApiKeys(self.server)
 
+    def sessions(self) -> PostgresSessions:
+        return PostgresSessions(self.server)
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
         connection = connect(self.server)
         try:
-            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (LEARNING, LEARNING_STEPS))
+            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (SESSIONS, SESSION_STEPS), (LEARNING, LEARNING_STEPS))
             return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()

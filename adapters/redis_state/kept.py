@@ -9,9 +9,11 @@ from adapters.redis_state.answers import RedisAnswers
 from adapters.redis_state.circuits import RedisCircuits
 from adapters.redis_state.conversations import RedisConversations
 from adapters.redis_state.limits import RedisAllowances
+from adapters.redis_state.marks import RedisMarks
 from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.repeats import RedisRepeats
 from adapters.redis_state.state import RedisState
+from adapters.redis_state.tallies import RedisTallies
 from router.config.shared_state import RedisSettings
 from router.ports import AnswerObserver, StateObserver
 from router.system import SystemClock
@@ -30,6 +32,8 @@ class Kept:
         self.quotas = RedisQuotas(state)
         self.answers = answers
         self.circuits = RedisCircuits(state)
+        self.tallies = RedisTallies(state)
+        self.endpoints = RedisMarks(state, "endpoints")
 
     @property
     def problem(self) -> str | None:

@@ -36,7 +36,7 @@ class SqliteApiKeys:
 
     def open(self) -> None:
         with _translated():
-            _private(self._path)
+            make_private(self._path)
             # One thread at a time uses it; a test client's loop runs in another thread than its maker.
             database = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
             try:
@@ -112,7 +112,7 @@ def _translated() -> Iterator[None]:
         raise StateError(f"the key store does not answer: {error}") from error
 
 
-def _private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Makes what is missing with 0700 and 0600 (SQLite gives its -wal and -shm files the same mode); refuses what others can write.
     A directory's group may write: volumes are mounted so."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import StandardConnection
-from router.audit.beside import Extras, Pending, Waiting, bounded
+from router.audit.beside import BLOCKED_NS, Extras, Pending, Waiting, bounded
 from router.errors import AuditError
 from router.ports import Delivery, Due
 
@@ -19,7 +19,7 @@ log = logging.getLogger("lockgate.audit")
 TABLES = (
     "CREATE TABLE arrivals (key BLOB PRIMARY KEY, answer BLOB NOT NULL, at_ns INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX arrivals_at ON arrivals (at_ns)",
-    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it.
+    # `ready_ns`: from when on somebody may take it, so when it is due and nobody has it; `BLOCKED_NS` behind another of its lane.
     "CREATE TABLE deliveries (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL,"
     " destination TEXT NOT NULL, due TEXT NOT NULL, key_id TEXT NOT NULL, sealed BLOB NOT NULL, created_ns INTEGER NOT NULL,"
     " due_ns INTEGER NOT NULL, until_ns INTEGER NOT NULL, lane BLOB NOT NULL, owner TEXT NOT NULL, leased_ns INTEGER NOT NULL,"
@@ -29,8 +29,16 @@ TABLES = (
 )
 _NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
 _INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 15)})"  # noqa: S608 - no value in it
-_HEAD = "(lane = x'' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.lane = d.lane AND e.dead = 0 AND e.number < d.number))"
-_DEAD = "UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = ?, reason = ? WHERE id = ?"
+# SQLite takes the index of lanes only where it is said again that a lane has a name.
+_LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> x'' AND e.dead = 0 AND e.lane ="
+_HEAD = f"(lane = x'' OR NOT EXISTS ({_LANE} d.lane AND e.number < d.number))"
+_NEXT = (
+    "UPDATE deliveries SET ready_ns = max(due_ns, leased_ns) WHERE ready_ns = ? AND number ="
+    " (SELECT min(number) FROM deliveries WHERE lane = ? AND lane <> x'' AND dead = 0)"
+)
+_THEIRS = "WHERE id = :id AND (:owner = '' OR owner = :owner)"
+_DEAD = f"UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = :attempts, reason = :reason {_THEIRS} RETURNING lane"  # noqa: S608 - no value in it
+_DONE = f"DELETE FROM deliveries {_THEIRS} RETURNING lane"  # noqa: S608 - no value in it
 _CHUNK = 256
 
 
@@ -48,12 +56,17 @@ def write(run: Any, extras: Extras) -> None:
     for arrival in extras.arrivals:
         run("INSERT INTO arrivals VALUES (?,?,?)", (arrival.key, arrival.answer, extras.at_ns))
     for delivery in extras.deliveries:
-        run(_INSERT, _row(delivery))
+        behind = delivery.order and run(f"{_LANE} ? LIMIT 1", (delivery.order,))
+        run(_INSERT, _row(delivery, BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
     for settled in extras.settled:
+        named = {"id": settled.id, "owner": settled.owner}
         if settled.dead:
-            run(_DEAD, (settled.attempts, settled.reason, settled.id))
+            ended = run(_DEAD, {**named, "attempts": settled.attempts, "reason": settled.reason})
         else:
-            run("DELETE FROM deliveries WHERE id = ?", (settled.id,))
+            ended = run(_DONE, named)
+        for (lane,) in ended:
+            if lane:
+                run(_NEXT, (BLOCKED_NS, lane))
 
 
 def answer(run: Any, key: bytes) -> bytes | None:
@@ -153,6 +166,6 @@ def delivery(row: Sequence[Any]) -> Delivery:
     return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
 
 
-def _row(d: Delivery) -> tuple[Any, ...]:
+def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
     terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, max(d.due_ns, d.leased_ns))
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, ready_ns)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.kept_reviews import KeptReviews, held_from, terms_of
+from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from router.errors import AuditError, ReviewError
 from router.ports import Change, Entry, Held, Review
@@ -29,6 +29,7 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries (id TEXT NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL, leaf BLOB NOT NULL,"
     " sealed BLOB NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (id, number, part)) STRICT",
 )
+ASKED_AT_ONCE = 500
 STEP = "id, number, event, before, after, at_ns, recorded"
 
 
@@ -65,11 +66,12 @@ class ReviewFile:
         found = self._open.execute("SELECT place, id, state, terms, sealed, reply FROM reviews WHERE id = ?", (decision_id,))
         return self._review(found[0]) if found else None
 
-    def page(self, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Review]]:
+    def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]:
         wanted = f" AND state IN ({','.join('?' * len(states))})" if states else ""
+        wanted += " AND terms -> '$.tenant' = ?" if tenant is not None else ""
         found = self._open.execute(
             f"SELECT place, id, state, terms, x'', x'' FROM reviews WHERE place > ?{wanted} ORDER BY place LIMIT ?",  # noqa: S608  # marks only
-            (after, *states, limit),
+            (after, *states, *([] if tenant is None else [tenant_in_terms(tenant)]), limit),
         )
         return [(row[0], self._review(row)) for row in found]
 
@@ -100,6 +102,20 @@ class ReviewFile:
     def count(self, state: str) -> int:
         count: int = self._open.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,))[0][0]
         return count
+
+    def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for some in (decision_ids[at : at + ASKED_AT_ONCE] for at in range(0, len(decision_ids), ASKED_AT_ONCE)):
+            marks = ",".join("?" * len(some))
+            found |= dict(self._open.execute(f"SELECT id, version FROM reviews WHERE id IN ({marks})", tuple(some)))  # noqa: S608  # marks only
+        return found
+
+    def forget_replies(self, event: str, before_ns: int) -> int:
+        statement = (
+            "UPDATE reviews SET reply = x'' WHERE length(reply) > 0 AND EXISTS"
+            " (SELECT 1 FROM history WHERE history.id = reviews.id AND event = ? AND at_ns < ?) RETURNING place"
+        )
+        return len(self._open.execute(statement, (event, before_ns)))
 
     @property
     def _open(self) -> Connection:

@@ -25,7 +25,7 @@ from adapters.webhook.gone import Gone
 from adapters.webhook.guard import AddressRefusedError, CheckedResolver, Guard, checked_socket
 from adapters.webhook.signing import Signing
 from router.errors import ConfigError, DestinationError
-from router.ports import Clock
+from router.ports import Clock, Marks, Tallies
 
 GONE = 410
 
@@ -44,6 +44,10 @@ class WebhookPeer:
         self._fields: dict[str, str] = {}
         self._secure: ssl.SSLContext | None = None
         self._poster: Poster | None = None
+
+    def share(self, tallies: Tallies | None, endpoints: Marks | None) -> None:
+        """What is gone is so for all nodes where they share state."""
+        self._gone.share(endpoints)
 
     async def open(self) -> None:
         """Raises ConfigError for secrets and certificates that cannot be used."""
@@ -71,7 +75,7 @@ class WebhookPeer:
         url = self._endpoint.fixed
         if url is None:
             return
-        self._not_gone(url)
+        await self._not_gone(url)
         try:
             async with asyncio.timeout(self._settings.connect):
                 await self._connected(url)
@@ -80,7 +84,7 @@ class WebhookPeer:
 
     async def deliver(self, message: Message) -> Receipt:
         url = self._endpoint.of(message)
-        self._not_gone(url)
+        await self._not_gone(url)
         message_id = scoped(message)
         fields, body = self._content(message, message_id)
         seconds = self._clock.now_ns() // 10**9
@@ -88,7 +92,10 @@ class WebhookPeer:
         if self._poster is None:
             raise failure("destination_closed", "the destination is not open")
         answered = await self._poster.post(url, self._fields | fields, body)
-        return self._receipt(url, message, message_id, answered)
+        if answered.status == GONE:
+            await self._gone.add(str(url), url.host or "", self._clock.now_ns() // 10**9, message.decision_id)
+            raise failure("endpoint_gone", "the endpoint says that it is gone (410): nothing more is sent there")
+        return self._receipt(url, message_id, answered)
 
     def _content(self, message: Message, message_id: str) -> tuple[dict[str, str], bytes]:
         """What the endpoint is told is the message: of who asked and what was decided it gets the decision's id, and what it is mapped."""
@@ -98,11 +105,8 @@ class WebhookPeer:
             return told | fields, body
         return told | ({"content-type": message.content_type} if message.content_type else {}), message.content
 
-    def _receipt(self, url: URL, message: Message, message_id: str, answered: Answered) -> Receipt:
+    def _receipt(self, url: URL, message_id: str, answered: Answered) -> Receipt:
         place = f"{url.host}:{url.port}"
-        if answered.status == GONE:
-            self._gone.add(str(url), url.host or "", self._clock.now_ns() // 10**9, message.decision_id)
-            raise failure("endpoint_gone", "the endpoint says that it is gone (410): nothing more is sent there")
         if not answered.good:
             raise refused_by(answered.status, answered.headers.get("retry-after", ""), self._clock.now_ns() / 1e9, "the endpoint")
         if self._settings.reply == "receipt":
@@ -127,8 +131,8 @@ class WebhookPeer:
         except OSError as error:
             raise failure("connect_failed", "no connection to the endpoint could be made") from error
 
-    def _not_gone(self, url: URL) -> None:
-        if str(url) in self._gone:
+    async def _not_gone(self, url: URL) -> None:
+        if await self._gone.has(str(url)):
             raise failure("endpoint_gone", "the endpoint said that it is gone: `lockgate endpoints enable` has it tried again")
 
     @property

@@ -40,6 +40,18 @@ decision := {
 	"risk": {"level": "low", "score": 0.1, "contributions": {}},
 	"intent": {"name": "pay", "owner": "", "risk": "low", "tags": []},
 	"route": {"name": "bank.ask", "destination": "bank"},
+	"routes": {
+		"bank.ask": offer(3),
+		"bank.cheap": offer(1),
+	},
+}
+
+offer(cost) := {
+	"destination": "bank",
+	"cost": cost,
+	"sla": {"latency_ms": 500, "availability": null},
+	"usable": true,
+	"recent": {"failed": 0, "latency_p95_ms": 40},
 }
 
 skipped := changed({"classification": {"status": "skipped", "intent": null, "confidence": null}, "intent": null})

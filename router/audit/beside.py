@@ -10,6 +10,9 @@ from router.ports import Arrival, Delivery, Entry, Settled
 
 MOST_BYTES = 16 * 2**20
 """Of what is sealed, in one call between the control process and a worker."""
+BLOCKED_NS = 2**62
+"""Instead of when somebody may take a delivery: another of its order is before it. Whoever ends that one lets the next be taken. Who looks
+for what is due so never sees what is behind, however much that is."""
 REFUSED = -1
 """Instead of a record's index: another record decided its event, and nothing of it was written."""
 

@@ -16,6 +16,7 @@ from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.snapshot import Snapshot
+from router.wiring.control_policy import make_judge
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import shared_place
 from router.wiring.policy import check_engines
@@ -64,6 +65,7 @@ def checked(snapshot: Snapshot) -> Workspace:
     try:
         _check_thresholds(workspace)
         check_engines(workspace)
+        make_judge(workspace)
     except ConfigError as error:
         faults += error.faults
     if faults:

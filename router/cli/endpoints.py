@@ -1,10 +1,12 @@
-"""`lockgate endpoints`: webhook endpoints that said that they are gone. Who can write to the state is trusted; no running Lockgate is
-needed."""
+"""`lockgate endpoints`: webhook endpoints that said that they are gone. Who can write to the state, and to what nodes share, is trusted; no
+running Lockgate is needed."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from adapters.webhook.gone import Ended, enable, ended
+from adapters.webhook.gone import Ended, enable, enable_everywhere, ended, ended_everywhere
 from router.cli.common import config_option, console, json_option, print_json
-from router.workspace import parse, read
+from router.wiring.sharing import with_endpoints
+from router.workspace import Workspace, parse, read
 
 state_option = click.option(
     "--state",
@@ -37,7 +40,8 @@ def endpoints() -> None:
 @json_option
 def list_endpoints(config: Path, state: Path | None, as_json: bool) -> None:
     """Show every endpoint that nothing is sent to any more."""
-    found = ended(_state(config, state))
+    where, shared = _places(config, state)
+    found = _everywhere(where, shared)
     if as_json:
         print_json([_row(each) for each in found])
         return
@@ -57,12 +61,14 @@ def list_endpoints(config: Path, state: Path | None, as_json: bool) -> None:
 @state_option
 def enable_endpoints(destination: str, endpoint: str, config: Path, state: Path | None) -> None:
     """Have the next message to DESTINATION sent again. A running Lockgate heeds it at once."""
-    where = _state(config, state)
-    found = [each for each in ended(where) if each.destination == destination and each.endpoint.startswith(endpoint)]
+    where, shared = _places(config, state)
+    found = [each for each in _everywhere(where, shared) if each.destination == destination and each.endpoint.startswith(endpoint)]
     if not found:
         raise click.ClickException(f"no such endpoint of '{destination}' is gone; `lockgate endpoints list` shows those that are.")
     for each in found:
         enable(where, each)
+        if shared is not None:
+            asyncio.run(with_endpoints(shared, partial(enable_everywhere, each)))
         click.echo(f"{each.host or each.endpoint[:SHOWN]} of {destination} is tried again.")
 
 
@@ -71,8 +77,17 @@ def _row(each: Ended) -> dict[str, Any]:
     return {"destination": each.destination, "endpoint": each.endpoint, "host": each.host, "since": since, "decision": each.decision}
 
 
-def _state(config: Path, state: Path | None) -> Path:
+def _places(config: Path, state: Path | None) -> tuple[Path, Workspace | None]:
+    """The state, and the workspace where nodes share some; a state that is named is looked at alone."""
     if state is not None:
-        return state
+        return state, None
     workspace = parse(read(config, os.environ), os.environ)
-    return workspace.path(workspace.config.state)
+    return workspace.path(workspace.config.state), workspace if workspace.config.shared_state is not None else None
+
+
+def _everywhere(state: Path, shared: Workspace | None) -> list[Ended]:
+    """Each once: what this node keeps, and what all do."""
+    found = ended(state)
+    if shared is not None:
+        found += asyncio.run(with_endpoints(shared, ended_everywhere))
+    return list({(each.destination, each.endpoint): each for each in found}.values())

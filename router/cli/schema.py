@@ -19,6 +19,7 @@ from router.config.events import EventsConfig, EventSource
 from router.config.evidence import ReviewConfig
 from router.config.notify import Notify
 from router.config.opa import CompareConfig
+from router.control.role_data import roles_document
 from router.library_reference import page
 from router.registry import ADAPTERS, Registry
 from router.settings import Address, Name
@@ -55,6 +56,7 @@ def reference_files(registry: Registry = ADAPTERS) -> dict[str, str]:
         "catalog.schema.json": json.dumps(catalog, indent=2, ensure_ascii=False) + "\n",
         "configuration.md": reference(config, catalog),
         "../policy-library.md": page(),
+        "../../policies/control/data.yaml": roles_document(),
     }
 
 

@@ -59,3 +59,7 @@ def _announce(console: Console, started: Started) -> None:
         console.print(f"  envoy    {address} (gRPC)", highlight=False)
     console.print(f"  control  {started.control}", highlight=False)
     console.print(f"  ledger   {started.records} records", highlight=False)
+    if started.sign_in:
+        # What is written to a log may be read by people who are no administrators.
+        told = started.sign_in if console.is_terminal else "run `lockgate console link` for a link that signs you in"
+        console.print(f"  console  {told}", highlight=False, soft_wrap=True, markup=False)

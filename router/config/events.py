@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -14,25 +15,50 @@ from router.secret import Secret
 from router.settings import Address, Bool, Count, Listen, Name, Network, Size, Span, Strict, Text
 from router.templates import Line, TextTemplate
 
-Scheme = Literal["standard-webhooks", "github", "stripe", "slack", "hmac"]
+Scheme = Literal["standard-webhooks", "github", "stripe", "slack", "hmac", "sns"]
+
+
+def https_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError("must be a URL without a path such as https://127.0.0.1:4566")
+    return value
 
 
 class Signature(Strict):
     """How a sender over HTTP is known: by a signature over the bytes that it sent."""
 
-    scheme: Scheme = Field(description="Whose way of signing; `hmac` is an HMAC-SHA256 over the body in a header field.")
+    scheme: Scheme = Field(description="Whose way of signing; `hmac` is an HMAC-SHA256 over the body in a header field, `sns` is Amazon's.")
     secrets: tuple[Secret, ...] = Field(
-        min_length=1, description="Secrets any of which may have signed, so that they can be exchanged; `whpk_…` is a public key."
+        default=(), description="Secrets any of which may have signed, so that they can be exchanged; `whpk_…` is a public key."
     )
     tolerance: Span = Field(default=300.0, description="How far the signed time may be from ours.")
     header: Annotated[str, AfterValidator(visible_header)] | None = Field(default=None, description="For `hmac`: the header field.")
     prefix: str = Field(default="", description="For `hmac`: what stands before the signature in the field, such as `sha256=`.")
     encoding: Literal["hex", "base64"] = Field(default="hex", description="For `hmac`: how the signature is written.")
+    topics: tuple[Text, ...] = Field(default=(), description="For `sns`: ARNs of the topics that may send.")
+    certificates: Annotated[Text, AfterValidator(https_url)] | None = Field(
+        default=None, description="For `sns`: URL of a server that stands for SNS, whose certificates sign instead of Amazon's own."
+    )
+    ca: Text | None = Field(
+        default=None,
+        description="For `sns`: PEM file with authorities that are believed beside the system's, of who hands out certificates.",
+    )
 
     @model_validator(mode="after")
     def _header_for_hmac(self) -> Self:
         if (self.scheme == "hmac") != (self.header is not None):
             raise ValueError("needs a 'header' where the scheme is hmac, and has one only there")
+        return self
+
+    @model_validator(mode="after")
+    def _known_by_something(self) -> Self:
+        if (self.scheme == "sns") == bool(self.secrets):
+            raise ValueError("needs 'secrets', but for the scheme sns, whose certificates are public")
+        if (self.scheme == "sns") != bool(self.topics):
+            raise ValueError("needs 'topics' where the scheme is sns, and has them only there")
+        if self.scheme != "sns" and (self.certificates is not None or self.ca is not None):
+            raise ValueError("has 'certificates' or 'ca', which are for the scheme sns alone")
         return self
 
 
@@ -104,5 +130,11 @@ SCHEME_NAMES: Mapping[str, EventNames] = {
         ("github", "{{ request.headers['x-github-delivery'] }}", "{{ request.headers['x-github-event'] }}"),
         ("stripe", "{{ body.id }}", "{{ body.type }}"),
         ("slack", "{{ body.event_id }}", "{{ body.event.type|default(body.type) }}"),
+    )
+} | {
+    "sns": EventNames(
+        id=TextTemplate("{{ request.headers['sns-message-id'] }}"),
+        type=TextTemplate("notification"),
+        source=TextTemplate("{{ request.headers['sns-topic'] }}"),
     )
 }

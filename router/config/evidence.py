@@ -15,7 +15,7 @@ from router.config.retention import RetentionConfig
 from router.config.tls import Tls
 from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
-from router.settings import Address, Bool, Count, Fraction, Listen, Name, Span, Strict, Text
+from router.settings import Address, Bool, Count, Duration, Fraction, Listen, Name, Size, Span, Strict, Text
 
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 
@@ -147,6 +147,13 @@ class ReviewConfig(Strict):
     """Requests that policy holds for a person."""
 
     expires: Span = Field(default=86400.0, description="How long a held request waits before it expires undispatched.")
+    wait: Duration = Field(
+        default=30.0,
+        description="Longest that a caller may wait for the end of what is held (`Prefer: wait=N`); `0s` for not at all.",
+    )
+    waiting: Count = Field(default=4096, description="Most callers who wait so in one worker; others hear 202 at once.")
+    answer: Size = Field(default=64 << 10, description="Most that is kept of an upstream's answer to what was approved.")
+    keep: Span = Field(default=86400.0, description="For how long that is kept for the one who asked.")
     link: Link | None = Field(
         default=None,
         description="URL under which people look at a held request, such as `https://lockgate.example.com/console/reviews/{review}`.",

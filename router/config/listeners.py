@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from router.config.blocks import OnAbstain
 from router.config.cors import Cors
+from router.config.sign_in import SignInConfig
 from router.config.tls import MutualTls, ServerTls
-from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict
+from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict, Text
 
 JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
 HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # without `_`: such fields never come in
@@ -144,6 +145,18 @@ class ControlConfig(Strict):
     listen: Listen = Field(default=Address("127.0.0.1", 8081), description="Where the control API is served.")
     tls: ServerTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
     insecure: Bool = Field(default=False, description="Serve the control API unencrypted on an address that is not loopback.")
+
+    policy: Text | None = Field(
+        default=None,
+        description="Folder with own rules for who may do what in the control API (Rego, package `lockgate.control.own`), beside those "
+        "that ship with Lockgate.",
+    )
+    tenants: Literal["all", "own"] = Field(
+        default="all",
+        description="`own`: who belongs to a tenant sees and changes only what is that tenant's, and nothing that is no single tenant's. "
+        "`all`: the tenant of a key or a session says nothing here.",
+    )
+    sign_in: SignInConfig = Field(default=SignInConfig(), description="How people sign in with a browser.")
 
     @model_validator(mode="after")
     def _encrypted_or_local(self) -> Self:

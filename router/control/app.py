@@ -22,11 +22,15 @@ from router.control import (
     reviews,
     rollouts,
 )
+from router.control.console import PARTS as CONSOLE
+from router.control.console.failing import in_pages
 from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
 from router.control.models import Problem
 from router.control.permissions import Permission
 from router.control.services import ControlServices
+from router.control.sign_in import provider_routes as provider
+from router.control.sign_in import routes as sign_in
 from router.problems import MEDIA_TYPE
 
 VERSION = "1"
@@ -37,10 +41,11 @@ def create_app(services: ControlServices) -> FastAPI:
     """Routes are put in directly, so that `app.routes` lists each of them; one without a permission cannot be made at all."""
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
-    parts = (health, metrics, audit, evidence, governance, reviews, deliveries, learning, keys, config, nodes, policy, rollouts)
+    own = (health, metrics, audit, evidence, governance, reviews, deliveries, learning, keys, config, nodes, policy, rollouts)
+    parts = (*own, sign_in, provider, *CONSOLE)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)
-    failures.install(app)
+    failures.install(app, in_pages)
     app.add_middleware(Guard, hosts=services.hosts)
     return app
 

@@ -8,7 +8,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
-from router.control.models import Receipt, Records, SavedQueries, Statistics
+from router.control.models import Distribution, Receipt, Records, SavedQueries, Statistics
 from router.control.parameters import Cursor, Identifier, Limit, Name
 from router.control.permissions import Permission
 from router.control.services import AuditFilters, Opening
@@ -23,6 +23,8 @@ Note = Annotated[str | None, Query(max_length=16_384, description="A signed chec
 Confidence = Annotated[float | None, Query(ge=0, le=1)]
 Where = Annotated[str | None, Query(max_length=4000, description="A condition in SQL's words: `risk >= 'high' and effect <> 'review'`")]
 By = Annotated[str, Query(max_length=400, description="Columns to count by, with commas between")]
+Column = Annotated[str, Query(max_length=32, description="A column of single words")]
+Bins = Annotated[int, Query(ge=1, le=100)]
 Personal = Annotated[bool, Query(description="Open personal fields; masked without the permission `audit.personal`")]
 Bucket = Annotated[str | None, Query(max_length=16, description="Also by time, in steps of this length (UTC): `1h`")]
 Set = Annotated[list[str] | None, Query(max_length=32, description="`name=value` of a parameter, once for each")]
@@ -89,6 +91,13 @@ async def stats(services: Services, caller: Caller, filters: Filters, by: By = "
     """Counts, shares and percentiles of confidence and duration (seconds), exact, over everything that matches: of decisions
     only, unless `kind` or the condition says otherwise."""
     return Statistics(**await services.audit.statistics(filters, tuple(filter(None, by.split(","))), bucket, caller.id))
+
+
+@router.get("/v1/audit/confidences", **needs(Permission.AUDIT_READ))
+async def confidences(services: Services, caller: Caller, filters: Filters, by: Column = "review", bins: Bins = 20) -> Distribution:
+    """How confidences are distributed over everything that matches, exact: counts of decisions in equal steps from 0 to 1, by the words
+    of a column. By `review`: how many of each were approved or rejected."""
+    return Distribution(**await services.audit.distribution(filters, by, bins, caller.id))
 
 
 @router.get("/v1/audit/queries", **needs(Permission.AUDIT_READ))

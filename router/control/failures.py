@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -36,6 +36,7 @@ AUDIT_STATUS = {
     "audit_hold_invalid": 422,
     "audit_retention_missing": 409,
 }
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -43,11 +44,12 @@ def answer(status: int, code: str, detail: str = "", headers: Mapping[str, str] 
     return Response(problem(status, code, detail=detail, **extra), status, headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(LockgateError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
+def install(app: FastAPI, shown: Callable[[Handler], Handler] = lambda handler: handler) -> None:
+    """`shown` makes of a problem what its reader takes: the console's readers take pages."""
+    app.add_exception_handler(LockgateError, shown(_ours))
+    app.add_exception_handler(RequestValidationError, shown(_invalid))
+    app.add_exception_handler(HTTPException, shown(_http))
+    app.add_exception_handler(Exception, shown(_unforeseen))
 
 
 async def _ours(request: Request, error: Exception) -> Response:

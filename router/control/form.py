@@ -30,6 +30,14 @@ def files(content_type: str | None, body: bytes, alone: str, names: frozenset[st
     return found
 
 
+def field(content_type: str, body: bytes, name: str) -> str:
+    """The text of the first field of that name in a form with files; empty where there is none. Raises RefusedError."""
+    boundary = _header(content_type).get_boundary()
+    if not boundary or len(boundary) > 70 or not boundary.isascii():
+        raise _broken()
+    return next((content.decode("utf-8", "replace") for each, content in _parts(body, boundary.encode()) if each == name), "")
+
+
 def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
     delimiter = b"\r\n--" + boundary
     pieces = (b"\r\n" + body).split(delimiter)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.problems import MEDIA_TYPE, problem
 
 MAX_BODY = 64 * 1024
 MAX_FILES = 24 << 20  # two bundles and what goes with them
-TAKES_FILES = "/v1/policy/"
+TAKES_FILES = ("/v1/policy/", "/console/policy/")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
-ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'")]
+ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
+NOT_STORED = (b"cache-control", b"no-store")
+NOTHING = [(b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+# A page sends its forms, and asks for more, nowhere but here. Without a referrer browsers would tell no origin either, and be refused.
+PAGES = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types console",
+    ),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+CONSOLE = "/console/"
 
 
 class Guard:
@@ -29,7 +45,7 @@ class Guard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *ALWAYS]}
+                message = {**message, "headers": [*message.get("headers", []), *_hardening(scope, message.get("headers", []))]}
             await send(message)
 
         refusal = self._refusal(scope)
@@ -49,6 +65,13 @@ class Guard:
         if any(not length.isdigit() or int(length) > most for length in _values(scope, b"content-length")):
             return 413, "body_too_large", f"A body can have at most {most} bytes here."
         return None
+
+
+def _hardening(scope: Scope, told: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Only what is the same for everybody says by itself that it may be stored."""
+    stored = [] if any(name == b"cache-control" for name, _ in told) else [NOT_STORED]
+    kind = PAGES if scope["path"].startswith(CONSOLE) else NOTHING
+    return [*ALWAYS, *stored, *kind, *([TLS_ONLY] if scope["scheme"] == "https" else [])]
 
 
 def most_bytes(path: str) -> int:

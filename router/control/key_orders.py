@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from router.control.permissions import CONTROL, ROLES, SCOPES, Permission, permissions
+from router.control.permissions import CONTROL, ROLES, SCOPES, Permission
 from router.decision import Subject
 from router.errors import RefusedError
 from router.identity.key_service import KeyOrder
@@ -35,9 +35,9 @@ def key_order(
     return KeyOrder(name, Subject(subject, kind, tuple(roles), tuple(groups), tenant), frozenset(scopes), expires_ns)
 
 
-def check_escalation(order: KeyOrder, holder: frozenset[Permission]) -> None:
-    """Raises RefusedError: who may make keys may still not make one that can do more than they can."""
-    missing = permissions(order.subject.roles, order.scopes) - holder
+def check_escalation(given: frozenset[Permission], holder: frozenset[Permission]) -> None:
+    """Raises RefusedError: who may make keys may still not make one that can do more than they can. `given`: what policy lets it do."""
+    missing = given - holder
     if missing:
         raise RefusedError(f"Your own key lacks {', '.join(sorted(missing))}.", "privilege_escalation", 403)
 

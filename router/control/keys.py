@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.judging import Facts
 from router.control.key_orders import check_escalation, key_order
 from router.control.key_views import shown
 from router.control.models import CreatedKey, Key, Keys, NewKey
@@ -25,7 +26,8 @@ async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedK
     """Makes a key. Its plain form is in this answer and nowhere else."""
     expires_ns = nanoseconds(wanted.expires)
     order = key_order(wanted.name, wanted.subject, wanted.type, wanted.roles, wanted.groups, wanted.tenant, wanted.scopes, expires_ns)
-    check_escalation(order, caller.permissions)
+    wanted_facts = Facts("key", order.subject.roles, order.scopes, order.subject.tenant)
+    check_escalation(services.judge.permissions(wanted_facts), caller.permissions)
     key, plain = await asyncio.to_thread(services.keys.create, order, caller.id)
     # Should this fail, the key is stored but nobody has its secret.
     await services.record("key_created", {"key": key.id, "scopes": sorted(key.scopes), "by_key": caller.key_id})

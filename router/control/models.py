@@ -56,6 +56,14 @@ class Statistics(BaseModel):
     groups: list[dict[str, Any]]
 
 
+class Distribution(BaseModel):
+    """Each group has its word and `counts`, one for each step of confidence."""
+
+    records: int
+    complete_to: int | None
+    groups: list[dict[str, Any]]
+
+
 class SavedQueries(BaseModel):
     queries: list[dict[str, Any]]
 
@@ -286,6 +294,38 @@ class Versions(BaseModel):
 
     versions: list[dict[str, Any]]
     override: dict[str, Any] | None
+
+
+class Identity(BaseModel):
+    """`csrf` goes into the header field `x-lockgate-csrf`, or the form field `csrf`, of what a session is to change; null for keys."""
+
+    subject: str
+    tenant: str | None
+    roles: list[str]
+    permissions: list[str]
+    session: str | None
+    csrf: str | None
+
+
+class SessionView(BaseModel):
+    """`issuer` is null for who signed in by a link of this machine's."""
+
+    id: str
+    subject: str
+    tenant: str | None
+    roles: list[str]
+    issuer: str | None
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class SessionsView(BaseModel):
+    sessions: list[SessionView]
+
+
+class EndedSessions(BaseModel):
+    ended: list[str]
 
 
 class Opinion(Body):

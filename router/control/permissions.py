@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from router.ports import ApiKey
-
 GATEWAY, DECIDE, DELEGATE, CONTROL = "gateway", "decide", "delegate", "control"  # delegate: decide for somebody else
 SINGLE = "control:"
 
 
 class Permission(StrEnum):
     PUBLIC = "public"  # said out loud on health and readiness; nobody is granted it
+    SELF = "self"  # who am I, sign me out; comes with any role
     METRICS_READ = "metrics.read"
     CONFIG_READ = "config.read"
     CONFIG_RELOAD = "config.reload"
@@ -38,6 +37,8 @@ class Permission(StrEnum):
     PROPOSALS_APPROVE = "proposals.approve"
     KEYS_READ = "keys.read"
     KEYS_WRITE = "keys.write"
+    SESSIONS_READ = "sessions.read"
+    SESSIONS_WRITE = "sessions.write"  # to end other people's
 
 
 P = Permission
@@ -50,7 +51,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_PROPOSE},
     "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_APPROVE},
     "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE}),
-    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.PROPOSALS_READ},
+    "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.SESSIONS_READ, P.PROPOSALS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
     "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),
     "legal_officer": frozenset({P.AUDIT_READ, P.AUDIT_HOLD}),
@@ -62,9 +63,5 @@ SCOPES = frozenset({GATEWAY, DECIDE, DELEGATE, CONTROL, *(SINGLE + permission fo
 def permissions(roles: tuple[str, ...], scopes: frozenset[str]) -> frozenset[Permission]:
     """Unknown roles and scopes give nothing. Roles count only beside the scope `control`: a gateway key's `admin` is another's word."""
     single = {permission for permission in ROLES["admin"] if SINGLE + permission in scopes}
-    by_role = [ROLES.get(role, frozenset()) for role in roles] if CONTROL in scopes else []
+    by_role = [ROLES[role] | {P.SELF} for role in roles if role in ROLES] if CONTROL in scopes else []
     return frozenset(single).union(*by_role)
-
-
-def granted(key: ApiKey) -> frozenset[Permission]:
-    return permissions(key.subject.roles, key.scopes)

@@ -26,13 +26,13 @@ MOST_COMMENT, MOST_PLAN = 2000, 64 << 10  # bytes
 @router.get("/v1/policy/rollouts", **needs(Permission.POLICY_READ))
 async def rollouts(services: Services, limit: Limit = 100) -> Rollouts:
     """Newest first."""
-    return Rollouts(rollouts=[dict(each) for each in await _of(services).list(limit)])
+    return Rollouts(rollouts=[dict(each) for each in await rollouts_of(services).list(limit)])
 
 
 @router.get("/v1/policy/rollouts/{rollout_id}", **needs(Permission.POLICY_READ))
 async def show(rollout_id: Identifier, services: Services) -> dict[str, Any]:
     """One, with what was seen so far and the digest that an approval must name."""
-    return dict(await _of(services).show(rollout_id))
+    return dict(await rollouts_of(services).show(rollout_id))
 
 
 @router.post(
@@ -41,12 +41,12 @@ async def show(rollout_id: Identifier, services: Services) -> dict[str, Any]:
 async def propose(request: Request, services: Services, caller: Caller) -> Any:
     """Looks at the `bundle` (it must fit this workspace, and its tests must pass) and proposes it. `plan` is JSON, as `policy.rollout` has
     it; without one that of the configuration. Nothing happens before somebody else approves it."""
-    rolling = _of(services)
+    rolling = rollouts_of(services)
     given = await sent_files(request, frozenset({BUNDLE, PLAN, COMMENT}), (BUNDLE,))
     comment = given.get(COMMENT, b"")
     if len(comment) > MOST_COMMENT:
         raise RefusedError(f"A comment can have at most {MOST_COMMENT} bytes.", "request_invalid", 422)
-    plan = _plan(given[PLAN]) if PLAN in given else None
+    plan = plan_of(given[PLAN]) if PLAN in given else None
     try:
         return dict(await rolling.propose(given[BUNDLE], plan, caller.subject, comment.decode("utf-8", "replace")))
     except ConfigError as error:
@@ -56,52 +56,52 @@ async def propose(request: Request, services: Services, caller: Caller) -> Any:
 @router.post("/v1/policy/rollouts/{rollout_id}/approve", **needs(Permission.POLICY_APPROVE))
 async def approve(rollout_id: Identifier, wanted: RolloutApproval, services: Services, caller: Caller) -> dict[str, Any]:
     """Begins with the first step. Nobody can approve what they proposed."""
-    return dict(await _of(services).approve(rollout_id, caller.subject, wanted.digest, wanted.comment))
+    return dict(await rollouts_of(services).approve(rollout_id, caller.subject, wanted.digest, wanted.comment))
 
 
 @router.post("/v1/policy/rollouts/{rollout_id}/reject", **needs(Permission.POLICY_APPROVE))
 async def reject(rollout_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
     """Ends what was proposed."""
-    return dict(await _of(services).reject(rollout_id, caller.subject, wanted.comment))
+    return dict(await rollouts_of(services).reject(rollout_id, caller.subject, wanted.comment))
 
 
 @router.post("/v1/policy/rollouts/{rollout_id}/withdraw", **needs(Permission.POLICY_PROPOSE))
 async def withdraw(rollout_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
     """Ends one's own proposal, before it is approved."""
-    return dict(await _of(services).withdraw(rollout_id, caller.subject, wanted.comment))
+    return dict(await rollouts_of(services).withdraw(rollout_id, caller.subject, wanted.comment))
 
 
 @router.post("/v1/policy/rollouts/{rollout_id}/advance", **needs(Permission.POLICY_APPROVE))
 async def advance(rollout_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
     """Goes on to the next step at once, or into force after the last."""
-    return dict(await _of(services).advance(rollout_id, caller.subject, wanted.comment))
+    return dict(await rollouts_of(services).advance(rollout_id, caller.subject, wanted.comment))
 
 
 @router.post("/v1/policy/rollouts/{rollout_id}/rollback", **needs(Permission.POLICY_ROLLBACK))
 async def roll_back(rollout_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
     """Ends a rollout at once: the candidate decides nothing any more when this answers."""
-    return dict(await _of(services).roll_back(rollout_id, caller.subject, wanted.comment))
+    return dict(await rollouts_of(services).roll_back(rollout_id, caller.subject, wanted.comment))
 
 
 @router.get("/v1/policy/versions", **needs(Permission.POLICY_READ))
 async def versions(services: Services) -> Versions:
     """Which policies were in force since when, newest first, and what is in force over the workspace's own."""
-    return Versions(**await _of(services).versions())
+    return Versions(**await rollouts_of(services).versions())
 
 
 @router.post("/v1/policy/rollback", **needs(Permission.POLICY_ROLLBACK))
 async def go_back(wanted: GoingBack, services: Services, caller: Caller) -> Versions:
     """Puts a version in force that was in force before; `workspace` ends that. A rollout that runs is rolled back."""
-    return Versions(**await _of(services).go_back(wanted.to, caller.subject, wanted.comment))
+    return Versions(**await rollouts_of(services).go_back(wanted.to, caller.subject, wanted.comment))
 
 
-def _of(services: ControlServices) -> PolicyRollouts:
+def rollouts_of(services: ControlServices) -> PolicyRollouts:
     if services.rollouts is None:
         raise RefusedError("This control API rolls out no policies.", "not_found", 404)
     return services.rollouts
 
 
-def _plan(content: bytes) -> RolloutConfig:
+def plan_of(content: bytes) -> RolloutConfig:
     if len(content) > MOST_PLAN:
         raise RefusedError(f"A plan can have at most {MOST_PLAN >> 10} KiB.", "request_invalid", 422)
     try:

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, Literal, Protocol
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
 from router.control.cloud_events import CloudEvent
+from router.control.judging import Judge, TablePolicy
+from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
@@ -61,8 +63,15 @@ class Audit(Protocol):
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
     ) -> Page: ...
 
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        """The newest records that match and come after that index; None where there are none: nothing was read then, and nothing is
+        recorded."""
+
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         """`records`, `complete_to` and `groups`."""
+
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        """Confidences: `records`, `complete_to` and `groups`, each with `counts` of as many equal steps from 0 to 1."""
 
     async def saved(self) -> Sequence[Json]:
         """The saved questions: `name`, `question` and what else the file has. Raises ConfigError."""
@@ -92,7 +101,8 @@ class Reviews(Protocol):
     """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
     conflict of state."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
@@ -294,7 +304,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 @dataclass(frozen=True, slots=True)
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
-    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal."""
+    `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
 
     audit: Audit
     reviews: Reviews
@@ -310,4 +321,9 @@ class ControlServices:
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
+    sign_in: SignIn | None = None
+    own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
+    judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
+    rules: Callable[[], Mapping[str, str]] | None = None
+    verifier: str = ""
     learning: Learning | None = None

@@ -10,6 +10,9 @@ from router.ports import Delivery, Headers, Random
 NS = 1_000_000_000
 AGAIN = frozenset((408, 425, 429))
 EXPIRED = "delivery_expired"
+NEVER_HELD = "review_never_held"
+UNHOLDABLE = frozenset(("subject_erased", "review_conflict", "content_changed"))  # of no use to try again
+HOLD_BACKOFF_S, HOLD_MAX_S = 1.0, 60.0  # reviewers wait for it, and the store is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,15 @@ def next_due_ns(delivery: Delivery, attempt: Attempt, terms: Terms, random: Rand
     wait *= 1.0 - random.random() / 2
     due_ns = now_ns + int(max(wait, attempt.wait_s or 0.0) * NS)
     return due_ns if due_ns <= delivery.until_ns else None
+
+
+def next_hold_ns(delivery: Delivery, code: str, random: Random, now_ns: int) -> int | None:
+    """When to try again to put a request before reviewers, which failed by `code`; the last time when nobody could decide any more. None
+    when it is given up."""
+    if code in UNHOLDABLE or now_ns >= delivery.until_ns:
+        return None
+    wait = min(HOLD_MAX_S, HOLD_BACKOFF_S * 2.0 ** min(delivery.attempts, 62)) * (1.0 - random.random() / 2)
+    return min(now_ns + int(wait * NS), delivery.until_ns)
 
 
 def _asked(headers: Headers, now_s: float) -> float | None:

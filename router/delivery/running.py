@@ -18,7 +18,7 @@ from typing import Protocol
 from router.audit.outbox import Outboxes
 from router.audit.records.record import outcome_entry
 from router.decision import Outcome, Result
-from router.delivery.judging import EXPIRED, NS, Attempt, Terms, judged, next_due_ns
+from router.delivery.judging import EXPIRED, NEVER_HELD, NS, UNHOLDABLE, Attempt, Terms, judged, next_due_ns, next_hold_ns
 from router.delivery.packing import open_held, open_outbound
 from router.errors import AuditError, DestinationError, LockgateError, ReviewError
 from router.ports import Clock, Delivery, Destination, Due, Ledger, Outbound, Random, ReviewStore, Settled
@@ -124,10 +124,10 @@ class Running:
         else:
             self.wake()
 
-    def begin_hold(self, delivery: Delivery, hold: Callable[[], Awaitable[None]]) -> None:
+    def begin_hold(self, delivery: Delivery, hold: Callable[[], Awaitable[None]], record: Record) -> None:
         """As `begin`, for a request that waits for a person."""
         if delivery.owner == self.owner:
-            self._spawn(delivery, lambda: self._held(delivery, hold))
+            self._spawn(delivery, lambda: self._held(delivery, hold, record))
         else:
             self.wake()
 
@@ -196,7 +196,7 @@ class Running:
             try:
                 if delivery.due is Due.HOLD:
                     held = open_held(key, delivery.sealed, delivery.id, delivery.route, delivery.destination)
-                    await self._held(delivery, lambda: self._reviews.hold(held))
+                    await self._held(delivery, lambda: self._reviews.hold(held), record)
                     return
                 outbound = open_outbound(key, delivery.sealed, delivery.id, delivery.route, delivery.destination)
             except ReviewError as error:
@@ -208,11 +208,20 @@ class Running:
 
         return go
 
-    async def _held(self, delivery: Delivery, hold: Callable[[], Awaitable[None]]) -> None:
+    async def _held(self, delivery: Delivery, hold: Callable[[], Awaitable[None]], record: Record) -> None:
+        """Until nobody could decide any more: then it is denied, for policy wanted a person and none was ever asked."""
         try:
             await hold()
         except ReviewError as error:
-            await self._later(delivery, Attempt(503, error.code), None)
+            due_ns = next_hold_ns(delivery, error.code, self._random, self._clock.now_ns())
+            if due_ns is not None:
+                self._observer.delivered("postponed")
+                await self._outbox.postpone(self.owner, delivery.id, delivery.attempts + 1, due_ns, error.code)
+                return
+            log.error("the request %s was never put before a reviewer and is denied: %s", delivery.id, error)
+            self._observer.delivered("expired")
+            reason = error.code if error.code in UNHOLDABLE else NEVER_HELD
+            await self._end(delivery, Outcome(Result.DENIED, 503, reason, complete=False), record)
         else:
             await self._outbox.done(self.owner, delivery.id)
 
@@ -247,25 +256,24 @@ class Running:
         else:
             await self._later(delivery, attempt, record, outcome)
 
-    async def _later(self, delivery: Delivery, attempt: Attempt, record: Record | None, outcome: Outcome | None = None) -> None:
+    async def _later(self, delivery: Delivery, attempt: Attempt, record: Record, outcome: Outcome | None = None) -> None:
         ways = self._ways()
         terms = ways.terms.get(delivery.route, Terms()) if ways is not None else Terms()
         due_ns = next_due_ns(delivery, attempt, terms, self._random, self._clock.now_ns())
-        if due_ns is None and record is not None:
+        if due_ns is None:
             self._observer.delivered("expired")
             last = outcome or Outcome(Result.FAILED, attempt.status, attempt.reason, complete=False)
             await self._end(delivery, replace(last, result=Result.FAILED, reason=EXPIRED), record, dead=attempt.reason)
             return
         self._observer.delivered("postponed")
-        due_ns = due_ns if due_ns is not None else self._clock.now_ns() + int(terms.max_backoff_s * NS)
         await self._outbox.postpone(self.owner, delivery.id, delivery.attempts + 1, due_ns, attempt.reason)
 
     async def _end(self, delivery: Delivery, outcome: Outcome, record: Record, *, dead: str = "") -> None:
         """`dead`: why it is given up."""
         attempts = delivery.attempts + 1
-        await record(
-            replace(outcome, attempts=delivery.attempts + max(1, outcome.attempts)), Settled(delivery.id, bool(dead), attempts, dead)
-        )
+        owner = "" if outcome.result is Result.ROUTED else self.owner
+        settled = Settled(delivery.id, bool(dead), attempts, dead, owner)
+        await record(replace(outcome, attempts=delivery.attempts + max(1, outcome.attempts)), settled)
         if delivery.order:
             self.wake()
 

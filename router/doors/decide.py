@@ -14,12 +14,13 @@ import orjson
 from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subject
 from router.decision import Request as Asked
 from router.decision_json import decision_document
-from router.doors.body import whole_body_view
+from router.doors.body import Receive, whole_body_view
+from router.doors.decide_held import Following, followed, held_too
 from router.doors.decide_models import DecideRequest, SubjectIn
 from router.doors.decide_repeating import Asking, Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
 from router.doors.responses import ending
-from router.doors.runtime import Observer, Runtime
+from router.doors.runtime import Authenticator, Observer, Runtime
 from router.errors import LockgateError, RefusedError
 from router.identity.certificates import PeerCertificate
 from router.ports import Clock, Ids, Outbound, Random
@@ -42,11 +43,47 @@ class DecideDoor:
         self._repeated = RepeatedCalls(ids, observer)
 
     async def decide(
-        self, headers: Sequence[tuple[bytes, bytes]], client: str, wanted: DecideRequest, certificate: PeerCertificate | None = None
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: str,
+        wanted: DecideRequest,
+        certificate: PeerCertificate | None = None,
+        receive: Receive | None = None,
     ) -> Decided:
-        """Raises RefusedError, StateError, AuditError, ReviewError."""
+        """`receive` tells when the caller leaves. Raises RefusedError, StateError, AuditError, ReviewError, and GoneError once he did."""
         with self._runtime() as runtime:
-            return await self._decide(runtime, headers, client, wanted, certificate)
+            decided, caller = await self._decide(runtime, headers, client, wanted, certificate)
+        return await held_too(runtime, decided, caller, headers, receive) if wanted.hold else decided
+
+    async def follow(
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: str,
+        review_id: str,
+        certificate: PeerCertificate | None = None,
+        receive: Receive | None = None,
+    ) -> Following:
+        """Where a request stands that this caller had held. Raises as `decide`; 404 for who did not ask."""
+        with self._runtime() as runtime:
+            caller = await self._identify(runtime, runtime.decide_authenticator, headers, client, certificate)
+        return await followed(runtime, caller, review_id, headers, receive)
+
+    async def _identify(
+        self,
+        runtime: Runtime,
+        authenticator: Authenticator,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: str,
+        certificate: PeerCertificate | None,
+    ) -> Subject:
+        """Raises RefusedError (401, 403, 429), StateError."""
+        if runtime.options.decide_addresses is not None:
+            runtime.options.decide_addresses.check(client)
+        caller = await authenticator.identify(headers, self._clock.now_ns(), certificate)
+        wait = await runtime.limiter.admit(caller, client)
+        if wait is not None:
+            raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
+        return caller
 
     async def _decide(
         self,
@@ -55,15 +92,10 @@ class DecideDoor:
         client: str,
         wanted: DecideRequest,
         certificate: PeerCertificate | None,
-    ) -> Decided:
+    ) -> tuple[Decided, Subject]:
         received_ns = self._clock.now_ns()
-        if runtime.options.decide_addresses is not None:
-            runtime.options.decide_addresses.check(client)
         authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
-        caller = await authenticator.identify(headers, received_ns, certificate)
-        wait = await runtime.limiter.admit(caller, client)
-        if wait is not None:
-            raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
+        caller = await self._identify(runtime, authenticator, headers, client, certificate)
         subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
         key = key_of(headers) if runtime.options.decide_keeping is not None else None
 
@@ -76,7 +108,8 @@ class DecideDoor:
             if wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD:
                 await self._hold(runtime, decision, wanted)
 
-        return await self._repeated.decide(runtime, key, caller, client, wanted, Asking(deciding, holding, partial(_told, runtime)))
+        asking = Asking(deciding, holding, partial(_told, runtime))
+        return await self._repeated.decide(runtime, key, caller, client, wanted, asking), caller
 
     async def _hold(self, runtime: Runtime, decision: Decision, wanted: DecideRequest) -> None:
         """As the gateway holds, but that nothing will be sent: the service hears `held` only when reviewers can see it."""
@@ -146,4 +179,5 @@ def _outbound(decision: Decision, wanted: DecideRequest) -> Outbound:
 def _told(runtime: Runtime, decision: Decision) -> bytes:
     """The whole decision, and under `problem` what the gateway would tell the caller; null where the request may go ahead."""
     problem = ending(decision, runtime.descriptions).problem if decision.outcome is not None else None
-    return orjson.dumps(decision_document(decision) | {"problem": orjson.Fragment(problem) if problem is not None else None})
+    told = {"problem": orjson.Fragment(problem) if problem is not None else None, "review": None}
+    return orjson.dumps(decision_document(decision) | told)

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
-from router.doors.decide_models import DecideRequest, DecisionOut, Problem
+from router.doors.decide_models import DecideRequest, DecisionOut, HeldOut, Problem
 from router.doors.decide_repeating import LONGEST_KEY
 from router.doors.head import certificate_of
+from router.doors.held import GoneError
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
 from router.errors import AuditError, LockgateError, RefusedError, StateError
@@ -47,6 +48,26 @@ KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
     "description": "With `decide.idempotency`: whoever repeats the call gets the first one's decision, with `Idempotent-Replayed: true`.",
 }
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`wait=N` (RFC 7240): what is held is waited for, so many seconds, and at most `review.wait`.",
+}
+KNOWN = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The `ETag` of what is known: 304 where nothing changed, and with `Prefer: wait` the next change is waited for.",
+}
+FOLLOWING: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing changed."},
+    404: {"model": Problem, "description": "This service had no such request held."},
+}
+GONE = Response(status_code=499)
+"""For who left: nobody reads it."""
 
 
 def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> FastAPI:
@@ -66,14 +87,36 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
         response_model=DecisionOut,
         responses=PROBLEMS,
         summary="Decide about a request without dispatching it",
-        openapi_extra={"parameters": [KEY]},
+        openapi_extra={"parameters": [KEY, PREFER]},
         max_body_size=max_body,
     )
     async def decide(wanted: DecideRequest, request: Request) -> Response:
         client = request.client.host if request.client is not None else ""
-        decided = await door.decide(request.scope["headers"], client, wanted, certificate_of(request.scope))
-        headers = {"idempotent-replayed": "true"} if decided.replayed else None
+        certificate = certificate_of(request.scope)
+        try:
+            decided = await door.decide(request.scope["headers"], client, wanted, certificate, request.receive)
+        except GoneError:
+            return GONE
+        headers = {**decided.headers, **({"idempotent-replayed": "true"} if decided.replayed else {})}
         return Response(decided.document, headers=headers, media_type="application/json")
+
+    @app.get(
+        "/v1/decide/{decision_id}",
+        response_model=HeldOut,
+        responses={**FOLLOWING, **{status: PROBLEMS[status] for status in (401, 403, 429, 503)}},
+        summary="Where a request stands that this service had held",
+        openapi_extra={"parameters": [PREFER, KNOWN]},
+    )
+    async def follow(decision_id: str, request: Request) -> Response:
+        client = request.client.host if request.client is not None else ""
+        certificate = certificate_of(request.scope)
+        try:
+            found = await door.follow(request.scope["headers"], client, decision_id, certificate, request.receive)
+        except GoneError:
+            return GONE
+        if found.document is None:
+            return Response(status_code=304, headers=found.headers)
+        return Response(found.document, headers={**found.headers, "cache-control": "no-store"}, media_type="application/json")
 
     async def refused(_: Request, error: Exception) -> Response:
         answer = _problem(error)

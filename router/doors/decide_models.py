@@ -151,6 +151,16 @@ class RequestOut(BaseModel):
     path: str
 
 
+class HeldOut(BaseModel):
+    """Where a held request stands. `released`: the asking service may do it now, once. `approvals` of the `quorum` that policy wants."""
+
+    id: str
+    state: str
+    expires: str
+    approvals: int
+    quorum: int
+
+
 class DecisionOut(BaseModel):
     """A decision, version 1. `outcome` is null where the asking service may go ahead under the verdict's obligations."""
 
@@ -173,6 +183,7 @@ class DecisionOut(BaseModel):
     problem: dict[str, Any] | None = Field(
         description="What the gateway would answer the caller (RFC 9457), with `outcome.status`; null where `outcome` is."
     )
+    review: HeldOut | None = Field(description="Of a call with `hold` whose request is held: where that stands.")
 
 
 class Problem(BaseModel):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -31,10 +31,11 @@ SECONDS_UNDER_WAY = 60
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What the caller is given; `replayed`: it is the decision of an earlier call."""
+    """What the caller is given; `replayed`: it is the decision of an earlier call. `headers`: further fields of the answer."""
 
     document: bytes
     replayed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

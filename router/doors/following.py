@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from router.decision import Subject
 from router.delivery.fates import Fate, State
-from router.doors.own_space import PREFIX, Told, missing
+from router.doors.own_space import PREFIX, Told, Visit, missing
 from router.doors.runtime import Runtime
 
 SEGMENT = "deliveries"
@@ -32,7 +32,7 @@ class DeliveryReader:
     def __init__(self, fates: Fates) -> None:
         self._fates = fates
 
-    async def read(self, runtime: Runtime, subject: Subject, name: str) -> Told:
+    async def read(self, runtime: Runtime, subject: Subject, name: str, visit: Visit) -> Told:
         if not _ID.fullmatch(name) or not follows(subject) or runtime.keys is None:
             raise missing()
         key_id, _ = await runtime.keys.key_for(subject.id)

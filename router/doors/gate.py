@@ -10,6 +10,7 @@ from typing import Any
 
 from router.doors.body import Receive
 from router.doors.gateway import Gateway
+from router.doors.held import WAITING
 from router.doors.responses import Send, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.doors.under_way import UnderWay
@@ -60,6 +61,9 @@ class Gate:
 
         async def noting(message: Any) -> None:
             nonlocal started
+            if message is WAITING:  # thousands may wait for a person, and none of them keeps another from being served
+                place.leave()
+                return
             if not started and _lasts(message):
                 place.leave()
             started = True

@@ -10,20 +10,21 @@ import math
 from typing import Any
 
 from router.decision import BodyView, Outcome, Request, Result, Subject
-from router.dispatch import content_digest
 from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
 from router.doors.conversing import Conversing
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.delivering import Delivering
 from router.doors.head import Head, read_head
+from router.doors.held import GoneError, waiting_passes
+from router.doors.holding import Holds
 from router.doors.onward import Onward
-from router.doors.own_space import OwnSpace
-from router.doors.relay import Exchange, Relay, outbound
+from router.doors.own_space import OwnSpace, Visit
+from router.doors.relay import Exchange, Relay
 from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
 from router.doors.runtime import Observer, Runtime
 from router.doors.steps import Steps
-from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.errors import AuditError, RefusedError, StateError
 from router.ports import Clock, Ids, Random
 from router.stages.rules import Looked
 from router.telemetry.logs import current_trace
@@ -52,6 +53,7 @@ class Gateway:
         self._observer = observer
         self._relay = Relay(clock, observer)
         self._repeating = Repeating(self._relay)
+        self._holds = Holds(self._relay, clock, observer)
         self._steps = Steps(self._relay, clock, ids, observer)
 
     async def handle(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -64,7 +66,8 @@ class Gateway:
                 if answered:
                     return
             if self._own is not None and self._own.holds(head):
-                await self._own.answer(runtime, head, await self.identify(runtime, head), send)
+                visit = Visit(head.headers, receive, waiting_passes(send))
+                await self._own.answer(runtime, head, await self.identify(runtime, head), send, visit)
                 return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)
@@ -80,7 +83,7 @@ class Gateway:
         except RefusedError as error:
             self._observer.refused(error.code, error.status)
             await refuse(send, error)
-        except ClientGoneError:
+        except (ClientGoneError, GoneError):
             self._observer.refused("client_gone", 499)
         except AuditError as error:
             self._observer.refused(error.code, 503)
@@ -107,27 +110,14 @@ class Gateway:
             return
 
         async def acting(send: Send) -> Outcome:
-            return await (self._relay.relay(exchange, receive, send) if outcome is None else self._hold(exchange, outcome, send))
+            return await (
+                self._relay.relay(exchange, receive, send) if outcome is None else self._holds.hold(exchange, outcome, receive, send)
+            )
 
         if (settings := keeping(exchange)) is None:
             await acting(send)
         else:
             await self._repeating.act(exchange, settings, send, acting)
-
-    async def _hold(self, exchange: Exchange, outcome: Outcome, send: Send) -> Outcome:
-        """The decision says `held`; the caller hears 202 only when the request itself is durable too."""
-        decision, runtime = exchange.decision, exchange.runtime
-        try:
-            held = runtime.dispatcher.oblige(decision, outbound(exchange))
-            content_digest(held)
-            await runtime.holder.hold(decision, held)
-        except LockgateError as error:
-            failed = Outcome(Result.DENIED, 503, error.code)
-            await self._relay.fail(exchange, failed, str(error), send)
-            return failed
-        self._observer.ended(decision, outcome)
-        await ended(send, decision, runtime.descriptions)
-        return outcome
 
     def read_head(self, runtime: Runtime, scope: dict[str, Any]) -> Head:
         head = read_head(scope, runtime.options.trusted, self._random.random() < runtime.options.sample)  # 1

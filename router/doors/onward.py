@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.decision import Decision, Effect, Outcome, Result
 from router.delivery.judging import NS, Terms
@@ -43,7 +43,8 @@ class Onward:
             outbound = runtime.dispatcher.oblige(decision, make(decision))
             if due is Due.HOLD:
                 held = runtime.holder.prepared(decision, outbound, key_id, key)
-                return Ahead(self._delivery(runtime, decision, due, key_id, seal_held(key, held), b""), outbound, held)
+                waiting = self._delivery(runtime, decision, due, key_id, seal_held(key, held), b"")
+                return Ahead(replace(waiting, until_ns=held.expires_ns), outbound, held)
             runtime.dispatcher.check_copies(decision)
             sealed = seal_outbound(key, outbound, decision.id, route.name, route.destination)
             return Ahead(self._delivery(runtime, decision, due, key_id, sealed, order), outbound)
@@ -52,16 +53,16 @@ class Onward:
 
     def begin(self, runtime: Runtime, decision: Decision, ahead: Ahead) -> None:
         """In the background: sends, and records how it ended; or puts it where reviewers look. Raises nothing."""
-        if ahead.held is not None:
-            held = ahead.held
-            self._observer.ended(decision, decision.outcome)
-            self._running.begin_hold(ahead.delivery, lambda: self._reviews.hold(held))
-            return
 
         async def record(outcome: Outcome, settled: Settled) -> None:
             self._observer.ended(decision, outcome)
             await runtime.pipeline.ended(decision, outcome, settled)
 
+        if ahead.held is not None:
+            held = ahead.held
+            self._observer.ended(decision, decision.outcome)
+            self._running.begin_hold(ahead.delivery, lambda: self._reviews.hold(held), record)
+            return
         runtime.dispatcher.copy(decision, ahead.outbound)
         self._running.begin(ahead.delivery, ahead.outbound, record)
 

@@ -16,6 +16,7 @@ from router.doors.head import Network
 from router.identity.certificates import PeerCertificate
 from router.pipeline import Part, Stages
 from router.ports import Conversations, Held, MakeBeside, Outbound, Repeats, Settled, SubjectKeys
+from router.review.waiting import Waits
 from router.stages.rules import Looked
 
 
@@ -104,6 +105,14 @@ class ConversationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOptions:
+    """Of callers whose request is held, in seconds: for how long one may wait for its end, and for how long its answer is kept for him."""
+
+    wait_s: float = 30.0
+    keep_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class DoorOptions:
     """`visible`: header fields that policy and records see. `streams`, `websockets`, `deduplicating`: names of routes whose body is never
     read before the decision, that accept WebSockets, and whose upstream honours Idempotency-Key.
@@ -125,6 +134,7 @@ class DoorOptions:
     cors: Cors | None = None
     steps: StepOptions | None = None
     conversation: ConversationOptions | None = None
+    held: HeldOptions = field(default_factory=HeldOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +154,5 @@ class Runtime:
     repeats: Repeats | None = None
     conversations: Conversations | None = None
     keys: SubjectKeys | None = None
+    waits: Waits | None = None
     deliveries: Mapping[str, Terms] = field(default_factory=dict)  # by route, of those whose requests are delivered

@@ -95,16 +95,7 @@ class TokenVerifier:
         # 1. Read without trust: header and issuer only choose whose rules apply.
         header, payload = _read(token)
         issuer = self._issuer(payload)
-        # 2. The algorithm is one the issuer may use, nothing critical is unknown, and it is an access token.
-        algorithm = _algorithm(header, issuer)
-        # 3. The key is the issuer's, named by the token, and made for that algorithm.
-        ring = issuer.keys.ring()
-        key = _signing_key(ring, header, algorithm, issuer)
-        # 4. The signature covers exactly the bytes read in step 1.
-        _verify_signature(token, key, self._registries[issuer.name])
-        # 5. Only now are the claims believed: audience, then times.
-        _check_audience(payload, issuer)
-        until_ns = _check_times(payload, issuer, now_ns)
+        ring, until_ns = _believed(token, header, payload, issuer, self._registries[issuer.name], now_ns, TYPES)
         return _Verified(subject(payload, issuer.claims, issuer.subject_prefix), issuer, ring, until_ns)
 
     def _issuer(self, payload: Mapping[str, Any]) -> Issuer:
@@ -113,6 +104,38 @@ class TokenVerifier:
         if issuer is None:
             raise IdentityError("The token's issuer is not trusted here.", "issuer_unknown")
         return issuer
+
+
+def verified_claims(token: bytes, issuer: Issuer, now_ns: int, types: tuple[str | None, ...]) -> dict[str, Any]:
+    """Of one token of this very issuer, whose `typ` is one of `types`: lower case, None for none. Raises IdentityError; KeysPendingError
+    among them when the issuer must be asked first."""
+    header, payload = _read(token)
+    if payload.get("iss") != issuer.name:
+        raise IdentityError("The token's issuer is not the one that was asked.", "issuer_unknown")
+    _believed(token, header, payload, issuer, _registry(issuer), now_ns, types)
+    return payload
+
+
+def _believed(
+    token: bytes,
+    header: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    issuer: Issuer,
+    registry: JWSRegistry,
+    now_ns: int,
+    types: tuple[str | None, ...],
+) -> tuple[KeyRing, int]:
+    """Which keys verified it, and until when it holds."""
+    # 2. The algorithm is one the issuer may use, nothing critical is unknown, and it is a token of the wanted kind.
+    algorithm = _algorithm(header, issuer, types)
+    # 3. The key is the issuer's, named by the token, and made for that algorithm.
+    ring = issuer.keys.ring()
+    key = _signing_key(ring, header, algorithm, issuer)
+    # 4. The signature covers exactly the bytes read in step 1.
+    _verify_signature(token, key, registry)
+    # 5. Only now are the claims believed: audience, then times.
+    _check_audience(payload, issuer)
+    return ring, _check_times(payload, issuer, now_ns)
 
 
 def _registry(issuer: Issuer) -> JWSRegistry:
@@ -138,14 +161,14 @@ def _object(part: bytes) -> dict[str, Any]:
     return told
 
 
-def _algorithm(header: Mapping[str, Any], issuer: Issuer) -> str:
+def _algorithm(header: Mapping[str, Any], issuer: Issuer, types: tuple[str | None, ...]) -> str:
     algorithm, kind = header.get("alg"), header.get("typ")
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         raise IdentityError("The token's signature algorithm is not accepted.", "algorithm_refused")
     if "crit" in header or "b64" in header:
         raise IdentityError("The token demands an extension that is not understood.", "credential_malformed")
-    if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
-        raise IdentityError("The token is not an access token.", "credential_malformed")
+    if (kind.lower() if isinstance(kind, str) else kind) not in types:
+        raise IdentityError("The token is of another kind than is wanted here.", "credential_malformed")
     return algorithm
 
 

@@ -35,6 +35,7 @@ from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
+from router.processes.waiting import ReviewFeedDesk
 from router.settings import Address
 from router.system import SystemClock, UuidV7, hand_over_soon
 from router.telemetry.logs import configure_logs
@@ -45,6 +46,7 @@ from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
+from router.wiring.sign_in import link_url
 from router.workspace import Snapshot, Workspace, parse
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open."""
+    """What `serve` tells the person who started it: URLs, but for Envoy's addresses. `doors`: the HTTP ones that are open. `sign_in` makes
+    its first user an administrator; empty where nobody signs in so."""
 
     doors: Mapping[str, str]
     envoy: tuple[str, ...]
@@ -63,6 +66,7 @@ class Started:
     workers: int
     records: int
     config_digest: str
+    sign_in: str = ""
 
 
 class ControlProcess:
@@ -144,7 +148,7 @@ class ControlProcess:
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
-            tell = lambda address: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address)  # noqa: E731  # once
+            tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731
             serving = serving_type(
                 self._path,
                 snapshot,
@@ -198,11 +202,13 @@ class ControlProcess:
         sockets: Mapping[str, socket.socket],
         for_envoy: Sequence[socket.socket],
         control: Address,
+        token: str,
     ) -> None:
         config = workspace.config
         doors = {name: _url(config, name, *_addresses([sock])) for name, sock in sockets.items()}
         envoy, records = tuple(map(str, _addresses(for_envoy))), evidence.ledger.size
-        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config)
+        link = link_url(config.control, control, token) if token else ""
+        told = Started(doors, envoy, _url(config, "control", control), supervisor.alive, records, workspace.digests.config, link)
         self._announce(told)
 
 
@@ -282,6 +288,7 @@ def _handlers(
     return {
         **outbox.handlers,
         **fates.handlers,
+        **ReviewFeedDesk(reviews).handlers,
         messages.CONVERSATION_READ: talks.read,
         messages.CONVERSATION_WRITE: talks.write,
         messages.APPEND: evidence.append,

@@ -40,6 +40,7 @@ class Evidence:
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
+    verifier: str = ""
 
     @property
     def outbox(self) -> Outbox:
@@ -102,7 +103,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
         log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1 if handed else -1, signer.verifier)
     keys = SqliteSubjectKeys(place.keys(sealing_key))
-    evidence = Evidence(ledger, keys, clock, witnesses=witnesses)
+    evidence = Evidence(ledger, keys, clock, witnesses=witnesses, verifier=signer.verifier)
     try:
         await ledger.open(None if witnesses is None else witnesses.agree)
         await keys.open()

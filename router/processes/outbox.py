@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import astuple, fields
 from typing import Any
 
 from router.audit.beside import Pending
@@ -22,7 +22,7 @@ def packed_entry(entry: Entry) -> tuple[Any, ...]:
         return (entry.leaf, entry.sealed, entry.key_id)
     arrival = None if entry.arrival is None else (entry.arrival.key, entry.arrival.answer)
     delivery = None if entry.delivery is None else packed_delivery(entry.delivery)
-    settled = None if entry.settled is None else (entry.settled.id, entry.settled.dead, entry.settled.attempts, entry.settled.reason)
+    settled = None if entry.settled is None else astuple(entry.settled)
     return (entry.leaf, entry.sealed, entry.key_id, arrival, delivery, settled)
 
 

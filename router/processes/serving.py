@@ -60,7 +60,7 @@ LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector th
 
 @dataclass(slots=True)
 class Serving:
-    """`announce` is told the control API's address once everything serves."""
+    """`announce` is told the control API's address, and a token that signs in an administrator or nothing, once everything serves."""
 
     path: Path
     snapshot: Snapshot
@@ -71,7 +71,7 @@ class Serving:
     supervisor: Supervisor
     progress: Progress
     clock: Clock
-    announce: Callable[[Address], None]
+    announce: Callable[[Address, str], None]
     bundles: Bundles
     certificates: ListenerCertificates
     fates: LedgerFates
@@ -136,6 +136,8 @@ class Serving:
             rolling.desk,
             self.membership,
             OutboxDesk(self.evidence.outbox, self.evidence.system, self.clock, self.fates, lambda: delivery_terms(reloader.workspace)),
+            lambda: reloader.workspace.policies,
+            self.evidence.verifier,
             None if self.learning is None else self.learning.api,
         )
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
@@ -157,10 +159,11 @@ class Serving:
         )
         try:
             await started(running, serving)
-            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock):
+            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock, control.services.judge):
                 projecting.start()
                 settle_memory()
-                self.announce(Address(*sock.getsockname()[:2]))
+                links = control.services.sign_in.local if control.services.sign_in is not None else None
+                self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
                 await reviews.resume()
                 await _first(stopping, serving)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from router.audit.questions.reader import Stored
+from router.control.judging import Judge
 from router.control.tiles import TilesApp
 from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_COUNT, guarded
 from router.identity.key_service import KeyService
@@ -28,7 +29,7 @@ MOST_CONNECTIONS = 64  # each may hold a bundle of 16 MiB, and this process has 
 
 
 @asynccontextmanager
-async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyService, clock: Clock) -> AsyncIterator[None]:
+async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyService, clock: Clock, judge: Judge) -> AsyncIterator[None]:
     """Nothing where tiles are not configured. Raises ConfigError where the address cannot be had."""
     config = workspace.config.audit.tiles
     if config is None:
@@ -36,7 +37,7 @@ async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyServi
         return
     sock = listen(bound(config.listen.host, config.listen.port))
     tiles = LedgerTiles(partial(ledger_place(workspace).reader, Stored))
-    readers = None if config.public else Readers(keys, evidence.keys, evidence, clock)
+    readers = None if config.public else Readers(keys, evidence.keys, evidence, clock, judge)
     app = TilesApp(tiles, None if readers is None else readers.admit)
     http = guarded(HEADER_TIMEOUT_S, MAX_HEADER_COUNT, MAX_HEADER_BYTES, MOST_CONNECTIONS)
     running = server(app, http=http, grace_s=GRACE_S, ssl=tls_context(workspace, config.tls))

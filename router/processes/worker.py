@@ -35,6 +35,8 @@ from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, Remot
 from router.processes.repeats import RemoteRepeats
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
+from router.processes.waiting import RemoteReviewFeed
+from router.review.waiting import Waits
 from router.rollout.rolling import Rolling
 from router.rollout.stage import NOBODY, Stage
 from router.settings import Address, address
@@ -46,7 +48,7 @@ from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.candidate import Candidate
 from router.wiring.delivering import make_delivering
 from router.wiring.doors import Doors, make_doors
-from router.wiring.runtime import Built, Services, build
+from router.wiring.runtime import Built, Services, build, set_pace
 from router.workspace import Workspace, parse
 
 if TYPE_CHECKING:
@@ -112,6 +114,8 @@ class Worker:
     def stop(self) -> None:
         """Ends the servers once what they are serving is finished."""
         self._stopping.set()
+        if self._services is not None and self._services.waits is not None:
+            self._services.waits.stop()
         for running in self._servers:
             running.stop()
 
@@ -173,6 +177,7 @@ class Worker:
         self._telemetry.access_log = settings.access_log
         self._serving = built
         self._step_everywhere(built.rolling)
+        set_pace(built.services.waits, built.workspace)
         if self._delivering is not None:
             self._delivering.often = built.workspace.config.events is not None or bool(built.runtime.deliveries)
         await self._serve_events(built.workspace)
@@ -400,6 +405,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         outbox=RemoteOutbox(peer),
         conversations=RemoteConversations(peer),
         fates=RemoteFates(peer),
+        waits=Waits(RemoteReviewFeed(peer)),
         lapse=lapse,
     )
 

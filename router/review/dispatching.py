@@ -29,7 +29,7 @@ from router.review import records
 from router.review.packing import open_content, seal_answer
 from router.review.people import People
 from router.review.recording import Recording
-from router.review.sending import RESPONSE_BYTES, Received, received, with_key
+from router.review.sending import KEPT_BYTES, RESPONSE_BYTES, Received, received, with_key
 from router.review.state import FORGETTING, Event, State, approvals, left_to_asker, quorum
 
 log = logging.getLogger("lockgate.reviews")
@@ -41,11 +41,13 @@ UNCERTAIN = Outcome(Result.FAILED, 502, "dispatch_uncertain", complete=False)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a route leads now. `name` is the destination's; `deduplicates` says that its service honours `Idempotency-Key`."""
+    """Where a route leads now. `name` is the destination's; `deduplicates` says that its service honours `Idempotency-Key`; `kept_bytes`:
+    most that is kept of an answer."""
 
     name: str
     destination: Destination
     deduplicates: bool
+    kept_bytes: int = KEPT_BYTES
 
 
 Ways = Callable[[str, str], Way | None]
@@ -159,7 +161,7 @@ class Dispatching:
         started_ns = self._clock.monotonic_ns()
         try:
             limit = review.held.summary.get(RESPONSE_BYTES)
-            answer = await received(await ready.way.destination.send(ready.outbound), limit)  # 4
+            answer = await received(await ready.way.destination.send(ready.outbound), limit, ready.way.kept_bytes)  # 4
         except DestinationError as error:
             event = Event.UNCERTAIN if error.sent else Event.FAILED
             change = records.ended(review, event, self._clock.now_ns(), failure(error, self._clock.monotonic_ns() - started_ns))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from router.decision import Decision
+from router.decision import Decision, Subject
 from router.dispatch import content_digest
 from router.errors import AuditError, ReviewError
 from router.obligations import response_limit, strictest_review
 from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
 from router.review.packing import Content, seal_content
 from router.review.sending import RESPONSE_BYTES
+from router.review.standing import ASKER_KEY
 from router.review.state import ASKER
 from router.settings import duration
 
@@ -33,17 +35,20 @@ class Holding:
         subject = decision.request.subject.id
         try:
             key_id, key = await self._keys.key_for(subject)
+            service = acting(decision.request.subject)
+            asker = None if service is None else (await self._keys.key_for(service))[0]
         except AuditError as error:
             raise ReviewError(f"The request could not be sealed: {error}") from error
-        await self._reviews.hold(self.prepared(decision, outbound, key_id, key))
+        await self._reviews.hold(self.prepared(decision, outbound, key_id, key, asker))
 
-    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
-        """What `hold` puts where reviewers look. The key is the subject's. Raises as `hold`."""
-        held = self._terms(decision, content_digest(outbound), key_id)
+    def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes, asker: str | None = None) -> Held:
+        """What `hold` puts where reviewers look. The key is the subject's; `asker` is the key id of the service that asked on its behalf.
+        Raises as `hold`."""
+        held = self._terms(decision, content_digest(outbound), key_id, asker)
         content = Content(outbound, decision.signals.masked_text or "", decision.request.subject.id)
         return replace(held, sealed=seal_content(key, content, held))
 
-    def _terms(self, decision: Decision, digest: str, key_id: str) -> Held:
+    def _terms(self, decision: Decision, digest: str, key_id: str, asker: str | None) -> Held:
         if decision.route is None:
             raise ReviewError("A request without a route cannot be held.", "route_missing")
         wanted, now = strictest_review(decision.verdict.obligations), self._clock.now_ns()
@@ -65,8 +70,15 @@ class Holding:
                 "quorum": _quorum(wanted.get("quorum", 1)),
                 **_limited(decision),
                 **({ASKER: True} if decision.request.door == "decide" else {}),
+                **({ASKER_KEY: asker} if asker is not None else {}),
             },
         )
+
+
+def acting(subject: Subject) -> str | None:
+    """The service that asked for a decision on somebody else's behalf (RFC 8693 §4.1)."""
+    actor = subject.claims.get("act") if subject.authenticated_by == "delegated" else None
+    return actor["sub"] if isinstance(actor, Mapping) and isinstance(actor.get("sub"), str) else None
 
 
 def _limited(decision: Decision) -> dict[str, int]:

@@ -16,7 +16,13 @@ from router.ports import Notice, Review
 NS = 1_000_000_000
 HELD, ESCALATED, ASKED, EXPIRING = "held", "escalated", "information_asked", "expiring"
 EVENTS = (HELD, ESCALATED, ASKED, EXPIRING)
-STEPS: Mapping[str, str] = {"held": HELD, "escalated": ESCALATED, "more_information": ASKED}
+STEPS: Mapping[str, str] = {
+    "held": HELD,
+    "information_given": HELD,
+    "superseded": HELD,  # judged anew, so that what was approved has to be approved again
+    "escalated": ESCALATED,
+    "information_asked": ASKED,
+}
 """What of a review's steps people are told, and what it is called to them."""
 SETTLED = frozenset(
     ("approved", "rejected", "expired", "released", "dispatching", "done", "failed", "uncertain", "superseded", "cancelled")

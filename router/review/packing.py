@@ -36,6 +36,13 @@ class Answer:
     content_type: str
     body: bytes
     whole: bool
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @classmethod
+    def of(cls, fields: Any) -> Answer:
+        """Of what was packed; there was a time without header fields."""
+        status, content_type, body, whole, *headers = fields
+        return cls(status, content_type, body, whole, tuple((name, value) for name, value in headers[0]) if headers else ())
 
 
 def pack_held(held: Held) -> bytes:
@@ -64,11 +71,11 @@ def open_content(key: bytes, held: Held) -> Content:
 
 
 def seal_answer(key: bytes, answer: Answer, decision_id: str) -> bytes:
-    return seal_value(key, [answer.status, answer.content_type, answer.body, answer.whole], _answer_to(decision_id))
+    return seal_value(key, [answer.status, answer.content_type, answer.body, answer.whole, list(answer.headers)], _answer_to(decision_id))
 
 
 def open_answer(key: bytes, sealed: bytes, decision_id: str) -> Answer:
-    return Answer(*open_value(key, sealed, _answer_to(decision_id)))
+    return Answer.of(open_value(key, sealed, _answer_to(decision_id)))
 
 
 def seal_value(key: bytes, value: Any, bound_to: bytes) -> bytes:

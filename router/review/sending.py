@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from router.decision import Outcome, Result
 from router.errors import DestinationError
-from router.ports import Outbound, Reply
+from router.ports import Headers, Outbound, Reply
 from router.review.packing import Answer
 
 KEPT_BYTES = 16 * 1024
 MOST_BYTES = 4 * 1024 * 1024
 MOST_SECONDS = 30.0
+HEADER_BYTES = 16 * 1024
 RESPONSE_BYTES = "response_bytes"  # of a held request's summary: how long policy lets the answer be
 IDEMPOTENCY_KEY = b"idempotency-key"
 
@@ -29,10 +30,11 @@ class Received:
     total_bytes: int
     reason: str = ""
     work: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def answer(self) -> Answer:
         whole = not self.reason and len(self.body) == self.total_bytes
-        return Answer(self.status, self.content_type, self.body, whole)
+        return Answer(self.status, self.content_type, self.body, whole, self.headers)
 
     def outcome(self, request_digest: str, total_ns: int) -> Outcome:
         return Outcome(
@@ -80,4 +82,12 @@ async def received(reply: Reply, limit: int | None = None, kept_bytes: int = KEP
     finally:
         await reply.close()
     content_type = next((value for name, value in reply.headers if name.lower() == b"content-type"), b"").decode("latin-1")
-    return Received(reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason, reply.work)
+    return Received(
+        reply.status, reply.upstream, reply.attempts, content_type, bytes(kept), total, reason, reply.work, _bounded(reply.headers)
+    )
+
+
+def _bounded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    """None where they are more than any server takes: what is kept is kept for long."""
+    size = sum(len(name) + len(value) for name, value in headers)
+    return tuple((bytes(name), bytes(value)) for name, value in headers) if size <= HEADER_BYTES else ()

@@ -53,13 +53,15 @@ class ReviewService:
             raise ReviewError("The key under which the request is sealed was destroyed.", "subject_erased")
         await self._counted()
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> tuple[list[views.Json], str | None]:
+    async def list(
+        self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None
+    ) -> tuple[list[views.Json], str | None]:
         """(summaries, cursor of the next page)"""
         if state is not None and state not in list(State):
             raise RefusedError(f"There is no state '{state}'; there are {', '.join(State)}.", "request_invalid", 422)
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-        return views.page(await self._store.page([] if state is None else [state], int(cursor or 0), limit), limit)
+        return views.page(await self._store.page([] if state is None else [state], int(cursor or 0), limit, tenant), limit)
 
     async def get(self, review_id: str) -> dict[str, Any] | None:
         review = await self._store.get(review_id)

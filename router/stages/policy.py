@@ -32,10 +32,11 @@ def policy_input(
     intent: IntentEntry | None,
     route: Route | None,
     admission: Mapping[str, Any] | None = None,
+    routes: Mapping[str, Any] | None = None,
 ) -> Document:
     """`intent` is the catalog's entry of the classification's intent; `route` where the request would go; `admission` the document that
-    was made of this request before, if one was."""
-    return {
+    was made of this request before, if one was; `routes` how those stand among which policy may choose."""
+    document = {
         **(admission or admission_input(request)),
         "entry": "decision",
         "signals": _signals(signals),
@@ -44,6 +45,7 @@ def policy_input(
         "intent": _intent(intent) if intent is not None else None,
         "route": {"name": route.name, "destination": route.destination} if route is not None else None,
     }
+    return document if routes is None else {**document, "routes": routes}
 
 
 def plausible(intent: str | None, prediction_set: Iterable[str]) -> tuple[str, ...]:

@@ -31,11 +31,13 @@ from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
 from router.telemetry.names import METRICS
+from router.wiring.control_policy import make_judge
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.indexing import Indexing
 from router.wiring.nodes import OpenApiKeys, api_keys_of
 from router.wiring.questions import AuditQuestions
 from router.wiring.reconciling import Reconciling
+from router.wiring.sign_in import make_sign_in
 from router.workspace import Workspace
 from router.workspace_policies import EMBEDDED
 
@@ -281,6 +283,8 @@ class Control:
         await self.reconciling.close()
         await self.audit.close()
         await asyncio.to_thread(self.keys.close)
+        if self.services.sign_in is not None:
+            await self.services.sign_in.close()
 
 
 def make_control(
@@ -297,11 +301,14 @@ def make_control(
     rollouts: PolicyRollouts | None = None,
     nodes: Nodes | None = None,
     deliveries: DeliveryDesk | None = None,
+    rules: Callable[[], Mapping[str, str]] | None = None,
+    verifier: str = "",
     learning: Learning | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
     keys.open()
+    sign_in = make_sign_in(workspace, clock)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if control.listen.loopback else None
     services = ControlServices(
         audit,
@@ -318,6 +325,11 @@ def make_control(
         rollouts=rollouts,
         nodes=nodes,
         deliveries=deliveries,
+        sign_in=sign_in,
+        judge=make_judge(workspace),
+        own_tenant=control.tenants == "own",
+        rules=rules,
+        verifier=verifier,
         learning=learning,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

@@ -19,6 +19,7 @@ from router.doors.runtime import Observer
 from router.doors.tls import Material
 from router.errors import ConfigError
 from router.settings import Address
+from router.wiring.doors import own_space
 from router.wiring.runtime import Services
 from router.workspace import Workspace
 
@@ -70,7 +71,7 @@ def make_envoy(
         raise ConfigError("there is no block `envoy`")
     gateway = Gateway(services.clock, services.ids, services.random, observer, "envoy")
     outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
-    door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue)
+    door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services))
     server = EnvoyServer(
         Processor(door, config.deadline),
         Authorizer(door, config.deadline, config.longest_request),

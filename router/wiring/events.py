@@ -20,7 +20,7 @@ from router.config.events import EventSource, Signature
 from router.doors.addresses import address_list
 from router.doors.events.consuming import Consuming
 from router.doors.events.http import EventDoor, EventObserver
-from router.doors.events.plan import SourcePlan, constant
+from router.doors.events.plan import Notices, SourcePlan, constant
 from router.doors.events.signatures import GITHUB, PlainScheme, Verifier, slack, standard_webhooks, stripe
 from router.doors.events.taking import Taking
 from router.doors.onward import Onward
@@ -132,7 +132,20 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
     """By name. Raises ConfigError where a secret cannot be read or used."""
     config = workspace.config.events
     sources = config.sources if config is not None else {}
-    return {name: SourcePlan(name, source, _verifier(workspace, name, source.signature)) for name, source in sources.items()}
+    return {
+        name: SourcePlan(name, source, _verifier(workspace, name, source.signature), _notices(workspace, source.signature))
+        for name, source in sources.items()
+    }
+
+
+def _notices(workspace: Workspace, settings: Signature | None) -> Notices | None:
+    """Nothing older is taken than an event is known for: what is replayed is the same event, or too old."""
+    if settings is None or settings.scheme != "sns" or workspace.config.events is None:
+        return None
+    from adapters.aws.notices import Notices as Verified  # only who takes them loads its client
+
+    oldest_s = workspace.config.events.remember
+    return Verified(settings.topics, oldest_s, workspace.root, settings.certificates, settings.ca)
 
 
 def make_consumer(workspace: Workspace, name: str, services: Services) -> Consumer:
@@ -148,7 +161,7 @@ def make_consumer(workspace: Workspace, name: str, services: Services) -> Consum
 
 
 def _verifier(workspace: Workspace, name: str, settings: Signature | None) -> Verifier | None:
-    if settings is None:
+    if settings is None or settings.scheme == "sns":
         return None
     secrets = [each.reveal(workspace.root) for each in settings.secrets]
     try:

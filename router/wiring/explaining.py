@@ -10,9 +10,11 @@ from router.decision import BodyView, Decision, Request, Subject
 from router.doors.body import whole_body_view
 from router.doors.head import decode_path
 from router.pipeline import Pipeline, Stages
+from router.stages.alternatives import Standings
 from router.stages.demands import NotCounted
 from router.stages.usual import Usual
 from router.system import SystemClock, UuidV7
+from router.wiring.alternatives import make_alternatives
 from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.llm import make_arbiter
 from router.wiring.policy import make_policy
@@ -30,7 +32,8 @@ async def open_stages(workspace: Workspace) -> AsyncIterator[Stages]:
     clock = SystemClock()
     arbiter = make_arbiter(workspace, clock, 1, None)
     policy = make_policy(workspace, clock)
-    stages = make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter, quotas=NotCounted())
+    choice = make_alternatives(workspace.catalog, None, Standings(), clock)
+    stages = make_stages(workspace, tiers, model, policy, clock, Usual(), arbiter, quotas=NotCounted(), alternatives=choice)
     try:
         await policy.open()
         yield stages

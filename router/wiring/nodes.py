@@ -12,15 +12,16 @@ from adapters.sqlite.api_keys import SqliteApiKeys
 from adapters.sqlite.lessons import LessonFile, SqliteLessons
 from adapters.sqlite.notices import NoticeFile, SqliteNotices
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
+from adapters.sqlite.sessions import SqliteSessions
 from router.config.evidence import PostgresStoreSettings
 from router.config.nodes import PostgresNodesSettings
 from router.errors import ConfigError
-from router.ports import ApiKeys, Clock
+from router.ports import ApiKeys, Clock, Sessions
 from router.registry import ADAPTERS
 from router.workspace import Workspace
 
 REVIEWS_FILE, API_KEYS_FILE, NOTICES_FILE = "reviews.sqlite", "identity.sqlite", "notices.sqlite"
-LEARNING_FILE = "learning.sqlite"
+SESSIONS_FILE, LEARNING_FILE = "sessions.sqlite", "learning.sqlite"
 REVIEWS, API_KEYS = "reviews", "api_keys"
 
 
@@ -80,6 +81,8 @@ class SharedPlace(Protocol):
 
     def api_keys(self) -> OpenApiKeys: ...
 
+    def sessions(self) -> Sessions: ...
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""
 
@@ -109,6 +112,14 @@ def api_keys_of(workspace: Workspace, clock: Clock) -> OpenApiKeys:
     if place is not None and nodes is not None and API_KEYS in nodes.share:
         return place.api_keys()
     return SqliteApiKeys(workspace.path(workspace.config.state) / API_KEYS_FILE, clock)
+
+
+def sessions_of(workspace: Workspace) -> Sessions:
+    """Where the API keys are, for both say who may use the control API. Not open yet. Raises ConfigError."""
+    place, nodes = shared_place(workspace), workspace.config.nodes
+    if place is not None and nodes is not None and API_KEYS in nodes.share:
+        return place.sessions()
+    return SqliteSessions(workspace.path(workspace.config.state) / SESSIONS_FILE)
 
 
 def reviews_of(workspace: Workspace, members: Members | None) -> KeptReviews:

@@ -17,7 +17,8 @@ from router.audit.checking.bundle import Bundles
 from router.audit.checking.certificate import IMPOSSIBLE
 from router.audit.checking.lookup import MISSING
 from router.audit.lookups.upkeep import Sections
-from router.audit.questions.columns import NS
+from router.audit.questions.columns import NS, RECORD
+from router.audit.questions.conditions import Compare
 from router.audit.questions.query import Found, Proven, Query, Trail, by_default
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.audit.questions.reading import EVENT, Reading, told_id
@@ -75,8 +76,24 @@ class AuditQuestions:
         query = await self._query(filters)
         return await self._page(query, _cursor(cursor), limit, reader, newest_first, opening)
 
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        query = (await self._query(filters)).also(Compare(RECORD.name, ">", after))
+        page = await self._run(lambda: self._trail().page(query, None, limit))
+        if not page.rows:
+            return None
+        told = await self._run(lambda: self._trail().told(query))
+        await self._noted(reader, Reading("records", told, len(page.rows)))
+        return Page([_row(found, "none") for found in page.rows], None, page.complete)
+
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         return await self._counted(by_default(await self._query(filters)), _grouping(by, bucket), reader)
+
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        query = by_default(await self._query(filters))
+        found = await self._run(lambda: _refusing(lambda: self._trail().distribution(query, by, bins)))
+        told = await self._run(lambda: self._trail().told(query))
+        await self._noted(reader, Reading("stats", f"{told} by confidence, {found.by}", found.count))
+        return found.document()
 
     async def saved(self) -> Sequence[Json]:
         found = await self._run(lambda: saved_queries(self._saved))
@@ -298,7 +315,7 @@ def _kept(note: str | None) -> Checkpoint | None:
 
 
 def _row(found: Found, opening: Opening) -> Json:
-    row: dict[str, Any] = {"index": found.index, "sealed": found.sealed, "leaf": found.leaf}
+    row: dict[str, Any] = {"index": found.index, "sealed": found.sealed, "leaf": found.leaf, "columns": found.columns}
     if opening == "masked":
         row.update(
             sealed="masked" if found.sealed == "sealed" else found.sealed, personal=dict.fromkeys(found.leaf.get("commitments", ()), MASK)

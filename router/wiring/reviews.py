@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from adapters.kept_reviews import KeptReviews
 from router.control.services import Json, Page
 from router.decision import Subject
+from router.errors import LockgateError
 from router.ports import Clock, Ledger
+from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
 from router.review.service import ReviewService
+from router.review.standing import Standings
+from router.review.state import Event
 from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.nodes import Members, reviews_of
@@ -22,6 +28,9 @@ from router.wiring.notifying import Telling
 from router.workspace import Workspace
 
 GRACE_S = 10.0
+FORGET_EVERY_S = 600.0
+NS = 1_000_000_000
+log = logging.getLogger("lockgate.reviews")
 
 
 class Evidence(Protocol):
@@ -38,8 +47,8 @@ class Desk:
     def __init__(self, service: ReviewService) -> None:
         self._service = service
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        return Page(*await self._service.list(state, cursor, limit))
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        return Page(*await self._service.list(state, cursor, limit, tenant))
 
     async def get(self, review_id: str) -> Json | None:
         return await self._service.get(review_id)
@@ -65,7 +74,7 @@ class Ways:
         if settings is None or destination is None:
             return None
         leads = name if (route, name) in self.destinations.others else settings.destination
-        return Way(leads, destination, settings.deduplicates)
+        return Way(leads, destination, settings.deduplicates, self.workspace.config.review.answer)
 
 
 class Reviews:
@@ -78,9 +87,11 @@ class Reviews:
         clock: Clock,
         recording: Recording,
         telling: Telling,
+        standings: Standings,
     ) -> None:
-        self.telling = telling
-        store.changed = telling.changed
+        self.telling, self.standings, self.changes = telling, standings, Changes()
+        store.changed = self._changed
+        self._forgetting: asyncio.Task[None] | None = None
         self._store = store
         self._recording = recording
         self._service = service
@@ -116,8 +127,31 @@ class Reviews:
     async def resume(self) -> None:
         await self._service.resume()
         self.telling.start()
+        if self._forgetting is None:
+            self._forgetting = asyncio.create_task(self._keep_forgetting())
+
+    async def versions(self, review_ids: Sequence[str]) -> Mapping[str, int]:
+        """Raises ReviewError."""
+        return await self._store.versions(review_ids)
+
+    def _changed(self, review_id: str) -> None:
+        self.telling.changed(review_id)
+        self.changes.changed(review_id)
+
+    async def _keep_forgetting(self) -> None:
+        """Answers that were kept for long enough."""
+        while True:
+            try:
+                keep_ns = int(self._ways.workspace.config.review.keep * NS)
+                await self._store.forget_replies(Event.DONE, self._clock.now_ns() - keep_ns)
+            except LockgateError as error:
+                log.error("answers that need not be kept any more are still kept: %s", error)
+            await asyncio.sleep(FORGET_EVERY_S)
 
     async def close(self) -> None:
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            await asyncio.gather(self._forgetting, return_exceptions=True)
         await self._service.close(GRACE_S)
         await asyncio.gather(*self._leaving)
         await self._ways.destinations.close()
@@ -140,7 +174,7 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     dispatching = Dispatching(store, recording, people, clock, ways)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
-    return Reviews(store, service, dispatching, ways, clock, recording, telling)
+    return Reviews(store, service, dispatching, ways, clock, recording, telling, Standings(store, people))
 
 
 async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:

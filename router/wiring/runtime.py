@@ -26,7 +26,7 @@ from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
 from router.doors.cors import Cors, CorsPolicy, make_cors_policy
 from router.doors.following import Fates
-from router.doors.runtime import ConversationOptions, DoorOptions, KeptAnswers, Runtime, StepOptions
+from router.doors.runtime import ConversationOptions, DoorOptions, HeldOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Recorder, Stages
@@ -48,20 +48,25 @@ from router.ports import (
     SubjectKeys,
 )
 from router.review.holding import Holding
+from router.review.waiting import ALONE_S, SHARED_S, Waits
 from router.rollout.rolling import Rolling
+from router.stages.alternatives import Standings
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
 from router.stages.rules import json_path
 from router.stages.usual import Usual
+from router.wiring.alternatives import make_alternatives
 from router.wiring.candidate import Candidate, make_rolling
 from router.wiring.circuits import share_circuits
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.encoder import load_model, make_tiers, shared_tiers
 from router.wiring.identity import Identity, make_identity
 from router.wiring.llm import make_arbiter
+from router.wiring.nodes import REVIEWS
 from router.wiring.policy import Differences, make_policy, make_second_engine
 from router.wiring.shared_state import SharedState, intent_limits, make_shared_state, rate_limiter
+from router.wiring.sharing import share_among_nodes
 from router.wiring.stages import make_stages, policy_parts
 from router.workspace import Workspace, same_but_policies
 
@@ -75,9 +80,10 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's quotas are counted;
+    `standings`: how routes did; `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's
+    quotas are counted;
     `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered;
-    `fates`: what became of that."""
+    `fates`: what became of that; `waits`: callers who wait for held requests."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -88,6 +94,7 @@ class Services:
     workers: int = 1
     outcomes: Ledger | None = None
     usual: Usual = field(default_factory=Usual)
+    standings: Standings = field(default_factory=Standings)
     under_way: UnderWay = field(default_factory=UnderWay)
     lapse: Lapse | None = None
     quotas: Quotas | None = None
@@ -95,6 +102,7 @@ class Services:
     outbox: Outboxes | None = None
     conversations: Conversations | None = None
     fates: Fates | None = None
+    waits: Waits | None = None
 
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
@@ -195,9 +203,11 @@ async def _built(
         arbiter = await asyncio.to_thread(make_arbiter, workspace, services.clock, services.workers, telemetry, shared.answers("llm"))
         quotas, limits = shared.quotas(services.quotas), intent_limits(workspace, shared.limiting(), services.clock, services.workers)
         asked = shared_tiers(workspace, tiers, model, shared.answers("encoder"))
-        stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits)
+        choice = make_alternatives(workspace.catalog, destinations, services.standings, services.clock)
+        stages = make_stages(workspace, asked, model, policy, services.clock, services.usual, arbiter, comparison, quotas, limits, choice)
         mirroring = Mirroring(destinations.alone, services.random, telemetry.mirrored)
         runtime = _runtime(workspace, stages, services, telemetry, destinations, identity, mirroring, shared)
+        share_among_nodes(shared, destinations)
         circuits = share_circuits(shared, destinations, services.clock, services.random, telemetry)
         opened.pop_all()
     parts = (workspace, runtime, stages, identity, destinations, tiers, services, policy, mirroring, shared, comparison)
@@ -248,7 +258,17 @@ def _runtime(
         conversations=shared.conversations(services.conversations),
         keys=services.keys,
         deliveries=delivery_terms(workspace),
+        waits=services.waits,
     )
+
+
+def set_pace(waits: Waits | None, workspace: Workspace) -> None:
+    """How often is looked whether another node went on with what callers wait for: nodes do not tell each other."""
+    if waits is None:
+        return
+    nodes, review = workspace.config.nodes, workspace.config.review
+    waits.look_s = SHARED_S if nodes is not None and REVIEWS in nodes.share else ALONE_S
+    waits.most = review.waiting
 
 
 def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
@@ -305,6 +325,7 @@ def door_options(workspace: Workspace) -> DoorOptions:
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
         conversation=_conversation(gateway.conversation),
+        held=HeldOptions(workspace.config.review.wait, workspace.config.review.keep),
         decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
         decide_keeping=_decide_keeping(decide),
     )

@@ -18,10 +18,12 @@ from router.ports import (
     CircuitBoard,
     Clock,
     Conversations,
+    Marks,
     Quotas,
     Repeats,
     SharedAnswers,
     StateObserver,
+    Tallies,
 )
 from router.registry import ADAPTERS
 from router.stages.intent_limits import IntentLimitRule, IntentLimits
@@ -41,6 +43,8 @@ class Opened(Protocol):
     conversations: Conversations
     circuits: CircuitBoard
     answers: SharedAnswers | None
+    tallies: Tallies
+    endpoints: Marks
 
     @property
     def problem(self) -> str | None:
@@ -82,6 +86,15 @@ class SharedState:
 
     def conversations(self, own: Conversations | None) -> Conversations | None:
         return self._opened.conversations if self._opened is not None else own
+
+    @property
+    def tallies(self) -> Tallies | None:
+        return self._opened.tallies if self._opened is not None else None
+
+    @property
+    def endpoints(self) -> Marks | None:
+        """Those that are gone."""
+        return self._opened.endpoints if self._opened is not None else None
 
     @property
     def circuits(self) -> tuple[CircuitBoard, float] | None:

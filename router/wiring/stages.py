@@ -20,10 +20,11 @@ from router.config import Config, OnAbstain
 from router.config.costs import Costs
 from router.config.judgement import PresidioSettings
 from router.errors import ConfigError
-from router.pipeline import Comparing, Stages
+from router.pipeline import Choice, Comparing, Stages
 from router.ports import Arbiter, Clock, PolicyEngine, Quotas, Recogniser, Tier
 from router.registry import ADAPTERS
 from router.settings import ANY_LANGUAGE
+from router.stages.alternatives import NO_CHOICE
 from router.stages.canary import Canary
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.stages.demands import Demands
@@ -53,6 +54,7 @@ def make_stages(
     comparison: Comparing | None = None,
     quotas: Quotas | None = None,
     limits: IntentLimits = NO_INTENT_LIMITS,
+    alternatives: Choice = NO_CHOICE,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
     languages = known_languages(workspace.encoder, model)
@@ -68,6 +70,7 @@ def make_stages(
         catalog_digest=workspace.digests.catalog,
         demands=Demands(quotas, frozenset(catalog.destinations)),
         limits=limits,
+        alternatives=alternatives,
         **policy_parts(workspace, policy, comparison),
     )
 

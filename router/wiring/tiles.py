@@ -11,13 +11,15 @@ from typing import TypeVar
 from router.audit.questions.reader import LedgerReader
 from router.audit.tree.checkpoint import note_checkpoint
 from router.audit.tree.tiles import Tile, read_tile
-from router.control.permissions import Permission, granted
-from router.errors import IdentityError
+from router.control.guarded import facts_of_key
+from router.control.judging import Doing, Judge
+from router.control.permissions import Permission
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.wiring.questions import SubjectLookup, SystemRecords
 
 T = TypeVar("T")
+TILES = Doing("GET", "/tile")
 NOTED_EVERY_NS = 3600 * 1_000_000_000
 
 
@@ -56,7 +58,8 @@ class Readers:
     """Admits API keys that may read the audit trail. Each is recorded as a reader when it comes and once an hour from then on: a record for
     each tile would make whoever follows the ledger its greatest writer."""
 
-    def __init__(self, keys: KeyService, subjects: SubjectLookup, records: SystemRecords, clock: Clock) -> None:
+    def __init__(self, keys: KeyService, subjects: SubjectLookup, records: SystemRecords, clock: Clock, judge: Judge) -> None:
+        self._judge = judge
         self._keys = keys
         self._subjects = subjects
         self._records = records
@@ -67,8 +70,7 @@ class Readers:
     async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raises IdentityError; AuditError where the reading cannot be recorded."""
         key = self._keys.verify(headers)
-        if Permission.AUDIT_READ not in granted(key):
-            raise IdentityError(f"The key lacks the permission '{Permission.AUDIT_READ}'.", "permission_missing", 403)
+        self._judge.check(facts_of_key(key), Permission.AUDIT_READ, TILES)
         if self._due(key.id):
             async with self._noting:  # clients fetch many tiles at once
                 await self._note(key.id, key.subject.id)

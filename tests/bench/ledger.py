@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapters.postgres.ledger import PostgresStore
 from adapters.sqlite.ledger import SqliteStore
+from examples.halden.company.programs import postgres_programs
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys.files import ensure_signing_key
 from router.audit.ledger import AuditLedger
@@ -15,7 +16,7 @@ from router.audit.tree.checkpoint import NoteSigner
 from router.ports import Entry
 from router.system import settle_memory
 from tests.bench.report import Figure, Report, median, percentile, spread
-from tests.postgres_server import PostgresServer, binaries, running
+from tests.postgres_server import PostgresServer, running
 
 BATCHES = (1, 16, 64, 256)
 TARGET_MS = 10.0
@@ -34,7 +35,7 @@ async def measure(report: Report, folder: Path, repetitions: int, commits: int) 
     report.section(
         "Ledger — SQLite, WAL, synchronous=FULL; 2.5 kB a record with its sealed part", [each for pair in figures for each in pair]
     )
-    if binaries() is not None:
+    if postgres_programs() is not None:
         with running() as server:
             await _beside_postgres(report, folder, signer, server, repetitions, commits)
 

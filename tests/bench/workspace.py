@@ -99,7 +99,7 @@ def make_workspace(folder: Path, upstream: str, client: str = "aiohttp") -> Work
     (state / "models").symlink_to(models)
     filled = CONFIG.format(root=ROOT, state=state, gateway=gateway, control=control, client=client, upstream=upstream)
     (folder / "lockgate.yaml").write_text(filled)
-    environment = {f"HALDEN_{name}_URL": upstream for name in ("PAYMENTS", "PEOPLE", "ITDESK")}
+    environment = {f"HALDEN_{name}_URL": upstream for name in ("PAYMENTS", "PEOPLE", "ITDESK", "BACKOFFICE")}
     return Workspace(folder, gateway, control, _make_key(state), environment)
 
 

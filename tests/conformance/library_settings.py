@@ -66,6 +66,9 @@ SETTINGS: dict[str, Any] = {
     "ai_answer_limits": {
         "ai_answer_limits": {"levels": {"low": LEVEL, "high": {"tiers": ["rule"], "otherwise": "deny"}}, "review": REVIEW},
     },
+    "route_choice": {
+        "route_choice": {"failing": 0.05, "unsure": {"below": 0.8, "routes": {"bank.ask": "bank.senior"}}, "cheaper": {"from": 0.95}}
+    },
     "source_address": {
         "source_address": {
             "allowed": ["192.0.2.0/24", "2001:db8::/32"],

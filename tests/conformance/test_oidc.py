@@ -4,67 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import urllib.parse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from examples.halden.demo.company import free_ports
-from tests.e2e.processes import ROOT, Process, until
-from tests.e2e.running import Lockgate, company, listens
+from tests.conformance.oidc_provider import Provider, provider_process
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, company
 from tests.e2e.wire import Answer, ask
-
-HERE = Path(__file__).parent / "oidc"
-INSTALLED = ROOT / ".cache/oidc-provider"
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    port: int
-
-    @property
-    def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def token(self, resource: str = "https://gateway.example") -> str:
-        """An access token by the client credentials grant (RFC 6749 §4.4)."""
-        form = {"grant_type": "client_credentials", "resource": resource}
-        secret = base64.b64encode(b"night-batch:a-secret-of-this-test").decode()
-        answer = ask(
-            self.port,
-            "POST",
-            "/token",
-            None,
-            urllib.parse.urlencode(form).encode(),
-            content_type="application/x-www-form-urlencoded",
-            authorization=f"Basic {secret}",
-        )
-        assert answer.status == 200, answer
-        return str(answer.json["access_token"])
-
-    def rotate(self) -> None:
-        assert ask(self.port, "POST", "/rotate").status == 204
-
-    def keys(self) -> list[str]:
-        return [key["kid"] for key in ask(self.port, "GET", "/jwks").json["keys"]]
 
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    installing = subprocess.run(["sh", str(HERE / "install.sh"), str(INSTALLED)], capture_output=True, text=True, timeout=120, check=False)
-    assert installing.returncode == 0, installing.stderr
-    (port,) = free_ports(1)
-    process = Process(["node", str(HERE / "provider.mjs"), str(port), str(INSTALLED)], tmp_path_factory.mktemp("oidc") / "provider.log")
-    process.start()
-    try:
-        until(lambda: listens(port), "the provider listened")
-        yield Provider(port)
-    finally:
-        process.kill()
+    with provider_process(tmp_path_factory.mktemp("oidc")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

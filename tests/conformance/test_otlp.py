@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from examples.halden.demo.company import HERE, SERVICES, Company, free_ports
+from examples.halden.demo.company import HERE, LISTENERS, SERVICES, Company, free_ports
 from examples.halden.demo.people import make_credentials
 from tests.conformance.collector import Arrived, attributes, collector
 from tests.e2e.processes import ROOT, until
@@ -52,7 +52,7 @@ class Told:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     folder = tmp_path_factory.mktemp("otlp")
-    names = ("gateway", "decide", "control", *SERVICES)
+    names = (*LISTENERS, *SERVICES)
     halden = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)))
     credentials = make_credentials(folder / "state", folder / "jwks.json")
     TRAINED.mkdir(parents=True, exist_ok=True)  # content-addressed, shared with the demonstration: training takes many seconds

@@ -84,6 +84,16 @@ def test_settings_that_cannot_be_are_one_sentence(settings: dict[str, Any], said
         Config.model_validate({"brokers": "127.0.0.1:1", **settings})
 
 
+def test_no_other_machine_is_spoken_to_unencrypted_unless_it_is_said() -> None:
+    """With a login or without: what is sent is somebody's request."""
+    plain = {"brokers": ["127.0.0.1:1", "kafka.example:9092"], "topic": "a"}
+    with pytest.raises(ValidationError, match=r"unencrypted at kafka\.example:9092; set 'tls' .*, or 'insecure: true'"):
+        Config.model_validate(plain)
+    ways: list[dict[str, Any]] = [{"insecure": True}, {"tls": {}}, {"brokers": ["[::1]:1", "localhost:2"]}]
+    for allowed in ways:
+        Config.model_validate(plain | allowed)
+
+
 def test_a_consumer_buries_nothing_where_it_reads() -> None:
     with pytest.raises(ValidationError, match="come again"):
         ConsumerConfig.model_validate({"brokers": "127.0.0.1:1", "topics": "a", "group": "g", "bury": "a"})

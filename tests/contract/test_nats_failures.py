@@ -24,7 +24,9 @@ import orjson
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import ValidationError
 
+from adapters.nats.config import DestinationConfig
 from adapters.nats.login import USER, _crc16, _encoded
 from adapters.nats_consumer import Config as ConsumerConfig
 from adapters.nats_consumer import build as build_consumer
@@ -467,3 +469,14 @@ async def test_what_the_server_was_not_told_for_sure_is_not_kept_from_others(ser
             await told(consumer, taken)
         go_on(server)
         assert "held=0" in repr(consumer)
+
+
+def test_no_other_machine_is_spoken_to_unencrypted_unless_it_is_said() -> None:
+    """With a login or without: what is sent is somebody's request."""
+    plain = {"servers": ["nats://127.0.0.1:1", "nats://nats.example:4222"], "subject": "a", "user": "u", "password": "p"}
+    with pytest.raises(ValidationError, match=r"unencrypted at nats://nats\.example:4222; use tls://, set 'tls' .*, or 'insecure: true'"):
+        DestinationConfig.model_validate(plain)
+    ways: list[dict[str, Any]] = [{"insecure": True}, {"tls": {}}, {"handshake_first": True}, {"servers": "tls://nats.example:4222"}]
+    for allowed in ways:
+        DestinationConfig.model_validate(plain | allowed)
+    DestinationConfig.model_validate(plain | {"servers": "nats://[::1]:4222"})

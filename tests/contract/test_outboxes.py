@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -276,3 +277,69 @@ async def test_two_nodes_race_for_one_event_and_for_one_delivery(kind: str, requ
         taken = await asyncio.gather(*(outbox.lease(f"n{node}", 100, 200, 5) for node, outbox in enumerate(outboxes)))
         assert [each.id for some in taken for each, _ in some] == [f"{number}-{won}"]
     await asyncio.gather(*(ledger.close() for ledger in ledgers))
+
+
+@pytest.mark.parametrize("dead", [True, False])
+async def test_who_was_late_and_failed_ends_nothing_that_somebody_else_took_up(beside: Beside, dead: bool) -> None:
+    """Its record stands. Who succeeded ends it whoever has it, and so does who failed and still has it."""
+    await beside.ledger.append(entry(deliver=delivery("d1")))
+    await beside.ledger.append(entry(deliver=delivery("d2")))
+    assert await leased(beside, "slow", until_ns=150) == ["d1", "d2"]
+    assert await leased(beside, "quick", now_ns=160, until_ns=300) == ["d1", "d2"]
+    size = beside.ledger.size
+    await beside.ledger.append(entry(settled=Settled("d1", dead, 3, "delivery_refused", "slow")))
+    assert beside.ledger.size == size + 1
+    found = await beside.outbox.find("d1")
+    assert found is not None
+    assert (found.dead, found.delivery.owner, found.delivery.attempts) == (False, "quick", 0)
+    assert not await beside.outbox.postpone("slow", "d1", 9, 0, "late")
+    await beside.ledger.append(entry(settled=Settled("d1")))
+    assert await beside.outbox.find("d1") is None
+    await beside.ledger.append(entry(settled=Settled("d2", dead, 3, "delivery_refused", "quick")))
+    ended = await beside.outbox.find("d2")
+    assert (ended is not None and ended.dead) == dead
+
+
+LANES = (b"", b"a" * 32, b"b" * 32, b"c" * 32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_to_orders_the_first_of_each_can_be_taken_and_no_other(beside: Beside, seed: int) -> None:
+    """A walk of chance: whatever is added, ended, given up, put off, had again or dropped, the twin says who is first."""
+    chance, twin = random.Random(seed), MemoryLedger()
+    await twin.open()
+    other = MemoryOutbox(twin, MemorySubjectKeys())
+    taken, dead, made, now = list[str](), list[str](), 0, 1000
+    for _ in range(80):
+        now += 10
+        what = chance.choice(("add", "add", "add", "end", "end", "late", "later", "again", "drop"))
+        if what == "add":
+            new = delivery(f"d{made}", order=chance.choice(LANES), due_ns=now)
+            made += 1
+            for each in (beside.ledger, twin):
+                await each.append(entry(deliver=new))
+        elif what == "again" and dead:
+            name = dead.pop(chance.randrange(len(dead)))
+            assert [await each.revive(name, now, 10**18) for each in (beside.outbox, other)] == [True, True]
+        elif what == "drop" and dead:
+            name = dead.pop()
+            assert [await each.drop(name) for each in (beside.outbox, other)] == [True, True]
+        elif taken:
+            name = taken.pop(chance.randrange(len(taken)))
+            gone = chance.random() < 0.4
+            if what == "later":
+                assert [await each.postpone("me", name, 1, now + 15, "x") for each in (beside.outbox, other)] == [True, True]
+            else:
+                ended = Settled(name, gone, 1, "x", "me" if what == "end" else "somebody else")
+                for each in (beside.ledger, twin):
+                    await each.append(entry(settled=ended))
+                dead += [name] if gone and what == "end" else []
+                taken += [name] if what != "end" else []
+        found, wanted = [[each.id for each, _ in await box.lease("me", now, 10**17, 1000)] for box in (beside.outbox, other)]
+        assert sorted(found) == sorted(wanted)
+        taken += found
+    taken += [each.id for each, _ in await beside.outbox.lease("me", 10**16, 10**17, 1000)]
+    while taken:  # whoever goes on comes to the end of each
+        await beside.ledger.append(entry(settled=Settled(taken.pop())))
+        taken += [each.id for each, _ in await beside.outbox.lease("me", 10**16, 10**17, 1000)]
+    assert (await beside.outbox.pending()).count == 0

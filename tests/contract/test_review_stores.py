@@ -163,6 +163,17 @@ async def test_pages_and_counts_go_by_state(store: Store) -> None:
     assert [await store.count(state) for state in ("pending", "approved", "done")] == [1, 1, 0]
 
 
+async def test_pages_go_by_tenant(store: Store) -> None:
+    """Of that one only, whatever it is called; who belongs to none is in no tenant's page."""
+    names = ["lund", "h\ud800lden", 'a"b', "é", None, "LUND", "lund"]
+    for number, name in enumerate(names):
+        await store.add(replace(held(f"d{number}"), tenant=name), HELD_STEP)
+    for name in ("lund", "h\ud800lden", 'a"b', "é", "LUND", "nobody", "null", ""):
+        found = [review.held.decision_id for _, review in await store.page([], 0, 9, name)]
+        assert found == [f"d{number}" for number, each in enumerate(names) if each == name], name
+    assert [place for place, _ in await store.page(["pending"], 1, 1, "lund")] == [7]
+
+
 async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
     """The moment itself is too late."""
     for name, expires_ns in (("over", 99), ("now", 100), ("later", 101)):
@@ -203,3 +214,23 @@ async def test_a_file_that_cannot_be_used_is_a_review_error(tmp_path: Path) -> N
     with pytest.raises(ReviewError, match=r"reviews\.sqlite"):
         await store.open()
     await store.close()
+
+
+async def test_versions_are_told_of_many_at_once(store: Store) -> None:
+    """Of those that there are; they grow with each step."""
+    for number in range(3):
+        await store.add(held(f"d{number}"), HELD_STEP)
+    await store.change("d1", 1, step("approved"))
+    wanted = [f"d{number}" for number in range(1200)]
+    assert await store.versions(wanted) == {"d0": 1, "d1": 2, "d2": 1}
+    assert await store.versions([]) == {}
+
+
+async def test_replies_are_forgotten_when_they_are_old(store: Store) -> None:
+    """Those of that step before that moment; everything else stays."""
+    for name, event, at_ns in (("old", "done", 20), ("new", "done", 40), ("other", "failed", 20)):
+        await store.add(held(name), HELD_STEP)
+        await store.change(name, 1, step(event, after=event, at_ns=at_ns), reply=b"sealed")
+    assert [await store.forget_replies("done", 40) for _ in range(2)] == [1, 0]
+    kept = {name: found.reply for name in ("old", "new", "other") if (found := await store.get(name)) is not None}
+    assert kept == {"old": b"", "new": b"sealed", "other": b"sealed"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from router.errors import DestinationError
 from router.system import SystemClock, SystemRandom
 from tests.contract.aws_server import Amazon, amazon, attributes, needed
 from tests.contract.consumer_promises import SOURCE_NAME, Aside, Promises, Yard, contents, nothing, one, opened, some
+from tests.contract.sns_signer import TOPIC, signing
 
 needed()
 
@@ -128,7 +130,7 @@ async def test_envelopes_of_named_topics_and_sources_are_taken_off(server: Amazo
     server.queue(f"{name}-dead")
     topic, other = (server.subscribed(f"{name}-{each}", queue, raw=False) for each in "ab")
     server.bus(name, queue)
-    made = Yard(lambda: consumer(server, queue, topics=[topic], event_sources=["lockgate"]), None, None)  # type: ignore[arg-type]
+    made = Yard(lambda: consumer(server, queue, topics=[topic], unsigned=True, event_sources=["lockgate"]), None, None)  # type: ignore[arg-type]
     async with opened(made) as reader:
         server.client("sns").publish(TopicArn=topic, Message='{"n":1}', MessageAttributes=typed({"ce-type": "order.made"}))
         taken = await one(reader, acknowledge=True)
@@ -143,6 +145,36 @@ async def test_envelopes_of_named_topics_and_sources_are_taken_off(server: Amazo
         assert json.loads(taken.content) == {"n": 3}
         assert (taken.fields["ce-type"], taken.fields["ce-source"], taken.fields["ce-specversion"]) == ("order.made", "lockgate", "1.0")
         assert taken.fields["ce-id"]
+
+
+async def test_envelopes_that_sns_did_not_sign_are_put_aside_and_nothing_gets_in_around_them(server: Amazon, tmp_path: Path) -> None:
+    """Whoever may write to the queue can write anything there. While the certificate cannot be had, a message waits."""
+    queue = server.queue(f"q-{uuid.uuid4()}")
+    server.queue(f"{queue.rpartition('/')[2]}-dead")
+    with signing(tmp_path) as signer:
+        settings = {"topics": [TOPIC], "certificates": signer.base, "ca": str(signer.ca)}
+        made = Yard(lambda: consumer(server, queue, **settings), None, None)  # type: ignore[arg-type]
+
+        async def sent(envelope: bytes, **attributes: str) -> Any:
+            server.client("sqs").send_message(QueueUrl=queue, MessageBody=envelope.decode(), MessageAttributes=typed(attributes))
+            return await one(reader, acknowledge=True)
+
+        async with opened(made) as reader:
+            taken = await sent(signer.envelope(MessageId="m-7"), **{"sns-topic": "forged"})
+            assert (taken.content, taken.problem, taken.fields["sns-message-id"]) == (b'{"amount": 3}', "", "m-7")
+            assert taken.fields["sns-topic"] == TOPIC
+            assert (await sent(signer.envelope(TopicArn=f"{TOPIC}2"))).problem == "event_topic_unknown"
+            assert (await sent(b'{"amount": 3}', **{"sns-topic": TOPIC})).problem == "event_invalid"
+            assert (await sent(signer.envelope(Timestamp="2020-01-01T00:00:00.000Z"))).problem == "event_stale"
+            signer.places["/next.pem"] = (503, b"")
+            server.client("sqs").send_message(
+                QueueUrl=queue, MessageBody=signer.envelope(SigningCertURL=f"{signer.base}/next.pem", MessageId="m-8").decode()
+            )
+            taking = asyncio.create_task(one(reader, acknowledge=True))
+            while "/next.pem" not in signer.asked:  # noqa: ASYNC110  # somebody else's thread does it
+                await asyncio.sleep(0.05)
+            signer.places["/next.pem"] = signer.places["/key.pem"]
+            assert (await taking).fields["sns-message-id"] == "m-8"
 
 
 @pytest.mark.parametrize("queue", ["http://127.0.0.1/123456789012/missing"])

@@ -120,15 +120,22 @@ def test_metadata_are_there_for_logs_and_later_filters(lockgate: Lockgate, tmp_p
 
 
 def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgate, envoy: Envoy) -> None:
-    """202; nothing reaches the service before somebody approves; then Lockgate's own adapter sends the stored body."""
-    answer = envoy.ask("ann", "POST", "/pay/4", {"amount": 3})
+    """202; nothing reaches the service before somebody approves; then Lockgate's own adapter sends the stored body, and who asked, and
+    nobody else, sees the end where `Location` says. Nobody waits in a filter."""
+    answer = envoy.ask("ann", "POST", "/pay/4", {"amount": 3}, prefer="wait=30")
     assert answer.status == 202
+    place = answer.fields["location"]
+    waiting = envoy.ask("ann", "GET", place, prefer="wait=30")
+    assert (waiting.status, waiting.json["state"], "preference-applied" in waiting.fields) == (202, "pending", False)
+    assert envoy.ask("bob", "GET", place).status == 404
     assert not lockgate.arrivals()
     review = lockgate.control("GET", f"/v1/reviews/{answer.decision}", who="max").json
     approval = {"comment": "looked at", "content_digest": review["content_digest"]}
     assert lockgate.control("POST", f"/v1/reviews/{answer.decision}/approve", approval, who="max").status == 200
     arrived = until(lambda: lockgate.arrived("/pay/4"), "the service had it")
     assert [each["body_bytes"] for each in arrived] == [len(b'{"amount": 3}')]
+    end = until(lambda: (found := envoy.ask("ann", "GET", place)).status == 200 and found, "who asked saw the end")
+    assert (end.json["target"], end.fields["x-lockgate-review"]) == ("/pay/4", "done")
 
 
 def test_an_upstream_that_nobody_reaches(lockgate: Lockgate, envoy: Envoy) -> None:
@@ -288,7 +295,8 @@ def test_ext_authz_decides_the_same(lockgate: Lockgate, authz: Envoy) -> None:
     assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, True)
     denied = authz.ask("eve", "POST", "/pay/1", {"a": 1})
     assert (denied.status, denied.code) == (403, "rbac.no_grant")
-    assert authz.ask("ann", "POST", "/pay/9", {"a": 1}).status == 202
+    held = authz.ask("ann", "POST", "/pay/9", {"a": 1})
+    assert (held.status, authz.ask("ann", "GET", held.fields["location"]).json["state"]) == (202, "pending")
     assert authz.ask(None, "GET", "/items/1").code == "credential_missing"
     assert authz.ask("ann", "POST", "/echo/1", BIG).status == 413
 

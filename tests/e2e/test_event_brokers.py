@@ -23,7 +23,15 @@ from tests.needs import needs
 needed()
 needs("aiormq", "pip install 'lockgate[rabbitmq]'")
 needs("hiredis", "pip install 'lockgate[redis]'")
+needs("nats", "pip install 'lockgate[nats]'")
+needs("confluent_kafka", "pip install 'lockgate[kafka]'")
 
+import nats as nats_client
+from confluent_kafka import Consumer as KafkaClient
+from confluent_kafka import TopicPartition
+
+from tests.contract.kafka_broker import kafka_broker
+from tests.contract.nats_server import nats_server
 from tests.contract.rabbit_by_hand import make_queue, put, read_all
 from tests.rabbitmq_server import PASSWORD, USER
 from tests.rabbitmq_server import running as rabbit
@@ -116,7 +124,71 @@ def redis(folder: Path) -> Iterator[Broker]:
         )
 
 
-@pytest.mark.parametrize("kind", [rabbitmq, sqs, redis])
+@contextmanager
+def nats(folder: Path) -> Iterator[Broker]:
+    with nats_server("authorization { user: lockgate, password: right }") as server:
+
+        def on_stream(what: Callable[[Any], Any]) -> Any:
+            async def ask() -> Any:
+                connected = await nats_client.connect(server.url, user="lockgate", password="right")
+                try:
+                    return await what(connected.jetstream())
+                finally:
+                    await connected.close()
+
+            return asyncio.run(ask())
+
+        async def streams(stream: Any) -> None:
+            await stream.add_stream(name="ORDERS", subjects=["orders.>"])
+            await stream.add_stream(name="BURIED", subjects=["buried.>"])
+
+        async def buried(stream: Any) -> list[tuple[bytes, str]]:
+            found = [await stream.get_msg("BURIED", each + 1) for each in range((await stream.stream_info("BURIED")).state.last_seq)]
+            return [(each.data, each.headers["x-lockgate-reason"]) for each in found]
+
+        async def waiting(stream: Any) -> int:
+            told = await stream.consumer_info("ORDERS", "lockgate")
+            return int(told.num_pending + told.num_ack_pending)
+
+        on_stream(streams)
+        place = {"servers": [server.url], "user": "lockgate", "password": {"file": "secret"}}
+        yield Broker(
+            {"adapter": "nats", **place, "stream": "ORDERS", "durable": "lockgate", "subjects": ["orders.made"], "bury": "buried.orders"},
+            "right",
+            lambda content, key: on_stream(lambda stream: stream.publish("orders.made", content, headers={"message-id": key})),
+            lambda: list(on_stream(buried)),
+            lambda: int(on_stream(waiting)),
+        )
+
+
+@contextmanager
+def kafka(folder: Path) -> Iterator[Broker]:
+    with kafka_broker() as broker:
+        broker.create("orders", "orders-buried", partitions=1)
+
+        def aside() -> list[tuple[bytes, str]]:
+            return [(each.value(), dict(each.headers())["x-lockgate-reason"].decode()) for each in broker.all("orders-buried")]
+
+        def left() -> int:
+            """After the place of the group, as the broker has it."""
+            client = KafkaClient({"bootstrap.servers": broker.address, "group.id": "lockgate", "log_level": 0})
+            try:
+                place = TopicPartition("orders", 0)
+                (told,) = client.committed([place], 10)
+                return int(client.get_watermark_offsets(place, 10)[1]) - max(0, told.offset)
+            finally:
+                client.close()
+
+        yield Broker(
+            {"adapter": "kafka", "brokers": broker.address, "topics": "orders", "group": "lockgate", "bury": "orders-buried"},
+            "",
+            lambda content, key: broker.put("orders", content, headers=[("message-id", key.encode())]),
+            aside,
+            left,
+        )
+
+
+@pytest.mark.parametrize("kind", [rabbitmq, sqs, redis, nats, kafka])
 def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(
     kind: Callable[[Path], Any], prepare: Callable[..., Lockgate], tmp_path: Path
 ) -> None:
@@ -142,6 +214,11 @@ def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_a
         assert sorted(fields["ce-id"] for _, fields, _ in target.came) == ["m-1", "m-3"]
         assert {body for _, _, body in target.came} == {GOOD}
         assert {fields["x-lockgate-subject"] for _, fields, _ in target.came} == {"shop"}
+        for _, fields, _ in target.came:
+            decided = lockgate.story(fields["x-lockgate-decision-id"])[0]
+            assert (decided["request"]["door"], decided["subject"]["authenticated_by"]) == ("events", "broker")
+            assert lockgate.outcome(decided["id"])["result"] == "routed"
+        assert lockgate.verify().returncode == 0
     target.close()
 
 

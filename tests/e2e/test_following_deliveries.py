@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
 from tests.e2e.test_deliveries import command
+from tests.e2e.test_erasure import order
 from tests.e2e.test_events import EVENT, Target, lockgate, target
 from tests.e2e.wire import Answer, ask
 
@@ -39,6 +40,7 @@ def test_a_caller_follows_its_delivery_to_its_end_and_nobody_else_is_told(lockga
     _given_up_then_dropped(lockgate, target)
     target.answer = lambda _: 200
     _nobody_else(lockgate)
+    _erased(lockgate, target)
 
 
 def _pending_then_delivered(lockgate: Lockgate, target: Target) -> None:
@@ -93,6 +95,21 @@ def _nobody_else(lockgate: Lockgate) -> None:
     assert (refused.status, refused.code, refused.fields["allow"]) == (405, "method_not_allowed", "GET, HEAD")
     assert not [each for each in lockgate.arrivals() if ".lockgate" in each["target"]]
     assert lockgate.control("GET", f"/v1/deliveries/{direct}").code == "delivery_not_found"
+
+
+def _erased(lockgate: Lockgate, target: Target) -> None:
+    """What is sealed can be read by nobody: it ends, by name and on record, and is not tried for ever."""
+    target.answer = lambda _: 503
+    delivery = accepted(lockgate, "bob")
+    until(lambda: followed(lockgate, delivery, "bob").json["attempts"], "it failed once")
+    given = order(lockgate, "erase", "--subject", "bob", "--authority", "Olga Brandt", "--reason", "gdpr_art_17", "--case", "DSR 2", "-y")
+    assert given.returncode == 0, given.stderr
+    assert lockgate.outcome(delivery)["reason"] == "subject_erased"
+    shown = lockgate.control("GET", f"/v1/deliveries/{delivery}").json
+    assert (shown["state"], shown["reason"]) == ("dropped", "subject_erased")
+    assert followed(lockgate, delivery, "bob").status == 404
+    assert lockgate.control("GET", "/v1/deliveries?state=pending").json["deliveries"] == []
+    assert lockgate.verify().returncode == 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,9 +17,9 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-from examples.halden.demo.__main__ import MODELS
-from examples.halden.demo.company import HERE, SERVICES, Company, free_ports
+from examples.halden.demo.company import HERE, LISTENERS, SERVICES, Company, free_ports
 from examples.halden.demo.people import make_credentials
+from examples.halden.demo.preparing import MODELS
 from tests.e2e.processes import ROOT, until
 from tests.e2e.wire import Answer, ask, closing_connection
 from tests.e2e.yard import load, merged, save
@@ -53,9 +54,10 @@ class Halden:
 @contextmanager
 def company(folder: Path, **changes: Any) -> Iterator[Halden]:
     """The company with its services. `changes` are merged into a copy of its configuration; without any it is the one that is there."""
-    names = ("gateway", "decide", "control", *SERVICES)
+    names = (*LISTENERS, *SERVICES)
     made = Company(folder, dict(zip(names, free_ports(len(names)), strict=True)), _changed(folder, changes) if changes else HERE)
     credentials = make_credentials(folder / "state", folder / "jwks.json")
+    made.settings["HALDEN_EVIDENCE_KEY"] = credentials["back.office"]
     keep_models(folder / "state/models", into_state=True)
     try:
         made.start_services()
@@ -188,6 +190,79 @@ def test_events_and_chat_pass(halden: Halden) -> None:
         assert "hello" in socket.recv(5)
         socket.send("my screen is black")
         assert socket.recv(5) == "itdesk: you said my screen is black"
+
+
+def evidence(halden: Halden, decision: str) -> Any:
+    return recorded(halden, decision, "evidence")
+
+
+def recorded(halden: Halden, decision: str, what: str) -> Any:
+    """Evidence may come before the outcome: a service tells before it answers."""
+
+    def found() -> Any:
+        return next((leaf[what] for leaf in halden.story(decision) if leaf["schema"] == f"lockgate.{what}.v1"), None)
+
+    return until(found, f"the {what} was recorded")
+
+
+@pytest.mark.parametrize(
+    ("who", "text", "route"),
+    [
+        ("jonas.weber", "I don't recognise a charge of 240 EUR on my company card", "disputes"),
+        ("lee.marsh", "my laptop LT-2231 was stolen on the train", "lost_devices"),
+    ],
+)
+def test_work_of_several_steps_is_accepted_carried_through_and_told_of(halden: Halden, who: str, text: str, route: str) -> None:
+    """202 once it is durable; the services act under the decision's id; how it ended stands in the trail under the same id."""
+    answer = halden.said(who, text)
+    assert (answer.status, answer.json["status"]) == (202, "accepted")
+    ended = evidence(halden, answer.decision)
+    assert (ended["phase"], ended["destination"]) == ("completed", "backoffice")
+    assert halden.story(answer.decision)[0]["route"]["name"] == route
+    assert recorded(halden, answer.decision, "outcome")["result"] == "routed"
+    last = halden.service("people", "/debug/headers")["last"]
+    assert ["x-lockgate-decision-id", answer.decision] in last["headers"]
+
+
+def test_a_lost_device_is_blocked_before_anything_else(halden: Halden) -> None:
+    """What the workflow does is done at the services, in their own books."""
+    answer = halden.said("lee.marsh", "LT-2232 is gone, it was stolen from my car")
+    evidence(halden, answer.decision)
+    calls = halden.service("itdesk", "/debug/calls")["changes"]
+    assert calls["report_lost_device"] >= 1
+    assert calls["reset_password"] >= 1
+    assert any("replacement is ordered" in each for each in halden.service("people", "/notes/lee.marsh")["notes"])
+
+
+def test_work_is_not_lost_while_a_service_is_away(halden: Halden) -> None:
+    """A step that fails for now makes the delivery wait, and no step that was done is done again."""
+    people = halden.company.processes["people"]
+    people.send_signal(signal.SIGKILL)
+    people.wait()
+    before = halden.service("payments", "/debug/calls")["calls"].get("dispute_charge", 0)
+    answer = halden.said("jonas.weber", "there is a charge of 12 EUR on my card that is not mine")
+    assert answer.status == 202
+    until(lambda: halden.service("payments", "/debug/calls")["calls"].get("dispute_charge", 0) == before + 1, "its first step was done")
+    again(halden.company, "people")
+    assert evidence(halden, answer.decision)["phase"] == "completed"
+    assert halden.service("payments", "/debug/calls")["calls"]["dispute_charge"] == before + 1
+    assert recorded(halden, answer.decision, "outcome")["attempts"] >= 2
+
+
+def test_an_event_of_a_service_is_decided_delivered_and_worked_on(halden: Halden) -> None:
+    """By the event door, with the service's own key; the same event again is the same, and an untrue one is work that failed."""
+    told = {"specversion": "1.0", "source": "/payments", "type": "example.halden.payment.failed", "datacontenttype": "application/json"}
+
+    def happened(number: str, who: str = "payments") -> Answer:
+        event = {**told, "id": f"e2e-{number}", "data": {"payment": number}}
+        fields = {"authorization": halden.credentials[who], "content-type": "application/cloudevents+json"}
+        return ask(halden.company.ports["events"], "POST", "/events/payments", None, json.dumps(event).encode(), **fields)
+
+    first, again_ = happened("4715"), happened("4715")
+    assert (first.status, again_.json["duplicate"], first.json["decision_id"]) == (202, True, again_.json["decision_id"])
+    assert evidence(halden, first.json["decision_id"])["phase"] == "completed"
+    assert evidence(halden, happened("4712").json["decision_id"])["phase"] == "failed"
+    assert happened("4714", "jonas.weber").json["outcome"] == "denied"
 
 
 def test_a_killed_service_is_a_502_and_comes_back(halden: Halden) -> None:

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from router.errors import ConfigError
+from router.workspace import parse, read
 from tests.contract.webhook_receiver import SECRET
 from tests.e2e.processes import Process, until
-from tests.e2e.running import Lockgate, cli, free_ports, listens
+from tests.e2e.running import Lockgate, free_ports, listens
 from tests.e2e.wire import ask
-from tests.e2e.yard import load, save
+from tests.e2e.yard import NAMES, Yard, load, save
 
 Start = Callable[..., Lockgate]
 
@@ -57,17 +61,23 @@ def test_what_was_held_before_a_kill_is_told_of_after_it(start: Start, tmp_path:
         receiver.kill()
 
 
-def test_what_is_wrong_with_it_is_told_at_load(start: Start) -> None:
-    """In a sentence with file and line; what serves goes on."""
-    lockgate = start()
-    document = load(lockgate.yard.config)
+def test_what_is_wrong_with_it_is_told_at_load(tmp_path: Path) -> None:
+    """Each in a sentence, with the line."""
+    yard = Yard(tmp_path, tmp_path / "state", dict.fromkeys(NAMES, 1))
+    yard.write()
+    document = load(yard.config)
     wrong = review(1, routes=["nowhere.*"], through={"adapter": "slack", "url": "http://hooks.example.com/x"})
-    save(lockgate.yard.config, document | {"review": wrong | {"link": "https://lockgate.example.com/console"}})
-    done = cli("check", "--config", str(lockgate.yard.config))
-    assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert "must be a URL with '{review}' where the review's id belongs" in said
-    save(lockgate.yard.config, document | {"review": wrong})
-    said = (done := cli("check", "--config", str(lockgate.yard.config))).stdout + done.stderr
-    assert "The notifier's 'url' must be https, unless `insecure` is set." in said
-    assert "No route is called 'nowhere.*'." in said
+
+    def said(**changes: Any) -> str:
+        save(yard.config, document | {"review": wrong | changes})
+        with pytest.raises(ConfigError) as refused:
+            parse(read(yard.config, {}), {})
+        return str(refused.value)
+
+    assert "must be a URL with '{review}' where the review's id belongs" in said(link="https://lockgate.example.com/console")
+    assert "must be https, but for this machine's own" in said(link="http://lockgate.example.com/{review}")
+    told = said()
+    assert "The notifier's 'url' must be https, unless `insecure` is set." in told
+    assert "No route is called 'nowhere.*'." in told
+    assert "needs a 'link' where it has 'notify'" in said(link=None)
+    assert "There is no notifier adapter 'slak'. Did you mean 'slack'?" in said(notify={"duty": {"through": {"adapter": "slak"}}})

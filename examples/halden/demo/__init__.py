@@ -1,1 +1,1 @@
-"""The demonstration: Halden's three services behind Lockgate, some forty requests, and a trail that verifies."""
+"""The demonstration: Halden's four services behind Lockgate, some forty requests, and a trail that verifies."""

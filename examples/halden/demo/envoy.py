@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -11,18 +10,16 @@ import urllib.request
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from examples.halden.demo.company import HERE, READY_S, Company, NotReadyError
+from examples.halden.demo.company import READY_S, Company, NotReadyError
+from examples.halden.demo.workspace import copied
 
 ENVOY_PORTS = ("door", "envoy", "admin")
-NOT_NEEDED = shutil.ignore_patterns("demo", "services", "__pycache__", "state", "*.py", "*_test.rego")
 HEALTHY = "lockgate::127.0.0.1"
 
 
 def with_door(folder: Path, port: int) -> Path:
-    """The company's workspace, copied so that its configuration can have one block more."""
-    workspace = folder / "examples" / "halden"
-    shutil.copytree(HERE, workspace, ignore=NOT_NEEDED)
-    shutil.copytree(HERE.parents[1] / "policies", folder / "policies", ignore=NOT_NEEDED)
+    """The company's workspace with one block more."""
+    workspace = copied(folder)
     with (workspace / "lockgate.yaml").open("a") as config:
         config.write(f"\nenvoy: {{listen: '127.0.0.1:{port}'}}\n")
     return workspace

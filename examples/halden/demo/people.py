@@ -15,6 +15,7 @@ from adapters.sqlite.api_keys import SqliteApiKeys
 from router.decision import Subject
 from router.identity import api_keys
 from router.system import SystemClock
+from router.wiring.nodes import OpenApiKeys
 
 ISSUER = "https://id.halden.example"
 DAY_NS = 86_400_000_000_000
@@ -37,16 +38,19 @@ PEOPLE = (
     Person("sam.okoro", ("employee", "it_agent")),
     Person("lee.marsh", ("contractor",)),
     Person("erp", ("service",), type="service"),
+    Person("payments", ("service",), type="service"),
+    Person("back.office", (), type="service", scopes=("control:evidence.write",)),
     Person("audit.desk", ("auditor", "reviewer", "finance_manager", "operator"), scopes=("control",)),
 )
 WITH_TOKEN = Person("noor.haddad", ("employee", "finance_clerk"), "halden-us")
 
 
-def make_credentials(state: Path, jwks: Path) -> Mapping[str, str]:
-    """Every person's `Authorization` value. Keys go where `lockgate keys create` puts them; the provider's public key into `jwks`."""
+def make_credentials(state: Path, jwks: Path, store: OpenApiKeys | None = None) -> Mapping[str, str]:
+    """Every person's `Authorization` value. Keys go into `store`, else where `lockgate keys create` puts them; the provider's public key
+    into `jwks`."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SystemClock()
-    store = SqliteApiKeys(state / "identity.sqlite", clock)
+    store = store or SqliteApiKeys(state / "identity.sqlite", clock)
     store.open()
     try:
         now = clock.now_ns()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """`status` always; the rest where it matters. `effect` is allow, deny or review; None for a request that was refused unjudged."""
+    """`status` always; the rest where it matters. `effect` is allow, deny or review; None for a request that was refused unjudged.
+    `then` is what comes of it later: the work `completed` or `failed`, as evidence says, what was sent `arrived`, or a repetition was
+    `replayed`: answered with the first one's answer."""
 
     status: int
     intent: str | None = None
@@ -18,6 +21,7 @@ class Expected:
     tier: str | None = None
     classification: str | None = None
     attempts: int | None = None
+    then: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,17 @@ class Asking:
     path: str = "/ask"
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
-    note: str = ""
+    event: Mapping[str, Any] | None = None
+
+    @property
+    def door(self) -> str:
+        return "gateway" if self.event is None else "events"
 
     @property
     def content(self) -> tuple[bytes | None, str | None]:
         """(body, content type)"""
+        if self.event is not None:
+            return json.dumps(self.event).encode(), "application/cloudevents+json"
         if self.raw is not None:
             return self.raw, "application/json"
         if self.body is not None:
@@ -45,6 +55,8 @@ class Asking:
 
     @property
     def shown(self) -> str:
+        if self.event is not None:
+            return f"event {str(self.event['type']).removeprefix('example.halden.')} {json.dumps(self.event['data'])}"
         if self.text is not None:
             return self.text
         if isinstance(self.body, dict) and isinstance(self.body.get("message"), str):
@@ -66,8 +78,18 @@ def call(who: str, method: str, path: str, status: int, intent: str | None = Non
     return Asking(who, Expected(status, intent, **more), method=method, path=path, body=body)
 
 
-def requests() -> list[Asking]:
-    return [*plain(), *rest(), *reworded(), *unclear(), *sensitive(), *refused(), *held(), *failing()]
+def happened(kind: str, data: Mapping[str, Any], then: str) -> Asking:
+    """Told by the payments service, as a CloudEvent."""
+    named = {"specversion": "1.0", "id": f"{kind}-{data['payment']}", "source": "/payments", "type": f"example.halden.{kind}"}
+    event = {**named, "datacontenttype": "application/json", "data": data}
+    expected = Expected(202, tier="rule", classification="skipped", then=then)
+    return Asking("payments", expected, path="/events/payments", event=event)
+
+
+def requests(*, delivered: bool = True) -> list[Asking]:
+    """`delivered`: with those that are accepted and sent later, which Envoy cannot do for Lockgate."""
+    works = workflows() if delivered else []
+    return [*plain(), *rest(), *reworded(), *unclear(), *sensitive(), *refused(), *works, *events(), *repeated(), *held(), *failing()]
 
 
 def plain() -> list[Asking]:
@@ -154,6 +176,33 @@ def refused() -> list[Asking]:
         call("jonas.weber", "POST", "/payments/4714/cancel", 403, "cancel_payment", effect="deny", tier="rule"),
         Asking("anna.lind", Expected(413, effect=None, reason="body_too_large"), raw=b'{"message": "' + b"x" * 2_000_000 + b'"}'),
         Asking("anna.lind", Expected(403, effect="deny"), raw=b'{"message": "where is payment 4712", "message": "cancel payment 4712"}'),
+    ]
+
+
+def workflows() -> list[Asking]:
+    """Work of several steps: accepted when it is durable, and how it ended is on record."""
+    return [
+        said("jonas.weber", "I don't recognise a charge of 240 EUR on my company card", 202, "dispute_charge", then="completed"),
+        said("lee.marsh", "my laptop LT-2231 was stolen on the train", 202, "report_lost_device", then="completed"),
+    ]
+
+
+def events() -> list[Asking]:
+    """What a service tells. The last one is not true, and the work fails."""
+    return [
+        happened("payment.executed", {"payment": "4712", "amount": "389.90"}, "arrived"),
+        happened("payment.failed", {"payment": "4715", "reason": "account closed"}, "completed"),
+        happened("payment.failed", {"payment": "4712", "reason": "account closed"}, "failed"),
+    ]
+
+
+def repeated() -> list[Asking]:
+    """Sent twice under one key: paid once, and answered the same."""
+    body, key = {"amount": "75.00", "currency": "EUR", "party": "Papier Union"}, {"idempotency-key": "order-8817"}
+    ends = (None, "replayed")
+    return [
+        Asking("marta.kovacs", Expected(201, "create_payment", tier="rule", then=then), body=body, path="/payments", headers=key)
+        for then in ends
     ]
 
 

@@ -28,13 +28,17 @@ EFFECTS = {"allow": "green", "deny": "red", "review": "yellow", "refused": "red"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller got, and what the trail says of it: `records` are the leaves of its decision, none where it was refused unjudged."""
+    """What a caller got, and what the trail says of it: `records` are the leaves of its decision, none where it was refused unjudged.
+    `then` is what came of it later, and `by` who said so."""
 
     status: int
     code: str
     millis: float
     body: bytes
     records: tuple[dict[str, Any], ...] = ()
+    then: str = ""
+    by: str = ""
+    by_broker: bool = False
 
     @property
     def decision(self) -> dict[str, Any]:
@@ -65,10 +69,12 @@ def row(console: Console, who: str, shown: str, seen: Seen, wrong: str | None) -
         "risk": seen.of("risk", "level") or "",
         "verdict": f"{effect} {reason}",
         "route": seen.of("route", "name") or "",
-        "http": f"{seen.status}" + (f" ×{again}" if again > 1 else ""),
+        "http": ("nats" if seen.by_broker else f"{seen.status}") + (f" ×{again}" if again > 1 else ""),
         "ms": f"{seen.millis:.1f}",
     }
     _print(console, values, EFFECTS.get(effect, ""))
+    if seen.then:
+        console.print(Text(f"{'':<{COLUMNS['subject']}} └ {_later(seen)}", "dim"), soft_wrap=True)
     if wrong is not None:
         console.print(Text(f"    not as expected: {wrong}", style="bold red"))
 
@@ -87,6 +93,15 @@ def _print(console: Console, values: dict[str, str], style: str) -> None:
 
 def _line(values: dict[str, str], widths: dict[str, int]) -> str:
     return " ".join(_cut(values[name], width) for name, width in widths.items())
+
+
+def _later(seen: Seen) -> str:
+    """How it went on, and where that is written."""
+    if seen.by:
+        return f"{seen.then} at {seen.outcome.get('upstream') or '?'}; evidence of {seen.by} under {seen.decision['id']}"
+    if seen.then == "arrived":
+        return f"arrived at {seen.outcome.get('upstream') or '?'}"
+    return "answered with what the first one got; nothing was sent" if seen.then == "replayed" else seen.then
 
 
 def _verdict(seen: Seen) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What the three services share: errors, the record of what really happened, the free-text entry point, and how to start."""
+"""What the services share: errors, the record of what really happened, the free-text entry point, and how to start."""
 
 from __future__ import annotations
 

@@ -99,6 +99,13 @@ class Endpoints:
             raise RefusedError(422, "a bank account needs an iban")
         return JSONResponse(self._payments.change_account(request.path_params["supplier"], account))
 
+    async def case(self, request: Request) -> Response:
+        body = await json_body(request)
+        number = str(body.get("payment", ""))
+        if not body.get("kind") or number not in self._payments.payments:
+            raise RefusedError(422, "a case needs a kind, and a payment that there is")
+        return JSONResponse(self._payments.file(str(body["kind"]), {"payment": number}), 201)
+
     async def status(self, request: Request) -> Response:
         states = [payment["status"] for payment in self._payments.payments.values()]
         return JSONResponse({"accepting": True, "payments": {state: states.count(state) for state in sorted(set(states))}})
@@ -121,6 +128,8 @@ def build() -> Starlette:
         Route("/payments/{number}/cancel", by_path(payments.cancel), methods=["POST"]),
         Route("/payments/{number}/approve", by_path(payments.approve), methods=["POST"]),
         Route("/payments/{number}/refund", by_path(payments.refund), methods=["POST"]),
+        Route("/cases", rest.case, methods=["POST"]),
+        Route("/cards/{holder}/block", by_path(payments.block_card), methods=["POST"]),
         Route("/invoices/{number}", by_path(payments.invoice)),
         Route("/suppliers/{supplier}/bank-account", rest.change_account, methods=["PUT"]),
     ]

@@ -46,6 +46,7 @@ class Payments:
         self.payments = _payments()
         self.suppliers: dict[str, str] = {}
         self.cases: list[Answer] = []
+        self.blocked_cards: set[str] = set()
         self._numbers = count(7001)
         self._created: dict[str, str] = {}
 
@@ -108,6 +109,12 @@ class Payments:
             raise RefusedError(404, f"there is no invoice {number}")
         self.tally.ran("invoice_status", changed=False)
         return {"invoice": {"number": number, **_INVOICES[number]}}
+
+    def block_card(self, holder: str) -> Answer:
+        changed = holder not in self.blocked_cards
+        self.blocked_cards.add(holder)
+        self.tally.ran("block_card", changed=changed)
+        return {"card": f"company card of {holder}", "blocked": True, "changed": changed}
 
     def file(self, kind: str, details: Answer) -> Answer:
         case = {"case": f"C-{len(self.cases) + 1:04}", "kind": kind, **details}

@@ -105,6 +105,15 @@ class Endpoints:
             raise RefusedError(404, f"there is no payslip {month}; months look like 2026-10")
         return JSONResponse(self._people.payslip(subject_of(request), int(found[1])))
 
+    async def note(self, request: Request) -> Response:
+        text = (await json_body(request)).get("text")
+        if not text:
+            raise RefusedError(422, "a note needs a text")
+        return JSONResponse(self._people.note(request.path_params["name"], str(text)), 201)
+
+    async def notes(self, request: Request) -> Response:
+        return JSONResponse({"notes": self._people.notes.get(request.path_params["name"], [])})
+
 
 def build() -> Starlette:
     """Halden's people service, with fresh state."""
@@ -115,6 +124,8 @@ def build() -> Starlette:
         Route("/leave", rest.book, methods=["POST"]),
         Route("/leave/{number}", rest.cancel, methods=["DELETE"]),
         Route("/payslips/{month}", rest.payslip),
+        Route("/notes/{name}", rest.note, methods=["POST"]),
+        Route("/notes/{name}", rest.notes),
     ]
     return application("people", routes, Answers(people).by_intent, people.tally)
 

@@ -41,6 +41,7 @@ class People:
     def __init__(self) -> None:
         self.tally = Tally()
         self._employees: dict[str, Employee] = {}
+        self.notes: dict[str, list[str]] = {}
         self._leave_numbers = count(1001)
         self._documents = count(1)
 
@@ -110,3 +111,9 @@ class People:
         """A letter that gets written or a confidential case that gets opened: either way a number to refer to."""
         self.tally.ran(operation, changed=True)
         return {"reference": f"HR-{next(self._documents):04}", "kind": operation}
+
+    def note(self, name: str, text: str) -> Answer:
+        """A word to somebody, or to a department."""
+        self.notes.setdefault(name, []).append(text)
+        self.tally.ran("note", changed=True)
+        return {"to": name, "notes": len(self.notes[name])}

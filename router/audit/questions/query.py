@@ -15,7 +15,7 @@ from router.audit.questions.index import catch_up
 from router.audit.questions.reader import IndexStore, KeyLookup, LedgerReader, Stored
 from router.audit.questions.reading import told
 from router.audit.questions.segments import NULL
-from router.audit.questions.stats import Grouping, Statistics, statistics
+from router.audit.questions.stats import Distribution, Grouping, Statistics, distribution, statistics
 from router.audit.records.record import open_personal
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
 from router.audit.tree.proof import prove_inclusion
@@ -133,6 +133,11 @@ class Trail:
         """Exact, over everything that matches as of now."""
         complete = catch_up(self._reader, self._index)
         return statistics(self._index, query.condition(), grouping, complete)
+
+    def distribution(self, query: Query, by: str, bins: int) -> Distribution:
+        """Of confidences, exact, over everything that matches as of now."""
+        complete = catch_up(self._reader, self._index)
+        return distribution(self._index, query.condition(), by, bins, complete)
 
     def rows(self, query: Query, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """These columns and `record` of everything that matches, oldest first: times and durations in nanoseconds, ids as their codes."""

@@ -90,6 +90,39 @@ def statistics(index: IndexStore, condition: Condition, wanted: Grouping, comple
     return Statistics(headings, groups, count, complete)
 
 
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """`counts` of records with a confidence in each of as many equal steps from 0 to 1, by a word of the column `by`; None where a record
+    has none."""
+
+    by: str
+    counts: dict[str | None, list[int]]
+    complete: int
+
+    @property
+    def count(self) -> int:
+        return sum(map(sum, self.counts.values()))
+
+    def document(self) -> dict[str, Any]:
+        groups = [{self.by: name, "counts": counts} for name, counts in sorted(self.counts.items(), key=lambda each: str(each[0] or ""))]
+        return {"records": self.count, "complete_to": self.complete, "groups": groups}
+
+
+def distribution(index: IndexStore, condition: Condition, by: str, bins: int, complete: int) -> Distribution:
+    """Raises WhereError for what is no column of single words."""
+    found = column(by)
+    if found is None or found.kind is not Kind.WORD:
+        raise WhereError(f"Confidences cannot be told apart by '{by}'.")
+    tally: dict[int, NDArray[np.int64]] = {}
+    for chunk in index.scan(condition, [found.name, "confidence"]):
+        given = chunk["confidence"] != NULL
+        keys, places = chunk[found.name][given], np.minimum(chunk["confidence"][given] * bins // MILLIONTHS, bins - 1)
+        for key in np.unique(keys).tolist():
+            tally[key] = tally.get(key, np.zeros(bins, np.int64)) + np.bincount(places[keys == key], minlength=bins)
+    words = index.words(found.name)
+    return Distribution(found.name, {None if key == NULL else str(words[key]): counts.tolist() for key, counts in tally.items()}, complete)
+
+
 def _keys(index: IndexStore, chunk: Chunk, wanted: Grouping) -> tuple[list[Integers], list[Integers]]:
     """(columns that tell groups apart, measures); a record with several words stands there once for each."""
     places = np.arange(len(chunk["record"]))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from router.decision import BodyView, Decision, Outcome, Result
+from router.decision import BodyView, Decision, Outcome, Result, Subject
 from router.dispatch import content_digest, undeliverable
 from router.doors.body import BodyReader, ClientGoneError
 from router.doors.envoy.cases import Body, Case, Pass, Stop
@@ -21,11 +22,13 @@ from router.doors.envoy.outcomes import Awaited, Outcomes
 from router.doors.forwarding import request_headers
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
-from router.doors.head import trusts
+from router.doors.head import Head, trusts
+from router.doors.held import held_headers
+from router.doors.own_space import OwnSpace, Visit
 from router.doors.relay import Exchange, outbound, target
 from router.doors.repeating import Claim, claimed, keeping, packed, refuse_unremembered, replayed, unpacked
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
-from router.doors.runtime import Observer
+from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, DestinationError, LockgateError, PolicyError, RefusedError, StateError
 from router.obligations import added_headers, response_limit
 from router.ports import Clock, Headers, Outbound
@@ -37,10 +40,14 @@ UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on.
 
 
 class EnvoyDoor:
-    """`most`: how many decisions may be under way in this worker; beyond it they are shed. `longest_s`: see `Outcomes.begin`."""
+    """`most`: how many decisions may be under way in this worker; beyond it they are shed. `own`: paths that are answered here, as by the
+    gateway. `longest_s`: see `Outcomes.begin`."""
 
-    def __init__(self, gate: Gate, gateway: Gateway, clock: Clock, observer: Observer, outcomes: Outcomes, most: int) -> None:
+    def __init__(
+        self, gate: Gate, gateway: Gateway, clock: Clock, observer: Observer, outcomes: Outcomes, most: int, own: OwnSpace | None = None
+    ) -> None:
         self.outcomes = outcomes
+        self._own = own
         self._gate = gate
         self._gateway = gateway
         self._clock = clock
@@ -91,11 +98,13 @@ class EnvoyDoor:
         """Before anything was decided: the body was too large for it, or too slow."""
         self._observer.refused({408: "body_timeout", 413: "body_too_large"}.get(status, "envoy_local_reply"), status)
 
-    async def _opened(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case:
+    async def _opened(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
         started_ns, received_ns = self._clock.monotonic_ns(), self._clock.now_ns()
         with self._gate.using() as runtime:
             head = self._gateway.read_head(runtime, scope(came, source))
             subject = await self._gateway.identify(runtime, head)
+            if self._own is not None and self._own.holds(head):
+                return await self._of_own(self._own, runtime, head, subject)
             visible = head.visible(runtime.options.visible)
             looked = self._gateway.look(runtime, head, visible)
             socket = is_upgrade(came)
@@ -111,6 +120,12 @@ class EnvoyDoor:
                 body = Body.WHOLE
             self._gate.keep(runtime)
             return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
+
+    async def _of_own(self, own: OwnSpace, runtime: Runtime, head: Head, subject: Subject) -> Stop:
+        """Nobody waits here: Envoy asks for no longer than its filter's time-out."""
+        answer = _Answer()
+        await own.answer(runtime, head, subject, answer, Visit(head.headers))
+        return Stop(answer.status, answer.headers, answer.body, "answered")
 
     async def _decided(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
         if self.inside >= self._most:
@@ -192,6 +207,7 @@ class EnvoyDoor:
         await runtime.holder.hold(decision, held)
         self._observer.ended(decision, outcome)
         told = await self._told(outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
+        told = replace(told, headers=[*told.headers, *held_headers(decision.id, decision.request.subject)])
         if claim is not None:
             await claim.end(outcome, packed(told.status, told.headers, told.body))
         return told

@@ -102,6 +102,8 @@ class Consuming:
             return False
 
     async def _decided(self, message: Incoming) -> bool:
+        if message.problem:
+            return await self._aside(message, message.problem)
         try:
             for event in read_message(message, self._plan.names, self._plan.path):
                 subject = self._plan.speaker(event)

@@ -107,11 +107,20 @@ class EventDoor:
                 raise RefusedError("Too many deliveries wait already.", "events_pending", 503, 5)
             async with self._place(plan):
                 body = await self._read(runtime, head, receive)  # 2
-                speaking = await self._known(runtime, head, plan, body)  # 3
+                headers = head.headers
+                speaking = None
+                if plan.notices is not None:  # 3
+                    told = await plan.notices.read(body, self._clock.now_ns() * NANO)
+                    if told is None:
+                        await respond(send, 200, b"", [])
+                        return
+                    body, headers = told[0], [(name.encode(), value.encode()) for name, value in told[1].items()]
+                else:
+                    speaking = await self._known(runtime, head, plan, body)
                 if plan.answers_challenges and (challenge := _challenge(body)) is not None:
                     await respond(send, 200, challenge, [(b"content-type", b"text/plain")])
                     return
-                events = read_posted(head.headers, body, plan.names, plan.path)  # 4
+                events = read_posted(headers, body, plan.names, plan.path)  # 4
                 taken = await self._all(events, plan, speaking, head.client)  # 5
         for each in taken:
             self._counting.event(plan.name, "duplicate" if each.again else each.answer.outcome)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -18,13 +18,21 @@ from router.templates import InputTemplate, TextTemplate, UnmappedError
 _NOTHING: Mapping[str, Any] = {"decision": {}, "subject": {}, "trace": {}, "request": {}}
 
 
+class Notices(Protocol):
+    """Envelopes that are signed with a certificate which has to be fetched."""
+
+    async def read(self, body: bytes, now_s: float) -> tuple[bytes, dict[str, str]] | None:
+        """Content and fields, of what was signed; None for what is no event and was seen to. Raises RefusedError."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """One source. `verifier` is None where a credential, or the broker, says who sent an event."""
+    """One source. Where neither is there a credential, or the broker, says who sent an event."""
 
     name: str
     settings: EventSource
     verifier: Verifier | None = None
+    notices: Notices | None = None
 
     @property
     def path(self) -> str:

@@ -29,12 +29,15 @@ class Trouble(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """`wait`: seconds for which the server is asked to wait with its answer (RFC 7240 §4.3), beside those that an answer may take."""
+
     method: str
     url: str
     body: bytes = field(default=b"", repr=False)
     content_type: str = "application/json"
     repeatable: bool = False
     control: bool = False
+    wait: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Patience:
 
 def calling(call: Call, patience: Patience) -> Flow[Came]:
     """Ends with what came last."""
-    deadline = patience.now() + patience.timeout
+    deadline = patience.now() + patience.timeout + call.wait
     number = 1
     while True:
         came = yield Attempt(call, max(deadline - patience.now(), 0.001))

@@ -65,6 +65,8 @@ class Settings:
     def headers(self, attempt: Attempt) -> dict[str, str] | Failure:
         """A credential that cannot be had is a call that was not made, whatever the function that gives it raises."""
         fields = {"content-type": attempt.call.content_type} if attempt.call.body else {}
+        if attempt.call.wait:
+            fields["prefer"] = f"wait={attempt.call.wait}"
         given = self.control_key if attempt.call.control else self.api_key
         try:
             secret = given() if callable(given) else given

@@ -26,6 +26,9 @@ from lockgate.client.values import Decision, Review
 
 REFUSED = {400: RequestRefused, 413: RequestRefused, 422: RequestRefused, 401: CredentialRefused, 403: CredentialRefused, 429: RateLimited}
 
+LONGEST_WAIT_S = 300
+"""What is asked of the server at once; it may wait for less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -69,12 +72,15 @@ def reporting(places: Places, events: Sequence[Event], patience: Patience) -> Fl
         raise EvidenceUnavailable(f"Lockgate's answer is no receipt: {error}.", "malformed") from error
 
 
-def looking(places: Places, decision_id: str, patience: Patience) -> Flow[Review]:
-    """Raises ReviewUnavailable."""
-    if places.control is None:
-        raise ReviewUnavailable("This client was given no `control_url`, where held requests are followed.", "control_unknown")
-    url = f"{places.control}/v1/reviews/{quote(decision_id, safe='')}/state"
-    came = yield from calling(Call("GET", url, repeatable=True, control=True), patience)
+def looking(places: Places, decision_id: str, patience: Patience, wait: float = 0) -> Flow[Review]:
+    """Where decisions are asked for, with the same key, and there for up to `wait` seconds; where a `control_url` was given there, at once.
+    Raises ReviewUnavailable."""
+    name = quote(decision_id, safe="")
+    if places.control is not None:
+        call = Call("GET", f"{places.control}/v1/reviews/{name}/state", repeatable=True, control=True)
+    else:
+        call = Call("GET", f"{places.decide}/v1/decide/{name}", repeatable=True, wait=max(0, min(int(wait), LONGEST_WAIT_S)))
+    came = yield from calling(call, patience)
     if isinstance(came, Failure):
         passes = came.trouble is not Trouble.CREDENTIAL
         raise ReviewUnavailable(f"Where the held request stands is not known: {came.why}.", came.trouble.value, passes=passes)
@@ -89,13 +95,13 @@ def looking(places: Places, decision_id: str, patience: Patience) -> Flow[Review
 
 
 def waiting(places: Places, decision_id: str, patience: Patience, seconds: float, every: float) -> Flow[Review]:
-    """Ends when it is released. A server that is away meanwhile is asked again until the time is over. Raises ReviewEnded, ReviewPending,
-    ReviewUnavailable."""
+    """Ends when it is released; `every`: seconds between two looks where the server does not wait. A server that is away meanwhile is asked
+    again until the time is over. Raises ReviewEnded, ReviewPending, ReviewUnavailable."""
     deadline = patience.now() + seconds
     while True:
-        away, review = None, None
+        away, review, asked = None, None, patience.now()
         try:
-            review = yield from looking(places, decision_id, patience)
+            review = yield from looking(places, decision_id, patience, deadline - asked)
         except ReviewUnavailable as error:
             if not error.passes:
                 raise
@@ -107,7 +113,8 @@ def waiting(places: Places, decision_id: str, patience: Patience, seconds: float
         left = deadline - patience.now()
         if left <= 0:
             raise away if away is not None else ReviewPending(review or Review(decision_id, "pending"))
-        yield Pause(min(every, left))
+        if (pause := min(every - (patience.now() - asked), left)) > 0:  # what the server waited for need not be waited for again
+            yield Pause(pause)
 
 
 def _no_decision(came: Answer) -> NoDecision:

@@ -149,14 +149,14 @@ class Decision:
         )
 
 
-WAITING = frozenset(("pending", "approved"))
+WAITING = frozenset(("pending", "assigned", "escalated", "more_information", "approved", "dispatching"))
 RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Where a held request stands. `state` is `pending`, `approved`, `released`, `rejected`, `expired` or `failed`; `expires` an RFC 3339
-    time. `approvals` of the `quorum` that policy wants."""
+    """Where a held request stands. `state` is `pending`, `assigned`, `escalated`, `more_information`, `approved`, `released`, `rejected`,
+    `expired`, `cancelled`, `superseded` or `failed`; `expires` an RFC 3339 time. `approvals` of the `quorum` that policy wants."""
 
     id: str
     state: str

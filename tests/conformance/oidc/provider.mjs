@@ -1,12 +1,13 @@
-// An OpenID provider on loopback that gives machines their access tokens: `node provider.mjs <port> <folder of node_modules>`.
-// `POST /rotate` puts a new signing key before those that it has, as a provider does that rotates.
+// An OpenID provider on loopback: `node provider.mjs <port> <folder of node_modules> [<URL of Lockgate>]`.
+// It gives machines their access tokens, and signs in people at Lockgate without asking them anything: `POST /person` with JSON says who
+// comes next, `{}` that nobody does. `POST /rotate` puts a new signing key before those that it has, as a provider does that rotates.
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const [port, folder] = process.argv.slice(2);
+const [port, folder, lockgate] = process.argv.slice(2);
 const entry = createRequire(`${folder}/`).resolve("oidc-provider");
 const { Provider, errors } = await import(pathToFileURL(entry).href);
 const issuer = `http://127.0.0.1:${port}`;
@@ -25,10 +26,55 @@ function newKey() {
   keys.unshift({ ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg: "RS256", use: "sig" });
 }
 
+let person = {};
+const people = new Map();
+
+function client(id, more) {
+  return {
+    client_id: id,
+    grant_types: ["authorization_code"],
+    response_types: ["code"],
+    redirect_uris: [`${lockgate}/console/sign-in/oidc/callback`],
+    post_logout_redirect_uris: [`${lockgate}/console/sign-in`],
+    backchannel_logout_uri: `${lockgate}/console/sign-in/oidc/logout`,
+    backchannel_logout_session_required: true,
+    require_auth_time: true,
+    ...more,
+  };
+}
+
+const forPeople = lockgate && [
+  client("console", { client_secret: "a secret: of+this/test%" }),
+  client("console-with-key", {
+    token_endpoint_auth_method: "private_key_jwt",
+    token_endpoint_auth_signing_alg: "ES256",
+    jwks: { keys: [JSON.parse(process.env.CLIENT_JWK ?? "{}")] },
+  }),
+];
+
+async function signIn(made, request, response) {
+  const { prompt } = await made.interactionDetails(request, response);
+  const result = person.sub && prompt.name === "login" ? { login: { accountId: person.sub, amr: person.amr } } : { error: "access_denied" };
+  await made.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
 function provider() {
-  return new Provider(issuer, {
+  const made = new Provider(issuer, {
     jwks: { keys: [...keys] },
+    claims: { openid: ["sub", "groups", "tenant", "amr"] },
+    conformIdTokenClaims: false,
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options), // its own refuses to speak to this machine
+    cookies: { keys: ["a key of this test"] },
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    findAccount: (_, id) => people.has(id) && { accountId: id, claims: () => people.get(id) },
+    loadExistingGrant: async (ctx) => {
+      const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
+      grant.addOIDCScope("openid");
+      await grant.save();
+      return grant;
+    },
     clients: [
+      ...(forPeople || []),
       {
         client_id: "night-batch",
         client_secret: "a-secret-of-this-test",
@@ -38,6 +84,7 @@ function provider() {
       },
     ],
     features: {
+      backchannelLogout: { enabled: true },
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       resourceIndicators: {
@@ -51,16 +98,28 @@ function provider() {
     },
     extraTokenClaims: () => ({ roles: ["employee"], type: "service" }),
   });
+  made.on("backchannel.error", (_, error) => console.error("back-channel:", error));
+  return made;
 }
 
 newKey();
-let current = provider().callback();
+let made = provider();
+let current = made.callback();
 
-createServer((request, response) => {
+createServer(async (request, response) => {
   if (request.method === "POST" && request.url === "/rotate") {
     newKey();
-    current = provider().callback();
+    made = provider();
+    current = made.callback();
     response.writeHead(204).end();
+  } else if (request.method === "POST" && request.url === "/person") {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    person = JSON.parse(Buffer.concat(parts).toString());
+    if (person.sub) people.set(person.sub, person);
+    response.writeHead(204).end();
+  } else if (request.url.startsWith("/interaction/")) {
+    await signIn(made, request, response);
   } else {
     current(request, response);
   }

@@ -10,6 +10,7 @@ import pytest
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.reader import SqliteReader
 from router.audit.questions.query import Query, Trail
+from router.audit.questions.where import WhereError
 from router.audit.records.canonical import timestamp
 from router.audit.records.record import decision_entry, outcome_entry, review_entry, system_entry
 from router.audit.tree.checkpoint import note_checkpoint
@@ -222,3 +223,19 @@ def test_unknown_columns_and_operators_are_refused(folder: Path) -> None:
         with pytest.raises(ValueError, match="unknown"):
             index.find([asked], None, True, 1)
     index.close()
+
+
+def test_confidences_are_counted_in_equal_steps_by_a_word(trail: Trail) -> None:
+    """Each record with a confidence once, 1.0 in the last step; a column that is no single word is refused."""
+    found = trail.distribution(Query(kind="decision"), "effect", 4)
+    expected: dict[Any, list[int]] = {}
+    for row in trail.find(Query(kind="decision")):
+        if row.columns["confidence"] is not None:
+            steps = expected.setdefault(row.columns["effect"], [0] * 4)
+            steps[min(3, int(row.columns["confidence"] * 4))] += 1
+    assert found.counts == expected
+    assert found.count == sum(map(sum, expected.values())) > 0
+    assert found.document()["groups"][0].keys() == {"effect", "counts"}
+    for column in ("reason", "confidence", "colour"):
+        with pytest.raises(WhereError, match=column):
+            trail.distribution(Query(), column, 4)

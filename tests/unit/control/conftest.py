@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from adapters.sqlite.sessions import SqliteSessions
 from router.control.app import create_app
 from router.control.key_orders import key_order
 from router.control.services import ControlServices
+from router.control.sign_in.parts import SignIn
 from router.identity.key_service import KeyService
+from router.identity.local_links import LocalLinks
+from router.identity.sessions import SessionLimits, SessionService
 from tests.unit.control.parts import Desk, Process, Trail
 from tests.unit.identity.parts import HandClock, open_keys
 
@@ -23,8 +27,11 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def services(tmp_path: Path, clock: HandClock) -> Iterator[ControlServices]:
-    store = open_keys(tmp_path, clock)
-    yield ControlServices(Trail(), Desk(), KeyService(store, clock), Process())
+    store, sessions = open_keys(tmp_path, clock), SqliteSessions(tmp_path / "state" / "sessions.sqlite")
+    sessions.open()
+    sign_in = SignIn(SessionService(sessions, clock, SessionLimits()), secure=False, local=LocalLinks(b"k" * 32, clock))
+    yield ControlServices(Trail(), Desk(), KeyService(store, clock), Process(), sign_in=sign_in)
+    sessions.close()
     store.close()
 
 

@@ -26,9 +26,16 @@ class Trail:
             raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
         return Page([{"id": DECISION}], "next-page", 7)
 
+    async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
+        return None
+
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         self.asked.append((filters, by, bucket, reader))
         return {"records": 1, "complete_to": 7, "groups": []}
+
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        self.asked.append((filters, by, bins, reader))
+        return {"records": 0, "complete_to": 7, "groups": []}
 
     async def saved(self) -> Sequence[Json]:
         return [{"name": "risky"}]
@@ -61,7 +68,7 @@ class Desk:
 
     state: str = "pending"
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
 
     async def get(self, review_id: str) -> Json | None:

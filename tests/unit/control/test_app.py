@@ -8,6 +8,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from router.control.app import create_app
+from router.control.guarded import GuardedRoute
 from router.control.services import AuditFilters, Check, ControlServices, Json
 from router.errors import AuditError
 from tests.unit.control.conftest import Credential
@@ -105,12 +106,14 @@ def test_records_are_asked_for_with_every_filter_and_the_reader(
 def test_statistics_and_saved_questions_are_asked_for(services: ControlServices, client: TestClient, credential: Credential) -> None:
     """With filters, groups and parameters as values."""
     auditor = credential("auditor", subject="audrey")
+    assert client.get("/v1/audit/confidences?by=effect&bins=10", headers=auditor).json() == {"records": 0, "complete_to": 7, "groups": []}
     assert client.get("/v1/audit/stats?by=intent,verdict&bucket=1h&where=attempts>1", headers=auditor).json()["records"] == 1
     assert client.get("/v1/audit/queries", headers=auditor).json() == {"queries": [{"name": "risky"}]}
     assert client.get("/v1/audit/queries/risky?set=since=7d&set=who=a=b&limit=5", headers=auditor).json()["complete_to"] == 7
     assert refused(client.get("/v1/audit/queries/risky?set=since", headers=auditor)) == (400, "request_invalid")
     assert isinstance(services.audit, Trail)
     assert services.audit.asked == [
+        (AuditFilters(), "effect", 10, "audrey"),
         (AuditFilters(where="attempts>1"), ("intent", "verdict"), "1h", "audrey"),
         ("risky", {"since": "7d", "who": "a=b"}, None, 5, "audrey", "none"),
     ]
@@ -372,9 +375,10 @@ def test_answers_are_not_stored(client: TestClient) -> None:
 
 
 def test_the_document_describes_every_route(services: ControlServices, client: TestClient) -> None:
-    """OpenAPI lists all paths with their permission, a typed answer and the problem format."""
+    """OpenAPI lists all paths but the console's, which are for people, with their permission, a typed answer and the problem format."""
     document = client.get("/v1/openapi.json").json()
-    assert set(document["paths"]) == {route.path for route in create_app(services).routes if hasattr(route, "path")}
+    listed = [route for route in create_app(services).routes if isinstance(route, GuardedRoute)]
+    assert set(document["paths"]) == {route.path for route in listed if not route.path.startswith("/console/")}
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["x-lockgate-permission"]

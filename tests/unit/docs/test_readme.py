@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.halden.demo.requests import requests
 from router.cli.main import COMMANDS
 from tests.unit.docs.emitted import reason_codes
 from tests.unit.docs.pages import ROOT, everything
@@ -46,15 +47,16 @@ def test_the_first_screen_has_the_two_commands() -> None:
 
 def test_rows_are_requests_of_the_demo() -> None:
     """The table shows requests that the demo really sends, with reason codes that exist."""
-    sent = (ROOT / "examples" / "halden" / "demo" / "requests.py").read_text(encoding="utf-8")
-    for line in ROWS:
+    sent = [(each.who, each.shown) for each in requests()]
+    for line in (line for line in ROWS if "└" not in line):
         who, said = line[:12].strip(), line[12:52].rstrip(" …")
-        assert f'"{who}"' in sent
-        plain = said.partition("[")[0].removeprefix("GET ")
-        assert plain in sent, plain
+        plain = said.partition("[")[0]
+        assert [each for each in sent if each[0] == who and each[1].startswith(plain)], plain
         codes = re.findall(r"(?:allow|deny|review|asks back:) ([a-z_.]+)", line)
         assert codes, line
         assert set(codes) <= reason_codes()
+    later = {word for line in ROWS if (word := line.strip(" └").partition(" at ")[0]) and "└" in line}
+    assert later <= {each.expected.then for each in requests()}
 
 
 def test_places_exist() -> None:

@@ -87,7 +87,7 @@ def fetch(url: str, process: subprocess.Popen[str]) -> dict[str, str]:
     raise AssertionError(f"{url} did not answer")
 
 
-@pytest.mark.parametrize("name", ["payments", "people", "itdesk"])
+@pytest.mark.parametrize("name", ["payments", "people", "itdesk", "backoffice"])
 def test_a_service_starts_as_a_process_quietly_and_ends_on_sigterm(name: str) -> None:
     """`python -m examples.halden.services.<name> --port N` serves, writes nothing, and stops when told."""
     port = free_port()

@@ -17,15 +17,19 @@ from router.decision import (
     Contribution,
     Finding,
     Level,
+    Outcome,
     Request,
+    Result,
     Risk,
     Route,
     Signals,
     Status,
     Subject,
 )
+from router.stages.alternatives import Alternatives, Offer, Standings
 from router.stages.policy import admission_input, policy_input
 from router.stages.routing import IntentEntry
+from tests.unit.identity.parts import HandClock
 from tests.unit.policy.halden import ROOT
 
 SCHEMA = json.loads((ROOT / "policies" / "schemas" / "input.json").read_text())
@@ -71,6 +75,15 @@ classifications = st.builds(
 risks = st.builds(Risk, st.sampled_from(Level), score, st.lists(st.builds(Contribution, text, score), max_size=3).map(tuple))
 intents = st.none() | st.builds(IntentEntry, text, text, st.sampled_from([*Level]).map(str), text, texts)
 routes = st.none() | st.builds(Route, text, text, text)
+recents = st.lists(st.tuples(st.integers(0, 10**12), st.booleans()), max_size=40)
+offers = st.builds(
+    Offer,
+    text,
+    st.none() | score,
+    st.none() | score,
+    st.none() | score,
+    st.sampled_from([True, False, None]).map(lambda known: lambda: known),
+)
 
 
 def as_sent(document: object) -> object:
@@ -83,10 +96,16 @@ def test_every_admission_document_fits_the_schema(request):
     VALID.validate(as_sent(admission_input(request)))
 
 
-@given(requests, signals, classifications, risks, intents, routes)
-def test_every_decision_document_fits_the_schema(request, found, classification, risk, intent, route):
-    """Whatever the stages before it found."""
-    VALID.validate(as_sent(policy_input(request, found, classification, risk, intent, route)))
+@given(requests, signals, classifications, risks, intents, routes, offers, recents)
+def test_every_decision_document_fits_the_schema(request, found, classification, risk, intent, route, offer, recent):
+    """Whatever the stages before it found, and however routes stand."""
+    clock, standings = HandClock(), Standings()
+    for took, failed in recent:
+        standings.note(
+            "b", clock.monotonic_ns(), Outcome(Result.FAILED if failed else Result.ROUTED, 502 if failed else 200, upstream_ns=took)
+        )
+    told = Alternatives({"a": offer, "b": offer}, {"a": ("b",)}, standings, clock).told(Route("a", "x", "rule") if route else None)
+    VALID.validate(as_sent(policy_input(request, found, classification, risk, intent, route, routes=told)))
 
 
 def test_the_schema_refuses_what_is_not_sent():

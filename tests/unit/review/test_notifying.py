@@ -101,7 +101,10 @@ async def test_a_short_life_is_told_of_at_its_half(desk: Desk) -> None:
     assert soon.due_ns == review.held.created_ns + 300 * NS
 
 
-@pytest.mark.parametrize(("event", "told"), [("escalated", "escalated"), ("more_information", "information_asked"), ("endorsed", None)])
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [("escalated", "escalated"), ("information_asked", "information_asked"), ("information_given", "held"), ("endorsed", None)],
+)
 async def test_steps_that_people_hear_of(desk: Desk, event: str, told: str | None) -> None:
     """Each time that it happens, under an id of its own; most steps they do not hear of."""
     review = await review_of(desk)

@@ -74,8 +74,6 @@ def test_evidence_needs_a_place(kind: type) -> None:
     """A client that was not told where it goes says so."""
     with pytest.raises(EvidenceUnavailable, match="control_url"):
         Blocking(kind, nobody()).report(ID, source="till", kind="paid")
-    with pytest.raises(ReviewUnavailable, match="control_url"):
-        Blocking(kind, nobody()).review(ID)
 
 
 def test_a_batch_is_bounded_and_json(kind: type) -> None:
@@ -96,6 +94,20 @@ def test_an_approval_ends_the_waiting(kind: type) -> None:
         review = client(kind, server.url, attempts=1).wait(ID, timeout=10, every=0.001)
         assert (review.released, review.expires, len(server.asked)) == (True, "2026-11-30T00:00:00Z", 5)
         assert server.asked[0][0].startswith(f"GET /v1/reviews/{ID}/state HTTP/1.1")
+
+
+def test_without_a_control_url_the_server_waits_where_decisions_are_asked_for(kind: type) -> None:
+    """With the key that decisions are asked for with; for as long as it may, and then again."""
+    with peer(standing("pending"), standing("released")) as server:
+        review = Blocking(kind, server.url, api_key="mine").wait(ID, timeout=9.5, every=0.001)
+        assert review.released
+        for asked, _ in server.asked:
+            assert asked.startswith(f"GET /v1/decide/{ID} HTTP/1.1")
+            assert "authorization: bearer mine" in asked.lower()
+            assert "prefer: wait=9\r\n" in asked.lower()
+    with peer(standing("pending")) as server:
+        assert Blocking(kind, server.url).review(ID).waiting
+        assert "prefer" not in server.asked[0][0].lower()
 
 
 @pytest.mark.parametrize("state", ["rejected", "expired", "failed", "something_new"])

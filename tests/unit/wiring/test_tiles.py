@@ -10,6 +10,7 @@ import pytest
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
 from adapters.sqlite.api_keys import SqliteApiKeys
 from router.audit.records.record import system_entry
+from router.control.judging import Judge, TablePolicy
 from router.errors import AuditError, IdentityError
 from router.identity.key_service import KeyService
 from router.wiring.tiles import Readers
@@ -44,7 +45,7 @@ def keys(tmp_path: Path, clock: HandClock) -> Iterator[SqliteApiKeys]:
 async def made(keys: SqliteApiKeys, clock: HandClock) -> tuple[Readers, Records]:
     records = Records()
     await records.ledger.open()
-    return Readers(KeyService(keys, clock), MemorySubjectKeys(), records, clock), records
+    return Readers(KeyService(keys, clock), MemorySubjectKeys(), records, clock, Judge(TablePolicy(), plain=True)), records
 
 
 async def test_who_reads_is_recorded_when_they_come_and_once_an_hour(keys: SqliteApiKeys, clock: HandClock) -> None:

@@ -1,0 +1,36 @@
+"""Sessions as rows of a table, whichever database has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from router.decision import Subject
+from router.ports import Session
+
+COLUMNS = "digest, subject_id, subject, created_ns, used_ns, expires_ns, checked_ns, authenticated_ns, issuer, issuer_session, methods"
+PLACES = 11
+
+
+def row_of(session: Session) -> tuple[Any, ...]:
+    subject = session.subject
+    owner = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
+    times = (session.created_ns, session.used_ns, session.expires_ns, session.checked_ns, session.authenticated_ns)
+    return (
+        session.digest,
+        subject.id,
+        json.dumps(owner),
+        *times,
+        session.issuer,
+        session.issuer_session,
+        json.dumps(session.methods),
+    )
+
+
+def session_from(row: tuple[Any, ...]) -> Session:
+    """Raises ValueError, KeyError."""
+    digest, subject_id, owner, created, used, expires, checked, authenticated, issuer, issuer_session, methods = row
+    told = json.loads(owner)
+    subject = Subject(subject_id, told["type"], tuple(told["roles"]), tuple(told["groups"]), told["tenant"], {}, authenticated_by="session")
+    times = (created, used, expires, checked, authenticated)
+    return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)))

@@ -1,0 +1,48 @@
+"""What a form of these pages sends, and how its answer is told after the redirect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from router.errors import RefusedError
+
+URLENCODED = "application/x-www-form-urlencoded"
+MOST_FIELDS, MOST_COMMENT = 20, 2000
+# The address says which, never what: a sentence out of an address could be anybody's.
+DONE: Mapping[str, str] = {
+    "approved": "Your approval is on record.",
+    "rejected": "Rejected, for good.",
+    "retried": "It is sent again, for as long as it was tried at first.",
+    "dropped": "Dropped, for good; its outcome stays on record as failed.",
+    "rollout_approved": "Approved: the first step runs.",
+    "rollout_rejected": "Rejected.",
+    "rollout_withdrawn": "Withdrawn.",
+    "rollout_advanced": "On to the next step.",
+    "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
+    "went_back": "That version is in force now.",
+    "key_revoked": "Revoked, for good; every worker notices within a second or so.",
+}
+
+
+async def posted(request: Request) -> Mapping[str, str]:
+    """Its fields. Raises RefusedError."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != URLENCODED:
+        raise RefusedError("This takes the form of its page.", "request_invalid", 422)
+    try:
+        return dict(parse_qsl((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+    except ValueError:
+        raise RefusedError("The form cannot be read.", "request_invalid", 422) from None
+
+
+def comment_of(fields: Mapping[str, str]) -> str:
+    comment = fields.get("comment", "").replace("\r\n", "\n").strip()
+    if len(comment) > MOST_COMMENT:
+        raise RefusedError(f"A comment can have at most {MOST_COMMENT} characters.", "request_invalid", 422)
+    return comment
+
+
+def done(request: Request) -> str:
+    return DONE.get(request.query_params.get("done", ""), "")

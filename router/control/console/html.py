@@ -1,0 +1,76 @@
+"""Pages are made here, and nowhere else: templates that escape whatever they are given, with who looks and what they may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from router.control.console import charts, words
+from router.control.console.assets import VERSION
+from router.control.guarded import NOBODY, Principal
+from router.control.permissions import Permission
+
+P = Permission
+FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of the navigation; shown to who may look at what is behind it."""
+
+    key: str
+    title: str
+    path: str
+    permission: Permission
+
+
+PLACES = (
+    Place("live", "Decisions", "/console/", P.AUDIT_READ),
+    Place("audit", "Audit", "/console/audit", P.AUDIT_READ),
+    Place("reviews", "Reviews", "/console/reviews", P.REVIEWS_READ),
+    Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
+    Place("policy", "Policy", "/console/policy", P.POLICY_READ),
+    Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),
+    Place("health", "Health", "/console/health", P.CONFIG_READ),
+    Place("keys", "Keys", "/console/keys", P.KEYS_READ),
+)
+
+
+def _environment() -> Environment:
+    made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters.update(words.FILTERS)
+    made.globals.update(asset=f"/console/static/{VERSION}", P=P, **charts.GLOBALS)
+    return made
+
+
+TEMPLATES = _environment()
+
+
+def page(
+    request: Request, template: str, *, here: str = "", status: int = 200, headers: Mapping[str, str] | None = None, **shown: Any
+) -> HTMLResponse:
+    principal: Principal = getattr(request.state, "principal", NOBODY)
+    text = TEMPLATES.get_template(template).render(
+        here=here,
+        may=principal.permissions,
+        who=principal.id,
+        csrf=getattr(principal, "csrf", ""),
+        places=[place for place in PLACES if place.permission in principal.permissions],
+        **shown,
+    )
+    return HTMLResponse(text, status, dict(headers or {}))
+
+
+def see_other(path: str) -> RedirectResponse:
+    """After a form: what reloads is the page, never the order."""
+    return RedirectResponse(path, 303)
+
+
+def first_place(principal: Principal) -> str | None:
+    return next((place.path for place in PLACES if place.permission in principal.permissions), None)

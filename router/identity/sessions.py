@@ -1,0 +1,128 @@
+"""Sessions as the control API uses them: begun when somebody signs in, checked with every request, ended.
+
+What the browser holds are 256 random bits; only their SHA-256 is stored, for the reason that API keys give. The token against forged
+requests is made from the same bits, so it needs no place of its own and ends with the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+
+from router.decision import Subject
+from router.errors import IdentityError
+from router.ports import Clock, Session, Sessions, Which
+
+SECOND = 1_000_000_000
+FORM = re.compile(rb"[A-Za-z0-9_-]{43}")
+NOTED_S = 30.0  # how much later a use may be than the last one that was written down
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Seconds; `most` sessions of one person. `recheck`: how long what a provider said is believed."""
+
+    idle: float = 1800.0
+    absolute: float = 43_200.0
+    most: int = 5
+    recheck: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What somebody proved. `authenticated_ns` None is now."""
+
+    subject: Subject
+    authenticated_ns: int | None = None
+    issuer: str = ""
+    issuer_session: str = ""
+    methods: tuple[str, ...] = ()
+
+
+class SessionService:
+    def __init__(self, store: Sessions, clock: Clock, limits: SessionLimits) -> None:
+        self._store = store
+        self._clock = clock
+        self.limits = limits
+
+    async def begin(
+        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None
+    ) -> tuple[Session, str, Sequence[Session]]:
+        """The session, what the browser is to hold, and the sessions of the same person that ended because there were too many. `instead`
+        is what the browser held before: signing in, or in again with other rights, never goes on under the same bits."""
+        secret, now = secrets.token_urlsafe(32), self._clock.now_ns()
+        subject = replace(who.subject, claims={}, authenticated_by="session")
+        authenticated = now if who.authenticated_ns is None else who.authenticated_ns
+        until = now + int(self.limits.absolute * SECOND)
+        if at_most_until_ns is not None:
+            until = min(until, at_most_until_ns)
+        times = (now, now, until, now, authenticated)
+        session = Session(_digest(secret.encode()), subject, *times, who.issuer, who.issuer_session, who.methods)
+        ended = await asyncio.to_thread(self._store.add, session, self.limits.most, None if instead is None else _digest(instead))
+        return session, secret, ended
+
+    async def verify(self, secret: bytes) -> Session:
+        """Raises IdentityError `session_unknown` (never was, or ended), `session_expired`; StateError."""
+        if FORM.fullmatch(secret) is None:
+            raise IdentityError("The session is not known; sign in again.", "session_unknown")
+        digest, now = _digest(secret), self._clock.now_ns()
+        session = await asyncio.to_thread(self._store.find, digest)
+        if session is None:
+            raise IdentityError("The session is not known; sign in again.", "session_unknown")
+        if now >= session.expires_ns or now - session.used_ns >= self.limits.idle * SECOND:
+            await asyncio.to_thread(self._store.end, Which(digest=digest))
+            raise IdentityError("The session has expired; sign in again.", "session_expired")
+        if now - session.used_ns >= min(NOTED_S, self.limits.idle / 10) * SECOND:
+            await asyncio.to_thread(self._store.use, digest, now)
+        return session
+
+    def age_s(self, session: Session) -> int:
+        """How long ago they proved who they are, in whole minutes of 60 seconds."""
+        return max(0, (self._clock.now_ns() - session.authenticated_ns) // (60 * SECOND)) * 60
+
+    def stale(self, session: Session) -> bool:
+        """Whether a provider is to be asked again who this is and what they may do."""
+        return bool(session.issuer) and self._clock.now_ns() - session.checked_ns >= self.limits.recheck * SECOND
+
+    async def end(self, which: Which) -> Sequence[Session]:
+        return await asyncio.to_thread(self._store.end, which)
+
+    async def end_secret(self, secret: bytes) -> Sequence[Session]:
+        """The one that the browser holds."""
+        return await self.end(Which(digest=_digest(secret)))
+
+    async def end_id(self, session_id: str) -> Sequence[Session]:
+        """By the name that people know it by."""
+        fitting = [each for each in await self.all() if each.id == session_id]
+        return [ended for each in fitting for ended in await self.end(Which(digest=each.digest))]
+
+    async def all(self) -> Sequence[Session]:
+        """Those that are good, oldest first."""
+        now, idle = self._clock.now_ns(), self.limits.idle * SECOND
+        found = await asyncio.to_thread(self._store.all)
+        return [each for each in found if now < each.expires_ns and now - each.used_ns < idle]
+
+    async def spend(self, mark: bytes, until_ns: int) -> bool:
+        return await asyncio.to_thread(self._store.spend, mark, until_ns, self._clock.now_ns())
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def csrf_token(secret: bytes) -> str:
+    return urlsafe_b64encode(hmac_digest(secret, b"lockgate csrf 1", "sha256")).rstrip(b"=").decode()
+
+
+def csrf_fits(secret: bytes, told: str) -> bool:
+    return compare_digest(csrf_token(secret).encode(), told.encode("utf-8", "replace"))
+
+
+def _digest(secret: bytes) -> bytes:
+    return sha256(secret).digest()

@@ -1,0 +1,445 @@
+"""The console, looked at by the people it is for, in a real browser before a real Lockgate."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.needs import needs, needs_file
+
+needs("playwright", "pip install playwright")
+needs("axe_playwright_python", "pip install axe-playwright-python")
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
+from tests.e2e.processes import until
+from tests.e2e.rolling import archive, closed_data
+from tests.e2e.running import Lockgate, Person, cli, prepared
+from tests.e2e.test_events import Target
+from tests.e2e.test_policy_rollout import FREE
+from tests.e2e.yard import load, save
+
+needs_file(CHROMIUM, "apt install chromium")
+
+PEOPLE = (
+    Person("ann", ("employee",)),
+    Person("spare", ("employee",)),
+    Person("former", ("employee",)),
+    Person("eve"),
+    Person("nora", ("auditor",), ("control",)),
+    Person("mia", ("employee", "manager", "reviewer"), ("gateway", "control")),
+    Person("max", ("manager", "reviewer"), ("control",)),
+    Person("ada", ("policy_author",), ("control",)),
+    Person("pat", ("policy_approver",), ("control",)),
+    Person("otto", ("operator",), ("control",)),
+    Person("root", ("admin",), ("control",)),
+    Person("idle", ("viewer",), ("control",)),
+)
+Seat = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    made = Target()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def lockgate(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator[Lockgate]:
+    """With a route whose requests are delivered, to a service that refuses them until it is told otherwise."""
+    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE) as running:
+        catalog, data = load(running.yard.folder / "catalog.yaml"), load(running.yard.data)
+        service = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}], "retries": {"attempts": 1}}
+        catalog["destinations"]["target"] = service
+        catalog["routes"]["orders"] = {"destination": "target", "path": "/orders", "delivery": {"for": "1h", "backoff": "200ms"}}
+        catalog["rules"][:0] = [{"name": "orders", "match": {"path": "/orders/{rest...}"}, "intent": "look", "route": "orders"}]
+        data["lockgate"]["config"]["access"]["routes"]["orders"] = {"employee": ["*"]}
+        save(running.yard.folder / "catalog.yaml", catalog)
+        save(running.yard.data, data)
+        running.start()
+        yield running
+
+
+@pytest.fixture
+def seat(chromium: Browser, lockgate: Lockgate) -> Iterator[Seat]:
+    """A page for a person: `seat("nora", viewport=NARROW)`."""
+    with ExitStack() as stack:
+        yield lambda who, **settings: stack.enter_context(seated(chromium, lockgate, who, **settings))
+
+
+def readings(lockgate: Lockgate) -> int:
+    return len(lockgate.system("audit_read"))
+
+
+def test_decisions_show_up_by_themselves_and_only_what_is_shown_is_a_reading(lockgate: Lockgate, seat: Seat) -> None:
+    """A new decision stands at the top with its outcome, without a reload; asking in vain records nothing; paused, nothing moves."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("nora")
+    with page.expect_response(lambda answer: "/console/newer" in answer.url and answer.status == 204):
+        page.goto("/console/")
+    before = readings(lockgate)
+    with page.expect_response(lambda answer: "/console/newer" in answer.url and answer.status == 204):
+        pass
+    assert readings(lockgate) == before
+    decision = lockgate.ask("ann", "GET", "/items/2").decision
+    first = page.locator("#live tbody tr").first
+    expect(first.locator(f"a[href$='{decision}']")).to_be_visible(timeout=15_000)
+    expect(first.locator(".result")).to_contain_text("routed", timeout=15_000)
+    assert readings(lockgate) > before
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    later = lockgate.ask("ann", "GET", "/items/3").decision
+    assert page.locator(f"a[href$='{later}']").count() == 0
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(f"a[href$='{later}']")).to_be_visible(timeout=15_000)
+
+
+def test_an_auditor_searches_page_by_page_and_counts(lockgate: Lockgate, seat: Seat) -> None:
+    """Filters find what matches and nothing else; older pages go on where one ends; counts are of the same question; a condition that
+    cannot be read is one sentence, and stays in its field."""
+    denied = {lockgate.ask("eve", "GET", f"/items/{number}").decision for number in range(55)}
+    page = seat("nora")
+    page.goto("/console/audit")
+    page.get_by_label("Verdict").select_option("deny")
+    page.get_by_role("button", name="Search").click()
+    found = _decisions(page)
+    assert len(found) == 50
+    page.get_by_role("link", name="Older").click()
+    found += _decisions(page)
+    assert len(found) == len(set(found))
+    assert denied <= set(found)
+    page.get_by_role("link", name="Count what matches").click()
+    page.get_by_label("Count by").select_option("effect")
+    page.get_by_role("button", name="Count").click()
+    assert page.locator("tbody tr td").first.inner_text() == "deny"
+    assert page.locator("tbody tr").count() == 1
+    page.goto("/console/audit?where=colour+%3D+1")
+    assert "colour" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Condition").input_value() == "colour = 1"
+
+
+def _decisions(page: Page) -> list[str]:
+    return [str(link.get_attribute("href")).rpartition("/")[2] for link in page.locator("tbody .at a").all()]
+
+
+def test_pages_are_for_whom_they_are(lockgate: Lockgate, seat: Seat) -> None:
+    """The navigation shows what one may look at, anything else is refused in a sentence, and without a key one is asked to sign in."""
+    page = seat("idle")
+    answer = page.goto("/console/audit")
+    assert answer is not None
+    assert answer.status == 403
+    assert "audit.read" in page.inner_text("main")
+    assert "Audit" not in page.inner_text("nav")
+    page = seat(None)
+    page.goto("/console/audit?effect=deny")
+    assert page.url.endswith("/console/sign-in?next=/console/audit%3Feffect%3Ddeny")
+
+
+def test_a_page_runs_nothing_but_what_is_ours(lockgate: Lockgate, seat: Seat) -> None:
+    """What a caller wrote is text, wherever it stands; scripts and styles that came in are not run, and nothing else is connected to."""
+    hostile = "<img src=x onerror=alert(1)>"
+    page = seat("nora", complaint="TrustedHTML")
+    answer = page.goto("/console/audit?intent=" + hostile)
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert page.get_by_label("Intent").input_value() == hostile
+    assert page.locator("img").count() == 0
+    assert (
+        page.evaluate("() => { try { document.body.innerHTML = '<b>x</b>'; return 'set'; } catch (error) { return error.name; } }")
+        == "TypeError"
+    )
+
+
+def test_an_auditor_follows_a_decision_and_proves_it_in_the_browser(lockgate: Lockgate, seat: Seat) -> None:
+    """Every stage with its time, the rule that decided with its line in the policies, what followed; the evidence is verified by the
+    browser itself, so evidence that was altered on its way does not hold, and neither does any under another key."""
+    decision = lockgate.ask("eve", "GET", "/items/7").decision
+    until(
+        lambda: "newer" not in lockgate.control("GET", f"/v1/audit/decisions/{decision}/bundle").json.get("detail", ""),
+        "a checkpoint has it",
+    )
+    page = seat("nora")
+    page.goto(f"/console/audit?decision_id={decision}")
+    page.locator(".at a").first.click()
+    page.wait_for_url("**/console/decisions/*")
+    assert page.locator("h1").inner_text().split() == ["look", "deny", "denied"]
+    assert [each.split()[0] for each in page.locator(".timings .key").all_inner_texts()][:3] == ["admission", "signals", "classification"]
+    page.locator("summary", has_text="The rule").first.click()
+    assert "rbac.no_grant" in page.locator("code.hit").inner_text()
+    assert re.search(r"rbac\.rego:\d+$", page.locator(".rule figcaption").inner_text())
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict strong")).to_have_text("Holds")
+    assert decision in page.locator("#verdict p").inner_text()
+    assert page.locator("#steps li.holds").count() >= 5
+    page.reload()
+    assert "verified in this browser before" in page.inner_text("#pinned")
+    page.route("**/bundle", lambda route: route.fulfill(json=_altered(route.fetch().json())))
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict strong")).to_have_text("Does not hold")
+    page.unroute("**/bundle")
+    page.get_by_label("Public key of the ledger").fill("yard.example/ledger+c9116cb6+AYrulBszpT/aq6+XZ2UatVmOj109PqkMTD7mXiSSvjr9")
+    page.get_by_role("button", name="Verify in my browser").click()
+    expect(page.locator("#verdict.bad")).to_be_visible()
+
+
+def _altered(bundle: Any) -> Any:
+    """Of the decision's own record: it was not denied, it says."""
+    first = bundle["records"][0]
+    first["leaf"] = b64encode(b64decode(first["leaf"]).replace(b'"denied"', b'"routed"')).decode()
+    return bundle
+
+
+def test_personal_fields_are_opened_by_who_may_alone(lockgate: Lockgate, seat: Seat) -> None:
+    """An auditor sees which there are, masked; who has the permission sees them, and that is on record."""
+    decision = lockgate.ask("ann", "GET", "/items/8").decision
+    page = seat("nora")
+    page.goto(f"/console/decisions/{decision}?personal=yes")
+    page.get_by_text("All personal fields").click()
+    assert "***" in page.inner_text("aside")
+    assert "/items/8" not in page.content()
+    page = seat("root")
+    page.goto(f"/console/decisions/{decision}?personal=yes")
+    assert "/items/8" in page.inner_text(".story")
+    assert lockgate.system("audit_read")[-1]["opened"] is True
+
+
+def held(lockgate: Lockgate, who: str = "ann") -> str:
+    answer = lockgate.ask(who, "POST", "/pay/1", {"amount": 5})
+    assert answer.status == 202
+    return answer.decision
+
+
+def test_a_reviewer_approves_by_keyboard(lockgate: Lockgate, seat: Seat) -> None:
+    """j, o, a, a comment, Enter: it is sent once, and what came of it stands on the page. A key alone decides nothing."""
+    review = held(lockgate)
+    page = seat("max")
+    page.goto("/console/reviews")
+    keys = page.locator("#inbox tbody tr").count()
+    for _ in range(keys):
+        page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_url(f"**/console/reviews/{review}")
+    assert "risk.high" in page.inner_text("main")
+    page.keyboard.press("a")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["state"] == "pending"
+    page.keyboard.type("seen the invoice, and r is no rejection here")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?done=approved")
+    assert page.get_by_role("status").inner_text() == "Your approval is on record."
+    until(lambda: lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["state"] == "done", "it was sent")
+    page.reload()
+    assert "Approved by max" in page.inner_text("main")
+    assert "seen the invoice" in page.inner_text("main")
+    assert "Answered 200" in page.inner_text("main")
+    assert page.get_by_role("button", name="Approve").count() == 0
+    assert [leaf["event"] for leaf in lockgate.story(review) if leaf["schema"] == "lockgate.review.v1"].count("approved") == 1
+
+
+def test_what_stands_in_the_way_of_a_review_is_told(lockgate: Lockgate, seat: Seat) -> None:
+    """Somebody else was quicker; it is one's own; the content is another than the page showed: one sentence, and how things are now."""
+    review = held(lockgate, "mia")
+    page = seat("mia")
+    page.goto(f"/console/reviews/{review}")
+    _decide(page, "a", "Approve")
+    assert page.get_by_role("alert").inner_text() == "Nobody may approve their own request."
+    page = seat("max")
+    page.goto(f"/console/reviews/{review}")
+    page.evaluate("() => { document.querySelector('[name=content_digest]').value = '0'.repeat(64); }")
+    _decide(page, "a", "Approve")
+    assert "another content" in page.get_by_role("alert").inner_text()
+    page.goto(f"/console/reviews/{review}")
+    assert lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "no"}, who="mia").status == 200
+    _decide(page, "a", "Approve")
+    assert "rejected" in page.get_by_role("alert").inner_text()
+    assert page.get_by_role("button", name="Approve").count() == 0
+
+
+def _decide(page: Page, key: str, name: str) -> None:
+    page.keyboard.press(key)
+    with page.expect_navigation():
+        page.get_by_role("dialog").get_by_role("button", name=name).click()
+
+
+def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, chromium: Browser, seat: Seat) -> None:
+    """By the link of this machine; the same form without the token changes nothing. Signing out ends it."""
+    page = seat(None)
+    page.goto(cli("console", "link", "--config", str(lockgate.yard.config)).stdout.strip())
+    page.get_by_role("button", name="Sign in").click()
+    page.goto("/console/keys")
+    page.evaluate("() => document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'x'; })")
+    _revoke(page, "former")
+    assert "csrf_missing" in page.inner_text("main")
+    page.goto("/console/keys")
+    _revoke(page, "former")
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign out").click()
+    page.goto("/console/keys")
+    assert page.url.endswith("/console/sign-in?next=/console/keys")
+
+
+@pytest.mark.slow
+def test_an_author_rolls_out_and_another_says_yes(lockgate: Lockgate, seat: Seat) -> None:
+    """Proposed from a file with a plan of its own; its author cannot approve it; another does, sees what would end differently while it
+    is in shadow, goes on, and rolls back. A candidate that cannot be used is refused in a sentence."""
+    author, approver = seat("ada"), seat("pat")
+    _propose(author, b"no archive", {})
+    assert author.get_by_role("alert").is_visible()
+    _propose(author, archive(closed_data()), {"steps": [{}, {"share": "60%"}], "least": 1, "guards": FREE})
+    author.wait_for_url("**/console/policy/rollouts/*")
+    assert author.get_by_role("button", name="Approve").count() == 0
+    approver.goto("/console/policy")
+    approver.get_by_role("region", name="Rollouts").get_by_role("link").first.click()
+    approver.get_by_role("button", name="Approve").click()
+    approver.get_by_role("dialog").get_by_label("Comment").fill("as discussed")
+    approver.get_by_role("dialog").get_by_role("button", name="Approve").click()
+    expect(approver.locator("h1 .badge")).to_have_text("running")
+    lockgate.ask("ann", "GET", "/items/1")
+    expect(approver.locator("#now")).to_contain_text("allow → deny", timeout=20_000)
+    approver.get_by_role("button", name="Next step").click()
+    approver.get_by_role("dialog").get_by_role("button", name="Go on").click()
+    expect(approver.locator(".stepper [aria-current]")).to_contain_text("60 %")
+    approver.get_by_role("button", name="Roll back").click()
+    approver.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(approver.locator("h1 .badge")).to_have_text("rolled back")
+    assert "Approved by pat" in approver.inner_text("#now")
+    assert "as discussed" in approver.inner_text("#now")
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+def _propose(page: Page, content: bytes, plan: Any) -> None:
+    page.goto("/console/policy")
+    page.get_by_role("button", name="Propose a candidate").click()
+    page.set_input_files("[name=bundle]", files=[{"name": "candidate.tar.gz", "mimeType": "application/gzip", "buffer": content}])
+    page.get_by_text("A plan of its own").click()
+    page.fill("[name=plan]", json.dumps(plan) if plan else "")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Propose", exact=True).click()
+
+
+def test_an_operator_looks_after_what_was_given_up(lockgate: Lockgate, seat: Seat, target: Target) -> None:
+    """One is sent again, and arrives; one is dropped, and is gone; a form that was sent already does nothing a second time."""
+    target.answer = lambda _: 400
+    first, second = (lockgate.ask("ann", "POST", f"/orders/{number}", {"amount": number}).decision for number in (1, 2))
+    until(lambda: len(lockgate.control("GET", "/v1/deliveries?state=dead").json["deliveries"]) == 2, "both were given up")
+    target.answer = lambda _: 200
+    page = seat("otto")
+    page.goto("/console/deliveries?state=dead")
+    assert page.locator("tbody tr").count() == 2
+    page.locator(f"a[href$='{first}']").click()
+    page.get_by_role("button", name="Send again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("status")).to_contain_text("sent again")
+    until(lambda: target.keys().count(first) == 2, "it was sent again")
+    page.goto(f"/console/deliveries/{second}")
+    late = page.context.new_page()
+    late.goto(f"/console/deliveries/{second}")
+    for each in (page, late):
+        each.get_by_role("button", name="Drop").click()
+        each.get_by_role("dialog").get_by_role("button", name="Drop").click()
+    expect(page.get_by_role("status")).to_contain_text("Dropped, for good")
+    expect(late.locator("main")).to_contain_text("There is no such delivery")
+    assert [details["decision"] for details in lockgate.system("delivery_dropped")] == [second]
+
+
+@pytest.mark.slow
+def test_health_says_what_readiness_and_the_figures_say(lockgate: Lockgate, seat: Seat) -> None:
+    """Without a reload; a viewer may look."""
+    page = seat("idle")
+    page.goto("/console/health")
+    assert page.locator(".state").inner_text() == "Ready"
+    before = int(page.locator(".tiles dd").first.inner_text().replace(" ", ""))
+    lockgate.ask("ann", "GET", "/items/1")
+    expect(page.locator(".tiles dd").first).not_to_have_text(str(before), timeout=20_000)
+
+
+def test_a_key_is_revoked(lockgate: Lockgate, seat: Seat) -> None:
+    """After a question, and is refused from then on; a viewer of keys has no button."""
+    assert lockgate.ask("spare", "GET", "/items/1").status == 200
+    page = seat("nora")
+    page.goto("/console/keys")
+    assert page.get_by_role("button", name="Revoke").count() == 0
+    page = seat("root")
+    page.goto("/console/keys")
+    _revoke(page, "spare")
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    until(lambda: lockgate.ask("spare", "GET", "/items/1").status == 401, "the worker has noticed")
+
+
+PAGES = ["/console/decisions/{decision}?personal=yes"]
+MORE = [
+    "/console/",
+    "/console/audit?kind=all",
+    "/console/reviews?state=any",
+    "/console/reviews/{decision}",
+    "/console/audit/counts",
+    "/console/audit/questions",
+    "/console/records/1",
+    "/console/nowhere",
+]
+
+
+def _revoke(page: Page, subject: str) -> None:
+    page.locator("tr", has_text=subject).get_by_role("button", name="Revoke").click()
+    with page.expect_navigation():
+        page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+
+
+def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:
+    """The page is there at once, and its figures come by themselves."""
+    lockgate.ask("ann", "GET", "/items/1")
+    page = seat("nora")
+    page.goto("/console/intents")
+    expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
+    expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
+    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "pages"),
+    [("light", PAGES), pytest.param("light", MORE, marks=pytest.mark.slow), pytest.param("dark", [*PAGES, *MORE], marks=pytest.mark.slow)],
+)
+def test_everybody_can_use_it(lockgate: Lockgate, seat: Seat, scheme: Any, pages: list[str]) -> None:
+    """axe finds nothing on any page, wide or narrow, and no page is wider than a telephone."""
+    decision = lockgate.ask("ann", "POST", "/pay/1", {"amount": 5}).decision
+    page = seat("root", color_scheme=scheme)
+    wrong = {}
+    for path in pages:
+        page.set_viewport_size(WIDE)
+        page.goto(path.format(decision=decision))
+        wrong[path] = axe(page)
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
+    assert {path: faults for path, faults in wrong.items() if faults} == {}
+
+
+def test_it_can_be_used_by_keyboard_alone(lockgate: Lockgate, seat: Seat) -> None:
+    """The first stop leads past the navigation; the theme is chosen, kept, and no flash of the other comes before it."""
+    page = seat("nora")
+    page.goto("/console/audit")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.get_by_role("button", name="Dark theme").press("Enter")
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert until(lambda: page.get_by_role("button", name=re.compile("Light theme")).count(), "the button says what it does")

@@ -1,0 +1,112 @@
+"""The example company at its real size: what is missing is said in a sentence, and whatever happens nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from examples.halden.company.programs import check_installed
+from examples.halden.demo.company import NotReadyError
+from tests.e2e.processes import Process, until
+from tests.needs import missing
+
+COMMAND = (sys.executable, "-m", "examples.halden.demo", "--company")
+LONG_S = 180.0
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    try:
+        check_installed()
+    except NotReadyError as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Not in pytest's own folder: PostgreSQL does not run as root, and that folder is root's alone."""
+    made = Path(tempfile.mkdtemp(prefix="lockgate-company-"))
+    made.chmod(0o755)
+    (made / "tmp").mkdir()
+    yield made
+    shutil.rmtree(made)
+
+
+@contextmanager
+def demo(place: Path, *arguments: str, **environment: str) -> Iterator[Process]:
+    """All its files and those of its servers are below `place`, so that what is left there is its own."""
+    made = Process([*COMMAND, *arguments], place / "said", {"TMPDIR": str(place / "tmp"), **environment})
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.ended is None:
+            made.stop()
+
+
+def nothing_left(place: Path) -> bool:
+    """Neither a process that works there nor a file."""
+    running = [each for each in psutil.process_iter(["cmdline"]) if str(place / "tmp") in " ".join(each.info["cmdline"] or ())]
+    return not running and not list((place / "tmp").iterdir())
+
+
+def test_what_is_missing_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotReadyError) as raised:
+        check_installed()
+    assert str(raised.value) == "Redis is missing: on Debian and Ubuntu, `apt-get install redis-server` brings it."
+
+
+def test_a_server_that_does_not_come_up_is_named_and_the_others_end(place: Path) -> None:
+    """With what it said; NATS was running by then."""
+    programs = place / "programs"
+    programs.mkdir()
+    (programs / "redis-server").write_text("#!/bin/sh\necho 'this Redis has no memory'\nexit 3\n")
+    (programs / "redis-server").chmod(0o755)
+    with demo(place, "--once", PATH=f"{programs}:{os.environ['PATH']}") as running:
+        until(lambda: running.ended is not None, "it ended", LONG_S)
+        assert running.ended == 1
+        assert "redis did not come up; it said:\nthis Redis has no memory" in running.said
+        assert "Traceback" not in running.said
+    assert nothing_left(place)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_whoever_ends_it_while_it_starts_finds_nothing_left(place: Path, number: signal.Signals) -> None:
+    with demo(place) as running:
+        until(lambda: list((place / "tmp").glob("lockgate-demo-*/postgres.log")) or running.ended, "PostgreSQL ran", LONG_S)
+        os.kill(running.pid, number)
+        until(lambda: running.ended is not None, "it ended", LONG_S)
+        assert running.ended == (0 if number == signal.SIGINT else 128 + number)
+        assert "Traceback" not in running.said
+    assert nothing_left(place)
+
+
+@pytest.mark.slow
+def test_everything_is_as_expected_and_then_what_to_try_next_is_true(place: Path) -> None:
+    """All of it, then the three commands that it names, then Ctrl-C."""
+    with demo(place, COLUMNS="200") as running:
+        until(lambda: "Three things to try next" in running.said or running.ended is not None, "all was asked", LONG_S)
+        assert "not as expected" not in running.said
+        until(lambda: running.said.rstrip().count("\n  ") and "audit query" in running.said, "it said what to try")
+        curl, explain, query = running.said.rstrip().splitlines()[-3:]
+        shell = shutil.which("sh") or "sh"
+        done = [subprocess.run([shell, "-c", line], capture_output=True, text=True, check=False) for line in (curl, explain, query)]
+        assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
+        assert '"payment_status"' in done[0].stdout.replace(" ", "")
+        assert "cancel_payment" in done[1].stdout
+        assert "routed" in done[2].stdout
+        os.kill(running.pid, signal.SIGINT)
+        until(lambda: running.ended is not None, "it ended", LONG_S)
+        assert running.ended == 0
+    assert nothing_left(place)
