@@ -83,7 +83,11 @@ def put_over(catalog: Document, learned: Learned) -> tuple[Document, list[Fault]
     for name, about in learned.intents.items():
         own = merged.get(name)
         if own is None and about.new is not None:
-            merged[name] = {**about.new.model_dump(mode="json"), "route": about.route, "examples": list(about.examples)}
+            merged[name] = {
+                **about.new.model_dump(mode="json", exclude_defaults=True),
+                "route": about.route,
+                "examples": list(about.examples),
+            }
             continue
         if own is None:
             faults.append(catalog.fault(("learned",), f"What was learnt is about the intent '{name}', which the catalog does not have."))

@@ -51,6 +51,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         policies=None,
         rollouts=None,
         nodes=None,
+        learning=None,
     )
 
 
