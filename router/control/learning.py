@@ -42,9 +42,10 @@ async def feedback(services: Services, verdict: Verdict = None, cursor: Cursor =
 async def draft(wanted: NewProposal, services: Services, caller: Caller) -> dict[str, Any]:
     """Makes a proposal. Texts of people become examples, masked; so it takes the permission `audit.personal` as well where it is made of
     texts. Nothing happens before it is evaluated and somebody else approves it."""
+    desk = _of(services).proposals
     if wanted.type in ("new_examples", "new_intent"):
         _personal(caller)
-    return dict(await _of(services).proposals.draft(wanted.model_dump(), caller.subject))
+    return dict(await desk.draft(wanted.model_dump(), caller.subject))
 
 
 @router.get("/v1/proposals", **needs(Permission.PROPOSALS_READ))
@@ -96,8 +97,9 @@ async def revert(proposal_id: Identifier, wanted: Comment, services: Services, c
 async def patch(proposal_id: Identifier, services: Services, caller: Caller) -> Patch:
     """What it would change in the file of what was learnt, for who has changes reviewed in version control. Has its texts, so it takes
     `audit.personal` as well."""
+    desk = _of(services).proposals
     _personal(caller)
-    return Patch(**await _of(services).proposals.export(proposal_id, caller.subject))
+    return Patch(**await desk.export(proposal_id, caller.subject))
 
 
 def _personal(caller: Principal) -> None:
