@@ -32,6 +32,10 @@ class NoticeCore(Protocol):
 
     def standing(self, now_ns: int) -> NoticesStanding: ...
 
+    def rests(self, due_ns: int, after: str, limit: int) -> list[Notice]: ...
+
+    def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool: ...
+
     def forget(self, now_ns: int) -> int: ...
 
 
@@ -64,6 +68,12 @@ class KeptNotices:
 
     async def standing(self, now_ns: int) -> NoticesStanding:
         return await self._run(lambda: self._core.standing(now_ns))
+
+    async def rests(self, due_ns: int, after: str, limit: int) -> Sequence[Notice]:
+        return await self._run(lambda: self._core.rests(due_ns, after, limit))
+
+    async def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool:
+        return await self._run(lambda: self._core.hasten(notice_id, due_ns, now_ns))
 
     async def forget(self, now_ns: int) -> int:
         return await self._run(lambda: self._core.forget(now_ns))

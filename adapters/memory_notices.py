@@ -56,6 +56,18 @@ class MemoryNotices:
         due = [row.notice.due_ns for row in self.rows.values() if not row.result and row.notice.due_ns <= now_ns]
         return NoticesStanding(len(due), min(due, default=0))
 
+    async def rests(self, due_ns: int, after: str, limit: int) -> Sequence[Notice]:
+        found = [row.notice for row in self.rows.values() if not row.result and row.notice.due_ns == due_ns and row.notice.id > after]
+        return sorted(found, key=lambda notice: notice.id)[:limit]
+
+    async def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool:
+        row = self.rows.get(notice_id)
+        if row is None or row.result or row.notice.due_ns != due_ns:
+            return False
+        until_ns = now_ns + row.notice.until_ns - row.notice.made_ns
+        row.notice = replace(row.notice, due_ns=now_ns, until_ns=until_ns, made_ns=now_ns)
+        return True
+
     async def forget(self, now_ns: int) -> int:
         old = [row.notice.id for row in self.rows.values() if row.notice.keep_ns <= now_ns]
         for notice_id in old:

@@ -119,6 +119,14 @@ class Promise(Strict):
     )
 
 
+class Resume(Strict):
+    """Engines whose step asks for a decision and is held may be resumed when the review has ended: by what the call gave in `resume`."""
+
+    destination: Name = Field(description="Destination that is told that the request went ahead, or that it may.")
+    refused: Name | None = Field(default=None, description="Another one, which is told that it did not; without it the same.")
+    within: Span = Field(default=86400.0, description="For how long it is tried to be told.")
+
+
 class Idempotency(Strict):
     """A request with an `Idempotency-Key` is dispatched once; who repeats it gets the answer that was kept. Keys are each caller's own."""
 
@@ -178,6 +186,7 @@ class Route(Strict):
     evidence: Promise | None = Field(
         default=None, description="The service sends evidence of what it did; `lockgate audit reconcile` reports where it did not."
     )
+    resume: Resume | None = Field(default=None, description="Who asks may be resumed when what was held has ended. Off unless this is set.")
 
     @model_validator(mode="after")
     def _delivered_whole(self) -> Self:

@@ -55,6 +55,10 @@ def check_references(catalog: Parts) -> Iterator[Fault]:
         for key, other in (("canary", route.canary), ("mirror", route.mirror)):
             if other is not None:
                 yield from _second(catalog, name, route.destination, key, other.destination)
+        if route.resume is not None:
+            yield from _known(catalog, "destination", route.resume.destination, ("routes", name, "resume", "destination"))
+            if route.resume.refused is not None:
+                yield from _known(catalog, "destination", route.resume.refused, ("routes", name, "resume", "refused"))
         for place, alternative in enumerate(route.alternatives):
             yield from _known(catalog, "route", alternative, ("routes", name, "alternatives", place))
             if alternative == name:

@@ -355,7 +355,8 @@ class HeldRequests(Protocol):
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What somebody is to be told of a held request; nothing of it is personal. `id` is the same for every sending, so that it is told
-    once to who heeds it. Nothing is told after `until_ns`; `keep_ns` is when it need not be remembered any more that it was."""
+    once to who heeds it. Nothing is told after `until_ns`; `keep_ns` is when it need not be remembered any more that it was. `sealed`: what
+    an engine gave to be resumed by, under its subject's key."""
 
     id: str
     review: str
@@ -370,6 +371,7 @@ class Notice:
     until_ns: int
     keep_ns: int
     attempts: int = 0
+    sealed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +398,12 @@ class Notices(Protocol):
         """`result`: `sent`, `moot` or `failed`. False where it is not `owner`'s any more."""
 
     async def standing(self, now_ns: int) -> NoticesStanding: ...
+
+    async def rests(self, due_ns: int, after: str, limit: int) -> Sequence[Notice]:
+        """Those that are due at that moment exactly, by id, beyond the id `after`."""
+
+    async def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool:
+        """One that was due at that moment is due now, and for as long as it would have been from when it was made."""
 
     async def forget(self, now_ns: int) -> int:
         """Removes what need not be kept any more; how many."""

@@ -14,7 +14,7 @@ from router.errors import ReviewError
 from router.ports import Notice, NoticesStanding
 
 T = TypeVar("T")
-_MARKS = ", ".join(["%s"] * (COLUMNS.count(",") + 1))
+_MARKS = ", ".join([*["%s"] * COLUMNS.count(","), "%b"])  # what is sealed comes last
 _OURS = "WHERE id = %s AND owner = %s AND result = '' RETURNING id"
 _ADD = f"INSERT INTO review_notices ({COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
 _LEASE = (
@@ -68,6 +68,18 @@ class NoticeTable:
         statement = "SELECT count(*), min(due_ns) FROM review_notices WHERE result = '' AND due_ns <= %s"
         waiting, oldest_ns = self._run(lambda connection: connection.rows(statement, (now_ns,)))[0]
         return NoticesStanding(waiting, oldest_ns or 0)
+
+    def rests(self, due_ns: int, after: str, limit: int) -> list[Notice]:
+        statement = f"SELECT {COLUMNS} FROM review_notices WHERE result = '' AND due_ns = %s AND id > %s ORDER BY id LIMIT %s"  # noqa: S608
+        rows = self._run(lambda connection: connection.rows(statement, (due_ns, after, limit)))
+        return [Notice(*row) for row in rows]
+
+    def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool:
+        statement = (
+            "UPDATE review_notices SET due_ns = %s, until_ns = %s + until_ns - made_ns, made_ns = %s"
+            " WHERE id = %s AND due_ns = %s AND result = '' RETURNING id"
+        )
+        return bool(self._run(lambda connection: connection.rows(statement, (now_ns, now_ns, now_ns, notice_id, due_ns))))
 
     def forget(self, now_ns: int) -> int:
         statement = "DELETE FROM review_notices WHERE keep_ns <= %s RETURNING id"

@@ -93,6 +93,7 @@ NOTICES_STEPS: Steps = {
         "CREATE INDEX review_notices_due ON review_notices (due_ns) WHERE result = ''",
         "CREATE INDEX review_notices_keep ON review_notices (keep_ns)",
     ),
+    2: ("ALTER TABLE review_notices ADD COLUMN sealed bytea NOT NULL DEFAULT ''",),
 }
 LEARNING_STEPS: Steps = {
     1: (

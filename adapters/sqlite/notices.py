@@ -26,6 +26,7 @@ STEPS = {
         "CREATE INDEX IF NOT EXISTS notices_due ON notices (due_ns) WHERE result = ''",
         "CREATE INDEX IF NOT EXISTS notices_keep ON notices (keep_ns)",
     ),
+    2: ("ALTER TABLE notices ADD COLUMN sealed BLOB NOT NULL DEFAULT x''",),
 }
 _OURS = "WHERE id = ? AND owner = ? AND result = '' RETURNING id"
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
@@ -89,6 +90,17 @@ class NoticeFile:
         statement = "SELECT count(*), min(due_ns) FROM notices WHERE result = '' AND due_ns <= ?"
         waiting, oldest_ns = self._open.execute(statement, (now_ns,))[0]
         return NoticesStanding(waiting, oldest_ns or 0)
+
+    def rests(self, due_ns: int, after: str, limit: int) -> list[Notice]:
+        statement = f"SELECT {COLUMNS} FROM notices WHERE result = '' AND due_ns = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608  # a constant
+        return [Notice(*row) for row in self._open.execute(statement, (due_ns, after, limit))]
+
+    def hasten(self, notice_id: str, due_ns: int, now_ns: int) -> bool:
+        statement = (
+            "UPDATE notices SET due_ns = ?, until_ns = ? + until_ns - made_ns, made_ns = ?"
+            " WHERE id = ? AND due_ns = ? AND result = '' RETURNING id"
+        )
+        return bool(self._open.execute(statement, (now_ns, now_ns, now_ns, notice_id, due_ns)))
 
     def forget(self, now_ns: int) -> int:
         return len(self._open.execute("DELETE FROM notices WHERE keep_ns <= ? RETURNING id", (now_ns,)))

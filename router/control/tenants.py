@@ -52,6 +52,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         rollouts=None,
         nodes=None,
         learning=None,
+        rules=None,
     )
 
 
@@ -77,6 +78,9 @@ class TenantAudit:
 
     async def statistics(self, filters: AuditFilters, by: Sequence[str], bucket: str | None, reader: str) -> Json:
         return await self._audit.statistics(self._own(filters), by, bucket, reader)
+
+    async def distribution(self, filters: AuditFilters, by: str, bins: int, reader: str) -> Json:
+        return await self._audit.distribution(self._own(filters), by, bins, reader)
 
     async def certificate(self, filters: AuditFilters, reader: str, opening: Opening = "none") -> BinaryIO:
         """A certificate has the heads of the whole index with it."""

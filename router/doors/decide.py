@@ -115,11 +115,15 @@ class DecideDoor:
         """As the gateway holds, but that nothing will be sent: the service hears `held` only when reviewers can see it."""
         try:
             held = runtime.dispatcher.oblige(decision, _outbound(decision, wanted))
-            await runtime.holder.hold(decision, held)
+            if wanted.resume is None:
+                await runtime.holder.hold(decision, held)
+            else:
+                await runtime.holder.hold(decision, held, wanted.resume, _patience(runtime, decision))
         except LockgateError as error:
+            status = error.status if isinstance(error, RefusedError) else 503
             log.error("the request of decision %s could not be held: %s", decision.id, error)
-            await runtime.pipeline.ended(decision, Outcome(Result.DENIED, 503, error.code))
-            raise RefusedError(str(error), error.code, 503) from error
+            await runtime.pipeline.ended(decision, Outcome(Result.DENIED, status, error.code))
+            raise RefusedError(str(error), error.code, status) from error
 
     def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
         options = runtime.options
@@ -142,6 +146,14 @@ class DecideDoor:
             trace=trace_context(parent, [], self._random.random() < options.sample),
             idempotency_key=wanted.idempotency_key,
         )
+
+
+def _patience(runtime: Runtime, decision: Decision) -> float:
+    """For how long it is tried to resume who asks. Raises RefusedError where the route lets nobody be."""
+    found = runtime.options.held.resumes.get(decision.route.name) if decision.route is not None else None
+    if found is None:
+        raise RefusedError("This route lets nobody be resumed.", "resume_not_allowed", 403)
+    return found
 
 
 def _on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:

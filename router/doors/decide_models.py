@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from router.review.resuming import checked
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -42,6 +44,19 @@ class DecideRequest(Strict):
         default=False,
         description="Where policy wants a review: put the request before reviewers. Once it is approved the asking service may go ahead.",
     )
+    resume: dict[str, str] | None = Field(
+        default=None,
+        description="With `hold`, where the route lets engines be resumed: what the asking step is resumed by when the review has ended, "
+        "such as `{token: …}`. Sealed with the request, and in no record.",
+    )
+
+    @model_validator(mode="after")
+    def _resumable(self) -> Self:
+        if self.resume is not None:
+            if not self.hold:
+                raise ValueError("'resume' is for calls with 'hold'.")
+            checked(self.resume)
+        return self
 
 
 class SubjectOut(BaseModel):

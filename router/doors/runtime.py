@@ -53,7 +53,7 @@ class RateLimiter(Protocol):
 
 
 class Holder(Protocol):
-    async def hold(self, decision: Decision, outbound: Outbound) -> None:
+    async def hold(self, decision: Decision, outbound: Outbound, resume: Mapping[str, str] | None = None, patience_s: float = 0.0) -> None:
         """Makes a held request durable. Raises ReviewError."""
 
     def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes) -> Held:
@@ -106,10 +106,12 @@ class ConversationOptions:
 
 @dataclass(frozen=True, slots=True)
 class HeldOptions:
-    """Of callers whose request is held, in seconds: for how long one may wait for its end, and for how long its answer is kept for him."""
+    """Of callers whose request is held, in seconds: for how long one may wait for its end, and for how long its answer is kept for him.
+    `resumes`: routes on which who asks may be resumed, and for how long that is tried."""
 
     wait_s: float = 30.0
     keep_s: float = 86_400.0
+    resumes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

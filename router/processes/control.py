@@ -296,6 +296,7 @@ def _handlers(
         messages.PING_LEDGER: evidence.ping,
         messages.REFUSED: evidence.refused,
         messages.HOLD: reviews.hold,
+        messages.RESUME_KEEP: reviews.telling.rest,
         messages.QUOTA: quotas.take,
         messages.REPEAT_BEGIN: repeats.begin,
         messages.REPEAT_END: repeats.end,

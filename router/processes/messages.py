@@ -6,6 +6,7 @@ from __future__ import annotations
 APPEND = "append"
 SUBJECT_KEY = "subject_key"
 HOLD = "hold"
+RESUME_KEEP = "resume_keep"  # by what an engine is resumed when the review has ended
 PING_LEDGER = "ping_ledger"
 REFUSED = "refused"
 QUOTA = "quota"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,8 @@ from router.audit.beside import MOST_BYTES, REFUSED
 from router.audit.keys.leasing import lease_clock
 from router.errors import EVENT_KNOWN, AuditError, ReviewError
 from router.ipc import Peer, RemoteError
-from router.ports import Entry, Held
-from router.processes.messages import APPEND, HOLD, PING_LEDGER, SUBJECT_KEY
+from router.ports import Entry, Held, Notice
+from router.processes.messages import APPEND, HOLD, PING_LEDGER, RESUME_KEEP, SUBJECT_KEY
 from router.processes.outbox import packed_entry
 from router.review.packing import pack_held
 
@@ -164,6 +165,14 @@ class RemoteSubjectKeys:
 class RemoteReviews:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
+
+    async def rest(self, notice: Notice) -> None:
+        """By what an engine is resumed when the review has ended."""
+        try:
+            await self._peer.call(RESUME_KEEP, astuple(notice))
+        except RemoteError as error:
+            code = error.code if error.code != "peer_gone" else ReviewError.code
+            raise ReviewError(f"the request could not be held: {error}", code) from None
 
     async def hold(self, held: Held) -> None:
         try:

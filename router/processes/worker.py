@@ -394,7 +394,8 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
     return Services(
         ledger=ledger,
         keys=RemoteSubjectKeys(peer),
-        reviews=RemoteReviews(peer),
+        reviews=(reviews := RemoteReviews(peer)),
+        resumes=reviews,
         clock=SystemClock(),
         ids=UuidV7(),
         random=SystemRandom(),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from router.decision import Decision, Subject
 from router.dispatch import content_digest
 from router.errors import AuditError, ReviewError
 from router.obligations import response_limit, strictest_review
-from router.ports import Clock, Held, Outbound, ReviewStore, SubjectKeys
+from router.ports import Clock, Held, Notice, Outbound, ReviewStore, SubjectKeys
 from router.review.packing import Content, seal_content
+from router.review.resuming import Resuming, resting
 from router.review.sending import RESPONSE_BYTES
 from router.review.standing import ASKER_KEY
 from router.review.state import ASKER
@@ -21,17 +23,24 @@ NS = 1_000_000_000
 LONGEST_S = 366 * 86_400
 
 
+class Resumes(Protocol):
+    async def rest(self, notice: Notice) -> None:
+        """Durable when it returns. Raises ReviewError."""
+
+
 class Holding:
     """`expires_s`: how long a request waits for a decision, unless policy says less or more."""
 
-    def __init__(self, reviews: ReviewStore, keys: SubjectKeys, clock: Clock, expires_s: float) -> None:
+    def __init__(self, reviews: ReviewStore, keys: SubjectKeys, clock: Clock, expires_s: float, resumes: Resumes | None = None) -> None:
+        self._resumes = resumes
         self._reviews = reviews
         self._keys = keys
         self._clock = clock
         self._expires = expires_s
 
-    async def hold(self, decision: Decision, outbound: Outbound) -> None:
-        """Durable when it returns. Raises ReviewError, and PolicyError for a body that was not read whole."""
+    async def hold(self, decision: Decision, outbound: Outbound, resume: Resuming | None = None, patience_s: float = 0.0) -> None:
+        """Durable when it returns. `resume`: by what whoever asks is resumed at the end. Raises ReviewError, and PolicyError for a body
+        that was not read whole."""
         subject = decision.request.subject.id
         try:
             key_id, key = await self._keys.key_for(subject)
@@ -39,7 +48,12 @@ class Holding:
             asker = None if service is None else (await self._keys.key_for(service))[0]
         except AuditError as error:
             raise ReviewError(f"The request could not be sealed: {error}") from error
-        await self._reviews.hold(self.prepared(decision, outbound, key_id, key, asker))
+        held = self.prepared(decision, outbound, key_id, key, asker)
+        if resume is not None:
+            if self._resumes is None:
+                raise ReviewError("Nobody can be resumed here.", "resume_unavailable")
+            await self._resumes.rest(resting(held, resume, key, self._clock.now_ns(), patience_s))
+        await self._reviews.hold(held)
 
     def prepared(self, decision: Decision, outbound: Outbound, key_id: str, key: bytes, asker: str | None = None) -> Held:
         """What `hold` puts where reviewers look. The key is the subject's; `asker` is the key id of the service that asked on its behalf.

@@ -16,9 +16,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from router.errors import DestinationError, LockgateError
-from router.ports import Clock, HeldRequests, Notice, Notices, NoticesStanding, Notifier, Random
+from router.errors import DestinationError, LockgateError, ReviewError
+from router.ports import Clock, HeldRequests, Notice, Notices, NoticesStanding, Notifier, Random, Review
 from router.review.notices import SETTLED, Wanted, notices
+from router.review.resuming import FAR_NS, RESUME, Resumer, notice_id
+from router.review.standing import ENDED
 from router.review.state import State
 
 log = logging.getLogger("lockgate.notices")
@@ -30,6 +32,7 @@ MANY = 1000
 SWEEP_S, FORGET_S = 300.0, 3600.0
 BACKOFF_S, MOST_BACKOFF_S = 2.0, 300.0
 SENT, POSTPONED, FAILED, MOOT = "sent", "postponed", "failed", "moot"
+UNREADABLE = frozenset(("subject_erased", "content_changed"))  # what is sealed will never be opened
 RESULTS = (SENT, POSTPONED, FAILED, MOOT)
 NOTIFIER_UNKNOWN, NOTICE_EXPIRED, NOTIFIER_BUSY = "notifier_unknown", "notice_expired", "notifier_busy"
 
@@ -76,6 +79,7 @@ class Notifying:
         self._store, self._reviews, self._clock, self._random = store, reviews, clock, random
         self._owner, self._shared = owner, shared
         self.channels = Channels()
+        self.resumer: Resumer | None = None
         self._changed: set[str] = set()
         self._going: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -140,6 +144,8 @@ class Notifying:
             review = await self._reviews.get(review_id)
             if review is not None and (made := list(notices(review, self.channels.wanted))):
                 await self._store.add(made)  # 2
+            if review is not None and review.state in ENDED:
+                await self._store.hasten(notice_id(review_id), FAR_NS, self._clock.now_ns())
         except BaseException:
             self._changed.add(review_id)
             raise
@@ -151,6 +157,16 @@ class Notifying:
             if made:
                 await self._store.add(made)
             after = page[-1][0]
+        await self._sweep_resting()
+
+    async def _sweep_resting(self) -> None:
+        beyond = ""
+        while page := await self._store.rests(FAR_NS, beyond, MANY):
+            for notice in page:
+                review = await self._reviews.get(notice.review)
+                if review is not None and review.state in ENDED:
+                    await self._store.hasten(notice.id, FAR_NS, self._clock.now_ns())
+            beyond = page[-1].id
 
     async def _tell_due(self) -> None:
         while (free := AT_ONCE - len(self._going)) > 0:
@@ -180,6 +196,9 @@ class Notifying:
     async def _one(self, notice: Notice) -> None:
         now_ns = self._clock.now_ns()
         review = await self._reviews.get(notice.review)
+        if notice.event == RESUME:
+            await self._resume(notice, review)
+            return
         if review is None or review.state in SETTLED:
             await self._end(notice, MOOT)
             return
@@ -190,6 +209,28 @@ class Notifying:
             await self._later(notice, wait_s, reason=NOTIFIER_BUSY, tried=False)
         else:
             await self._told(notice, channel, budget)
+
+    async def _resume(self, notice: Notice, review: Review | None) -> None:
+        if review is None or self.resumer is None:
+            await self._later(notice, None, reason=NOTIFIER_UNKNOWN)
+            return
+        try:
+            async with asyncio.timeout(TELL_S):
+                await self.resumer.tell(notice, review)  # 3
+        except TimeoutError:
+            await self._later(notice, None, reason="upstream_timeout")
+        except ReviewError as error:
+            if error.code not in UNREADABLE:
+                raise
+            await self._given_up(notice, error.code)
+        except DestinationError as error:
+            await (self._given_up(notice, error.code) if error.final else self._later(notice, error.wait, reason=error.code))
+        else:
+            await self._end(notice, SENT)  # 4
+
+    async def _given_up(self, notice: Notice, reason: str) -> None:
+        log.error("the notice %s of the held request %s was not told by %s: %s", notice.event, notice.review, notice.notifier, reason)
+        await self._end(notice, FAILED, reason=reason)
 
     async def _told(self, notice: Notice, channel: Notifier, budget: Budget) -> None:
         budget.under_way += 1
@@ -210,8 +251,7 @@ class Notifying:
         backoff_s = min(MOST_BACKOFF_S, BACKOFF_S * 2.0 ** min(notice.attempts, 30)) * (1.0 - self._random.random() / 2)
         due_ns = now_ns + int(max(backoff_s if tried else 0.0, wait_s or 0.0) * NS)
         if due_ns > notice.until_ns:
-            log.error("the notice %s of the held request %s was not told by %s: %s", notice.event, notice.review, notice.notifier, reason)
-            await self._end(notice, FAILED, reason=reason if tried else NOTICE_EXPIRED)
+            await self._given_up(notice, reason=reason if tried else NOTICE_EXPIRED)
             return
         if tried:
             self.counts[notice.notifier, POSTPONED] += 1

@@ -61,8 +61,10 @@ class Standings:
     async def of(self, review_id: str, key_id: str, tenant: str | None) -> Standing | None:
         """None unless the one whose key this is asked for it. Raises ReviewError, AuditError."""
         review = await self._store.get(review_id)
-        if review is None or not _asked(review, key_id, tenant):
-            return None
+        return None if review is None or not _asked(review, key_id, tenant) else await self.whole(review)
+
+    async def whole(self, review: Review) -> Standing:
+        """Whoever asked for it. Raises AuditError."""
         status, reason = outcome_of(review.history) if review.state in ENDED else (0, "")
         ended_ns = review.history[-1].at_ns if review.state in ENDED else 0
         answer = await self._answer(review) if review.state == DONE and review.reply else None

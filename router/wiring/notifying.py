@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from pydantic import BaseModel
@@ -12,11 +13,12 @@ from pydantic import BaseModel
 from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
 from router.config.notify import Notify
-from router.errors import ConfigError
-from router.ports import Clock, Notifier
+from router.errors import ConfigError, ReviewError
+from router.ports import Clock, Notice, Notifier
 from router.registry import ADAPTERS
 from router.review.notices import Filter, Wanted
 from router.review.notifying import NS, Budget, Channels, Notifying
+from router.review.resuming import Resumer
 from router.system import SystemRandom, UuidV7
 from router.telemetry.names import METRICS
 from router.wiring.nodes import Members, notices_of
@@ -32,7 +34,8 @@ class _Running:
 class Telling:
     """Nothing of it is there, no file and no task, before a configuration asks for it."""
 
-    def __init__(self, reviews: KeptReviews, clock: Clock, members: Members | None) -> None:
+    def __init__(self, reviews: KeptReviews, clock: Clock, members: Members | None, resumer: Resumer) -> None:
+        self._resumer = resumer
         self._reviews, self._clock, self._members = reviews, clock, members
         self._store: KeptNotices | None = None
         self._notifying: Notifying | None = None
@@ -41,7 +44,7 @@ class Telling:
 
     async def follow(self, workspace: Workspace) -> None:
         """Takes up a configuration. Raises ConfigError, ReviewError; what was taken up before goes on then."""
-        if not workspace.config.review.notify and self._notifying is None:
+        if not (workspace.config.review.notify or resuming(workspace)) and self._notifying is None:
             return
         running = await self._opened(workspace)
         try:
@@ -52,6 +55,12 @@ class Telling:
         former, self._running = self._running, running
         notifying.take_up(_channels(workspace, running))
         await self._let_go(former, keeping=running)
+
+    async def rest(self, payload: Any) -> None:
+        """A worker's call: by what an engine is resumed. Durable when it answers. Raises ReviewError."""
+        if self._store is None:
+            raise ReviewError("Nobody can be resumed here.", "resume_unavailable")
+        await self._store.add([Notice(*payload)])
 
     def changed(self, review_id: str) -> None:
         if self._notifying is not None:
@@ -94,6 +103,7 @@ class Telling:
         self._store = store
         shared = self._members is not None
         self._notifying = Notifying(store, self._reviews, self._clock, SystemRandom(), UuidV7().new(), shared=shared)
+        self._notifying.resumer = self._resumer
         return self._notifying
 
     async def _opened(self, workspace: Workspace) -> dict[str, _Running]:
@@ -124,6 +134,10 @@ class Telling:
         for each in running.values():
             if id(each.notifier) not in kept:
                 await each.notifier.close()
+
+
+def resuming(workspace: Workspace) -> bool:
+    return any(route.resume is not None for route in workspace.catalog.routes.values())
 
 
 def _channels(workspace: Workspace, running: dict[str, _Running]) -> Channels:

@@ -11,13 +11,14 @@ from adapters.kept_reviews import KeptReviews
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.errors import LockgateError
-from router.ports import Clock, Ledger
+from router.ports import Clock, Destination, Ledger
 from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
+from router.review.resuming import Resumer
 from router.review.service import ReviewService
 from router.review.standing import Standings
 from router.review.state import Event
@@ -75,6 +76,14 @@ class Ways:
             return None
         leads = name if (route, name) in self.destinations.others else settings.destination
         return Way(leads, destination, settings.deduplicates, self.workspace.config.review.answer)
+
+    def resuming(self, route: str, ahead: bool) -> Destination | None:
+        """Where who waits for the end of a held request is told of it."""
+        settings = self.workspace.catalog.routes.get(route)
+        resume = settings.resume if settings is not None else None
+        if resume is None:
+            return None
+        return self.destinations.alone.get(resume.destination if ahead or resume.refused is None else resume.refused)
 
 
 class Reviews:
@@ -163,18 +172,23 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     """`members`: this node among others. Raises ReviewError, and what opening a destination raises."""
     store = reviews_of(workspace, members)
     await store.open()
-    telling = Telling(store, clock, members)
     try:
-        await telling.follow(workspace)
         destinations = await make_destinations(workspace, clock, SystemRandom())
     except BaseException:
-        await telling.close()
         await store.close()
         raise
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     dispatching = Dispatching(store, recording, people, clock, ways)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
-    return Reviews(store, service, dispatching, ways, clock, recording, telling, Standings(store, people))
+    standings = Standings(store, people)
+    telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming))
+    made = Reviews(store, service, dispatching, ways, clock, recording, telling, standings)
+    try:
+        await telling.follow(workspace)
+    except BaseException:
+        await made.close()
+        raise
+    return made
 
 
 async def _let_go(former: Destinations, following: Destinations, under_way: frozenset[asyncio.Task[None]]) -> None:

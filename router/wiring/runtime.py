@@ -47,7 +47,7 @@ from router.ports import (
     StateObserver,
     SubjectKeys,
 )
-from router.review.holding import Holding
+from router.review.holding import Holding, Resumes
 from router.review.waiting import ALONE_S, SHARED_S, Waits
 from router.rollout.rolling import Rolling
 from router.stages.alternatives import Standings
@@ -83,7 +83,7 @@ class Services:
     `standings`: how routes did; `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's
     quotas are counted;
     `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered;
-    `fates`: what became of that; `waits`: callers who wait for held requests."""
+    `fates`: what became of that; `waits`: callers who wait for held requests; `resumes`: by what engines are resumed."""
 
     ledger: Ledger
     keys: ForgettingKeys
@@ -103,6 +103,7 @@ class Services:
     conversations: Conversations | None = None
     fates: Fates | None = None
     waits: Waits | None = None
+    resumes: Resumes | None = None
 
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
@@ -251,7 +252,7 @@ def _runtime(
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
-        holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires),
+        holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires, services.resumes),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
@@ -260,6 +261,10 @@ def _runtime(
         deliveries=delivery_terms(workspace),
         waits=services.waits,
     )
+
+
+def _resuming(workspace: Workspace) -> dict[str, float]:
+    return {name: route.resume.within for name, route in workspace.catalog.routes.items() if route.resume is not None}
 
 
 def set_pace(waits: Waits | None, workspace: Workspace) -> None:
@@ -325,7 +330,7 @@ def door_options(workspace: Workspace) -> DoorOptions:
         addresses=address_list(gateway.allow, gateway.deny),
         steps=_steps(gateway.steps),
         conversation=_conversation(gateway.conversation),
-        held=HeldOptions(workspace.config.review.wait, workspace.config.review.keep),
+        held=HeldOptions(workspace.config.review.wait, workspace.config.review.keep, _resuming(workspace)),
         decide_addresses=address_list(decide.allow, decide.deny) if decide is not None else None,
         decide_keeping=_decide_keeping(decide),
     )

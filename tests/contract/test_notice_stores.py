@@ -123,3 +123,16 @@ async def test_a_file_keeps_what_it_was_told(tmp_path: Path) -> None:
         await store.add([NOTICE])
         await store.close()
     assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_what_rests_is_hastened_once(store: Store) -> None:
+    """It is due from then on, for as long as it would have been from when it was made; what is sealed comes with it."""
+    far = 1 << 62
+    resting = replace(NOTICE, id="rsm_1", made_ns=10, due_ns=far, until_ns=60, sealed=b"\x00\xff")
+    await store.add([resting, replace(resting, id="rsm_2"), NOTICE])
+    assert [notice.id for notice in await store.rests(far, "", 9)] == ["rsm_1", "rsm_2"]
+    assert [notice.id for notice in await store.rests(far, "rsm_1", 1)] == ["rsm_2"]
+    assert [await store.hasten(name, far, 500) for name in ("rsm_1", "rsm_1", "ntc_1", "nothing")] == [True, False, False, False]
+    assert await store.rests(far, "", 9) == [replace(resting, id="rsm_2")]
+    due = [notice for notice in await store.lease("one", 500, 600, 9) if notice.id == "rsm_1"]
+    assert due == [replace(resting, made_ns=500, due_ns=500, until_ns=550)]

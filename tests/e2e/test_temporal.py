@@ -43,6 +43,9 @@ def flowing(server: TemporalServer, tmp_path_factory: pytest.TempPathFactory) ->
         common = {"adapter": "temporal", "address": server.address, "task_queue": QUEUE}
         catalog["destinations"]["flow"] = {**common, "workflow": "Echo"}
         catalog["destinations"]["slow"] = {**common, "workflow": "Collects"}
+        signal = {"action": "signal", "signal": "add", "workflow_id": "{{ request.headers['resume-workflow'] }}"}
+        catalog["destinations"]["tells"] = {"adapter": "temporal", "address": server.address, **signal}
+        catalog["routes"]["once"]["resume"] = {"destination": "tells"}
         catalog["routes"]["plain"] = FOLLOWED
         catalog["routes"]["lonely"] = {**FOLLOWED, "destination": "slow"}
         save(file, catalog)
@@ -128,3 +131,24 @@ async def signalled(server: TemporalServer, workflow_id: str) -> None:
     handle = (await Client.connect(server.address)).get_workflow_handle(workflow_id)
     await handle.signal("end")
     await handle.result()
+
+
+def test_a_workflow_that_waits_is_told_by_a_signal_when_its_review_has_ended(flowing: Lockgate, server: TemporalServer) -> None:
+    """Under the id that its step gave, which is all that leads there."""
+    workflow = "waits-for-a-person"
+
+    async def begun() -> None:
+        client = await Client.connect(server.address)
+        await client.start_workflow("Collects", id=workflow, task_queue=QUEUE)
+
+    async def held() -> Any:
+        client = await Client.connect(server.address)
+        return await client.get_workflow_handle(workflow).query("held")
+
+    asyncio.run(begun())
+    wanted = {"method": "POST", "path": "/once/1", "body": {"amount": 5}, "hold": True, "resume": {"workflow": workflow}}
+    review = flowing.decide("checkout", wanted).json["id"]
+    assert asyncio.run(held()) == []
+    approve(flowing, review)
+    (told,) = until(lambda: asyncio.run(held()), "the workflow was told")
+    assert (told["decision_id"], told["state"], told["ahead"]) == (review, "released", True)

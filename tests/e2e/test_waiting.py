@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
+from router.control.app import create_app
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
 from tests.e2e.test_reviews import approve, held, shown, state_of
@@ -201,3 +206,31 @@ def test_a_service_waits_for_what_it_asks_on_somebody_elses_behalf(lockgate: Loc
     assert (came.json["review"]["state"], came.fields["preference-applied"]) == ("released", "wait=15")
     assert (look(lockgate, review, "bob").status, look(lockgate, review, "ann").status) == (200, 404)
     assert look(lockgate, review, "bob").json["state"] == "released"
+
+
+def places(review: str) -> list[str]:
+    """Every path of the control API and the console, with the review's id wherever it has room for one; those too
+    that only POST is served at: a mail filter tries whatever it finds."""
+    services: Any = SimpleNamespace(hosts=None)
+    found = {route.path for route in create_app(services).routes if isinstance(route, APIRoute)}
+    return sorted(re.sub(r"\{[^}]+\}", review, path) for path in found)
+
+
+def test_links_that_machines_follow_change_nothing(lockgate: Lockgate) -> None:
+    """GET and HEAD of everything there is, as people who may decide, as who asked and as nobody; with and without what a form would send.
+    The review is as it was, and no step of one is on record; then it can be decided, which takes a POST."""
+    review = held(lockgate)
+    asked, before = places(review), shown(lockgate, review)
+    assert f"/console/reviews/{review}" in asked
+    assert f"/v1/reviews/{review}/approve" in asked
+    steps = [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.review.v1"]
+    forms = ("", f"?content_digest={before['content_digest']}&comment=ok&approve=1&decision=approve")
+    for method, who, path, form in product(("GET", "HEAD"), ("max", "root", None), asked, forms):
+        ask(lockgate.ports["control"], method, path + form, lockgate.keys.get(who or ""))
+    for method, who in product(("GET", "HEAD"), ("ann", "mia", None)):
+        look(lockgate, review, who, method)
+        ask(lockgate.ports["decide"], method, f"/v1/decide/{review}", lockgate.keys.get(who or ""))
+    assert shown(lockgate, review) == before
+    assert [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.review.v1"] == steps
+    assert lockgate.arrived("/pay/1") == []
+    assert approve(lockgate, review).status == 200
