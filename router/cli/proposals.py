@@ -120,6 +120,23 @@ def approve(
     _tell(client.call("POST", f"{_path(proposal_id)}/approve", {"binding": binding, "comment": comment, "override": override}), as_json)
 
 
+@proposals.command()
+@connected
+def topics(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Find what people ask for and no intent serves; `draft --type new_intent` makes an intent of a topic's decisions."""
+    found = _client(config, url, key).call("POST", "/v1/topics")
+    if as_json:
+        print_json(found)
+        return
+    out, table = console(), Table(box=None, pad_edge=False)
+    for name in ("name", "texts", "people", "terms", "decisions"):
+        table.add_column(name, overflow="fold")
+    for row in found["topics"]:
+        cells = (row["name"], row["texts"], row["people"], ", ".join(row["terms"]), " ".join(row["decisions"][:3]))
+        table.add_row(*map(text, cells))
+    out.print(table if found["topics"] else f"Among {found['texts']} requests without an intent there is no topic.")
+
+
 def _step(name: str, said: str) -> click.Command:
     @proposals.command(name, help=said)
     @click.argument("proposal_id", metavar="ID")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
-from router.control.models import Comment, Feedback, NewProposal, Opinion, Opinions, Patch, ProposalApproval, Proposals, Said
+from router.control.models import Comment, Feedback, NewProposal, Opinion, Opinions, Patch, ProposalApproval, Proposals, Said, Topics
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Learning
@@ -100,6 +100,13 @@ async def patch(proposal_id: Identifier, services: Services, caller: Caller) -> 
     desk = _of(services).proposals
     _personal(caller)
     return Patch(**await desk.export(proposal_id, caller.subject))
+
+
+@router.post("/v1/topics", **needs(Permission.PROPOSALS_PROPOSE))
+async def topics(services: Services, caller: Caller) -> Topics:
+    """Groups the newest requests that found no intent by what they are about, in a process with limits. No text of anybody is shown, only
+    words that several people used."""
+    return Topics.model_validate(await _of(services).proposals.topics(caller.subject))
 
 
 def _personal(caller: Principal) -> None:

@@ -393,6 +393,23 @@ class Proposals(BaseModel):
     next: str | None
 
 
+class Topic(BaseModel):
+    """Decisions without an intent that are about the same. `terms` are words that several people used; `name` is suggested of them."""
+
+    name: str
+    terms: list[str]
+    texts: int
+    people: int
+    decisions: list[str]
+
+
+class Topics(BaseModel):
+    """`texts` were looked at."""
+
+    topics: list[Topic]
+    texts: int
+
+
 class Patch(BaseModel):
     """A unified diff, for `git apply`."""
 

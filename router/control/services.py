@@ -293,6 +293,9 @@ class LearnedProposals(Protocol):
     async def export(self, proposal_id: str, by: Subject) -> Json:
         """`id` and `patch`."""
 
+    async def topics(self, by: Subject) -> Json:
+        """`topics`, and how many `texts` were looked at."""
+
 
 Record = Callable[[str, Json], Awaitable[None]]
 

@@ -18,7 +18,7 @@ from router.adaptation.proposals import Proposals
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.control.services import Json, Page
-from router.decision import Subject
+from router.decision import Status, Subject
 from router.errors import LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids
 from router.review.people import KeysById
@@ -32,6 +32,7 @@ from router.workspace import Workspace
 T = TypeVar("T")
 log = logging.getLogger("lockgate.learning")
 DIGITS = 18
+ABSTAINED = (Status.OUT_OF_SCOPE, Status.UNDETERMINED, Status.AMBIGUOUS)
 LOOKED_AT = 10  # decisions for each text that is looked for: many have none
 
 
@@ -88,6 +89,21 @@ class LedgerDecisions:
         for each in islice(Trail(*self._opened(), keys).find(Query(kind="decision"), newest=True), LOOKED_AT * most):
             if (text := (each.personal or {}).get("text")) and each.leaf["id"] not in besides:
                 found.append(text)
+            if len(found) == most:
+                break
+        return found
+
+    async def unanswered(self, most: int) -> list[tuple[str, str, str]]:
+        """(decision, key of the one who asked, text) of the newest decisions that found no intent."""
+        keys = self._lookup()
+        return await self._run(lambda: self._without_intent(most, keys))
+
+    def _without_intent(self, most: int, keys: KeyLookup) -> list[tuple[str, str, str]]:
+        found = list[tuple[str, str, str]]()
+        for each in islice(Trail(*self._opened(), keys).find(Query(kind="decision"), newest=True), LOOKED_AT * most):
+            text = (each.personal or {}).get("text")
+            if text and each.leaf["classification"]["status"] in ABSTAINED:
+                found.append((each.leaf["id"], each.columns["key_id"] or "", text))
             if len(found) == most:
                 break
         return found

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from embeddings.topics import MOST
 from router.adaptation import feedback
-from router.adaptation.drafting import Correction, Example, corrections, examples
+from router.adaptation.drafting import Correction, Example, corrections, examples, one_line
 from router.adaptation.keeping import Keeping
 from router.adaptation.proposals import Proposals
+from router.adaptation.topics import Unanswered
 from router.audit.questions.reading import EVENT, Reading
 from router.audit.records.record import system_entry
 from router.config.learning import LearningConfig
@@ -30,6 +32,9 @@ class Trail(Protocol):
 
     async def recent(self, most: int, besides: Collection[str]) -> Sequence[str]:
         """Texts of the newest decisions but these."""
+
+    async def unanswered(self, most: int) -> Sequence[tuple[str, str, str]]:
+        """(decision, key of the one who asked, text) of the newest decisions that found no intent."""
 
 
 class Material:
@@ -95,6 +100,13 @@ class Material:
     async def recorded(self, proposal: Lesson) -> Sequence[str]:
         """Not those that it is made of: that they would be classified differently is what it is for."""
         return await self._trail.recent(REPLAYED, set(proposal.terms["sources"].values()))
+
+    async def unanswered(self, by: Subject) -> list[Unanswered]:
+        """Masked."""
+        await self.read("topics", "", MOST, by)
+        found = await self._trail.unanswered(MOST)
+        mask = SignalDetector(recogniser=recogniser(self._workspace())).mask
+        return await asyncio.to_thread(lambda: [Unanswered(name, who, one_line(mask(text))) for name, who, text in found])
 
     async def _opinions(self) -> list[Lesson]:
         found, after = list[Lesson](), 0

@@ -19,11 +19,12 @@ import msgpack
 import numpy as np
 
 from embeddings.calibration import expected_calibration_error
+from embeddings.topics import topics
 from router.decision import Classification
 from router.errors import LockgateError
 from router.stages.classification import Cascade, normalise
 from router.system import SystemClock
-from router.wiring.encoder import ensure_model, load_model, make_tiers
+from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
 from router.wiring.stages import make_cascade
 from router.workspace import Snapshot, Workspace, parse
 
@@ -57,6 +58,12 @@ def measure(told: Mapping[str, Any]) -> dict[str, Any]:
         "replay": _flips(was[count:], now[count:]),
         "left_out": len(told["held_out"]) - count,
     }
+
+
+def grouped(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Places of the `texts` that are about the same. Raises LockgateError."""
+    encoder = load_encoder(parse(Snapshot.from_bytes(told["before"]), os.environ, measured=False))
+    return {"groups": topics(told["texts"], encoder, told["likeness"], told["least"])}
 
 
 def _examples(workspace: Workspace) -> list[str]:
@@ -132,7 +139,7 @@ def main() -> None:
     told = msgpack.unpackb(sys.stdin.buffer.read())
     _limit(told["memory"], told["seconds"])
     try:
-        said = measure(told)
+        said = grouped(told) if "texts" in told else measure(told)
     except LockgateError as error:
         said = {"error": str(error)}
     print(json.dumps(said), flush=True)  # noqa: T201  # this is the channel

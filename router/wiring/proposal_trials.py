@@ -33,9 +33,19 @@ async def measured(
         "after": after.to_bytes(),
         "held_out": [list(each) for each in held_out],
         "recorded": list(recorded),
-        "memory": MEMORY,
-        "seconds": seconds,
     }
+    return await _apart(told, seconds)
+
+
+async def grouped(snapshot: Snapshot, texts: Sequence[str], likeness: float, least: int, seconds: int) -> list[list[int]]:
+    """Places of texts that are about the same. Raises RefusedError."""
+    told = {"before": snapshot.to_bytes(), "texts": list(texts), "likeness": likeness, "least": least}
+    found: list[list[int]] = (await _apart(told, seconds))["groups"]
+    return found
+
+
+async def _apart(told: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+    told = {**told, "memory": MEMORY, "seconds": seconds}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from router.adaptation.drafting import Correction
@@ -13,13 +14,14 @@ from router.adaptation.judging import Bounds, faults
 from router.adaptation.keeping import Keeping
 from router.adaptation.proposals import Proposals, view
 from router.adaptation.state import Event, State, Type, move
+from router.adaptation.topics import told
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.errors import ConfigError, LockgateError, RefusedError
 from router.ports import Lesson
 from router.wiring.learned_versions import LearnedVersions, Reloading, with_proposal
 from router.wiring.proposal_material import Material
-from router.wiring.proposal_trials import measured
+from router.wiring.proposal_trials import grouped, measured
 
 log = logging.getLogger("lockgate.learning")
 MANY = 500
@@ -143,6 +145,14 @@ class ProposalDesk:
         before = f"a/{name}" if base else "/dev/null"
         lines = difflib.unified_diff(base.decode().splitlines(True), content.decode().splitlines(True), before, f"b/{name}")
         return {"id": proposal_id, "patch": "".join(lines)}
+
+    async def topics(self, by: Subject) -> Json:
+        """What people asked for and nobody serves; no text of anybody."""
+        settings = self._material.settings
+        asked = await self._material.unanswered(by)
+        texts = [each.text for each in asked]
+        found = await grouped(self._reloading().snapshot, texts, settings.likeness, settings.topic, round(settings.evaluation))
+        return {"topics": [asdict(each) for each in told(found, asked, settings.subjects)], "texts": len(asked)}
 
     async def reconcile(self) -> None:
         """What a crash left half done, and what other nodes put in force. Raises LockgateError."""

@@ -196,3 +196,24 @@ def test_who_is_erased_takes_their_texts_along(office: Office) -> None:
     assert (left["decisions"], left["people"], left["evaluation"]) == (2, 2, None)
     assert sorted(left["texts"].values()) == [SAID[2], "usual nest for the herons, mail [email]"]
     assert left["history"][-1]["reason"] == "subject_erased"
+
+
+def test_what_nobody_serves_is_a_topic(office: Office) -> None:
+    """Told by words that several people used; its decisions make an intent."""
+    lunches = (
+        "is there soup for lunch",
+        "soup again for lunch please",
+        "which soup is for lunch",
+        "lunch soup without onions",
+        "two soups for lunch",
+    )
+    asked = [office.decide(text, f"guest_{number}")["id"] for number, text in enumerate(lunches)]
+    found = office.control("POST", "/v1/topics")
+    assert found.status == 200, found
+    (topic,) = [each for each in found.json["topics"] if set(asked) & set(each["decisions"])]
+    assert topic["people"] >= 3
+    assert "lunch" in topic["terms"]
+    new = {"type": "new_intent", "intent": "order_lunch", "route": "ask", "description": "Orders lunch.", "decisions": topic["decisions"]}
+    drafted = office.control("POST", "/v1/proposals", new)
+    assert drafted.status == 201, drafted
+    assert "order_lunch" in drafted.json["intents"]
