@@ -275,6 +275,35 @@ class Learning(Protocol):
 
     async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
 
+    @property
+    def proposals(self) -> LearnedProposals: ...
+
+
+class LearnedProposals(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+
+    async def show(self, proposal_id: str, by: Subject, *, personal: bool) -> Json: ...
+
+    async def evaluate(self, proposal_id: str, by: Subject) -> Json: ...
+
+    async def approve(self, proposal_id: str, by: Subject, binding: str, comment: str, override: str) -> Json: ...
+
+    async def reject(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def roll_out(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def revert(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def export(self, proposal_id: str, by: Subject) -> Json:
+        """`id` and `patch`."""
+
+    async def topics(self, by: Subject) -> Json:
+        """`topics`, and how many `texts` were looked at."""
+
 
 Record = Callable[[str, Json], Awaitable[None]]
 
