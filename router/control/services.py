@@ -16,6 +16,7 @@ from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
+from router.review.attempting import Asked
 
 Json = Mapping[str, Any]
 
@@ -99,18 +100,24 @@ class Audit(Protocol):
 
 
 class Reviews(Protocol):
-    """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
-    conflict of state."""
+    """Raises ReviewError: `review_not_found`, `self_approval`, `not_requester`, `reviewer_role_missing`, `review_denied`,
+    `review_unjudged`, `review_store_unavailable`; other codes are a conflict of state."""
 
     async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
-        """`content_digest` is what the reviewer saw; anything else is refused."""
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
+        """`content_digest` and `version` are of what the reviewer saw; anything else is refused."""
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json: ...
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json: ...
+
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 
 
 class DeliveryDesk(Protocol):
@@ -267,6 +274,35 @@ class Learning(Protocol):
         """`decision_id`, `opinions`, `disagreement`."""
 
     async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
+
+    @property
+    def proposals(self) -> LearnedProposals: ...
+
+
+class LearnedProposals(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+
+    async def show(self, proposal_id: str, by: Subject, *, personal: bool) -> Json: ...
+
+    async def evaluate(self, proposal_id: str, by: Subject) -> Json: ...
+
+    async def approve(self, proposal_id: str, by: Subject, binding: str, comment: str, override: str) -> Json: ...
+
+    async def reject(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def roll_out(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def revert(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def export(self, proposal_id: str, by: Subject) -> Json:
+        """`id` and `patch`."""
+
+    async def topics(self, by: Subject) -> Json:
+        """`topics`, and how many `texts` were looked at."""
 
 
 Record = Callable[[str, Json], Awaitable[None]]

@@ -87,6 +87,8 @@ class Serving:
         reloader = Reloader(
             self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles, in_force
         )
+        if self.learning is not None:
+            self.learning.serve(reloader)
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
@@ -157,7 +159,7 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
-            *(() if self.learning is None else (self.learning.keep(lambda: reloader.workspace),)),
+            *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:
             await started(running, serving)
