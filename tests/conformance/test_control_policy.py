@@ -42,8 +42,9 @@ def question(roles: tuple[str, ...], scopes: tuple[str, ...], permission: str) -
 def questions() -> list[dict[str, Any]]:
     """Every role, alone, with others and with none; every scope; every permission, and two that are none."""
     roles = [(), *((role,) for role in ROLES), ("viewer", "reviewer"), ("Admin",), ("root", "auditor")]
-    scopes = [(), ("control",), ("gateway", "decide"), *((scope,) for scope in sorted(SCOPES)), ("control", "control:audit.personal")]
-    return [question(*each) for each in product(roles, scopes, (*Permission, "everything", ""))]
+    scopes = [(), ("control",), ("gateway", "decide"), ("control", "control:audit.personal")]
+    single = product([()], [(scope,) for scope in sorted(SCOPES)], Permission)
+    return [question(*each) for each in (*product(roles, scopes, (*Permission, "everything", "")), *single)]
 
 
 def test_rego_says_what_the_table_says() -> None:
@@ -53,7 +54,7 @@ def test_rego_says_what_the_table_says() -> None:
     differing = [each for each in asked if rego.judge(each)[0] != table.judge(each)[0]]
     assert differing == []
     assert len({rego.judge(each)[0] for each in asked}) == 2
-    assert len(asked) > 5000
+    assert len(asked) > 1500
 
 
 def test_opa_says_the_same() -> None:

@@ -24,7 +24,6 @@ from router.control.key_orders import key_order
 from router.control.permissions import ROLES, Permission
 from router.control.services import ControlServices, Json, Page
 from router.control.tenants import WITHIN, TenantReviews, within
-from router.decision import Subject
 from router.errors import RefusedError
 from router.identity.key_service import KeyService
 from router.wiring.questions import AuditQuestions
@@ -57,15 +56,19 @@ class Held:
         number = int(review_id[1:])
         times = {"created": "2026-01-01T00:00:00Z", "expires": "2026-01-02T00:00:00Z"}
         known = {"id": review_id, "tenant": self.tenants[number], "state": "pending", "content_digest": "a" * 64}
-        return {**known, **times, "approvals": 0, "quorum": 1}
+        return {**known, **times, "approvals": 0, "quorum": 1, "version": 1}
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
+    async def approve(self, review_id: str, *more: Any, **named: Any) -> Json:
         self.done.append(review_id)
-        return {"id": review_id}
+        found = await self.get(review_id)
+        assert found is not None
+        return found
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
-        self.done.append(review_id)
-        return {"id": review_id}
+    reject = approve
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else can be done to one."""
+        return self.approve
 
 
 class Deliveries:
@@ -119,7 +122,8 @@ def control(ledger: asked.Ledger, tmp_path: Path) -> Iterator[Control]:
     subjects = SqliteSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
     questions: Any = AuditQuestions(workspace, subjects, Recorded())
     store = open_keys(tmp_path, clock)
-    services = ControlServices(questions, held, KeyService(store, clock), Process(), deliveries=deliveries, own_tenant=True)
+    reviews: Any = held
+    services = ControlServices(questions, reviews, KeyService(store, clock), Process(), deliveries=deliveries, own_tenant=True)
     with TestClient(create_app(services), base_url="http://127.0.0.1:8081", raise_server_exceptions=False) as client:
         assert client.portal is not None
         client.portal.call(subjects.open)
