@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
-from router.control.guarded import Caller, Services, guarded_router, needs
-from router.control.models import Feedback, Opinion, Opinions, Said
+from router.control.guarded import Caller, Principal, Services, guarded_router, needs
+from router.control.models import Comment, Feedback, NewProposal, Opinion, Opinions, Patch, ProposalApproval, Proposals, Said, Topics
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Learning
-from router.errors import RefusedError
+from router.errors import IdentityError, RefusedError
 
 router = guarded_router()
+States = Literal["draft", "evaluated", "approved", "rolled_out", "reverted", "superseded", "rejected"]
+State = Annotated[States | None, Query(description="Any when left out")]
 Verdict = Annotated[Literal["right", "wrong", "out_of_scope"] | None, Query(description="Any when left out")]
 
 
@@ -34,6 +36,82 @@ async def feedback(services: Services, verdict: Verdict = None, cursor: Cursor =
     """What people said about decisions, oldest first."""
     page = await learning_of(services).feedback(verdict, cursor, limit)
     return Feedback.model_validate({"feedback": list(page.items), "next": page.next})
+
+
+@router.post("/v1/proposals", status_code=201, **needs(Permission.PROPOSALS_PROPOSE))
+async def draft(wanted: NewProposal, services: Services, caller: Caller) -> dict[str, Any]:
+    """Makes a proposal. Texts of people become examples, masked; so it takes the permission `audit.personal` as well where it is made of
+    texts. Nothing happens before it is evaluated and somebody else approves it."""
+    desk = learning_of(services).proposals
+    if wanted.type in ("new_examples", "new_intent"):
+        _personal(caller)
+    return dict(await desk.draft(wanted.model_dump(), caller.subject))
+
+
+@router.get("/v1/proposals", **needs(Permission.PROPOSALS_READ))
+async def proposals(services: Services, state: State = None, cursor: Cursor = None, limit: Limit = 100) -> Proposals:
+    """Proposals, oldest first; without their texts."""
+    page = await learning_of(services).proposals.list(state, cursor, limit)
+    return Proposals(proposals=[dict(each) for each in page.items], next=page.next)
+
+
+@router.get("/v1/proposals/{proposal_id}", **needs(Permission.PROPOSALS_READ))
+async def proposal(proposal_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """One proposal with what it was measured to change; with its texts for who has the permission `audit.personal`, which is recorded."""
+    personal = Permission.AUDIT_PERSONAL in caller.permissions
+    return dict(await learning_of(services).proposals.show(proposal_id, caller.subject, personal=personal))
+
+
+@router.post("/v1/proposals/{proposal_id}/evaluate", **needs(Permission.PROPOSALS_PROPOSE))
+async def evaluate(proposal_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """Measures it against what serves, in a process with limits. Answers with `evaluating` where that takes longer; ask again."""
+    return dict(await learning_of(services).proposals.evaluate(proposal_id, caller.subject))
+
+
+@router.post("/v1/proposals/{proposal_id}/approve", **needs(Permission.PROPOSALS_APPROVE))
+async def approve(proposal_id: Identifier, wanted: ProposalApproval, services: Services, caller: Caller) -> dict[str, Any]:
+    """Approves what was measured. Nobody can approve what they proposed."""
+    desk = learning_of(services).proposals
+    return dict(await desk.approve(proposal_id, caller.subject, wanted.binding, wanted.comment, wanted.override))
+
+
+@router.post("/v1/proposals/{proposal_id}/reject", **needs(Permission.PROPOSALS_APPROVE))
+async def reject(proposal_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
+    """Ends it before it is rolled out; its texts are removed."""
+    return dict(await learning_of(services).proposals.reject(proposal_id, caller.subject, wanted.comment))
+
+
+@router.post("/v1/proposals/{proposal_id}/roll-out", **needs(Permission.PROPOSALS_APPROVE))
+async def roll_out(proposal_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
+    """Writes the approved proposal into the file of what was learnt and takes it up; what serves goes on where that fails."""
+    return dict(await learning_of(services).proposals.roll_out(proposal_id, caller.subject, wanted.comment))
+
+
+@router.post("/v1/proposals/{proposal_id}/revert", **needs(Permission.PROPOSALS_APPROVE))
+async def revert(proposal_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
+    """Goes back to what was in force before it. What was rolled out after it has to be reverted first."""
+    return dict(await learning_of(services).proposals.revert(proposal_id, caller.subject, wanted.comment))
+
+
+@router.get("/v1/proposals/{proposal_id}/patch", **needs(Permission.PROPOSALS_READ))
+async def patch(proposal_id: Identifier, services: Services, caller: Caller) -> Patch:
+    """What it would change in the file of what was learnt, for who has changes reviewed in version control. Has its texts, so it takes
+    `audit.personal` as well."""
+    desk = learning_of(services).proposals
+    _personal(caller)
+    return Patch(**await desk.export(proposal_id, caller.subject))
+
+
+@router.post("/v1/topics", **needs(Permission.PROPOSALS_PROPOSE))
+async def topics(services: Services, caller: Caller) -> Topics:
+    """Groups the newest requests that found no intent by what they are about, in a process with limits. No text of anybody is shown, only
+    words that several people used."""
+    return Topics.model_validate(await learning_of(services).proposals.topics(caller.subject))
+
+
+def _personal(caller: Principal) -> None:
+    if Permission.AUDIT_PERSONAL not in caller.permissions:
+        raise IdentityError("The key lacks the permission 'audit.personal': texts of people are opened here.", "permission_missing", 403)
 
 
 def learning_of(services: ControlServices) -> Learning:
