@@ -56,16 +56,23 @@ class Held:
     async def get(self, review_id: str) -> Json | None:
         number = int(review_id[1:])
         times = {"created": "2026-01-01T00:00:00Z", "expires": "2026-01-02T00:00:00Z"}
-        known = {"id": review_id, "tenant": self.tenants[number], "state": "pending", "content_digest": "a" * 64}
+        known = {"id": review_id, "tenant": self.tenants[number], "state": "pending", "content_digest": "a" * 64, "version": 1}
         return {**known, **times, "approvals": 0, "quorum": 1}
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
         self.done.append(review_id)
-        return {"id": review_id}
+        return {"id": review_id, "version": 2}
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Any) -> Json:
         self.done.append(review_id)
-        return {"id": review_id}
+        return {"id": review_id, "version": 2}
+
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        return {"question": None, "respond_by": None, "version": 1}
+
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json:
+        self.done.append(review_id)
+        return {"id": review_id, "version": 2}
 
 
 class Deliveries:
