@@ -273,6 +273,7 @@ def test_what_stands_in_the_way_of_a_review_is_told(lockgate: Lockgate, seat: Se
     assert page.get_by_role("button", name="Approve").count() == 0
 
 
+@pytest.mark.slow
 def test_a_reviewer_claims_asks_and_gives_back(lockgate: Lockgate, seat: Seat) -> None:
     """Each after a question; the page shows whose it is, and an old page changes nothing."""
     review = held(lockgate)
@@ -400,6 +401,7 @@ def test_health_says_what_readiness_and_the_figures_say(lockgate: Lockgate, seat
     expect(page.locator(".tiles dd").first).not_to_have_text(str(before), timeout=20_000)
 
 
+@pytest.mark.slow
 def test_a_key_is_revoked(lockgate: Lockgate, seat: Seat) -> None:
     """After a question, and is refused from then on; a viewer of keys has no button."""
     assert lockgate.ask("spare", "GET", "/items/1").status == 200
@@ -450,6 +452,7 @@ def test_who_looks_says_whether_it_was_right(lockgate: Lockgate, seat: Seat) -> 
     assert "look → pay" in page.inner_text("main")
 
 
+@pytest.mark.slow
 def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:
     """The page is there at once, and its figures come by themselves."""
     lockgate.ask("ann", "GET", "/items/1")
