@@ -15,7 +15,7 @@ check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -
 fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
-e2e: $(DEV) model ; @$(PY) -m pytest tests/e2e $(ARGS)
+e2e: $(DEV) model ; @LOCKGATE_PICTURES=1 $(PY) -m pytest tests/e2e $(ARGS)
 e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py $(ARGS)
 e2e-engines: $(DEV) ; @$(PY) -m pytest -m engines tests/e2e/test_engines.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)

@@ -15,6 +15,11 @@ MOST_FIELDS, MOST_COMMENT = 20, 2000
 DONE: Mapping[str, str] = {
     "approved": "Your approval is on record.",
     "rejected": "Rejected, for good.",
+    "claim": "It is yours for as long as the claim lasts.",
+    "release": "Given back.",
+    "ask": "Asked; it waits for an answer.",
+    "escalate": "Escalated: only the next level decides now.",
+    "reroute": "Approved for that route; earlier approvals do not count.",
     "said": "Your opinion is on record.",
     "retried": "It is sent again, for as long as it was tried at first.",
     "dropped": "Dropped, for good; its outcome stays on record as failed.",

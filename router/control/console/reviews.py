@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -20,17 +20,23 @@ from router.control.parameters import Cursor, Identifier
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
 from router.errors import ReviewError
+from router.review.attempting import Asked
+from router.review.attempts import Kind
 
 router = guarded_router()
 SHOWN = 50
 ANY = "any"
-OPEN = ("pending",)
-STATES = (*OPEN, "approved", "dispatching", "done", "rejected", "expired", "released", "failed", "uncertain")
+WAITING = "open"  # every state in which somebody has still to decide
+OPEN = ("pending", "assigned", "escalated")
+UNDECIDED = (*OPEN, "more_information")  # a reviewer asked; until there is an answer it can only be rejected or escalated
+ENDED = ("done", "rejected", "expired", "cancelled", "superseded", "released", "failed", "uncertain")
+STATES = (WAITING, *UNDECIDED, "approved", "dispatching", *ENDED)
+Attempted = Literal["claim", "release", "ask", "escalate", "reroute"]
 State = Annotated[str, Query(max_length=32, pattern="^[a-z_]*$")]
 
 
 @router.get("/console/reviews", include_in_schema=False, **needs(Permission.REVIEWS_READ))
-async def inbox(request: Request, services: Services, caller: Caller, state: State = "pending", cursor: Cursor = None) -> HTMLResponse:
+async def inbox(request: Request, services: Services, caller: Caller, state: State = WAITING, cursor: Cursor = None) -> HTMLResponse:
     """Those that wait, oldest first, or those in another state."""
     found = await services.reviews.list(None if state in ("", ANY) else state, cursor, SHOWN)
     return page(
@@ -57,7 +63,9 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
     """For the content that the page showed, by its digest."""
 
     async def decide(fields: Mapping[str, str]) -> Json:
-        return await services.reviews.approve(review_id, caller.subject, comment_of(fields), fields.get("content_digest", ""))
+        return await services.reviews.approve(
+            review_id, caller.subject, comment_of(fields), fields.get("content_digest", ""), _version(fields)
+        )
 
     return await _decided(request, review_id, services, caller, decide, "approved")
 
@@ -65,9 +73,27 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
 @router.post("/console/reviews/{review_id}/reject", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
 async def reject(request: Request, review_id: Identifier, services: Services, caller: Caller) -> Response:
     async def decide(fields: Mapping[str, str]) -> Json:
-        return await services.reviews.reject(review_id, caller.subject, comment_of(fields))
+        return await services.reviews.reject(review_id, caller.subject, comment_of(fields), _version(fields))
 
     return await _decided(request, review_id, services, caller, decide, "rejected")
+
+
+@router.post("/console/reviews/{review_id}/attempt/{kind}", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
+async def attempt(request: Request, review_id: Identifier, kind: Attempted, services: Services, caller: Caller) -> Response:
+    """What a reviewer can do besides."""
+
+    async def decide(fields: Mapping[str, str]) -> Json:
+        digest, route = fields.get("content_digest") or None, fields.get("route") or None
+        told = Asked(Kind(kind), comment_of(fields), digest, _version(fields), route=route)
+        return await services.reviews.attempt(review_id, caller.subject, told)
+
+    return await _decided(request, review_id, services, caller, decide, kind)
+
+
+def _version(fields: Mapping[str, str]) -> int | None:
+    """Of the request as the page showed it; what happened meanwhile is a conflict."""
+    told = fields.get("version", "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else None
 
 
 async def _decided(
@@ -100,7 +126,8 @@ async def _shown(
         here="reviews",
         status=status,
         review=found,
-        open=found["state"] in OPEN,
+        open=found["state"] in UNDECIDED,
+        approvable=found["state"] in OPEN,
         refused=refused,
         done=done(request),
         **await opinions(services, caller, review_id),
