@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from router.errors import AuditError, ReviewError
-from router.ports import Change, Held, Review
+from router.ports import NEVER, Change, Held, Review
 
 TERMS = tuple(name for name in Held.__slots__ if name != "sealed")
 T = TypeVar("T")
@@ -22,13 +22,15 @@ class ReviewCore(Protocol):
 
     def close(self) -> None: ...
 
-    def add(self, held: Held, change: Change) -> None: ...
+    def add(self, held: Held, change: Change, due_ns: int) -> None: ...
 
     def get(self, decision_id: str) -> Review | None: ...
 
     def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]: ...
 
-    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool: ...
+    def change(
+        self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes, held: Held | None, due_ns: int
+    ) -> bool: ...
 
     def unrecorded(self) -> list[tuple[str, int, Change]]: ...
 
@@ -36,9 +38,9 @@ class ReviewCore(Protocol):
 
     def recorded(self, decision_id: str, number: int) -> None: ...
 
-    def due(self, now_ns: int, state: str) -> list[str]: ...
+    def due(self, now_ns: int, states: Sequence[str]) -> list[str]: ...
 
-    def count(self, state: str) -> int: ...
+    def count(self, states: Sequence[str]) -> int: ...
 
     def versions(self, decision_ids: Sequence[str]) -> dict[str, int]: ...
 
@@ -62,8 +64,8 @@ class KeptReviews:
         await asyncio.to_thread(self._thread.shutdown)
         self._core.close()
 
-    async def add(self, held: Held, change: Change) -> None:
-        await self._run(lambda: self._core.add(held, change))
+    async def add(self, held: Held, change: Change, *, due_ns: int | None = None) -> None:
+        await self._run(lambda: self._core.add(held, change, held.expires_ns if due_ns is None else due_ns))
         self.changed(held.decision_id)
 
     async def get(self, decision_id: str) -> Review | None:
@@ -72,8 +74,18 @@ class KeptReviews:
     async def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None = None) -> Sequence[tuple[int, Review]]:
         return await self._run(lambda: self._core.page(states, after, limit, tenant))
 
-    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
-        changed = await self._run(lambda: self._core.change(decision_id, version, change, forget, reply))
+    async def change(
+        self,
+        decision_id: str,
+        version: int,
+        change: Change,
+        *,
+        forget: bool = False,
+        reply: bytes = b"",
+        held: Held | None = None,
+        due_ns: int = NEVER,
+    ) -> bool:
+        changed = await self._run(lambda: self._core.change(decision_id, version, change, forget, reply, held, due_ns))
         self.changed(decision_id)
         return changed
 
@@ -86,11 +98,11 @@ class KeptReviews:
     async def recorded(self, decision_id: str, number: int) -> None:
         await self._run(lambda: self._core.recorded(decision_id, number))
 
-    async def due(self, now_ns: int, state: str) -> Sequence[str]:
-        return await self._run(lambda: self._core.due(now_ns, state))
+    async def due(self, now_ns: int, states: Sequence[str]) -> Sequence[str]:
+        return await self._run(lambda: self._core.due(now_ns, states))
 
-    async def count(self, state: str) -> int:
-        return await self._run(lambda: self._core.count(state))
+    async def count(self, states: Sequence[str]) -> int:
+        return await self._run(lambda: self._core.count(states))
 
     async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
         return await self._run(lambda: self._core.versions(decision_ids))

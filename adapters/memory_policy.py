@@ -11,11 +11,13 @@ from router.errors import PolicyError
 from router.ports import Intents
 from router.verdicts import stricter
 
-ENTRIES = ("admission", "decision")
+ENTRIES = ("admission", "decision", "review")
+
+ADOPTED = {"decision": ("adopted",), "admission": ("adopted_admission",)}
 
 
 class MemoryPolicy:
-    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `intents.<package>`, `adopted`,
+    """`answers` by the path below `data.lockgate`: `admission`, `decision`, `review`, `intents.<package>`, `adopted`,
     `adopted_admission`. An exception is raised."""
 
     problem: str | None = None
@@ -38,7 +40,7 @@ class MemoryPolicy:
             raise PolicyError(f"Policy has no entry point '{entry}'.", "policy_undefined")
         verdict = self._read(entry, entry)
         beside = [f"intents.{name}" for name in package_names(intent, entry)]
-        for package in (*beside, "adopted") if entry == "decision" else ("adopted_admission",):
+        for package in (*beside, *ADOPTED.get(entry, ())):
             if package in self._answers:
                 verdict = stricter(verdict, self._read(entry, package))
         return verdict

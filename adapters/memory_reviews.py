@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from router.errors import ReviewError
-from router.ports import Change, Held, Review
+from router.ports import NEVER, Change, Held, Review
 
 
 class MemoryReviews:
@@ -15,6 +15,7 @@ class MemoryReviews:
     def __init__(self) -> None:
         self.failing: ReviewError | None = None
         self._reviews: dict[str, Review] = {}
+        self._due: dict[str, int] = {}
         self._open = False
 
     async def open(self) -> None:
@@ -23,10 +24,11 @@ class MemoryReviews:
     async def close(self) -> None:
         self._open = False
 
-    async def add(self, held: Held, change: Change) -> None:
+    async def add(self, held: Held, change: Change, *, due_ns: int | None = None) -> None:
         known = self._usable().get(held.decision_id)
         if known is None:
             self._reviews[held.decision_id] = Review(held, change.after, (change,))
+            self._due[held.decision_id] = held.expires_ns if due_ns is None else due_ns
         elif known.held.content_digest != held.content_digest:
             raise ReviewError("Another request is already held under this decision.", "review_conflict")
 
@@ -38,12 +40,24 @@ class MemoryReviews:
         wanted = [(place, _bare(review)) for place, review in placed if place > after and (not states or review.state in states)]
         return [each for each in wanted if tenant is None or each[1].held.tenant == tenant][:limit]
 
-    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+    async def change(
+        self,
+        decision_id: str,
+        version: int,
+        change: Change,
+        *,
+        forget: bool = False,
+        reply: bytes = b"",
+        held: Held | None = None,
+        due_ns: int = NEVER,
+    ) -> bool:
         known = self._usable().get(decision_id)
         if known is None or known.version != version or known.state != change.before:
             return False
-        held = replace(known.held, sealed=b"") if forget else known.held
-        self._reviews[decision_id] = Review(held, change.after, (*known.history, change), reply or known.reply)
+        following = held or known.held
+        kept = replace(following, sealed=b"") if forget else following
+        self._reviews[decision_id] = Review(kept, change.after, (*known.history, change), reply or known.reply)
+        self._due[decision_id] = due_ns
         return True
 
     async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
@@ -63,12 +77,12 @@ class MemoryReviews:
         history = [replace(change, recorded=True) if at == number else change for at, change in enumerate(known.history)]
         self._reviews[decision_id] = replace(known, history=tuple(history))
 
-    async def due(self, now_ns: int, state: str) -> Sequence[str]:
+    async def due(self, now_ns: int, states: Sequence[str]) -> Sequence[str]:
         found = self._usable().items()
-        return [decision_id for decision_id, review in found if review.state == state and review.held.expires_ns <= now_ns]
+        return [decision_id for decision_id, review in found if review.state in states and self._due[decision_id] <= now_ns]
 
-    async def count(self, state: str) -> int:
-        return sum(review.state == state for review in self._usable().values())
+    async def count(self, states: Sequence[str]) -> int:
+        return sum(review.state in states for review in self._usable().values())
 
     async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
         known = self._usable()

@@ -29,6 +29,8 @@ DURATION = re.compile(r"[0-9]{1,6}(ms|s|m|h|d)")
 WINDOW = re.compile(r"[1-9][0-9]{0,4}(s|m|h)")
 POINTER = re.compile(r"(/([^~/]|~[01])*)+")  # RFC 6901, but for the whole document
 ACR = re.compile(r"[!#-\[\]-~]{1,128}")  # what may stand in a quoted text of a header field, without spaces: they separate values
+REVIEW_DURATIONS = ("expires", "claim", "respond", "escalate")
+REVIEW_ROLES = ("each_of", "escalate_to")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 WITHOUT_INTENT = ("subject", "tenant", "client", "all")
 KEYS = (*WITHOUT_INTENT, "intent", "subject_intent", "tenant_intent", "route")
@@ -52,6 +54,8 @@ def read(name: str, params: Params, entry: str = "decision") -> Obligation:
     kind = KINDS.get(name)
     if kind is None:
         raise PolicyError(f"Policy asks for '{name[:64]}', which this version cannot do.", "obligation_unknown")
+    if entry == "review":
+        raise PolicyError("Policy puts an obligation on what a reviewer does, where there is none to fulfil.", "obligation_failed")
     if entry == "admission" and not (kind.at_admission and _before_the_intent(params)):
         raise PolicyError(f"Policy asks at admission for '{name}', which needs what is known only after it.", "obligation_failed")
     if not kind.valid(params):
@@ -78,16 +82,22 @@ def seconds(duration: str) -> float:
 
 
 def strictest_review(obligations: Iterable[Obligation]) -> Params:
-    """What all `require_review` ask for together: the most people, the soonest end, and only reviewers whom each would take. Raises
-    PolicyError where nobody is left."""
+    """What all `require_review` ask for together: the most people, every role that one of them names, the soonest ends, only reviewers whom
+    each would take, and only the liberties that each gives. Raises PolicyError where nobody is left."""
     wanted = named(obligations, "require_review")
     merged: dict[str, Any] = dict(wanted[0]) if wanted else {}
     for each in wanted[1:]:
-        for name, choose in (("quorum", max), ("expires", _sooner)):
+        for name, choose in REVIEW_CHOICES.items():
             if name in each:
                 merged[name] = choose(merged[name], each[name]) if name in merged else each[name]
         if each.get("reviewers"):
             merged["reviewers"] = _common(merged.get("reviewers"), each["reviewers"])
+    for name in REVIEW_LIBERTIES:  # what only some of them let a reviewer or the time do, nobody may
+        given = [each.get(name) for each in wanted]
+        if None in given:
+            merged.pop(name, None)
+        elif given:
+            merged[name] = _granted(given)
     return merged
 
 
@@ -114,6 +124,29 @@ def added_headers(obligations: Iterable[Obligation]) -> dict[str, str]:
 
 def _sooner(one: str, other: str) -> str:
     return min(one, other, key=seconds)
+
+
+def _all_of(one: list[str], other: list[str]) -> list[str]:
+    return list(dict.fromkeys((*one, *other)))
+
+
+REVIEW_CHOICES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "quorum": max,
+    "expires": _sooner,
+    "claim": _sooner,
+    "respond": _sooner,
+    "escalate": _sooner,
+    "each_of": _all_of,
+    "escalate_to": _all_of,
+}
+REVIEW_LIBERTIES = ("modify", "reroute", "on_expiry")
+
+
+def _granted(given: list[Any]) -> Any:
+    """Of lists what is in each, of ways to end the strictest."""
+    if isinstance(given[0], str):
+        return given[0] if len(set(given)) == 1 else "deny"
+    return [each for each in given[0] if all(each in other for other in given)]
 
 
 def _common(one: list[str] | None, other: list[str]) -> list[str]:
@@ -165,14 +198,18 @@ def _header(name: str, value: Any) -> bool:
 
 
 def _review_params(params: Params) -> bool:
-    """`reviewers` are roles; `quorum` how many different people must approve; `expires` a duration."""
-    expires = params.get("expires", "1h")
+    """`reviewers` are roles, one of which is needed; `each_of` roles of which each is, by different people; `quorum` how many different
+    people must approve; `expires`, `claim`, `respond` and `escalate` durations; `escalate_to` the role of each higher level; `on_expiry`
+    what happens when nobody decided; `modify` JSON pointers to what a reviewer may change, `reroute` routes that they may choose."""
     return (
-        params.keys() <= {"reviewers", "quorum", "expires"}
+        params.keys() <= {"reviewers", "quorum", *REVIEW_DURATIONS, *REVIEW_ROLES, *REVIEW_LIBERTIES}
         and _texts(params.get("reviewers", []))
         and _count(params.get("quorum", 1), MOST)
-        and isinstance(expires, str)
-        and DURATION.fullmatch(expires) is not None
+        and all(isinstance(params[name], str) and DURATION.fullmatch(params[name]) for name in REVIEW_DURATIONS if name in params)
+        and all(_texts(params[name], MOST_TAGS) and len(set(params[name])) == len(params[name]) for name in REVIEW_ROLES if name in params)
+        and params.get("on_expiry", "deny") in ("deny", "allow")
+        and ("modify" not in params or _matching(params["modify"], POINTER, MOST))
+        and ("reroute" not in params or _matching(params["reroute"], NAME, MOST))
     )
 
 

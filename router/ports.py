@@ -313,13 +313,17 @@ class Review:
         return len(self.history)
 
 
+NEVER = 2**63 - 1
+
+
 class HeldRequests(Protocol):
     """Held requests where the control process keeps them; one process at a time, or those of several nodes, each of which goes on from its
     own steps, and from those of nodes that are gone. What a method wrote is durable when it returns. Every method raises ReviewError when
     the store does not answer; then it may or may not have written, and may be asked again."""
 
-    async def add(self, held: Held, change: Change) -> None:
-        """The same request again changes nothing; another one under its id is a ReviewError `review_conflict`."""
+    async def add(self, held: Held, change: Change, *, due_ns: int | None = None) -> None:
+        """The same request again changes nothing; another one under its id is a ReviewError `review_conflict`. `due_ns`: when to look at
+        it again, its end where that is left out."""
 
     async def get(self, decision_id: str) -> Review | None: ...
 
@@ -327,9 +331,19 @@ class HeldRequests(Protocol):
         """Oldest first, each with its place; only those after the place `after`. No states, or no tenant, means any. Sealed parts are left
         out."""
 
-    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+    async def change(
+        self,
+        decision_id: str,
+        version: int,
+        change: Change,
+        *,
+        forget: bool = False,
+        reply: bytes = b"",
+        held: Held | None = None,
+        due_ns: int = NEVER,
+    ) -> bool:
         """Compare and set: False, and nothing done, when the review has another version than the one that was read. `forget` removes the
-        sealed request for good."""
+        sealed request for good; `held` takes its place; `due_ns`: when to look at it again."""
 
     async def unrecorded(self) -> Sequence[tuple[str, int, Change]]:
         """(decision id, number of the step, step) of each step whose records may not be in the ledger and are this node's to append: its
@@ -340,10 +354,10 @@ class HeldRequests(Protocol):
 
     async def recorded(self, decision_id: str, number: int) -> None: ...
 
-    async def due(self, now_ns: int, state: str) -> Sequence[str]:
-        """Ids of the reviews in this state whose time is up."""
+    async def due(self, now_ns: int, states: Sequence[str]) -> Sequence[str]:
+        """Ids of the reviews in these states that are to be looked at by now."""
 
-    async def count(self, state: str) -> int: ...
+    async def count(self, states: Sequence[str]) -> int: ...
 
     async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
         """Of those that there are."""

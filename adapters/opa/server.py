@@ -30,7 +30,7 @@ Found = TypeVar("Found")
 
 log = logging.getLogger("lockgate.policy")
 NAME = "opa"
-ENTRIES: Mapping[str, str] = {entry: f"/v1/data/lockgate/{entry}/result" for entry in ("admission", "decision")}
+ENTRIES: Mapping[str, str] = {entry: f"/v1/data/lockgate/{entry}/result" for entry in ("admission", "decision", "review")}
 ADOPTED: Mapping[str, str] = {"admission": "/v1/data/lockgate/adopted_admission/result", "decision": "/v1/data/lockgate/adopted/result"}
 START_S, START_PAUSE_S = 10.0, 0.2  # a sidecar may start after us
 LOOK_S = 5.0

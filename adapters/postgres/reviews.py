@@ -22,9 +22,11 @@ from router.ports import Change, Entry, Held, Review
 T = TypeVar("T")
 _REVIEW = "SELECT place, id, state, terms, sealed, reply FROM reviews"
 _BARE = "SELECT place, id, state, terms, ''::bytea, ''::bytea FROM reviews"
+_INSERT = "INSERT INTO reviews (id, state, version, expires_ns, due_ns, terms, sealed) VALUES (%s, %s, 1, %s, %s, %s, %b)"
+_FOLLOWING = "UPDATE reviews SET expires_ns = %s, terms = %s, sealed = %b WHERE id = %s"
 _CHANGE = (
     "UPDATE reviews SET state = %(after)s, version = version + 1, sealed = CASE WHEN %(forget)s THEN ''::bytea ELSE sealed END,"
-    " reply = CASE WHEN length(%(reply)b::bytea) > 0 THEN %(reply)b ELSE reply END"
+    " reply = CASE WHEN length(%(reply)b::bytea) > 0 THEN %(reply)b ELSE reply END, due_ns = %(due)s"
     " WHERE id = %(id)s AND version = %(version)s AND state = %(before)s RETURNING place"
 )
 _ALIVE = ALIVE.format(node="review_steps.node")
@@ -54,17 +56,15 @@ class ReviewTables:
         self._is_open = False
         self._session.close()
 
-    def add(self, held: Held, change: Change) -> None:
+    def add(self, held: Held, change: Change, due_ns: int) -> None:
         def added(connection: BoundedConnection) -> None:
             with connection.transaction():
                 # One at a time, so that who has read a page has read all places before its last.
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate reviews {self._server.schema}",))
                 known = connection.rows("SELECT terms FROM reviews WHERE id = %s", (held.decision_id,))
                 if not known:
-                    row = (held.decision_id, change.after, held.expires_ns, terms_of(held), held.sealed)
-                    connection.execute(
-                        "INSERT INTO reviews (id, state, version, expires_ns, terms, sealed) VALUES (%s, %s, 1, %s, %s, %b)", row
-                    )
+                    row = (held.decision_id, change.after, held.expires_ns, due_ns, terms_of(held), held.sealed)
+                    connection.execute(_INSERT, row)
                     self._note(connection, held.decision_id, 0, change)
                 elif json.loads(known[0][0])["content_digest"] != held.content_digest:
                     raise ReviewError("Another request is already held under this decision.", "review_conflict")
@@ -88,7 +88,7 @@ class ReviewTables:
         found = self._reviews(f"{_BARE} WHERE place > %s{wanted} ORDER BY place LIMIT %s", parameters)
         return [each for each in found if tenant is None or each[1].held.tenant == tenant]
 
-    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool:
+    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes, held: Held | None, due_ns: int) -> bool:
         named = {
             "id": decision_id,
             "version": version,
@@ -96,12 +96,16 @@ class ReviewTables:
             "after": change.after,
             "forget": forget,
             "reply": reply,
+            "due": due_ns,
         }
 
         def changed(connection: BoundedConnection) -> bool:
             with connection.transaction():
                 if not connection.rows(_CHANGE, named):  # type: ignore[arg-type]
                     return self._was_ours(connection, decision_id, version, change)
+                if held is not None:
+                    sealed = b"" if forget else held.sealed
+                    connection.execute(_FOLLOWING, (held.expires_ns, terms_of(held), sealed, decision_id))
                 self._note(connection, decision_id, version, change)
                 return True
 
@@ -126,12 +130,13 @@ class ReviewTables:
         statement = "UPDATE review_steps SET recorded = true WHERE id = %s AND number = %s"
         self._run(lambda connection: connection.execute(statement, (decision_id, number)))
 
-    def due(self, now_ns: int, state: str) -> list[str]:
-        statement = "SELECT id FROM reviews WHERE state = %s AND expires_ns <= %s"
-        return [row[0] for row in self._run(lambda connection: connection.rows(statement, (state, now_ns)))]
+    def due(self, now_ns: int, states: Sequence[str]) -> list[str]:
+        statement = "SELECT id FROM reviews WHERE state = ANY(%s) AND due_ns <= %s"
+        return [row[0] for row in self._run(lambda connection: connection.rows(statement, (list(states), now_ns)))]
 
-    def count(self, state: str) -> int:
-        found = self._run(lambda connection: connection.rows("SELECT count(*) FROM reviews WHERE state = %s", (state,)))
+    def count(self, states: Sequence[str]) -> int:
+        statement = "SELECT count(*) FROM reviews WHERE state = ANY(%s)"
+        found = self._run(lambda connection: connection.rows(statement, (list(states),)))
         return int(found[0][0])
 
     def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:

@@ -71,6 +71,12 @@ SHARED_STEPS: Steps = {
         "CREATE TABLE members (node text PRIMARY KEY, name text NOT NULL, started timestamptz NOT NULL, seen timestamptz NOT NULL,"
         " until timestamptz NOT NULL, told text NOT NULL)",
     ),
+    2: (
+        # When time makes a step due. A node of the release before does not set it: its rows are then looked at each round.
+        "ALTER TABLE reviews ADD COLUMN due_ns bigint NOT NULL DEFAULT 0",
+        "UPDATE reviews SET due_ns = expires_ns",
+        "CREATE INDEX reviews_due ON reviews (state, due_ns)",
+    ),
 }
 SESSION_STEPS: Steps = {
     1: (

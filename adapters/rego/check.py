@@ -110,7 +110,8 @@ class _Checker:
     def _entries(self) -> Iterator[Fault]:
         wanted = [("data", ROOT, entry) for entry in ENTRIES]
         intents = [package for package in self._packages if package[:3] == ("data", ROOT, "intents") or package in ADOPTED.values()]
-        for package in (*wanted, *sorted(intents)):
+        asked = [package for package in self._packages if package == ("data", ROOT, "review")]
+        for package in (*wanted, *asked, *sorted(intents)):
             rules = self._rules.get((*package, "result"), [])
             if not any(rule.kind == COMPLETE for _, rule in rules):
                 module = next((each for each in self._modules if each.package == package), self._modules[0])

@@ -129,7 +129,7 @@ class EmbeddedRego:
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
-        if rule is None:
+        if rule is None or rule not in self._parts:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
         evaluation = _Evaluation(entry, document)
         verdict = self._judge(rule, evaluation)

@@ -98,7 +98,7 @@ class IsolatedRego:
 
     async def evaluate(self, entry: str, intent: Intents, document: Mapping[str, Any]) -> Verdict:
         rule = ENTRIES.get(entry)
-        if rule is None:
+        if rule is None or rule not in self._plan.questions:
             raise PolicyError(f"Policy has no entry point '{entry[:64]}'.", "policy_undefined")
         asked = (rule, *self._plan.beside(package_names(intent, entry), entry))
         keys = {each: self._key(each, document) for each in asked}

@@ -14,7 +14,8 @@ from typing import Any
 from adapters.rego.reads import Read, reached_files, reads
 from adapters.rego.syntax import Module, Path
 
-ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision")}
+OPTIONAL = "review"  # who may do what with a held request; where it is not there, nobody may do anything
+ENTRIES: Mapping[str, str] = {entry: f"data.lockgate.{entry}.result" for entry in ("admission", "decision", OPTIONAL)}
 ADOPTED: Mapping[str, Path] = {  # what adopted packages say at each entry point, as far as any has something to say there
     "admission": ("data", "lockgate", "adopted_admission"),
     "decision": ("data", "lockgate", "adopted"),
@@ -41,7 +42,8 @@ class Plan:
     def beside(self, packages: Sequence[str], entry: str) -> list[str]:
         """The rules that are asked beside an entry point's: those of the intents' packages that there are, and that of adopted ones."""
         rules = [f"data.lockgate.intents.{name}.result" for name in packages] if entry == "decision" else []
-        return [rule for rule in (*rules, ADOPTING[entry]) if rule in self.questions]
+        adopting = [ADOPTING[entry]] if entry in ADOPTING else []
+        return [rule for rule in (*rules, *adopting) if rule in self.questions]
 
     def to_json(self) -> dict[str, Any]:
         return {rule: [list(each.files), _told(each.reads)] for rule, each in self.questions.items()}
@@ -49,7 +51,7 @@ class Plan:
     @staticmethod
     def from_json(value: Any, files: Collection[str]) -> Plan:
         """Of policies in `files`. It may come from a process that nobody trusts: raises ValueError for whatever is no plan."""
-        if not isinstance(value, dict) or not value.keys() >= set(ENTRIES.values()):
+        if not isinstance(value, dict) or not value.keys() >= {ENTRIES[entry] for entry in ENTRIES if entry != OPTIONAL}:
             raise ValueError("a plan has the entry points")
         if not all(rule in (*ENTRIES.values(), *ADOPTING.values()) or INTENT.fullmatch(rule) for rule in value):
             raise ValueError("a plan asks the entry points, and the packages of intents and adopted ones")
@@ -58,7 +60,9 @@ class Plan:
 
 def make_plan(modules: Sequence[Module]) -> Plan:
     """Of modules that were checked."""
-    asked: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
+    there = {module.package for module in modules}
+    entries: dict[str, Path] = {rule: ("data", "lockgate", entry) for entry, rule in ENTRIES.items()}
+    asked = {rule: path for rule, path in entries.items() if path[-1] != OPTIONAL or path in there}
     packages = sorted({module.package for module in modules if _beside(module.package)})
     asked |= {f"{'.'.join(package)}.result": package for package in packages}
     return Plan({rule: Question(reached_files(modules, package), reads(modules, package)) for rule, package in asked.items()})

@@ -75,8 +75,8 @@ def _effect(value: Any, entry: str) -> Effect:
     effect = EFFECTS.get(value) if isinstance(value, str) else None
     if effect is None:
         raise _malformed("an effect of allow, deny, review or reroute")
-    if entry == "admission" and effect not in AT_ADMISSION:
-        raise _malformed("allow or deny at admission, where no intent is known yet")
+    if entry != "decision" and effect not in AT_ADMISSION:
+        raise _malformed("allow or deny, wherever it is not about an intent")
     return effect
 
 

@@ -10,14 +10,12 @@ from typing import Any
 
 from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
+from adapters.sqlite.migrations import Steps, migrate
 from router.errors import AuditError, ReviewError
 from router.ports import Change, Entry, Held, Review
 
-SCHEMA = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA secure_delete=ON",
-    "PRAGMA busy_timeout=10000",
+PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", "PRAGMA busy_timeout=10000")
+FIRST = (
     # `terms` is the held request without its sealed part; `place` counts up in the order of arrival.
     "CREATE TABLE IF NOT EXISTS reviews (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,"
     " version INTEGER NOT NULL, expires_ns INTEGER NOT NULL, terms TEXT NOT NULL, sealed BLOB NOT NULL, reply BLOB NOT NULL DEFAULT x'')"
@@ -28,7 +26,18 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS history_unrecorded ON history (at_ns) WHERE recorded = 0",
     "CREATE TABLE IF NOT EXISTS entries (id TEXT NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL, leaf BLOB NOT NULL,"
     " sealed BLOB NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (id, number, part)) STRICT",
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
 )
+STEPS: Steps = {
+    1: FIRST,
+    2: (
+        # When time makes a step due; until then it was the request's end alone.
+        "ALTER TABLE reviews ADD COLUMN due_ns INTEGER NOT NULL DEFAULT 0",
+        "UPDATE reviews SET due_ns = expires_ns",
+        "DROP INDEX IF EXISTS reviews_state",
+        "CREATE INDEX reviews_due ON reviews (state, due_ns)",
+    ),
+}
 ASKED_AT_ONCE = 500
 STEP = "id, number, event, before, after, at_ns, recorded"
 
@@ -51,15 +60,15 @@ class ReviewFile:
         self._usable = False
         self._disconnect()
 
-    def add(self, held: Held, change: Change) -> None:
+    def add(self, held: Held, change: Change, due_ns: int) -> None:
         with self._transaction() as run:
             known = run("SELECT terms FROM reviews WHERE id = ?", (held.decision_id,))
             if known:
                 if json.loads(known[0][0])["content_digest"] != held.content_digest:
                     raise ReviewError("Another request is already held under this decision.", "review_conflict")
                 return
-            row = (held.decision_id, change.after, held.expires_ns, terms_of(held), held.sealed)
-            run("INSERT INTO reviews (id, state, version, expires_ns, terms, sealed) VALUES (?,?,1,?,?,?)", row)
+            row = (held.decision_id, change.after, held.expires_ns, due_ns, terms_of(held), held.sealed)
+            run("INSERT INTO reviews (id, state, version, expires_ns, due_ns, terms, sealed) VALUES (?,?,1,?,?,?,?)", row)
             self._note(run, held.decision_id, 0, change)
 
     def get(self, decision_id: str) -> Review | None:
@@ -67,7 +76,7 @@ class ReviewFile:
         return self._review(found[0]) if found else None
 
     def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]:
-        wanted = f" AND state IN ({','.join('?' * len(states))})" if states else ""
+        wanted = f" AND state IN ({_marks(states)})" if states else ""
         wanted += " AND terms -> '$.tenant' = ?" if tenant is not None else ""
         found = self._open.execute(
             f"SELECT place, id, state, terms, x'', x'' FROM reviews WHERE place > ?{wanted} ORDER BY place LIMIT ?",  # noqa: S608  # marks only
@@ -75,13 +84,16 @@ class ReviewFile:
         )
         return [(row[0], self._review(row)) for row in found]
 
-    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes) -> bool:
+    def change(self, decision_id: str, version: int, change: Change, forget: bool, reply: bytes, held: Held | None, due_ns: int) -> bool:
         with self._transaction() as run:
             changed = run(
-                "UPDATE reviews SET state = ?, version = version + 1, sealed = CASE WHEN ? THEN x'' ELSE sealed END,"
+                "UPDATE reviews SET state = ?, version = version + 1, due_ns = ?, sealed = CASE WHEN ? THEN x'' ELSE sealed END,"
                 " reply = CASE WHEN length(?) THEN ? ELSE reply END WHERE id = ? AND version = ? AND state = ? RETURNING place",
-                (change.after, forget, reply, reply, decision_id, version, change.before),
+                (change.after, due_ns, forget, reply, reply, decision_id, version, change.before),
             )
+            if changed and held is not None:
+                following = (held.expires_ns, terms_of(held), b"" if forget else held.sealed, decision_id)
+                run("UPDATE reviews SET expires_ns = ?, terms = ?, sealed = ? WHERE id = ?", following)
             if changed:
                 self._note(run, decision_id, version, change)
         return bool(changed)
@@ -96,11 +108,12 @@ class ReviewFile:
     def recorded(self, decision_id: str, number: int) -> None:
         self._open.execute("UPDATE history SET recorded = 1 WHERE id = ? AND number = ?", (decision_id, number))
 
-    def due(self, now_ns: int, state: str) -> list[str]:
-        return [row[0] for row in self._open.execute("SELECT id FROM reviews WHERE state = ? AND expires_ns <= ?", (state, now_ns))]
+    def due(self, now_ns: int, states: Sequence[str]) -> list[str]:
+        wanted = f"SELECT id FROM reviews WHERE state IN ({_marks(states)}) AND due_ns <= ?"  # noqa: S608  # marks only
+        return [row[0] for row in self._open.execute(wanted, (*states, now_ns))]
 
-    def count(self, state: str) -> int:
-        count: int = self._open.execute("SELECT count(*) FROM reviews WHERE state = ?", (state,))[0][0]
+    def count(self, states: Sequence[str]) -> int:
+        count: int = self._open.execute(f"SELECT count(*) FROM reviews WHERE state IN ({_marks(states)})", tuple(states))[0][0]  # noqa: S608  # as above
         return count
 
     def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
@@ -126,8 +139,9 @@ class ReviewFile:
     def _connected(self) -> Connection:
         self._connection = self._connect(self._path)
         try:
-            for statement in SCHEMA:
+            for statement in PRAGMAS:
                 self._connection.execute(statement)
+            migrate(self._connection, self._path, STEPS)
         except AuditError:
             self._disconnect()
             raise
@@ -166,6 +180,10 @@ class ReviewFile:
             "SELECT leaf, sealed, key_id FROM entries WHERE id = ? AND number = ? ORDER BY part", (decision_id, number)
         )
         return Change(event, before, after, at_ns, tuple(Entry(*parts) for parts in found), bool(recorded))
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 class SqliteReviews(KeptReviews):

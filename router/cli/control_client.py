@@ -30,6 +30,9 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
+NOTHING: Mapping[str, str] = {}
+
+
 class ControlClient:
     def __init__(self, url: str, key: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
@@ -41,9 +44,11 @@ class ControlClient:
         # No proxy either: what the environment names for the web is not meant for this.
         self._opener: OpenerDirector = build_opener(ProxyHandler({}), _NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """Raises LockgateError with what the other side says."""
-        return self._sent(method, path, None if body is None else json.dumps(body).encode(), "application/json")
+        return self._sent(method, path, None if body is None else json.dumps(body).encode(), "application/json", headers or {})
 
     def send_files(self, path: str, files: Mapping[str, bytes]) -> dict[str, Any]:
         """As a form (RFC 7578)."""
@@ -53,8 +58,8 @@ class ControlClient:
         body = b"".join(parts) + f"--{boundary}--\r\n".encode()
         return self._sent("POST", path, body, f"multipart/form-data; boundary={boundary}")
 
-    def _sent(self, method: str, path: str, data: bytes | None, content_type: str) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type}
+    def _sent(self, method: str, path: str, data: bytes | None, content_type: str, more: Mapping[str, str] = NOTHING) -> dict[str, Any]:
+        headers = {**more, "authorization": f"Bearer {self._key}", "content-type": content_type}
         request = Request(self._url + path, data, headers, method=method)  # noqa: S310  # the scheme was checked
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import control_url
 from router.cli.review_client import ReviewClient
+from router.cli.review_output import cells_of, print_whole, tell, text_of, told
+from router.review.service import OPEN
 from router.review.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "intent", "risk", "approvals", "reviewers", "expires")
 PIPED_WIDTH = 240
-PROBLEMS = {
-    "removed": "removed, since it is of no more use; its digest stays",
-    "erased": "erased with the key of the one who asked",
-    "content_changed": "altered after it was held; it will not be sent",
-}
 
 url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
 key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the role `reviewer`.")
@@ -42,7 +38,7 @@ def review() -> None:
 
 
 @review.command("list")
-@click.option("--state", type=click.Choice([*(each.value for each in State), "any"]), default=State.PENDING.value, show_default=True)
+@click.option("--state", type=click.Choice([OPEN, *(each.value for each in State), "any"]), default=OPEN, show_default=True)
 @connected
 def list_reviews(state: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """List held requests, oldest first."""
@@ -56,11 +52,11 @@ def list_reviews(state: str, config: Path, url: str | None, key: str, as_json: b
         # An id is for copying: it stays in one piece, however narrow the terminal is.
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     for row in found:
-        cells = _cells(row)
-        table.add_row(*(_text(cells[name]) for name in LISTED))
+        cells = cells_of(row)
+        table.add_row(*(text_of(cells[name]) for name in LISTED))
     if not out.is_terminal:
         out.width = PIPED_WIDTH
-    nothing = "No request waits for a reviewer." if state == State.PENDING else "There is none."
+    nothing = "No request waits for a reviewer." if state == OPEN else "There is none."
     out.print(table if found else nothing)
 
 
@@ -73,7 +69,7 @@ def show(review_id: str, config: Path, url: str | None, key: str, as_json: bool)
     if as_json:
         print_json(found)
     else:
-        _print_whole(console(), found)
+        print_whole(console(), found)
 
 
 @review.command()
@@ -87,7 +83,7 @@ def approve(review_id: str, comment: str, digest: str | None, yes: bool, config:
     client = _client(config, url, key)
     seen = client.show(review_id)
     _ask(seen, "Approve and send it?", yes)
-    _tell(client.approve(review_id, digest or seen["content_digest"], comment), as_json)
+    tell(client.attempt(review_id, "approve", {"content_digest": digest or seen["content_digest"], "comment": comment}), as_json)
 
 
 @review.command()
@@ -98,8 +94,114 @@ def approve(review_id: str, comment: str, digest: str | None, yes: bool, config:
 def reject(review_id: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Reject a held request for good."""
     client = _client(config, url, key)
-    _ask(client.show(review_id), "Reject it for good?", yes)
-    _tell(client.reject(review_id, comment), as_json)
+    seen = client.show(review_id)
+    _ask(seen, "Reject it for good?", yes)
+    tell(client.attempt(review_id, "reject", {"comment": comment}, seen["version"]), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.option("--comment", default="", help="Why; kept with the claim.")
+@connected
+def claim(review_id: str, comment: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Keep others from deciding while you look; once more, and the claim lasts anew."""
+    tell(_client(config, url, key).attempt(review_id, "claim", {"comment": comment}), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@connected
+def release(review_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Give a claim of yours back."""
+    tell(_client(config, url, key).attempt(review_id, "release", {}), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.option("--set", "changes", multiple=True, required=True, metavar="POINTER=JSON", help="Such as `/amount=100`; may be repeated.")
+@click.option("--comment", default="", help="Why; kept with the change.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@connected
+def modify(
+    review_id: str, changes: tuple[str, ...], comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool
+) -> None:
+    """Approve a held request with other values, where policy lets a reviewer change some."""
+    client, wanted = _client(config, url, key), _changes(changes)
+    seen = client.show(review_id)
+    _ask(seen, "Change and approve it?", yes)
+    body = {"content_digest": seen["content_digest"], "comment": comment, "changes": wanted}
+    tell(client.attempt(review_id, "modify", body, seen["version"]), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.argument("route")
+@click.option("--comment", default="", help="Why; kept with the approval.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@connected
+def reroute(review_id: str, route: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Approve a held request for another route, of those that policy names."""
+    client = _client(config, url, key)
+    seen = client.show(review_id)
+    _ask(seen, f"Approve it for the route '{route}'?", yes)
+    body = {"content_digest": seen["content_digest"], "comment": comment, "route": route}
+    tell(client.attempt(review_id, "reroute", body, seen["version"]), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.argument("question")
+@connected
+def ask(review_id: str, question: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Ask whoever asked for the request; it waits for the answer."""
+    tell(_client(config, url, key).attempt(review_id, "ask", {"question": question}), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.option("--comment", default="", help="Why; kept with the step.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@connected
+def escalate(review_id: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Leave a held request to the next level; what was approved before does not count there."""
+    client = _client(config, url, key)
+    seen = client.show(review_id)
+    _ask(seen, "Escalate it?", yes)
+    tell(client.attempt(review_id, "escalate", {"comment": comment}, seen["version"]), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@connected
+def question(review_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show what a reviewer asks about a request of yours."""
+    found = _client(config, url, key).question(review_id)
+    if as_json:
+        print_json(found)
+        return
+    until = f" (answer by {found['respond_by']})" if found["respond_by"] else ""
+    console().print(text_of("Nobody has asked anything." if found["question"] is None else f"{found['question']}{until}"))
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.argument("text")
+@connected
+def answer(review_id: str, text: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Answer a reviewer's question about a request of yours."""
+    told(_client(config, url, key).attempt(review_id, "answer", {"text": text}), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@click.option("--comment", default="", help="Why; kept with the step.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@connected
+def cancel(review_id: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Take a request of yours back for good."""
+    if not yes and sys.stdin.isatty():
+        click.confirm("Take it back for good?", abort=True, err=True)
+    told(_client(config, url, key).attempt(review_id, "cancel", {"comment": comment}), as_json)
 
 
 def _client(config: Path, url: str | None, key: str) -> ReviewClient:
@@ -109,63 +211,19 @@ def _client(config: Path, url: str | None, key: str) -> ReviewClient:
 def _ask(seen: dict[str, Any], question: str, yes: bool) -> None:
     """What is decided about is shown first, beside the answer and not in it."""
     out = console(error=True)
-    _print_whole(out, seen)
+    print_whole(out, seen)
     if not yes and sys.stdin.isatty():
         click.confirm(question, abort=True, err=True)
 
 
-def _tell(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-        return
-    out, reply = console(), found["reply"]
-    left = found["quorum"] - found["approvals"]
-    more = f"; {left} more approval(s) needed" if found["state"] == State.PENDING else ""
-    out.print(Text.assemble(("The request is ", ""), (found["state"], "bold"), (more, "")))
-    if reply is not None:
-        _print_reply(out, reply)
-
-
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    plain = {name: row[name] or "" for name in ("id", "state", "created", "expires", "intent", "risk", "route", "destination", "tenant")}
-    approvals = f"{row['approvals']} of {row['quorum']}"
-    if row.get("left_to_asker"):
-        plain["destination"] = "none: the service that asked does it once it is approved"
-    return {**plain, "reasons": " ".join(row["reasons"]), "approvals": approvals, "reviewers": ", ".join(row["reviewers"])}
-
-
-def _print_whole(out: Console, found: dict[str, Any]) -> None:
-    request = found["request"]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in {**_cells(found), "content digest": found["content_digest"]}.items():
-        table.add_row(name, _text(value))
-    if "problem" in request:
-        table.add_row("request", _text(PROBLEMS.get(request["problem"], request["problem"])))
-    else:
-        table.add_row("subject", _text(request["subject"]))
-        table.add_row("request", _text(f"{request['method']} {request['target']}"))
-        table.add_row("text, masked", _text(request["text"]))
-    out.print(table)
-    for step in found["history"]:
-        by = f" by {step['by']}" if step["by"] else ""
-        comment = f": {step['comment']}" if step["comment"] else ""
-        unrecorded = "" if step["recorded"] else " (not in the audit trail yet)"
-        out.print(_text(f"  {step['time']}  {step['event']}{by}{comment}{unrecorded}"))
-    if found["reply"] is not None:
-        _print_reply(out, found["reply"])
-
-
-def _print_reply(out: Console, reply: dict[str, Any]) -> None:
-    if "problem" in reply:
-        out.print(_text(f"The upstream's answer is {PROBLEMS.get(reply['problem'], reply['problem'])}."))
-        return
-    out.print(
-        _text(f"The upstream answered {reply['status']} {reply['content_type']}{'' if reply['whole'] else ', of which this is a part'}")
-    )
-    if reply["body"]:
-        out.print(_text(reply["body"]))
-
-
-def _text(text: str) -> Text:
-    """Others wrote it: a terminal must not obey it, and nothing in it may hide."""
-    return Text("".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text))
+def _changes(told: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in told:
+        pointer, sign, value = each.partition("=")
+        try:
+            if not sign or not pointer.startswith("/"):
+                raise ValueError
+            found[pointer] = json.loads(value)
+        except ValueError:
+            raise click.BadParameter(f"'{each}' is not a JSON pointer, '=' and JSON, such as /amount=100", param_hint="--set") from None
+    return found

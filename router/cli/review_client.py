@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,11 +23,13 @@ class ReviewClient(ControlClient):
     def show(self, review_id: str) -> dict[str, Any]:
         return self.call("GET", _path(review_id))
 
-    def approve(self, review_id: str, content_digest: str, comment: str) -> dict[str, Any]:
-        return self.call("POST", f"{_path(review_id)}/approve", {"content_digest": content_digest, "comment": comment})
+    def question(self, review_id: str) -> dict[str, Any]:
+        return self.call("GET", f"{_path(review_id)}/question")
 
-    def reject(self, review_id: str, comment: str) -> dict[str, Any]:
-        return self.call("POST", f"{_path(review_id)}/reject", {"comment": comment})
+    def attempt(self, review_id: str, kind: str, body: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
+        """`version` of what was seen: of another one nothing happens."""
+        headers = {} if version is None else {"if-match": f'"{version}"'}
+        return self.call("POST", f"{_path(review_id)}/{kind}", body, headers)
 
 
 def _path(review_id: str) -> str:

@@ -147,6 +147,11 @@ class ReviewConfig(Strict):
     """Requests that policy holds for a person."""
 
     expires: Span = Field(default=86400.0, description="How long a held request waits before it expires undispatched.")
+    claim: Span = Field(default=900.0, description="How long a reviewer's claim lasts unless it is renewed; policy may say another time.")
+    respond: Span = Field(
+        default=86400.0,
+        description="How long a reviewer's question waits for its answer before the request expires; policy may say another.",
+    )
     wait: Duration = Field(
         default=30.0,
         description="Longest that a caller may wait for the end of what is held (`Prefer: wait=N`); `0s` for not at all.",

@@ -135,9 +135,10 @@ class Deliveries(BaseModel):
 
 
 class Standing(BaseModel):
-    """`approvals` of the `quorum` that policy wants."""
+    """`approvals` of the `quorum` that policy wants; `version` grows with every step."""
 
     id: str
+    version: int = 0
     state: str
     created: str
     expires: str
@@ -146,7 +147,7 @@ class Standing(BaseModel):
 
 
 class Approval(Body):
-    """`content_digest` is the digest of the held request as the reviewer saw it."""
+    """`content_digest` is the digest of the held request as the reviewer saw it: of its content, route, risk, evidence and policies."""
 
     content_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     comment: Annotated[str, Field(max_length=2000)] = ""
@@ -154,6 +155,33 @@ class Approval(Body):
 
 class Rejection(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Note(Body):
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Modification(Approval):
+    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw."""
+
+    changes: Annotated[dict[str, Any], Field(min_length=1, max_length=64)]
+
+
+class Rerouting(Approval):
+    route: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+class Question(Body):
+    question: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class OpenQuestion(BaseModel):
+    question: str | None
+    respond_by: str | None
+
+
+class Answer(Body):
+    text: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
 Named = Annotated[str, Field(min_length=1, max_length=1024)]

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     REVIEWS_READ = "reviews.read"
     REVIEWS_FOLLOW = "reviews.follow"  # where a held request stands, by its id and no more; services get it as a single scope
     REVIEWS_DECIDE = "reviews.decide"
+    REVIEWS_ANSWER = "reviews.answer"  # to answer a reviewer's question about one's own request, or to take it back; as a single scope
     DELIVERIES_READ = "deliveries.read"  # where they go, how often they failed and why; nothing of what was asked
     DELIVERIES_WRITE = "deliveries.write"  # to have those that were given up sent again, or dropped
     POLICY_READ = "policy.read"

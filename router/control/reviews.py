@@ -2,16 +2,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Header, Query, Response
 
 from router.control.guarded import Caller, Services, guarded_router, needs
-from router.control.models import Approval, Rejection, Reviews, Standing
+from router.control.models import (
+    Answer,
+    Approval,
+    Modification,
+    Note,
+    OpenQuestion,
+    Question,
+    Rejection,
+    Rerouting,
+    Reviews,
+    Standing,
+)
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
-from router.errors import ReviewError
+from router.control.services import Json
+from router.errors import RefusedError, ReviewError
+from router.review.attempting import Asked
+from router.review.attempts import Kind
 
 router = guarded_router()
-State = Annotated[str | None, Query(max_length=32, pattern="^[a-z_]+$", description="Such as `pending`; any when left out")]
+State = Annotated[
+    str | None, Query(max_length=32, pattern="^[a-z_]+$", description="Such as `pending`, or `open` for all that wait; any when left out")
+]
+IfMatch = Annotated[str | None, Header(max_length=64, description="The `ETag` of what was seen; of another version the answer is 409")]
 
 
 @router.get("/v1/reviews", **needs(Permission.REVIEWS_READ))
@@ -22,12 +39,12 @@ async def held(services: Services, state: State = None, cursor: Cursor = None, l
 
 
 @router.get("/v1/reviews/{review_id}", **needs(Permission.REVIEWS_READ))
-async def show(review_id: Identifier, services: Services) -> dict[str, Any]:
-    """One held request with the digest that an approval must name."""
+async def show(review_id: Identifier, services: Services, response: Response) -> dict[str, Any]:
+    """One held request with the digest that an approval must name. Looking at it changes nothing."""
     found = await services.reviews.get(review_id)
     if found is None:
         raise ReviewError("There is no such held request.", "review_not_found")
-    return dict(found)
+    return _tagged(response, found)
 
 
 @router.get("/v1/reviews/{review_id}/state", **needs(Permission.REVIEWS_FOLLOW))
@@ -40,12 +57,118 @@ async def standing(review_id: Identifier, services: Services) -> Standing:
 
 
 @router.post("/v1/reviews/{review_id}/approve", **needs(Permission.REVIEWS_DECIDE))
-async def approve(review_id: Identifier, approval: Approval, services: Services, caller: Caller) -> dict[str, Any]:
+async def approve(
+    review_id: Identifier, approval: Approval, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
     """Lets the held request go, as its digest names it, once as many as policy wants have said so. Nobody can approve their own."""
-    return dict(await services.reviews.approve(review_id, caller.subject, approval.comment, approval.content_digest))
+    found = await services.reviews.approve(review_id, caller.subject, approval.comment, approval.content_digest, _version(if_match))
+    return _tagged(response, found)
 
 
 @router.post("/v1/reviews/{review_id}/reject", **needs(Permission.REVIEWS_DECIDE))
-async def reject(review_id: Identifier, rejection: Rejection, services: Services, caller: Caller) -> dict[str, Any]:
+async def reject(
+    review_id: Identifier, rejection: Rejection, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
     """Ends the held request for good."""
-    return dict(await services.reviews.reject(review_id, caller.subject, rejection.comment))
+    return _tagged(response, await services.reviews.reject(review_id, caller.subject, rejection.comment, _version(if_match)))
+
+
+@router.post("/v1/reviews/{review_id}/claim", **needs(Permission.REVIEWS_DECIDE))
+async def claim(
+    review_id: Identifier, said: Note, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Keeps others from deciding for as long as the claim lasts; once more, and it lasts anew."""
+    return _tagged(
+        response, await services.reviews.attempt(review_id, caller.subject, Asked(Kind.CLAIM, said.comment, version=_version(if_match)))
+    )
+
+
+@router.post("/v1/reviews/{review_id}/release", **needs(Permission.REVIEWS_DECIDE))
+async def release(
+    review_id: Identifier, said: Note, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Gives a claim back."""
+    asked = Asked(Kind.RELEASE, said.comment, version=_version(if_match))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.post("/v1/reviews/{review_id}/modify", **needs(Permission.REVIEWS_DECIDE))
+async def modify(
+    review_id: Identifier, wanted: Modification, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Approves the request with other values where policy lets a reviewer change some. It is judged as it would be sent; approvals of what
+    it was before do not count."""
+    asked = Asked(Kind.MODIFY, wanted.comment, wanted.content_digest, _version(if_match), wanted.changes)
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.post("/v1/reviews/{review_id}/reroute", **needs(Permission.REVIEWS_DECIDE))
+async def reroute(
+    review_id: Identifier, wanted: Rerouting, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Approves the request for another route, of those that policy names. It is judged anew; approvals for the former one do not count."""
+    asked = Asked(Kind.REROUTE, wanted.comment, wanted.content_digest, _version(if_match), route=wanted.route)
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.post("/v1/reviews/{review_id}/ask", **needs(Permission.REVIEWS_DECIDE))
+async def ask(
+    review_id: Identifier, wanted: Question, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Asks whoever asked for the request; nobody decides before there is an answer, but to reject it or to escalate."""
+    asked = Asked(Kind.ASK, wanted.question, version=_version(if_match))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.get("/v1/reviews/{review_id}/question", **needs(Permission.REVIEWS_ANSWER))
+async def question(review_id: Identifier, services: Services, caller: Caller, response: Response) -> OpenQuestion:
+    """What a reviewer asks, for who asked for the request: `null` where nothing is open."""
+    return OpenQuestion.model_validate(_tagged(response, await services.reviews.question(review_id, caller.subject)), from_attributes=False)
+
+
+@router.post("/v1/reviews/{review_id}/answer", **needs(Permission.REVIEWS_ANSWER))
+async def answer(
+    review_id: Identifier, given: Answer, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> Standing:
+    """What whoever asked for the request says to a reviewer's question. It becomes evidence, so that earlier approvals do not count."""
+    asked = Asked(Kind.ANSWER, given.text, version=_version(if_match))
+    return _standing(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.post("/v1/reviews/{review_id}/escalate", **needs(Permission.REVIEWS_DECIDE))
+async def escalate(
+    review_id: Identifier, said: Note, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Leaves it to the next level that policy names; only its people decide then, and earlier approvals do not count."""
+    asked = Asked(Kind.ESCALATE, said.comment, version=_version(if_match))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+@router.post("/v1/reviews/{review_id}/cancel", **needs(Permission.REVIEWS_ANSWER))
+async def cancel(
+    review_id: Identifier, said: Note, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> Standing:
+    """Takes one's own request back for good."""
+    asked = Asked(Kind.CANCEL, said.comment, version=_version(if_match))
+    return _standing(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+def _tagged(response: Response, found: Json) -> dict[str, Any]:
+    response.headers["etag"] = f'"{found["version"]}"'
+    return dict(found)
+
+
+def _standing(response: Response, found: Json) -> Standing:
+    """Who asked may not see who decides."""
+    return Standing.model_validate(_tagged(response, found), from_attributes=False)
+
+
+def _version(if_match: str | None) -> int | None:
+    """Of an entity tag of ours (RFC 9110, 13.1.1). Raises RefusedError."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = if_match.strip()
+    number = tag[1:-1]
+    if len(tag) < 3 or tag[0] != '"' or tag[-1] != '"' or not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise RefusedError("If-Match is not one ETag of a held request.", "request_invalid", 400)
+    return int(number)

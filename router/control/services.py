@@ -9,12 +9,14 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
+from router.control.acts import Acts, no_acts
 from router.control.cloud_events import CloudEvent
 from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
 from router.identity.key_service import KeyService
+from router.review.attempting import Asked
 
 Json = Mapping[str, Any]
 
@@ -98,18 +100,24 @@ class Audit(Protocol):
 
 
 class Reviews(Protocol):
-    """Raises ReviewError: `review_not_found`, `self_approval`, `reviewer_role_missing`, `review_store_unavailable`; other codes are a
-    conflict of state."""
+    """Raises ReviewError: `review_not_found`, `self_approval`, `not_requester`, `reviewer_role_missing`, `review_denied`,
+    `review_unjudged`, `review_store_unavailable`; other codes are a conflict of state."""
 
     async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         """`tenant`: those of requests of that tenant's; of all without."""
 
     async def get(self, review_id: str) -> Json | None: ...
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
-        """`content_digest` is what the reviewer saw; anything else is refused."""
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
+        """`content_digest` and `version` are of what the reviewer saw; anything else is refused."""
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json: ...
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json: ...
+
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 
 
 class DeliveryDesk(Protocol):
@@ -325,6 +333,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    acts: Acts = field(default_factory=no_acts)
     own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None

@@ -19,6 +19,7 @@ from router.policy.folder import PolicyFolder
 from router.stages.policy import judge, plausible
 
 ENTRIES = ("admission", "decision")
+ASKABLE = (*ENTRIES, "review")
 DEADLINE_S = 10.0  # an author waits; the gateway has its own
 DEPTH = 6
 
@@ -110,8 +111,8 @@ class Policies:
 
 def entry_of(document: Mapping[str, Any]) -> str:
     entry = document.get("entry")
-    if entry not in ENTRIES:
-        raise ConfigError(f"The input's 'entry' must be {' or '.join(ENTRIES)}.")
+    if entry not in ASKABLE:
+        raise ConfigError(f"The input's 'entry' must be {' or '.join(ASKABLE)}.")
     return str(entry)
 
 

@@ -2,7 +2,8 @@
 after a crash and going on after an approval are the same.
 
     1 approval durable in the store       crash after it: its record is missing, and is appended before anything else happens
-    2 approval durable in the ledger      crash after it: approved and not sent; it is sent
+    2 approval durable in the ledger      crash after it: approved and not sent; it is sent, if it is judged now as it was when it was
+                                          approved; else it is superseded, and waits anew or ends
     3 `dispatching` durable in the store  crash after it: it may or may not have been sent. It is sent again under the same idempotency
                                           key where that is harmless (see `with_key`); else it is `uncertain`, for a person to settle
     4 sent                                crash after it: as after 3, nobody can tell these apart
@@ -25,12 +26,15 @@ from router.decision import Outcome, Result
 from router.dispatch import content_digest, failure
 from router.errors import AuditError, DestinationError, LockgateError, ReviewError
 from router.ports import Change, Clock, Destination, HeldRequests, Outbound, Review
-from router.review import records
-from router.review.packing import open_content, seal_answer
+from router.review import records, terms
+from router.review.approving import approvals, enough
+from router.review.judging import Judging
+from router.review.packing import Content, open_content, seal_answer
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.sending import KEPT_BYTES, RESPONSE_BYTES, Received, received, with_key
-from router.review.state import FORGETTING, Event, State, approvals, left_to_asker, quorum
+from router.review.state import FORGETTING, Event, State
+from router.review.superseding import Superseding
 
 log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
@@ -63,12 +67,13 @@ class Ready:
 
 
 class Dispatching:
-    def __init__(self, store: HeldRequests, recording: Recording, people: People, clock: Clock, ways: Ways) -> None:
+    def __init__(self, store: HeldRequests, recording: Recording, people: People, clock: Clock, ways: Ways, judging: Judging) -> None:
         self._store = store
         self._recording = recording
         self._people = people
         self._clock = clock
         self._ways = ways
+        self._superseding = Superseding(store, people, clock, judging)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
@@ -108,12 +113,16 @@ class Dispatching:
         await self._recording.of(decision_id)  # 2: without it nothing is sent
         crashed = review.state == State.DISPATCHING
         try:
-            key, outbound = await self._approved(review)
-            if left_to_asker(review.held):
+            key, content = await self._approved(review)
+            if await self._superseded(review, content, crashed=crashed):
+                return
+            if terms.left_to_asker(review.held):
                 await self._end(review, records.released(review, self._clock.now_ns()))
                 return
-            ready = self._ready(review, key, outbound)
+            ready = self._ready(review, key, content.outbound)
         except ReviewError as error:
+            if error.code == "review_unjudged":  # nothing is known against it, so it waits until somebody can say
+                raise
             event = Event.UNCERTAIN if crashed else Event.FAILED
             await self._end(review, records.ended(review, event, self._clock.now_ns(), Outcome(Result.FAILED, 409, error.code)))
             return
@@ -127,18 +136,35 @@ class Dispatching:
             if sent is not None and sent.version == review.version + 1:
                 await self._send(sent, ready)
 
-    async def _approved(self, review: Review) -> tuple[bytes, Outbound]:
+    async def _approved(self, review: Review) -> tuple[bytes, Content]:
         """Raises ReviewError where what is stored is not what was approved, and AuditError where the keys do not answer."""
         held = review.held
         key = await self._people.key(held.subject_key_id)
         if key is None:
             raise ReviewError("The key of the one who asked was destroyed.", "subject_erased")
-        outbound = open_content(key, held).outbound
-        if content_digest(outbound) != held.content_digest:
+        content = open_content(key, held)
+        if content_digest(content.outbound) != held.content_digest:
             raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
-        if len(await self._proven(review)) < quorum(held):
+        if not self._expired_so(review) and not enough(held, await approvals(review, self._people)):
             raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
-        return key, outbound
+        return key, content
+
+    def _expired_so(self, review: Review) -> bool:
+        """Whether it may go because nobody decided in time: its terms, which are bound to its content, say so, and so does the clock."""
+        event = next((change.event for change in reversed(review.history) if change.after == State.APPROVED), "")
+        late = self._clock.now_ns() >= review.held.expires_ns
+        return event == Event.EXPIRY_ALLOWED and late and terms.allowed_on_expiry(review.held)
+
+    async def _superseded(self, review: Review, content: Content, *, crashed: bool) -> bool:
+        """Raises ReviewError: `review_superseded` for what may have been sent before, and is not sent again."""
+        again = await self._superseding.looked(review, content)
+        if again is None or again.same:
+            return False
+        if crashed:
+            raise ReviewError("It would be judged otherwise now, and may have been sent before.", "review_superseded")
+        if await self._superseding.supersede(review, again):
+            await self._recording.of(review.held.decision_id)
+        return True
 
     def _ready(self, review: Review, key: bytes, outbound: Outbound) -> Ready:
         """Raises ReviewError where it would now go elsewhere."""
@@ -147,15 +173,6 @@ class Dispatching:
         if way is None or way.name != held.destination:
             raise ReviewError(f"The route '{held.route}' no longer leads to '{held.destination}'.", "route_changed")
         return Ready(way, with_key(outbound, held.decision_id, deduplicates=way.deduplicates), key)
-
-    async def _proven(self, review: Review) -> frozenset[str]:
-        """Key ids of those whose sealed approvals name this content: who can only write to the store cannot make these."""
-        proven: set[str] = set()
-        for entry in approvals(review):
-            personal = await self._people.opened(entry)
-            if personal.get("content_digest") == review.held.content_digest:
-                proven.add(entry.key_id)
-        return frozenset(proven)
 
     async def _send(self, review: Review, ready: Ready) -> None:
         started_ns = self._clock.monotonic_ns()

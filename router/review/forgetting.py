@@ -8,7 +8,7 @@ from router.decision import Outcome, Result
 from router.ports import Clock, HeldRequests, Review
 from router.review import records
 from router.review.recording import Recording
-from router.review.state import Event, State
+from router.review.state import UNDECIDED, Event, State
 
 ERASED = "subject_erased"
 MANY = 1000
@@ -20,7 +20,7 @@ async def forget_subject(store: HeldRequests, recording: Recording, clock: Clock
     ended: list[str] = []
     async for review in _of(store, key_id):
         now_ns = clock.now_ns()
-        if review.state == State.PENDING:
+        if review.state in UNDECIDED:
             change = records.expired(review, now_ns, ERASED)
         else:
             change = records.ended(review, Event.FAILED, now_ns, Outcome(Result.FAILED, 409, ERASED))
@@ -32,7 +32,7 @@ async def forget_subject(store: HeldRequests, recording: Recording, clock: Clock
 
 async def _of(store: HeldRequests, key_id: str) -> AsyncIterator[Review]:
     after = 0
-    while page := await store.page((State.PENDING, State.APPROVED), after, MANY):
+    while page := await store.page((*UNDECIDED, State.APPROVED), after, MANY):
         for _, review in page:
             if review.held.subject_key_id == key_id:
                 yield review

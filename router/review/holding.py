@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-from router.decision import Decision, Subject
+from router.audit.records.sealing import as_text
+from router.decision import Decision, Obligation, Subject
 from router.dispatch import content_digest
 from router.errors import AuditError, ReviewError
 from router.obligations import response_limit, strictest_review
 from router.ports import Clock, Held, Notice, Outbound, ReviewStore, SubjectKeys
+from router.review.judging import judged
 from router.review.packing import Content, seal_content
 from router.review.resuming import Resuming, resting
 from router.review.sending import RESPONSE_BYTES
 from router.review.standing import ASKER_KEY
-from router.review.state import ASKER
+from router.review.terms import ASKER, JUDGED, NS
 from router.settings import duration
+from router.stages.policy import policy_input
 
-NS = 1_000_000_000
 LONGEST_S = 366 * 86_400
+MOST_ACTORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Seconds, unless policy says others: how long a request waits for a decision, a claim lasts, and a question waits for its answer."""
+
+    expires: float = 86_400.0
+    claim: float = 900.0
+    respond: float = 86_400.0
 
 
 class Resumes(Protocol):
@@ -29,14 +41,12 @@ class Resumes(Protocol):
 
 
 class Holding:
-    """`expires_s`: how long a request waits for a decision, unless policy says less or more."""
-
-    def __init__(self, reviews: ReviewStore, keys: SubjectKeys, clock: Clock, expires_s: float, resumes: Resumes | None = None) -> None:
+    def __init__(self, reviews: ReviewStore, keys: SubjectKeys, clock: Clock, spans: Spans, resumes: Resumes | None = None) -> None:
         self._resumes = resumes
         self._reviews = reviews
         self._keys = keys
         self._clock = clock
-        self._expires = expires_s
+        self._spans = spans
 
     async def hold(self, decision: Decision, outbound: Outbound, resume: Resuming | None = None, patience_s: float = 0.0) -> None:
         """Durable when it returns. `resume`: by what whoever asks is resumed at the end. Raises ReviewError, and PolicyError for a body
@@ -59,18 +69,20 @@ class Holding:
         """What `hold` puts where reviewers look. The key is the subject's; `asker` is the key id of the service that asked on its behalf.
         Raises as `hold`."""
         held = self._terms(decision, content_digest(outbound), key_id, asker)
-        content = Content(outbound, decision.signals.masked_text or "", decision.request.subject.id)
+        subject = decision.request.subject
+        content = Content(outbound, decision.signals.masked_text or "", subject.id, _document(decision), actors(subject))
         return replace(held, sealed=seal_content(key, content, held))
 
     def _terms(self, decision: Decision, digest: str, key_id: str, asker: str | None) -> Held:
         if decision.route is None:
             raise ReviewError("A request without a route cannot be held.", "route_missing")
-        wanted, now = strictest_review(decision.verdict.obligations), self._clock.now_ns()
+        now = self._clock.now_ns()
+        expires_s, wanted = review_terms(decision.verdict.obligations, self._spans)
         return Held(
             decision_id=decision.id,
             content_digest=digest,
             created_ns=now,
-            expires_ns=now + int(_seconds(wanted.get("expires", self._expires)) * NS),
+            expires_ns=now + int(expires_s * NS),
             intent=decision.classification.intent,
             route=decision.route.name,
             destination=decision.route.destination,
@@ -80,9 +92,9 @@ class Holding:
             sealed=b"",
             summary={
                 "reasons": [reason.code for reason in decision.verdict.reasons],
-                "reviewers": _roles(wanted.get("reviewers", [])),
-                "quorum": _quorum(wanted.get("quorum", 1)),
+                **wanted,
                 **_limited(decision),
+                JUDGED: judged(decision.verdict),
                 **({ASKER: True} if decision.request.door == "decide" else {}),
                 **({ASKER_KEY: asker} if asker is not None else {}),
             },
@@ -95,19 +107,52 @@ def acting(subject: Subject) -> str | None:
     return actor["sub"] if isinstance(actor, Mapping) and isinstance(actor.get("sub"), str) else None
 
 
+def review_terms(obligations: Iterable[Obligation], spans: Spans) -> tuple[float, dict[str, Any]]:
+    """(seconds until the end, what goes into a held request's summary). Raises ReviewError where policy asks for what cannot be read."""
+    wanted = strictest_review(obligations)
+    found: dict[str, Any] = {"reviewers": _roles(wanted, "reviewers"), "quorum": _quorum(wanted.get("quorum", 1))}
+    for name in ("each_of", "escalate_to", "modify", "reroute"):
+        if name in wanted:
+            found[name] = _roles(wanted, name)
+    for name, otherwise in (("claim", spans.claim), ("respond", spans.respond), ("escalate", None)):
+        if name in wanted or otherwise is not None:
+            found[f"{name}_ns"] = int(_seconds(name, wanted.get(name, otherwise)) * NS)
+    if wanted.get("on_expiry") == "allow":
+        found["on_expiry"] = "allow"
+    return _seconds("expires", wanted.get("expires", spans.expires)), found
+
+
+def actors(subject: Subject) -> tuple[str, ...]:
+    """Who acts for the subject (RFC 8693 §4.1), the nearest first."""
+    found: list[str] = []
+    acting: object = subject.claims.get("act")
+    while isinstance(acting, Mapping) and len(found) < MOST_ACTORS:
+        name = acting.get("sub")
+        if isinstance(name, str) and name and name != subject.id:
+            found.append(name)
+        acting = acting.get("act")
+    return tuple(dict.fromkeys(found))
+
+
+def _document(decision: Decision) -> str:
+    """What policy decided on; the intent's entry of the catalog is looked up whenever it is asked again."""
+    route = decision.route
+    return as_text(policy_input(decision.request, decision.signals, decision.classification, decision.risk, None, route))
+
+
 def _limited(decision: Decision) -> dict[str, int]:
     limit = response_limit(decision.verdict.obligations)
     return {} if limit is None else {RESPONSE_BYTES: limit}
 
 
-def _seconds(value: object) -> float:
+def _seconds(name: str, value: object) -> float:
     """Of a duration such as `24h`, or a number of seconds."""
     try:
         seconds = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else duration(value)
     except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds <= LONGEST_S:
-        raise _unusable("expires", value, "no time between 0 and a year")
+        raise _unusable(name, value, "no time between 0 and a year")
     return seconds
 
 
@@ -117,10 +162,11 @@ def _quorum(value: object) -> int:
     return int(value)
 
 
-def _roles(value: object) -> list[str]:
+def _roles(wanted: Mapping[str, Any], name: str) -> list[str]:
     """An obligation that cannot be read must not become one that anybody may fulfil."""
+    value = wanted.get(name, [])
     if not isinstance(value, list | tuple) or not all(isinstance(role, str) and role for role in value):
-        raise _unusable("reviewers", value, "no list of roles")
+        raise _unusable(name, value, "no list of names")
     return list(value)
 
 

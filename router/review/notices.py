@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from router.ports import Notice, Review
+from router.review.terms import reviewer_roles
 
 NS = 1_000_000_000
 HELD, ESCALATED, ASKED, EXPIRING = "held", "escalated", "information_asked", "expiring"
@@ -46,7 +47,7 @@ class Filter:
             event in self.events
             and (not self.risks or held.risk in self.risks)
             and (not self.routes or any(fnmatchcase(held.route, each) for each in self.routes))
-            and (not self.roles or bool(self.roles.intersection(held.summary.get("reviewers", ()))))
+            and (not self.roles or bool(self.roles.intersection(reviewer_roles(held))))
         )
 
 

@@ -20,12 +20,26 @@ _HELD_FIELDS = Held.__slots__
 
 
 @dataclass(frozen=True, slots=True)
+class Information:
+    """What a reviewer asked, and what whoever asked for the request said to it."""
+
+    question: str
+    text: str
+    by: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """What is sealed of a held request. `text` is masked; masking misses names, so it is sealed all the same. `subject` asked for it."""
+    """What is sealed of a held request. `text` is masked; masking misses names, so it is sealed all the same. `subject` asked for it, in
+    the name or by the hand of `actors`; `document` is the JSON that policy decided on, so that it can be asked again."""
 
     outbound: Outbound
     text: str = ""
     subject: str = ""
+    document: str = ""
+    actors: tuple[str, ...] = ()
+    information: tuple[Information, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +74,18 @@ def seal_content(key: bytes, content: Content, held: Held) -> bytes:
     if not isinstance(outbound.body, bytes):
         raise ReviewError("Only a request whose body was read whole can be held.", "body_truncated")
     request = [outbound.method, outbound.target, outbound.headers, outbound.body, outbound.idempotent, outbound.idempotency_key]
-    return seal_value(key, [request, content.text, content.subject], _terms(held))
+    told = [[each.question, each.text, each.by, each.at_ns] for each in content.information]
+    parts = [request, content.text, content.subject, content.document, list(content.actors), told]
+    return seal_value(key, parts, _terms(held))
 
 
 def open_content(key: bytes, held: Held) -> Content:
     """Raises ReviewError `content_changed` where anything of it is not what was held."""
-    request, text, subject = open_value(key, held.sealed, _terms(held))
+    request, text, subject, *later = open_value(key, held.sealed, _terms(held))
     method, target, headers, body, idempotent, idempotency_key = request
-    return Content(Outbound(method, target, [(name, value) for name, value in headers], body, idempotent, idempotency_key), text, subject)
+    outbound = Outbound(method, target, [(name, value) for name, value in headers], body, idempotent, idempotency_key)
+    document, actors, told = later or ("", (), ())  # an older release sealed three parts
+    return Content(outbound, text, subject, document, tuple(actors), tuple(Information(*each) for each in told))
 
 
 def seal_answer(key: bytes, answer: Answer, decision_id: str) -> bytes:

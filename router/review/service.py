@@ -1,33 +1,45 @@
-"""Held requests in the control process: kept, shown, decided about by people, and sent when they say so."""
+"""Held requests in the control process: kept, shown, decided about by people and by time, and sent when they say so."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, ReviewError
-from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
-from router.review import records, views
+from router.ports import Clock, Held, HeldRequests, Ledger, Review
+from router.review import records, terms, views
+from router.review.attempting import Asked, Attempting
+from router.review.attempts import Kind
+from router.review.deadlines import due_ns, overdue
 from router.review.dispatching import Dispatching
 from router.review.forgetting import forget_subject
+from router.review.judging import Judging
 from router.review.people import People
 from router.review.recording import Recording
-from router.review.state import FORGETTING, Event, Reviewer, State, approval, rejection
+from router.review.state import UNDECIDED, Event, State
+from router.review.taking import take
 
 log = logging.getLogger("lockgate.reviews")
 ROUND_S = 5.0
 WAIT_S = 10.0
 MANY = 1000
+OPEN = "open"  # every state in which somebody has still to decide
 
 
 class ReviewService:
     """`pending` is how many wait for a person."""
 
     def __init__(
-        self, store: HeldRequests, ledger: Ledger, people: People, clock: Clock, recording: Recording, dispatching: Dispatching
+        self,
+        store: HeldRequests,
+        ledger: Ledger,
+        people: People,
+        clock: Clock,
+        recording: Recording,
+        dispatching: Dispatching,
+        judging: Judging,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -35,6 +47,7 @@ class ReviewService:
         self._clock = clock
         self._recording = recording
         self._dispatching = dispatching
+        self._attempting = Attempting(store, ledger, people, clock, judging)
         self._rounds: asyncio.Task[None] | None = None
         self.pending = 0
 
@@ -47,7 +60,7 @@ class ReviewService:
         change = records.held_change(held, self._clock.now_ns(), key)
         for entry in change.entries:
             await self._ledger.append(entry)
-        await self._store.add(held, change)
+        await self._store.add(held, change, due_ns=due_ns(held, change.after, (change,)))
         if await self._people.key(held.subject_key_id) is None:  # destroyed meanwhile, and what was held may have been ended before this
             await forget_subject(self._store, self._recording, self._clock, held.subject_key_id)
             raise ReviewError("The key under which the request is sealed was destroyed.", "subject_erased")
@@ -57,40 +70,71 @@ class ReviewService:
         self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None
     ) -> tuple[list[views.Json], str | None]:
         """(summaries, cursor of the next page)"""
-        if state is not None and state not in list(State):
-            raise RefusedError(f"There is no state '{state}'; there are {', '.join(State)}.", "request_invalid", 422)
+        if state not in (None, OPEN, *State):
+            raise RefusedError(f"There is no state '{state}'; there are {OPEN}, {', '.join(State)}.", "request_invalid", 422)
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-        return views.page(await self._store.page([] if state is None else [state], int(cursor or 0), limit, tenant), limit)
+        states = UNDECIDED if state == OPEN else () if state is None else (state,)
+        return views.page(await self._store.page(states, int(cursor or 0), limit, tenant), limit)
 
     async def get(self, review_id: str) -> dict[str, Any] | None:
         review = await self._store.get(review_id)
         return None if review is None else await views.whole(review, self._people)
 
-    async def approve(self, review_id: str, subject: Subject, comment: str, content_digest: str) -> dict[str, Any]:
+    async def approve(
+        self, review_id: str, subject: Subject, comment: str, content_digest: str, version: int | None = None
+    ) -> dict[str, Any]:
         """With the last approval that is needed the request is sent; an upstream that takes long is not waited for. Raises ReviewError,
         and AuditError: an approval that was stored but is not recorded yet stands, and nothing is sent before it is."""
+        return await self.attempt(review_id, subject, Asked(Kind.APPROVE, comment, content_digest, version))
 
-        def event(review: Review, reviewer: Reviewer) -> Event:
-            return approval(review, reviewer, content_digest, self._clock.now_ns())
-
-        change = await self._judge(review_id, subject, comment, event)
-        if change.after == State.APPROVED:
-            await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
-        return await self._shown(review_id)
-
-    async def reject(self, review_id: str, subject: Subject, comment: str) -> dict[str, Any]:
+    async def reject(self, review_id: str, subject: Subject, comment: str, version: int | None = None) -> dict[str, Any]:
         """Raises ReviewError, AuditError."""
-        await self._judge(review_id, subject, comment, lambda review, reviewer: rejection(review, reviewer, self._clock.now_ns()))
+        return await self.attempt(review_id, subject, Asked(Kind.REJECT, comment, version=version))
+
+    async def attempt(self, review_id: str, subject: Subject, asked: Asked) -> dict[str, Any]:
+        """What a person tries; asked for again it is the same, and says the same. Raises ReviewError, AuditError."""
+        try:
+            change = await self._attempting.attempt(review_id, subject, asked)
+        except ReviewError as error:
+            if error.code == "review_superseded":
+                await self._record(review_id)
+            raise
+        if change is not None:
+            await self._counted()
+            await self._record(review_id)
+            if change.after == State.APPROVED:
+                await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
         return await self._shown(review_id)
+
+    async def question(self, review_id: str, subject: Subject) -> dict[str, Any]:
+        """What a reviewer asks whoever asked for the request; told to nobody else. Raises ReviewError."""
+        review = await self._store.get(review_id)
+        if review is None:
+            raise ReviewError("There is no such held request.", "review_not_found")
+        return {**await self._attempting.question(review, subject), "version": review.version}
 
     async def expire_due(self) -> None:
+        """Takes the steps that time has made due."""
         now_ns = self._clock.now_ns()
-        for decision_id in await self._store.due(now_ns, State.PENDING):
+        for decision_id in await self._store.due(now_ns, UNDECIDED):
             review = await self._store.get(decision_id)
-            if review is not None and review.state == State.PENDING:
-                await self._take(review, records.expired(review, now_ns))
+            event = None if review is None else overdue(review, now_ns)
+            if review is not None and event is not None:
+                try:
+                    await self._timed(review, event, now_ns)
+                except ReviewError as error:
+                    log.error("the held request %s should be %s by now: %s", decision_id, event, error)
         await self._counted()
+
+    async def _timed(self, review: Review, event: Event, now_ns: int) -> None:
+        held, reason = None, ""
+        if event is Event.ESCALATED:
+            held = await self._attempting.escalated(review)
+        elif event is Event.EXPIRED and now_ns < review.held.expires_ns:
+            reason = "review_unanswered"
+        to = terms.resting(review.held) if event is Event.LAPSED else None
+        await take(self._store, review, records.timed(review, event, now_ns, to, reason, held), held)
 
     async def resume(self) -> None:
         """Goes on where a crash or a stop ended, and from then on does so in rounds."""
@@ -122,24 +166,6 @@ class ReviewService:
             except Exception:  # the rounds must go on
                 log.exception("a round over the held requests failed in a way that nobody foresaw")
 
-    async def _judge(self, review_id: str, subject: Subject, comment: str, event: Callable[[Review, Reviewer], Event]) -> Change:
-        await self._ledger.ping()  # a person is told before, not after, that nothing can be recorded
-        key_id, key = await self._people.key_for(subject.id)
-        reviewer = Reviewer(subject.id, key_id, subject.roles)
-        while True:  # again when somebody else was quicker: what they did may change what this is
-            review = await self._store.get(review_id)
-            if review is None:
-                raise ReviewError("There is no such held request.", "review_not_found")
-            change = records.judged(review, event(review, reviewer), self._clock.now_ns(), reviewer, key, comment)
-            if await self._take(review, change):  # 1
-                break
-        await self._counted()
-        await self._record(review_id)  # 2
-        return change
-
-    async def _take(self, review: Review, change: Change) -> bool:
-        return await self._store.change(review.held.decision_id, review.version, change, forget=change.after in FORGETTING)
-
     async def _record(self, review_id: str) -> None:
         try:
             await self._recording.of(review_id)
@@ -155,6 +181,6 @@ class ReviewService:
     async def _counted(self) -> None:
         """Never fails: what was done just before is durable, and whoever asked for it must hear so."""
         try:
-            self.pending = await self._store.count(State.PENDING)
+            self.pending = await self._store.count(UNDECIDED)
         except ReviewError as error:
             log.error("the held requests could not be counted: %s", error)

@@ -9,9 +9,10 @@ import orjson
 
 from router.errors import ReviewError
 from router.ports import Change, HeldRequests, Review
+from router.review.approving import counted
 from router.review.packing import Answer, open_answer
 from router.review.people import People
-from router.review.state import approvers, quorum
+from router.review.terms import quorum
 
 ASKER_KEY = "asker"  # of a held request's summary: the key id of the service that asked on the subject's behalf
 ENDED = frozenset(("rejected", "expired", "released", "done", "failed", "uncertain", "superseded", "cancelled"))
@@ -68,7 +69,7 @@ class Standings:
         status, reason = outcome_of(review.history) if review.state in ENDED else (0, "")
         ended_ns = review.history[-1].at_ns if review.state in ENDED else 0
         answer = await self._answer(review) if review.state == DONE and review.reply else None
-        people = (len(approvers(review)), quorum(review.held))
+        people = (counted(review), quorum(review.held))
         return Standing(review.state, review.version, review.held.expires_ns, status, reason, ended_ns, answer, *people)
 
     async def _answer(self, review: Review) -> Answer | None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from router.errors import ReviewError
-from router.ports import Change, Review
+from router.ports import NEVER, Change, Review
+from router.review import deadlines, terms
+from router.review.approving import approvals, counted, missing_roles
 from router.review.packing import open_answer, open_content
 from router.review.people import People
-from router.review.state import approvers, left_to_asker, quorum, reviewer_roles
 
 Json = Mapping[str, Any]
 NS = 1_000_000_000
@@ -22,6 +23,7 @@ def summary(review: Review) -> dict[str, Any]:
     return {
         "id": held.decision_id,
         "state": review.state,
+        "version": review.version,
         "created": _time(held.created_ns),
         "expires": _time(held.expires_ns),
         "intent": held.intent,
@@ -30,10 +32,20 @@ def summary(review: Review) -> dict[str, Any]:
         "destination": held.destination,
         "tenant": held.tenant,
         "reasons": list(held.summary.get("reasons", ())),
-        "reviewers": list(reviewer_roles(held)),
-        "quorum": quorum(held),
-        "approvals": len(approvers(review)),
-        "left_to_asker": left_to_asker(held),
+        "reviewers": list(terms.reviewer_roles(held)),
+        "each_of": list(terms.each_of(held)),
+        "quorum": terms.quorum(held),
+        "approvals": counted(review),
+        "left_to_asker": terms.left_to_asker(held),
+        "level": terms.level(held),
+        "levels": list(terms.levels(held)),
+        "round": terms.round_of(held),
+        "claimed_until": _claimed(review),
+        "respond_by": maybe_time(deadlines.next_response(review)),
+        "escalates": maybe_time(deadlines.next_escalation(review)),
+        "on_expiry": "allow" if terms.allowed_on_expiry(held) else "deny",
+        "may_modify": list(terms.changeable(held)),
+        "may_reroute": list(terms.other_routes(held)),
     }
 
 
@@ -41,7 +53,10 @@ async def whole(review: Review, people: People) -> dict[str, Any]:
     key = await people.key(review.held.subject_key_id)
     return {
         **summary(review),
-        "content_digest": review.held.content_digest,
+        "content_digest": terms.covers(review.held),
+        "policy": _policy(review),
+        "missing_roles": list(missing_roles(review.held, await approvals(review, people))),
+        "claimed_by": await _claimant(review, people),
         "request": _request(review, key),
         "history": [await _step(change, people) for change in review.history],
         "reply": _reply(review, key),
@@ -59,7 +74,37 @@ def _request(review: Review, key: bytes | None) -> Json:
     except ReviewError as error:
         return {"problem": error.code}
     outbound = content.outbound
-    return {"subject": content.subject, "text": content.text, "method": outbound.method, "target": outbound.target}
+    return {
+        "subject": content.subject,
+        "text": content.text,
+        "method": outbound.method,
+        "target": outbound.target,
+        "actors": list(content.actors),
+        "information": [
+            {"time": _time(each.at_ns), "by": each.by, "question": each.question, "text": each.text} for each in content.information
+        ],
+    }
+
+
+def _policy(review: Review) -> Json:
+    """By which policies it was judged."""
+    judged = review.held.summary.get(terms.JUDGED)
+    return {"revision": judged["revision"], "digest": judged["bundle"]} if isinstance(judged, Mapping) else {"revision": "", "digest": ""}
+
+
+async def _claimant(review: Review, people: People) -> str | None:
+    claims = [change for change in review.history if change.event in deadlines.CLAIMS and change.entries]
+    if not deadlines.claimant(review) or not claims:
+        return None
+    return (await people.opened(claims[-1].entries[0])).get("reviewer")
+
+
+def _claimed(review: Review) -> str | None:
+    return _time(deadlines.claimed_until(review.held, review.history)) if deadlines.claimant(review) else None
+
+
+def maybe_time(at_ns: int | None) -> str | None:
+    return None if at_ns is None or at_ns == NEVER else _time(at_ns)
 
 
 async def _step(change: Change, people: People) -> Json:

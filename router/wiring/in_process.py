@@ -12,19 +12,24 @@ from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
 from adapters.memory_policy import MemoryPolicy
 from adapters.memory_reviews import MemoryReviews
 from router.audit.recorder import LedgerRecorder
-from router.decision import Decision, Outcome, Subject
+from router.decision import Decision, Effect, Outcome, Subject, Verdict
 from router.dispatch import Dispatcher
 from router.doors.decide import DecideDoor
 from router.doors.runtime import Runtime
 from router.pipeline import Pipeline, Stages
+from router.ports import Held, Outbound
 from router.review.dispatching import Dispatching
 from router.review.holding import Holding
+from router.review.judge import Judge
+from router.review.judging import Again
+from router.review.packing import Content
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.service import ReviewService
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring.explaining import open_stages
-from router.wiring.runtime import descriptions, door_options
+from router.wiring.review_judge import make_judge
+from router.wiring.runtime import descriptions, door_options, spans
 from router.workspace import Workspace
 
 SERVICE = Subject("service", "service", (), (), None, {}, "api_key")
@@ -48,9 +53,9 @@ class InProcess:
         await self.ledger.open()
         await store.open()
         self._keys, recording, people = keys, Recording(store, self.ledger), People(keys)
-        self.reviews = ReviewService(
-            store, self.ledger, people, self.clock, recording, Dispatching(store, recording, people, self.clock, lambda *_: None)
-        )
+        judge = _AsHeld(make_judge(self.workspace, self.stages.policy, self.clock, lambda *_: True))
+        dispatching = Dispatching(store, recording, people, self.clock, lambda *_: None, judge)
+        self.reviews = ReviewService(store, self.ledger, people, self.clock, recording, dispatching, judge)
         self.door = DecideDoor(self._using, self.clock, self.ids, SystemRandom(), _Unwatched())
         self._runtime = self._made(self.stages)
 
@@ -72,7 +77,7 @@ class InProcess:
             decide_authenticator=caller,
             delegate_authenticator=caller,
             limiter=_Unlimited(),
-            holder=Holding(self.reviews, self._keys, self.clock, self.workspace.config.review.expires),
+            holder=Holding(self.reviews, self._keys, self.clock, spans(self.workspace.config.review)),
             options=replace(door_options(self.workspace), decide_addresses=None),
             descriptions=descriptions(self.workspace, stages.routing),
         )
@@ -102,6 +107,21 @@ class _Known:
 
     async def identify(self, headers: Any, now_ns: int, certificate: Any = None) -> Subject:
         return self.made.service
+
+
+@dataclass(frozen=True, slots=True)
+class _AsHeld:
+    """Who may decide is the workspace's policy's to say; what was held under a test double is not judged again when the double is gone."""
+
+    judge: Judge
+
+    async def attempt(self, document: Mapping[str, Any]) -> Verdict:
+        return await self.judge.attempt(document)
+
+    async def again(self, held: Held, content: Content, *, outbound: Outbound | None = None, route: str | None = None) -> Again:
+        if outbound is None and route is None:
+            return Again(Verdict(Effect.REVIEW), held, content, same=True)
+        return await self.judge.again(held, content, outbound=outbound, route=route)
 
 
 class _Unlimited:

@@ -12,6 +12,7 @@ from router.control.services import Json, Page
 from router.decision import Subject
 from router.errors import LockgateError
 from router.ports import Clock, Destination, Ledger
+from router.review.attempting import Asked
 from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
@@ -26,6 +27,7 @@ from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.nodes import Members, reviews_of
 from router.wiring.notifying import Telling
+from router.wiring.review_judge import Judges
 from router.workspace import Workspace
 
 GRACE_S = 10.0
@@ -54,11 +56,17 @@ class Desk:
     async def get(self, review_id: str) -> Json | None:
         return await self._service.get(review_id)
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
-        return await self._service.approve(review_id, reviewer, comment, content_digest)
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
+        return await self._service.approve(review_id, reviewer, comment, content_digest, version)
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
-        return await self._service.reject(review_id, reviewer, comment)
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json:
+        return await self._service.reject(review_id, reviewer, comment, version)
+
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        return await self._service.question(review_id, asker)
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        return await self._service.attempt(review_id, reviewer, asked)
 
 
 class Ways:
@@ -76,6 +84,11 @@ class Ways:
             return None
         leads = name if (route, name) in self.destinations.others else settings.destination
         return Way(leads, destination, settings.deduplicates, self.workspace.config.review.answer)
+
+    def leads(self, route: str, name: str) -> bool:
+        """Whether the route leads to the destination of that name."""
+        way = self(route, name)
+        return way is not None and way.name == name
 
     def resuming(self, route: str, ahead: bool) -> Destination | None:
         """Where who waits for the end of a held request is told of it."""
@@ -95,6 +108,7 @@ class Reviews:
         ways: Ways,
         clock: Clock,
         recording: Recording,
+        judges: Judges,
         telling: Telling,
         standings: Standings,
     ) -> None:
@@ -107,6 +121,7 @@ class Reviews:
         self._dispatching = dispatching
         self._ways = ways
         self._clock = clock
+        self._judges = judges
         self._leaving: set[asyncio.Task[None]] = set()
         self.api = Desk(service)
 
@@ -123,6 +138,7 @@ class Reviews:
         former = self._ways.destinations
         made = await make_destinations(workspace, self._clock, SystemRandom(), former)
         self._ways.workspace, self._ways.destinations = workspace, made
+        await self._judges.follow(workspace)
         await self.telling.follow(workspace)
         self.telling.start()
         leaving = asyncio.create_task(_let_go(former, made, self._dispatching.under_way))
@@ -163,6 +179,7 @@ class Reviews:
             await asyncio.gather(self._forgetting, return_exceptions=True)
         await self._service.close(GRACE_S)
         await asyncio.gather(*self._leaving)
+        await self._judges.close()
         await self._ways.destinations.close()
         await self.telling.close()
         await self._store.close()
@@ -178,11 +195,12 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
         await store.close()
         raise
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
-    dispatching = Dispatching(store, recording, people, clock, ways)
-    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching)
+    judges = Judges(workspace, clock, ways.leads)
+    dispatching = Dispatching(store, recording, people, clock, ways, judges)
+    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges)
     standings = Standings(store, people)
     telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming))
-    made = Reviews(store, service, dispatching, ways, clock, recording, telling, standings)
+    made = Reviews(store, service, dispatching, ways, clock, recording, judges, telling, standings)
     try:
         await telling.follow(workspace)
     except BaseException:

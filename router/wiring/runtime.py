@@ -18,6 +18,7 @@ from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
+from router.config.evidence import ReviewConfig
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
 from router.delivery.judging import Terms
@@ -47,7 +48,7 @@ from router.ports import (
     StateObserver,
     SubjectKeys,
 )
-from router.review.holding import Holding, Resumes
+from router.review.holding import Holding, Resumes, Spans
 from router.review.waiting import ALONE_S, SHARED_S, Waits
 from router.rollout.rolling import Rolling
 from router.stages.alternatives import Standings
@@ -252,7 +253,7 @@ def _runtime(
         decide_authenticator=identity.decide,
         delegate_authenticator=identity.delegate,
         limiter=rate_limiter(workspace, shared.limiting(), services.clock, services.workers),
-        holder=Holding(services.reviews, services.keys, services.clock, workspace.config.review.expires, services.resumes),
+        holder=Holding(services.reviews, services.keys, services.clock, spans(workspace.config.review), services.resumes),
         options=replace(door_options(workspace), cors=make_cors(workspace, stages)),
         descriptions=descriptions(workspace, stages.routing),
         repeats=shared.repeats(services.repeats),
@@ -274,6 +275,11 @@ def set_pace(waits: Waits | None, workspace: Workspace) -> None:
     nodes, review = workspace.config.nodes, workspace.config.review
     waits.look_s = SHARED_S if nodes is not None and REVIEWS in nodes.share else ALONE_S
     waits.most = review.waiting
+
+
+def spans(settings: ReviewConfig) -> Spans:
+    """How long held requests wait, where policy does not say."""
+    return Spans(settings.expires, settings.claim, settings.respond)
 
 
 def delivery_terms(workspace: Workspace) -> dict[str, Terms]:

@@ -6,17 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from adapters.kept_reviews import terms_of
 from adapters.postgres.api_keys import PostgresApiKeys
-from adapters.postgres.connection import Server
+from adapters.postgres.connection import Server, connect
 from adapters.postgres.members import PostgresMembers
+from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
+from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
 from adapters.postgres.shared import PostgresShared
 from router.errors import AuditError, ReviewError
+from tests.contract.test_notice_stores import NOTICE
 from tests.contract.test_review_stores import HELD_STEP, held, step
 from tests.postgres_server import PostgresServer, running
 from tests.unit.identity.parts import NOW, new_key
@@ -63,7 +68,7 @@ async def test_what_one_node_holds_every_node_sees_and_decides(server: Server, j
         won = await asyncio.gather(*(each.change("d1", 1, step("approved", at_ns=at)) for at, each in enumerate((one, two) * 5)))
         assert sorted(won) == [False] * 9 + [True]
         assert (await one.get("d1")).history == (await two.get("d1")).history
-        assert [await each.count("approved") for each in (one, two)] == [1, 1]
+        assert [await each.count(["approved"]) for each in (one, two)] == [1, 1]
 
 
 async def test_who_took_the_last_step_goes_on_for_as_long_as_it_lives(server: Server, join: Join) -> None:
@@ -185,11 +190,13 @@ def test_nodes_that_were_gone_for_a_day_are_forgotten(server: Server, join: Join
 GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT ON "{schema}".meta TO {role};
-GRANT SELECT, INSERT, UPDATE (state, version, sealed, reply) ON "{schema}".reviews TO {role};
+GRANT SELECT, INSERT, UPDATE (state, version, sealed, reply, terms, expires_ns, due_ns) ON "{schema}".reviews TO {role};
 GRANT SELECT, INSERT, UPDATE (recorded, node) ON "{schema}".review_steps TO {role};
 GRANT SELECT, INSERT ON "{schema}".review_entries TO {role};
 GRANT SELECT, INSERT, UPDATE (revoked_ns, change) ON "{schema}".api_keys TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".members TO {role};
+GRANT SELECT, INSERT, DELETE, UPDATE (owner, leased_ns, attempts, due_ns, until_ns, made_ns, result, reason)
+ ON "{schema}".review_notices TO {role};
 """
 
 
@@ -209,7 +216,16 @@ async def test_a_node_needs_the_documented_grants_and_no_more(postgres: Postgres
         await one.add(held(), HELD_STEP)
         assert await one.change("d1", 1, step("approved"), forget=True, reply=b"x")
         await one.recorded("d1", (await one.unrecorded())[0][1])
-        assert await one.due(0, "pending") == []
+        assert await one.due(0, ["pending"]) == []
+    notices = PostgresNotices(server)
+    await notices.open()
+    await notices.add([NOTICE, replace(NOTICE, id="ntc_2"), replace(NOTICE, id="rsm_1", due_ns=99)])
+    assert await notices.hasten("rsm_1", 99, 10)
+    assert len(await notices.lease("a", 10, 20, 9)) == 3
+    assert await notices.postpone("a", "ntc_1", 1, 30, "x")
+    assert await notices.end("a", "ntc_2", "sent", "")
+    assert await notices.forget(NOTICE.keep_ns) == 3
+    await notices.close()
     keys = PostgresApiKeys(server)
     keys.open()
     key_id, _ = new_key(keys)
@@ -217,11 +233,13 @@ async def test_a_node_needs_the_documented_grants_and_no_more(postgres: Postgres
     keys.close()
     members.close()
     for sql in (
-        "UPDATE reviews SET terms = ''",
+        "UPDATE reviews SET id = ''",
         "DELETE FROM reviews",
         "UPDATE review_steps SET event = ''",
         "UPDATE review_entries SET sealed = ''",
         "UPDATE api_keys SET subject = ''",
+        "UPDATE review_notices SET route = ''",
+        "UPDATE review_notices SET sealed = ''",
         "DELETE FROM api_keys",
     ):
         with psycopg.connect(server.url, autocommit=True) as session:
@@ -242,3 +260,26 @@ def _wait_for(members: PostgresMembers, node: str) -> None:
     while any(each.node == node and each.alive for each in members.all()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+async def test_tables_of_the_release_before_are_brought_along(server: Server, join: Join) -> None:
+    """What waits is due at its end, as before; today's steps go on from it, and a node of before may still add what waits."""
+    connection = connect(server)
+    try:
+        migrate(connection, server, SHARED, {1: SHARED_STEPS[1]})
+        insert = "INSERT INTO reviews (id, state, version, expires_ns, terms, sealed) VALUES (%s, 'pending', 1, %s, %s, %b)"
+        note = "INSERT INTO review_steps VALUES (%s, 0, 'held', '', 'pending', 10, true, 'old')"
+        connection.execute(insert, ("d1", held().expires_ns, terms_of(held()), held().sealed))
+        connection.execute(note, ("d1",))
+        async with store(server, join("a")) as one:
+            assert await one.due(99, ["pending"]) == []
+            assert await one.due(100, ["pending"]) == ["d1"]
+            found = await one.get("d1")
+            assert (found.held, found.version) == (held(), 1)
+            assert await one.change("d1", 1, step("claimed", after="assigned"), due_ns=40)
+            assert await one.due(40, ["assigned"]) == ["d1"]
+            connection.execute(insert, ("d2", 100, terms_of(held("d2")), b"x"))
+            connection.execute(note, ("d2",))
+            assert await one.due(50, ["pending"]) == ["d2"]
+    finally:
+        connection.close()

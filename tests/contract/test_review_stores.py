@@ -160,7 +160,7 @@ async def test_pages_and_counts_go_by_state(store: Store) -> None:
             await store.change(f"d{number}", 1, step(after, after=after))
     states = [[review.state for _, review in await store.page(wanted, 0, 9)] for wanted in (["pending"], ["approved", "rejected"], [])]
     assert states == [["pending"], ["approved", "rejected"], ["pending", "approved", "rejected"]]
-    assert [await store.count(state) for state in ("pending", "approved", "done")] == [1, 1, 0]
+    assert [await store.count([state]) for state in ("pending", "approved", "done")] == [1, 1, 0]
 
 
 async def test_pages_go_by_tenant(store: Store) -> None:
@@ -179,7 +179,7 @@ async def test_due_is_what_waits_and_whose_time_is_up(store: Store) -> None:
     for name, expires_ns in (("over", 99), ("now", 100), ("later", 101)):
         await store.add(held(name, expires_ns), HELD_STEP)
     await store.change("over", 1, step("approved"))
-    assert list(await store.due(100, "pending")) == ["now"]
+    assert list(await store.due(100, ["pending"])) == ["now"]
 
 
 async def test_a_closed_store_says_so(store: Store) -> None:
@@ -214,6 +214,37 @@ async def test_a_file_that_cannot_be_used_is_a_review_error(tmp_path: Path) -> N
     with pytest.raises(ReviewError, match=r"reviews\.sqlite"):
         await store.open()
     await store.close()
+
+
+async def test_a_step_may_put_something_else_in_the_place_of_what_is_held(store: Store) -> None:
+    """Terms and seal together with the step, or not at all; what was read before is another version."""
+    await store.add(held(), HELD_STEP)
+    other = replace(held(), content_digest="cd" * 32, route="desk.ask", sealed=b"other", expires_ns=200)
+    assert not await store.change("d1", 7, step("modified", after="pending"), held=other, due_ns=50)
+    assert await store.change("d1", 1, step("modified", after="pending"), held=other, due_ns=50)
+    found = await store.get("d1")
+    assert found is not None
+    assert (found.held, found.version) == (other, 2)
+    assert await store.change("d1", 2, step("rejected", after="rejected"), held=other, forget=True)
+    found = await store.get("d1")
+    assert found is not None
+    assert found.held == replace(other, sealed=b"")
+
+
+async def test_a_review_is_looked_at_when_its_next_step_is_due(store: Store) -> None:
+    """Which each step says anew; without a word it is never."""
+    await store.add(held("d1"), HELD_STEP, due_ns=30)
+    await store.add(held("d2"), HELD_STEP)
+    states = ["pending", "assigned"]
+    assert list(await store.due(29, states)) == []
+    assert list(await store.due(30, states)) == ["d1"]
+    assert await store.change("d1", 1, step("claimed", after="assigned"), due_ns=60)
+    assert list(await store.due(59, states)) == []
+    assert sorted(await store.due(100, states)) == ["d1", "d2"]
+    assert list(await store.due(100, ["assigned"])) == ["d1"]
+    assert await store.change("d2", 1, step("approved"))
+    assert list(await store.due(10**18, ["approved"])) == []
+    assert await store.count(["assigned", "approved", "done"]) == 2
 
 
 async def test_versions_are_told_of_many_at_once(store: Store) -> None:

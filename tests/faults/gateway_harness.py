@@ -20,7 +20,7 @@ from router.errors import ReviewError
 from router.mirroring import Mirroring
 from router.pipeline import Pipeline, Stages
 from router.ports import Clock, Held, Outbound, PolicyEngine, Quotas, SubjectKeys, Tier
-from router.review.holding import Holding
+from router.review.holding import Holding, Spans
 from router.stages.classification import Cascade, Thresholds
 from router.stages.demands import Demands
 from router.stages.risk import RiskModel
@@ -157,7 +157,7 @@ class House:
             decide_authenticator=known,
             delegate_authenticator=known,
             limiter=NoLimit(),
-            holder=Holding(self.holds, keys or MemorySubjectKeys(), clock, 3600),
+            holder=Holding(self.holds, keys or MemorySubjectKeys(), clock, Spans(3600.0)),
             options=DoorOptions(text_paths=(("message",),)),
             descriptions={"cancel": "Stop a payment.", "status": "Where a payment is."},
         )

@@ -55,9 +55,9 @@ class MortalStore(KeptReviews):
         super().__init__(core)
         self._death = death
 
-    async def change(self, decision_id: str, version: int, change: Change, *, forget: bool = False, reply: bytes = b"") -> bool:
+    async def change(self, decision_id: str, version: int, change: Change, **kept: Any) -> bool:
         self._death.here(f"before step {change.event}")
-        done = await super().change(decision_id, version, change, forget=forget, reply=reply)
+        done = await super().change(decision_id, version, change, **kept)
         self._death.here(f"after step {change.event}")
         return done
 

@@ -17,7 +17,7 @@ from router.errors import ReviewError
 from router.ports import Entry
 from tests.faults.review_desk import opened
 from tests.unit.audit.ledgers import records_of, verified
-from tests.unit.review.parts import RITA, told
+from tests.unit.review.parts import RITA, RUBEN, told
 
 ROOT = Path(__file__).parents[2]
 UNSENT = ("after step approved", "after record approved", "after mark approved", "before step dispatched")
@@ -152,7 +152,7 @@ async def test_what_may_have_been_sent_cannot_be_approved_again(tmp_path: Path, 
     review_id = await approve_and_die(tmp_path, bank, "after send", deduplicates=False)
     async with opened(tmp_path, bank.port, deduplicates=False) as desk:
         with pytest.raises(ReviewError, match="dispatching"):
-            await desk.approve(review_id)
+            await desk.approve(review_id, RUBEN)
     assert bank.arrivals == [review_id]
 
 

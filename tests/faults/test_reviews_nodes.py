@@ -25,7 +25,10 @@ from adapters.postgres.reviews import ReviewTables
 from adapters.postgres.session import Session
 from router.audit.checking.verify import Plan, verify
 from router.audit.questions.reader import Stored
+from router.decision import Subject
+from router.errors import ReviewError
 from router.ports import Entry
+from router.review.attempts import Kind
 from tests.faults.review_desk import joined
 from tests.faults.test_reviews import MAYBE_SENT, ROOT, SENT, UNSENT, Bank
 from tests.postgres_server import PostgresServer
@@ -35,6 +38,7 @@ from tests.unit.review.conftest import Bank as MemoryBank
 from tests.unit.review.parts import RITA, RUBEN, Desk, told, way
 
 T = TypeVar("T")
+CARA = Subject("cara", "user", ("manager",))
 _names = count(1)
 
 
@@ -274,3 +278,43 @@ async def test_of_two_nodes_that_find_a_request_due_at_once_one_expires_it(postg
                 await in_rounds(desk)
             assert told(ledger.entries) == ["held", "expired", "denied review_expired"] * number
     assert bank.got == []
+
+
+async def test_of_two_reviewers_on_two_nodes_each_step_is_one_persons(postgres: PostgresServer) -> None:
+    """Ten times: a second approval and a rejection at the same moment. One of them happened, the other hears so, and what was approved by
+    both is sent once."""
+    server, bank, ledger, clock = postgres.server(), MemoryBank(), MemoryLedger(), HandClock()
+    destination = MemoryDestination(bank.handle)
+    await ledger.open()
+    await destination.open()
+    shared, sent = (ledger, MemorySubjectKeys(), clock, way(destination)), 0
+    async with node(server, "one", Losses(), shared) as one, node(server, "two", Losses(), shared) as two:
+        two.policy.verdicts = one.policy.verdicts
+        for number in range(1, 11):
+            review_id = await one.held(number, quorum=2)
+            both = await asyncio.gather(one.approve(review_id, RITA), two.approve(review_id, CARA))
+            assert max(each["approvals"] for each in both) == 2
+            for desk in (one, two):
+                await desk.settled()
+                await in_rounds(desk)
+            assert (await two.service.get(review_id) or {})["state"] == "done"
+            sent += 1
+            assert len(bank.got) == sent
+        for number in range(11, 21):
+            review_id = await one.held(number)
+            tried = await asyncio.gather(
+                one.attempt(review_id, RITA, Kind.APPROVE, version=1),
+                two.attempt(review_id, RUBEN, Kind.REJECT, version=1),
+                return_exceptions=True,
+            )
+            refused = [each for each in tried if isinstance(each, ReviewError)]
+            assert [each.code for each in refused] in (["review_changed"], ["review_not_pending"])
+            for desk in (one, two):
+                await desk.settled()
+                await in_rounds(desk)
+            found = await two.service.get(review_id) or {}
+            assert found["state"] in ("done", "rejected")
+            sent += found["state"] == "done"
+            assert len(bank.got) == sent
+        events = [each for each in told(ledger.entries) if each != "refused"]
+        assert (events.count("held"), events.count("routed 200")) == (20, sent)

@@ -37,6 +37,48 @@ fallback := changed({
 # description: The decision document with some values replaced, at any depth.
 changed(values) := object.union(decision, values)
 
+# METADATA
+# description: An attempt at a held request against which nothing speaks.
+attempt := {
+	"version": 1,
+	"entry": "review",
+	"attempt": {"kind": "approve", "route": null, "time": {"ns": 1}},
+	"reviewer": {
+		"key": "k-rita",
+		"id": "rita",
+		"type": "user",
+		"roles": ["manager"],
+		"groups": [],
+		"tenant": null,
+		"authenticated_by": "api_key",
+		"acting": [],
+	},
+	"requester": {"key": "k-ada", "id": "ada", "acting": []},
+	"approvals": [],
+	"review": {
+		"id": "d1",
+		"state": "pending",
+		"intent": "pay",
+		"risk": "high",
+		"route": "bank.ask",
+		"destination": "bank",
+		"tenant": "eu",
+		"reasons": ["risk.high"],
+		"reviewers": ["manager"],
+		"each_of": [],
+		"quorum": 1,
+		"level": 0,
+		"levels": [],
+		"round": 0,
+		"claimant": "",
+		"information": 0,
+	},
+}
+
+# METADATA
+# description: The attempt with some values replaced, at any depth.
+attempted(values) := object.union(attempt, values)
+
 config := {
 	"request": {"methods": ["GET", "POST"], "refused_problems": ["malformed_json"], "large_bodies": ["uploads"]},
 	"tenant": {"required": true, "known": ["eu", "us"], "header": "x-tenant", "hosts": {"us.halden.example": "us"}},

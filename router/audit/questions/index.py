@@ -12,7 +12,9 @@ from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, St
 
 BATCH = 5000
 SLICE, PAUSE = 500, 16  # records of a batch, and those between two pauses, of who gives way
-JUDGED = frozenset({"approved", "rejected"})  # review events that are a person's
+JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review events by which a person decides
+# Those after which it waits as it did before: what a review has come to is what it was.
+UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "information_asked", "information_given", "escalated"})
 
 
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
@@ -130,7 +132,11 @@ def _ended(outcome: Mapping[str, Any]) -> IndexRow:
 
 def _review(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
     event, details = _word(leaf["event"]), leaf.get("details") or {}
-    row: IndexRow = {"event": event, "result": event, "review": event}
+    row: IndexRow = {"event": event, "result": event}
+    if event == "superseded" and details.get("effect") != "deny":
+        row["review"] = "held"
+    elif event not in UNDECIDED:
+        row["review"] = event
     if event == "held":
         row["held"] = nanoseconds(leaf["time"])
         row["deadline"] = nanoseconds(details["expires"]) if "expires" in details else None

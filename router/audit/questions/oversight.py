@@ -75,7 +75,7 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 
 
 def _add(person: Person, row: dict[str, Any], sla_ns: int | None, quick_ns: int) -> None:
-    approved = row["event"] == "approved"
+    approved = row["event"] != "rejected"
     person.approved += approved
     person.rejected += not approved
     person.own += row["self_review"] == 1
@@ -87,7 +87,7 @@ def _add(person: Person, row: dict[str, Any], sla_ns: int | None, quick_ns: int)
 
 
 def _reviews(query: Query) -> Query:
-    return _with(query, "kind = 'review' and event in ('held', 'approved', 'rejected', 'expired')")
+    return _with(query, "kind = 'review' and event in ('held', 'approved', 'modified', 'rerouted', 'rejected', 'expired')")
 
 
 def _waiting(query: Query) -> Query:

@@ -9,6 +9,7 @@ from typing import Any
 from router.control.services import AuditFilters, Check, Json, Opening, Page
 from router.decision import Subject
 from router.errors import AuditError, ConfigError, RefusedError, ReviewError
+from router.review.attempting import Asked
 
 DIGEST = "a" * 64
 DECISION = "0198c0de-0000-7000-8000-000000000001"
@@ -67,21 +68,25 @@ class Desk:
     """One held request of alice's, decided once."""
 
     state: str = "pending"
+    asked: list[tuple[str, str, Asked]] = field(default_factory=list)
 
     async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
 
     async def get(self, review_id: str) -> Json | None:
-        return {"id": "r1", "content_digest": DIGEST} if review_id == "r1" else None
+        return {"id": "r1", "content_digest": DIGEST, "version": 1} if review_id == "r1" else None
 
-    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str) -> Json:
+    async def question(self, review_id: str, asker: Subject) -> Json:
+        return {"question": "what for?", "respond_by": None, "version": 1}
+
+    async def approve(self, review_id: str, reviewer: Subject, comment: str, content_digest: str, version: int | None = None) -> Json:
         if reviewer.id == "alice":
             raise ReviewError("Nobody may approve their own request.", "self_approval")
         if content_digest != DIGEST:
             raise ReviewError("The content is not what was reviewed.", "content_changed")
         return self._decide(review_id, "approved")
 
-    async def reject(self, review_id: str, reviewer: Subject, comment: str) -> Json:
+    async def reject(self, review_id: str, reviewer: Subject, comment: str, version: int | None = None) -> Json:
         return self._decide(review_id, "rejected")
 
     def _decide(self, review_id: str, state: str) -> dict[str, Any]:
@@ -90,7 +95,11 @@ class Desk:
         if self.state != "pending":
             raise ReviewError(f"It is {self.state} already.", "already_decided")
         self.state = state
-        return {"id": review_id, "state": state}
+        return {"id": review_id, "state": state, "version": 2}
+
+    async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        self.asked.append((review_id, reviewer.id, asked))
+        return {**self._decide(review_id, "pending"), "created": "", "expires": "", "approvals": 0, "quorum": 1}
 
 
 @dataclass

@@ -16,8 +16,10 @@ from router.audit.records.record import decision_entry, outcome_entry, system_en
 from router.audit.tree.checkpoint import NoteSigner
 from router.decision import Classification, Decision, Effect, Level, Outcome, Reason, Result, Risk, Route, Status, TraceContext, Verdict
 from router.ports import Change, Entry, Held, Review
-from router.review.records import dispatching, ended, expired, held_change, judged
-from router.review.state import Event, Reviewer
+from router.review.approving import counted
+from router.review.attempts import Reviewer
+from router.review.records import dispatching, ended, expired, held_change, taken
+from router.review.state import Event
 from tests.unit.audit.samples import DECISION, REQUEST, SUBJECT
 
 NS = 1_000_000_000
@@ -80,7 +82,10 @@ class Ledger:
     def judge(self, review: Review, event: Event, who: str, after: int, comment: str = "") -> Review:
         self.now += after
         key_id, key = self.key(who)
-        return self._moved(review, judged(review, event, self.now, Reviewer(who, key_id, ("manager",)), key, comment))
+        return self._moved(review, self._taken(review, event, Reviewer(who, key_id, ("manager",)), key, comment))
+
+    def _taken(self, review: Review, event: Event, reviewer: Reviewer, key: bytes, comment: str) -> Change:
+        return taken(review, event, self.now, reviewer, key, comment, approvals=counted(review) + 1)
 
     def expire(self, review: Review) -> Review:
         self.now = review.held.expires_ns + MINUTE

@@ -156,4 +156,4 @@ async def test_an_engine_that_remembers_answers_as_one_that_does_not():
 def test_the_shipped_policies_are_remembered():
     """None of their rules hands the whole input to something unknown."""
     engine = load(texts(ROOT / "policies"), settings(ROOT / "policies" / "data.yaml"))
-    assert set(engine._memories) == {"data.lockgate.admission.result", "data.lockgate.decision.result"}
+    assert set(engine._memories) == {f"data.lockgate.{entry}.result" for entry in ("admission", "decision", "review")}

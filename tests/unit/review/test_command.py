@@ -20,10 +20,11 @@ from router.control.app import create_app
 from router.control.key_orders import key_order
 from router.control.services import ControlServices
 from router.decision import Route
+from router.errors import ReviewError
 from router.identity.key_service import KeyService
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.server import server, started
-from router.review.holding import Holding
+from router.review.holding import Holding, Spans
 from router.review.packing import pack_held
 from router.system import SystemClock
 from router.wiring.reviews import Reviews, open_reviews
@@ -31,6 +32,13 @@ from router.workspace import Workspace, parse, read
 from tests.unit.control.parts import Process, Trail
 from tests.unit.review.parts import REQUEST, RITA, to_review
 
+POLICY = """package lockgate.decision
+result := {
+	"effect": "review",
+	"reasons": [{"code": "risk.high"}],
+	"obligations": [{"name": "require_review", "params": {"reviewers": ["manager"], "quorum": 1}}],
+}
+"""
 HOSTILE = "pay \x1b[2Jnow \u202etoday"
 
 
@@ -51,7 +59,7 @@ class Running:
         class Wire:
             hold = staticmethod(lambda held: self.reviews.hold(pack_held(held)))
 
-        await Holding(Wire(), self.evidence.keys, SystemClock(), 3600.0).hold(decision, REQUEST)
+        await Holding(Wire(), self.evidence.keys, SystemClock(), Spans(3600.0)).hold(decision, REQUEST)
         return decision.id
 
     async def says(self, *arguments: str) -> int:
@@ -71,6 +79,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 @pytest.fixture
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     assert run(["init", str(tmp_path)]) == 0
+    (tmp_path / "policies/lockgate/decision.rego").write_text(POLICY)
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as upstream:
         environment = {"ROOMS_URL": f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"}
         workspace, clock = parse(read(tmp_path, environment), environment), SystemClock()
@@ -208,11 +217,16 @@ async def test_a_changed_configuration_is_followed(running: Running) -> None:
     """Destinations that did not change go on; a route that is gone is not taken."""
     review_id = await running.held()
     await running.reviews.follow(running.workspace)
-    routes = {name: route for name, route in running.workspace.catalog.routes.items() if name != "ask"}
-    await running.reviews.follow(replace(running.workspace, catalog=running.workspace.catalog.model_copy(update={"routes": routes})))
+    catalog = running.workspace.catalog
+    routes = {name: route for name, route in catalog.routes.items() if name != "ask"}
+    intents = {name: intent for name, intent in catalog.intents.items() if intent.route != "ask"}
+    without = catalog.model_copy(update={"routes": routes, "intents": intents, "rules": []})
+    await running.reviews.follow(replace(running.workspace, catalog=without))
     shown = await running.reviews.api.get(review_id)
     assert shown is not None
-    assert (await running.reviews.api.approve(review_id, RITA, "", shown["content_digest"]))["state"] == "failed"
+    with pytest.raises(ReviewError) as refused:
+        await running.reviews.api.approve(review_id, RITA, "", shown["content_digest"])
+    assert refused.value.code == "route_changed"
 
 
 async def test_a_restart_goes_on_with_what_is_held(running: Running) -> None:

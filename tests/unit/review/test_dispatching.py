@@ -14,10 +14,12 @@ from adapters.memory_ledger import MemoryLedger
 from adapters.memory_reviews import MemoryReviews
 from router.decision import Obligation
 from router.errors import DestinationError, ReviewError
-from router.ports import Change, Outbound, Review
+from router.ports import Change, Outbound
+from router.review.attempting import Asked
+from router.review.attempts import Kind
 from router.review.dispatching import MOST_AT_ONCE
 from router.review.sending import KEPT_BYTES, MOST_BYTES, with_key
-from router.review.state import Event, Reviewer, State, approval
+from router.review.state import Event, State
 from tests.unit.review.conftest import Bank
 from tests.unit.review.parts import REQUEST, RITA, Desk, told
 
@@ -33,11 +35,9 @@ async def altered(desk: Desk, review_id: str, **changes: Any) -> None:
 async def approved(desk: Desk, **held: Any) -> str:
     """An approved request that is not sent yet, as a crash after step 2 leaves it."""
     review_id = await desk.held(**held)
-
-    def event(review: Review, reviewer: Reviewer) -> Event:
-        return approval(review, reviewer, review.held.content_digest, desk.clock.now_ns())
-
-    await desk.service._judge(review_id, RITA, "", event)
+    seen = await desk.service.get(review_id) or {}
+    assert await desk.service._attempting.attempt(review_id, RITA, Asked(Kind.APPROVE, digest=seen["content_digest"]))
+    await desk.service._record(review_id)
     return review_id
 
 

@@ -66,9 +66,9 @@ class Destroying(MemoryReviews):
         super().__init__()
         self._subject_keys = keys
 
-    async def add(self, held: Held, change: Change) -> None:
+    async def add(self, held: Held, change: Change, *, due_ns: int | None = None) -> None:
         await self._subject_keys.destroy(held.subject_key_id)
-        await super().add(held, change)
+        await super().add(held, change, due_ns=due_ns)
 
 
 async def test_what_is_held_while_its_key_is_destroyed_ends_at_once(bank: Bank, clock: HandClock, ledger: MemoryLedger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -11,8 +12,9 @@ from router.decision import Obligation, Verdict
 from router.dispatch import content_digest
 from router.errors import LockgateError, ReviewError
 from router.ports import Held
-from router.review.holding import NS, Holding
+from router.review.holding import Holding, Spans
 from router.review.packing import Content, open_content, pack_held, seal_content, unpack_held
+from router.review.terms import NS
 from tests.unit.audit.samples import SECRETS
 from tests.unit.identity.parts import NOW, HandClock
 from tests.unit.review.parts import REQUEST, to_review
@@ -31,7 +33,7 @@ class Kept:
 async def hold(**wanted: object) -> tuple[Held, bytes]:
     kept, keys = Kept(), MemorySubjectKeys()
     decision = to_review(**wanted)
-    await Holding(kept, keys, HandClock(), 60.0).hold(decision, REQUEST)
+    await Holding(kept, keys, HandClock(), Spans(60.0)).hold(decision, REQUEST)
     return kept.held[0], (await keys.key_for(decision.request.subject.id))[1]
 
 
@@ -39,7 +41,9 @@ async def test_the_request_comes_out_of_the_seal_as_it_went_in() -> None:
     """With the masked text and who asked beside it."""
     held, key = await hold()
     decision = to_review()
-    assert open_content(key, held) == Content(REQUEST, "cancel 4711 for <name>", decision.request.subject.id)
+    content = open_content(key, held)
+    assert replace(content, document="") == Content(REQUEST, "cancel 4711 for <name>", decision.request.subject.id)
+    assert json.loads(content.document)["classification"]["intent"] == "payment.cancel"
     assert held.content_digest == content_digest(REQUEST)
 
 
@@ -89,7 +93,7 @@ async def test_what_policy_leaves_open_is_filled_in() -> None:
     """The configured time, one approver, anybody with the permission."""
     kept = Kept()
     decision = replace(to_review(), verdict=Verdict(to_review().verdict.effect))
-    await Holding(kept, MemorySubjectKeys(), HandClock(), 60.0).hold(decision, REQUEST)
+    await Holding(kept, MemorySubjectKeys(), HandClock(), Spans(60.0)).hold(decision, REQUEST)
     held = kept.held[0]
     assert (held.expires_ns - NOW, held.summary["quorum"], held.summary["reviewers"]) == (60 * NS, 1, [])
 
@@ -138,12 +142,12 @@ async def test_a_body_that_was_not_read_whole_is_not_held() -> None:
         yield b""
 
     with pytest.raises(LockgateError) as error:
-        await Holding(Kept(), MemorySubjectKeys(), HandClock(), 60.0).hold(to_review(), replace(REQUEST, body=body()))
+        await Holding(Kept(), MemorySubjectKeys(), HandClock(), Spans(60.0)).hold(to_review(), replace(REQUEST, body=body()))
     assert error.value.code == "body_truncated"
 
 
 async def test_a_decision_without_a_route_is_not_held() -> None:
     """Nor is there somewhere to send it."""
     with pytest.raises(ReviewError) as error:
-        await Holding(Kept(), MemorySubjectKeys(), HandClock(), 60.0).hold(replace(to_review(), route=None), REQUEST)
+        await Holding(Kept(), MemorySubjectKeys(), HandClock(), Spans(60.0)).hold(replace(to_review(), route=None), REQUEST)
     assert error.value.code == "route_missing"

@@ -48,8 +48,9 @@ async def test_who_sends_it_is_bound_by_the_seal(desk: Desk, bank: Bank) -> None
     assert isinstance(store, MemoryReviews)
     review = store._reviews[review_id]
     store._reviews[review_id] = replace(review, held=replace(review.held, summary={**review.held.summary, "left_to_asker": True}))
-    shown = await desk.approve(review_id)
-    assert (shown["state"], bank.got) == ("failed", [])
+    with pytest.raises(ReviewError) as caught:
+        await desk.approve(review_id)
+    assert (caught.value.code, bank.got) == ("content_changed", [])
 
 
 async def test_an_approval_that_a_crash_cut_short_is_released_in_the_next_round(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:

@@ -12,7 +12,7 @@ from adapters.memory_destination import Answer, MemoryDestination
 from adapters.memory_notices import MemoryNotices
 from adapters.webhook_destination import Config, build
 from router.ports import Destination, Notice, Outbound
-from router.review.holding import Holding
+from router.review.holding import Holding, Spans
 from router.review.notifying import Notifying
 from router.review.people import People
 from router.review.resuming import FAR_NS, Resumer, checked
@@ -60,7 +60,7 @@ class Yard:
 
     async def held(self, number: int = 1, **resume: str) -> str:
         decision = to_review(number)
-        holding = Holding(self.desk, self.desk.keys, self.clock, 3600.0, self)
+        holding = Holding(self.desk, self.desk.keys, self.clock, Spans(3600.0), self)
         await holding.hold(decision, REQUEST, resume or {"token": TOKEN}, 600.0)
         return decision.id
 
