@@ -65,6 +65,8 @@ class Material:
         await self.read("learning", f"{len(wanted)} decisions", len(wanted), by)
         opened = await self._trail.opened([each.decision_id for each in wanted])
         known = [each for each in wanted if each.decision_id in opened]
+        if missing := len(wanted) - len(known):
+            left_out = {**left_out, "unknown": missing}
         wanted = [Correction(each.decision_id, each.intent, opened[each.decision_id][0]) for each in known]
         workspace, settings = self._workspace(), self.settings
         catalog = workspace.catalog

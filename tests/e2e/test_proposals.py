@@ -101,7 +101,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     config = yaml.safe_load((folder / "lockgate.yaml").read_text())
     config["gateway"]["listen"] = None
     config |= {name: {"listen": f"127.0.0.1:{ports[name]}"} for name in ports}
-    config["learning"] = {"held_out": "held_out.csv", "bounds": {"least": 6}}
+    config["learning"] = {"held_out": "held_out.csv", "bounds": {"least": 6}, "topic": 3}
     (folder / "lockgate.yaml").write_text(yaml.safe_dump(config))
     rows = "".join(f'"{text}",{intent}\n' for text, intent in HELD_OUT)
     (folder / "held_out.csv").write_text(f"text,intent\n{rows}")
@@ -210,6 +210,7 @@ def test_what_nobody_serves_is_a_topic(office: Office) -> None:
     asked = [office.decide(text, f"guest_{number}")["id"] for number, text in enumerate(lunches)]
     found = office.control("POST", "/v1/topics")
     assert found.status == 200, found
+    assert found.json["texts"] >= 3, found.json
     (topic,) = [each for each in found.json["topics"] if set(asked) & set(each["decisions"])]
     assert topic["people"] >= 3
     assert "lunch" in topic["terms"]
