@@ -43,6 +43,7 @@ DENIED = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException"}
     | {"MissingAuthenticationTokenException", "IncompleteSignatureException", "InvalidClientTokenId"}
 )
+EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"})
 THROTTLED = frozenset({"ThrottlingException", "ExecutionLimitExceeded", "TooManyRequestsException"})
 ARN = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[A-Za-z0-9_.:-]+"
 
@@ -81,7 +82,8 @@ class StepFunctions:
         self._settings = settings
         suffix = ".cn" if settings.region.startswith("cn-") else ""
         self.place = settings.endpoint or f"https://states.{settings.region}.amazonaws.com{suffix}"
-        self.access: Access = Signed(name, "states", settings.region, settings.keys)
+        self._signed = Signed(name, "states", settings.region, settings.keys)
+        self.access: Access = self._signed
 
     async def begin(self, ask: Ask, message: Message) -> Begun:
         if self._settings.task_token is not None:
@@ -138,6 +140,8 @@ class StepFunctions:
     def _refused(self, call: Call, answer: Answer) -> Exception:
         said = _said(answer)
         sentence = f"{self._name} answered {said or answer.status}"
+        if said in EXPIRED:
+            self._signed.expired()
         if said in DENIED:
             return failure("upstream_denied", sentence)
         if said in THROTTLED:

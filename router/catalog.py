@@ -314,6 +314,7 @@ class Catalog(Strict):
     intents: Mapping[Name, Intent] = Field(default_factory=dict, description="What people ask for, by name.")
     rules: tuple[Rule, ...] = Field(default=(), description="Deterministic rules, in the order in which they are tried.")
     out_of_scope: OutOfScope = Field(default=OutOfScope(), description="What is about no intent.")
+    learned: Text | None = Field(default=None, description="File of what was learnt, which Lockgate writes; needs `learning`.")
     risk: RiskSettings = Field(default=RiskSettings(), description="How signals become a risk level.")
 
 

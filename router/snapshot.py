@@ -85,6 +85,8 @@ def read(path: Path, environment: Mapping[str, str], downloaded: bytes | None = 
     catalog = _mapping(catalog_file, files.get(catalog_file, b""), environment)
     for reference in _example_files(catalog):
         add_file(files, root, beside(catalog_file, reference))
+    if isinstance(catalog.get("learned"), str):
+        add_file(files, root, beside(catalog_file, catalog["learned"]))
     own = overridden(files, config, root) if override else files
     return _adopting(Snapshot(root, name, own), config)
 

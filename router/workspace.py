@@ -21,6 +21,8 @@ from router.config.costs import Costs
 from router.config.evidence import SqliteStoreSettings
 from router.errors import BundleError, ConfigError
 from router.faults import Document, Fault, Loc, suggestion
+from router.learned import NOTHING, Learned, put_over, read_learned
+from router.learned import beside as add_learned
 from router.policy_sources import DOWNLOADED, policy_files
 from router.registry import ADAPTERS, Registry
 from router.settings import Address
@@ -102,9 +104,12 @@ class _Parser:
             self._faults.append(config_document.fault(("catalog",), f"The file '{catalog_file}' does not exist."))
             raise self._error()
         catalog_document, catalog = self._document(catalog_file, Catalog)
+        catalog_document, catalog, learned = self._learned(catalog_document, catalog)
         pieces = parts(catalog_document)
         utterances, faults = read_sources(pieces.document, sources_of(pieces), self._snapshot.files)
         self._faults += faults
+        if catalog is not None and catalog.learned is not None:
+            add_learned(utterances, learned, catalog.learned)
         destinations = self._destinations(pieces)
         self._faults += self._followed(pieces)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
@@ -169,6 +174,19 @@ class _Parser:
         value, faults = validate(model, document, value={} if document.value is None else document.value)
         self._faults += faults
         return document, value
+
+    def _learned(self, document: Document, catalog: Catalog | None) -> tuple[Document, Catalog | None, Learned]:
+        """The catalog with what was learnt put over it, so that everything that is checked of a catalog is checked of both together."""
+        if catalog is None or catalog.learned is None:
+            return document, catalog, NOTHING
+        learned, faults = read_learned(beside(document.file, catalog.learned), self._snapshot.files)
+        self._faults += faults
+        merged, faults = put_over(document, learned)
+        self._faults += faults
+        if merged is not document:
+            catalog, faults = validate(Catalog, merged, value=merged.value)
+            self._faults += faults
+        return merged, catalog, learned
 
     def _destinations(self, pieces: Parts) -> dict[str, BaseModel]:
         found = dict[str, BaseModel]()

@@ -7,19 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from adapters.aws.places import far, service_url
+from adapters.aws.roles import WebIdentity
 from adapters.messaging.config import MessagingConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Size, Span, Strict, Text
 from router.templates import Line
 
 LARGEST = 256 << 10
-
-
-def service_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError("must be a URL without a path such as http://127.0.0.1:4566")
-    return value.rstrip("/")
 
 
 def https_url(value: str) -> str:
@@ -32,9 +27,12 @@ class Account(Strict):
     """Where a service is, and as whom it is asked."""
 
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = Field(description="Region, such as eu-central-1.")
-    access_key: Secret = Field(description="Access key id, `${NAME}` or `{file: PATH}`; files are read for each request.")
-    secret_key: Secret = Field(description="Its secret key.")
+    access_key: Secret | None = Field(
+        default=None, description="Access key id, `${NAME}` or `{file: PATH}`; files are read for each request."
+    )
+    secret_key: Secret | None = Field(default=None, description="Its secret key.")
     session_token: Secret | None = Field(default=None, description="Session token of keys that last a while.")
+    web_identity: WebIdentity | None = Field(default=None, description="A role that is assumed with a token, instead of keys.")
     endpoint: Annotated[Text, AfterValidator(service_url)] | None = Field(
         default=None, description="URL of a server that speaks as the service does; the region's own at Amazon without this."
     )
@@ -44,9 +42,17 @@ class Account(Strict):
 
     @model_validator(mode="after")
     def _encrypted_or_local(self) -> Self:
-        parts = urlsplit(self.endpoint or "https://")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost") and not self.insecure:
+        places = (self.endpoint, self.web_identity.endpoint if self.web_identity is not None else None)
+        if any(far(each) for each in places) and not self.insecure:
             raise ValueError("would be spoken to unencrypted at another machine; use https, or set 'insecure: true'")
+        return self
+
+    @model_validator(mode="after")
+    def _known_by_one(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None) or (self.access_key is None) != (self.web_identity is not None):
+            raise ValueError("needs 'access_key' and 'secret_key', or 'web_identity' instead of both")
+        if self.session_token is not None and self.access_key is None:
+            raise ValueError("has a 'session_token' without keys")
         return self
 
 

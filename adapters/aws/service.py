@@ -13,6 +13,7 @@ import orjson
 from yarl import URL
 
 from adapters.aws.config import Account
+from adapters.aws.roles import AssumedRole
 from adapters.aws.signing import Keys, signed
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import failure
@@ -29,6 +30,7 @@ DENIED = re.compile(
 )
 THROTTLED = re.compile(r"Throttl|TooManyRequests|SlowDown|RequestLimitExceeded|OverLimit")
 INTERNAL = re.compile(r"Internal|ServiceUnavailable|RequestTimeout")
+EXPIRED = re.compile(r"ExpiredToken|InvalidClientTokenId|UnrecognizedClient")
 TOO_LARGE = re.compile(r"TooLong|TooLarge|RequestEntityTooLarge|MessageTooLong")
 
 
@@ -40,10 +42,15 @@ class Service:
         self.url = settings.endpoint or f"https://{name}.{settings.region}.amazonaws.com"
         self.who = f"{title} at {URL(self.url).host}"
         self._poster: Poster | None = None
+        web = settings.web_identity
+        self._role = None if web is None else AssumedRole(web, settings.region, root, clock, self.who, self._post_plain)
 
     def prepare(self) -> None:
         """Raises ConfigError for keys and files that cannot be read."""
-        self._keys()
+        if self._role is not None:
+            self._role.check()
+        else:
+            self._own_keys()
         ca = self._settings.ca
         secure = context(None if ca is None else str(self._root / ca), None, None)
         self._poster = Poster(connect=self._settings.connect, most=MOST_BYTES, secure=secure)
@@ -67,10 +74,7 @@ class Service:
     async def _posted(self, body: bytes, content_type: str, more: Mapping[str, str]) -> Answered:
         if self._poster is None:
             raise failure("destination_closed", f"{self.who} is not open")
-        try:
-            keys = self._keys()
-        except ConfigError:
-            raise failure("upstream_denied", f"there are no keys for {self.who}: a file cannot be read") from None
+        keys = await self._keys()
         now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
         headers = signed(
             "POST",
@@ -86,8 +90,26 @@ class Service:
         if not answer.whole:
             raise self._odd()
         if not answer.good:
-            raise self.refused(answer.status, _code(answer.content))
+            code = _code(answer.content)
+            if self._role is not None and EXPIRED.search(code):
+                self._role.refused()
+            raise self.refused(answer.status, code)
         return answer
+
+    async def _post_plain(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        if self._poster is None:
+            raise failure("destination_closed", f"{self.who} is not open")
+        answer = await self._poster.post(URL(url), headers, body)
+        return answer.status, answer.content
+
+    async def _keys(self) -> Keys:
+        """Raises DestinationError."""
+        if self._role is not None:
+            return await self._role.keys()
+        try:
+            return self._own_keys()
+        except ConfigError:
+            raise failure("upstream_denied", f"there are no keys for {self.who}: a file cannot be read") from None
 
     def refused(self, status: int, code: str) -> DestinationError:
         """`code` is the service's own word; its sentences are not repeated."""
@@ -105,8 +127,10 @@ class Service:
     def _odd(self) -> DestinationError:
         return failure("upstream_protocol", f"{self.who} gave an answer that is not the service's", sent=True)
 
-    def _keys(self) -> Keys:
+    def _own_keys(self) -> Keys:
         made = self._settings
+        if made.access_key is None or made.secret_key is None:
+            raise ConfigError(f"There are no keys for {self.who}.")
         token = None if made.session_token is None else self._text(made.session_token)
         return Keys(self._text(made.access_key), self._text(made.secret_key), token)
 

@@ -36,8 +36,8 @@ _NEXT = (
     "UPDATE deliveries SET ready_ns = max(due_ns, leased_ns) WHERE ready_ns = ? AND number ="
     " (SELECT min(number) FROM deliveries WHERE lane = ? AND lane <> x'' AND dead = 0)"
 )
-_THEIRS = "WHERE id = :id AND (:owner = '' OR owner = :owner)"
-_DEAD = f"UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = :attempts, reason = :reason {_THEIRS} RETURNING lane"  # noqa: S608 - no value in it
+_THEIRS = "WHERE id = ? AND ? IN ('', owner)"
+_DEAD = f"UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = ?, reason = ? {_THEIRS} RETURNING lane"  # noqa: S608 - no value
 _DONE = f"DELETE FROM deliveries {_THEIRS} RETURNING lane"  # noqa: S608 - no value in it
 _CHUNK = 256
 
@@ -59,11 +59,8 @@ def write(run: Any, extras: Extras) -> None:
         behind = delivery.order and run(f"{_LANE} ? LIMIT 1", (delivery.order,))
         run(_INSERT, _row(delivery, BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
     for settled in extras.settled:
-        named = {"id": settled.id, "owner": settled.owner}
-        if settled.dead:
-            ended = run(_DEAD, {**named, "attempts": settled.attempts, "reason": settled.reason})
-        else:
-            ended = run(_DONE, named)
+        whose = (settled.id, settled.owner)
+        ended = run(_DEAD, (settled.attempts, settled.reason, *whose)) if settled.dead else run(_DONE, whose)
         for (lane,) in ended:
             if lane:
                 run(_NEXT, (BLOCKED_NS, lane))

@@ -6,14 +6,12 @@ A crash between the two leaves records that wait: the next round of this node ap
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from router.errors import AuditError, LockgateError
+from router.errors import AuditError
 from router.ports import Clock, Entry, Lesson, Lessons
 
-log = logging.getLogger("lockgate.learning")
 LEASE_NS = 60 * 1_000_000_000
 MANY = 200
 ROUND_S = 5.0
@@ -39,6 +37,10 @@ class Keeping:
     async def ping(self) -> None:
         """Whether something could be recorded now: who asks is told before, and not after. Raises AuditError."""
         await self._ledger.ping()
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Records about nothing that is kept here. Raises AuditError."""
+        await self._ledger.append_many(entries)
 
     async def put(self, lesson: Lesson, entries: Sequence[Entry]) -> bool:
         """False where somebody else was quicker. Durable and recorded when it returns. Raises StateError; AuditError for what is kept and
@@ -67,14 +69,3 @@ class Keeping:
                     return
                 await self._ledger.append_many([entry for _, entry in found])
                 await self.store.recorded([number for number, _ in found])  # a crash before it: the same bytes once more
-
-    async def keep_recording(self) -> None:
-        """For as long as it runs."""
-        while True:
-            try:
-                await self.record()
-            except LockgateError as error:
-                log.error("what was learnt is not recorded yet: %s", error)
-            except Exception:  # the rounds must go on
-                log.exception("recording what was learnt failed in a way that nobody foresaw")
-            await asyncio.sleep(ROUND_S)

@@ -19,6 +19,8 @@ from router.errors import BundleError
 from router.library import is_shipped
 from router.library_joining import FOLDER as LIBRARY
 
+CONTROL = "control"  # judges who may call the control API; it is no rule about requests
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -49,10 +51,11 @@ class Signing:
 
 
 def collect(folder: Path) -> Sources:
-    """Rego and data; other files are no part of a bundle, nor is the library beside the policies that ship. Raises BundleError."""
+    """Rego and data; other files are no part of a bundle, nor are the library and the control API's own policy beside the policies that
+    ship. Raises BundleError."""
     files = read_folder(folder, str(folder))
     if is_shipped(folder / LIBRARY):
-        files = {name: content for name, content in files.items() if not name.startswith(f"{LIBRARY}/")}
+        files = {name: content for name, content in files.items() if not name.startswith((f"{LIBRARY}/", f"{CONTROL}/"))}
     texts = {name: content.removeprefix(b"\xef\xbb\xbf") for name, content in files.items() if name.endswith(REGO)}
     for name, content in texts.items():
         try:

@@ -58,7 +58,7 @@ def say(
     if as_json:
         print_json(found)
     else:
-        console().print(_text(f"It is on record that the decision was {_said(found)}."))
+        console().print(text(f"It is on record that the decision was {_said(found)}."))
 
 
 @feedback.command()
@@ -106,7 +106,7 @@ def _print(found: list[dict[str, Any]]) -> None:
     for name in LISTED:
         table.add_column(name, no_wrap=name == "decision_id", overflow="fold")
     for row in found:
-        table.add_row(*(_text(row[name]) for name in LISTED))
+        table.add_row(*(text(row[name]) for name in LISTED))
     out.print(table if found else "There is none.")
 
 
@@ -124,7 +124,7 @@ def _client(config: Path, url: str | None, key: str) -> ControlClient:
     return ControlClient(url or control_url(config), key)
 
 
-def _text(value: Any) -> Text:
+def text(value: Any) -> Text:
     """Others wrote it: a terminal must not obey it."""
-    text = "" if value is None else str(value)
-    return Text("".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text))
+    plain = "" if value is None else str(value)
+    return Text("".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in plain))

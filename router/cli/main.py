@@ -23,6 +23,7 @@ COMMANDS = {
     "witness": ("router.cli.witness:witness", "Cosign checkpoints of other parties' ledgers."),
     "review": ("router.cli.review:review", "List, approve and reject held requests."),
     "feedback": ("router.cli.feedback:feedback", "Say whether decisions were right, and see what others said."),
+    "proposals": ("router.cli.proposals:proposals", "Draft, evaluate, approve and roll out what was learnt from feedback."),
     "deliveries": ("router.cli.deliveries:deliveries", "List, retry and drop what is still to be delivered."),
     "endpoints": ("router.cli.endpoints:endpoints", "List webhook endpoints that are gone, and have them tried again."),
     "nodes": ("router.cli.nodes:nodes", "Show the nodes of one ledger, and in what they differ."),

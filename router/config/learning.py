@@ -32,4 +32,6 @@ class LearningConfig(Strict):
         default=3, le=1000, description="People whose texts a proposal must be made of, at least; one alone teaches nothing."
     )
     examples: Count = Field(default=50, le=1000, description="Most new examples of an intent in one proposal.")
+    topic: Count = Field(default=5, le=1000, description="Texts without an intent that are a topic, at least; of `subjects` people.")
+    likeness: Fraction = Field(default=0.5, description="Mean cosine from which on two groups of texts are one topic.")
     evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")

@@ -88,6 +88,11 @@ class SignInConfig(Strict):
         "is a loopback address.",
     )
 
+    break_glass: Bool = Field(
+        default=True,
+        description="Let who can read the sealing key in by `lockgate console break-glass`, whatever the provider and the policy of the "
+        "control API do; for a short while, under an incident's id, and loudly.",
+    )
     oidc: OidcConfig | None = Field(default=None, description="An OpenID Connect provider; nobody signs in by a link then.")
 
     @model_validator(mode="after")

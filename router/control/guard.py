@@ -15,7 +15,10 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_SITE = frozenset({b"same-origin", b"none"})
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin")]
 NOT_STORED = (b"cache-control", b"no-store")
-NOTHING = [(b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+NOTHING = [
+    (b"content-security-policy", b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
 # A page sends its forms, and asks for more, nowhere but here. Without a referrer browsers would tell no origin either, and be refused.
 PAGES = [
     (
@@ -26,7 +29,7 @@ PAGES = [
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
-TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+TLS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 CONSOLE = "/console/"
 
 

@@ -17,7 +17,8 @@ from router.control.services import ControlServices
 from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, session_secret, sign_in_for
 from router.control.tenants import WITHIN, refused, within
 from router.decision import ANONYMOUS, Subject
-from router.errors import IdentityError
+from router.errors import IdentityError, RefusedError
+from router.identity.break_glass import is_break_glass
 from router.identity.credentials import credential
 from router.identity.sessions import csrf_token
 from router.ports import ApiKey
@@ -71,11 +72,14 @@ class GuardedRoute(APIRoute):
                 request.state.principal = NOBODY
                 return await handler(request)
             try:
-                request.state.principal = await _allowed(request, permission, path)
-            except IdentityError as error:
+                principal = request.state.principal = await _allowed(request, permission, path)
+            except RefusedError as error:
                 if error.status == 401 and asks_for_page(request):
                     return RedirectResponse(sign_in_for(request, again=error.code == "session_recheck"), 303)
+                await _services(request).acts.refused(getattr(request.state, "refused", None), permission, error.code)
                 raise
+            if request.method not in SAFE:
+                await _services(request).acts.begin(principal, permission, request.method, path, request.path_params)
             return await handler(request)
 
         return guarded
@@ -86,7 +90,7 @@ def guarded_router() -> APIRouter:
 
 
 async def _allowed(request: Request, permission: Permission, path: str) -> Principal:
-    principal = await identified(request)
+    principal = request.state.refused = await identified(request)
     services = _services(request)
     services.judge.check(principal.facts, permission, Doing(request.method, path, request.query_params.get("tenant")))
     if not services.own_tenant or principal.subject.tenant is None:
@@ -118,7 +122,8 @@ async def identified(request: Request) -> Principal:
     if sign_in.sessions.stale(session) and request.url.path != SIGN_OUT:
         raise IdentityError("The sign-in provider has to confirm the session; load a page of the console.", "session_recheck")
     subject = session.subject
-    told = Facts("session", subject.roles, IN_A_SESSION, subject.tenant, session.methods, sign_in.sessions.age_s(session))
+    kind = "break_glass" if is_break_glass(session) else "session"
+    told = Facts(kind, subject.roles, IN_A_SESSION, subject.tenant, session.methods, sign_in.sessions.age_s(session))
     may = services.judge.permissions(told)
     proved = (session.authenticated_ns, session.methods)
     return Principal(subject.id, f"session:{session.id}", may, subject, csrf_token(secret), session.id, *proved, told)

@@ -393,3 +393,53 @@ class Opinions(BaseModel):
 class Feedback(BaseModel):
     feedback: list[Said]
     next: str | None
+
+
+class NewProposal(Body):
+    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent."""
+
+    type: Literal["new_examples", "new_intent", "threshold", "route"] = "new_examples"
+    intent: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    route: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    description: str | None = Field(default=None, min_length=1, max_length=2000)
+    owner: str | None = Field(default=None, max_length=256)
+    risk: Literal["low", "medium", "high", "critical"] = "low"
+    decisions: list[str] = Field(default=[], max_length=1000)
+    comment: str = Field(default="", max_length=2000, description="Kept under the key of who proposes it.")
+
+
+class ProposalApproval(Comment):
+    """`override`: why, although the evaluation found it worse than the configuration lets it be; kept on record."""
+
+    binding: str = Field(pattern=r"^[0-9a-f]{64}$", description="`evaluation.binding` of the proposal as it was looked at.")
+    override: str = Field(default="", max_length=2000)
+
+
+class Proposals(BaseModel):
+    proposals: list[dict[str, Any]]
+    next: str | None
+
+
+class Topic(BaseModel):
+    """Decisions without an intent that are about the same. `terms` are words that several people used; `name` is suggested of them."""
+
+    name: str
+    terms: list[str]
+    texts: int
+    people: int
+    decisions: list[str]
+
+
+class Topics(BaseModel):
+    """`texts` were looked at."""
+
+    topics: list[Topic]
+    texts: int
+
+
+class Patch(BaseModel):
+    """A unified diff, for `git apply`."""
+
+    id: str
+    patch: str

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from router.audit.governance.erasing import Who
 from router.config.rollouts import RolloutConfig
+from router.control.acts import Acts, no_acts
 from router.control.cloud_events import CloudEvent
 from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
@@ -274,6 +275,35 @@ class Learning(Protocol):
 
     async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
 
+    @property
+    def proposals(self) -> LearnedProposals: ...
+
+
+class LearnedProposals(Protocol):
+    """Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
+
+    async def show(self, proposal_id: str, by: Subject, *, personal: bool) -> Json: ...
+
+    async def evaluate(self, proposal_id: str, by: Subject) -> Json: ...
+
+    async def approve(self, proposal_id: str, by: Subject, binding: str, comment: str, override: str) -> Json: ...
+
+    async def reject(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def roll_out(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def revert(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
+
+    async def export(self, proposal_id: str, by: Subject) -> Json:
+        """`id` and `patch`."""
+
+    async def topics(self, by: Subject) -> Json:
+        """`topics`, and how many `texts` were looked at."""
+
 
 Record = Callable[[str, Json], Awaitable[None]]
 
@@ -303,6 +333,7 @@ class ControlServices:
     nodes: Nodes | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
+    acts: Acts = field(default_factory=no_acts)
     own_tenant: bool = False  # whether who belongs to a tenant sees and changes only what is that tenant's
     judge: Judge = field(default_factory=lambda: Judge(TablePolicy(), plain=True))
     rules: Callable[[], Mapping[str, str]] | None = None

@@ -51,8 +51,8 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         policies=None,
         rollouts=None,
         nodes=None,
-        learning=None,
         rules=None,
+        learning=None,
     )
 
 

@@ -18,7 +18,7 @@ from router.doors.head import Head, read_head
 from router.doors.held import GoneError, waiting_passes
 from router.doors.holding import Holds
 from router.doors.onward import Onward
-from router.doors.own_space import OwnSpace, Visit
+from router.doors.own_space import OwnSpace, Visit, missing
 from router.doors.relay import Exchange, Relay
 from router.doors.repeating import Repeating, keeping
 from router.doors.responses import STATE_FAILED, Send, ended, refuse, respond_problem
@@ -125,6 +125,11 @@ class Gateway:
             runtime.options.addresses.check(head.client)
         current_trace.set(head.trace)
         return head
+
+    def refuse_own(self, head: Head) -> None:
+        """For what the gateway's own paths do not serve. Raises RefusedError."""
+        if self._own is not None and self._own.holds(head):
+            raise missing()
 
     async def _shared(self, cors: Cors, head: Head, send: Send) -> tuple[bool, Send]:
         """Whether a preflight was answered; else how this request's answer is to be sent. Raises RefusedError."""

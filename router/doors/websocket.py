@@ -54,6 +54,7 @@ class WebSocketDoor:
     async def _decided(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, started_ns: int) -> Exchange:
         received_ns = self._clock.now_ns()
         head = self._gateway.read_head(runtime, scope | {"method": "GET"})
+        self._gateway.refuse_own(head)
         subject = await self._gateway.identify(runtime, head)
         visible = head.visible(runtime.options.visible)
         looked = runtime.pipeline.stages.rules.look(head.method, head.path, visible, NO_BODY)

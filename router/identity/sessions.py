@@ -18,6 +18,7 @@ from hmac import digest as hmac_digest
 
 from router.decision import Subject
 from router.errors import IdentityError
+from router.identity.break_glass import is_break_glass
 from router.ports import Clock, Session, Sessions, Which
 
 SECOND = 1_000_000_000
@@ -83,6 +84,9 @@ class SessionService:
             await asyncio.to_thread(self._store.use, digest, now)
         return session
 
+    def now_ns(self) -> int:
+        return self._clock.now_ns()
+
     def age_s(self, session: Session) -> int:
         """How long ago they proved who they are, in whole minutes of 60 seconds."""
         return max(0, (self._clock.now_ns() - session.authenticated_ns) // (60 * SECOND)) * 60
@@ -108,6 +112,10 @@ class SessionService:
         now, idle = self._clock.now_ns(), self.limits.idle * SECOND
         found = await asyncio.to_thread(self._store.all)
         return [each for each in found if now < each.expires_ns and now - each.used_ns < idle]
+
+    async def broken(self) -> int:
+        """How many break-glass sessions are open."""
+        return sum(map(is_break_glass, await self.all()))
 
     async def spend(self, mark: bytes, until_ns: int) -> bool:
         return await asyncio.to_thread(self._store.spend, mark, until_ns, self._clock.now_ns())

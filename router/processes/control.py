@@ -252,6 +252,8 @@ class Around:
 
     async def drop_held(self, key_id: str) -> None:
         await self._reviews.drop_held(key_id)
+        if self._learning is not None:
+            await self._learning.forget(key_id)
 
 
 def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:

@@ -16,6 +16,7 @@ from router.audit.questions.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.ports import Clock
+from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import ListenerCertificates
@@ -86,6 +87,8 @@ class Serving:
         reloader = Reloader(
             self.path, self.snapshot, workspace, self.evidence, self.supervisor, reviews, self.progress, self.bundles, in_force
         )
+        if self.learning is not None:
+            self.learning.serve(reloader)
         address = workspace.config.control.listen
         sock = listen(bound(address.host, address.port))
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
@@ -138,6 +141,8 @@ class Serving:
             self.evidence.verifier,
             None if self.learning is None else self.learning.api,
         )
+        if control.services.sign_in is not None:
+            status.open_glass = control.services.sign_in.open_glass
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
         await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
@@ -153,7 +158,8 @@ class Serving:
             follow(reloader, self.bundles),
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
-            *(() if self.learning is None else (self.learning.keep(lambda: reloader.workspace),)),
+            keep_acts(control.services),
+            *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:
             await started(running, serving)
@@ -172,6 +178,7 @@ class Serving:
             running.stop()
             await serving
             await following.close()
+            await control.services.acts.flush()
             await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
 
     def _runs(self, reloader: Reloader) -> Facts:

@@ -87,21 +87,27 @@ class Waits:
             self.count -= 1
         if not waiters:
             self._waiters.pop(waiter.review_id, None)
-        if not self._waiters and self._watching is not None:
-            self._watching.cancel()
-            self._watching = None
 
     def stop(self) -> None:
         """Whoever waits is answered with what is known."""
         self.stopped = True
+        if self._watching is not None:
+            self._watching.cancel()
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.event.set()
 
     async def _watch(self) -> None:
+        """Ends with its question when nobody waits any more, and not before: callers who come and go would leave an open one each."""
+        try:
+            await self._watched()
+        finally:
+            self._watching = None
+
+    async def _watched(self) -> None:
         number: int | None = None
         looked = 0.0
-        while True:
+        while self._waiters:
             try:
                 number, changed, lost = await self.feed.changes(number, self.look_s)
                 for review_id in changed:

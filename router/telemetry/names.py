@@ -97,6 +97,7 @@ METRICS = {
     "lockgate.nodes": "Nodes of this ledger that are there.",
     "lockgate.nodes.skew": "How many values more than one the living nodes have, by what they differ in.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
+    "lockgate.control.break_glass": "Sessions in the control API that break-glass opened.",
     "lockgate.notices": "Notices of held requests, by notifier and result.",
     "lockgate.notices.pending": "Notices that are due and not told yet.",
     "lockgate.notices.age": "Seconds since the oldest of them was due.",

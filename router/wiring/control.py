@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from router.config import Tls
 from router.config.shared_state import RedisSettings
+from router.control.acts import Acts
 from router.control.services import (
     Check,
     ControlServices,
@@ -137,6 +138,7 @@ class ProcessStatus:
         notices: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         self._notices = notices
+        self.open_glass = [0]
         self._deliveries = deliveries
         self._followed = followed
         self._certificates = certificates
@@ -227,6 +229,7 @@ class ProcessStatus:
             "lockgate.audit.unsigned": self._ledger.unsigned,
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
+            "lockgate.control.break_glass": self.open_glass[0],
             "lockgate.work.followed": self._followed(),
         }
         age = time.monotonic() - self._reloading.taken_up_s
@@ -327,6 +330,7 @@ def make_control(
         deliveries=deliveries,
         sign_in=sign_in,
         judge=make_judge(workspace),
+        acts=Acts(audit.record, audit.pseudonym),
         own_tenant=control.tenants == "own",
         rules=rules,
         verifier=verifier,

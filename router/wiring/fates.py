@@ -10,25 +10,36 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.audit.beside import Waiting
 from router.audit.outbox import Outbox
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import LedgerReader, Stored
 from router.delivery.fates import Fate, recorded, waiting
+from router.errors import AuditError
 from router.ports import Clock
 from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
+MOST_AT_ONCE = 256
+
+
+class Waitings(Protocol):
+    async def find(self, delivery_id: str) -> Waiting | None:
+        """Raises AuditError."""
+
 
 class LedgerFates:
-    def __init__(self, outbox: Outbox, open_reader: Callable[[], LedgerReader], state: Path, clock: Clock) -> None:
+    def __init__(self, outbox: Waitings, open_reader: Callable[[], LedgerReader], state: Path, clock: Clock) -> None:
         self._outbox = outbox
         self._open_reader = open_reader
         self._state = state
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "delivery-fates")
         self._files: tuple[LedgerReader, SqliteIndex] | None = None
+        self._asking = 0
 
     async def fate(self, decision_id: str) -> Fate | None:
         """None where there is no such decision. Raises AuditError. What has just ended is looked for where it waited first: its row goes
@@ -36,7 +47,13 @@ class LedgerFates:
         found = await self._outbox.find(decision_id)
         if found is not None:
             return waiting(found, self._clock.now_ns())
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._recorded, decision_id)
+        if self._asking >= MOST_AT_ONCE:  # an index that is made anew takes long, and who asks again and again must not fill our memory
+            raise AuditError("Too many ask how deliveries ended.", "audit_busy")
+        self._asking += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._recorded, decision_id)
+        finally:
+            self._asking -= 1
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from adapters.kept_lessons import KeptLessons
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
 from router.adaptation.feedback import Decided, FeedbackService
-from router.adaptation.keeping import Keeping
+from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
+from router.adaptation.proposals import Proposals
 from router.audit.questions.query import Query, Trail
-from router.audit.questions.reader import LedgerReader, Stored
+from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.control.services import Json, Page
-from router.decision import Subject
-from router.errors import RefusedError
+from router.decision import Status, Subject
+from router.errors import LockgateError, RefusedError, StateError
 from router.ports import Clock, Ids
 from router.review.people import KeysById
+from router.wiring.learned_versions import LearnedVersions, Reloading
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
+from router.wiring.proposal_material import Material
+from router.wiring.proposals import ProposalDesk
 from router.workspace import Workspace
 
 T = TypeVar("T")
+log = logging.getLogger("lockgate.learning")
 DIGITS = 18
+ABSTAINED = (Status.OUT_OF_SCOPE, Status.UNDETERMINED, Status.AMBIGUOUS)
+LOOKED_AT = 10  # decisions for each text that is looked for: many have none
 
 
 class Evidence(Protocol):
@@ -36,9 +45,10 @@ class Evidence(Protocol):
 
 
 class LedgerDecisions:
-    """Decisions by their ids, from the ledger's files; on a thread. Nothing of them is opened."""
+    """Decisions by their ids, from the ledger's files; on a thread."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, keys: KeysById) -> None:
+        self._keys = keys
         self._place = ledger_place(workspace)
         self._index = workspace.path(workspace.config.state) / INDEX_FILE
         self._thread = ThreadPoolExecutor(1, "learning-decisions")
@@ -47,14 +57,64 @@ class LedgerDecisions:
     async def decided(self, decision_id: str) -> Decided | None:
         return await self._run(lambda: self._found(decision_id))
 
+    async def opened(self, decision_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+        """By decision (key of the one who asked, text); None for a text that can no longer be opened."""
+        keys = self._lookup()
+        return await self._run(lambda: self._texts(decision_ids, keys))
+
+    async def recent(self, most: int, besides: Collection[str]) -> list[str]:
+        """Texts of the newest decisions but these."""
+        keys = self._lookup()
+        return await self._run(lambda: self._newest(most, besides, keys))
+
     async def close(self) -> None:
         await self._run(self._close)
         self._thread.shutdown()
 
-    def _found(self, decision_id: str) -> Decided | None:
+    def _lookup(self) -> KeyLookup:
+        """Asked on the thread, answered on the loop, which owns the subjects' keys."""
+        loop = asyncio.get_running_loop()
+        return lambda key_id: asyncio.run_coroutine_threadsafe(self._keys.key(key_id), loop).result()
+
+    def _texts(self, decision_ids: Sequence[str], keys: KeyLookup) -> dict[str, tuple[str, str | None]]:
+        found: dict[str, tuple[str, str | None]] = {}
+        for decision_id in decision_ids:
+            for each in Trail(*self._opened(), keys).find(Query(kind="decision", decision_id=decision_id), newest=False):
+                found[decision_id] = (each.columns["key_id"] or "", (each.personal or {}).get("text"))
+                break
+        return found
+
+    def _newest(self, most: int, besides: Collection[str], keys: KeyLookup) -> list[str]:
+        found = list[str]()
+        for each in islice(Trail(*self._opened(), keys).find(Query(kind="decision"), newest=True), LOOKED_AT * most):
+            if (text := (each.personal or {}).get("text")) and each.leaf["id"] not in besides:
+                found.append(text)
+            if len(found) == most:
+                break
+        return found
+
+    async def unanswered(self, most: int) -> list[tuple[str, str, str]]:
+        """(decision, key of the one who asked, text) of the newest decisions that found no intent."""
+        keys = self._lookup()
+        return await self._run(lambda: self._without_intent(most, keys))
+
+    def _without_intent(self, most: int, keys: KeyLookup) -> list[tuple[str, str, str]]:
+        found = list[tuple[str, str, str]]()
+        for each in islice(Trail(*self._opened(), keys).find(Query(kind="decision"), newest=True), LOOKED_AT * most):
+            text = (each.personal or {}).get("text")
+            if text and each.leaf["classification"]["status"] in ABSTAINED:
+                found.append((each.leaf["id"], each.columns["key_id"] or "", text))
+            if len(found) == most:
+                break
+        return found
+
+    def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
         if self._files is None:
             self._files = self._place.reader(Stored), SqliteIndex(self._index)
-        for found in Trail(*self._files, None).find(Query(kind="decision", decision_id=decision_id), newest=False):
+        return self._files
+
+    def _found(self, decision_id: str) -> Decided | None:
+        for found in Trail(*self._opened(), None).find(Query(kind="decision", decision_id=decision_id), newest=False):
             return Decided(decision_id, found.index, found.columns["key_id"] or "", found.leaf)
         return None
 
@@ -69,8 +129,9 @@ class LedgerDecisions:
 class LearningDesk:
     """Implements the control API's port."""
 
-    def __init__(self, feedback: FeedbackService) -> None:
+    def __init__(self, feedback: FeedbackService, proposals: ProposalDesk) -> None:
         self._feedback = feedback
+        self.proposals = proposals
 
     async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
         return await self._feedback.say(decision_id, said, by)
@@ -84,22 +145,58 @@ class LearningDesk:
 
 
 class Learning:
-    def __init__(self, workspace: Workspace, store: KeptLessons, evidence: Evidence, clock: Clock, owner: str) -> None:
-        self._store = store
-        self._decisions = LedgerDecisions(workspace)
-        self.workspace: Callable[[], Workspace] = lambda: workspace
-        self.keeping = Keeping(store, evidence.ledger, clock, owner)
-        feedback = FeedbackService(self.keeping, self._decisions, evidence.keys, clock, lambda: self.workspace().catalog.intents)
-        self.api = LearningDesk(feedback)
+    """`reloading` serves the workspace; until it is there, there is nothing to ask for."""
 
-    async def keep(self, workspace: Callable[[], Workspace]) -> None:
-        """For as long as it runs. `workspace` gives the one in force."""
-        self.workspace = workspace
-        await self.keeping.keep_recording()
+    def __init__(self, workspace: Workspace, store: KeptLessons, evidence: Evidence, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._decisions = LedgerDecisions(workspace, evidence.keys)
+        self._workspace = workspace
+        self._reloading: Reloading | None = None
+        self.keeping = Keeping(store, evidence.ledger, clock, ids.new())
+        keys = evidence.keys
+        feedback = FeedbackService(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
+        proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvers)
+        versions = LearnedVersions(self.keeping, clock, self._serving)
+        material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
+        self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
+        self.api = LearningDesk(feedback, self._desk)
+
+    def serve(self, reloading: Reloading) -> None:
+        self._reloading = reloading
+
+    async def forget(self, key_id: str) -> None:
+        """What was learnt of somebody whose key was destroyed and is not rolled out. Raises AuditError, StateError."""
+        await self._desk.forget(key_id)
+
+    async def keep(self) -> None:
+        """For as long as it runs: records what waits, and brings this node's file to what is in force."""
+        while True:
+            try:
+                await self.keeping.record()
+                await self._desk.reconcile()
+            except LockgateError as error:
+                log.error("what was learnt is not up to date: %s", error)
+            except Exception:  # the rounds must go on
+                log.exception("keeping up with what was learnt failed in a way that nobody foresaw")
+            await asyncio.sleep(ROUND_S)
 
     async def close(self) -> None:
+        await self._desk.close()
         await self._decisions.close()
         await self._store.close()
+
+    @property
+    def _current(self) -> Workspace:
+        return self._workspace if self._reloading is None else self._reloading.workspace
+
+    def _approvers(self) -> Sequence[str]:
+        settings = self._current.config.learning
+        return () if settings is None else settings.approvers
+
+    def _serving(self) -> Reloading:
+        if self._reloading is None:
+            raise StateError("Lockgate does not serve yet.", "learning_store_closed")
+        return self._reloading
 
 
 async def open_learning(workspace: Workspace, evidence: Evidence, clock: Clock, ids: Ids) -> Learning | None:
@@ -112,7 +209,7 @@ async def open_learning(workspace: Workspace, evidence: Evidence, clock: Clock, 
     except BaseException:
         await store.close()
         raise
-    return Learning(workspace, store, evidence, clock, ids.new())
+    return Learning(workspace, store, evidence, clock, ids)
 
 
 def place(cursor: str | None) -> int:

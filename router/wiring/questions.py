@@ -179,6 +179,10 @@ class AuditQuestions:
         index = stack.enter_context(closing(SqliteIndex(self._state / INDEX_FILE)))
         return Trail(reader, index, keys).find(query, newest=False)
 
+    async def pseudonym(self, subject: str) -> str:
+        """The id of somebody's key, by which they stand in the ledger. Raises AuditError."""
+        return (await self._subjects.key_for(subject))[0]
+
     async def record(self, event: str, details: Mapping[str, Any]) -> None:
         """What administrators do. Raises AuditError."""
         await self._records.system(event, details)

@@ -13,6 +13,8 @@ from router.config.sign_in import OidcConfig
 from router.control.sign_in.browser import OIDC, SIGN_IN
 from router.control.sign_in.parts import SignIn
 from router.errors import ConfigError
+from router.identity.break_glass import PATH as BREAK_GLASS
+from router.identity.break_glass import BreakGlass
 from router.identity.claims import ClaimNames
 from router.identity.local_links import PATH, LocalLinks
 from router.identity.oidc.client import ClientTerms, OidcClient, Signer, make_signer
@@ -35,7 +37,7 @@ def make_sign_in(workspace: Workspace, clock: Clock) -> SignIn:
     oidc = make_oidc(settings.oidc, workspace.root, clock) if settings.oidc is not None else None
     recheck = settings.oidc.recheck if settings.oidc is not None else settings.absolute
     sessions = SessionService(store, clock, SessionLimits(settings.idle, settings.absolute, settings.sessions, recheck))
-    return SignIn(sessions, is_secure(control), local, oidc)
+    return SignIn(sessions, is_secure(control), local, oidc, break_glass(workspace, clock))
 
 
 def is_secure(control: ControlConfig) -> bool:
@@ -85,6 +87,19 @@ def local_links(workspace: Workspace, clock: Clock) -> LocalLinks | None:
     if not links_wanted(workspace.config.control):
         return None
     return LocalLinks(open_sealing_key(workspace.config.audit.sealing_key, workspace.root, create=False), clock)
+
+
+def break_glass(workspace: Workspace, clock: Clock) -> BreakGlass | None:
+    """None where it is switched off. Raises AuditError where the sealing key cannot be read."""
+    if not workspace.config.control.sign_in.break_glass:
+        return None
+    return BreakGlass(open_sealing_key(workspace.config.audit.sealing_key, workspace.root, create=False), clock)
+
+
+def break_glass_url(control: ControlConfig, address: Address, token: str) -> str:
+    oidc = control.sign_in.oidc
+    base = oidc.public_url if oidc is not None else f"{'https' if control.tls is not None else 'http'}://{address}"
+    return f"{base}{BREAK_GLASS}?token={token}"
 
 
 def links_wanted(control: ControlConfig) -> bool:

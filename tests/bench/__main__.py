@@ -18,6 +18,7 @@ import uvloop
 from tests.bench import (
     added_cpu,
     commits,
+    console,
     deliveries,
     deliveries_ordered,
     encoder,
@@ -118,6 +119,7 @@ def _options() -> argparse.Namespace:
             "deliveries-ordered",
             "stalls",
             "witness",
+            "console",
             "scale",
         ],
     )
@@ -152,6 +154,7 @@ def _sections(report: Report, folder: Path, origin: str, effort: Effort) -> dict
         "deliveries-ordered": lambda: deliveries_ordered.measure(report, folder / "ordered", effort.pending),
         "stalls": lambda: stalls.measure(report, folder),
         "witness": lambda: witnesses.measure(report, folder),
+        "console": lambda: console.measure(report, folder / "console", effort.records, many),
         "scale": lambda: scale.measure(report),
     }
 

@@ -372,9 +372,23 @@ def test_after_a_while_the_provider_is_asked_again(browser: Browser, served: Ser
 
 def test_who_is_signed_out_there_has_to_sign_in_again(browser: Browser, served: Served) -> None:
     """Asked again, the provider knows nobody; the sign-in page is shown, and not an error."""
+    browser.sign_in()
+    for name in [each for each in browser.client.cookies if each.startswith("_")]:
+        browser.client.cookies.delete(name)  # the provider's
     answer = browser.go("/console/sign-in/oidc/again?next=/console/reviews")
     assert answer.status_code == 200
     assert "next=/console/reviews" in answer.text
+
+
+def test_nobody_gets_a_session_without_wanting_one(browser: Browser, served: Served) -> None:
+    """A page elsewhere that leads here gets the sign-in page, though the provider would say yes at once; so does asking again with no
+    session that could be confirmed."""
+    browser.sign_in()
+    browser.client.cookies.delete(NAME)
+    for path in ("/console/sign-in/oidc", "/console/sign-in/oidc/again"):
+        answer = browser.client.get(f"{served.url}{path}?next=/console/reviews", headers={"sec-fetch-site": "cross-site"})
+        assert answer.headers["location"] == "/console/sign-in?next=/console/reviews"
+    assert browser.ask().status_code == 401
 
 
 def test_the_provider_ends_a_session(browser: Browser, served: Served) -> None:

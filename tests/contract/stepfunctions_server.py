@@ -71,6 +71,15 @@ class Aws:
         self.check_signatures(on=True)
         self.access, self.secret = key["AccessKeyId"], key["SecretAccessKey"]
 
+    def role(self, name: str, *, may: bool) -> str:
+        """A role that may use Step Functions, or nothing; checks of signatures have to be off."""
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity"}]})
+        made = self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        if may:
+            document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "states:*", "Resource": "*"}]}
+            self.client("iam").put_role_policy(RoleName=name, PolicyName="flows", PolicyDocument=json.dumps(document))
+        return str(made)
+
     def token(self) -> str | None:
         """Of a task that waits."""
         got = self.client("sqs").receive_message(QueueUrl=self.queue).get("Messages", [])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,10 +16,12 @@ from adapters.kept_reviews import terms_of
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server, connect
 from adapters.postgres.members import PostgresMembers
+from adapters.postgres.notices import PostgresNotices
 from adapters.postgres.reviews import PostgresReviews
 from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
 from adapters.postgres.shared import PostgresShared
 from router.errors import AuditError, ReviewError
+from tests.contract.test_notice_stores import NOTICE
 from tests.contract.test_review_stores import HELD_STEP, held, step
 from tests.postgres_server import PostgresServer, running
 from tests.unit.identity.parts import NOW, new_key
@@ -192,6 +195,8 @@ GRANT SELECT, INSERT, UPDATE (recorded, node) ON "{schema}".review_steps TO {rol
 GRANT SELECT, INSERT ON "{schema}".review_entries TO {role};
 GRANT SELECT, INSERT, UPDATE (revoked_ns, change) ON "{schema}".api_keys TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".members TO {role};
+GRANT SELECT, INSERT, DELETE, UPDATE (owner, leased_ns, attempts, due_ns, until_ns, made_ns, result, reason)
+ ON "{schema}".review_notices TO {role};
 """
 
 
@@ -212,6 +217,15 @@ async def test_a_node_needs_the_documented_grants_and_no_more(postgres: Postgres
         assert await one.change("d1", 1, step("approved"), forget=True, reply=b"x")
         await one.recorded("d1", (await one.unrecorded())[0][1])
         assert await one.due(0, ["pending"]) == []
+    notices = PostgresNotices(server)
+    await notices.open()
+    await notices.add([NOTICE, replace(NOTICE, id="ntc_2"), replace(NOTICE, id="rsm_1", due_ns=99)])
+    assert await notices.hasten("rsm_1", 99, 10)
+    assert len(await notices.lease("a", 10, 20, 9)) == 3
+    assert await notices.postpone("a", "ntc_1", 1, 30, "x")
+    assert await notices.end("a", "ntc_2", "sent", "")
+    assert await notices.forget(NOTICE.keep_ns) == 3
+    await notices.close()
     keys = PostgresApiKeys(server)
     keys.open()
     key_id, _ = new_key(keys)
@@ -224,6 +238,8 @@ async def test_a_node_needs_the_documented_grants_and_no_more(postgres: Postgres
         "UPDATE review_steps SET event = ''",
         "UPDATE review_entries SET sealed = ''",
         "UPDATE api_keys SET subject = ''",
+        "UPDATE review_notices SET route = ''",
+        "UPDATE review_notices SET sealed = ''",
         "DELETE FROM api_keys",
     ):
         with psycopg.connect(server.url, autocommit=True) as session:

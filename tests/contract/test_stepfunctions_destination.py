@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from router.secret import Secret
 from router.system import SystemClock, SystemRandom
 from tests.contract.message_promises import Case, Promises, asked, own_id, whole
 from tests.contract.stepfunctions_server import ACCOUNT, REGION, Aws, needed, stepfunctions_server
+from tests.contract.sts_front import sts
 from tests.e2e.processes import until
 
 needed()
@@ -158,6 +160,27 @@ async def test_a_signature_that_is_wrong_is_a_denial(aws: Aws) -> None:
                 await ask
             assert (refused.value.code, refused.value.sent) == ("upstream_denied", False)
             assert "wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize("may", [True, False])
+async def test_a_role_that_is_assumed_with_a_token_signs_instead_of_keys(aws: Aws, tmp_path: Path, may: bool) -> None:
+    """Its session's keys pass the server's check of signatures, and do what the role may. Asking for them is not signed, so that check is
+    off meanwhile."""
+    await asyncio.to_thread((tmp_path / "token").write_text, "hush-1")
+    aws.check_signatures(on=False)
+    arn = aws.role("flows" if may else "idle", may=may)
+    with sts(aws.url) as front:
+        web = {"role": arn, "token_file": str(tmp_path / "token"), "endpoint": front.url}
+        async with opened(aws, keys={"web_identity": web}) as made:
+            await made.ping()
+            aws.check_signatures(on=True)
+            if may:
+                assert (await told(made, asked(b"{}")))[0] == 202
+            else:
+                with pytest.raises(DestinationError) as refused:
+                    await made.send(asked(b"{}"))
+                assert refused.value.code == "upstream_denied"
+        assert front.tokens == ["hush-1"]
 
 
 async def test_signatures_are_those_of_botocore() -> None:

@@ -61,7 +61,7 @@ def target() -> Iterator[Target]:
 @pytest.fixture(scope="module")
 def lockgate(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator[Lockgate]:
     """With a route whose requests are delivered, to a service that refuses them until it is told otherwise."""
-    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE) as running:
+    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE, learning={}) as running:
         catalog, data = load(running.yard.folder / "catalog.yaml"), load(running.yard.data)
         service = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}], "retries": {"attempts": 1}}
         catalog["destinations"]["target"] = service
@@ -304,7 +304,7 @@ def test_an_author_rolls_out_and_another_says_yes(lockgate: Lockgate, seat: Seat
     _propose(author, b"no archive", {})
     assert author.get_by_role("alert").is_visible()
     _propose(author, archive(closed_data()), {"steps": [{}, {"share": "60%"}], "least": 1, "guards": FREE})
-    author.wait_for_url("**/console/policy/rollouts/*")
+    assert "/console/policy/rollouts/" in author.url, author.inner_text("main")
     assert author.get_by_role("button", name="Approve").count() == 0
     approver.goto("/console/policy")
     approver.get_by_role("region", name="Rollouts").get_by_role("link").first.click()
@@ -401,6 +401,24 @@ def _revoke(page: Page, subject: str) -> None:
     page.locator("tr", has_text=subject).get_by_role("button", name="Revoke").click()
     with page.expect_navigation():
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+
+
+def test_who_looks_says_whether_it_was_right(lockgate: Lockgate, seat: Seat) -> None:
+    """What was said stands beside the decision and among the corrections; what contradicts itself is refused in a sentence."""
+    decision = lockgate.ask("ann", "GET", "/items/9").decision
+    page = seat("root")
+    page.goto(f"/console/decisions/{decision}")
+    page.get_by_label("It was").select_option("wrong")
+    page.get_by_label("It should have been").fill("pay")
+    page.get_by_role("button", name="Say so").click()
+    expect(page.get_by_role("status").first).to_contain_text("on record")
+    assert "wrong: pay" in page.inner_text(".said-so")
+    page.get_by_label("It was").select_option("wrong")
+    page.get_by_label("It should have been").fill("look")
+    page.get_by_role("button", name="Say so").click()
+    expect(page.locator("main .code")).to_contain_text("4")
+    page.goto("/console/intents/figures")
+    assert "look → pay" in page.inner_text("main")
 
 
 def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:

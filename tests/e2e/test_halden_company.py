@@ -21,6 +21,7 @@ from tests.e2e.processes import Process, until
 from tests.needs import missing
 
 COMMAND = (sys.executable, "-m", "examples.halden.demo", "--company")
+WORKER = "examples.halden.company.worker"
 LONG_S = 180.0
 
 
@@ -94,19 +95,48 @@ def test_whoever_ends_it_while_it_starts_finds_nothing_left(place: Path, number:
 
 @pytest.mark.slow
 def test_everything_is_as_expected_and_then_what_to_try_next_is_true(place: Path) -> None:
-    """All of it, then the three commands that it names, then Ctrl-C."""
+    """All of it, then the three commands that it names, then work whose worker was killed, then Ctrl-C."""
     with demo(place, COLUMNS="200") as running:
         until(lambda: "Three things to try next" in running.said or running.ended is not None, "all was asked", LONG_S)
         assert "not as expected" not in running.said
         until(lambda: running.said.rstrip().count("\n  ") and "audit query" in running.said, "it said what to try")
         curl, explain, query = running.said.rstrip().splitlines()[-3:]
-        shell = shutil.which("sh") or "sh"
-        done = [subprocess.run([shell, "-c", line], capture_output=True, text=True, check=False) for line in (curl, explain, query)]
+        done = [shell(line) for line in (curl, explain, query)]
         assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
         assert '"payment_status"' in done[0].stdout.replace(" ", "")
         assert "cancel_payment" in done[1].stdout
         assert "routed" in done[2].stdout
+        work_outlives_its_worker(place, curl, query)
         os.kill(running.pid, signal.SIGINT)
         until(lambda: running.ended is not None, "it ended", LONG_S)
         assert running.ended == 0
     assert nothing_left(place)
+
+
+def work_outlives_its_worker(place: Path, curl: str, query: str) -> None:
+    """`curl`, `query`: of what to try next. The workflow waits at Temporal until there is a worker again, and its end is on record."""
+    (worker,) = [each for each in psutil.process_iter(["cmdline"]) if WORKER in (each.info["cmdline"] or ()) and _of(each, place)]
+    address = worker.cmdline()[-1]
+    worker.kill()
+    told = shell(curl.replace("is payment 4715 stuck?", "someone used my company card, 212 EUR at an online shop"))
+    assert " 202 " in told.stdout.splitlines()[0]
+    (decision,) = [line.partition(": ")[2].strip() for line in told.stdout.splitlines() if line.startswith("x-lockgate-decision-id")]
+    environment = query.strip().partition(";")[0]
+    show = f"{environment}; {sys.executable} -m lockgate audit show {decision} {query[query.index('--config') :]}"
+    until(lambda: "temporal://" in shell(show).stdout, "the workflow was started", LONG_S)
+    assert "completed" not in shell(show).stdout
+    again = Process(["sh", "-c", f"{environment}; exec {sys.executable} -m {WORKER} {address}"], place / "worker")
+    again.start()
+    try:
+        until(lambda: "completed" in shell(show).stdout, "the workflow has ended", LONG_S)
+    finally:
+        again.stop()
+
+
+def _of(process: psutil.Process, place: Path) -> bool:
+    """Whether it is of the demonstration whose files are there."""
+    return process.environ().get("HALDEN_STATE", "").startswith(str(place))
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)

@@ -38,6 +38,7 @@ def metric(lockgate: Lockgate, result: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(wanted)), -1.0)
 
 
+@pytest.mark.slow
 def test_what_was_held_before_a_kill_is_told_of_after_it(start: Start, tmp_path: Path) -> None:
     """Holding does not wait for a receiver that is away; the notice survives `kill -9`, and has nothing of who asked."""
     (port,) = free_ports(1)
@@ -63,7 +64,7 @@ def test_what_was_held_before_a_kill_is_told_of_after_it(start: Start, tmp_path:
 
 def test_what_is_wrong_with_it_is_told_at_load(tmp_path: Path) -> None:
     """Each in a sentence, with the line."""
-    yard = Yard(tmp_path, tmp_path / "state", dict.fromkeys(NAMES, 1))
+    yard = Yard(tmp_path, tmp_path / "state", {name: port for port, name in enumerate(NAMES, start=1)})
     yard.write()
     document = load(yard.config)
     wrong = review(1, routes=["nowhere.*"], through={"adapter": "slack", "url": "http://hooks.example.com/x"})

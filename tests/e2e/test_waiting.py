@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from fastapi.routing import APIRoute
 
@@ -234,3 +237,37 @@ def test_links_that_machines_follow_change_nothing(lockgate: Lockgate) -> None:
     assert [leaf for leaf in lockgate.leaves() if leaf["schema"] == "lockgate.review.v1"] == steps
     assert lockgate.arrived("/pay/1") == []
     assert approve(lockgate, review).status == 200
+
+
+@pytest.mark.slow
+def test_a_thousand_callers_wait_and_others_are_served(start: Start) -> None:
+    """More than may be under way at once: nobody else is kept from being served, waiting costs no work, and each hears of his own."""
+    many = 1000
+    lockgate = start(review={"wait": "5m"})
+    body = b'{"amount": 5}'
+    head = f"authorization: Bearer {lockgate.keys['ann']}\r\nprefer: wait=300\r\ncontent-type: application/json"
+    callers: list[socket.socket] = []
+    try:
+        for number in range(many):
+            caller = socket.create_connection(("127.0.0.1", lockgate.gateway), timeout=120)
+            callers.append(caller)
+            request = f"POST /pay/{number} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {len(body)}\r\n\r\n"
+            caller.sendall(request.encode() + body)
+        until(lambda: b"\nlockgate_reviews_pending 1000.0\n" in lockgate.control("GET", "/metrics").body, "all were held", 60)
+        serving = psutil.Process(lockgate.process.pid)
+        processes = [serving, *serving.children(recursive=True)]
+        before = [sum(each.cpu_times()[:2]) for each in processes]
+        time.sleep(10)  # a figure, and nothing that the test depends on
+        spent = [sum(each.cpu_times()[:2]) - earlier for each, earlier in zip(processes, before, strict=True)]
+        print(f"CPU of {len(processes)} processes while {many} wait, 10 s: {[round(each, 2) for each in spent]}")
+        assert lockgate.ask("ann", "GET", "/items/1").status == 200
+        reviews = {each["id"] for each in pending(lockgate)}
+        assert len(reviews) == 500
+        review = sorted(reviews)[0]
+        assert approve(lockgate, review).status == 200
+        answered = until(lambda: select.select(callers, [], [], 5)[0], "one heard of it", 30)
+        assert len(answered) == 1
+        assert b"HTTP/1.1 200" in answered[0].recv(65536)
+    finally:
+        for caller in callers:
+            caller.close()

@@ -10,6 +10,8 @@ from fastapi.responses import HTMLResponse
 from router.audit.tree.checkpoint import note_checkpoint
 from router.control.console.asking import address
 from router.control.console.audit import Personal, opening
+from router.control.console.feedback import opinions
+from router.control.console.forms import done
 from router.control.console.html import page
 from router.control.console.rows import row
 from router.control.console.rules import Place, places
@@ -41,11 +43,13 @@ async def decision(request: Request, decision_id: Identifier, services: Services
         here="audit",
         story=story,
         leaf=story.leaf,
-        rules=await _rules(services, story),
+        rules=await _rules(services, story, Permission.POLICY_READ in caller.permissions),
         delivery=await _delivery(services, story, Permission.DELIVERIES_READ in caller.permissions),
         checkpoint=None if story.checkpoint is None else note_checkpoint(story.checkpoint),
         verifier=services.verifier,
         personal=personal,
+        done=done(request),
+        **await opinions(services, caller, story.id),
         other=address(f"/console/decisions/{story.id}", personal="" if personal else "yes"),
     )
 
@@ -61,10 +65,10 @@ async def record(
     return page(request, "record.html", here="audit", item=found.items[0], personal=personal)
 
 
-async def _rules(services: ControlServices, story: Story) -> dict[str, Any]:
-    """`same`: whether what is read is what decided then; None where it cannot be told."""
-    if services.rules is None:
-        return {"same": None, "places": {}}
+async def _rules(services: ControlServices, story: Story, may: bool) -> dict[str, Any]:
+    """`same`: whether what is read is what decided then; None where it cannot be told. `places` is None for who may not read policies."""
+    if services.rules is None or not may:
+        return {"same": None, "places": None}
     policies, verdict, admission = services.rules(), story.leaf.get("verdict") or {}, story.leaf.get("admission") or {}
     found: dict[str, list[Place]] = {}
     for part in (admission, verdict):

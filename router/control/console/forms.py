@@ -15,6 +15,7 @@ MOST_FIELDS, MOST_COMMENT = 20, 2000
 DONE: Mapping[str, str] = {
     "approved": "Your approval is on record.",
     "rejected": "Rejected, for good.",
+    "said": "Your opinion is on record.",
     "retried": "It is sent again, for as long as it was tried at first.",
     "dropped": "Dropped, for good; its outcome stays on record as failed.",
     "rollout_approved": "Approved: the first step runs.",

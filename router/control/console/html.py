@@ -70,7 +70,3 @@ def page(
 def see_other(path: str) -> RedirectResponse:
     """After a form: what reloads is the page, never the order."""
     return RedirectResponse(path, 303)
-
-
-def first_place(principal: Principal) -> str | None:
-    return next((place.path for place in PLACES if place.permission in principal.permissions), None)

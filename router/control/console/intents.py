@@ -14,11 +14,11 @@ from router.control.console.asking import filters
 from router.control.console.html import page
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.permissions import Permission
-from router.control.services import AuditFilters, Json
+from router.control.services import AuditFilters, ControlServices, Json
 
 router = guarded_router()
 SPANS: Mapping[str, tuple[str, str]] = {"1h": ("5m", "hour"), "24h": ("1h", "day"), "7d": ("6h", "week"), "30d": ("1d", "30 days")}
-BINS, SHOWN, PAIRS, LOOKED_AT = 20, 6, 12, 200
+BINS, SHOWN, PAIRS, LOOKED_AT, MOST_SAID = 20, 6, 12, 200, 1000
 APPROVED = ("approved", "released", "dispatched", "done", "failed", "uncertain", "redispatched", "modified", "rerouted")
 Span = Annotated[str, Query(pattern="^(1h|24h|7d|30d)$")]
 
@@ -40,6 +40,7 @@ async def figures(request: Request, services: Services, caller: Caller, span: Sp
     unsure = await audit.query(_within(span, " and classification = 'ambiguous'"), None, LOOKED_AT, caller.id)
     sure = await audit.distribution(every, "review", BINS, caller.id)
     shown = {
+        "confused": await _confused(services, Permission.PROPOSALS_READ in caller.permissions),
         "records": by_intent["records"],
         "complete": by_intent["complete_to"],
         "intents": _table(by_intent["groups"], by_effect["groups"]),
@@ -86,6 +87,15 @@ def pairs(leaves: Sequence[Json]) -> list[tuple[str, str, int]]:
         if len(likeliest) == 2:
             found[min(likeliest), max(likeliest)] += 1
     return [(one, other, count) for (one, other), count in found.most_common(PAIRS)]
+
+
+async def _confused(services: ControlServices, may: bool) -> list[tuple[str, str, int]] | None:
+    """(what it was taken for, what people say it was, how often); None where nothing is learnt here, or what was said may not be seen."""
+    if services.learning is None or not may:
+        return None
+    found = await services.learning.feedback("wrong", None, MOST_SAID)
+    said = Counter((each["classified"] or "none", each["intent"] or "another") for each in found.items if not each["own"])
+    return [(one, other, count) for (one, other), count in said.most_common(PAIRS)]
 
 
 def reliability(groups: Sequence[Json]) -> list[tuple[float, float, int]]:

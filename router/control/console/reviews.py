@@ -9,6 +9,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address
+from router.control.console.feedback import opinions
 from router.control.console.forms import comment_of, done, posted
 from router.control.console.html import page, see_other
 from router.control.console.rules import places
@@ -102,6 +103,7 @@ async def _shown(
         open=found["state"] in OPEN,
         refused=refused,
         done=done(request),
+        **await opinions(services, caller, review_id),
         **await _judged(services, caller, review_id),
     )
 

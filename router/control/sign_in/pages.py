@@ -11,6 +11,7 @@ from fastapi import Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from router.control.permissions import Permission
 from router.errors import LockgateError, RefusedError
 
 FOLDER = Path(__file__).parent / "templates"
@@ -34,13 +35,14 @@ Page = Callable[..., Awaitable[Response]]
 
 
 def told_on_a_page(handler: Page) -> Page:
-    """For who came with a browser: what was refused, as a page."""
+    """For who came with a browser: what was refused, as a page, and counted. The handler takes `services` by that name."""
 
     @wraps(handler)
     async def wrapped(*arguments: Any, **named: Any) -> Response:
         try:
             return await handler(*arguments, **named)
         except LockgateError as error:
+            await named["services"].acts.refused(None, Permission.PUBLIC, error.code)
             return refusal(error)
 
     return wrapped

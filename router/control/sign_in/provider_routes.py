@@ -6,6 +6,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from router.control.guarded import Services, guarded_router
+from router.control.permissions import Permission
 from router.control.services import ControlServices
 from router.control.sign_in.browser import FLOW as FLOW_COOKIE
 from router.control.sign_in.browser import (
@@ -28,20 +29,29 @@ from router.identity.oidc.flow import Flow
 from router.identity.sessions import SignedIn
 
 router = guarded_router()
+OWN = ("same-origin", "none")
 AGAIN = ("login_required", "interaction_required", "consent_required", "account_selection_required")  # Core §3.1.2.6
 
 
 @router.get(OIDC, **PUBLIC)
 @told_on_a_page
 async def leave(services: Services, request: Request) -> Response:
-    """To the provider."""
+    """To the provider; from the sign-in page, or where another site led here to it first: nobody gets a session without wanting one."""
+    if request.headers.get("sec-fetch-site", "none") not in OWN:
+        return RedirectResponse(with_next(SIGN_IN, safe_next(request.query_params.get("next"))), 303)
     return await _to_provider(services, request, again=False)
 
 
 @router.get(f"{OIDC}/again", **PUBLIC)
 @told_on_a_page
 async def ask_again(services: Services, request: Request) -> Response:
-    """To the provider, which is to show nothing: who is signed in there comes back at once."""
+    """To the provider, which is to show nothing: who is signed in there comes back at once. Who has no session here signs in."""
+    sign_in, _ = _client(services)
+    secret = session_secret(request.headers.raw, sign_in.secure)
+    try:
+        await sign_in.sessions.verify(secret or b"")
+    except IdentityError:
+        return RedirectResponse(with_next(SIGN_IN, safe_next(request.query_params.get("next"))), 303)
     return await _to_provider(services, request, again=True)
 
 
@@ -60,6 +70,7 @@ async def come_back(services: Services, request: Request) -> Response:
             answer = await signed_in(services, request, who, wanted, await _longest(sign_in, request, flow, who))
     except LockgateError as error:
         answer = refusal(error)
+        await services.acts.refused(None, Permission.PUBLIC, error.code)
     if sign_in is not None:
         drop_session(answer, sign_in.secure, FLOW_COOKIE)
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ from router.control.sign_in.parts import SignIn
 from router.control.times import moment
 from router.decision import Subject
 from router.errors import IdentityError, RefusedError
+from router.identity.break_glass import METHOD, BreakGlass
+from router.identity.break_glass import PATH as BREAK_GLASS
 from router.identity.local_links import PATH as LOCAL
 from router.identity.local_links import LocalLinks, spent
 from router.identity.sessions import SignedIn
@@ -36,6 +39,8 @@ from router.ports import Session, Which
 
 router = guarded_router()
 PUBLIC = {**needs(Permission.PUBLIC), "include_in_schema": False}
+log = logging.getLogger("lockgate.control")
+GLASS = Subject("break-glass", "user", ("admin",), authenticated_by="session")
 ADMIN = Subject("local", "user", ("admin",), authenticated_by="session")
 
 
@@ -86,8 +91,9 @@ async def signed_in(
     before = session_secret(request.headers.raw, sign_in.secure)
     session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns)
     try:
-        details = {"session": session.id, "roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
-        await services.record("signed_in", details)
+        who_is = {"session": session.id, "by": await services.acts.person(session.subject.id)}
+        told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
+        await services.record("signed_in", {**who_is, **told})
     except BaseException:
         await sign_in.sessions.end(Which(digest=session.digest))
         raise
@@ -183,3 +189,36 @@ def _shown(session: Session) -> SessionView:
     }
     who: dict[str, Any] = {"subject": subject.id, "tenant": subject.tenant, "roles": list(subject.roles)}
     return SessionView(id=session.id, issuer=session.issuer or None, **who, **times)
+
+
+@router.get(BREAK_GLASS, **PUBLIC)
+@told_on_a_page
+async def offer_break_glass(services: Services, request: Request) -> Response:
+    """As with the link of this machine, only the button uses it up."""
+    token = request.query_params.get("token", "")
+    broken = _break_glass(services).check(token)
+    sentence = f"This makes the browser an administrator for {broken.minutes} minutes, under the incident {broken.case}."
+    loud = "It is recorded, and alarms whoever listens, for as long as it lasts."
+    return page("Break glass", sentence, loud, action=BREAK_GLASS, fields={"token": token}, button="Break the glass")
+
+
+@router.post(BREAK_GLASS, **PUBLIC)
+@told_on_a_page
+async def break_glass(services: Services, request: Request) -> Response:
+    """An administrator's session that no policy of the control API and no provider is asked about."""
+    sign_in = sign_in_of(services)
+    broken = _break_glass(services).check((await form_fields(request)).get("token", ""))
+    if not await sign_in.sessions.spend(broken.mark, broken.until_ns):
+        raise spent()
+    log.critical("break-glass: an administrator's session begins for %d minutes, incident %s", broken.minutes, broken.case)
+    await services.record("break_glass", {"case": broken.case, "minutes": broken.minutes})
+    sign_in.open_glass[0] += 1
+    longest = sign_in.sessions.now_ns() + broken.minutes * 60 * 1_000_000_000
+    return await signed_in(services, request, SignedIn(GLASS, methods=(METHOD,)), None, longest)
+
+
+def _break_glass(services: ControlServices) -> BreakGlass:
+    found = sign_in_of(services).break_glass
+    if found is None:
+        raise RefusedError("There is no break-glass here.", "sign_in_off", 404)
+    return found

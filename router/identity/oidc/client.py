@@ -33,7 +33,7 @@ from router.identity.tokens import Issuer, verified_claims
 from router.ports import Clock, Which
 
 SECOND = 1_000_000_000
-ID_TOKEN, LOGOUT_TOKEN = (None, "jwt", "application/jwt"), ("logout+jwt", "application/logout+jwt", "jwt", None)
+ID_TOKEN, LOGOUT_TOKEN = (None, "jwt", "application/jwt"), ("logout+jwt", "application/logout+jwt")
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CODE = re.compile(r"[a-z_]{1,40}")

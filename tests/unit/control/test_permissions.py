@@ -14,7 +14,7 @@ from router.control.services import ControlServices
 from tests.unit.control.conftest import Credential
 
 OIDC = "/console/sign-in/oidc"
-SIGN_IN = {"/console/sign-in", "/console/sign-in/style.css", "/console/sign-in/local"}
+SIGN_IN = {"/console/sign-in", "/console/sign-in/style.css", "/console/sign-in/local", "/console/sign-in/break-glass"}
 SIGN_IN |= {OIDC, f"{OIDC}/again", f"{OIDC}/callback", f"{OIDC}/logout"}
 PUBLIC = {"/healthz", "/readyz", "/v1/openapi.json", "/console/static/{version}/{name}", *SIGN_IN}
 

@@ -345,7 +345,9 @@ def test_pages_tell_browsers_what_they_may_do(client: TestClient, credential: Cr
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "same-origin"
     assert "style=" not in client.get(SIGN_IN).text
-    assert client.get("/v1/openapi.json").headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    told = client.get("/v1/openapi.json").headers
+    assert told["content-security-policy"] == "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    assert (told["referrer-policy"], told["x-content-type-options"]) == ("no-referrer", "nosniff")
 
 
 def test_text_from_outside_is_escaped(services: ControlServices, client: TestClient) -> None:

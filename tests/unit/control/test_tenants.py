@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from router.control.app import create_app
 from router.control.key_orders import key_order
 from router.control.permissions import ROLES, Permission
 from router.control.services import ControlServices, Json, Page
-from router.control.tenants import WITHIN, TenantReviews
+from router.control.tenants import WITHIN, TenantReviews, within
 from router.decision import Subject
 from router.errors import RefusedError
 from router.identity.key_service import KeyService
@@ -247,3 +247,16 @@ async def test_what_reviews_learn_later_is_narrowed_as_well() -> None:
     with pytest.raises(Exception, match="no such held request"):
         await narrowed.reroute("r0", "there")
     assert not hasattr(MemoryReviews, "reroute")
+
+
+# What has nothing of any tenant's: how the listener is called, what is written, who may do what, who is signed in, the ledger's public key.
+OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier"}
+
+
+def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
+    """A service that is added is open to one tenant's people only once somebody says so here."""
+    whole = replace(control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes")})
+    whole = replace(whole, rules=dict, learning=object())  # type: ignore[arg-type]  # that there is one is enough
+    narrowed = within(whole, "lund", "audrey")
+    same = {each.name for each in fields(whole) if getattr(whole, each.name) is getattr(narrowed, each.name)}
+    assert same == OF_ALL

@@ -263,6 +263,8 @@ def test_a_logout_token_ends_what_it_names() -> None:
         ({"exp": NOW_S - 31}, "token_expired"),
         ({"iss": "https://other.example"}, "issuer_unknown"),
         ({"header": {"typ": "at+jwt"}}, "credential_malformed"),
+        ({"header": {"typ": "JWT"}}, "credential_malformed"),
+        ({"header": {"typ": None}}, "credential_malformed"),
     ],
 )
 def test_what_is_no_logout_token_is_refused(changes: dict[str, Any], code: str) -> None:

@@ -90,7 +90,22 @@ async def test_a_thousand_who_wait_are_one_question(feed: Feed, waits: Waits) ->
     for name in waiting:
         feed.step(name)
     assert all(await asyncio.gather(*waiting.values()))
-    assert (waits.count, waits._watching) == (0, None)
+    assert waits.count == 0
+
+
+async def test_callers_who_come_and_go_leave_no_questions_open(feed: Feed, waits: Waits) -> None:
+    """One is open for all of them, and none once it was answered and nobody waits."""
+    for number in range(100):
+        waiter = waits.begin(f"r{number}")
+        assert waiter is not None
+        await asyncio.sleep(0)
+        waits.leave(waiter)
+    assert feed.asked["changes"] <= 2
+    watching = waits._watching
+    assert watching is not None
+    feed.step("r1")
+    await watching
+    assert waits._watching is None
 
 
 async def test_what_another_node_did_is_seen_by_looking(feed: Feed, waits: Waits) -> None:

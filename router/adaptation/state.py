@@ -1,0 +1,100 @@
+"""What may become of a proposal, and who may say so. Decides only; durability is the store's.
+
+draft ─▶ evaluated ─▶ approved ─▶ rolled_out ─▶ reverted | superseded
+  ▲          │            │
+  └── voided ┴────────────┘          draft, evaluated and approved ones may be rejected
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from router.errors import RefusedError
+from router.ports import Lesson
+
+KIND = "proposal"
+
+
+class State(StrEnum):
+    DRAFT = "draft"
+    EVALUATED = "evaluated"
+    APPROVED = "approved"
+    ROLLED_OUT = "rolled_out"
+    REVERTED = "reverted"
+    SUPERSEDED = "superseded"  # a later one says something else about the same
+    REJECTED = "rejected"
+
+
+class Event(StrEnum):
+    DRAFTED = "drafted"
+    EVALUATED = "evaluated"
+    VOIDED = "voided"  # the catalog or its own texts changed, so that what was measured is about something else
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    ROLLED_OUT = "rolled_out"
+    REVERTED = "reverted"
+    SUPERSEDED = "superseded"
+
+
+class Type(StrEnum):
+    NEW_EXAMPLES = "new_examples"
+    NEW_INTENT = "new_intent"
+    THRESHOLD = "threshold"
+    ROUTE = "route"
+
+
+S, E = State, Event
+MOVES: Mapping[tuple[str, Event], State] = {
+    ("", E.DRAFTED): S.DRAFT,
+    (S.DRAFT, E.EVALUATED): S.EVALUATED,
+    (S.EVALUATED, E.EVALUATED): S.EVALUATED,
+    (S.DRAFT, E.VOIDED): S.DRAFT,
+    (S.EVALUATED, E.VOIDED): S.DRAFT,
+    (S.APPROVED, E.VOIDED): S.DRAFT,
+    (S.EVALUATED, E.APPROVED): S.APPROVED,
+    (S.DRAFT, E.REJECTED): S.REJECTED,
+    (S.EVALUATED, E.REJECTED): S.REJECTED,
+    (S.APPROVED, E.REJECTED): S.REJECTED,
+    (S.APPROVED, E.ROLLED_OUT): S.ROLLED_OUT,
+    (S.ROLLED_OUT, E.REVERTED): S.REVERTED,
+    (S.ROLLED_OUT, E.SUPERSEDED): S.SUPERSEDED,
+}
+OPEN = (S.DRAFT, S.EVALUATED, S.APPROVED)
+
+
+def move(state: str, event: Event) -> State:
+    """Raises RefusedError for what is no step from here."""
+    after = MOVES.get((state, event))
+    if after is None:
+        raise RefusedError(f"The proposal is {state} and cannot be {event}.", "proposal_state", 409)
+    return after
+
+
+def check_approval(proposal: Lesson, by_key: str, roles: Collection[str], wanted: Collection[str], binding: str, override: str) -> None:
+    """Four eyes: another one than who made it, with the role that is asked for, about what was measured. Raises RefusedError."""
+    move(proposal.state, Event.APPROVED)
+    if by_key == proposal.terms["author"]:
+        raise RefusedError("Nobody may approve their own proposal.", "proposal_own", 403)
+    if wanted and not set(wanted) & set(roles):
+        raise RefusedError(f"Who approves must have one of the roles {', '.join(wanted)}.", "proposal_role_missing", 403)
+    evaluation = proposal.terms["evaluation"]
+    if evaluation is None or binding != evaluation["binding"]:
+        raise RefusedError("The approval names something else than what was measured.", "proposal_changed", 409)
+    if evaluation["faults"] and not override:
+        reasons = " ".join(evaluation["faults"])
+        raise RefusedError(f"{reasons} It takes an explicit override, with its reason, to approve it all the same.", "proposal_worse", 409)
+
+
+def digest_of(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def content_digest(proposal: Lesson) -> str:
+    """Of what it would change. Texts count by what they are sealed as: that is random, so that nobody can guess a text by it."""
+    terms = proposal.terms
+    sealed = {text.name: sha256(text.sealed).hexdigest() for text in proposal.texts}
+    return digest_of([terms["type"], terms["intents"], terms["out_of_scope"], sealed])
