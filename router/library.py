@@ -22,6 +22,8 @@ EXCEPTIONS = "lockgate/exceptions"
 OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
 IMPORT = re.compile(r"^import data\.([\w.]+)", re.MULTILINE)
+CONTROL = "control"
+BESIDE = (FOLDER, CONTROL)
 SAYS = re.compile(r"^(deny|deny_at_admission|review|reroute|obligations|lifted|grants) contains\b", re.MULTILINE)
 
 
@@ -41,8 +43,8 @@ def place() -> Path:
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether this is the library itself, which is no part of the policies that it lies beside."""
-    return folder.name == FOLDER and folder.is_dir() and (place() / FOLDER).is_dir() and folder.samefile(place() / FOLDER)
+    """Whether this is the library itself, or the control API's own policy: neither is a part of the policies that it lies beside."""
+    return folder.name in BESIDE and folder.is_dir() and (place() / folder.name).is_dir() and folder.samefile(place() / folder.name)
 
 
 def packages() -> tuple[str, ...]:

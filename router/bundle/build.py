@@ -16,10 +16,8 @@ from router.bundle.content import OURS, REGO, TESTS, Attestation, content_digest
 from router.bundle.documents import DATA, JSON_DATA, MANIFEST, SIGNATURES
 from router.bundle.signature import sign
 from router.errors import BundleError
-from router.library import is_shipped
+from router.library import CONTROL, is_shipped
 from router.library_joining import FOLDER as LIBRARY
-
-CONTROL = "control"  # judges who may call the control API; it is no rule about requests
 
 
 @dataclass(frozen=True, slots=True)

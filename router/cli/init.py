@@ -17,13 +17,13 @@ from router.cli.common import console
 from router.control.key_orders import key_order
 from router.errors import ConfigError
 from router.identity.key_service import KeyService
+from router.library import BESIDE
 from router.system import SystemClock
 from router.wiring.ledger_keys import open_sealing_key, open_signing_key
 from router.wiring.nodes import API_KEYS_FILE
 from router.workspace import Workspace, parse, read
 
 POLICIES = "policies"
-LIBRARY = "library"  # adopted by name, not copied
 SUBJECT, ROLES = "starter", ("employee",)
 RENAMED = {"gitignore": ".gitignore"}
 
@@ -101,7 +101,7 @@ def _policy_files(policies: Path) -> Iterator[Path]:
     for path in sorted(policies.rglob("*")):
         parts = path.relative_to(policies).parts
         hidden = any(part.startswith((".", "__")) for part in parts)
-        if path.is_file() and not hidden and path.suffix != ".py" and parts[0] != LIBRARY:
+        if path.is_file() and not hidden and path.suffix != ".py" and parts[0] not in BESIDE:
             yield path
 
 

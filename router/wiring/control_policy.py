@@ -9,16 +9,15 @@ import yaml
 from adapters.rego.control import ControlRego
 from router.control.judging import Judge
 from router.errors import ConfigError
-from router.library import place
+from router.library import CONTROL, place
 from router.workspace import Workspace
 
-FOLDER = "control"
 MOST = 1 << 20
 
 
 def make_judge(workspace: Workspace) -> Judge:
     """Raises ConfigError with every fault of the workspace's own rules."""
-    shipped = place() / FOLDER
+    shipped = place() / CONTROL
     own = _own(workspace)
     policies = {
         f"control/{file.name}": file.read_text(encoding="utf-8")

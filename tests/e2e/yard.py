@@ -115,7 +115,9 @@ class Yard:
 
     def write(self, **changes: Settings) -> None:
         """`changes` are merged into the configuration."""
-        shutil.copytree(ROOT / "policies", self.folder / "policies", ignore=shutil.ignore_patterns("*_test.rego", "schemas", "library"))
+        shutil.copytree(
+            ROOT / "policies", self.folder / "policies", ignore=shutil.ignore_patterns("*_test.rego", "schemas", "library", "control")
+        )
         save(self.config, merged(configuration(self.ports, self.state), changes))
         save(self.folder / "catalog.yaml", catalog(self.ports))
         save(self.data, policy_data())

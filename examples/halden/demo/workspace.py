@@ -12,7 +12,7 @@ import yaml
 from examples.halden.demo.company import HERE
 from router.yaml_source import read_yaml
 
-NOT_NEEDED = shutil.ignore_patterns("company", "demo", "services", "__pycache__", "state", "*.py", "*_test.rego")
+NOT_NEEDED = shutil.ignore_patterns("company", "demo", "services", "__pycache__", "state", "*.py", "*_test.rego", "library", "control")
 CHANGES = HERE / "company.yaml"
 
 

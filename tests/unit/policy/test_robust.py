@@ -17,7 +17,7 @@ from tests.unit.policy.halden import HALDEN, ROOT
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns("library")))
+    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns("library", "control")))
 
 
 SHIPPED = read_folder(ROOT / "policies", ROOT / "policies" / "data.yaml")
