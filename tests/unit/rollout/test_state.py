@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_records_name_nobody() -> None:
     """Who acted is sealed; keys stand for people."""
     for each in rollout(Event.APPROVED).history:
-        assert b"ada" not in each.entry.leaf.replace(b"k-ada", b"")
+        assert b"ada" not in re.sub(rb"[0-9a-f]{32,}", b"", each.entry.leaf.replace(b"k-ada", b""))  # digests have any letters by chance
         assert b"because" not in each.entry.leaf
         assert b'"author":"k-ada"' in each.entry.leaf
     assert rollout(Event.APPROVED).history[1].entry.key_id == PAT.key_id
