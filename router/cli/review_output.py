@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.common import console, print_json
-from router.review.state import RESTING
+from router.review.state import RESTING, said
 
 PROBLEMS = {
     "removed": "removed, since it is of no more use; its digest stays",
@@ -23,7 +23,7 @@ def told(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        console().print(Text.assemble(("The request is ", ""), (found["state"].replace("_", " "), "bold")))
+        console().print(Text.assemble(("The request is ", ""), (said(found["state"]), "bold")))
 
 
 def tell(found: dict[str, Any], as_json: bool) -> None:
@@ -33,7 +33,7 @@ def tell(found: dict[str, Any], as_json: bool) -> None:
     out, reply = console(), found["reply"]
     left = found["quorum"] - found["approvals"]
     more = f"; {left} more approval(s) needed" if found["state"] in RESTING else ""
-    out.print(Text.assemble(("The request is ", ""), (found["state"].replace("_", " "), "bold"), (more, "")))
+    out.print(Text.assemble(("The request is ", ""), (said(found["state"]), "bold"), (more, "")))
     if reply is not None:
         _print_reply(out, reply)
 

@@ -25,7 +25,7 @@ from router.review.holding import actors
 from router.review.judging import Again, Judging, document, permit
 from router.review.packing import Content, Information, open_content
 from router.review.people import People
-from router.review.state import Event, State
+from router.review.state import Event, State, said
 from router.review.superseding import Superseding
 from router.review.taking import take
 from router.review.views import maybe_time
@@ -177,7 +177,7 @@ class Attempting:
             if key is None:
                 raise ReviewError("The key of the one who asked was destroyed.", "subject_erased")
             if not review.held.sealed:
-                raise ReviewError(f"The request is {review.state}, so its content is no more.", "review_not_pending")
+                raise ReviewError(f"The request is {said(review.state)}, so its content is no more.", "review_not_pending")
             return open_content(key, review.held)
         except ReviewError:
             if needed:

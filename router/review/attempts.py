@@ -10,7 +10,7 @@ from router.errors import ReviewError
 from router.ports import Review
 from router.review import deadlines, terms
 from router.review.approving import Approval
-from router.review.state import OPEN, UNDECIDED, Event, State
+from router.review.state import OPEN, UNDECIDED, Event, State, said
 
 
 class Kind(StrEnum):
@@ -104,7 +104,8 @@ def in_state(kind: Kind, state: str) -> None:
     """Raises ReviewError `review_not_pending`."""
     allowed = FROM.get(kind, UNDECIDED if kind in AT_ANY_TIME else OPEN)
     if state not in allowed:
-        raise ReviewError(f"The request is {state.replace('_', ' ')} and can no longer be {DONE[kind]}.", "review_not_pending")
+        when = f"cannot be {DONE[kind]} now" if state in UNDECIDED else f"can no longer be {DONE[kind]}"
+        raise ReviewError(f"The request is {said(state)} and {when}.", "review_not_pending")
 
 
 def _in_time(attempt: Attempt) -> None:

@@ -110,7 +110,13 @@ def _moves() -> Moves:
 MOVES: Moves = _moves()
 # The sealed request is of no more use; its digest stays. After `failed` and `uncertain` a person may need to look.
 FORGETTING = frozenset({S.DONE, S.REJECTED, S.EXPIRED, S.CANCELLED, S.SUPERSEDED, S.RELEASED})
+SAID: Mapping[str, str] = {S.MORE_INFORMATION: "waiting for an answer", S.DISPATCHING: "being sent"}
 APPROVALS = frozenset({E.ENDORSED, E.APPROVED, E.MODIFIED, E.REROUTED})
+
+
+def said(state: str) -> str:
+    """After "the request is"."""
+    return SAID.get(state, state.replace("_", " "))
 
 
 def move(state: str, event: Event, to: State | None = None) -> State:
@@ -119,5 +125,5 @@ def move(state: str, event: Event, to: State | None = None) -> State:
     if to is None and len(after) == 1:
         return next(iter(after))
     if to is None or to not in after:
-        raise ReviewError(f"The request is {state} and can no longer be {event.replace('_', ' ')}.", "review_not_pending")
+        raise ReviewError(f"The request is {said(state)} and can no longer be {event.replace('_', ' ')}.", "review_not_pending")
     return to
