@@ -46,7 +46,7 @@
 {{- $gateway := pick $c.gateway "listen" "limits" "tls" -}}
 {{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
-{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers") -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 
