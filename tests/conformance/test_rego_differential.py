@@ -83,7 +83,8 @@ def break_one(document: dict[str, Any], chance: random.Random) -> None:
 
 def verdict_of_opa(engine: Any, entry: str, document: dict[str, Any]) -> Verdict | str:
     try:
-        return parse_result(engine.eval_document(f"lockgate.{entry}.result", document), entry)
+        told = "decision" if entry.startswith("intents.") else entry  # an intent's own package has its say in the decision
+        return parse_result(engine.eval_document(f"lockgate.{entry}.result", document), told)
     except OpaUndefinedError:
         return "policy_undefined"
     except OpaError:

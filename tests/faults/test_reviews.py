@@ -151,7 +151,7 @@ async def test_what_may_have_been_sent_cannot_be_approved_again(tmp_path: Path, 
     """Nor rejected: it waits for the next round, not for a person."""
     review_id = await approve_and_die(tmp_path, bank, "after send", deduplicates=False)
     async with opened(tmp_path, bank.port, deduplicates=False) as desk:
-        with pytest.raises(ReviewError, match="dispatching"):
+        with pytest.raises(ReviewError, match="being sent"):
             await desk.approve(review_id, RUBEN)
     assert bank.arrivals == [review_id]
 

@@ -175,10 +175,12 @@ async def node(server: Server, name: str, losses: Losses, shared: tuple[Any, ...
     await store.open()
     desk = NodeDesk(store, *shared)
     desk.members = members
-    yield desk
-    await desk.service.close(5)
-    await store.close()
-    members.close()
+    try:
+        yield desk
+    finally:
+        await desk.service.close(5)
+        await store.close()
+        members.close()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -191,6 +193,7 @@ async def test_every_answer_of_the_database_may_be_lost_once(postgres: PostgresS
     await destination.open()
     shared = (ledger, MemorySubjectKeys(), HandClock(), way(destination))
     async with node(server, "one", losses, shared) as one, node(server, "two", losses, shared) as two:
+        two.policy.verdicts = one.policy.verdicts
         number, questions = 1, 1
         while number <= questions:
             begun = len(ledger.entries)
@@ -222,6 +225,7 @@ async def slow(postgres: PostgresServer) -> AsyncIterator[tuple[NodeDesk, NodeDe
     await destination.open()
     shared = (ledger, MemorySubjectKeys(), HandClock(), way(destination))
     async with node(server, "one", Losses(), shared) as one, node(server, "two", Losses(), shared) as two:
+        two.policy.verdicts = one.policy.verdicts
         approving = asyncio.create_task(one.approve(await one.held()))
         await sent.wait()
         yield one, two, bank, ledger, answers
@@ -268,6 +272,7 @@ async def test_of_two_nodes_that_find_a_request_due_at_once_one_expires_it(postg
     await destination.open()
     shared = (ledger, MemorySubjectKeys(), clock, way(destination))
     async with node(server, "one", Losses(), shared) as one, node(server, "two", Losses(), shared) as two:
+        two.policy.verdicts = one.policy.verdicts
         for number in range(1, 11):
             review_id = await one.held(number)
             clock.forward(400 * 86_400)

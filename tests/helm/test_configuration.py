@@ -128,7 +128,19 @@ def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:
     """A setting that a reload begins to refuse has to replace pods, too."""
     source = inspect.getsource(refuse_what_needs_a_restart)
     refused = {name for text in re.findall(r'"([a-z., ]+)"', source) for name in re.findall(r"[a-z]+(?:\.[a-z]+)?", text)} - {"and"}
-    noted = {"state", "decide", "envoy", "control", "workers", "nodes", "learning", "audit", "gateway.listen", "gateway.limits", "gateway.tls"}
+    noted = {
+        "state",
+        "decide",
+        "envoy",
+        "control",
+        "workers",
+        "nodes",
+        "learning",
+        "audit",
+        "gateway.listen",
+        "gateway.limits",
+        "gateway.tls",
+    }
     assert refused == noted | {"policy.bundle", "telemetry.otlp"}
     template = (
         (CHART / "templates" / "_config.tpl").read_text(encoding="utf-8").partition('define "lockgate.restarts"')[2].partition("define")[0]
