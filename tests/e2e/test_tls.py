@@ -156,7 +156,7 @@ def test_a_websocket_has_its_connections_certificate(secured: Place) -> None:
     assert told["x-forwarded-proto"] == "https"
 
 
-@pytest.mark.parametrize("wrong", ["expired", "another authority", "not yet valid"])
+@pytest.mark.parametrize("wrong", ["expired", "another authority", pytest.param("not yet valid", marks=pytest.mark.slow)])
 def test_a_certificate_that_does_not_hold_gets_no_connection(secured: Place, wrong: str, tmp_path: Path) -> None:
     """Also where certificates are optional, and with a good key beside it; refused and counted."""
     authority = Authority(tmp_path, "stranger") if wrong == "another authority" else secured.authority

@@ -325,7 +325,7 @@ def rotate(yard: Watched) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-@pytest.mark.parametrize("by", ["restart", "command"])
+@pytest.mark.parametrize("by", [pytest.param("restart", marks=pytest.mark.slow), "command"])
 def test_a_key_is_rotated_under_witnesses_as_the_guide_says(watched: Callable[..., Watched], by: str) -> None:
     """The witnesses learn the new key first, the policy names both, then the ledger is handed over: everything before and after it is
     witnessed, for who trusts either key."""
