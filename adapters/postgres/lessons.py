@@ -5,13 +5,13 @@ have costs the same record twice."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from adapters.kept_lessons import CLOSED, COLUMNS, KeptLessons, lesson_from, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
-from adapters.postgres.schema import LEARNING, LEARNING_STEPS, migrate
-from adapters.postgres.session import Session
+from adapters.postgres.kept_tables import KeptTables
+from adapters.postgres.schema import LEARNING, LEARNING_STEPS
 from router.errors import StateError
 from router.ports import Entry, Lesson
 
@@ -26,25 +26,13 @@ _LEASE = (
 )
 
 
-class LessonTables:
+class LessonTables(KeptTables):
     """The blocking core; one thread at a time. Everything may be asked again after its answer was lost."""
 
-    def __init__(self, server: Server, patience: float = 5.0) -> None:
-        self._server = server
-        self._session = Session(server, patience)
-        self._is_open = False
+    part = (LEARNING, LEARNING_STEPS)
 
-    def open(self) -> None:
-        self._is_open = True
-        try:
-            self._run(lambda connection: migrate(connection, self._server, LEARNING, LEARNING_STEPS))
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._is_open = False
-        self._session.close()
+    def closed(self) -> StateError:
+        return StateError("The store of what is learnt is not open.", CLOSED)
 
     def put(self, lesson: Lesson, entries: Sequence[Entry], owner: str, until_ns: int) -> bool:
         def done(connection: BoundedConnection) -> bool:
@@ -103,11 +91,6 @@ class LessonTables:
             return [lesson_from(row, texts[row[1], row[2]], place) for row in rows]
 
         return self._run(read)
-
-    def _run(self, job: Callable[[BoundedConnection], T]) -> T:
-        if not self._is_open:
-            raise StateError("The store of what is learnt is not open.", CLOSED)
-        return self._session.run(job)
 
 
 def _note(connection: BoundedConnection, lesson: Lesson, entries: Sequence[Entry], owner: str, until_ns: int) -> None:

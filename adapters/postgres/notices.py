@@ -3,13 +3,13 @@ it, and a lease that two believe to have costs one notice more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from adapters.kept_notices import COLUMNS, KeptNotices, row_of
 from adapters.postgres.connection import BoundedConnection, Server
-from adapters.postgres.schema import NOTICES, NOTICES_STEPS, migrate
-from adapters.postgres.session import Session
+from adapters.postgres.kept_tables import KeptTables
+from adapters.postgres.schema import NOTICES, NOTICES_STEPS
 from router.errors import ReviewError
 from router.ports import Notice, NoticesStanding
 
@@ -23,26 +23,14 @@ _LEASE = (
 )
 
 
-class NoticeTable:
+class NoticeTable(KeptTables):
     """The blocking core; one thread at a time. Everything may be asked again after its answer was lost: a lease that nobody heard of runs
     out by itself."""
 
-    def __init__(self, server: Server, patience: float = 5.0) -> None:
-        self._server = server
-        self._session = Session(server, patience)
-        self._is_open = False
+    part = (NOTICES, NOTICES_STEPS)
 
-    def open(self) -> None:
-        self._is_open = True
-        try:
-            self._run(lambda connection: migrate(connection, self._server, NOTICES, NOTICES_STEPS))
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._is_open = False
-        self._session.close()
+    def closed(self) -> ReviewError:
+        return ReviewError("The store of notices is not open.", "review_store_closed")
 
     def add(self, notices: Sequence[Notice]) -> None:
         def added(connection: BoundedConnection) -> None:
@@ -84,11 +72,6 @@ class NoticeTable:
     def forget(self, now_ns: int) -> int:
         statement = "DELETE FROM review_notices WHERE keep_ns <= %s RETURNING id"
         return len(self._run(lambda connection: connection.rows(statement, (now_ns,))))
-
-    def _run(self, job: Callable[[BoundedConnection], T]) -> T:
-        if not self._is_open:
-            raise ReviewError("The store of notices is not open.", "review_store_closed")
-        return self._session.run(job)
 
 
 class PostgresNotices(KeptNotices):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
+from adapters.postgres.kept_tables import KeptTables
 from adapters.postgres.members import ALIVE, PostgresMembers
-from adapters.postgres.schema import SHARED, SHARED_STEPS, migrate
-from adapters.postgres.session import Session
+from adapters.postgres.schema import SHARED, SHARED_STEPS
 from router.errors import ReviewError
 from router.ports import Change, Entry, Held, Review
 
@@ -35,26 +35,17 @@ _ELSEWHERE = f"SELECT 1 FROM review_steps WHERE id = %s AND NOT recorded AND nod
 _LIVING = "SELECT node FROM members WHERE until > clock_timestamp()"
 
 
-class ReviewTables:
+class ReviewTables(KeptTables):
     """The blocking core; one thread at a time. Everything may be asked again after its answer was lost."""
 
+    part = (SHARED, SHARED_STEPS)
+
     def __init__(self, server: Server, members: PostgresMembers, patience: float = 5.0) -> None:
-        self._server = server
+        super().__init__(server, patience)
         self._members = members
-        self._session = Session(server, patience)
-        self._is_open = False
 
-    def open(self) -> None:
-        self._is_open = True
-        try:
-            self._run(lambda connection: migrate(connection, self._server, SHARED, SHARED_STEPS))
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._is_open = False
-        self._session.close()
+    def closed(self) -> ReviewError:
+        return ReviewError("The review store is not open.", "review_store_closed")
 
     def add(self, held: Held, change: Change, due_ns: int) -> None:
         def added(connection: BoundedConnection) -> None:
@@ -198,11 +189,6 @@ class ReviewTables:
         ):
             entries[decision_id, number].append(Entry(*parts))
         return [(row[0], row[1], Change(row[2], row[3], row[4], row[5], tuple(entries[row[0], row[1]]), row[6]), row[7]) for row in found]
-
-    def _run(self, job: Callable[[BoundedConnection], T]) -> T:
-        if not self._is_open:
-            raise ReviewError("The review store is not open.", "review_store_closed")
-        return self._session.run(job)
 
 
 class PostgresReviews(KeptReviews):

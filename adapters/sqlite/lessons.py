@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.kept_lessons import CLOSED, COLUMNS, KeptLessons, lesson_from, terms_of
-from adapters.sqlite.connection import Connect, Connection, connect, private_file
-from adapters.sqlite.migrations import migrate
-from router.errors import AuditError, StateError
+from adapters.sqlite.kept_file import KeptFile
+from adapters.sqlite.migrations import Steps
+from router.errors import StateError
 from router.ports import Entry, Lesson
 
-# What is removed is overwritten: texts of people who were erased are among it.
-PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", "PRAGMA busy_timeout=10000")
-STEPS = {
+STEPS: Steps = {
     1: (
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         "CREATE TABLE IF NOT EXISTS lessons (place INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, id TEXT NOT NULL,"
@@ -33,30 +29,13 @@ STEPS = {
 }
 
 
-class LessonFile:
-    """The blocking core; one thread at a time."""
+class LessonFile(KeptFile):
+    """What is removed is overwritten: texts of people who were erased are among it."""
 
-    def __init__(self, path: Path, connect: Connect = connect) -> None:
-        self._path = path
-        self._connect = connect
-        self._connection: Connection | None = None
+    steps = STEPS
 
-    def open(self) -> None:
-        private_file(self._path)
-        connection = self._connect(self._path)
-        try:
-            for statement in PRAGMAS:
-                connection.execute(statement)
-            migrate(connection, self._path, STEPS)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def closed(self) -> StateError:
+        return StateError(f"The store of what is learnt {self._path} is not open.", CLOSED)
 
     def put(self, lesson: Lesson, entries: Sequence[Entry], owner: str, until_ns: int) -> bool:
         with self._transaction() as run:
@@ -100,24 +79,6 @@ class LessonFile:
 
     def waiting(self, kind: str, lesson_id: str) -> bool:
         return bool(self._open.execute("SELECT 1 FROM entries WHERE kind = ? AND id = ? LIMIT 1", (kind, lesson_id)))
-
-    @property
-    def _open(self) -> Connection:
-        if self._connection is None:
-            raise StateError(f"The store of what is learnt {self._path} is not open.", CLOSED)
-        return self._connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Callable[..., list[Any]]]:
-        run = self._open.execute
-        run("BEGIN IMMEDIATE")
-        try:
-            yield run
-            run("COMMIT")
-        except BaseException:
-            with suppress(AuditError):  # SQLite may have done so by itself
-                run("ROLLBACK")
-            raise
 
     @staticmethod
     def _written(run: Callable[..., list[Any]], lesson: Lesson) -> bool:

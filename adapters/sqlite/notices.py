@@ -4,17 +4,14 @@ other way round."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from adapters.kept_notices import COLUMNS, KeptNotices, row_of
-from adapters.sqlite.connection import Connect, Connection, connect, private_file
-from adapters.sqlite.migrations import migrate
-from router.errors import AuditError, ReviewError
+from adapters.sqlite.kept_file import KeptFile
+from adapters.sqlite.migrations import Steps
+from router.errors import ReviewError
 from router.ports import Notice, NoticesStanding
 
-PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=10000")
-STEPS = {
+STEPS: Steps = {
     1: (
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         # `result` is empty until it ended.
@@ -32,43 +29,17 @@ _OURS = "WHERE id = ? AND owner = ? AND result = '' RETURNING id"
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
 
 
-class NoticeFile:
-    """The blocking core; one thread at a time."""
+class NoticeFile(KeptFile):
+    steps = STEPS
 
-    def __init__(self, path: Path, connect: Connect = connect) -> None:
-        self._path = path
-        self._connect = connect
-        self._connection: Connection | None = None
-
-    def open(self) -> None:
-        private_file(self._path)
-        connection = self._connect(self._path)
-        try:
-            for statement in PRAGMAS:
-                connection.execute(statement)
-            migrate(connection, self._path, STEPS)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def closed(self) -> ReviewError:
+        return ReviewError(f"The store of notices {self._path} is not open.", "review_store_closed")
 
     def add(self, notices: Sequence[Notice]) -> None:
-        connection = self._open
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        statement = f"INSERT INTO notices ({COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
+        with self._transaction() as run:
             for notice in notices:
-                statement = f"INSERT INTO notices ({COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
-                connection.execute(statement, row_of(notice))
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(AuditError):  # SQLite may have done so by itself
-                connection.execute("ROLLBACK")
-            raise
+                run(statement, row_of(notice))
 
     def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Notice]:
         rows = self._open.execute(
@@ -104,12 +75,6 @@ class NoticeFile:
 
     def forget(self, now_ns: int) -> int:
         return len(self._open.execute("DELETE FROM notices WHERE keep_ns <= ? RETURNING id", (now_ns,)))
-
-    @property
-    def _open(self) -> Connection:
-        if self._connection is None:
-            raise ReviewError(f"The store of notices {self._path} is not open.", "review_store_closed")
-        return self._connection
 
 
 class SqliteNotices(KeptNotices):
