@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from adapters.aws.places import far, service_url
-from adapters.aws.roles import WebIdentity
+from adapters.aws.roles import WebIdentity, check_known_by_one
 from adapters.messaging.config import MessagingConfig
 from router.secret import Secret
 from router.settings import Bool, Count, Size, Span, Strict, Text
@@ -49,10 +49,7 @@ class Account(Strict):
 
     @model_validator(mode="after")
     def _known_by_one(self) -> Self:
-        if (self.access_key is None) != (self.secret_key is None) or (self.access_key is None) != (self.web_identity is not None):
-            raise ValueError("needs 'access_key' and 'secret_key', or 'web_identity' instead of both")
-        if self.session_token is not None and self.access_key is None:
-            raise ValueError("has a 'session_token' without keys")
+        check_known_by_one(self.access_key, self.secret_key, self.session_token, self.web_identity)
         return self
 
 

@@ -146,3 +146,11 @@ def _field(content: bytes, name: str) -> str:
     if not text or not text.isascii() or not text.isprintable():
         raise ValueError(name)
     return text
+
+
+def check_known_by_one(access_key: object, secret_key: object, session_token: object, role: WebIdentity | None) -> None:
+    """Keys or a role, and not both. Raises ValueError, for a model's validator."""
+    if (access_key is None) != (secret_key is None) or (access_key is None) != (role is not None):
+        raise ValueError("needs 'access_key' and 'secret_key', or 'web_identity' instead of both")
+    if session_token is not None and access_key is None:
+        raise ValueError("has a 'session_token' without keys")

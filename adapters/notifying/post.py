@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
@@ -18,8 +16,9 @@ from adapters.messaging.statuses import refused_by
 from adapters.notifying.config import PostConfig
 from adapters.notifying.words import Words, words
 from adapters.webhook.endpoint import checked
-from adapters.webhook.guard import AddressRefusedError, CheckedResolver, Guard, checked_socket
-from router.errors import ConfigError, DestinationError
+from adapters.webhook.guard import Guard
+from adapters.webhook.guarded import guarded_poster
+from router.errors import ConfigError
 from router.ports import Clock, Notice
 
 MOST_ANSWER = 16 * 1024
@@ -48,14 +47,9 @@ class PostNotifier:
         self._url()
         tls = self._settings.tls
         files = (None if each is None else str(self._root / each) for each in (tls.ca, tls.certificate, tls.key))
-        self._poster = Poster(
-            connect=self._settings.connect,
-            most=MOST_ANSWER,
-            secure=context(*files),
-            server_name=tls.server_name,
-            resolver=lambda: CheckedResolver(self._guard, self._own_resolver),
-            socket_factory=partial(checked_socket, self._guard),
-            translate=_refused,
+        secure, connect = context(*files), self._settings.connect
+        self._poster = guarded_poster(
+            self._guard, self._own_resolver, connect=connect, most=MOST_ANSWER, secure=secure, server_name=tls.server_name
         )
 
     async def close(self) -> None:
@@ -84,12 +78,3 @@ class PostNotifier:
             return checked(self._settings.url.reveal(self._root).strip(), (), insecure=self._settings.insecure)
         except ValueError as error:
             raise ConfigError(f"the 'url' of a notifier {error}") from None
-
-
-def _refused(error: BaseException) -> DestinationError | None:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, AddressRefusedError):
-            return failure("endpoint_address_refused", str(cause))
-        cause = cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else cause.__cause__
-    return None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from functools import partial
 from pathlib import Path
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
@@ -22,9 +20,10 @@ from adapters.webhook.config import Config
 from adapters.webhook.endpoint import Endpoint
 from adapters.webhook.event import enveloped
 from adapters.webhook.gone import Gone
-from adapters.webhook.guard import AddressRefusedError, CheckedResolver, Guard, checked_socket
+from adapters.webhook.guard import AddressRefusedError, CheckedResolver, Guard
+from adapters.webhook.guarded import guarded_poster
 from adapters.webhook.signing import Signing
-from router.errors import ConfigError, DestinationError
+from router.errors import ConfigError
 from router.ports import Clock, Marks, Tallies
 
 GONE = 410
@@ -55,14 +54,13 @@ class WebhookPeer:
         self._fields = {name: _value(name, secret.reveal(self._root)) for name, secret in self._settings.headers.items()}
         files = (None if each is None else str(self._root / each) for each in (self._tls.ca, self._tls.certificate, self._tls.key))
         self._secure = context(*files)
-        self._poster = Poster(
+        self._poster = guarded_poster(
+            self._guard,
+            self._own_resolver,
             connect=self._settings.connect,
             most=self._settings.most_answer,
             secure=self._secure,
             server_name=self._tls.server_name,
-            resolver=lambda: CheckedResolver(self._guard, self._own_resolver),
-            socket_factory=partial(checked_socket, self._guard),
-            translate=_refused,
         )
 
     async def close(self) -> None:
@@ -138,15 +136,6 @@ class WebhookPeer:
     @property
     def _tls(self) -> Tls:
         return self._settings.tls
-
-
-def _refused(error: BaseException) -> DestinationError | None:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, AddressRefusedError):
-            return failure("endpoint_address_refused", str(cause))
-        cause = cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else cause.__cause__
-    return None
 
 
 def _value(name: str, text: str) -> str:

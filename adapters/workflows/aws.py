@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from adapters.aws.places import far
-from adapters.aws.roles import AssumedRole, WebIdentity
+from adapters.aws.roles import AssumedRole, WebIdentity, check_known_by_one
 from adapters.aws.signing import Keys, signed
 from adapters.messaging.destination import failure
 from adapters.workflows.access import ROOT, Ask, revealed
@@ -31,10 +31,7 @@ class AwsKeys(Strict):
 
     @model_validator(mode="after")
     def _known_by_one(self) -> Self:
-        if (self.access_key is None) != (self.secret_key is None) or (self.access_key is None) != (self.web_identity is not None):
-            raise ValueError("needs 'access_key' and 'secret_key', or 'web_identity' instead of both")
-        if self.session_token is not None and self.access_key is None:
-            raise ValueError("has a 'session_token' without keys")
+        check_known_by_one(self.access_key, self.secret_key, self.session_token, self.web_identity)
         if self.web_identity is not None and far(self.web_identity.endpoint):
             raise ValueError("has a 'web_identity' whose token would be sent unencrypted to another machine; use https")
         return self
