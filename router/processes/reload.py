@@ -187,11 +187,13 @@ class Reloader:
         # It serves from here on, whatever else fails; a later reload must compare with it.
         self.snapshot, self.workspace, self.taken_up_s = snapshot, workspace, time.monotonic()
         self._files = watched(snapshot)
-        await self._follower.follow(workspace)
-        await self._in_force.note(snapshot, workspace)
-        await self._bundles.in_force(snapshot, workspace, fresh=fresh)
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
-        await self._evidence.system("config_changed", told)
+        try:
+            await self._evidence.system("config_changed", told)  # at once: what follows takes its time, and decisions by it come meanwhile
+        finally:
+            await self._follower.follow(workspace)
+            await self._in_force.note(snapshot, workspace)
+            await self._bundles.in_force(snapshot, workspace, fresh=fresh)
         configure_logs(workspace.config.telemetry.log)
         log.info("configuration %s is live", digests.config[:12])
 
