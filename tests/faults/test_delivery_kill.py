@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -116,7 +117,7 @@ class Sender(threading.Thread):
         while time.monotonic() < deadline:
             try:
                 answer = shop(self._town.lockgate, name)
-            except (OSError, ValueError, EOFError):
+            except (OSError, ValueError, EOFError, http.client.HTTPException):  # one that breaks off in the middle of an answer among them
                 time.sleep(0.05)
                 continue
             if answer.status in (200, 202):

@@ -133,13 +133,14 @@ class Processor:
             elif kind == "request_body":
                 await stream.write(ProcessingResponse(request_body=BodyResponse(response=CommonResponse())))
             elif kind == "response_body":
-                await stream.write(ProcessingResponse(response_body=BodyResponse(response=CommonResponse())))
+                # First it is here: as soon as Envoy may go on, its access log may say how the request ended.
                 self._came(answer, message.response_body.body, ended=message.response_body.end_of_stream)
+                await stream.write(ProcessingResponse(response_body=BodyResponse(response=CommonResponse())))
             elif kind == "request_trailers":
                 await stream.write(ProcessingResponse(request_trailers=TrailersResponse()))
             else:
-                await stream.write(ProcessingResponse(response_trailers=TrailersResponse()))
                 self._came(answer, b"", ended=True)
+                await stream.write(ProcessingResponse(response_trailers=TrailersResponse()))
 
     def _came(self, answer: Pass, part: bytes, *, ended: bool) -> None:
         """A part of the answer that is to be kept."""
