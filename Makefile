@@ -7,10 +7,12 @@ JOBS ?= 2
 EXTRAS := $(VENV)/.extras
 .PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
+# Tests start Lockgate hundreds of times: where the environment forbids compiled modules to be kept, every start compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(if $(COMPANY),$(DEV)) model ; @$(PY) -m examples.halden.demo $(if $(COMPANY),--company) $(if $(ONCE),--once)
 demo-envoy: $(DEV) model ; @$(PY) -m examples.halden.demo --envoy $(if $(ONCE),--once)
-test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile $(ARGS)
+test: $(DEV) model ; @$(PY) -m pytest -m "not slow" -rs -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 check: $(DEV) ; @cd . && export PATH=$(VENV)/bin:$$PATH && ruff format --check -q . && ruff check -q . && mypy && PYTHONPATH=sdk lint-imports --no-cache && python -m router.cli.schema --check
 fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)

@@ -1,5 +1,8 @@
 """What holds for every test."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres_server import postgres
@@ -10,3 +13,12 @@ __all__ = ["postgres", "redis_server"]
 # How long an example takes says something of the machine and nothing of the code: no test fails by the clock.
 settings.register_profile("lockgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockgate")
+
+LONGEST = Path(__file__).with_name("longest.txt")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest come first: one that began last would keep a core busy alone while the others have nothing left."""
+    places = {LONGEST.parent / name: place for place, name in enumerate(LONGEST.read_text().split())}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
