@@ -58,6 +58,18 @@ def new_digest(lockgate: Lockgate, *former: str) -> str:
     return until(lambda: (now := digest(lockgate)) not in former and now, "the changed configuration was live")
 
 
+def until_recorded(lockgate: Lockgate, *digests: str) -> list[Any]:
+    """The records of these changes, and of no others. A configuration is live a moment before its record is written."""
+
+    def found() -> list[Any] | None:
+        records = lockgate.system("config_changed")
+        return records if len(records) >= len(digests) else None
+
+    records = until(found, "the changes were recorded")
+    assert [each["config_digest"] for each in records] == list(digests)
+    return records
+
+
 def digest_of_next(lockgate: Lockgate) -> str:
     return str(lockgate.story(lockgate.ask("ann", "GET", "/echo/next").decision)[0]["config_digest"])
 
@@ -79,7 +91,7 @@ def test_a_changed_catalog_is_taken_up_under_load(start: START) -> None:
         until(lambda: seen.answered > after + ENOUGH, "load went on")
     assert nothing_failed(seen), (seen.statuses, seen.broken)
     assert nothing_failed(fresh), (fresh.statuses, fresh.broken)
-    assert [each["config_digest"] for each in lockgate.system("config_changed")] == [second]
+    until_recorded(lockgate, second)
 
 
 def with_words(lockgate: Lockgate, *more: str) -> None:
@@ -138,7 +150,7 @@ def test_changed_data_touches_nothing_but_the_policies(prepare: START) -> None:
     assert (before.status, after.status, after.code) == (200, 403, "rbac.no_grant")
     decided = [lockgate.story(each.decision)[0] for each in (before, after)]
     assert len({each["classification"]["model_digest"] for each in decided}) == 1
-    (changed,) = lockgate.system("config_changed")
+    (changed,) = until_recorded(lockgate, second)
     assert (changed["config_digest"], changed["catalog_digest"]) == (second, first["catalog_digest"])
     assert decided[0]["verdict"]["digest"] != decided[1]["verdict"]["digest"]
     save(tables, {"lockgate": {"config": {"access": {"anonymous": True}}}})
@@ -250,7 +262,7 @@ def test_a_reload_under_load_again_and_again(start: START) -> None:
             change_catalog(lockgate, f"number-{number}")
             seen_digests.append(new_digest(lockgate, *seen_digests))
     assert nothing_failed(seen), (seen.statuses, seen.broken)
-    assert [each["config_digest"] for each in lockgate.system("config_changed")] == seen_digests[1:]
+    until_recorded(lockgate, *seen_digests[1:])
 
 
 def test_sigterm_finishes_what_is_under_way(start: START) -> None:
