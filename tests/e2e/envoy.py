@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -234,7 +235,7 @@ def _ready(port: int, process: Process) -> bool:
         raise AssertionError(f"Envoy ended with {process.ended}:\n{process.said[-3000:]}")
     try:
         return ask(port, "GET", "/ready").status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

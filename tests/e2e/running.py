@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import sqlite3
@@ -96,7 +97,7 @@ class Lockgate:
             raise AssertionError(f"Lockgate ended with {self.process.ended}:\n{self.process.said[-3000:]}")
         try:
             return ask(self.ports["control"], "GET", "/readyz").status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):  # one that ends in the middle of its answer among them
             return False
 
     def accepts(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sqlite3
 import subprocess
@@ -69,7 +70,7 @@ class Office:
         assert self.process.ended is None, self.process.said[-3000:]
         try:
             return ask(self.ports["control"], "GET", "/readyz").status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def start(self) -> None:

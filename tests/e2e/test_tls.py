@@ -366,7 +366,7 @@ def _ready(own: Place) -> Callable[[], bool]:
     def asked() -> bool:
         try:
             return own.ask("/readyz", None, door="control").status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     return asked

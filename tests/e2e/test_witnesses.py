@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
@@ -281,7 +282,7 @@ def answered(seen: load.Load, many: int) -> bool:
 def accepts_control(lockgate: Lockgate) -> bool:
     try:
         return lockgate.control("GET", "/healthz").status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

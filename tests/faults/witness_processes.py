@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ class RunningWitness:
             raise AssertionError(f"the witness ended with {self.process.ended}:\n{self.process.said}")
         try:
             return self.bring(b"", "GET")[0] == 405
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
 
