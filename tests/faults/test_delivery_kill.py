@@ -22,7 +22,10 @@ from tests.e2e.running import Lockgate, listens, prepared
 from tests.e2e.test_events import SOURCES, shop
 from tests.e2e.yard import load, save
 
-SENDERS, KILLS = 4, 8
+SENDERS = 4
+SHORT = ("worker", "target", "worker", "everything")
+LONG = (*SHORT, *SHORT)
+ENOUGH = 20
 DRAIN_S = 120.0  # a lease of 30 s may have to lapse, twice
 
 
@@ -83,10 +86,10 @@ class Town:
         save(yard.data, data)
 
 
-@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
-def town(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Town]:
+@pytest.fixture
+def town(seed: int, tmp_path: Path) -> Iterator[Town]:
     with prepared(tmp_path, "--workers", "2", events={"sources": SOURCES}) as lockgate:
-        made = Town(lockgate, tmp_path, request.param)
+        made = Town(lockgate, tmp_path, seed)
         try:
             made.start()
             yield made
@@ -127,15 +130,21 @@ class Sender(threading.Thread):
         raise AssertionError(f"the event {name} was not acknowledged in time")
 
 
-def test_no_acknowledged_event_is_lost_or_decided_twice(town: Town, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("seed", "kills"),
+    [(1, SHORT), pytest.param(1, LONG, marks=pytest.mark.slow), pytest.param(2, LONG, marks=pytest.mark.slow)],
+    ids=["short", "long 1", "long 2"],
+)
+def test_no_acknowledged_event_is_lost_or_decided_twice(town: Town, seed: int, kills: tuple[str, ...]) -> None:
     """Every event has exactly one decision, whatever was killed and however often it was sent, and reached the target at least once."""
-    chance, stopping = random.Random(request.node.name), threading.Event()
+    chance, stopping = random.Random(seed), threading.Event()
     senders = [Sender(town, number, stopping) for number in range(SENDERS)]
     for sender in senders:
         sender.start()
-    for _ in range(KILLS):
+    for what in chance.sample(kills, len(kills)):
         time.sleep(0.3 + chance.random())
-        town.kill(chance.choice(("worker", "worker", "target", "everything")), chance)
+        town.kill(what, chance)
+    until(lambda: sum(len(sender.answers) for sender in senders) > ENOUGH + SENDERS, "there were enough events", DRAIN_S)
     stopping.set()
     for sender in senders:
         sender.join(150)
@@ -144,7 +153,7 @@ def test_no_acknowledged_event_is_lost_or_decided_twice(town: Town, request: pyt
     answers = {name: found for sender in senders for name, found in sender.answers.items()}
     assert {name: found for name, found in answers.items() if len(found) != 1} == {}
     wanted = {decision for found in answers.values() for decision in found}
-    assert len(wanted) == len(answers) > 20
+    assert len(wanted) == len(answers) > ENOUGH
     until(lambda: set(town.keys()) >= wanted, f"everything was delivered; {len(wanted - set(town.keys()))} were not", DRAIN_S)
     check(town.lockgate, wanted)
 
