@@ -197,10 +197,10 @@ async def test_a_server_that_is_not_there_is_unavailable(server: LlmServer) -> N
 
 async def test_a_late_answer_is_none(server: LlmServer) -> None:
     """The deadline ends the call."""
-    server.delay_s = 3.0
+    server.delay_s = 6.0
     began = time.monotonic()
     assert await failure(chat(server, deadline="200ms")) == "llm_late"
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
 
 
 async def test_failures_in_a_row_open_the_circuit(server: LlmServer) -> None:

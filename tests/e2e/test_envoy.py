@@ -313,7 +313,7 @@ def test_a_late_decision_is_a_503_and_is_not_let_go(tmp_path: Path) -> None:
             began = time.monotonic()
             answer = envoy.ask("ann", "GET", "/items/2")
             assert (answer.status, answer.code) == (503, "decision_late")
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
         finally:
             lockgate.process.signal(signal.SIGCONT)
         outcome = until(lambda: _outcome_of(lockgate, "decision_late"), "the late decision's outcome was recorded")
