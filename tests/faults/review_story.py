@@ -6,19 +6,24 @@ either had happened, and is answered as the first time, or it happens now.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from tests.contract.webhook_receiver import SECRET
+from tests.e2e.nodes import Cluster, cluster, command
 from tests.e2e.processes import Process, until
 from tests.e2e.running import PEOPLE, Lockgate, Person, free_ports, listens, prepared
 from tests.e2e.wire import Answer, ask
 from tests.e2e.yard import load, save
+from tests.postgres_server import PostgresServer
 
 ANSWERS = ("gateway", "control:reviews.answer")
 CAST = (
@@ -31,7 +36,7 @@ CAST = (
     Person("carl", ("chief", "reviewer"), ("control",)),
 )
 LONG = {"quorum": 2, "expires": "24h", "escalate_to": ["chief"], "modify": ["/amount"], "reroute": ["once"]}
-SHORT = {"quorum": 1, "expires": "8s", "claim": "1s", "respond": "2s", "escalate": "4s", "escalate_to": ["chief"]}
+SHORT = {"quorum": 1, "expires": "14s", "claim": "3s", "respond": "3s", "escalate": "8s", "escalate_to": ["chief"]}
 Did = tuple[str, str, Mapping[str, Any]]
 
 
@@ -130,7 +135,10 @@ class Stage:
         for who, what, said in story.does:
             seen = self.shown(review)
             wanted = {"content_digest": seen["content_digest"]} if what in ("approve", "modify", "reroute") else {}
-            answer = self.answered(lambda who=who, what=what, body={**wanted, **said}, seen=seen: self._post(review, who, what, body, seen))
+            again = partial(self._post, review, who, what, {**wanted, **said}, seen)
+            answer = self.answered(again)
+            if answer.status != 200 and answer.code == "review_elsewhere":  # a node that died has yet to be taken for gone
+                answer = until(lambda again=again: (said := again()).status == 200 and said, "the other node went on", 60)
             assert answer.status == 200, (what, answer)
 
     def _post(self, review: str, who: str, what: str, body: Any, seen: Any) -> Answer:
@@ -167,38 +175,116 @@ class Stage:
         return b"\nlockgate_notices_pending 0.0\n" in self.lockgate.control("GET", "/metrics").body
 
     def events(self, review: str) -> list[str]:
-        return [leaf["event"] for leaf in self.lockgate.story(review) if leaf["schema"] == "lockgate.review.v1"]
+        """A death between a record and its mark has the same record come once more, byte by byte; it is one step."""
+        leaves = {json.dumps(leaf, sort_keys=True): leaf for leaf in self._story(review)}
+        return [leaf["event"] for leaf in leaves.values() if leaf["schema"] == "lockgate.review.v1"]
+
+    def repeats(self, review: str) -> int:
+        leaves = [json.dumps(leaf, sort_keys=True) for leaf in self._story(review)]
+        return len(leaves) - len(set(leaves))
+
+    def outcome(self, review: str) -> Any:
+        def found() -> Any:
+            return next((leaf["outcome"] for leaf in self._story(review) if leaf["schema"] == "lockgate.outcome.v1"), None)
+
+        return until(found, "its outcome was recorded")
+
+    def _story(self, review: str) -> list[Any]:
+        return [leaf for leaf in self.leaves() if leaf.get("id") == review]
+
+    def leaves(self) -> list[Any]:
+        return self.lockgate.leaves()
+
+    def verify(self) -> subprocess.CompletedProcess[str]:
+        return self.lockgate.verify()
+
+
+@dataclass(slots=True)
+class Pair(Stage):
+    """Two nodes of one database. Where the one dies, everybody turns to the other, and nobody starts it again meanwhile."""
+
+    nodes: Cluster | None = None
+    one: Lockgate | None = None
+    two: Lockgate | None = None
+
+    def revived(self) -> None:
+        assert self.lockgate.process.wait() == -9, self.lockgate.process.said[-2000:]
+        self.lockgate.process.kill()
+        self.moment.unlink()
+        assert self.two is not None
+        self.lockgate = self.two
+        self.tries += 1
+
+    def both(self) -> None:
+        assert self.one is not None
+        self.lockgate = self.one
+        if self.one.process.ended is not None:
+            self.one.start()
+
+    def leaves(self) -> list[Any]:
+        assert self.nodes is not None
+        return list(self.nodes.place.leaves())
+
+    def verify(self) -> subprocess.CompletedProcess[str]:
+        return command(self.lockgate, "audit", "verify")
 
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Stage]:
-    (port,) = free_ports(1)
-    through = {"adapter": "webhook", "url": f"http://127.0.0.1:{port}/hook", "secrets": [SECRET], "insecure": True}
-    tells = {**through, "allow_networks": ["127.0.0.0/8"]}
-    duty = {"through": tells, "events": ["held"]}
-    notify = {"link": "https://lockgate.example.com/console/reviews/{review}", "notify": {"duty": duty}}
-    receiver = Process([sys.executable, "-m", "tests.contract.webhook_receiver", str(port)], folder / "receiver.log")
-    with prepared(folder, "--workers", "1", people=CAST, review=notify) as lockgate:
-        _change(lockgate, tells)
+    with receiving(folder) as port, prepared(folder, "--workers", "1", people=CAST, review=_notify(port)) as lockgate:
+        _change(lockgate, port)
         moment = folder / "moment"
-        serve = list(lockgate.process.command)
-        at = serve.index("lockgate")
-        command = [*serve[:at], "tests.faults.mortal_serve", str(moment), *serve[at + 1 :]]
-        lockgate.process = replace(lockgate.process, command=command)
-        try:
-            receiver.start()
-            until(lambda: listens(port), "the receiver listened")
-            lockgate.start()
-            yield Stage(lockgate, moment, port)
-        finally:
-            lockgate.process.kill()
-            receiver.kill()
+        lockgate.process = _mortal(lockgate, moment)
+        lockgate.start()
+        yield Stage(lockgate, moment, port)
 
 
-def _change(lockgate: Lockgate, tells: Mapping[str, Any]) -> None:
+@contextmanager
+def paired(server: PostgresServer, folder: Path) -> Iterator[Pair]:
+    """Of two nodes the first can die."""
+    with receiving(folder) as port, cluster(server, folder, people=CAST, review=_notify(port)) as made:
+        for node in made.nodes:
+            _change(node, port)
+        one, two = made.nodes
+        moment = folder / "moment"
+        one.process = _mortal(one, moment)
+        two.process = _mortal(two, folder / "never")  # only for its rounds, which are as quick
+        made.start()
+        yield Pair(one, moment, port, nodes=made, one=one, two=two)
+
+
+@contextmanager
+def receiving(folder: Path) -> Iterator[int]:
+    (port,) = free_ports(1)
+    receiver = Process([sys.executable, "-m", "tests.contract.webhook_receiver", str(port)], folder / "receiver.log")
+    try:
+        receiver.start()
+        until(lambda: listens(port), "the receiver listened")
+        yield port
+    finally:
+        receiver.kill()
+
+
+def _mortal(lockgate: Lockgate, moment: Path) -> Process:
+    serve = list(lockgate.process.command)
+    at = serve.index("lockgate")
+    return replace(lockgate.process, command=[*serve[:at], "tests.faults.mortal_serve", str(moment), *serve[at + 1 :]])
+
+
+def _tells(port: int) -> dict[str, Any]:
+    through = {"adapter": "webhook", "url": f"http://127.0.0.1:{port}/hook", "secrets": [SECRET], "insecure": True}
+    return {**through, "allow_networks": ["127.0.0.0/8"]}
+
+
+def _notify(port: int) -> dict[str, Any]:
+    duty = {"through": _tells(port), "events": ["held"]}
+    return {"link": "https://lockgate.example.com/console/reviews/{review}", "notify": {"duty": duty}}
+
+
+def _change(lockgate: Lockgate, port: int) -> None:
     catalog, data = lockgate.yard.folder / "catalog.yaml", load(lockgate.yard.data)
     written = load(catalog)
-    written["destinations"]["engine"] = dict(tells)
+    written["destinations"]["engine"] = _tells(port)
     written["routes"]["plain"]["resume"] = {"destination": "engine", "within": "1h"}
     written["intents"]["hurry"] = {"description": "Pays at once.", "risk": "critical", "route": "plain"}
     written["rules"] += [
