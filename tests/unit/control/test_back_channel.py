@@ -16,7 +16,8 @@ from router.control.sign_in.browser import OIDC
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError, StateError
-from router.identity.sessions import SessionService, SignedIn, Which
+from router.identity.sessions import SessionService, SignedIn
+from router.ports import Which
 from tests.unit.identity.test_oidc import ISSUER, LOGOUT, Wire, client, token
 
 TOLD = {"logout_token": token(header={"typ": "logout+jwt"}, **LOGOUT).decode()}
