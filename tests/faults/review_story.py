@@ -124,8 +124,8 @@ class Stage:
         """A step of an engine asks for a decision, and is to be resumed."""
         wanted = {"method": "POST", "path": "/pay/6", "body": {"amount": 5}, "hold": True, "resume": {"token": token}}
         answer = self.answered(lambda: self.lockgate.decide("checkout", wanted))
-        assert answer.json["outcome"] == "held", answer
-        return str(answer.json["decision_id"])
+        assert answer.json["outcome"]["result"] == "held", answer
+        return str(answer.json["id"])
 
     def undecided(self) -> set[str]:
         found = self.answered(lambda: self.lockgate.control("GET", "/v1/reviews?state=open&limit=500", who="max"))
