@@ -62,6 +62,11 @@ class MemorySessions:
         self.ping()
         return sorted(self._sessions.values(), key=lambda each: (each.created_ns, each.digest))
 
+    def spent(self, mark: bytes, now_ns: int) -> bool:
+        self.ping()
+        with self._one:
+            return self._spent.get(mark, now_ns) > now_ns
+
     def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
         self.ping()
         with self._one:

@@ -872,5 +872,8 @@ class Sessions(Protocol):
     def all(self) -> Sequence[Session]:
         """Oldest first; expired ones may be among them."""
 
+    def spent(self, mark: bytes, now_ns: int) -> bool:
+        """Whether somebody has spent the mark, and its time is not over."""
+
     def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
         """Durable. True for the first who spends the mark, False for all others until `until_ns`."""

@@ -75,6 +75,10 @@ class PostgresSessions:
     def all(self) -> Sequence[Session]:
         return [session_from(row) for row in self._run(lambda connection: connection.rows(f"{_SELECT} ORDER BY created_ns, digest"))]
 
+    def spent(self, mark: bytes, now_ns: int) -> bool:
+        statement = "SELECT 1 FROM spent_marks WHERE mark = %s AND until_ns > %s"
+        return bool(self._run(lambda connection: connection.rows(statement, (mark, now_ns))))
+
     def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
         def spent(connection: BoundedConnection) -> bool:
             with connection.transaction():

@@ -85,6 +85,11 @@ class SqliteSessions:
     def all(self) -> Sequence[Session]:
         return self._rows(f"{_SELECT} ORDER BY created_ns, digest")
 
+    def spent(self, mark: bytes, now_ns: int) -> bool:
+        with self._one, _translated():
+            found = self._connection().execute("SELECT 1 FROM spent WHERE mark = ? AND until_ns > ?", (mark, now_ns))
+            return found.fetchone() is not None
+
     def spend(self, mark: bytes, until_ns: int, now_ns: int) -> bool:
         with self._transaction() as database:
             database.execute("DELETE FROM spent WHERE until_ns <= ?", (now_ns,))

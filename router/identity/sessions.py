@@ -117,6 +117,9 @@ class SessionService:
         """How many break-glass sessions are open."""
         return sum(map(is_break_glass, await self.all()))
 
+    async def spent(self, mark: bytes) -> bool:
+        return await asyncio.to_thread(self._store.spent, mark, self._clock.now_ns())
+
     async def spend(self, mark: bytes, until_ns: int) -> bool:
         return await asyncio.to_thread(self._store.spend, mark, until_ns, self._clock.now_ns())
 

@@ -137,6 +137,8 @@ def test_a_mark_is_spent_once_however_many_try(another: Another) -> None:
     for each in threads:
         each.join()
     assert sorted(won) == [False] * 7 + [True]
+    assert [store.spent(b"m", NOW) for store in stores] == [True] * 8
+    assert [store.spent(mark, at) for store in stores for mark, at in ((b"n", NOW), (b"m", NOW + SECOND))] == [False] * 16
     assert stores[0].spend(b"m", NOW + 9 * SECOND, NOW + 2 * SECOND)
 
 

@@ -19,7 +19,7 @@ from router.decision import Subject
 from router.identity import api_keys
 from router.system import SystemClock
 from tests.e2e.processes import Process, until
-from tests.e2e.running import HOUR_NS, PEOPLE, Lockgate, cli, listens, service
+from tests.e2e.running import HOUR_NS, PEOPLE, Lockgate, Person, cli, listens, service
 from tests.e2e.test_postgres import Place, place_on
 from tests.e2e.yard import NAMES, Yard, load, merged, save
 from tests.postgres_server import PostgresServer
@@ -44,7 +44,7 @@ class Cluster:
             node.until_ready()
 
 
-def shared_keys(url: str) -> dict[str, str]:
+def shared_keys(url: str, people: tuple[Person, ...] = PEOPLE) -> dict[str, str]:
     """A key for everybody, in the database that all nodes ask."""
     store, now = PostgresApiKeys(Server(url)), SystemClock().now_ns()
     store.open()
@@ -59,18 +59,18 @@ def shared_keys(url: str) -> dict[str, str]:
                 now + HOUR_NS,
                 "test",
             )[1]
-            for each in PEOPLE
+            for each in people
         }
     finally:
         store.close()
 
 
 @contextmanager
-def cluster(server: PostgresServer, folder: Path, count: int = 2, **changes: Any) -> Iterator[Cluster]:
+def cluster(server: PostgresServer, folder: Path, count: int = 2, people: tuple[Person, ...] = PEOPLE, **changes: Any) -> Iterator[Cluster]:
     """Not started yet. `changes` are merged into every node's configuration, whose text is the same on all: ports come from the
     environment."""
     place = place_on(server)
-    keys = shared_keys(place.url)
+    keys = shared_keys(place.url, people)
     ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
     made = [_node(folder / f"node{number}", ports, place, keys, changes) for number in range(1, count + 1)]
     shared = folder / "keys"

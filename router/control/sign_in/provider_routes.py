@@ -85,9 +85,12 @@ async def back_channel(services: Services, request: Request) -> Response:
     except IdentityError as error:
         # What the provider is to be told is 400, whatever is wrong with the token.
         raise RefusedError(str(error), error.code, 400 if error.status < 500 else error.status) from error
-    if await sign_in.sessions.spend(mark, until_ns):
+    # The mark comes last: a crash before it has the provider's repeat end and record once more, which is harmless. Once it is spent, who
+    # replays the token ends no session that began since.
+    if not await sign_in.sessions.spent(mark):
         ended = [each.id for each in await sign_in.sessions.end(which)]
         await services.record("sessions_ended", {"sessions": ended, "by_provider": True})
+        await sign_in.sessions.spend(mark, until_ns)
     return Response(status_code=200)
 
 
