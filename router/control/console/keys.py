@@ -79,6 +79,8 @@ def _wanted(fields: Mapping[str, str]) -> NewKey:
     said["name"] = said["name"] or said["subject"]
     said |= {name: _listed(fields.get(name, "")) for name in ("roles", "groups", "scopes")}
     said["scopes"] = list(dict.fromkeys([*(scope for scope in COMMON if fields.get(f"scope-{scope}")), *said["scopes"]]))
+    if not said["scopes"]:
+        raise RefusedError("A key is good for something: choose one or more scopes.", "request_invalid", 422)
     try:
         expires = _end_of(said.pop("expires"))
         return NewKey.model_validate({**said, "tenant": said["tenant"] or None, "type": fields.get("type", "user"), "expires": expires})
