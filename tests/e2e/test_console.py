@@ -7,6 +7,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -413,6 +414,37 @@ def test_a_key_is_revoked(lockgate: Lockgate, seat: Seat) -> None:
     _revoke(page, "spare")
     expect(page.get_by_role("status")).to_contain_text("Revoked")
     until(lambda: lockgate.ask("spare", "GET", "/items/1").status == 401, "the worker has noticed")
+
+
+def test_a_key_is_made_and_shown_once(lockgate: Lockgate, seat: Seat) -> None:
+    """By keyboard; what is wrong is one sentence beside what was typed; the secret works, and neither a reload nor going back shows it or
+    makes another; it is on record. Who may not make keys gets no page."""
+    page = seat("nora")
+    assert page.goto("/console/keys/new").status == 403  # type: ignore[union-attr]
+    page = seat("root")
+    page.goto("/console/keys")
+    page.get_by_role("link", name="Make a key").press("Enter")
+    assert axe(page) == []
+    page.get_by_label("Speaks for").fill("newcomer")
+    page.get_by_label("Roles").fill("employee")
+    page.get_by_role("button", name="Make the key").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("one or more scopes")
+    assert page.get_by_label("Speaks for").input_value() == "newcomer"
+    page.get_by_label("gateway").press("Space")
+    before = len(lockgate.system("key_created"))
+    page.get_by_role("button", name="Make the key").press("Enter")
+    expect(page.locator("h1")).to_have_text("The key of newcomer")
+    assert axe(page) == []
+    secret = page.locator("#secret").inner_text()
+    assert replace(lockgate, keys={**lockgate.keys, "newcomer": secret}).ask("newcomer", "GET", "/items/1").status == 200
+    page.wait_for_url("**/console/keys")
+    page.reload()
+    expect(page.get_by_role("row", name=re.compile("newcomer"))).to_have_count(1)
+    page.goto("/console/health")
+    page.go_back()
+    page.wait_for_url("**/console/keys")
+    assert secret not in page.content()
+    assert len(lockgate.system("key_created")) == before + 1
 
 
 PAGES = ["/console/decisions/{decision}?personal=yes"]

@@ -18,6 +18,7 @@ from router.control.permissions import Permission
 
 P = Permission
 FOLDER = Path(__file__).parent / "templates"
+THEMES, THEME = ("light", "dark"), "lockgate-theme"  # the cookie of who chose one by hand; without it the system's holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def page(
     principal: Principal = getattr(request.state, "principal", NOBODY)
     text = TEMPLATES.get_template(template).render(
         here=here,
+        theme=_theme(request),
         may=principal.permissions,
         who=principal.id,
         csrf=getattr(principal, "csrf", ""),
@@ -65,6 +67,11 @@ def page(
         **shown,
     )
     return HTMLResponse(text, status, dict(headers or {}))
+
+
+def _theme(request: Request) -> str:
+    chosen = request.cookies.get(THEME, "")
+    return chosen if chosen in THEMES else ""
 
 
 def see_other(path: str) -> RedirectResponse:

@@ -6,11 +6,17 @@ const wide = matchMedia("(min-width: 60rem)");
 
 const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
 
+/** For the server, which writes it into every page: a page never flashes in the other theme, and no script stands before its first paint. */
+function keep(theme) {
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `lockgate-theme=${theme}; Path=/console; Max-Age=31536000; SameSite=Lax${secure}`;
+}
+
 function themes(button) {
   const say = () => { button.textContent = isDark() ? "Light theme" : "Dark theme"; };
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* kept for this page alone */ }
+    keep(root.dataset.theme);
     say();
   });
   dark.addEventListener("change", say);

@@ -33,3 +33,12 @@ def test_nothing_of_it_comes_from_elsewhere() -> None:
         for inline in (" style=", " onclick=", "<style", "<script>", "innerHTML =") if name != "fragment.js" else ():
             assert inline not in text, (name, inline)
         assert "|safe" not in text, name
+
+
+def test_a_page_is_made_in_the_theme_that_was_chosen_and_in_no_other(client: TestClient) -> None:
+    """By a cookie, so that no script runs before the first paint; what nobody could have chosen is not written into a page."""
+    for chosen, written in (("dark", ' data-theme="dark"'), ("light", ' data-theme="light"'), ('"><b>', ""), ("", "")):
+        cookie = {"cookie": f"lockgate-theme={chosen}"} if chosen else {}
+        told = client.get("/console/nowhere", headers={"accept": "text/html", **cookie})
+        assert f'<html lang="en"{written}>' in told.text, chosen
+    assert "theme.js" not in told.text
