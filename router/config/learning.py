@@ -18,6 +18,19 @@ class LearningBounds(Strict):
     least: Count = Field(default=20, le=100_000, description="Held-out texts below which nothing is said about an intent.")
 
 
+class SamplingConfig(Strict):
+    """Decisions that people label without seeing what the classifier said, so that it is known how often it is right. A decision that is
+    sampled goes its way as any other."""
+
+    random: Fraction = Field(default=0.0, description="Share of all classified decisions.")
+    uncertain: Fraction = Field(default=0.0, description="Share of those that the classifier was not sure of, besides.")
+    confidence: Fraction = Field(default=0.8, description="Confidence below which it was not sure.")
+    margin: Fraction = Field(default=0.1, description="Distance of the first two candidates below which it was not sure.")
+    a_day: Count = Field(default=50, le=100_000, description="Most samples of each kind, tenant and day (UTC).")
+    overlap: Fraction = Field(default=0.2, description="Share of samples that two people label, independently.")
+    claim: Span = Field(default=900.0, description="How long somebody has for one; then another may label it.")
+
+
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
@@ -35,3 +48,4 @@ class LearningConfig(Strict):
     topic: Count = Field(default=5, le=1000, description="Texts without an intent that are a topic, at least; of `subjects` people.")
     likeness: Fraction = Field(default=0.5, description="Mean cosine from which on two groups of texts are one topic.")
     evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")
+    sampling: SamplingConfig | None = Field(default=None, description="Samples of decisions for people to label. None unless this is set.")

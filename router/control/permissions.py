@@ -33,6 +33,7 @@ class Permission(StrEnum):
     POLICY_ROLLBACK = "policy.rollback"
     POLICY_TRY = "policy.try"  # to have one's own policies evaluated on this machine, in a process with limits
     FEEDBACK_WRITE = "feedback.write"  # to say whether a decision was right; services get it as a single scope
+    LABELS_WRITE = "labels.write"  # to read masked texts of sampled decisions and say what they are about
     PROPOSALS_READ = "proposals.read"  # what was said about decisions, and what is proposed because of it
     PROPOSALS_PROPOSE = "proposals.propose"
     PROPOSALS_APPROVE = "proposals.approve"
@@ -51,7 +52,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "policy_author": VIEWER
     | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_PROPOSE},
     "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_APPROVE},
-    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE}),
+    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE, P.LABELS_WRITE}),
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.SESSIONS_READ, P.PROPOSALS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
     "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),

@@ -279,6 +279,27 @@ class Learning(Protocol):
     def proposals(self) -> LearnedProposals: ...
 
 
+class Labels(Protocol):
+    """Sampled decisions that people label. Raises RefusedError, AuditError, StateError. `by` is who asks."""
+
+    def within(self, tenant: str) -> Labels:
+        """Of one tenant's decisions."""
+
+    async def list(self, by: Subject, cursor: str | None, limit: int) -> Page:
+        """Those that this person may label."""
+
+    async def claim(self, by: Subject) -> Json | None:
+        """The next with its masked text, which is on record; None where there is none."""
+
+    async def answer(self, task_id: str, label: str, by: Subject) -> Json:
+        """Durable and recorded when it answers."""
+
+    async def skip(self, task_id: str, by: Subject) -> Json: ...
+
+    async def sampled(self) -> Json:
+        """How many were taken, and of those that were not, how many for which reason."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
@@ -339,3 +360,4 @@ class ControlServices:
     rules: Callable[[], Mapping[str, str]] | None = None
     verifier: str = ""
     learning: Learning | None = None
+    labels: Labels | None = None

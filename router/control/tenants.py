@@ -22,6 +22,7 @@ WITHIN = frozenset(
         P.REVIEWS_DECIDE,
         P.DELIVERIES_READ,
         P.DELIVERIES_WRITE,
+        P.LABELS_WRITE,
     }
 )
 """Permissions that mean something within one tenant. Configuration, policies, keys, sessions, figures and evidence belong to all."""
@@ -53,6 +54,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         nodes=None,
         rules=None,
         learning=None,
+        labels=None if services.labels is None else services.labels.within(tenant),
     )
 
 

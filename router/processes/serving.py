@@ -140,6 +140,7 @@ class Serving:
             lambda: reloader.workspace.policies,
             self.evidence.verifier,
             None if self.learning is None else self.learning.api,
+            None if self.learning is None else self.learning.labels,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass

@@ -21,6 +21,7 @@ from router.control.services import (
     DeliveryDesk,
     Governance,
     Json,
+    Labels,
     Learning,
     Nodes,
     PolicyRollouts,
@@ -307,6 +308,7 @@ def make_control(
     rules: Callable[[], Mapping[str, str]] | None = None,
     verifier: str = "",
     learning: Learning | None = None,
+    labels: Labels | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -335,6 +337,7 @@ def make_control(
         rules=rules,
         verifier=verifier,
         learning=learning,
+        labels=labels,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
 

@@ -14,9 +14,11 @@ from adapters.sqlite.index import INDEX_FILE, SqliteIndex
 from router.adaptation.feedback import Decided, FeedbackService
 from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
+from router.adaptation.labelling import LabelService
 from router.adaptation.proposals import Proposals
-from router.audit.questions.query import Query, Trail
+from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
+from router.config.learning import SamplingConfig
 from router.control.services import Json, Page
 from router.decision import Status, Subject
 from router.errors import LockgateError, RefusedError, StateError
@@ -27,6 +29,7 @@ from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
+from router.wiring.sampling import LabelDesk, Sampler
 from router.workspace import Workspace
 
 T = TypeVar("T")
@@ -61,6 +64,14 @@ class LedgerDecisions:
         """By decision (key of the one who asked, text); None for a text that can no longer be opened."""
         keys = self._lookup()
         return await self._run(lambda: self._texts(decision_ids, keys))
+
+    async def size(self) -> int:
+        return await self._run(lambda: self._opened()[0].size())
+
+    async def decisions_after(self, record: int, limit: int) -> Sequence[Found]:
+        """In the ledger's order, nothing opened."""
+        asked = Query(kind="decision")
+        return await self._run(lambda: Trail(*self._opened(), None).page(asked, record, limit, newest=False).rows)
 
     async def recent(self, most: int, besides: Collection[str]) -> list[str]:
         """Texts of the newest decisions but these."""
@@ -160,6 +171,11 @@ class Learning:
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
         self.api = LearningDesk(feedback, self._desk)
+        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
+        labelling = LabelService(
+            self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
+        )
+        self.labels = LabelDesk(labelling, self._sampler, self._intents)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading
@@ -174,6 +190,7 @@ class Learning:
             try:
                 await self.keeping.record()
                 await self._desk.reconcile()
+                await self._sampler.round()
             except LockgateError as error:
                 log.error("what was learnt is not up to date: %s", error)
             except Exception:  # the rounds must go on
@@ -192,6 +209,16 @@ class Learning:
     def _approvers(self) -> Sequence[str]:
         settings = self._current.config.learning
         return () if settings is None else settings.approvers
+
+    def _sampling(self) -> SamplingConfig | None:
+        settings = self._current.config.learning
+        return None if settings is None else settings.sampling
+
+    def _claim_s(self) -> float:
+        return (self._sampling() or SamplingConfig()).claim
+
+    def _intents(self) -> dict[str, str]:
+        return {name: intent.description for name, intent in self._current.catalog.intents.items()}
 
     def _serving(self) -> Reloading:
         if self._reloading is None:

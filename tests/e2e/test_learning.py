@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
+
+SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 
 
 @pytest.fixture(scope="module")
 def learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
-    with company(tmp_path_factory.mktemp("learning"), learning={}) as lockgate:
+    with company(tmp_path_factory.mktemp("learning"), learning=SAMPLING) as lockgate:
         yield lockgate
 
 
@@ -63,3 +66,55 @@ def test_mistakes_are_told_in_a_sentence(learning: Lockgate) -> None:
     looked = decision(learning)
     assert said(learning, "say", looked, "wrong", "--intent", "fly") == "lockgate: The catalog has no intent 'fly'.\n"
     assert said(learning, "say", "0198", "right") == "lockgate: There is no record of that decision.\n"
+
+
+def sampling(lockgate: Lockgate) -> bool:
+    """The first decision from which on it samples is there once one of these was taken."""
+    lockgate.ask("ann", "GET", "/items/1")
+    return bool(lockgate.control("GET", "/v1/labels/sampled").json)
+
+
+def command(lockgate: Lockgate, *arguments: str, who: str = "max") -> str:
+    ran = cli("labels", *arguments, "--url", f"http://127.0.0.1:{lockgate.ports['control']}", "--key", lockgate.keys[who])
+    return ran.stdout if ran.returncode == 0 else ran.stderr
+
+
+def test_a_sampled_decision_is_labelled_blind_and_teaches(learning: Lockgate) -> None:
+    """Its text is masked and nothing of the decision is told; the label is in the decision's story and counts as feedback, and the ledger
+    verifies."""
+    until(lambda: sampling(learning), "sampling began")
+    asked = learning.ask("ann", "POST", "/pay/1", {"text": "pay 40 to zoe.quist@example.com"}).decision
+    waiting = until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+    assert len(waiting) == 1
+    shown = command(learning, "claim")
+    task = waiting[0]["id"]
+    assert task in shown
+    assert "pay 40 to" in shown
+    assert "zoe.quist" not in shown
+    claimed = learning.control("POST", "/v1/labels/claim", who="max").json["claimed"]
+    assert set(claimed) == {"id", "text", "intents", "until"}
+    assert asked not in str(claimed)
+    assert command(learning, "answer", task, "look") == "It is on record as look.\n"
+    assert [leaf["event"] for leaf in learning.story(asked) if leaf.get("event") in ("feedback", "labelled")] == ["feedback", "labelled"]
+    (opinion,) = learning.control("GET", f"/v1/decisions/{asked}/feedback").json["opinions"]
+    assert (opinion["verdict"], opinion["intent"], opinion["reason"]) == ("wrong", "look", "labelled")
+    assert learning.control("POST", "/v1/labels/claim", who="max").json == {"claimed": None}
+    assert learning.control("GET", "/v1/labels/sampled").json["sampled"] == 1
+    verified = learning.verify()
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_an_erased_text_is_not_there_to_label(learning: Lockgate) -> None:
+    """The task has no copy of it."""
+    learning.ask("bob", "POST", "/pay/2", {"text": "pay 50 to ruben"})
+    until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+    erased = learning.control("POST", "/v1/audit/erasures", {"subject": "bob", "authority": "Olga", "reason": "gdpr_art_17"})
+    assert erased.status in (200, 201), erased.body
+    assert learning.control("POST", "/v1/labels/claim", who="max").json == {"claimed": None}
+
+
+def test_who_may_not_label_is_refused(learning: Lockgate) -> None:
+    """By policy, in one sentence; so is what nobody claimed."""
+    assert learning.control("POST", "/v1/labels/claim", who="idle").code == "permission_missing"
+    assert learning.control("POST", "/v1/labels/none/answer", {"label": "pay"}, who="max").code == "label_unknown"
+    assert learning.control("POST", "/v1/labels/none/answer", {"label": "fly"}, who="max").code == "feedback_intent_unknown"

@@ -257,10 +257,20 @@ async def test_what_reviews_learn_later_is_narrowed_as_well() -> None:
 OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier"}
 
 
+class OneTenantsLabels:
+    def __init__(self, tenant: str | None = None) -> None:
+        self.tenant = tenant
+
+    def within(self, tenant: str) -> OneTenantsLabels:
+        return OneTenantsLabels(tenant)
+
+
 def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
     """A service that is added is open to one tenant's people only once somebody says so here."""
     whole = replace(control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes")})
-    whole = replace(whole, rules=dict, learning=object())  # type: ignore[arg-type]  # that there is one is enough
+    whole = replace(whole, rules=dict, learning=object(), labels=OneTenantsLabels())  # type: ignore[arg-type]  # that there is one is enough
     narrowed = within(whole, "lund", "audrey")
     same = {each.name for each in fields(whole) if getattr(whole, each.name) is getattr(narrowed, each.name)}
     assert same == OF_ALL
+    assert isinstance(narrowed.labels, OneTenantsLabels)
+    assert narrowed.labels.tenant == "lund"

@@ -1,0 +1,92 @@
+"""`lockgate labels`: what sampled decisions are about, said over the control API of a running Lockgate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from router.cli.common import console, print_json
+from router.cli.control_client import ControlClient, control_url
+from router.cli.feedback import connected, text
+
+
+@click.group()
+def labels() -> None:
+    """Say what sampled decisions are about, without seeing what was decided."""
+
+
+@labels.command("list")
+@connected
+def list_labels(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """List the first hundred that you may label. Needs the permission `labels.write`."""
+    found = _client(config, url, key).call("GET", "/v1/labels")["labels"]
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        console().print(text(f"{each['id']}{'  yours' if each['mine'] else ''}"))
+    if not found:
+        console().print("There is none.")
+
+
+@labels.command()
+@connected
+def claim(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Claim the next and show its text, masked. Needs the permission `labels.write`."""
+    found = _client(config, url, key).call("POST", "/v1/labels/claim")["claimed"]
+    if as_json:
+        print_json(found)
+    elif not found:
+        console().print("There is none.")
+    else:
+        console().print(text(f"{found['id']}, yours until {found['until']}"))
+        console().print(text(found["text"]))
+        console().print(text(f"One of: {', '.join(each['name'] for each in found['intents'])}, out_of_scope, unsure"))
+
+
+@labels.command()
+@click.argument("task_id", metavar="ID")
+@click.argument("label", metavar="LABEL")
+@connected
+def answer(task_id: str, label: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Say what it is about: an intent, out_of_scope or unsure. Needs the permission `labels.write`."""
+    _told(_client(config, url, key).call("POST", _path(task_id, "answer"), {"label": label}), as_json, f"It is on record as {label}.")
+
+
+@labels.command()
+@click.argument("task_id", metavar="ID")
+@connected
+def skip(task_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Leave it to others. Needs the permission `labels.write`."""
+    _told(_client(config, url, key).call("POST", _path(task_id, "skip")), as_json, "It is left to others.")
+
+
+@labels.command()
+@connected
+def sampled(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """How many were sampled, or left out and why. Needs the permission `proposals.read`."""
+    found = _client(config, url, key).call("GET", "/v1/labels/sampled")
+    if as_json:
+        print_json(found)
+        return
+    for name, count in found.items():
+        console().print(text(f"{name}: {count}"))
+    if not found:
+        console().print("There is none.")
+
+
+def _told(found: object, as_json: bool, sentence: str) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        console().print(text(sentence))
+
+
+def _path(task_id: str, step: str) -> str:
+    return f"/v1/labels/{quote(task_id, safe='')}/{step}"
+
+
+def _client(config: Path, url: str | None, key: str) -> ControlClient:
+    return ControlClient(url or control_url(config), key)

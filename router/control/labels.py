@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.models import Body
+from router.control.parameters import Cursor, Identifier, Limit
+from router.control.permissions import Permission
+from router.control.services import ControlServices, Labels
+from router.errors import RefusedError
+
+router = guarded_router()
+
+
+class Label(Body):
+    """An intent of the catalog, `out_of_scope` where it is about none, or `unsure`."""
+
+    label: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+
+
+class ToLabel(BaseModel):
+    """`mine`: whether the caller has claimed it."""
+
+    id: str
+    mine: bool
+
+
+class LabelsWaiting(BaseModel):
+    labels: list[ToLabel]
+    next: str | None
+
+
+class LabelIntent(BaseModel):
+    name: str
+    description: str
+
+
+class ClaimedLabel(BaseModel):
+    """Nothing of what was decided: who labels must not be led. `text` is masked."""
+
+    id: str
+    text: str
+    intents: list[LabelIntent]
+    until: str
+
+
+class LabelClaim(BaseModel):
+    claimed: ClaimedLabel | None
+
+
+class Labelled(BaseModel):
+    """`label` is null for one that was skipped."""
+
+    id: str
+    label: str | None
+
+
+@router.get("/v1/labels", **needs(Permission.LABELS_WRITE))
+async def waiting(services: Services, caller: Caller, cursor: Cursor = None, limit: Limit = 100) -> LabelsWaiting:
+    """Sampled decisions that the caller may label, oldest first; without their texts."""
+    page = await labels_of(services).list(caller.subject, cursor, limit)
+    return LabelsWaiting.model_validate({"labels": list(page.items), "next": page.next})
+
+
+@router.get("/v1/labels/sampled", **needs(Permission.PROPOSALS_READ))
+async def sampled(services: Services) -> dict[str, int]:
+    """How many decisions were sampled, and how many that should have been were not, by reason."""
+    return dict(await labels_of(services).sampled())
+
+
+@router.post("/v1/labels/claim", **needs(Permission.LABELS_WRITE))
+async def claim(services: Services, caller: Caller) -> LabelClaim:
+    """The next text for the caller, who has some time for it; null where there is none. That it was opened is on record. The same again
+    while it is the caller's."""
+    return LabelClaim.model_validate({"claimed": await labels_of(services).claim(caller.subject)})
+
+
+@router.post("/v1/labels/{task_id}/answer", **needs(Permission.LABELS_WRITE))
+async def answer(task_id: Identifier, said: Label, services: Services, caller: Caller) -> Labelled:
+    """Says what a claimed text is about. Durable and in the audit trail when it is answered."""
+    return Labelled.model_validate(await labels_of(services).answer(task_id, said.label, caller.subject))
+
+
+@router.post("/v1/labels/{task_id}/skip", **needs(Permission.LABELS_WRITE))
+async def skip(task_id: Identifier, services: Services, caller: Caller) -> Labelled:
+    """Leaves a claimed text to others."""
+    return Labelled.model_validate(await labels_of(services).skip(task_id, caller.subject))
+
+
+def labels_of(services: ControlServices) -> Labels:
+    if services.labels is None:
+        raise RefusedError("The configuration has no 'learning': nothing is sampled here.", "learning_off", 404)
+    return services.labels
