@@ -6,7 +6,7 @@ a name is looked up in the document and nowhere else. A value that is one expres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -156,6 +156,34 @@ def _compiled_text(source: str) -> Fill:
         value = expression(**document)
         if isinstance(value, Undefined):
             raise UnmappedError(f"the request has nothing for {source!r}")
+        return value
+
+    path = _path(parsed)
+    return fill if path is None else _along(path, fill)
+
+
+def _path(parsed: nodes.Template) -> list[str] | None:
+    """The names of `{{ a.b.c }}`; None for any other expression."""
+    ((node,),) = (output.nodes for output in parsed.body if isinstance(output, nodes.Output))
+    names: list[str] = []
+    while isinstance(node, nodes.Getattr):
+        names.insert(0, node.attr)
+        node = node.node
+    return [node.name, *names] if isinstance(node, nodes.Name) else None
+
+
+def _along(path: Sequence[str], otherwise: Fill) -> Fill:
+    """A path through objects, without Jinja, which takes ten times as long for it. Whatever is not there Jinja is asked for after all."""
+
+    def fill(document: Mapping[str, Any]) -> Any:
+        value: Any = document
+        try:
+            for name in path:
+                if not isinstance(value, Mapping):
+                    return otherwise(document)
+                value = value[name]
+        except LookupError:
+            return otherwise(document)
         return value
 
     return fill

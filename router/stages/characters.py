@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import re2
@@ -13,6 +14,7 @@ _JOINERS = "\u200c\u200d"  # natural between letters of scripts that need them, 
 _STRONG = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00")
 _TAGS = range(0xE0000, 0xE0080)
 _SPAN_LIMIT = 256
+_PLAIN = re.compile(r"[\t\n\r\x20-\x7e]*")
 _MIXED = re2.compile(
     "[A-Za-z][{0}]|[{0}][A-Za-z]".format("".join(sorted(LOOKALIKES)))  # one word of two scripts
 )
@@ -20,7 +22,7 @@ _MIXED = re2.compile(
 
 def character_findings(text: str) -> list[Finding]:
     """`text.hidden_characters` (1.0 where order or content is forged, else 0.5) and `text.mixed_script` of a text."""
-    if text.isascii() and text.isprintable():
+    if _PLAIN.fullmatch(text) is not None:
         return []
     findings: list[Finding] = []
     hidden = [place for place, character in enumerate(text) if _hidden(text, place, character)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +89,23 @@ def test_a_result_has_an_upper_bound() -> None:
 )
 def test_any_json_value_goes_through_unchanged(value: object) -> None:
     assert InputTemplate(["{{ body }}"]).fill(document(body=value)) == [value]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda each: st.lists(each, max_size=2) | st.dictionaries(st.sampled_from(("a", "b", "items")), each, max_size=3),
+)
+
+
+@given(JSON, st.lists(st.sampled_from(("a", "b", "items")), max_size=3))
+def test_a_plain_path_gives_what_the_same_path_gives_within_an_expression(body: Any, path: list[str]) -> None:
+    """A plain one is walked without Jinja."""
+    words = ".".join(("body", *path))
+    assert made_of(f"{{{{ {words} }}}}", body) == made_of(f"{{{{ {words} if 1 else 0 }}}}", body)
+
+
+def made_of(source: str, body: Any) -> Any:
+    try:
+        return InputTemplate(source).fill(document(body=body))
+    except UnmappedError:
+        return UnmappedError
