@@ -18,7 +18,7 @@ from router.config.ledger_keys import Reach
 MOST_BYTES = 1 << 20
 REFUSALS = {
     400: "does not accept the request",
-    403: "does not let this token use {what}",
+    403: "does not let this token use the {what}",
     404: "knows no such mount or {what}",
     412: "is a replica that is behind",
     429: "limits its callers",

@@ -14,6 +14,7 @@ from router.config.ledger_keys import Transit, VaultKey
 from router.errors import AuditError
 
 KIND = "ed25519"
+CODES = {"refused": "audit_key_refused", "unreachable": "audit_key_unreachable", "unreadable": "audit_key_unreadable"}
 
 
 class Vault:
@@ -26,14 +27,14 @@ class Vault:
         try:
             self._api = VaultApi(config, token, ca, "key")
         except VaultError as error:
-            raise AuditError(str(error), f"audit_key_{error.kind}") from None
+            raise AuditError(str(error), CODES[error.kind]) from None
 
     def ask(self, method: str, verb: str, payload: dict[str, Any] | None) -> dict[str, Any]:
         """The answer's `data`. The one place where what can go wrong on the way becomes an AuditError."""
         try:
             return self._api.ask(method, f"{self._config.mount}/{verb}/{self._config.key}", payload)
         except VaultError as error:
-            raise AuditError(f"{self.subject} {error}", f"audit_key_{error.kind}") from None
+            raise AuditError(f"{self.subject} {error}", CODES[error.kind]) from None
 
     def decoded(self, encoded: str) -> bytes:
         try:

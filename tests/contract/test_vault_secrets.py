@@ -116,7 +116,7 @@ def test_a_token_that_may_not_is_refused(config: Path, vault: Vault) -> None:
     token = vault.reader("team/other")
     (config.parent / "token").write_text(token)
     said = refusal(config)
-    assert "the vault does not let this token use secret." in said
+    assert "the vault does not let this token use the secret." in said
     assert token not in said
 
 

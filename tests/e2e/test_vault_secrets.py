@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.contract.vault_server import own_server
 from tests.contract.webhook_receiver import SECRET
 from tests.e2e.processes import Process, until
@@ -39,6 +41,7 @@ def problem(lockgate: Lockgate) -> Any:
     return lockgate.control("GET", "/v1/config").json["last_reload_problem"]
 
 
+@pytest.mark.slow
 def test_a_secret_of_a_vault_is_taken_up_exchanged_and_kept(prepare: Callable[..., Lockgate], tmp_path: Path) -> None:
     """A reload takes the vault's new value up though no file has changed; without the vault it is refused, and even a worker that starts
     anew serves with the last value. A start is refused. No value is in a log or a file."""
