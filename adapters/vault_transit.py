@@ -34,7 +34,10 @@ class Vault:
         try:
             return self._api.ask(method, f"{self._config.mount}/{verb}/{self._config.key}", payload)
         except VaultError as error:
-            raise AuditError(f"{self.subject} {error}", CODES[error.kind]) from None
+            said = f"{self.subject} {error}"
+            if error.kind == "refused":
+                raise AuditError(said, "audit_key_refused") from None
+            raise AuditError(said, CODES[error.kind]) from None
 
     def decoded(self, encoded: str) -> bytes:
         try:
