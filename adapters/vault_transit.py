@@ -3,32 +3,18 @@ one that lies wrapped in a file."""
 
 from __future__ import annotations
 
-import asyncio
 import binascii
-import os
-import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import orjson
-
+from adapters.vault_api import VaultApi, VaultError
 from router.config.ledger_keys import Transit, VaultKey
 from router.errors import AuditError
 
-MOST_BYTES = 1 << 20
 KIND = "ed25519"
-REFUSALS = {
-    400: "does not accept the request",
-    403: "does not let this token use the key",
-    404: "knows no such mount or key",
-    412: "is a replica that is behind",
-    429: "limits its callers",
-    473: "is a standby that does not answer",
-    503: "is sealed or down",
-}
+CODES = {"refused": "audit_key_refused", "unreachable": "audit_key_unreachable", "unreadable": "audit_key_unreadable"}
 
 
 class Vault:
@@ -37,55 +23,21 @@ class Vault:
 
     def __init__(self, config: Transit, token: Callable[[], str], ca: Path | None = None) -> None:
         self._config = config
-        self._token = token
-        self._base = f"{config.address.rstrip('/')}/v1/{config.mount}"
-        self._tls = _context(ca)
         self.subject = f"The key '{config.key}' of the vault {config.address}"
+        try:
+            self._api = VaultApi(config, token, ca, "key")
+        except VaultError as error:
+            raise AuditError(str(error), CODES[error.kind]) from None
 
     def ask(self, method: str, verb: str, payload: dict[str, Any] | None) -> dict[str, Any]:
-        """The answer's `data`. The one place where what can go wrong on the way becomes an AuditError; nothing that the vault or the client
-        library says is repeated, for it may hold the token."""
-        headers = self._headers()
+        """The answer's `data`. The one place where what can go wrong on the way becomes an AuditError."""
         try:
-            status, body = asyncio.run(self._exchanged(method, f"{self._base}/{verb}/{self._config.key}", headers, payload))
-        except TimeoutError:
-            raise AuditError(f"{self.subject} gave no answer within {self._config.timeout:g} s.", "audit_key_unreachable") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise AuditError(f"{self.subject} cannot be reached: {_why(error)}.", "audit_key_unreachable") from None
-        if status in (400, 403, 404):
-            raise AuditError(f"{self.subject} cannot be used: the vault {REFUSALS[status]}.", "audit_key_refused")
-        if status != 200:
-            told = REFUSALS.get(status, f"answered {status}")
-            raise AuditError(f"{self.subject} cannot be reached: the vault {told}.", "audit_key_unreachable")
-        try:
-            data = orjson.loads(body)["data"]
-        except (ValueError, KeyError, TypeError):
-            raise self.odd() from None
-        if not isinstance(data, dict):
-            raise self.odd()
-        return data
-
-    async def _exchanged(self, method: str, url: str, headers: dict[str, str], payload: dict[str, Any] | None) -> tuple[int, bytes]:
-        """Redirects are not followed: the token goes where the configuration says and nowhere else."""
-        limit = aiohttp.ClientTimeout(total=self._config.timeout)
-        body = None if payload is None else orjson.dumps(payload)
-        async with (
-            aiohttp.ClientSession(timeout=limit, headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.request(method, url, data=body, allow_redirects=False, ssl=self._tls) as response,
-        ):
-            read = bytearray()
-            async for piece in response.content.iter_any():
-                read += piece
-                if len(read) > MOST_BYTES:
-                    raise aiohttp.ClientPayloadError("the answer is too long")
-            return response.status, bytes(read)
-
-    def _headers(self) -> dict[str, str]:
-        token = self._token()
-        if not token or not token.isascii() or not token.isprintable():
-            raise AuditError(f"{self.subject} cannot be used: its token is empty or not one line.", "audit_key_refused")
-        headers = {"x-vault-token": token, "x-vault-request": "true", "content-type": "application/json", "user-agent": "lockgate"}
-        return headers if self._config.namespace is None else {**headers, "x-vault-namespace": self._config.namespace}
+            return self._api.ask(method, f"{self._config.mount}/{verb}/{self._config.key}", payload)
+        except VaultError as error:
+            said = f"{self.subject} {error}"
+            if error.kind == "refused":
+                raise AuditError(said, "audit_key_refused") from None
+            raise AuditError(said, CODES[error.kind]) from None
 
     def decoded(self, encoded: str) -> bytes:
         try:
@@ -94,7 +46,7 @@ class Vault:
             raise self.odd() from None
 
     def odd(self) -> AuditError:
-        return AuditError(f"{self.subject} gave an answer that is not the transit engine's.", "audit_key_unreachable")
+        return AuditError(f"{self.subject} gave an answer that is not that engine's.", "audit_key_unreachable")
 
 
 class VaultSigningKey:
@@ -142,18 +94,3 @@ def unwrapped(vault: Vault, wrapped: str) -> bytes:
 def _text(data: dict[str, Any], field: str) -> str:
     value = data.get(field)
     return value if isinstance(value, str) else ""
-
-
-def _context(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError):
-        raise AuditError(f"{ca} is not a PEM file of authorities.", "audit_key_unreadable") from None
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not trusted"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection"
-    return "the connection broke" if isinstance(error, aiohttp.ClientError | OSError) else "its answer makes no sense"

@@ -39,7 +39,7 @@ class Config(PostConfig):
     def unusable(self, root: Path) -> Iterator[str]:
         yield from super().unusable(root)
         for place, secret in enumerate(self.secrets):
-            if secret.file is None:
+            if secret.here:
                 try:
                     signer(secret.reveal(root))
                 except ValueError as error:

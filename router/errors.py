@@ -33,6 +33,12 @@ class BundleError(ConfigError):
             self.code = code
 
 
+class SecretError(ConfigError):
+    """A secret that a vault holds could not be had."""
+
+    code = "secret_unavailable"
+
+
 class RefusedError(LockgateError):
     """A request that is refused before it is classified; `status` is the HTTP status that tells the caller, `fields` further header fields
     of the answer."""

@@ -245,6 +245,13 @@ class SubjectKeys(Protocol):
         """(key id, 32-byte key) of a subject; made durable before it is first returned. Raises AuditError."""
 
 
+class SecretStore(Protocol):
+    """Where secrets are kept."""
+
+    def read(self, path: str) -> Mapping[str, object]:
+        """The fields of the secret at `path`, as they are now. Blocks. Raises SecretError, whose sentence tells nothing of them."""
+
+
 class SigningKey(Protocol):
     """The Ed25519 key (RFC 8032) that signs the ledger's checkpoints, wherever it lives. Blocks; one thread at a time."""
 

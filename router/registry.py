@@ -101,6 +101,7 @@ ADAPTERS = Registry(
         ("ledger key", "file"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "env"): Adapter("adapters.local_signing_key", config="router.config.ledger_keys:SigningKeyReference"),
         ("ledger key", "vault"): Adapter("adapters.vault_transit", config="router.config.ledger_keys:VaultKey"),
+        ("secret store", "vault"): Adapter("adapters.vault_secrets", config="router.config.secrets:VaultSecrets"),
         ("recogniser", "presidio"): Adapter(
             "adapters.presidio_recogniser", extra="presidio", config="router.config.judgement:PresidioSettings"
         ),

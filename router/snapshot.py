@@ -26,6 +26,7 @@ from router.policy_sources import (
     substituted,
     text_or,
 )
+from router.secret import InVault
 from router.utterances import beside
 from router.yaml_source import read_yaml
 
@@ -36,25 +37,31 @@ CONFIG_FILE = "lockgate.yaml"
 class Snapshot:
     """`files` maps paths relative to `root` to bytes; `config` is the name of the configuration file in it. `root` is where secrets, keys
     and state are; it is no part of the digest, and neither are values from the environment. `own` is `files` without what the policies'
-    library adds, where this process read them itself."""
+    library adds, where this process read them itself. `secrets` are what was read from a
+    vault, no part of the digest either."""
 
     root: Path
     config: str
     files: Mapping[str, bytes]
     own: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    secrets: Mapping[InVault, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def digest(self) -> str:
         return digest(self.files)
 
     def to_bytes(self) -> bytes:
-        packed: bytes = msgpack.packb([str(self.root), self.config, dict(self.files)])
+        packed: bytes = msgpack.packb([str(self.root), self.config, dict(self.files), _packed(self.secrets)])
         return packed
 
     @staticmethod
     def from_bytes(data: bytes) -> Snapshot:
-        root, config, files = msgpack.unpackb(data)
-        return Snapshot(Path(root), config, files)
+        root, config, files, secrets = msgpack.unpackb(data)
+        return Snapshot(Path(root), config, files, secrets={InVault(path, name): value for path, name, value in secrets})
+
+
+def _packed(secrets: Mapping[InVault, str]) -> list[tuple[str, str, str]]:
+    return [(place.path, place.field, value) for place, value in secrets.items()]
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -99,7 +106,7 @@ def with_policies(snapshot: Snapshot, environment: Mapping[str, str], archive: b
     found = substituted(own, config, archive)
     if override is not None:
         found = marked(own, found, config, override)
-    return _adopting(Snapshot(snapshot.root, snapshot.config, found), config)
+    return _adopting(Snapshot(snapshot.root, snapshot.config, found, secrets=snapshot.secrets), config)
 
 
 def settings_of(snapshot: Snapshot, environment: Mapping[str, str]) -> Mapping[str, Any]:
@@ -114,7 +121,7 @@ def written_digest(snapshot: Snapshot, environment: Mapping[str, str]) -> str:
 
 
 def _adopting(own: Snapshot, config: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(own.root, own.config, {**own.files, **adopted(own.files, config)}, own.files)
+    return Snapshot(own.root, own.config, {**own.files, **adopted(own.files, config)}, own.files, own.secrets)
 
 
 def watched(snapshot: Snapshot) -> frozenset[Path]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from router.faults import Document, Fault, Loc, dotted, suggestion
+from router.secret import Source
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,10 +43,13 @@ SENTENCES = {
 }
 
 
-def validate(model: type[Model], document: Document, loc: Loc = (), value: Any = None) -> tuple[Model | None, list[Fault]]:
-    """`value` stands for the part of the document at `loc`, when it is not simply what is written there."""
+def validate(
+    model: type[Model], document: Document, loc: Loc = (), value: Any = None, vault: Source | None = None
+) -> tuple[Model | None, list[Fault]]:
+    """`vault` is where secrets come from that are in one.
+    `value` stands for the part of the document at `loc`, when it is not simply what is written there."""
     try:
-        return model.model_validate(document.at(loc) if value is None else value), []
+        return model.model_validate(document.at(loc) if value is None else value, context={"vault": vault}), []
     except ValidationError as error:
         errors = _deepest(error.errors(include_url=False))
         known = [e for e in errors if document.real((*loc, *e["loc"])) not in document.unset]

@@ -25,6 +25,7 @@ from router.learned import NOTHING, Learned, put_over, read_learned
 from router.learned import beside as add_learned
 from router.policy_sources import DOWNLOADED, policy_files
 from router.registry import ADAPTERS, Registry
+from router.secret import InVault
 from router.settings import Address
 from router.snapshot import Snapshot, digest, read, watched
 from router.stages.llm_calibration import LlmCalibration
@@ -32,6 +33,7 @@ from router.stages.risk import DEFAULT_WEIGHTS
 from router.stages.tuned import Tuned
 from router.utterances import BACKGROUND, Utterance, beside, check_trainable, check_utterances, read_sources, sources_of
 from router.validation import Model, validate
+from router.vaulted import Vaulted
 from router.workspace_policies import Judging
 from router.yaml_source import read_yaml
 
@@ -54,7 +56,7 @@ class Workspace:
     """`catalog` has all examples in place, those from files too. `policies` are Rego texts by path, `policy_data` what `data.yaml` beside
     them holds. `destinations`, `encoder`, `index`, `engine`, `recogniser`, `ledger_store`, `shared_state`, `node_store` and `second_engine`
     are adapters' validated settings, each an instance of that adapter's own model. `bundle` is where the policies come from, unless that
-    is a folder; `override` what was put in force over either."""
+    is a folder; `override` what was put in force over either; `secrets` what was read from a vault."""
 
     root: Path
     config: Config
@@ -77,6 +79,7 @@ class Workspace:
     node_store: BaseModel | None = None
     consumers: Mapping[str, BaseModel] = field(default_factory=dict)
     notifiers: Mapping[str, BaseModel] = field(default_factory=dict)
+    secrets: Mapping[InVault, str] = field(default_factory=dict, repr=False)
 
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
@@ -95,9 +98,11 @@ class _Parser:
         self._environment = environment
         self._registry = registry
         self._faults: list[Fault] = []
+        self._vaulted = Vaulted(snapshot.root, snapshot.secrets, registry)
 
     def workspace(self) -> Workspace:
         config_document, config = self._document(snapshot_file := self._snapshot.config, Config)
+        self._vaulted.settings = config.secrets.vault if config is not None else None
         name = config.catalog if config is not None else "catalog.yaml"
         catalog_file = beside(snapshot_file, name)
         if catalog_file not in self._snapshot.files:
@@ -164,6 +169,7 @@ class _Parser:
             node_store,
             consumers,
             notifiers,
+            self._snapshot.secrets,
         )
 
     def _document(self, file: str, model: type[Model]) -> tuple[Document, Model | None]:
@@ -171,7 +177,7 @@ class _Parser:
         self._faults += faults
         if document is None:
             return Document(file, {}), None
-        value, faults = validate(model, document, value={} if document.value is None else document.value)
+        value, faults = validate(model, document, value={} if document.value is None else document.value, vault=self._vaulted)
         self._faults += faults
         return document, value
 
@@ -218,7 +224,7 @@ class _Parser:
         except ConfigError as error:
             self._faults.append(document.fault((*loc, "adapter"), str(error)))
             return None
-        settings, faults = validate(model, document, loc, dict(block.settings))
+        settings, faults = validate(model, document, loc, dict(block.settings), self._vaulted)
         self._faults += faults
         if settings is not None and kind in ("destination", "notifier"):
             self._faults += self._unusable(block.adapter, settings, document, loc)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from router.faults import Loc, dotted
-from router.secret import HIDDEN, Secret
+from router.secret import HIDDEN, Secret, secrets_in
 from router.snapshot import Snapshot
 from router.utterances import beside
 from router.workspace import Workspace
@@ -75,7 +75,7 @@ def _leaves(snapshot: Snapshot, workspace: Workspace, environment: Mapping[str, 
 
 
 def _model(prefix: str, loc: Loc, model: BaseModel, written: Mapping[Loc, str]) -> Iterator[tuple[str, _Leaf]]:
-    secrets = dict(_secrets(loc, model))
+    secrets = dict(secrets_in(loc, model))
     for name, value in model.model_dump(mode="json", by_alias=True).items():
         yield from _flat(_joined(prefix, dotted((*loc, name))), (*loc, name), value, written, secrets)
 
@@ -100,20 +100,6 @@ def _leaf(loc: Loc, value: Any, written: Mapping[Loc, str], secrets: Mapping[Loc
     texts = [text for place, text in written.items() if place[: len(loc)] == loc]
     text = ", ".join(texts) if texts else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return _Leaf(value, text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…")
-
-
-def _secrets(loc: Loc, value: object) -> Iterator[tuple[Loc, Secret]]:
-    if isinstance(value, Secret):
-        yield loc, value
-    elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            yield from _secrets((*loc, field.serialization_alias or field.alias or name), getattr(value, name))
-    elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _secrets((*loc, name), each)
-    elif isinstance(value, tuple | list):
-        for index, each in enumerate(value):
-            yield from _secrets((*loc, index), each)
 
 
 def _joined(prefix: str, key: str) -> str:

@@ -26,8 +26,8 @@ class PostConfig(Strict):
     tls: Tls = Field(default=Tls(), description="TLS towards the endpoint.")
 
     def unusable(self, root: Path) -> Iterator[str]:
-        """What is wrong with a URL that is here already. Files may come later, and are read when Lockgate starts."""
-        if self.url.file is None:
+        """What is wrong with a URL that is here already. Files and vaults are read when Lockgate starts."""
+        if self.url.here:
             try:
                 checked(self.url.reveal(root), (), insecure=self.insecure)
             except ValueError as error:

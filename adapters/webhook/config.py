@@ -72,9 +72,9 @@ class Config(MessagingConfig):
         return self
 
     def unusable(self, root: Path) -> Iterator[str]:
-        """What is wrong with the secrets that are here already. Files may come later, and are read when Lockgate starts."""
+        """What is wrong with the secrets that are here already. Files and vaults are read when Lockgate starts."""
         for place, secret in enumerate(self.secrets):
-            if secret.file is None:
+            if secret.here:
                 try:
                     signer(secret.reveal(root))
                 except ValueError as error:

@@ -21,7 +21,8 @@ from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import shared_place
 from router.wiring.policy import check_engines
 from router.wiring.tls import files, read_certificates
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace, read
+from router.workspace_secrets import parse_with_secrets
 from router.yaml_source import read_yaml
 
 FAULTY = 1
@@ -53,7 +54,7 @@ def check(config: Path, as_json: bool) -> int:
 
 def checked(snapshot: Snapshot) -> Workspace:
     """The workspace, once its policies load and the files that it names are there. Raises ConfigError with every fault."""
-    workspace = parse(snapshot, os.environ)
+    snapshot, workspace = parse_with_secrets(snapshot)
     faults = [
         *_missing(workspace, snapshot),
         *_unusable_certificates(workspace, snapshot),

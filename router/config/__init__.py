@@ -22,6 +22,7 @@ from router.config.judgement import (
 from router.config.learning import LearningConfig
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
 from router.config.nodes import NodesConfig
+from router.config.secrets import SecretsConfig
 from router.config.tls import MutualTls, ServerTls, Tls
 from router.settings import Address, Strict, Text
 
@@ -82,6 +83,7 @@ class Config(Strict):
     review: ReviewConfig = Field(default=ReviewConfig(), description="Held requests.")
     learning: LearningConfig | None = Field(default=None, description="Learning from corrections. Off unless this is set.")
     nodes: NodesConfig | None = Field(default=None, description="Several nodes that share more than the ledger. Off unless this is set.")
+    secrets: SecretsConfig = Field(default=SecretsConfig(), description="Where secrets are kept that are read from a vault.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="Traces, metrics and logs.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; one for each core is sensible.")
 

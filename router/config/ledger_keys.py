@@ -34,21 +34,25 @@ def name(value: str) -> str:
     return place(value)
 
 
-class Transit(Strict):
-    """How a transit engine of HashiCorp Vault or OpenBao is reached, and which of its keys is meant."""
+class Reach(Strict):
+    """How a HashiCorp Vault or an OpenBao is reached."""
 
     address: SecureUrl = Field(description="Base URL of the vault, such as https://vault.example:8200.")
-    key: Annotated[Text, AfterValidator(name)] = Field(description="Name of the key in the transit engine.")
-    mount: Annotated[Text, AfterValidator(place)] = Field(default="transit", description="Where the transit engine is mounted.")
     namespace: Annotated[Text, AfterValidator(place)] | None = Field(default=None, description="Namespace of the mount.")
     token: Secret = Field(
-        description="Token that may use the key, as `${NAME}` or `{file: path}`; a file is read for each request, so "
-        "that an agent may renew it."
+        description="Token for the vault, as `${NAME}` or `{file: path}`; a file is read for each request, so that an agent may renew it."
     )
     ca: Text | None = Field(
         default=None, description="PEM file of the authority that signed the vault's certificate, relative to the configuration file."
     )
     timeout: Span = Field(default=5.0, description="Longest time for one request.")
+
+
+class Transit(Reach):
+    """How a transit engine is reached, and which of its keys is meant."""
+
+    key: Annotated[Text, AfterValidator(name)] = Field(description="Name of the key in the transit engine.")
+    mount: Annotated[Text, AfterValidator(place)] = Field(default="transit", description="Where the transit engine is mounted.")
 
 
 class VaultKey(Transit):

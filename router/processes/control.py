@@ -47,7 +47,8 @@ from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.wiring.sign_in import link_url
-from router.workspace import Snapshot, Workspace, parse
+from router.workspace import Snapshot, Workspace
+from router.workspace_secrets import parse_with_secrets
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
@@ -85,7 +86,7 @@ class ControlProcess:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         hand_over_soon()
         snapshot = await read_with_bundle(self._path, os.environ)  # 1
-        workspace = parse(snapshot, os.environ)
+        snapshot, workspace = await asyncio.to_thread(parse_with_secrets, snapshot)
         refuse_older(workspace)
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2

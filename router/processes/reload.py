@@ -15,7 +15,7 @@ import watchfiles
 
 from router.bundle.versions import Override
 from router.config import Config
-from router.errors import BundleError, ConfigError, LockgateError
+from router.errors import BundleError, ConfigError, LockgateError, SecretError
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
@@ -26,6 +26,7 @@ from router.telemetry.logs import configure_logs
 from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
 from router.workspace_diff import differences
+from router.workspace_secrets import parse_with_secrets
 
 log = logging.getLogger("lockgate.reload")
 SETTLE_MS = 200  # editors write a file in several steps
@@ -71,6 +72,7 @@ class Reloader:
         self._bundles = bundles
         self._tried: Snapshot | None = None
         self._refusal: str | None = None  # what `_seen` gave for it
+        self._missed = False  # the vault was asked in vain: no look that does not ask again may say that all is well
         self._asked = False
         self._one_at_a_time = asyncio.Lock()
         self._changing = asyncio.Lock()  # what serves; never held while a model is trained
@@ -84,21 +86,23 @@ class Reloader:
         self._asked = True
         self._woken.set()
 
-    async def reload(self, downloaded: bytes | None = None) -> str:
-        """The digest that serves now. `downloaded` is a bundle of policies that a server has just given. Raises ConfigError; what served
-        goes on serving."""
+    async def reload(self, downloaded: bytes | None = None, *, secrets: bool = True) -> str:
+        """The digest that serves now. `downloaded` is a bundle of policies that a server has just given. `secrets`: a vault is asked also
+        where no file has changed. Raises ConfigError; what served goes on serving."""
         async with self._one_at_a_time:
             self._tried = None
             try:
-                await self._reload(downloaded)
+                await self._reload(downloaded, secrets)
             except LockgateError as error:
                 self.problem = str(error)
+                self._missed = isinstance(error, SecretError)
                 self._refusal = self._tried.digest if self._tried is not None else str(error)
                 log.error("the changed workspace is not used; the last good one serves on:\n%s", error)
                 if isinstance(error, BundleError):
                     await self._bundles.refused(error, self._tried)
                 raise
             self.problem = self._refusal = None
+            self._missed = False
             return self.workspace.digests.config
 
     async def pending(self) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class Reloader:
         try:
             snapshot = await asyncio.to_thread(read, self._path, os.environ)
             found["after"] = snapshot.digest
-            changed = await asyncio.to_thread(parse, snapshot, os.environ)
+            snapshot, changed = await asyncio.to_thread(parse_with_secrets, snapshot)
             told = await asyncio.to_thread(differences, (serving, workspace), (snapshot, changed), os.environ)
             found["changes"] = [asdict(each) for each in told]
             refuse_what_needs_a_restart(workspace.config, changed.config)
@@ -156,7 +160,7 @@ class Reloader:
                 log.error("the version of the policies is in force, and something that follows has failed: %s", error)
             self._refusal = None
 
-    async def _reload(self, downloaded: bytes | None) -> None:
+    async def _reload(self, downloaded: bytes | None, secrets: bool) -> None:
         """Again where a version of the policies came into force meanwhile, which does not wait for a model that is trained."""
         await self._in_force.settle(self._path, downloaded)
         settings = self.workspace.config.policy.bundle
@@ -165,11 +169,14 @@ class Reloader:
             before = self.snapshot
             snapshot = await asyncio.to_thread(read, self._path, os.environ, downloaded)  # the ledger's commits go on meanwhile
             self._tried = snapshot
-            if snapshot.digest == self.workspace.digests.config:
+            same = snapshot.digest == self.workspace.digests.config
+            if not same or (before.secrets and (secrets or self._missed)):
+                snapshot, workspace = await asyncio.to_thread(parse_with_secrets, snapshot)
+                same = same and snapshot.secrets == before.secrets
+            if same:
                 if fresh:
                     self._bundles.confirmed(self.workspace)
                 return
-            workspace = await asyncio.to_thread(parse, snapshot, os.environ)
             refuse_what_needs_a_restart(self.workspace.config, workspace.config)
             refuse_older(workspace)
             model, plan = await self._model_for(snapshot, workspace), await self._planned(workspace)
@@ -245,7 +252,7 @@ class Reloader:
         if not asked and self._refusal is not None and await asyncio.to_thread(self._seen) == self._refusal:
             return
         try:
-            await self.reload()
+            await self.reload(secrets=asked)
         except LockgateError:
             return  # said in the log and in `problem`
         except Exception:  # the watch must go on

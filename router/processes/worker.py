@@ -377,7 +377,8 @@ class Worker:
 def _parsed(content: bytes, serving: Workspace | None) -> Workspace:
     """The very one that serves, where only a rollout begins or ends."""
     snapshot = Snapshot.from_bytes(content)
-    if serving is not None and (serving.root, serving.digests.config) == (snapshot.root, snapshot.digest):
+    given = snapshot.root, snapshot.digest, snapshot.secrets
+    if serving is not None and (serving.root, serving.digests.config, serving.secrets) == given:
         return serving
     return parse(snapshot, os.environ)
 

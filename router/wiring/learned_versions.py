@@ -73,7 +73,7 @@ class LearnedVersions:
     def candidate(self, content: bytes) -> Snapshot:
         """What would serve. Raises RefusedError where it cannot."""
         snapshot = self._reloading().snapshot
-        made = Snapshot(snapshot.root, snapshot.config, {**snapshot.files, self.name: content})
+        made = Snapshot(snapshot.root, snapshot.config, {**snapshot.files, self.name: content}, secrets=snapshot.secrets)
         try:
             parse(made, os.environ)
         except ConfigError as error:

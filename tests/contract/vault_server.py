@@ -24,6 +24,8 @@ START_S = 30
 class Vault:
     """A transit engine of its own under `mount`."""
 
+    key_values: str
+
     def __init__(self, address: str, token: str) -> None:
         self.address = address
         self.token = token
@@ -47,6 +49,21 @@ class Vault:
         may = {f"keys/{name}": "read", **dict.fromkeys((f"sign/{name}", f"decrypt/{name}", f"datakey/wrapped/{name}"), "update")}
         rules = "\n".join(f'path "{self.mount}/{path}" {{ capabilities = ["{what}"] }}' for path, what in may.items())
         policy = f"{self.mount}-{name}"
+        self.ask("POST", f"sys/policies/acl/{policy}", {"policy": rules})
+        return self.ask("POST", "auth/token/create", {"policies": [policy], "no_default_policy": True})["auth"]["client_token"]
+
+    def make_key_values(self) -> None:
+        """An engine for secrets beside the other, of version 2."""
+        self.key_values = f"{self.mount}-kv"
+        self.ask("POST", f"sys/mounts/{self.key_values}", {"type": "kv", "options": {"version": "2"}})
+
+    def put(self, path: str, **fields: Any) -> None:
+        self.ask("POST", f"{self.key_values}/data/{path}", {"data": fields})
+
+    def reader(self, path: str) -> str:
+        """A token that may read that secret and nothing else."""
+        policy = f"{self.key_values}-{path.replace('/', '-')}"
+        rules = f'path "{self.key_values}/data/{path}" {{ capabilities = ["read"] }}'
         self.ask("POST", f"sys/policies/acl/{policy}", {"policy": rules})
         return self.ask("POST", "auth/token/create", {"policies": [policy], "no_default_policy": True})["auth"]["client_token"]
 

@@ -27,7 +27,7 @@ def test_a_refused_secret_is_not_repeated() -> None:
     """What is said about a secret of the wrong type does not have it in it."""
     with pytest.raises(ValidationError) as caught:
         Holder.model_validate({"token": {"file": ""}})
-    assert caught.value.errors()[0]["msg"] == "must be text such as ${NAME}, or {file: path}"
+    assert caught.value.errors()[0]["msg"] == "must be text such as ${NAME}, {file: path}, or {vault: path, field: name}"
 
 
 def test_a_secret_file_loses_one_line_break(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Counting(Reloader):
         self.begun = 0
         self.going = asyncio.Event()
 
-    async def reload(self, downloaded: bytes | None = None) -> str:
+    async def reload(self, downloaded: bytes | None = None, *, secrets: bool = True) -> str:
         self.begun += 1
         await self.going.wait()
         return ""
