@@ -41,6 +41,13 @@ def own_server() -> Iterator[NatsServer]:
         yield made
 
 
+async def listening(service: Any, subject: str, answer: Any) -> None:
+    """Returns when the server knows of it. The library's ping overtakes what it has not written yet; a second one does not."""
+    await service.subscribe(subject, cb=answer)
+    await service.flush()
+    await service.flush()
+
+
 @asynccontextmanager
 async def client(server: NatsServer, **options: Any) -> AsyncIterator[Any]:
     """Another's client of the same server."""
@@ -114,8 +121,7 @@ class TestRequest(Promises):
                 last[message.headers["x-lockgate-decision-id"]] = heard[message.headers["Nats-Msg-Id"]]
                 await message.respond(b'{"done":true}')
 
-            await service.subscribe("cancel", cb=answer)
-            await service.flush()
+            await listening(service, "cancel", answer)
             send = made.send
             decisions: dict[str, str] = {}
 

@@ -34,7 +34,7 @@ from router.errors import ConfigError, DestinationError
 from router.system import SystemClock, SystemRandom
 from tests.contract.consumer_promises import Promises, Yard, contents, nothing, one, opened, put, some
 from tests.contract.message_promises import asked, whole
-from tests.contract.test_nats import client, destination, kept, ready, stream, yard_at
+from tests.contract.test_nats import client, destination, kept, listening, ready, stream, yard_at
 from tests.e2e.authority import Authority
 
 
@@ -195,8 +195,7 @@ async def test_what_a_service_says_no_to_is_refused_and_what_nobody_answers_is_n
         async def no(message: Any) -> None:
             await service.publish(message.reply, b"", headers={"Nats-Service-Error": "no such payment", "Nats-Service-Error-Code": "404"})
 
-        await service.subscribe("cancel", cb=no)
-        await service.flush()
+        await listening(service, "cancel", no)
         error = await refused(made, b"{}")
         assert (error.code, error.final) == ("upstream_refused", True)
         assert "no such payment" in str(error)

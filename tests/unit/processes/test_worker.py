@@ -109,7 +109,8 @@ async def test_requests_go_on_while_a_configuration_is_read(monkeypatch: pytest.
         return Part(workspace, [])
 
     monkeypatch.setattr(module, "parse", lambda *_: waited.append(served.wait(PATIENCE_S)))
-    monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=bytes.decode))
+    read = SimpleNamespace(root=None, digest=None, secrets=None)
+    monkeypatch.setattr(module, "Snapshot", SimpleNamespace(from_bytes=lambda _: read))
     monkeypatch.setattr(module, "build", build)
     preparing = asyncio.create_task(worker._prepare([b"one", None, None, None]))
     await asyncio.sleep(0)
