@@ -17,7 +17,7 @@ from tests.needs import needs, needs_file
 needs("playwright", "pip install playwright")
 needs("axe_playwright_python", "pip install axe-playwright-python")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
@@ -116,21 +116,27 @@ def test_an_auditor_searches_page_by_page_and_counts(lockgate: Lockgate, seat: S
     page = seat("nora")
     page.goto("/console/audit")
     page.get_by_label("Verdict").select_option("deny")
-    page.get_by_role("button", name="Search").click()
+    _followed(page, page.get_by_role("button", name="Search"))
     found = _decisions(page)
     assert len(found) == 50
-    page.get_by_role("link", name="Older").click()
+    _followed(page, page.get_by_role("link", name="Older"))
     found += _decisions(page)
     assert len(found) == len(set(found))
     assert denied <= set(found)
-    page.get_by_role("link", name="Count what matches").click()
+    _followed(page, page.get_by_role("link", name="Count what matches"))
     page.get_by_label("Count by").select_option("effect")
-    page.get_by_role("button", name="Count").click()
+    _followed(page, page.get_by_role("button", name="Count"))
     assert page.locator("tbody tr td").first.inner_text() == "deny"
     assert page.locator("tbody tr").count() == 1
     page.goto("/console/audit?where=colour+%3D+1")
     assert "colour" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Condition").input_value() == "colour = 1"
+
+
+def _followed(page: Page, link: Locator) -> None:
+    """Until the page is there that it leads to: rows are counted without waiting for any."""
+    with page.expect_navigation():
+        link.click()
 
 
 def _decisions(page: Page) -> list[str]:
