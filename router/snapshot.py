@@ -37,8 +37,7 @@ CONFIG_FILE = "lockgate.yaml"
 class Snapshot:
     """`files` maps paths relative to `root` to bytes; `config` is the name of the configuration file in it. `root` is where secrets, keys
     and state are; it is no part of the digest, and neither are values from the environment. `own` is `files` without what the policies'
-    library adds, where this process read them itself. `secrets` are what was read from a
-    vault, no part of the digest either."""
+    library adds, where this process read them itself. `secrets` are what was read from a vault, no part of the digest either."""
 
     root: Path
     config: str

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from router.config.secrets import VaultSecrets
 from router.errors import SecretError
+from router.faults import Document, Fault, Loc, dotted
 from router.ports import SecretStore
 from router.registry import ADAPTERS, Registry
-from router.secret import InVault
+from router.secret import InVault, secrets_in
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place of the configuration that wants a secret of the vault."""
+
+    file: str
+    line: int
+    name: str
+    place: InVault
+
+    def fault(self, why: object) -> Fault:
+        return Fault(self.file, self.line, f"'{self.name}' cannot be had: {why}")
 
 
 class Vaulted:
-    """Implements `router.secret.Source`. `settings` are None where no vault is configured. What was read once stays what it is: of one
-    workspace nobody sees two values of a secret. Workers are given what was read and ask no vault."""
+    """Implements `router.secret.Source`. `settings` are None where no vault is configured; `uses` is every place that wants a secret, as
+    settings are validated. What was read once stays what it is: of one workspace nobody sees two values of a secret. Workers are given
+    what was read and ask no vault."""
 
     def __init__(self, root: Path, read: Mapping[InVault, str], registry: Registry = ADAPTERS) -> None:
         self.settings: VaultSecrets | None = None
+        self.uses: list[Use] = []
         self._root = root
         self._read = dict(read)
         self._registry = registry
+
+    def wanted(self, document: Document, loc: Loc, settings: BaseModel) -> None:
+        """Takes down what validated settings want. `loc` is where they are written."""
+        self.uses += [
+            Use(document.file, document.line(at), dotted(at), secret.vault)
+            for at, secret in secrets_in(loc, settings)
+            if secret.vault is not None
+        ]
 
     def known(self, place: InVault) -> str | None:
         return self._read.get(place)

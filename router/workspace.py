@@ -86,19 +86,29 @@ class Workspace:
         return self.root / relative
 
 
-def parse(snapshot: Snapshot, environment: Mapping[str, str], registry: Registry = ADAPTERS, *, measured: bool = True) -> Workspace:
-    """Raises ConfigError with every fault, by file and line. `measured`: with what `lockgate tune` writes, which must be there and fit."""
-    return _Parser(snapshot, environment, registry, measured).workspace()
+def parse(
+    snapshot: Snapshot,
+    environment: Mapping[str, str],
+    registry: Registry = ADAPTERS,
+    *,
+    measured: bool = True,
+    vaulted: Vaulted | None = None,
+) -> Workspace:
+    """Raises ConfigError with every fault, by file and line. `measured`: with what `lockgate tune` writes, which must be there and fit.
+    `vaulted`: for who wants to know which secrets are in a vault."""
+    return _Parser(snapshot, environment, registry, measured, vaulted).workspace()
 
 
 class _Parser:
-    def __init__(self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry, measured: bool) -> None:
+    def __init__(
+        self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry, measured: bool, vaulted: Vaulted | None
+    ) -> None:
         self._measured = measured
         self._snapshot = snapshot
         self._environment = environment
         self._registry = registry
         self._faults: list[Fault] = []
-        self._vaulted = Vaulted(snapshot.root, snapshot.secrets, registry)
+        self._vaulted = vaulted if vaulted is not None else Vaulted(snapshot.root, snapshot.secrets, registry)
 
     def workspace(self) -> Workspace:
         config_document, config = self._document(snapshot_file := self._snapshot.config, Config)
@@ -177,9 +187,14 @@ class _Parser:
         self._faults += faults
         if document is None:
             return Document(file, {}), None
-        value, faults = validate(model, document, value={} if document.value is None else document.value, vault=self._vaulted)
+        return document, self._valid(model, document, (), {} if document.value is None else document.value)
+
+    def _valid(self, model: type[Model], document: Document, loc: Loc, value: Any) -> Model | None:
+        found, faults = validate(model, document, loc, value, self._vaulted)
         self._faults += faults
-        return document, value
+        if found is not None:
+            self._vaulted.wanted(document, loc, found)
+        return found
 
     def _learned(self, document: Document, catalog: Catalog | None) -> tuple[Document, Catalog | None, Learned]:
         """The catalog with what was learnt put over it, so that everything that is checked of a catalog is checked of both together."""
@@ -224,8 +239,7 @@ class _Parser:
         except ConfigError as error:
             self._faults.append(document.fault((*loc, "adapter"), str(error)))
             return None
-        settings, faults = validate(model, document, loc, dict(block.settings), self._vaulted)
-        self._faults += faults
+        settings = self._valid(model, document, loc, dict(block.settings))
         if settings is not None and kind in ("destination", "notifier"):
             self._faults += self._unusable(block.adapter, settings, document, loc)
         return settings

@@ -4,55 +4,47 @@ snapshot, so that a worker that starts while the vault is down serves with what 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-
-from pydantic import BaseModel
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from router.errors import ConfigError, SecretError
-from router.faults import Document, Loc, dotted
 from router.ports import SecretStore
-from router.secret import InVault, secrets_in
+from router.secret import InVault
 from router.snapshot import Snapshot
-from router.utterances import beside
-from router.vaulted import Vaulted, field_of
+from router.vaulted import Use, Vaulted, field_of
 from router.workspace import Workspace, parse
-from router.yaml_source import read_yaml
 
-Use = tuple[str, Loc, InVault]  # file, where in it, what
 Fields = Mapping[str, object] | SecretError
 
 
 def parse_with_secrets(snapshot: Snapshot, environment: Mapping[str, str] = os.environ) -> tuple[Snapshot, Workspace]:
     """As `parse`, with every secret at hand. Blocks. Raises ConfigError; SecretError where only a secret is missing, with each place that
     wants it, by file and line."""
-    workspace = parse(snapshot, environment)
-    uses = list(_uses(snapshot, workspace))
-    if not uses:
-        return snapshot, workspace
     vaulted = Vaulted(snapshot.root, {})
-    vaulted.settings = workspace.config.secrets.vault
-    found, faults = _read(uses, vaulted, lambda file: _document(snapshot, file, environment))
-    if faults:
-        raise SecretError(*faults)
-    full = Snapshot(snapshot.root, snapshot.config, snapshot.files, snapshot.own, found)
+    workspace = parse(snapshot, environment, vaulted=vaulted)
+    if not vaulted.uses:
+        return snapshot, workspace
+    full = replace(snapshot, secrets=_read(vaulted.uses, _opened(vaulted)))
     return full, parse(full, environment)  # again, for what can be checked only of a value
 
 
-def _read(uses: list[Use], vaulted: Vaulted, document: Callable[[str], Document]) -> tuple[dict[InVault, str], list[str]]:
+def _read(uses: Sequence[Use], store: SecretStore | SecretError) -> dict[InVault, str]:
     """Each path once, so that the fields of one secret are of one version."""
     found, faults, read = dict[InVault, str](), list[str](), dict[str, Fields]()
-    store = _opened(vaulted)
-    for file, loc, place in uses:
-        if place.path not in read:
-            read[place.path] = _fields(store, place.path)
-        fields = read[place.path]
+    for use in uses:
+        path = use.place.path
+        if path not in read:
+            read[path] = _fields(store, path)
+        fields = read[path]
         try:
             if isinstance(fields, SecretError):
                 raise fields
-            found[place] = field_of(fields, place)
+            found[use.place] = field_of(fields, use.place)
         except SecretError as error:
-            faults.append(str(document(file).fault(loc, f"'{dotted(loc)}' cannot be had: {error}")))
-    return found, faults
+            faults.append(str(use.fault(error)))
+    if faults:
+        raise SecretError(*faults)
+    return found
 
 
 def _opened(vaulted: Vaulted) -> SecretStore | SecretError:
@@ -71,35 +63,3 @@ def _fields(store: SecretStore | SecretError, path: str) -> Fields:
         return error
     except ConfigError as error:  # of the token
         return SecretError(f"The vault's token cannot be read: {error}")
-
-
-def _uses(snapshot: Snapshot, workspace: Workspace) -> Iterator[Use]:
-    for file, prefix, model in _settings(snapshot, workspace):
-        for loc, secret in secrets_in(prefix, model):
-            if secret.vault is not None:
-                yield file, loc, secret.vault
-
-
-def _settings(snapshot: Snapshot, workspace: Workspace) -> Iterator[tuple[str, Loc, BaseModel]]:
-    """What was validated, and where it is written."""
-    catalog = beside(snapshot.config, workspace.config.catalog)
-    yield from ((catalog, ("destinations", name), each) for name, each in workspace.destinations.items())
-    in_config: list[tuple[Loc, BaseModel | None]] = [
-        ((), workspace.config),
-        (("classifier", "encoder"), workspace.encoder),
-        (("classifier", "index"), workspace.index),
-        (("policy", "engine"), workspace.engine),
-        (("policy", "compare", "engine"), workspace.second_engine),
-        (("signals", "recogniser"), workspace.recogniser),
-        (("audit", "store"), workspace.ledger_store),
-        (("nodes", "store"), workspace.node_store),
-        (("shared_state",), workspace.shared_state),
-        *((("events", "sources", name, "consume"), each) for name, each in workspace.consumers.items()),
-        *((("review", "notify", name, "through"), each) for name, each in workspace.notifiers.items()),
-    ]
-    yield from ((snapshot.config, loc, model) for loc, model in in_config if model is not None)
-
-
-def _document(snapshot: Snapshot, file: str, environment: Mapping[str, str]) -> Document:
-    document, _ = read_yaml(file, snapshot.files[file], environment)
-    return document or Document(file, None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -18,11 +17,11 @@ from router.audit.records.sealing import commit
 from router.decision import Status, Subject
 from router.errors import AuditError, RefusedError, StateError
 from router.ports import Clock, Entry, Lesson, SubjectKeys
+from router.times import instant
 
 KIND = "feedback"
 EVENT = "feedback"
 ATTEMPTS = 5
-NS = 1_000_000_000
 
 
 class Verdict(StrEnum):
@@ -125,8 +124,7 @@ def disagree(opinions: Sequence[Lesson]) -> bool:
 def view(lesson: Lesson) -> dict[str, Any]:
     terms = lesson.terms
     shown = {name: terms[name] for name in ("verdict", "intent", "reason", "classified", "status", "by", "own")}
-    at = datetime.fromtimestamp(lesson.at_ns // NS, UTC).isoformat().replace("+00:00", "Z")
-    return {"decision_id": lesson.about, **shown, "at": at, "version": lesson.version}
+    return {"decision_id": lesson.about, **shown, "at": instant(lesson.at_ns), "version": lesson.version}
 
 
 def _fits(verdict: Verdict, intent: str | None, decided: Decided) -> None:

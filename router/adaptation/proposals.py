@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from router.adaptation.drafting import Example, changes
@@ -18,6 +17,7 @@ from router.audit.records.sealing import seal, unseal
 from router.decision import Subject
 from router.errors import RefusedError
 from router.ports import Clock, Entry, Ids, LearntText, Lesson, SubjectKeys
+from router.times import instant
 
 SCHEMA = "lockgate.learning.v1"
 SHOWN = (
@@ -33,7 +33,6 @@ SHOWN = (
     "version",
     "over",
 )
-NS = 1_000_000_000
 
 
 class Keys(SubjectKeys, Protocol):
@@ -208,7 +207,7 @@ def view(proposal: Lesson, texts: Mapping[str, str] | None = None) -> dict[str, 
     """`texts`: opened ones, for who may see them."""
     terms = proposal.terms
     shown = {name: terms[name] for name in SHOWN}
-    history = [{**each, "at": _time(each["at_ns"])} for each in terms["history"]]
+    history = [{**each, "at": instant(each["at_ns"])} for each in terms["history"]]
     return {
         "id": proposal.id,
         "state": proposal.state,
@@ -263,7 +262,3 @@ def _entry(lesson: Lesson, event: Event, at_ns: int, reason: str, personal: Mapp
         **({"reason": reason} if reason else {}),
     }
     return system_entry(f"proposal_{event}", at_ns, details, lesson.id, personal, key_id, key)
-
-
-def _time(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns // NS, UTC).isoformat().replace("+00:00", "Z")

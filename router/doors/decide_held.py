@@ -16,11 +16,12 @@ from router.decision import Subject
 from router.doors.body import Receive
 from router.doors.decide_repeating import Decided
 from router.doors.following import follows
-from router.doors.held import AGAIN_S, IDENTIFIER, applied, awaited, instant, preferred_wait, tag
+from router.doors.held import AGAIN_S, IDENTIFIER, applied, awaited, preferred_wait, tag
 from router.doors.own_space import missing
 from router.doors.runtime import Runtime
 from router.errors import LockgateError
 from router.review.standing import Standing
+from router.times import instant
 
 log = logging.getLogger("lockgate.decide")
 PLACE = "/v1/decide/"

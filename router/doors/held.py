@@ -10,7 +10,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -26,6 +25,7 @@ from router.ports import Headers
 from router.problems import problem
 from router.review.standing import DONE, RELEASED, Standing
 from router.review.waiting import Waiter, Waits
+from router.times import instant
 
 SEGMENT = "reviews"
 AGAIN_S = 5
@@ -176,10 +176,6 @@ def _problem(status: int, detail: str, decision_id: str, headers: Headers, *, co
 def _passes(name: bytes) -> bool:
     lower = name.lower()
     return lower not in _KEPT_BACK and not lower.startswith(b"x-lockgate-")
-
-
-def instant(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns // NS, UTC).isoformat().replace("+00:00", "Z")
 
 
 def waiting_passes(send: Send) -> Callable[[], Awaitable[None]]:

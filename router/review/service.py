@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+from router.cursors import place_after
 from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, ReviewError
 from router.ports import Clock, Held, HeldRequests, Ledger, Review
@@ -72,10 +73,8 @@ class ReviewService:
         """(summaries, cursor of the next page)"""
         if state not in (None, OPEN, *State):
             raise RefusedError(f"There is no state '{state}'; there are {OPEN}, {', '.join(State)}.", "request_invalid", 422)
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-            raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
         states = UNDECIDED if state == OPEN else () if state is None else (state,)
-        return views.page(await self._store.page(states, int(cursor or 0), limit, tenant), limit)
+        return views.page(await self._store.page(states, place_after(cursor) or 0, limit, tenant), limit)
 
     async def get(self, review_id: str) -> dict[str, Any] | None:
         review = await self._store.get(review_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from router.errors import ReviewError
@@ -12,9 +11,9 @@ from router.review import deadlines, terms
 from router.review.approving import approvals, counted, missing_roles
 from router.review.packing import open_answer, open_content
 from router.review.people import People
+from router.times import instant
 
 Json = Mapping[str, Any]
-NS = 1_000_000_000
 
 
 def summary(review: Review) -> dict[str, Any]:
@@ -24,8 +23,8 @@ def summary(review: Review) -> dict[str, Any]:
         "id": held.decision_id,
         "state": review.state,
         "version": review.version,
-        "created": _time(held.created_ns),
-        "expires": _time(held.expires_ns),
+        "created": instant(held.created_ns),
+        "expires": instant(held.expires_ns),
         "intent": held.intent,
         "risk": held.risk,
         "route": held.route,
@@ -81,7 +80,7 @@ def _request(review: Review, key: bytes | None) -> Json:
         "target": outbound.target,
         "actors": list(content.actors),
         "information": [
-            {"time": _time(each.at_ns), "by": each.by, "question": each.question, "text": each.text} for each in content.information
+            {"time": instant(each.at_ns), "by": each.by, "question": each.question, "text": each.text} for each in content.information
         ],
     }
 
@@ -100,17 +99,17 @@ async def _claimant(review: Review, people: People) -> str | None:
 
 
 def _claimed(review: Review) -> str | None:
-    return _time(deadlines.claimed_until(review.held, review.history)) if deadlines.claimant(review) else None
+    return instant(deadlines.claimed_until(review.held, review.history)) if deadlines.claimant(review) else None
 
 
 def maybe_time(at_ns: int | None) -> str | None:
-    return None if at_ns is None or at_ns == NEVER else _time(at_ns)
+    return None if at_ns is None or at_ns == NEVER else instant(at_ns)
 
 
 async def _step(change: Change, people: People) -> Json:
     personal: Mapping[str, str] = await people.opened(change.entries[0]) if change.entries else {}
     return {
-        "time": _time(change.at_ns),
+        "time": instant(change.at_ns),
         "event": change.event,
         "from": change.before,
         "to": change.after,
@@ -136,7 +135,3 @@ def _reply(review: Review, key: bytes | None) -> Json | None:
 def page(reviews: Sequence[tuple[int, Review]], limit: int) -> tuple[list[Json], str | None]:
     """(summaries, cursor of the next page)"""
     return [summary(review) for _, review in reviews], str(reviews[-1][0]) if len(reviews) == limit else None
-
-
-def _time(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns // NS, UTC).isoformat().replace("+00:00", "Z")

@@ -9,6 +9,7 @@ from router.audit.beside import Waiting
 from router.audit.outbox import Outbox
 from router.audit.records.canonical import timestamp
 from router.control.services import Json, Page
+from router.cursors import place_after
 from router.delivery.fates import Fate
 from router.errors import RefusedError
 from router.ports import Clock
@@ -36,7 +37,8 @@ class OutboxDesk:
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
         dead = None if state is None else state == "dead"
-        found = await self._outbox.page(_place(cursor), limit, dead=dead)
+        after = place_after(cursor)
+        found = await self._outbox.page(-1 if after is None else after, limit, dead=dead)
         return Page([self._told(each) for each in found], str(found[-1].number) if len(found) == limit else None)
 
     async def get(self, delivery_id: str) -> Json:
@@ -122,11 +124,3 @@ def _missing() -> RefusedError:
 
 def _not_dead(delivery_id: str) -> RefusedError:
     return RefusedError(f"The delivery {delivery_id} was not given up; only such are retried or dropped.", "delivery_not_dead", 409)
-
-
-def _place(cursor: str | None) -> int:
-    if cursor is None:
-        return -1
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise RefusedError("The cursor cannot be read.", "request_invalid", 422)
-    return int(cursor)

@@ -20,8 +20,9 @@ from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.config.learning import SamplingConfig
 from router.control.services import Json, Page
+from router.cursors import place_after
 from router.decision import Status, Subject
-from router.errors import LockgateError, RefusedError, StateError
+from router.errors import LockgateError, StateError
 from router.ports import Clock, Ids
 from router.review.people import KeysById
 from router.wiring.learned_versions import LearnedVersions, Reloading
@@ -34,7 +35,6 @@ from router.workspace import Workspace
 
 T = TypeVar("T")
 log = logging.getLogger("lockgate.learning")
-DIGITS = 18
 ABSTAINED = (Status.OUT_OF_SCOPE, Status.UNDETERMINED, Status.AMBIGUOUS)
 LOOKED_AT = 10  # decisions for each text that is looked for: many have none
 
@@ -151,7 +151,7 @@ class LearningDesk:
         return await self._feedback.opinions(decision_id)
 
     async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page:
-        found, following = await self._feedback.page(verdict, place(cursor), limit)
+        found, following = await self._feedback.page(verdict, place_after(cursor) or 0, limit)
         return Page(found, None if following is None else str(following))
 
 
@@ -237,10 +237,3 @@ async def open_learning(workspace: Workspace, evidence: Evidence, clock: Clock, 
         await store.close()
         raise
     return Learning(workspace, store, evidence, clock, ids)
-
-
-def place(cursor: str | None) -> int:
-    """Raises RefusedError."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= DIGITS):
-        raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-    return int(cursor or 0)

@@ -16,6 +16,7 @@ from router.adaptation.proposals import Proposals, view
 from router.adaptation.state import Event, State, Type, move
 from router.adaptation.topics import told
 from router.control.services import Json, Page
+from router.cursors import place_after
 from router.decision import Subject
 from router.errors import ConfigError, LockgateError, RefusedError
 from router.ports import Lesson
@@ -63,7 +64,7 @@ class ProposalDesk:
         return view(await self._proposals.draft(kind, drafted, about, left_out, by, wanted["comment"]))
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        found = await self._proposals.page([state] if state is not None else [], _place(cursor), limit)
+        found = await self._proposals.page([state] if state is not None else [], place_after(cursor) or 0, limit)
         return Page([self._view(each) for _, each in found], str(found[-1][0]) if len(found) == limit else None)
 
     async def show(self, proposal_id: str, by: Subject, *, personal: bool) -> Json:
@@ -232,12 +233,6 @@ def _setting(kind: Type, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _nothing(left_out: Mapping[str, int]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in left_out.items() if count)
     return f"There is nothing that could be learnt from; left out were: {told or 'none'}."
-
-
-def _place(cursor: str | None) -> int:
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-    return int(cursor or 0)
 
 
 def _plain(value: Any) -> Any:

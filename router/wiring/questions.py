@@ -28,6 +28,7 @@ from router.audit.questions.where import WhereError, where
 from router.audit.records.canonical import timestamp
 from router.audit.tree.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
 from router.control.services import AuditFilters, Json, Opening, Page
+from router.cursors import place_after
 from router.errors import AuditError, RefusedError
 from router.settings import span
 from router.wiring.indexing import FOLDER
@@ -74,7 +75,7 @@ class AuditQuestions:
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
     ) -> Page:
         query = await self._query(filters)
-        return await self._page(query, _cursor(cursor), limit, reader, newest_first, opening)
+        return await self._page(query, place_after(cursor), limit, reader, newest_first, opening)
 
     async def newer(self, filters: AuditFilters, after: int, limit: int, reader: str) -> Page | None:
         query = (await self._query(filters)).also(Compare(RECORD.name, ">", after))
@@ -111,7 +112,7 @@ class AuditQuestions:
         query = saved.query(_refusing(lambda: saved.condition(given)))
         if saved.aggregated:
             return await self._counted(query, saved.grouping(), reader)
-        page = await self._page(query, _cursor(cursor), limit, reader, True, opening)
+        page = await self._page(query, place_after(cursor), limit, reader, True, opening)
         return {"records": page.items, "next": page.next, "complete_to": page.complete_to}
 
     async def show(self, identifier: str, reader: str, opening: Opening = "none") -> Json | None:
@@ -301,14 +302,6 @@ def _refusing(make: Callable[[], T]) -> T:
         return make()
     except WhereError as error:
         raise RefusedError(str(error), error.code, 400) from None
-
-
-def _cursor(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isdigit():
-        raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-    return int(cursor)
 
 
 def _kept(note: str | None) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from router.audit.copies.reconcile import Mismatch, Reconciliation, Scan
 from router.audit.questions.reader import LedgerReader
 from router.audit.questions.reading import EVENT, Reading
 from router.control.services import Json, Page
-from router.errors import RefusedError
+from router.cursors import place_after
 from router.ports import Clock
 from router.workspace import Workspace
 
@@ -62,9 +62,7 @@ class Reconciling:
         self._files: _Files | None = None
 
     async def reconcile(self, cursor: str | None, grace: float, reader: str) -> Page:
-        if cursor is not None and not cursor.isdecimal():
-            raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-        after = None if cursor is None else int(cursor)
+        after = place_after(cursor)
         scan = await asyncio.get_running_loop().run_in_executor(self._thread, self._scan, after, grace)
         key_id, _ = await self._subjects.key_for(reader)
         await self._records.system(EVENT, Reading("reconciliation", rows=len(scan.found)).details(key_id))

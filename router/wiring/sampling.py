@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from router.adaptation.keeping import Keeping
@@ -14,17 +13,16 @@ from router.adaptation.sampling import Rates, Strategy, draw, probability, strat
 from router.audit.questions.query import Found
 from router.config.learning import SamplingConfig
 from router.control.services import Json, Page
+from router.cursors import place_after
 from router.decision import Subject
-from router.errors import RefusedError
 from router.ports import Clock, Lesson, SubjectKeys
+from router.times import instant
 
 CURSOR, THE_ONE = "sampling", "cursor"
 SAMPLING = "\x00lockgate sampling"  # among the subjects' keys; no subject's id begins so
 MANY = 500
 DAY = len("2026-01-01")
 KEPT_DAYS = 2
-DIGITS = 18
-NS = 1_000_000_000
 
 
 class Trail(Protocol):
@@ -154,9 +152,7 @@ class LabelDesk:
         return replace(self, tenant=tenant)
 
     async def list(self, by: Subject, cursor: str | None, limit: int) -> Page:
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= DIGITS):
-            raise RefusedError("The cursor is not one that this API gave.", "request_invalid", 400)
-        found, following = await self.service.page(by, self.tenant, int(cursor or 0), limit)
+        found, following = await self.service.page(by, self.tenant, place_after(cursor) or 0, limit)
         return Page(found, None if following is None else str(following))
 
     async def claim(self, by: Subject) -> Json | None:
@@ -164,9 +160,8 @@ class LabelDesk:
         if claimed is None:
             return None
         task, text, until_ns = claimed
-        until = datetime.fromtimestamp(until_ns // NS, UTC).isoformat().replace("+00:00", "Z")
         intents = [{"name": name, "description": told} for name, told in self.intents().items()]
-        return {"id": task.id, "text": text, "intents": intents, "until": until}
+        return {"id": task.id, "text": text, "intents": intents, "until": instant(until_ns)}
 
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         return {"id": (await self.service.answer(task_id, label, by, self.tenant)).id, "label": label}
