@@ -18,6 +18,7 @@ from router.ports import Change, Outbound
 from router.review.attempting import Asked
 from router.review.attempts import Kind
 from router.review.dispatching import MOST_AT_ONCE
+from router.review.packing import open_content, seal_content
 from router.review.sending import KEPT_BYTES, MOST_BYTES, with_key
 from router.review.state import Event, State
 from tests.unit.review.conftest import Bank
@@ -101,6 +102,35 @@ async def test_an_altered_row_is_not_sent(desk: Desk, bank: Bank, ledger: Memory
     found = await shown(desk, review_id)
     assert (found["state"], bank.got, found["request"]) == ("failed", [], {"problem": "content_changed"})
     assert told(ledger.entries)[-1] == "failed content_changed"
+
+
+async def test_another_content_under_the_same_key_is_not_sent(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:
+    """Even by one who has the key: what is sent has the digest that was approved."""
+    review_id = await approved(desk)
+    review = await desk.store.get(review_id)
+    assert review is not None
+    key = await desk.people.key(review.held.subject_key_id)
+    assert key is not None
+    content = open_content(key, review.held)
+    other = replace(content, outbound=replace(content.outbound, body=b"pay 4711 to me"))
+    await altered(desk, review_id, sealed=seal_content(key, other, review.held))
+    assert (await shown(desk, review_id))["state"] == "failed"
+    assert (told(ledger.entries)[-1], bank.got) == ("failed content_changed", [])
+
+
+async def test_who_was_overtaken_before_sending_sends_nothing(desk: Desk, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that was silent after its step, and was taken for gone: another one goes on."""
+    review_id, change = await approved(desk), desk.store.change
+
+    async def overtaken(decision_id: str, version: int, step: Change, **more: Any) -> bool:
+        done = await change(decision_id, version, step, **more)
+        if step.event == Event.DISPATCHED:
+            assert await change(decision_id, version + 1, Change(Event.REDISPATCHED, State.DISPATCHING, State.DISPATCHING, step.at_ns))
+        return done
+
+    monkeypatch.setattr(desk.store, "change", overtaken)
+    assert (await shown(desk, review_id))["state"] == "dispatching"
+    assert bank.got == []
 
 
 async def test_an_approval_that_nobody_gave_sends_nothing(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:

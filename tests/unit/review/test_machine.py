@@ -196,6 +196,27 @@ async def test_only_a_levels_people_decide_there(desk: Desk, clock: HandClock) -
     assert (await desk.approve(review_id, replace(CHIEF, id="carl")))["state"] == "done"
 
 
+async def test_each_level_has_its_own_time(desk: Desk, clock: HandClock) -> None:
+    """From when it began, and not from when the request was held."""
+    review_id = await desk.held(escalate="10m", escalate_to=["chief", "board"], expires="1h")
+    levels = []
+    for seconds in (599, 1, 599, 1):
+        clock.forward(seconds)
+        await desk.service.round()
+        levels.append((await desk.service.get(review_id) or {})["level"])
+    assert levels == [0, 1, 1, 2]
+
+
+async def test_what_was_escalated_does_not_go_by_itself(desk: Desk, bank: Bank, clock: HandClock) -> None:
+    """Somebody thought it worth a look from above: that nobody took it is no yes, whatever policy said of low risk."""
+    review_id = await desk.held(risk="low", on_expiry="allow", escalate="10m", escalate_to=["chief"], expires="30m")
+    for seconds in (600, 1200):
+        clock.forward(seconds)
+        await desk.service.round()
+        await desk.settled()
+    assert ((await desk.service.get(review_id) or {})["state"], bank.got) == ("expired", [])
+
+
 async def test_a_reviewer_may_escalate(desk: Desk) -> None:
     """Once by one person, however often they say so."""
     review_id = await desk.held(escalate_to=["chief", "board"])
