@@ -84,6 +84,15 @@ class LabelService:
             await self._put(replace(claimed, state=GONE, terms={**claimed.terms, "claims": {}}))
         return None
 
+    async def shown(self, task_id: str, by: Subject, tenant: str | None) -> tuple[Lesson, str | None, int]:
+        """What this person has claimed, as `claim` gave it; None for a text that can no longer be opened. Changes nothing, but that it is
+        opened is on record. Raises RefusedError, AuditError, StateError."""
+        who = await self._labeller(by, tenant)
+        await self._keeping.ping()
+        task = await self._task(task_id, who)
+        until_ns = self._claim_of(task, who)["until_ns"]
+        return task, await self._text(task, by), until_ns
+
     async def answer(self, task_id: str, label: str, by: Subject, tenant: str | None) -> Lesson:
         """An opinion about the decision first, then the task: where a crash comes between, the same is said again. Raises RefusedError,
         AuditError, StateError."""

@@ -291,6 +291,9 @@ class Labels(Protocol):
     async def claim(self, by: Subject) -> Json | None:
         """The next with its masked text, which is on record; None where there is none."""
 
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        """What this person has claimed, once more, which is on record; its text is None where it can no longer be opened."""
+
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         """Durable and recorded when it answers."""
 

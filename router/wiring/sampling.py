@@ -159,9 +159,10 @@ class LabelDesk:
         claimed = await self.service.claim(by, self.tenant)
         if claimed is None:
             return None
-        task, text, until_ns = claimed
-        intents = [{"name": name, "description": told} for name, told in self.intents().items()]
-        return {"id": task.id, "text": text, "intents": intents, "until": instant(until_ns)}
+        return self._told(*claimed)
+
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        return self._told(*await self.service.shown(task_id, by, self.tenant))
 
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         return {"id": (await self.service.answer(task_id, label, by, self.tenant)).id, "label": label}
@@ -171,3 +172,7 @@ class LabelDesk:
 
     async def sampled(self) -> Json:
         return await self.sampler.counts()
+
+    def _told(self, task: Lesson, text: str | None, until_ns: int) -> Json:
+        intents = [{"name": name, "description": told} for name, told in self.intents().items()]
+        return {"id": task.id, "text": text, "intents": intents, "until": instant(until_ns)}
