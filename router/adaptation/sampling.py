@@ -27,7 +27,7 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Shares; of a sample two people label it by `overlap`. Below `confidence` or `margin` a decision was unsure."""
+    """Shares; of a sample `people` label it by `overlap`. Below `confidence` or `margin` a decision was unsure."""
 
     random: float
     uncertain: float
@@ -35,6 +35,7 @@ class Rates:
     margin: float
     a_day: int
     overlap: float
+    people: int = 2
 
 
 def draw(key: bytes, what: str, decision_id: str) -> float:

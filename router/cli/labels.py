@@ -64,6 +64,39 @@ def skip(task_id: str, config: Path, url: str | None, key: str, as_json: bool) -
 
 
 @labels.command()
+@click.argument("decision_id", metavar="DECISION")
+@click.argument("label", metavar="LABEL")
+@connected
+def know(decision_id: str, label: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Name what a decision is about, so that answers of others can be checked by it. Needs the permission `labels.seed`."""
+    body = {"decision_id": decision_id, "label": label}
+    _told(_client(config, url, key).call("POST", "/v1/labels/known", body), as_json, f"It is known to be {label}.")
+
+
+@labels.command()
+@click.argument("decision_id", metavar="DECISION")
+@connected
+def unknow(decision_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Check nobody's answers by it any more, whoever named it. Needs the permission `labels.seed`."""
+    path = f"/v1/labels/known/{quote(decision_id, safe='')}"
+    _told(_client(config, url, key).call("DELETE", path), as_json, "It is not seeded any more.")
+
+
+@labels.command()
+@connected
+def known(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """List the first hundred that were named. Needs the permission `labels.seed`."""
+    found = _client(config, url, key).call("GET", "/v1/labels/known")["known"]
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        console().print(text(f"{each['decision_id']}  {each['label'] or each['state']}"))
+    if not found:
+        console().print("There is none.")
+
+
+@labels.command()
 @connected
 def sampled(config: Path, url: str | None, key: str, as_json: bool) -> None:
     """How many were sampled, or left out and why. Needs the permission `proposals.read`."""

@@ -18,6 +18,28 @@ class Label(Body):
     label: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
 
 
+class KnownLabel(Body):
+    """An intent of the catalog, or `out_of_scope`."""
+
+    decision_id: str = Field(max_length=64, pattern="^[A-Za-z0-9_-]+$")
+    label: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+
+
+class NamedLabel(BaseModel):
+    """`state` is `known` or `withdrawn`, `by` the key of who said so."""
+
+    decision_id: str
+    state: str
+    label: str | None
+    by: str
+    at: str
+
+
+class NamedLabels(BaseModel):
+    known: list[NamedLabel]
+    next: str | None
+
+
 class ToLabel(BaseModel):
     """`mine`: whether the caller has claimed it."""
 
@@ -60,6 +82,26 @@ async def waiting(services: Services, caller: Caller, cursor: Cursor = None, lim
     """Sampled decisions that the caller may label, oldest first; without their texts."""
     page = await labels_of(services).list(caller.subject, cursor, limit)
     return LabelsWaiting.model_validate({"labels": list(page.items), "next": page.next})
+
+
+@router.post("/v1/labels/known", **needs(Permission.LABELS_SEED))
+async def name(known: KnownLabel, services: Services, caller: Caller) -> NamedLabel:
+    """Names what a decision is about, so that its text can be given to people whose answer is then checked by it. On record when it is
+    answered; the same once more changes nothing."""
+    return NamedLabel.model_validate(await labels_of(services).name(known.decision_id, known.label, caller.subject))
+
+
+@router.get("/v1/labels/known", **needs(Permission.LABELS_SEED))
+async def named(services: Services, cursor: Cursor = None, limit: Limit = 100) -> NamedLabels:
+    """What was named or withdrawn, oldest first. What people agreed on is known besides."""
+    page = await labels_of(services).named(cursor, limit)
+    return NamedLabels.model_validate({"known": list(page.items), "next": page.next})
+
+
+@router.delete("/v1/labels/known/{decision_id}", **needs(Permission.LABELS_SEED))
+async def withdraw(decision_id: Identifier, services: Services, caller: Caller) -> NamedLabel:
+    """What it is about is not known any more, whether a lead named it or people agreed: it is not given to anybody anew."""
+    return NamedLabel.model_validate(await labels_of(services).withdraw(decision_id, caller.subject))
 
 
 @router.get("/v1/labels/sampled", **needs(Permission.PROPOSALS_READ))

@@ -299,6 +299,14 @@ class Labels(Protocol):
 
     async def skip(self, task_id: str, by: Subject) -> Json: ...
 
+    async def name(self, decision_id: str, label: str, by: Subject) -> Json:
+        """What a decision is about, so that it can be seeded. Durable and recorded when it answers, as `withdraw`."""
+
+    async def withdraw(self, decision_id: str, by: Subject) -> Json: ...
+
+    async def named(self, cursor: str | None, limit: int) -> Page:
+        """What was named or withdrawn, oldest first."""
+
     async def sampled(self) -> Json:
         """How many were taken, and of those that were not, how many for which reason."""
 

@@ -16,6 +16,7 @@ from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
 from router.adaptation.proposals import Proposals
+from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.config.learning import SamplingConfig
@@ -171,11 +172,12 @@ class Learning:
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
         self.api = LearningDesk(feedback, self._desk)
-        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
+        known = KnownAnswers(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
+        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling, known)
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
-        self.labels = LabelDesk(labelling, self._sampler, self._intents)
+        self.labels = LabelDesk(labelling, self._sampler, known, self._intents)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading

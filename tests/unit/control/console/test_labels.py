@@ -28,8 +28,8 @@ def labelling() -> Labelling:
 
 @pytest.fixture
 def client(services: ControlServices, labelling: Labelling) -> Iterator[TestClient]:
-    sampler: Any = None
-    app = create_app(replace(services, labels=LabelDesk(labelling.service, sampler, lambda: INTENTS)))
+    unasked: Any = None
+    app = create_app(replace(services, labels=LabelDesk(labelling.service, unasked, unasked, lambda: INTENTS)))
     with TestClient(app, base_url="http://127.0.0.1:8081", follow_redirects=False) as opened:
         assert opened.portal is not None
         opened.portal.call(labelling.learning.open)
