@@ -41,6 +41,7 @@ class SamplingConfig(Strict):
         default=0.2, description="Share of samples that two people label, independently; with `seeded` as many as its `agreement`."
     )
     claim: Span = Field(default=900.0, description="How long somebody has for one; then another may label it.")
+    quick: Span = Field(default=2.0, description="Answers in less than that count as too quick in the figures of who labels.")
     seeded: SeededConfig | None = Field(default=None, description="Texts whose label is known, mixed in. None unless this is set.")
 
 

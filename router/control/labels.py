@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import Body
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Labels
+from router.control.times import nanoseconds
 from router.errors import RefusedError
 
 router = guarded_router()
@@ -38,6 +39,40 @@ class NamedLabel(BaseModel):
 class NamedLabels(BaseModel):
     known: list[NamedLabel]
     next: str | None
+
+
+class ReviewerFigure(BaseModel):
+    """Told of `of` cases, with a 95 % interval; null where these are too few, or where it is not defined."""
+
+    of: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ReviewerRow(BaseModel):
+    """`agreement` with others who labelled the same texts, `kappa` beyond chance (Cohen's); `known_right` of texts whose label was known.
+    Times from the claim to the answer."""
+
+    reviewer: str
+    labelled: int
+    unsure: ReviewerFigure
+    agreement: ReviewerFigure
+    kappa: ReviewerFigure
+    known_right: ReviewerFigure
+    median_s: float | None
+    p90_s: float | None
+    too_quick: ReviewerFigure
+
+
+class Reviewers(BaseModel):
+    """Of fewer than `least` cases nothing is said; quicker than `quick_s` is too quick."""
+
+    since: str
+    until: str
+    least: int
+    quick_s: float
+    reviewers: list[ReviewerRow]
 
 
 class ToLabel(BaseModel):
@@ -102,6 +137,16 @@ async def named(services: Services, cursor: Cursor = None, limit: Limit = 100) -
 async def withdraw(decision_id: Identifier, services: Services, caller: Caller) -> NamedLabel:
     """What it is about is not known any more, whether a lead named it or people agreed: it is not given to anybody anew."""
     return NamedLabel.model_validate(await labels_of(services).withdraw(decision_id, caller.subject))
+
+
+@router.get("/v1/labels/reviewers", **needs(Permission.REVIEWERS_READ))
+async def reviewers(
+    services: Services, caller: Caller, since: AwareDatetime | None = None, until: AwareDatetime | None = None
+) -> Reviewers:
+    """How people labelled, each by the key that stands for them, from `since` on and before `until`: the last 30 days unless told
+    otherwise. That somebody looked is on record."""
+    found = await labels_of(services).reviewers(nanoseconds(since), nanoseconds(until), caller.subject)
+    return Reviewers.model_validate(found)
 
 
 @router.get("/v1/labels/sampled", **needs(Permission.PROPOSALS_READ))

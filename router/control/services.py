@@ -307,6 +307,9 @@ class Labels(Protocol):
     async def named(self, cursor: str | None, limit: int) -> Page:
         """What was named or withdrawn, oldest first."""
 
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = ...) -> Json:
+        """How people labelled in that time (without a beginning, so long before its end), by their keys; on record when it answers."""
+
     async def sampled(self) -> Json:
         """How many were taken, and of those that were not, how many for which reason."""
 

@@ -31,6 +31,7 @@ from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
+from router.wiring.reviewers import ReviewerFigures
 from router.wiring.sampling import LabelDesk, Sampler
 from router.workspace import Workspace
 
@@ -177,7 +178,7 @@ class Learning:
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
-        self.labels = LabelDesk(labelling, self._sampler, known, self._intents)
+        self.labels = LabelDesk(labelling, self._sampler, known, ReviewerFigures(self.keeping, keys, clock, self._quick_s), self._intents)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading
@@ -218,6 +219,9 @@ class Learning:
 
     def _claim_s(self) -> float:
         return (self._sampling() or SamplingConfig()).claim
+
+    def _quick_s(self) -> float:
+        return (self._sampling() or SamplingConfig()).quick
 
     def _intents(self) -> dict[str, str]:
         return {name: intent.description for name, intent in self._current.catalog.intents.items()}

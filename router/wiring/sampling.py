@@ -18,6 +18,7 @@ from router.cursors import place_after
 from router.decision import Subject
 from router.ports import Clock, Lesson, SubjectKeys
 from router.times import instant
+from router.wiring.reviewers import MONTH_NS, ReviewerFigures
 
 CURSOR, THE_ONE = "sampling", "cursor"
 SAMPLING = "\x00lockgate sampling"  # among the subjects' keys; no subject's id begins so
@@ -169,6 +170,7 @@ class LabelDesk:
     service: LabelService
     sampler: Sampler
     known: KnownAnswers
+    figures: ReviewerFigures
     intents: Callable[[], Mapping[str, str]]
     tenant: str | None = None
 
@@ -206,6 +208,9 @@ class LabelDesk:
     async def named(self, cursor: str | None, limit: int) -> Page:
         found, following = await self.known.page(self.tenant, place_after(cursor) or 0, limit)
         return Page(found, None if following is None else str(following))
+
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = MONTH_NS) -> Json:
+        return await self.figures.told(since_ns, until_ns, by, self.tenant, span_ns)
 
     def _told(self, task: Lesson, text: str | None, until_ns: int) -> Json:
         intents = [{"name": name, "description": told} for name, told in self.intents().items()]

@@ -461,6 +461,7 @@ MORE = [
     "/console/reviews?state=any",
     "/console/reviews/{decision}",
     "/console/labels",
+    "/console/reviewers",
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",

@@ -37,6 +37,7 @@ PLACES = (
     Place("audit", "Audit", "/console/audit", P.AUDIT_READ),
     Place("reviews", "Reviews", "/console/reviews", P.REVIEWS_READ),
     Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
+    Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
     Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),

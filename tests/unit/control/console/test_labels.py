@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from router.control.app import create_app
 from router.control.services import ControlServices
+from router.wiring.reviewers import ReviewerFigures
 from router.wiring.sampling import LabelDesk
 from tests.unit.adaptation.labelling_parts import TASK, Labelling
 from tests.unit.adaptation.parts import Learning
@@ -29,7 +30,9 @@ def labelling() -> Labelling:
 @pytest.fixture
 def client(services: ControlServices, labelling: Labelling) -> Iterator[TestClient]:
     unasked: Any = None
-    app = create_app(replace(services, labels=LabelDesk(labelling.service, unasked, unasked, lambda: INTENTS)))
+    learning = labelling.learning
+    figures = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0)
+    app = create_app(replace(services, labels=LabelDesk(labelling.service, unasked, unasked, figures, lambda: INTENTS)))
     with TestClient(app, base_url="http://127.0.0.1:8081", follow_redirects=False) as opened:
         assert opened.portal is not None
         opened.portal.call(labelling.learning.open)
@@ -121,6 +124,24 @@ def test_the_navigation_has_it_for_who_may(client: TestClient, credential: Crede
     who = credential(role)
     assert ('href="/console/labels"' in client.get("/console/reviews?state=none", headers=who).text) is sees
     assert client.get("/console/labels", headers=who).status_code == (200 if sees else 403)
+
+
+def test_how_people_label_is_shown_to_a_lead(one: TestClient, labelling: Labelling, credential: Credential) -> None:
+    """By keys and in no words about few cases; that they looked is on record, and nobody else gets it."""
+    who = credential("reviewer", subject="rita")
+    one.post("/console/labels/claim", headers=who, data={"csrf": ""})
+    one.post(f"{PAGE}/answer", headers=who, data={"label": "pay"})
+    labelling.learning.clock.forward(1)
+    assert one.get("/console/reviewers", headers=who).status_code == 403
+    shown = one.get("/console/reviewers?span=7d", headers=credential("review_lead")).text
+    assert "rita" not in shown
+    assert "too few (1)" in shown
+    reading = labelling.learning.leaves[-1]
+    assert (reading["event"], reading["details"]["what"], reading["details"]["rows"]) == ("audit_read", "reviewers", 1)
+    found = one.get("/v1/labels/reviewers", headers=credential("review_lead")).json()
+    assert [(each["labelled"], each["unsure"]) for each in found["reviewers"]] == [(1, {"of": 1, "value": None, "low": None, "high": None})]
+    backwards = one.get("/v1/labels/reviewers?since=2026-12-01T00:00:00Z&until=2026-11-01T00:00:00Z", headers=credential("review_lead"))
+    assert (backwards.status_code, backwards.json()["code"]) == (422, "request_invalid")
 
 
 def test_where_nothing_is_learnt_there_is_no_such_place(services: ControlServices, credential: Credential) -> None:
