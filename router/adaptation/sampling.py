@@ -1,7 +1,8 @@
 """Which decisions people label: by a keyed hash of the decision's id, so that the same are taken whenever it is asked again, and nobody who
 lacks the key can tell or steer which.
 
-How a sample came to be stays with it. Only `random` ones say how often the classifier is right; `uncertain` ones show where it is not.
+How a sample came to be stays with it. Only `random` ones say how often the classifier is right; `uncertain` ones and those of
+which tiers `disagree` show where it is not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from router.decision import Status
 
 JUDGED = (Status.CLASSIFIED, Status.OUT_OF_SCOPE, Status.AMBIGUOUS, Status.UNDETERMINED)
 UNSURE = (Status.AMBIGUOUS, Status.UNDETERMINED)
+LLM = "llm"
 BITS = 64
 SPAN = float(1 << BITS)
 
@@ -23,6 +25,7 @@ SPAN = float(1 << BITS)
 class Strategy(StrEnum):
     RANDOM = "random"
     UNCERTAIN = "uncertain"
+    DISAGREE = "disagree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Rates:
     a_day: int
     overlap: float
     people: int = 2
+    disagree: float = 0.0
 
 
 def draw(key: bytes, what: str, decision_id: str) -> float:
@@ -56,6 +60,16 @@ def unsure(classification: Mapping[str, Any], rates: Rates) -> bool:
     return any(classification.get(name) is not None and float(classification[name]) < bound for name, bound in bounds)
 
 
+def disagree(classification: Mapping[str, Any]) -> bool:
+    """Whether tiers that were asked held different things likeliest. One that a sure answer made needless was not asked; records from
+    before the earlier tiers were kept say nothing of them."""
+    said = {each["intent"] for each in classification.get("earlier_tiers") or ()}
+    said |= {each["intent"] for each in (classification.get("candidates") or ())[:1]}
+    if classification.get("tier") == LLM:  # the candidates are still those of the encoder
+        said.add(classification.get("intent"))
+    return len(said) > 1
+
+
 def strategies(key: bytes, decision_id: str, classification: Mapping[str, Any], rates: Rates) -> tuple[Strategy, ...]:
     """None of a decision that is not sampled."""
     if classification.get("status") not in JUDGED:
@@ -63,9 +77,13 @@ def strategies(key: bytes, decision_id: str, classification: Mapping[str, Any], 
     wanted = [(Strategy.RANDOM, rates.random)]
     if unsure(classification, rates):
         wanted.append((Strategy.UNCERTAIN, rates.uncertain))
+    if disagree(classification):
+        wanted.append((Strategy.DISAGREE, rates.disagree))
     return tuple(name for name, rate in wanted if draw(key, name, decision_id) < rate)
 
 
 def probability(classification: Mapping[str, Any], rates: Rates) -> float:
-    """That a decision such as this is sampled by either, as long as the day's cap is not reached."""
-    return 1 - (1 - rates.random) * (1 - (rates.uncertain if unsure(classification, rates) else 0.0))
+    """That a decision such as this is sampled by any of them, as long as the day's cap is not reached."""
+    missed = 1 - rates.random
+    missed *= 1 - (rates.uncertain if unsure(classification, rates) else 0.0)
+    return 1 - missed * (1 - (rates.disagree if disagree(classification) else 0.0))

@@ -34,6 +34,7 @@ class SamplingConfig(Strict):
 
     random: Fraction = Field(default=0.0, description="Share of all classified decisions.")
     uncertain: Fraction = Field(default=0.0, description="Share of those that the classifier was not sure of, besides.")
+    disagree: Fraction = Field(default=0.0, description="Share of those of which tiers held different intents likeliest, besides.")
     confidence: Fraction = Field(default=0.8, description="Confidence below which it was not sure.")
     margin: Fraction = Field(default=0.1, description="Distance of the first two candidates below which it was not sure.")
     a_day: Count = Field(default=50, le=100_000, description="Most samples of each kind, tenant and day (UTC).")

@@ -156,7 +156,16 @@ class Sampler:
 
 def _rates(settings: SamplingConfig) -> Rates:
     people = 2 if settings.seeded is None else settings.seeded.agreement
-    return Rates(settings.random, settings.uncertain, settings.confidence, settings.margin, settings.a_day, settings.overlap, people)
+    return Rates(
+        settings.random,
+        settings.uncertain,
+        settings.confidence,
+        settings.margin,
+        settings.a_day,
+        settings.overlap,
+        people,
+        settings.disagree,
+    )
 
 
 def _people(key: bytes, what: str, rates: Rates) -> int:

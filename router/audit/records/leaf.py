@@ -113,6 +113,7 @@ def classification_fields(classified: Classification) -> Fields:
             {"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in classified.candidates
         ],
         "prediction_set": classified.prediction_set,
+        "earlier_tiers": [{"tier": tier, "intent": intent} for tier, intent in classified.earlier_tiers],
         "tier": classified.tier,
         "reason": code(classified.reason),
         "rule": None if rule is None else {"name": rule.rule, "intent": rule.intent, "route": rule.route},
