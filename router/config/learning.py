@@ -23,7 +23,7 @@ class SeededConfig(Strict):
     from others, and what is said of them counts for nothing else."""
 
     share: Fraction = Field(default=0.05, le=0.5, description="Share of them among all that people are given; at most half.")
-    agreement: Count = Field(
+    agreement: int = Field(
         default=2, ge=2, le=10, description="People who said alike, at least, of a text for its label to be known; `overlap` asks as many."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from router.adaptation.labelling import DONE, KIND, SEEDED
 from router.adaptation.seeding import KnownAnswers
@@ -189,6 +190,13 @@ async def test_what_cannot_be_known_is_refused(seeding: Seeding) -> None:
         with pytest.raises(AuditError) as unknown:
             await seeding.known.name(decision, "pay", LEAD, tenant)
         assert unknown.value.code == "decision_unknown"
+
+
+@pytest.mark.parametrize("told", [{"share": 0.51}, {"agreement": 1}, {"agreement": 11}, {"shared": 0.1}])
+def test_settings_that_mean_nothing_are_refused(told: dict[str, Any]) -> None:
+    """More than half; one who agrees with nobody; a word that there is not."""
+    with pytest.raises(ValidationError):
+        SeededConfig(**told)
 
 
 async def test_a_tenants_known_text_goes_to_that_tenant(seeding: Seeding) -> None:
