@@ -139,9 +139,9 @@ def test_a_known_text_is_seeded_and_teaches_nothing(learning: Lockgate) -> None:
     assert told == ["labelled", "label_known", "label_seeded"]
     assert learning.control("GET", f"/v1/decisions/{known}/feedback").json["opinions"] == []
     assert command(learning, "unknow", known, who="root") == "It is not seeded any more.\n"
-    told = command(learning, "reviewers", who="root")
-    assert "too few (1)" in told
-    assert "mia" not in told
+    shown = command(learning, "reviewers", who="root")
+    assert "too few (1)" in shown
+    assert "mia" not in shown
     assert learning.system("audit_read")[-1]["what"] == "reviewers"
     assert command(learning, "reviewers", "--since", "2020-01-01T00:00:00Z", "--until", "2020-02-01T00:00:00Z", who="root").startswith(
         "Nobody"
