@@ -11,7 +11,7 @@ from router.adaptation.labelling import DONE, KIND, SEEDED
 from router.adaptation.seeding import KnownAnswers
 from router.config.learning import SamplingConfig, SeededConfig
 from router.decision import Subject
-from router.errors import AuditError, RefusedError
+from router.errors import AuditError, RefusedError, StateError
 from router.ports import Lesson
 from router.wiring.sampling import Sampler
 from tests.unit.adaptation.labelling_parts import Labelling
@@ -190,6 +190,38 @@ async def test_what_cannot_be_known_is_refused(seeding: Seeding) -> None:
         with pytest.raises(AuditError) as unknown:
             await seeding.known.name(decision, "pay", LEAD, tenant)
         assert unknown.value.code == "decision_unknown"
+
+
+async def test_a_round_that_was_cut_off_between_both_is_done_again_to_the_same_end(
+    seeding: Seeding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it stopped: beside each sample stands one seeded, and none twice, also where something else became known meanwhile."""
+    for number in range(3):
+        seeding.decided(f"known {number}")
+        await seeding.known.name(f"known {number}", "cancel", LEAD, None)
+    store, put, left = seeding.learning.store, seeding.learning.store.put, 0
+
+    async def cut_off(lesson: Lesson, *more: Any) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StateError("gone", "learning_store_unavailable")
+        return await put(lesson, *more)
+
+    monkeypatch.setattr(store, "put", cut_off)
+    for puts in range(6):
+        left = puts
+        with pytest.raises(StateError):
+            await seeding.more()
+    monkeypatch.undo()
+    seeding.decided("later")
+    await seeding.known.name("later", "pay", LEAD, None)
+    await seeding.more()
+    seeds, samples = await seeding.tasks(), await seeding.tasks(KIND)
+    assert len(samples) == len({each.about for each in samples}) == 7
+    assert {each.about for each in seeds} == {"known 0", "known 1", "known 2", "later"}
+    assert len(seeds) == 4
+    assert await seeding.sampler.counts() == {"sampled": 7, "seeded": 4}
 
 
 @pytest.mark.parametrize("told", [{"share": 0.51}, {"agreement": 1}, {"agreement": 11}, {"shared": 0.1}])

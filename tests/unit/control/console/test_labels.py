@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from router.control.app import create_app
 from router.control.services import ControlServices
+from router.errors import StateError
 from router.wiring.reviewers import ReviewerFigures
 from router.wiring.sampling import LabelDesk
 from tests.unit.adaptation.labelling_parts import TASK, Labelling
@@ -71,6 +72,31 @@ def test_a_text_is_claimed_shown_and_labelled_with_plain_forms(one: TestClient, 
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/labels?done=labelled")
     assert "Nothing waits for your label" in one.get("/console/labels", headers=who).text
     assert [each["label"] for each in changed(one, labelling).terms["answers"].values()] == ["pay"]
+
+
+def test_what_was_said_is_told_where_no_other_can_be_claimed(
+    one: TestClient, labelling: Labelling, credential: Credential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label is on record, so that nobody says it again for a fault that came after it; who claims by themselves is told the fault."""
+    who = credential("reviewer")
+    one.post("/console/labels/claim", headers=who, data={"csrf": ""})
+
+    async def failing(*_: Any) -> None:
+        raise StateError("The store does not answer.", "learning_store_unavailable")
+
+    monkeypatch.setattr(labelling.service, "claim", failing)
+    assert one.post(f"{PAGE}/answer", headers=who, data={"label": "pay"}).headers["location"] == "/console/labels?done=labelled"
+    assert len(changed(one, labelling).terms["answers"]) == 1
+    assert one.post("/console/labels/claim", headers=who, data={"csrf": ""}).status_code == 503
+
+
+def test_every_form_brings_the_sessions_token(one: TestClient, credential: Credential) -> None:
+    """As forms of other pages do; without it a session changes nothing."""
+    who = credential("reviewer")
+    listed = one.get("/console/labels", headers=who).text
+    one.post("/console/labels/claim", headers=who, data={"csrf": ""})
+    for text, forms in ((listed, 1), (one.get(PAGE, headers=who).text, 2)):
+        assert (text.count('method="post"'), text.count('name="csrf"')) == (forms, forms)
 
 
 def test_intents_stand_by_name_and_nothing_is_chosen(one: TestClient, labelling: Labelling, credential: Credential) -> None:
