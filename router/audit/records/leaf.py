@@ -113,7 +113,6 @@ def classification_fields(classified: Classification) -> Fields:
             {"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in classified.candidates
         ],
         "prediction_set": classified.prediction_set,
-        "earlier_tiers": [{"tier": tier, "intent": intent} for tier, intent in classified.earlier_tiers],
         "tier": classified.tier,
         "reason": code(classified.reason),
         "rule": None if rule is None else {"name": rule.rule, "intent": rule.intent, "route": rule.route},
@@ -122,7 +121,14 @@ def classification_fields(classified: Classification) -> Fields:
         "calibration_digest": classified.calibration_digest,
         "cached": classified.cached,
         "stages_ns": durations(classified.stages_ns),
+        **_earlier(classified),
     }
+
+
+def _earlier(classified: Classification) -> Fields:
+    """Left out where there are none, as in records from before they were kept."""
+    listed = [{"tier": tier, "intent": intent} for tier, intent in classified.earlier_tiers]
+    return {"earlier_tiers": listed} if listed else {}
 
 
 def risk_fields(risk: Risk) -> Fields:
