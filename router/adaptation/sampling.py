@@ -62,12 +62,13 @@ def unsure(classification: Mapping[str, Any], rates: Rates) -> bool:
 
 def disagree(classification: Mapping[str, Any]) -> bool:
     """Whether tiers that were asked held different things likeliest. One that a sure answer made needless was not asked; records from
-    before the earlier tiers were kept say nothing of them."""
+    before the earlier tiers were kept say nothing of them. Of what the encoder holds to be about no intent the likeliest one is noise."""
+    by_llm = classification.get("tier") == LLM  # then the candidates are still those of the encoder
+    if classification.get("status") == Status.OUT_OF_SCOPE and not by_llm:
+        return False
     said = {each["intent"] for each in classification.get("earlier_tiers") or ()}
     said |= {each["intent"] for each in (classification.get("candidates") or ())[:1]}
-    if classification.get("tier") == LLM:  # the candidates are still those of the encoder
-        said.add(classification.get("intent"))
-    return len(said) > 1
+    return len({*said, classification.get("intent")} if by_llm else said) > 1
 
 
 def strategies(key: bytes, decision_id: str, classification: Mapping[str, Any], rates: Rates) -> tuple[Strategy, ...]:
