@@ -520,6 +520,7 @@ def test_a_reviewer_labels_by_keyboard(lockgate: Lockgate, seat: Seat) -> None:
     page.goto("/console/labels")
     assert axe(page) == []
     assert page.locator("tbody tr").count() == count
+    picture(page, "max-list")
     page.keyboard.press("?")
     page.get_by_role("button", name="Switch keys off").press("Enter")
     page.keyboard.press("Escape")
