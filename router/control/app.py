@@ -51,6 +51,16 @@ def create_app(services: ControlServices) -> FastAPI:
     return app
 
 
+def create_probes(services: ControlServices) -> FastAPI:
+    """Health and readiness alone, for everybody and by any name: they are public on the control API, too."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.services = services
+    app.router.routes.extend(health.router.routes)
+    failures.install(app)
+    app.add_middleware(Guard, hosts=None)
+    return app
+
+
 def _document() -> Any:
     router = guarded_router()
 

@@ -15,6 +15,7 @@ from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.review.attempting import Asked
 
@@ -361,3 +362,4 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    certificates: CertificateCallers | None = None

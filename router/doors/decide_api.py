@@ -16,11 +16,11 @@ from router.doors.body import too_large
 from router.doors.decide import DecideDoor
 from router.doors.decide_models import DecideRequest, DecisionOut, HeldOut, Problem
 from router.doors.decide_repeating import LONGEST_KEY
-from router.doors.head import certificate_of
 from router.doors.held import GoneError
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
 from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.identity.certificates import certificate_of
 from router.problems import problem
 
 log = logging.getLogger("lockgate.decide")
