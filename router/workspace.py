@@ -413,6 +413,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     if config.gateway.listen is not None:
         listeners.append((("gateway", "listen"), config.gateway.listen))
     listeners.append((("control", "listen"), config.control.listen))
+    if config.control.probes is not None:
+        listeners.append((("control", "probes"), config.control.probes))
     if config.envoy is not None:
         listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
