@@ -12,8 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 
+from adapters.jwks_http import JwksUrl
 from adapters.messaging.destination import MessageDestination
-from router.errors import DestinationError
+from adapters.oidc_http import OidcHttp
+from adapters.workflows.client import Answer, Call, Client
+from adapters.workflows.config import EngineTls
+from router.errors import DestinationError, StateError
 from tests.contract import test_a2a_destination, test_mcp_destination, test_retrieval_destination
 from tests.contract.agent_server import Agent
 from tests.contract.agent_server import serving as serving_agent
@@ -110,3 +114,46 @@ async def test_lockgate_shows_its_certificate(making: Making, tmp_path: Path) ->
         with pytest.raises(DestinationError):
             await delivered(build(tls=ca))
         assert front.bytes_in == before
+
+
+async def test_workflow_engines_are_asked_the_same_way(tmp_path: Path) -> None:
+    """By the client that all of them share: whom it believes, and what it shows."""
+    callers = Authority(tmp_path, "callers")
+    certificate, key = map(str, callers.issue("lockgate"))
+    async with serving_retrieval(Retrieval()) as made, tls_front(tmp_path, made.port, *LOCAL, wanted=callers.ca) as front:
+        ca, shown = {"ca": str(tmp_path / "front.ca.pem")}, {"certificate": certificate, "key": key}
+        url = f"https://127.0.0.1:{front.port}/_arrivals"
+        assert (await answered(url, EngineTls(**ca, **shown))).status == 200
+        assert front.came == ["lockgate"]
+        before = front.bytes_in
+        for wrong in ({}, shown, ca):
+            with pytest.raises(DestinationError):
+                await answered(url, EngineTls(**wrong))
+        assert front.bytes_in == before
+    async with tls_front(tmp_path, 1, ELSEWHERE) as front:
+        with pytest.raises(DestinationError) as refused:
+            await answered(f"https://127.0.0.1:{front.port}/_arrivals", EngineTls(**ca))
+    assert refused.value.code == "tls_failed"
+
+
+async def answered(url: str, tls: EngineTls) -> Answer:
+    client = Client("flow", tls)
+    await client.open()
+    try:
+        return await client.ask(Call("GET", url, b"", {}))
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("who", ["keys of an issuer", "sign-in provider"])
+async def test_a_stranger_who_claims_to_be_an_issuer_hears_nothing(tmp_path: Path, who: str) -> None:
+    """These know the system's authorities alone."""
+    async with tls_front(tmp_path, 1, *LOCAL) as front:
+        url = f"https://127.0.0.1:{front.port}/keys"
+        source: Any = JwksUrl(url) if who == "keys of an issuer" else OidcHttp(trust_env=False)
+        try:
+            with pytest.raises(StateError, match="CERTIFICATE_VERIFY_FAILED"):
+                await (source.fetch() if isinstance(source, JwksUrl) else source.get(url))
+        finally:
+            await source.close()
+        assert front.bytes_in == 0

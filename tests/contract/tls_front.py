@@ -25,11 +25,14 @@ class Front:
 
 
 @asynccontextmanager
-async def tls_front(folder: Path, behind: int, *names: x509.GeneralName, wanted: Path | None = None) -> AsyncIterator[Front]:
-    """`names` of its certificate, which the authority `front` in `folder` vouches for. `wanted`: authorities of callers' certificates; one is
-    required then."""
+async def tls_front(
+    folder: Path, behind: int, *names: x509.GeneralName, wanted: Path | None = None, alpn: str = "http/1.1"
+) -> AsyncIterator[Front]:
+    """`names` of its certificate, which the authority `front` in `folder` vouches for. `wanted`: authorities of callers' certificates, of
+    which one is required then."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*map(str, Authority(folder, "front").issue("front", *names)))
+    context.set_alpn_protocols([alpn])
     if wanted is not None:
         context.load_verify_locations(wanted)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -39,7 +42,7 @@ async def tls_front(folder: Path, behind: int, *names: x509.GeneralName, wanted:
         told: dict[str, Any] = {name: value for part in shown.get("subject", ()) for name, value in part}
         made.came.append(told.get("commonName"))
         inner, outer = await asyncio.open_connection("127.0.0.1", behind)
-        with suppress(ConnectionError, ssl.SSLError):
+        with suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
             await asyncio.gather(_through(reader, outer, made), _through(inner, writer, None))
 
     server = await asyncio.start_server(come, "127.0.0.1", 0, ssl=context)

@@ -34,13 +34,14 @@ REFUSED = (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)
 
 @dataclass(frozen=True)
 class Office:
-    """`tiles` and `probes` are ports."""
+    """`tiles`, `probes` and `events` are ports."""
 
     lockgate: Lockgate
     authority: Authority
     folder: Path
     tiles: int
     probes: int
+    events: int
 
     @property
     def url(self) -> str:
@@ -71,17 +72,18 @@ def office(folder: Path, demand: str) -> Iterator[Office]:
     """The listeners' own certificate is another authority's than the callers'."""
     authority, own = Authority(folder), Authority(folder, "server")
     own.issue("server")
-    tiles, probes = free_ports(2)
+    tiles, probes, events = free_ports(3)
     tls = {"certificate": "server.pem", "key": "server.key", "client_ca": "authority.ca.pem", "client_certificates": demand}
     changes: dict[str, Any] = {
         "control": {"tls": tls, "probes": f"127.0.0.1:{probes}"},
         "audit": {"tiles": {"listen": f"127.0.0.1:{tiles}", "tls": tls}},
         "identity": {"certificates": WHO},
+        "events": {"listen": f"127.0.0.1:{events}", "tls": tls, "sources": {"own": {}}},
     }
     with prepared(folder, **changes) as lockgate:
         lockgate.process.start()
         until(lambda: _ready(lockgate, probes), "it was ready", 60)
-        yield Office(lockgate, authority, folder, tiles, probes)
+        yield Office(lockgate, authority, folder, tiles, probes, events)
 
 
 def _ready(lockgate: Lockgate, probes: int) -> bool:
@@ -157,6 +159,13 @@ def test_tiles_are_read_by_who_may_read_the_trail(required: Office) -> None:
     until(lambda: required.ask("/checkpoint", required.shown("auditing"), port=required.tiles).status == 200, "there was a checkpoint")
     assert required.ask("/checkpoint", required.shown("ops/deploy"), port=required.tiles).code == "permission_missing"
     assert [each["what"] for each in required.lockgate.system("audit_read")] == ["tiles"]
+
+
+def test_events_come_in_over_tls(required: Office) -> None:
+    """From who shows a certificate of the right authority, and from nobody else; what they send is verified as ever."""
+    with pytest.raises(REFUSED):
+        required.ask("/events/own", method="POST", port=required.events, authorization=required.key())
+    assert required.ask("/events/own", required.shown("else"), method="POST", port=required.events).status == 401
 
 
 def test_who_watches_the_process_needs_no_certificate(required: Office) -> None:
