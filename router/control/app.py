@@ -25,17 +25,15 @@ from router.control import (
 )
 from router.control.console import PARTS as CONSOLE
 from router.control.console.failing import in_pages
+from router.control.document import openapi_document
 from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
-from router.control.models import Problem
 from router.control.permissions import Permission
 from router.control.services import ControlServices
 from router.control.sign_in import provider_routes as provider
 from router.control.sign_in import routes as sign_in
-from router.problems import MEDIA_TYPE
 
 VERSION = "1"
-FAILURE = {"description": "RFC 9457 problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def create_app(services: ControlServices) -> FastAPI:
@@ -70,13 +68,3 @@ def _document() -> Any:
         return openapi_document(request.app)
 
     return router
-
-
-def openapi_document(app: FastAPI) -> dict[str, Any]:
-    document = app.openapi()
-    document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-    for path in document["paths"].values():
-        for operation in path.values():
-            operation["responses"].pop("422", None)
-            operation["responses"].setdefault("default", FAILURE)
-    return document
