@@ -14,7 +14,8 @@ PLACES = 11
 
 def row_of(session: Session) -> tuple[Any, ...]:
     subject = session.subject
-    owner = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
+    owner: dict[str, Any] = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
+    owner |= {"network": session.network, "browser": session.browser}
     times = (session.created_ns, session.used_ns, session.expires_ns, session.checked_ns, session.authenticated_ns)
     return (
         session.digest,
@@ -33,4 +34,5 @@ def session_from(row: tuple[Any, ...]) -> Session:
     told = json.loads(owner)
     subject = Subject(subject_id, told["type"], tuple(told["roles"]), tuple(told["groups"]), told["tenant"], {}, authenticated_by="session")
     times = (created, used, expires, checked, authenticated)
-    return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)))
+    seen = (told.get("network", ""), told.get("browser", ""))  # sessions of an earlier version have neither
+    return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)), *seen)

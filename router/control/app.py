@@ -30,6 +30,7 @@ from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
 from router.control.permissions import Permission
 from router.control.services import ControlServices
+from router.control.sign_in import own as own_sessions
 from router.control.sign_in import provider_routes as provider
 from router.control.sign_in import routes as sign_in
 
@@ -41,7 +42,7 @@ def create_app(services: ControlServices) -> FastAPI:
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     own = (health, metrics, audit, evidence, governance, reviews, deliveries, learning, labels, keys, config, nodes, policy, rollouts)
-    parts = (*own, sign_in, provider, *CONSOLE)
+    parts = (*own, sign_in, own_sessions, provider, *CONSOLE)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)
     failures.install(app, in_pages)

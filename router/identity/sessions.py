@@ -19,6 +19,7 @@ from hmac import digest as hmac_digest
 from router.decision import Subject
 from router.errors import IdentityError
 from router.identity.break_glass import is_break_glass
+from router.identity.seen import Seen
 from router.ports import Clock, Session, Sessions, Which
 
 SECOND = 1_000_000_000
@@ -47,6 +48,9 @@ class SignedIn:
     methods: tuple[str, ...] = ()
 
 
+NOT_SEEN = Seen("", "")
+
+
 class SessionService:
     def __init__(self, store: Sessions, clock: Clock, limits: SessionLimits) -> None:
         self._store = store
@@ -54,7 +58,7 @@ class SessionService:
         self.limits = limits
 
     async def begin(
-        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None
+        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None, seen: Seen = NOT_SEEN
     ) -> tuple[Session, str, Sequence[Session]]:
         """The session, what the browser is to hold, and the sessions of the same person that ended because there were too many. `instead`
         is what the browser held before: signing in, or in again with other rights, never goes on under the same bits."""
@@ -65,7 +69,8 @@ class SessionService:
         if at_most_until_ns is not None:
             until = min(until, at_most_until_ns)
         times = (now, now, until, now, authenticated)
-        session = Session(_digest(secret.encode()), subject, *times, who.issuer, who.issuer_session, who.methods)
+        named = (who.issuer, who.issuer_session, who.methods)
+        session = Session(_digest(secret.encode()), subject, *times, *named, seen.network, seen.browser)
         ended = await asyncio.to_thread(self._store.add, session, self.limits.most, None if instead is None else _digest(instead))
         return session, secret, ended
 
@@ -106,6 +111,10 @@ class SessionService:
         """By the name that people know it by."""
         fitting = [each for each in await self.all() if each.id == session_id]
         return [ended for each in fitting for ended in await self.end(Which(digest=each.digest))]
+
+    async def of(self, session: Session) -> Sequence[Session]:
+        """All that are the same person's, this one among them: by the issuer's word, for two of them may call two people the same."""
+        return [each for each in await self.all() if (each.issuer, each.subject.id) == (session.issuer, session.subject.id)]
 
     async def all(self) -> Sequence[Session]:
         """Those that are good, oldest first."""

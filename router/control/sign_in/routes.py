@@ -34,6 +34,7 @@ from router.identity.break_glass import METHOD, BreakGlass
 from router.identity.break_glass import PATH as BREAK_GLASS
 from router.identity.local_links import PATH as LOCAL
 from router.identity.local_links import LocalLinks, spent
+from router.identity.seen import seen
 from router.identity.sessions import SignedIn
 from router.ports import Session, Which
 
@@ -89,7 +90,8 @@ async def signed_in(
     """A session of its own for this sign-in, whatever the browser held before; recorded before the browser gets it."""
     sign_in = sign_in_of(services)
     before = session_secret(request.headers.raw, sign_in.secure)
-    session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns)
+    where = seen(request.client.host if request.client is not None else "", request.headers.get("user-agent", ""))
+    session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns, where)
     try:
         who_is = {"session": session.id, "by": await services.acts.person(session.subject.id)}
         told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
