@@ -146,6 +146,7 @@ class Serving:
             None if self.learning is None else self.learning.api,
             None if self.learning is None else self.learning.labels,
             certificates,
+            reviews.telling.alarm,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass

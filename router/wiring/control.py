@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from router.config.shared_state import RedisSettings
 from router.control.acts import Acts
 from router.control.services import (
+    Alarm,
     Check,
     ControlServices,
     DeliveryDesk,
@@ -309,6 +310,7 @@ def make_control(
     learning: Learning | None = None,
     labels: Labels | None = None,
     certificates: CertificateCallers | None = None,
+    alarm: Alarm | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -339,5 +341,6 @@ def make_control(
         learning=learning,
         labels=labels,
         certificates=certificates,
+        **({} if alarm is None else {"alarm": alarm}),
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

@@ -254,7 +254,7 @@ async def test_what_reviews_learn_later_is_narrowed_as_well() -> None:
 
 
 # What has nothing of any tenant's: how the listener is called, what is written, who may do what, who is signed in, the ledger's public key.
-OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier"}
+OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier", "alarm"}
 
 
 class OneTenantsLabels:
