@@ -10,6 +10,14 @@ from router.ports import Session
 
 COLUMNS = "digest, subject_id, subject, created_ns, used_ns, expires_ns, checked_ns, authenticated_ns, issuer, issuer_session, methods"
 PLACES = 11
+KEPT_NS = 86_400 * 1_000_000_000  # how long one that is ending waits to be recorded, from its last use
+# `{0}` stands for a parameter: now, what is forgotten from, and what another takes the place of.
+FORGOTTEN = "(expires_ns > 0 AND expires_ns <= {0}) OR (expires_ns = 0 AND used_ns <= {0}) OR digest = {0}"
+
+
+def forgotten(now_ns: int, instead: bytes | None) -> tuple[Any, ...]:
+    """Parameters of `FORGOTTEN`."""
+    return now_ns, now_ns - KEPT_NS, instead or b""
 
 
 def row_of(session: Session) -> tuple[Any, ...]:

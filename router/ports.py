@@ -876,11 +876,15 @@ class Sessions(Protocol):
     def use(self, digest: bytes, now_ns: int) -> None:
         """A session that has ended meanwhile stays ended."""
 
+    def ending(self, which: Which) -> Sequence[Session]:
+        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept for a day or until `end` takes
+        them away. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
+
     def end(self, which: Which) -> Sequence[Session]:
         """Durable when it returns; returns which ended."""
 
     def all(self) -> Sequence[Session]:
-        """Oldest first; expired ones may be among them."""
+        """Oldest first; expired ones, and those that are ending, may be among them."""
 
     def spent(self, mark: bytes, now_ns: int) -> bool:
         """Whether somebody has spent the mark, and its time is not over."""

@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -80,7 +80,7 @@ class SessionService:
             raise IdentityError("The session is not known; sign in again.", "session_unknown")
         digest, now = _digest(secret), self._clock.now_ns()
         session = await asyncio.to_thread(self._store.find, digest)
-        if session is None:
+        if session is None or session.expires_ns == 0:
             raise IdentityError("The session is not known; sign in again.", "session_unknown")
         if now >= session.expires_ns or now - session.used_ns >= self.limits.idle * SECOND:
             await asyncio.to_thread(self._store.end, Which(digest=digest))
@@ -107,10 +107,20 @@ class SessionService:
         """The one that the browser holds."""
         return await self.end(Which(digest=_digest(secret)))
 
-    async def end_id(self, session_id: str) -> Sequence[Session]:
-        """By the name that people know it by."""
-        fitting = [each for each in await self.all() if each.id == session_id]
-        return [ended for each in fitting for ended in await self.end(Which(digest=each.digest))]
+    async def end_on_record(self, whose: Sequence[Which], record: Callable[[list[str]], Awaitable[None]]) -> list[str]:
+        """Ends those that fit, has it recorded, and only then forgets them: where Lockgate is lost in between, or the ledger is down, they
+        have ended all the same, and who ends them again names them. Raises what `record` raises."""
+        ended = [each for which in whose for each in await asyncio.to_thread(self._store.ending, which)]
+        named = [each.id for each in ended]
+        await record(named)
+        for each in ended:
+            await self.end(Which(digest=each.digest))
+        return named
+
+    async def named(self, session_id: str) -> Which | None:
+        """By the name that people know it by; also one that has ended and is not on record yet."""
+        every = await asyncio.to_thread(self._store.all)
+        return next((Which(digest=each.digest) for each in every if each.id == session_id), None)
 
     async def of(self, session: Session) -> Sequence[Session]:
         """All that are the same person's, this one among them: by the issuer's word, for two of them may call two people the same."""

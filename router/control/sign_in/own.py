@@ -49,12 +49,14 @@ async def own_sessions(services: ControlServices, caller: Principal) -> Sequence
 
 
 async def _ended(services: ControlServices, caller: Principal, which: Sequence[Session]) -> list[str]:
-    """After the act, as with others' sessions: a ledger that is down must not keep a stolen one alive."""
-    sessions = sign_in_of(services).sessions
-    ended = [done.id for each in which for done in await sessions.end(Which(digest=each.digest))]
-    if ended:
-        await services.record("sessions_ended", {"sessions": ended, "by_key": caller.key_id, "own": True})
-    return ended
+    """Recorded after the act, as with others' sessions: a ledger that is down must not keep a stolen one alive."""
+
+    async def record(ids: list[str]) -> None:
+        await services.record("sessions_ended", {"sessions": ids, "by_key": caller.key_id, "own": True})
+
+    if not which:
+        return []
+    return await sign_in_of(services).sessions.end_on_record([Which(digest=each.digest) for each in which], record)
 
 
 def _shown(session: Session, caller: Principal) -> OwnSession:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.models import EndedSessions, Identity, SessionsView, SessionView
 from router.control.parameters import Identifier
 from router.control.permissions import ROLES, Permission
@@ -157,18 +157,25 @@ async def sessions(services: Services) -> SessionsView:
 @router.delete("/v1/sessions/{session_id}", status_code=204, **needs(Permission.SESSIONS_WRITE))
 async def end(session_id: Identifier, services: Services, caller: Caller) -> None:
     """Ends one session at once."""
-    if not await sign_in_of(services).sessions.end_id(session_id):
+    which = await sign_in_of(services).sessions.named(session_id)
+    if which is None:
         raise RefusedError("There is no such session.", "not_found", 404)
-    # After the act, as with keys: a ledger that is down must not keep a stolen session alive.
-    await services.record("sessions_ended", {"sessions": [session_id], "by_key": caller.key_id})
+    await _ended(services, caller, which)
 
 
 @router.delete("/v1/sessions", **needs(Permission.SESSIONS_WRITE))
 async def end_all_of(subject: Annotated[str, Query(min_length=1, max_length=320)], services: Services, caller: Caller) -> EndedSessions:
     """Ends every session of one person at once."""
-    ended = [each.id for each in await sign_in_of(services).sessions.end(Which(subject=subject))]
-    await services.record("sessions_ended", {"sessions": ended, "by_key": caller.key_id})
-    return EndedSessions(ended=ended)
+    return EndedSessions(ended=await _ended(services, caller, Which(subject=subject)))
+
+
+async def _ended(services: ControlServices, caller: Principal, which: Which) -> list[str]:
+    """Recorded after the act, as with keys: a ledger that is down must not keep a stolen session alive."""
+
+    async def record(ids: list[str]) -> None:
+        await services.record("sessions_ended", {"sessions": ids, "by_key": caller.key_id})
+
+    return await sign_in_of(services).sessions.end_on_record([which], record)
 
 
 def sign_in_of(services: ControlServices) -> SignIn:
