@@ -15,6 +15,7 @@ from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.review.attempting import Asked
 
@@ -341,6 +342,12 @@ class LearnedProposals(Protocol):
 
 
 Record = Callable[[str, Json], Awaitable[None]]
+Alarm = Callable[[str, str, int], Awaitable[Sequence[str]]]
+
+
+async def _nobody_told(mark: str, case: str, until_ns: int) -> Sequence[str]:
+    """For a control API without channels."""
+    return ()
 
 
 async def _unrecorded(event: str, details: Json) -> None:
@@ -351,7 +358,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
     `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
-    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line.
+    `alarm(mark, case, until_ns)` has people told that the glass is broken, durably, and returns through whom; raises ReviewError."""
 
     audit: Audit
     reviews: Reviews
@@ -375,3 +383,5 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    certificates: CertificateCallers | None = None
+    alarm: Alarm = _nobody_told

@@ -14,6 +14,7 @@ from router.control.console import (
     policy,
     reviewers,
     reviews,
+    sessions,
 )
 
-PARTS = (assets, live, audit, decisions, reviews, policy, deliveries, health, keys, intents, feedback, labels, reviewers)
+PARTS = (assets, live, audit, decisions, reviews, policy, deliveries, health, keys, intents, feedback, labels, reviewers, sessions)

@@ -31,6 +31,8 @@ DONE: Mapping[str, str] = {
     "rollout_advanced": "On to the next step.",
     "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
     "went_back": "That version is in force now.",
+    "session_ended": "Ended: whoever has it is refused with the next request.",
+    "sessions_ended": "All others are ended.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",
 }
 
