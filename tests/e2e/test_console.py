@@ -69,6 +69,7 @@ def lockgate(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterat
         catalog["routes"]["orders"] = {"destination": "target", "path": "/orders", "delivery": {"for": "1h", "backoff": "200ms"}}
         catalog["rules"][:0] = [{"name": "orders", "match": {"path": "/orders/{rest...}"}, "intent": "look", "route": "orders"}]
         data["lockgate"]["config"]["access"]["routes"]["orders"] = {"employee": ["*"]}
+        data["lockgate"]["config"]["review"]["levels"]["high"]["modify"] = ["/amount", "/note"]
         save(running.yard.folder / "catalog.yaml", catalog)
         save(running.yard.data, data)
         running.start()
@@ -133,10 +134,13 @@ def test_an_auditor_searches_page_by_page_and_counts(lockgate: Lockgate, seat: S
     assert page.get_by_label("Condition").input_value() == "colour = 1"
 
 
-def _followed(page: Page, link: Locator) -> None:
-    """Until the page is there that it leads to: rows are counted without waiting for any."""
+def _followed(page: Page, link: Locator, key: str = "") -> None:
+    """Until the page is there that it leads to: rows are counted without waiting for any. By this key, or by a click."""
     with page.expect_navigation():
-        link.click()
+        if key:
+            link.press(key)
+        else:
+            link.click()
 
 
 def _decisions(page: Page) -> list[str]:
@@ -226,8 +230,8 @@ def test_personal_fields_are_opened_by_who_may_alone(lockgate: Lockgate, seat: S
     assert lockgate.system("audit_read")[-1]["opened"] is True
 
 
-def held(lockgate: Lockgate, who: str = "ann") -> str:
-    answer = lockgate.ask(who, "POST", "/pay/1", {"amount": 5})
+def held(lockgate: Lockgate, who: str = "ann", body: Any = None) -> str:
+    answer = lockgate.ask(who, "POST", "/pay/1", body or {"amount": 5})
     assert answer.status == 202
     return answer.decision
 
@@ -278,6 +282,87 @@ def test_what_stands_in_the_way_of_a_review_is_told(lockgate: Lockgate, seat: Se
     assert "has changed" in page.get_by_role("alert").inner_text()
     expect(page.locator("h1")).to_contain_text("rejected")
     assert page.get_by_role("button", name="Approve").count() == 0
+
+
+def test_a_reviewer_changes_what_policy_lets_them(lockgate: Lockgate, seat: Seat) -> None:
+    """By keyboard, with every script off as well as on: the values as they are, what is wrong beside its field, what it becomes before it
+    is sent; what is sent is that. Who may not change it is shown no value. Each look is on record."""
+    before = len(_looks(lockgate))
+    for scripts in (True, False):
+        review = held(lockgate, body={"amount": 5, "note": "hush money"})
+        page = seat("max", java_script_enabled=scripts)
+        page.goto(f"/console/reviews/{review}")
+        assert "hush money" not in page.inner_text("main")
+        _followed(page, page.get_by_role("link", name="Change"), "m" if scripts else "Enter")
+        assert page.get_by_label("/note").input_value() == "hush money"
+        page.get_by_label("/amount").fill("four")
+        page.get_by_label("Why").fill("typo, see the invoice")
+        _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
+        assert page.get_by_role("alert").get_by_role("link").inner_text() == "/amount"
+        assert "has to be a number" in page.inner_text("main")
+        assert page.get_by_label("/amount").input_value() == "four"
+        page.get_by_label("/amount").fill("4")
+        _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
+        assert page.locator(".diff tbody tr").all_inner_texts() == ["/amount\t5\t4"]
+        digest = page.locator("[name=becomes]").get_attribute("value")
+        _followed(page, page.get_by_role("button", name="Change more"), "Enter")
+        assert page.get_by_label("/amount").input_value() == "4"
+        _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
+        _followed(page, page.get_by_role("button", name="Approve with these changes"), "Enter")
+        assert "Approved with your changes" in page.get_by_role("status").inner_text()
+        until(lambda review=review: _seen(lockgate, review)["state"] == "done", "it was sent")  # type: ignore[misc]
+        assert _seen(lockgate, review)["content_digest"] == digest
+        assert lockgate.arrived("/pay/1")[-1]["body_bytes"] == len(b'{"amount":4,"note":"hush money"}')
+    assert {(each["what"], each["opened"]) for each in _looks(lockgate)[before:]} == {("held", True)}
+
+
+def test_what_stands_in_the_way_of_a_change_is_told(lockgate: Lockgate, seat: Seat) -> None:
+    """One's own shows no value; where somebody was quicker the form shows how things are now beside what was typed; axe finds nothing
+    on any of its pages, nor is one wider than a telephone."""
+    review = held(lockgate, "mia", body={"amount": 5, "note": "hush money"})
+    own, looks = seat("mia"), len(_looks(lockgate))
+    answer = own.goto(f"/console/reviews/{review}/modify")
+    assert (answer is not None and answer.status, own.get_by_role("alert").inner_text()) == (403, _OWN)
+    assert "hush money" not in own.content()
+    assert len(_looks(lockgate)) == looks
+    page, wrong = seat("max"), dict[str, list[str]]()
+    page.goto(f"/console/reviews/{review}/modify")
+    page.get_by_label("/note").fill("rent")
+    _followed(page, page.get_by_role("button", name="Show what it becomes"))
+    assert "Say why" in page.get_by_role("alert").inner_text()
+    wrong["no reason"] = _faults(page)
+    page.get_by_label("Why").fill("it is rent")
+    _followed(page, page.get_by_role("button", name="Show what it becomes"))
+    wrong["confirming"] = _faults(page)
+    assert lockgate.control("POST", f"/v1/reviews/{review}/claim", {}, who="max").status == 200
+    assert lockgate.control("POST", f"/v1/reviews/{review}/release", {}, who="max").status == 200
+    _followed(page, page.get_by_role("button", name="Approve with these changes"))
+    assert "has changed" in page.get_by_role("alert").inner_text()
+    assert (page.get_by_label("/note").input_value(), page.get_by_label("Why").input_value()) == ("rent", "it is rent")
+    assert lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "no"}, who="max").status == 200
+    _followed(page, page.get_by_role("button", name="Show what it becomes"))
+    assert "can no longer be modified" in page.get_by_role("alert").inner_text()
+    assert _seen(lockgate, review)["state"] == "rejected"
+    assert {name: faults for name, faults in wrong.items() if faults} == {}
+
+
+_OWN = "Nobody may decide about their own request, nor for who asked."
+
+
+def _faults(page: Page) -> list[str]:
+    found = axe(page)
+    page.set_viewport_size(NARROW)
+    wide = page.evaluate("document.documentElement.scrollWidth") > NARROW["width"]
+    page.set_viewport_size(WIDE)
+    return [*found, *(["too wide"] if wide else [])]
+
+
+def _looks(lockgate: Lockgate) -> list[Any]:
+    return [each for each in lockgate.system("audit_read") if each["what"] == "held"]
+
+
+def _seen(lockgate: Lockgate, review: str) -> Any:
+    return lockgate.control("GET", f"/v1/reviews/{review}", who="max").json
 
 
 @pytest.mark.slow
