@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 
 from tests.needs import needs, needs_file
 
@@ -21,11 +22,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
-from tests.e2e.rolling import archive, closed_data
+from tests.e2e.rolling import CLOSED, CLOSED_TEST, archive, closed_data
 from tests.e2e.running import Lockgate, Person, cli, prepared
 from tests.e2e.test_events import Target
 from tests.e2e.test_policy_rollout import FREE
-from tests.e2e.yard import load, save
+from tests.e2e.yard import ROOT, load, save
 
 needs_file(CHROMIUM, "apt install chromium")
 
@@ -37,7 +38,7 @@ PEOPLE = (
     Person("nora", ("auditor",), ("control",)),
     Person("mia", ("employee", "manager", "reviewer"), ("gateway", "control")),
     Person("max", ("manager", "reviewer"), ("control",)),
-    Person("ada", ("policy_author",), ("control",)),
+    Person("ada", ("policy_author",), ("control", "control:audit.personal")),  # as a replay needs it
     Person("pat", ("policy_approver",), ("control",)),
     Person("otto", ("operator",), ("control",)),
     Person("root", ("admin",), ("control",)),
@@ -416,6 +417,50 @@ def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, c
         page.get_by_role("button", name="Sign out").click()
     page.goto("/console/keys")
     assert page.url.endswith("/console/sign-in?next=/console/keys")
+
+
+def test_an_authors_rule_gets_its_way(lockgate: Lockgate, seat: Seat) -> None:
+    """The short way of the one below: the author's rule passes its tests, the replay says whom it changes, another one approves it in the
+    console, it is in force and denies, the page of a decision names it with its line; and one goes back to what was before."""
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+    decision, first = (ROOT / "policies/lockgate/decision.rego").read_text(), "data.lockgate.rules.access.rbac.deny,"
+    rules = {"closed.rego": CLOSED, "closed_test.rego": CLOSED_TEST}
+    candidate = {f"lockgate/rules/request/closed/{name}": text for name, text in rules.items()}
+    candidate["lockgate/decision.rego"] = decision.replace(first, f"{first}\n\t\tdata.lockgate.rules.request.closed.deny,")
+    bundle = archive(more=candidate)
+    tested = _tried(lockgate, "test", bundle)
+    assert (tested["failed"], tested["passed"] > 0) == (0, True), tested
+    replay = _tried(lockgate, "replay?route=plain", bundle)
+    assert "request.closed" in json.dumps(replay["differences"]), replay
+    author, approver = seat("ada"), seat("pat")
+    _propose(author, bundle, {"steps": [{}], "least": 1, "guards": FREE})
+    approver.goto(author.url)
+    _pressed(approver, "Approve")
+    expect(approver.locator("h1 .badge")).to_have_text("running")
+    _pressed(approver, "Into force", "Go on")
+    expect(approver.locator("h1 .badge")).to_have_text("promoted")
+    denied = lockgate.ask("ann", "GET", "/items/1")
+    assert denied.status == 403
+    approver.goto(f"/console/decisions/{denied.decision}")
+    approver.locator("summary", has_text="The rule").first.click()
+    assert "request.closed" in approver.locator("code.hit").inner_text()
+    approver.goto("/console/policy")
+    _pressed(approver, "End that", "Go back")
+    assert "in force now" in approver.get_by_role("status").inner_text()
+    assert lockgate.ask("ann", "GET", "/items/1").status == 200
+
+
+def _tried(lockgate: Lockgate, what: str, bundle: bytes) -> Any:
+    url = f"http://127.0.0.1:{lockgate.ports['control']}/v1/policy/{what}"
+    answer = requests.post(url, files={"bundle": bundle}, headers={"authorization": f"Bearer {lockgate.keys['ada']}"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def _pressed(page: Page, button: str, answer: str = "") -> None:
+    """And its question answered."""
+    page.get_by_role("button", name=button, exact=True).click()
+    _followed(page, page.get_by_role("dialog").get_by_role("button", name=answer or button, exact=True))
 
 
 @pytest.mark.slow
