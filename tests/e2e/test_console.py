@@ -20,6 +20,9 @@ needs("axe_playwright_python", "pip install axe-playwright-python")
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from router.system import SystemClock
+from router.wiring.sign_in import local_links
+from router.workspace import parse, read
 from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
 from tests.e2e.processes import until
 from tests.e2e.rolling import CLOSED, CLOSED_TEST, archive, closed_data
@@ -275,8 +278,10 @@ def test_what_stands_in_the_way_of_a_review_is_told(lockgate: Lockgate, seat: Se
     page = seat("max")
     page.goto(f"/console/reviews/{review}")
     page.evaluate("() => { document.querySelector('[name=content_digest]').value = '0'.repeat(64); }")
+    page.evaluate("() => { document.querySelector('#approve textarea').value = 'for the record'; }")
     _decide(page, "a", "Approve")
     assert "another content" in page.get_by_role("alert").inner_text()
+    assert page.locator("#approve textarea").input_value() == "for the record"
     page.goto(f"/console/reviews/{review}")
     assert lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "no"}, who="mia").status == 200
     _decide(page, "a", "Approve")
@@ -404,8 +409,7 @@ def _decide(page: Page, key: str, name: str) -> None:
 def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, chromium: Browser, seat: Seat) -> None:
     """By the link of this machine; the same form without the token changes nothing. Signing out ends it."""
     page = seat(None)
-    page.goto(cli("console", "link", "--config", str(lockgate.yard.config)).stdout.strip())
-    page.get_by_role("button", name="Sign in").click()
+    _signed_in(lockgate, page, cli("console", "link", "--config", str(lockgate.yard.config)).stdout.strip())
     page.goto("/console/keys")
     page.evaluate("() => document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'x'; })")
     _revoke(page, "former")
@@ -417,6 +421,50 @@ def test_who_signed_in_sends_forms_with_the_sessions_token(lockgate: Lockgate, c
         page.get_by_role("button", name="Sign out").click()
     page.goto("/console/keys")
     assert page.url.endswith("/console/sign-in?next=/console/keys")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_what_was_written_outlives_a_session(lockgate: Lockgate, seat: Seat, scripts: bool) -> None:
+    """It is shown by the page that says that the session has ended, and with scripts it stands in its form again after signing in, in the
+    same tab; in no address, no log and no record. Signing out forgets it."""
+    said = f"the invoice is from the year before{scripts}"
+    review, page = held(lockgate), seat(None, java_script_enabled=scripts)
+    _signed_in(lockgate, page)
+    page.goto(f"/console/reviews/{review}")
+    if scripts:
+        page.get_by_role("button", name="Reject").click()
+        page.get_by_label("Why").fill(said)
+    else:
+        page.locator(".said-so").get_by_label("Comment").fill(said)
+    assert lockgate.control("DELETE", "/v1/sessions?subject=local").status == 200
+    sending = page.get_by_role("dialog") if scripts else page.locator(".said-so")
+    _followed(page, sending.get_by_role("button", name="Reject" if scripts else "Say so"))
+    assert "401 · session_unknown" in page.inner_text("main")
+    assert page.get_by_label("What you wrote").input_value() == said
+    assert axe(page) == [] if scripts else True
+    _followed(page, page.get_by_role("link", name="Sign in"))
+    assert page.url.endswith(f"/console/sign-in?next=/console/reviews/{review}")
+    _signed_in(lockgate, page)
+    page.goto(f"/console/reviews/{review}")
+    if scripts:
+        expect(page.get_by_role("dialog")).to_contain_text("Your session had ended")
+        assert page.get_by_label("Why").input_value() == said
+        page.get_by_role("dialog").get_by_role("button", name="Not yet").click()
+        _followed(page, page.get_by_role("button", name="Sign out"))
+        _signed_in(lockgate, page)
+        page.goto(f"/console/reviews/{review}")
+        assert page.get_by_role("dialog").count() == 0
+        assert page.evaluate("sessionStorage.length + document.cookie.length") == 0
+    assert said not in lockgate.process.said
+    assert said not in json.dumps(lockgate.leaves())
+
+
+def _signed_in(lockgate: Lockgate, page: Page, link: str = "") -> None:
+    """By a link of this machine's, made without the command, which takes a moment."""
+    links = local_links(parse(read(lockgate.yard.config, {}), {}), SystemClock())
+    assert links is not None
+    page.goto(link or f"/console/sign-in/local?token={links.token()}")
+    _followed(page, page.get_by_role("button", name="Sign in"))
 
 
 def test_an_authors_rule_gets_its_way(lockgate: Lockgate, seat: Seat) -> None:

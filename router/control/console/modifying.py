@@ -66,7 +66,7 @@ async def _edited(
     try:
         now = await services.reviews.values(review_id, caller.subject)
     except ReviewError as error:
-        return await _stopped(request, review_id, services, caller, error, refused)
+        return await _stopped(request, review_id, services, caller, error, refused, comment_of(fields))
     found, _ = sheet(now["values"], fields)
     return await _page(request, review_id, services, now, found, fields, refused=refused, status=status)
 
@@ -110,17 +110,18 @@ async def _otherwise(
     """The form once more, as things are now, with what was typed, where the same person may go on; else the page of the request."""
     if error.code in AGAIN:
         return await _edited(request, review_id, services, caller, fields, str(error), REVIEW_STATUS.get(error.code, 409))
-    return await _stopped(request, review_id, services, caller, error)
+    return await _stopped(request, review_id, services, caller, error, comment=comment_of(fields))
 
 
 async def _stopped(
-    request: Request, review_id: str, services: ControlServices, caller: Principal, error: ReviewError, before: str = ""
+    request: Request, review_id: str, services: ControlServices, caller: Principal, error: ReviewError, before: str = "", comment: str = ""
 ) -> HTMLResponse:
     if error.code == "review_not_found":
         raise error
     if request.method == "GET":  # no attempt, so it is in the ledger as a count
         await services.acts.refused(caller, Permission.REVIEWS_DECIDE, error.code)
-    return await shown(request, review_id, services, caller, before or str(error), REVIEW_STATUS.get(error.code, 409))
+    said = before or str(error)
+    return await shown(request, review_id, services, caller, said, REVIEW_STATUS.get(error.code, 409), comment)
 
 
 async def _page(

@@ -99,18 +99,20 @@ async def _decided(
     told: str,
 ) -> Response:
     """What stands in the way is told on the page, which shows how things are now."""
+    fields = await posted(request)
     try:
-        await decide(await posted(request))
+        await decide(fields)
     except ReviewError as error:
         if error.code == "review_not_found":
             raise
-        return await shown(request, review_id, services, caller, str(error), REVIEW_STATUS.get(error.code, 409))
+        return await shown(request, review_id, services, caller, str(error), REVIEW_STATUS.get(error.code, 409), comment_of(fields))
     return see_other(address(f"/console/reviews/{review_id}", done=told))
 
 
 async def shown(
-    request: Request, review_id: str, services: ControlServices, caller: Principal, refused: str = "", status: int = 200
+    request: Request, review_id: str, services: ControlServices, caller: Principal, refused: str = "", status: int = 200, comment: str = ""
 ) -> HTMLResponse:
+    """`comment` is what was written for an attempt that was refused: it stands in the dialogs again."""
     found = await services.reviews.get(review_id)
     if found is None:
         raise ReviewError("There is no such held request.", "review_not_found")
@@ -123,6 +125,7 @@ async def shown(
         open=found["state"] in UNDECIDED,
         approvable=found["state"] in OPEN,
         refused=refused,
+        comment=comment,
         done=done(request),
         **await opinions(services, caller, review_id),
         **await _judged(services, caller, review_id),

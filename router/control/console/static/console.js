@@ -1,5 +1,7 @@
 // What every page has: the theme's button, the menu that is open where there is room, times in the reader's own zone.
 
+import "./kept.js";
+
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const wide = matchMedia("(min-width: 60rem)");
