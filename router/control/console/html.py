@@ -62,7 +62,7 @@ def page(
 
 def rendered(request: Request, template: str, *, here: str, frame: bool = False, **shown: Any) -> str:
     """With `frame` what is the same whatever is shown: all that stands before `MAIN`."""
-    principal: Principal = getattr(request.state, "principal", NOBODY)
+    principal: Principal = getattr(request.state, "principal", getattr(request.state, "refused", NOBODY))
     return TEMPLATES.get_template(template).render(
         frame=frame,
         here=here,
