@@ -117,6 +117,13 @@ class Reviews(Protocol):
     async def question(self, review_id: str, asker: Subject) -> Json:
         """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
 
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        """What this reviewer may change of it, as it is: `id, version, content_digest, values, more`. The reading is on record; who may not
+        change it is told nothing."""
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """As `values`, with what it would become by `asked`, which changes nothing: `becomes`."""
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 

@@ -156,6 +156,7 @@ class Serving:
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
         keeping = asyncio.gather(
+            audit.prepare(),
             self.governance.keep_up(),
             self.governance.keep_pruning(),
             reading.keep_taking_up(),

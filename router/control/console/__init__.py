@@ -11,10 +11,27 @@ from router.control.console import (
     keys,
     labels,
     live,
+    modifying,
     policy,
     reviewers,
     reviews,
     sessions,
 )
 
-PARTS = (assets, live, audit, decisions, reviews, policy, deliveries, health, keys, intents, feedback, labels, reviewers, sessions)
+PARTS = (
+    assets,
+    live,
+    audit,
+    decisions,
+    reviews,
+    policy,
+    deliveries,
+    health,
+    keys,
+    intents,
+    feedback,
+    labels,
+    reviewers,
+    sessions,
+    modifying,
+)

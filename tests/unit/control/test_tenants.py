@@ -66,6 +66,14 @@ class Held:
 
     reject = approve
 
+    async def values(self, review_id: str, *more: Any, **named: Any) -> Json:
+        return {**await self.approve(review_id), "values": [], "more": False}
+
+    async def modified(self, review_id: str, *more: Any, **named: Any) -> Json:
+        place = {"risk": "low", "route": "plain", "destination": "service", "reviewers": [], "quorum": 1}
+        becomes = {"content_digest": "b" * 64, "changes": [], "otherwise": False, "state": "approved", **place}
+        return {**await self.values(review_id), "becomes": becomes}
+
     def __getattr__(self, name: str) -> Any:
         """Whatever else can be done to one."""
         return self.approve
