@@ -485,6 +485,9 @@ class Lessons(Protocol):
     async def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
         """In the same order, each with its place; only those after the place `after`. No states means any."""
 
+    async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
+        """The last that were put first come first, each with its place; only those before the place `before`."""
+
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         """Those that have texts under this key."""
 

@@ -300,6 +300,17 @@ class Labels(Protocol):
         """How many were taken, and of those that were not, how many for which reason."""
 
 
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
@@ -361,3 +372,4 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    quality: Quality | None = None
