@@ -269,8 +269,11 @@ def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
     """A service that is added is open to one tenant's people only once somebody says so here."""
     whole = replace(control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes")})
     whole = replace(whole, rules=dict, learning=object(), labels=OneTenantsLabels())  # type: ignore[arg-type]  # that there is one is enough
+    whole = replace(whole, quality=OneTenantsLabels())  # type: ignore[arg-type]  # as above
     narrowed = within(whole, "lund", "audrey")
     same = {each.name for each in fields(whole) if getattr(whole, each.name) is getattr(narrowed, each.name)}
     assert same == OF_ALL
     assert isinstance(narrowed.labels, OneTenantsLabels)
     assert narrowed.labels.tenant == "lund"
+    assert isinstance(narrowed.quality, OneTenantsLabels)
+    assert narrowed.quality.tenant == "lund"
