@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -37,12 +38,12 @@ class Watch:
             return
         self._due_ns = now_ns + EVERY_NS
         samples, _ = await samples_of(self._store, now_ns - int(settings.watch.window * NS), now_ns + 1)
-        self._found = measure(samples, Basis.RANDOM, settings.watch.least, _a_day(settings))
+        self._found = await asyncio.to_thread(measure, samples, Basis.RANDOM, settings.watch.least, _a_day(settings))
 
     async def measured(self, since_ns: int, until_ns: int, basis: Basis, tenant: str | None) -> tuple[Measured, bool]:
         settings = self._settings() or LearningConfig()
         samples, more = await samples_of(self._store, since_ns, until_ns, tenant)
-        return measure(samples, basis, settings.watch.least, _a_day(settings)), more
+        return await asyncio.to_thread(measure, samples, basis, settings.watch.least, _a_day(settings)), more
 
     def figures(self) -> Iterator[Metric]:
         """As of the last round; of what was labelled too seldom none."""

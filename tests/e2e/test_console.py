@@ -462,6 +462,7 @@ MORE = [
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/drift/figures?span=7d&reference=7d",
     "/console/nowhere",
 ]
 
