@@ -19,7 +19,7 @@ import numpy as np
 
 from embeddings.binned import RELIABILITY_BINS, bin_numbers, error_by_chance, expected_calibration_error
 from router.adaptation.estimating import Drawn, Estimate, estimate
-from router.adaptation.samples import Basis, Sample, drawn, full_days
+from router.adaptation.samples import Basis, Sample, drawn
 
 Pair = tuple[Sample, Drawn]
 K = TypeVar("K", bound=Hashable)
@@ -87,8 +87,8 @@ class Measured:
         return {**told, "basis": self.basis.value}
 
 
-def measure(samples: Sequence[Sample], basis: Basis, least: int, a_day: int) -> Measured:
-    full = full_days(samples, a_day)
+def measure(samples: Sequence[Sample], basis: Basis, least: int, full: frozenset[tuple[str, str]]) -> Measured:
+    """`full`: days on which a cap was reached."""
     counted = drawn(samples, basis, full)
     accepted = [pair for pair in counted if pair[0].accepted]
     labelled = sum(bool(each.labels) for each in samples)

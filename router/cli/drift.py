@@ -82,15 +82,15 @@ def _quality(both: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(title, *(f"{each[name]:,}" for each in both))
     for name, title in (("accuracy", "ended as it should"), ("accepted_accuracy", "right of those with an intent")):
         table.add_row(title, *(_figure(each[name], each) for each in both))
-    table.add_row("confidence minus that", *(_figure((each["calibration"] or {}).get("gap"), each) for each in both))
+    table.add_row("confidence minus that, points", *(_gap((each["calibration"] or {}).get("gap"), each) for each in both))
     table.add_row("ECE", *(_ece(each["calibration"]) for each in both))
     return table
 
 
 def _intents(both: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("intent", "labelled", "right", "confidence minus that")
+    table = _table("intent", "labelled", "right", "confidence minus that, points")
     for each in both[0]["intents"][:SHOWN]:
-        table.add_row(text(each["intent"]), f"{each['labelled']:,}", _figure(each["right"], both[0]), _figure(each["gap"], both[0]))
+        table.add_row(text(each["intent"]), f"{each['labelled']:,}", _figure(each["right"], both[0]), _gap(each["gap"], both[0]))
     return table
 
 
@@ -105,6 +105,12 @@ def _figure(found: Mapping[str, Any] | None, of: Mapping[str, Any]) -> str:
     if found is None:
         return f"under {of['least']} labelled"
     return f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+
+
+def _gap(found: Mapping[str, Any] | None, of: Mapping[str, Any]) -> str:
+    if found is None:
+        return f"under {of['least']} labelled"
+    return f"{100 * found['value']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
 
 
 def _ece(found: Mapping[str, Any] | None) -> str:

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from router.adaptation.estimating import Estimate
 from router.adaptation.measuring import Measured, measure
 from router.adaptation.samples import Basis
-from router.adaptation.watching import samples_of
+from router.adaptation.watching import Window, sampled
 from router.config.learning import LearningConfig, SamplingConfig
 from router.control.services import Json
 from router.ports import Clock, Lessons
@@ -37,13 +37,16 @@ class Watch:
         if settings is None or now_ns < self._due_ns:
             return
         self._due_ns = now_ns + EVERY_NS
-        samples, _ = await samples_of(self._store, now_ns - int(settings.watch.window * NS), now_ns + 1)
-        self._found = await asyncio.to_thread(measure, samples, Basis.RANDOM, settings.watch.least, _a_day(settings))
+        window = Window(now_ns - int(settings.watch.window * NS), now_ns + 1)
+        self._found, _ = await self._measured(window, Basis.RANDOM, settings)
 
-    async def measured(self, since_ns: int, until_ns: int, basis: Basis, tenant: str | None) -> tuple[Measured, bool]:
-        settings = self._settings() or LearningConfig()
-        samples, more = await samples_of(self._store, since_ns, until_ns, tenant)
-        return await asyncio.to_thread(measure, samples, basis, settings.watch.least, _a_day(settings)), more
+    async def measured(self, window: Window, basis: Basis) -> tuple[Measured, bool]:
+        """With whether there was more than is looked at. Raises StateError."""
+        return await self._measured(window, basis, self._settings() or LearningConfig())
+
+    async def _measured(self, window: Window, basis: Basis, settings: LearningConfig) -> tuple[Measured, bool]:
+        found = await sampled(self._store, window, (settings.sampling or SamplingConfig()).a_day)
+        return await asyncio.to_thread(measure, found.samples, basis, settings.watch.least, found.full), found.more
 
     def figures(self) -> Iterator[Metric]:
         """As of the last round; of what was labelled too seldom none."""
@@ -72,12 +75,8 @@ class QualityDesk:
         return replace(self, tenant=tenant)
 
     async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
-        found, more = await self.watch.measured(since_ns, until_ns, Basis(basis), self.tenant)
+        found, more = await self.watch.measured(Window(since_ns, until_ns, self.tenant), Basis(basis))
         return {**found.document(), "more": more}
-
-
-def _a_day(settings: LearningConfig) -> int:
-    return (settings.sampling or SamplingConfig()).a_day
 
 
 def _bounds(found: Estimate | None) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pytest
 from router.adaptation.estimating import wilson
 from router.adaptation.labelling import DONE, GONE, KIND, OPEN
 from router.adaptation.measuring import Measured, measure
-from router.adaptation.samples import Basis, sample
+from router.adaptation.samples import Basis, full_days, sample
 from router.ports import Lesson
 
 A_DAY = 50
@@ -38,7 +38,8 @@ def task(*labels: str, **told: Any) -> Lesson:
 
 
 def measured(tasks: Sequence[Lesson], basis: Basis = Basis.RANDOM, least: int = 1, a_day: int = A_DAY) -> Measured:
-    return measure([sample(each) for each in tasks], basis, least, a_day)
+    samples = [sample(each) for each in tasks]
+    return measure(samples, basis, least, full_days(samples, a_day))
 
 
 def test_accuracy_is_of_all_and_of_what_got_an_intent() -> None:

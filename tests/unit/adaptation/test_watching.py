@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from router.adaptation import watching
-from router.adaptation.watching import samples_of
+from router.adaptation.watching import Window
+from router.adaptation.watching import sampled as read
 from router.config.learning import LearningConfig, WatchConfig
+from router.ports import Lesson
 from router.wiring.watching import EVERY_NS, QualityDesk, Watch
 from tests.unit.adaptation.parts import Learning
 from tests.unit.adaptation.test_measuring import task
@@ -22,7 +24,7 @@ async def sampled(learning: Learning, number: int, *labels: str, **told: Any) ->
     """Decided at noon of the day `number`, and taken a second later."""
     made = task(*labels, decided=None, **told)
     at_ns = BEGIN_NS + number * DAY_NS
-    lesson = type(made)(made.kind, f"t{number}", "d", made.state, at_ns, made.terms)
+    lesson = Lesson(made.kind, f"t{number}", "d", made.state, at_ns, made.terms)
     assert await learning.store.put(lesson, [], "", 0)
 
 
@@ -30,11 +32,11 @@ async def test_a_window_has_its_begin_and_not_its_end(learning: Learning) -> Non
     """Of one tenant where it is asked for."""
     for number in range(6):
         await sampled(learning, number, "pay", tenant="halden" if number % 2 else None)
-    found, more = await samples_of(learning.store, BEGIN_NS + DAY_NS, BEGIN_NS + 5 * DAY_NS)
-    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found] == [4, 3, 2, 1]
-    assert not more
-    found, _ = await samples_of(learning.store, 0, BEGIN_NS + 9 * DAY_NS, "halden")
-    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found] == [5, 3, 1]
+    found = await read(learning.store, Window(BEGIN_NS + DAY_NS, BEGIN_NS + 5 * DAY_NS), 50)
+    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found.samples] == [4, 3, 2, 1]
+    assert not found.more
+    found = await read(learning.store, Window(0, BEGIN_NS + 9 * DAY_NS, "halden"), 50)
+    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found.samples] == [5, 3, 1]
 
 
 async def test_no_more_are_looked_at_than_the_newest_so_many(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +45,21 @@ async def test_no_more_are_looked_at_than_the_newest_so_many(learning: Learning,
     monkeypatch.setattr(watching, "MOST", 4)
     for number in range(6):
         await sampled(learning, number, "pay")
-    found, more = await samples_of(learning.store, 0, BEGIN_NS + 9 * DAY_NS)
-    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found] == [5, 4, 3, 2]
-    assert more
+    found = await read(learning.store, Window(0, BEGIN_NS + 9 * DAY_NS), 50)
+    assert [(each.decided_ns - BEGIN_NS) // DAY_NS for each in found.samples] == [5, 4, 3, 2]
+    assert found.more
+
+
+async def test_a_full_day_is_known_by_the_whole_of_it(learning: Learning) -> None:
+    """Also where the window has but a part of it; a day outside of the window is nothing to tell."""
+    for hour in range(4):
+        made = task("pay", decided=None)
+        at_ns = BEGIN_NS + hour * DAY_NS // 4
+        assert await learning.store.put(Lesson(made.kind, f"h{hour}", "d", made.state, at_ns, made.terms), [], "", 0)
+    await sampled(learning, 1, "pay")
+    found = await read(learning.store, Window(BEGIN_NS + DAY_NS // 2, BEGIN_NS + 2 * DAY_NS), 4)
+    assert (len(found.samples), found.full) == (3, {("20000", "")})
+    assert (await read(learning.store, Window(BEGIN_NS + DAY_NS, BEGIN_NS + 2 * DAY_NS), 4)).full == set()
 
 
 def told(watch: Watch) -> Mapping[tuple[str, str], float]:
