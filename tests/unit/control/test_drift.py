@@ -13,7 +13,6 @@ from adapters.memory_lessons import MemoryLessons
 from router.config.learning import LearningConfig, WatchConfig
 from router.control.app import create_app
 from router.control.services import AuditFilters, ControlServices
-from router.control.tenants import TenantAudit
 from router.ports import Lesson
 from router.wiring.watching import QualityDesk, Watch
 from tests.unit.adaptation.test_measuring import task
@@ -89,12 +88,3 @@ def test_it_takes_what_reading_the_trail_takes(client: TestClient, services: Con
     assert client.get("/v1/drift", headers=credential("operator")).status_code == 403
     with TestClient(create_app(services), base_url="http://127.0.0.1:8081") as plain:
         assert plain.get("/v1/drift", headers=credential("auditor")).json()["quality"] is None
-
-
-def test_a_tenants_people_ask_for_their_own(services: ControlServices) -> None:
-    """Counts as well as distributions are narrowed before they are asked for."""
-    narrowed = TenantAudit(services.audit, "lund")
-    asyncio.run(narrowed.statistics(AuditFilters(since_ns=1), ("intent",), None, "anna"))
-    asyncio.run(narrowed.distribution(AuditFilters(since_ns=1), "classification", 20, "anna"))
-    assert isinstance(services.audit, Trail)
-    assert [each[0].tenant for each in services.audit.asked] == ["lund", "lund"]
