@@ -53,7 +53,7 @@ class Part:
     name: tuple[str, ...]
     labelled: int
     right: Estimate | None
-    gap: Estimate | None
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,7 @@ def _parts(pairs: Sequence[Pair], name: Callable[[Sample], tuple[str, ...]], lea
     """The ones with the most labels first."""
     found = []
     for key, inside in _grouped([(name(pair[0]), pair) for pair in pairs]).items():
-        gap = _gap(inside, least)
-        found.append(Part(key, len(inside), _share(inside, least), None if gap is None else gap[1]))
+        found.append(Part(key, len(inside), _share(inside, least), _calibration(inside, least)))
     return tuple(sorted(found, key=lambda part: (-part.labelled, part.name)))
 
 

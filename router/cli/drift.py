@@ -88,9 +88,15 @@ def _quality(both: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _intents(both: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("intent", "labelled", "right", "confidence minus that, points")
+    table = _table("intent", "labelled", "right", "confidence minus that, points", "ECE")
     for each in both[0]["intents"][:SHOWN]:
-        table.add_row(text(each["intent"]), f"{each['labelled']:,}", _figure(each["right"], both[0]), _gap(each["gap"], both[0]))
+        table.add_row(
+            text(each["intent"]),
+            f"{each['labelled']:,}",
+            _figure(each["right"], both[0]),
+            _gap((each["calibration"] or {}).get("gap"), both[0]),
+            _ece(each["calibration"]),
+        )
     return table
 
 

@@ -102,7 +102,7 @@ class IntentQuality(BaseModel):
     intent: str
     labelled: int
     right: Figure | None
-    gap: Figure | None
+    calibration: CalibrationFigures | None
 
 
 class VersionQuality(BaseModel):
@@ -110,7 +110,7 @@ class VersionQuality(BaseModel):
     catalog_digest: str
     labelled: int
     right: Figure | None
-    gap: Figure | None
+    calibration: CalibrationFigures | None
 
     model_config = {"protected_namespaces": ()}
 

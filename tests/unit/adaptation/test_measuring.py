@@ -72,7 +72,7 @@ def test_too_few_are_no_figure() -> None:
     """Of the whole, of an intent, of a version; how many there are is told all the same."""
     found = measured([*[task("pay")] * 9, task("cancel", classified="cancel", model_digest="n")], least=10)
     assert found.accuracy is not None
-    assert [(each.name, each.labelled, each.right, each.gap) for each in found.intents] == [
+    assert [(each.name, each.labelled, each.right, each.calibration) for each in found.intents] == [
         (("pay",), 9, None, None),
         (("cancel",), 1, None, None),
     ]
@@ -88,6 +88,15 @@ def test_the_gap_is_confidence_without_accuracy() -> None:
     assert (found.confidence, found.gap.value, found.gap.low, found.gap.high) == pytest.approx((0.9, 0.3, 0.9 - high, 0.9 - low))
     assert found.ece == pytest.approx(0.3)
     assert [(each.low, each.confidence, each.right.value, each.right.count) for each in found.bins] == [(0.9, pytest.approx(0.9), 0.6, 10)]
+
+
+def test_each_intent_and_version_has_its_own_calibration() -> None:
+    """The whole may be right where the parts are wrong in different ways."""
+    surer = [task("pay")] * 4 + [task("cancel")] * 4
+    humble = [task("ask", classified="ask", confidence="0.500000")] * 8
+    found = {each.name: each.calibration for each in measured([*surer, *humble], least=8).intents}
+    gaps = {name: None if each is None else (round(each.gap.value, 6), round(each.ece, 6), len(each.bins)) for name, each in found.items()}
+    assert gaps == {("pay",): (0.4, 0.4, 1), ("ask",): (-0.5, 0.5, 1)}
 
 
 def test_a_rules_certainty_is_no_calibrated_confidence() -> None:
