@@ -20,8 +20,8 @@ CALIBRATED = frozenset({"static", "encoder", "llm"})
 
 
 class Basis(StrEnum):
-    """`random` ones alone, which every decision could become alike; or the unsure ones besides, each weighed by the inverse of how likely
-    it was drawn."""
+    """`random` ones alone, which every decision could become alike; or all others besides, each weighed by the inverse of how likely it
+    was drawn."""
 
     RANDOM = "random"
     WEIGHTED = "weighted"
@@ -100,6 +100,6 @@ def drawn(samples: Sequence[Sample], basis: Basis, full: frozenset[tuple[str, st
         if basis is Basis.RANDOM or each.day in full:
             if by_chance:
                 found.append((each, Drawn(each.hit, each.chance)))
-        elif by_chance or Strategy.UNCERTAIN in each.strategies:
+        else:  # whatever took it: the probability is that of being taken by any
             found.append((each, Drawn(each.hit, each.probability)))
     return found
