@@ -322,6 +322,17 @@ class Labels(Protocol):
         """How many were taken, and of those that were not, how many for which reason."""
 
 
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
@@ -392,3 +403,4 @@ class ControlServices:
     labels: Labels | None = None
     certificates: CertificateCallers | None = None
     alarm: Alarm = _nobody_told
+    quality: Quality | None = None

@@ -643,6 +643,8 @@ MORE = [
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/intents/figures",
+    "/console/drift/figures?span=7d&reference=7d",
     "/console/nowhere",
     "/console/intents/figures",
     "/console/policy",
@@ -748,7 +750,7 @@ def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: S
     page.goto("/console/intents")
     expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
     expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
-    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
+    assert page.get_by_role("region", name="Each intent, as a table").get_by_role("link", name="look").is_visible()
 
 
 @pytest.mark.parametrize(
