@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
+from router.adaptation.estimating import wilson
 from router.adaptation.labelling import KIND, SEEDED, UNSURE
 from router.ports import Lesson
 
-Z = 1.959963984540054  # two-sided 95 %
 LEAST = 10
 SECOND_NS = 1_000_000_000
 
@@ -36,13 +36,6 @@ def share(hits: float, of: int) -> Figure:
     if of < LEAST:
         return Figure(of)
     return Figure(of, hits / of, *wilson(hits / of, of))
-
-
-def wilson(value: float, of: int) -> tuple[float, float]:
-    spread = Z * Z / of
-    middle, half = value + spread / 2, Z * sqrt(value * (1 - value) / of + spread / (4 * of))
-    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
-    return min(value, max(0.0, low)), max(value, min(1.0, high))
 
 
 def kappa(pairs: Sequence[tuple[str, Sequence[str]]]) -> Figure:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from router.adaptation.estimating import wilson
 from router.adaptation.labelling import KIND, SEEDED
-from router.adaptation.reviewers import LEAST, Figure, figures, kappa, share, wilson
+from router.adaptation.reviewers import LEAST, Figure, figures, kappa, share
 from router.ports import Lesson
 from router.wiring.reviewers import ReviewerFigures
 from tests.unit.adaptation.parts import RITA, Learning
