@@ -15,7 +15,7 @@ from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
 
 F = TypeVar("F", bound=Callable[..., Any])
-LISTED = ("id", "state", "route", "destination", "due", "attempts", "reason", "decided", "next", "until")
+LISTED = ("id", "state", "route", "destination", "tenant", "due", "attempts", "reason", "decided", "next", "until")
 PIPED_WIDTH = 240
 url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
 key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the role `operator`.")
