@@ -145,9 +145,10 @@ def forget(rows: Rows, before_ns: int, limit: int) -> int:
 
 
 def delivery(row: Sequence[Any]) -> Delivery:
-    name, route, destination, due, key_id, sealed, *times, lane, owner, leased, attempts, reason, tenant = row
+    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason, tenant = row
+    where, times = (name, route, destination), (created, due_ns, until_ns)
     whose = None if tenant is None else str(json.loads(tenant))
-    return Delivery(name, route, destination, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
+    return Delivery(*where, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
 
 
 def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
