@@ -291,10 +291,24 @@ class Labels(Protocol):
     async def claim(self, by: Subject) -> Json | None:
         """The next with its masked text, which is on record; None where there is none."""
 
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        """What this person has claimed, once more, which is on record; its text is None where it can no longer be opened."""
+
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         """Durable and recorded when it answers."""
 
     async def skip(self, task_id: str, by: Subject) -> Json: ...
+
+    async def name(self, decision_id: str, label: str, by: Subject) -> Json:
+        """What a decision is about, so that it can be seeded. Durable and recorded when it answers, as `withdraw`."""
+
+    async def withdraw(self, decision_id: str, by: Subject) -> Json: ...
+
+    async def named(self, cursor: str | None, limit: int) -> Page:
+        """What was named or withdrawn, oldest first."""
+
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = ...) -> Json:
+        """How people labelled in that time (without a beginning, so long before its end), by their keys; on record when it answers."""
 
     async def sampled(self) -> Json:
         """How many were taken, and of those that were not, how many for which reason."""

@@ -23,6 +23,8 @@ WITHIN = frozenset(
         P.DELIVERIES_READ,
         P.DELIVERIES_WRITE,
         P.LABELS_WRITE,
+        P.LABELS_SEED,
+        P.REVIEWERS_READ,
     }
 )
 """Permissions that mean something within one tenant. Configuration, policies, keys, sessions, figures and evidence belong to all."""
