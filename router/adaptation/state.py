@@ -1,5 +1,7 @@
 """What may become of a proposal, and who may say so. Decides only; durability is the store's.
 
+suggested (by Lockgate) ─▶ draft, of the person who makes it theirs | withdrawn
+
 draft ─▶ evaluated ─▶ approved ─▶ rolled_out ─▶ reverted | superseded
   ▲          │            │
   └── voided ┴────────────┘          draft, evaluated and approved ones may be rejected
@@ -20,6 +22,7 @@ KIND = "proposal"
 
 
 class State(StrEnum):
+    SUGGESTED = "suggested"  # nobody's yet
     DRAFT = "draft"
     EVALUATED = "evaluated"
     APPROVED = "approved"
@@ -27,9 +30,13 @@ class State(StrEnum):
     REVERTED = "reverted"
     SUPERSEDED = "superseded"  # a later one says something else about the same
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"  # suggested, and not so any more
 
 
 class Event(StrEnum):
+    SUGGESTED = "suggested"
+    ADOPTED = "adopted"  # whoever does so is its author, as if they had drafted it
+    WITHDRAWN = "withdrawn"
     DRAFTED = "drafted"
     EVALUATED = "evaluated"
     VOIDED = "voided"  # the catalog or its own texts changed, so that what was measured is about something else
@@ -49,6 +56,10 @@ class Type(StrEnum):
 
 S, E = State, Event
 MOVES: Mapping[tuple[str, Event], State] = {
+    ("", E.SUGGESTED): S.SUGGESTED,
+    (S.SUGGESTED, E.ADOPTED): S.DRAFT,
+    (S.SUGGESTED, E.WITHDRAWN): S.WITHDRAWN,
+    (S.SUGGESTED, E.REJECTED): S.REJECTED,
     ("", E.DRAFTED): S.DRAFT,
     (S.DRAFT, E.EVALUATED): S.EVALUATED,
     (S.EVALUATED, E.EVALUATED): S.EVALUATED,

@@ -15,6 +15,7 @@ from router.adaptation.state import State, Type
 from router.cli.common import console, print_json
 from router.cli.control_client import ControlClient, control_url
 from router.cli.feedback import connected, text
+from router.cli.route_effect import print_effect
 
 LISTED = ("id", "state", "type", "about", "decisions", "faults", "author", "approver")
 PIPED_WIDTH = 240
@@ -137,6 +138,24 @@ def topics(config: Path, url: str | None, key: str, as_json: bool) -> None:
     out.print(table if found["topics"] else f"Among {found['texts']} requests without an intent there is no topic.")
 
 
+@proposals.command()
+@connected
+def suggest(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Look for better routes in what became of requests; `adopt` makes a suggestion your proposal."""
+    found = _client(config, url, key).call("POST", "/v1/proposals/suggestions")
+    if as_json:
+        print_json(found)
+        return
+    for row in found["considered"]:
+        print_effect(row["effect"])
+        said = f"Suggested: {row['why']}" if row["why"] else f"Not suggested: {row['why_not']}"
+        console().print(text(f"{said.replace('_', ' ')}.\n"))
+    for row in found["suggested"]:
+        console().print(text(f"{row['id']}  {_about(row)}"))
+    if not found["considered"]:
+        console().print("No intent's route has alternatives.")
+
+
 def _step(name: str, said: str) -> click.Command:
     @proposals.command(name, help=said)
     @click.argument("proposal_id", metavar="ID")
@@ -148,6 +167,7 @@ def _step(name: str, said: str) -> click.Command:
     return step
 
 
+adopt = _step("adopt", "Make a suggestion of Lockgate's your own proposal; somebody else has to approve it.")
 reject = _step("reject", "End a proposal before it is rolled out; its texts are removed.")
 roll_out = _step("roll-out", "Put an approved proposal in force.")
 revert = _step("revert", "Go back to what was in force before a proposal.")
@@ -172,12 +192,17 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
     out, table = console(), Table(box=None, show_header=False, pad_edge=False)
     for name in ("id", "state", "type", "decisions", "people", "author", "approver", "version"):
         table.add_row(name, text(found[name]))
+    if found["why"]:
+        table.add_row("why", text(found["why"].replace("_", " ")))
     table.add_row("about", text(_about(found)))
     for name, count in found["left_out"].items():
         table.add_row("left out", text(f"{count}: {name.replace('_', ' ')}"))
     for name, said in (found["texts"] or {}).items():
         table.add_row(name, text(said))
     out.print(table)
+    effect = (found["evaluation"] or {"figures": {}})["figures"].get("route") or found["effect"]
+    if effect is not None:
+        print_effect(effect)
     if found["evaluation"] is not None:
         _print_evaluation(found["evaluation"])
     for step in found["history"]:

@@ -15,6 +15,7 @@ class LearningBounds(Strict):
     intent: Fraction = Field(default=0.05, description="Largest loss of accuracy on any one intent that has enough held-out texts.")
     ece: Fraction = Field(default=0.01, description="Largest growth of the calibration error (ECE).")
     flips: Fraction = Field(default=0.05, description="Largest share of recorded decisions that would be classified differently.")
+    failures: Fraction = Field(default=0.01, description="Largest loss of the share of requests that succeed, by another route.")
     least: Count = Field(default=20, le=100_000, description="Held-out texts below which nothing is said about an intent.")
 
 
@@ -29,6 +30,21 @@ class SamplingConfig(Strict):
     a_day: Count = Field(default=50, le=100_000, description="Most samples of each kind, tenant and day (UTC).")
     overlap: Fraction = Field(default=0.2, description="Share of samples that two people label, independently.")
     claim: Span = Field(default=900.0, description="How long somebody has for one; then another may label it.")
+
+
+class SuggestionsConfig(Strict):
+    """Suggestions of other routes for intents, of what became of their requests. They have no effect before one person makes them theirs
+    and another one approves them."""
+
+    every: Span = Field(default=3600.0, description="How often it is looked for them.")
+    window: Span = Field(default=604_800.0, description="Time that is looked at, and in which an intent gets no second suggestion.")
+    least: Count = Field(default=50, le=1_000_000, description="Known outcomes of a route, below which nothing is said of it.")
+    gain: Fraction = Field(default=0.02, description="Least gain: of the share that succeeds, or of costs.")
+    loss: Fraction = Field(
+        default=0.01, description="Largest possible loss of the share that succeeds, where a route costs less or is quicker."
+    )
+    most: Count = Field(default=3, le=100, description="Most suggestions that are open at once.")
+    decisions: Count = Field(default=20_000, le=1_000_000, description="Most decisions that are looked at, the newest first.")
 
 
 class LearningConfig(Strict):
@@ -49,3 +65,6 @@ class LearningConfig(Strict):
     likeness: Fraction = Field(default=0.5, description="Mean cosine from which on two groups of texts are one topic.")
     evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")
     sampling: SamplingConfig | None = Field(default=None, description="Samples of decisions for people to label. None unless this is set.")
+    suggestions: SuggestionsConfig | None = Field(
+        default=None, description="Suggestions of other routes, made by itself. None unless this is set; people can ask for them anyway."
+    )

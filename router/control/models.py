@@ -438,6 +438,21 @@ class Topics(BaseModel):
     texts: int
 
 
+class Considered(BaseModel):
+    """Another route that was looked at: `why` it is suggested, or `why_not`, and what it would do."""
+
+    why: str | None
+    why_not: str | None
+    effect: dict[str, Any]
+
+
+class Suggestions(BaseModel):
+    """`suggested` are new proposals, which somebody has to adopt."""
+
+    suggested: list[dict[str, Any]]
+    considered: list[Considered]
+
+
 class Patch(BaseModel):
     """A unified diff, for `git apply`."""
 

@@ -23,6 +23,7 @@ from router.ports import Lesson
 from router.wiring.learned_versions import LearnedVersions, Reloading, with_proposal
 from router.wiring.proposal_material import Material
 from router.wiring.proposal_trials import grouped, measured
+from router.wiring.route_suggestions import RouteDesk, plain
 
 log = logging.getLogger("lockgate.learning")
 MANY = 500
@@ -34,9 +35,16 @@ class ProposalDesk:
     """Implements the control API's port."""
 
     def __init__(
-        self, proposals: Proposals, keeping: Keeping, material: Material, versions: LearnedVersions, reloading: Callable[[], Reloading]
+        self,
+        proposals: Proposals,
+        keeping: Keeping,
+        material: Material,
+        routes: RouteDesk,
+        versions: LearnedVersions,
+        reloading: Callable[[], Reloading],
     ) -> None:
         self._proposals = proposals
+        self._routes = routes
         self._keeping = keeping
         self._material = material
         self._versions = versions
@@ -47,7 +55,7 @@ class ProposalDesk:
 
     async def draft(self, wanted: Mapping[str, Any], by: Subject) -> Json:
         """Raises RefusedError, AuditError, StateError."""
-        kind, about = Type(wanted["type"]), dict[str, Any]()
+        kind, about, effect = Type(wanted["type"]), dict[str, Any](), None
         if kind is Type.NEW_EXAMPLES:
             found, left_out = await self._material.corrections(wanted.get("intent"))
         elif kind is Type.NEW_INTENT:
@@ -58,10 +66,19 @@ class ProposalDesk:
         else:
             found, left_out = [], {}
             about[self._known(_named(wanted, "intent"))] = _setting(kind, wanted)
+            if kind is Type.ROUTE:
+                effect = await self._route_effect(wanted["intent"], wanted["route"], by, "")
         drafted, left_out = await self._material.examples(found, left_out, by)
         if not drafted and (kind is Type.NEW_INTENT or not about):
             raise RefusedError(_nothing(left_out), "proposal_nothing", 409)
-        return view(await self._proposals.draft(kind, drafted, about, left_out, by, wanted["comment"]))
+        return view(await self._proposals.draft(kind, drafted, about, left_out, by, wanted["comment"], effect))
+
+    async def suggest(self, by: Subject) -> Json:
+        """Other routes, of what became of requests; and what was looked at."""
+        return await self._routes.suggest(by)
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Json:
+        return self._view(await self._proposals.adopt(proposal_id, by, comment))
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
         found = await self._proposals.page([state] if state is not None else [], place_after(cursor) or 0, limit)
@@ -183,16 +200,25 @@ class ProposalDesk:
         after = await asyncio.to_thread(self._versions.candidate, content)
         held_out = await self._material.held_out(proposal, by)
         recorded = await self._material.recorded(proposal)
-        figures = await measured(before, after, held_out, recorded, round(settings.evaluation))
+        seconds = round(settings.evaluation)
+        figures = await measured(before, after, held_out, recorded, seconds)
+        for intent, other in proposal.terms["intents"].items() if proposal.terms["type"] == Type.ROUTE else ():
+            figures["route"] = await self._route_effect(intent, other["route"], by, proposal.id, seconds)
         bounds = settings.bounds
-        found = faults(figures, Bounds(bounds.accuracy, bounds.intent, bounds.ece, bounds.flips, bounds.least))
-        await self._proposals.measured(proposal, catalog, _plain(figures), found, by)
+        found = faults(figures, Bounds(bounds.accuracy, bounds.intent, bounds.ece, bounds.flips, bounds.least, bounds.failures))
+        await self._proposals.measured(proposal, catalog, plain(figures), found, by)
 
     async def _content(self, proposal: Lesson) -> bytes:
         texts = await self._proposals.texts(proposal)
         if len(texts) < len(proposal.texts):
             raise RefusedError("The author of one of its texts was erased; have it evaluated again.", "proposal_stale", 409)
         return with_proposal(self._versions.learnt(await self._versions.base()), proposal.terms, texts)
+
+    async def _route_effect(self, intent: str, route: str, by: Subject, proposal: str, seconds: int | None = None) -> dict[str, Any]:
+        found = await self._routes.effect(intent, route, by, proposal, seconds)
+        if found is None:
+            raise RefusedError(f"The intent '{intent}' goes to '{route}' already.", "proposal_nothing", 409)
+        return found
 
     async def _back(self, proposal: Lesson, by: Subject | None, comment: str = "") -> Lesson:
         ended = await self._proposals.ended(proposal, Event.REVERTED, by, comment)
@@ -233,12 +259,3 @@ def _setting(kind: Type, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _nothing(left_out: Mapping[str, int]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in left_out.items() if count)
     return f"There is nothing that could be learnt from; left out were: {told or 'none'}."
-
-
-def _plain(value: Any) -> Any:
-    """Rounded, so that what is kept, shown and approved is the same."""
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
