@@ -6,6 +6,7 @@ Texts are sealed one by one, each under the key of the one who wrote it: who is 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -107,7 +108,9 @@ class Proposals:
         return await self._moved(_with(proposal, author=author), Event.ADOPTED, by, comment)
 
     async def withdraw(self, proposal: Lesson, reason: str) -> None:
-        await self._moved(proposal, Event.WITHDRAWN, None, reason=reason)
+        """Whoever adopts it at the same time has it."""
+        with suppress(RefusedError):
+            await self._moved(proposal, Event.WITHDRAWN, None, reason=reason)
 
     async def found(self, proposal_id: str) -> Lesson:
         """Raises RefusedError, StateError."""
@@ -130,6 +133,7 @@ class Proposals:
     async def approve(self, proposal_id: str, by: Subject, binding: str, comment: str, override: str) -> Lesson:
         await self._keeping.ping()
         proposal = await self._fresh(await self.found(proposal_id), by)
+        move(proposal.state, Event.APPROVED)
         key_id, _ = await self._keys.key_for(by.id)
         await self._author_is_there(proposal)
         check_approval(proposal, key_id, by.roles, self._approvers(), binding, override)

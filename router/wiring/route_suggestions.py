@@ -84,7 +84,8 @@ class RouteDesk:
             await self._read("routes", "", by, opened=False)
         before, now_ns = await self._before(), self._clock.now_ns()
         found = await self._considered(before, now_ns)
-        await self._withdraw(before, found, now_ns)
+        if await self._withdrawn(before, found, now_ns):
+            before = await self._before()
         resting = {intent for intent, at_ns in before.ended.items() if now_ns - at_ns < self._window_ns}
         done, made = chosen(found, before.open, resting, self._settings.most - len(before.suggested)), list[dict[str, Any]]()
         for each in done:
@@ -130,13 +131,13 @@ class RouteDesk:
         suggestion = sha256(about).hexdigest()[:32]
         return await self._proposals.suggest(suggestion, change.intent, change.after, str(why), plain(one.effect))
 
-    async def _withdraw(self, before: _Before, found: Sequence[Considered], now_ns: int) -> None:
+    async def _withdrawn(self, before: _Before, found: Sequence[Considered], now_ns: int) -> int:
         """What nobody wanted for as long as its figures were of, and what is not so any more."""
         still = {(each.change.intent, each.change.before, each.change.after) for each in found if each.why_not is not WhyNot.NO_GAIN}
-        for lesson in before.suggested:
-            told = lesson.terms["effect"]
-            if (told["intent"], told["from"], told["to"]) not in still or now_ns - lesson.at_ns > self._window_ns:
-                await self._proposals.withdraw(lesson, OUTDATED)
+        gone = [each for each in before.suggested if _change(each) not in still or now_ns - each.at_ns > self._window_ns]
+        for lesson in gone:
+            await self._proposals.withdraw(lesson, OUTDATED)
+        return len(gone)
 
     async def _before(self) -> _Before:
         suggested, opened, ended, changed, after = list[Lesson](), set[str](), dict[str, int](), dict[str, int](), 0
@@ -185,6 +186,11 @@ class RouteDesk:
 
     def _window(self, now_ns: int) -> Window:
         return Window(now_ns - self._window_ns, now_ns, self._settings.least)
+
+
+def _change(suggested: Lesson) -> tuple[str, str, str]:
+    told = suggested.terms["effect"]
+    return told["intent"], told["from"], told["to"]
 
 
 def _told(one: Considered) -> dict[str, Any]:

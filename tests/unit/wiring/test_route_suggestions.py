@@ -1,0 +1,191 @@
+"""Suggestions by Lockgate itself: when they are made, by whom they are taken up, and when they go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.adaptation.proposals import Proposals
+from router.adaptation.route_effects import Seen, Window
+from router.adaptation.state import State
+from router.errors import RefusedError
+from router.ports import Lesson
+from router.system import UuidV7
+from router.wiring.route_history import History
+from router.wiring.route_suggestions import RouteDesk
+from router.workspace import Workspace, parse, read
+from tests.contract.small_workspace import small_workspace
+from tests.unit.adaptation.parts import RITA, RUBEN, Learning
+
+DAY, WINDOW = 24 * 3600, 7 * 24 * 3600
+ROUTES = """
+  cheap: {destination: desk, path: /ask, method: POST, cost: 1, alternatives: [dear]}
+  dear: {destination: other, path: /ask, method: POST, cost: 5, alternatives: [cheap]}
+"""
+SETTINGS = "learning: {suggestions: {every: 1h, most: 1}}\n"
+
+
+@dataclass
+class Requests:
+    """Half of each intent's went by either route; of those by the first so many of a hundred failed."""
+
+    failed: int = 30
+    asked: list[Window] = field(default_factory=list)
+
+    async def routed(self, intents: object, ruled: object, window: Window, most: int) -> History:
+        self.asked.append(window)
+        times = [window.until_ns - 1 - number * (10**9) for number in range(100)]
+        seen = [Seen(f"c{at}", at, "cheap", "desk", "allow", failed=number % 10 < self.failed // 10) for number, at in enumerate(times)]
+        seen += [Seen(f"d{at}", at, "dear", "other", "reroute", failed=False) for at in times]
+        return History({"cancel": seen, "leave": seen}, {}, False)
+
+    async def policy_inputs(self, intent: str, window: Window, most: int) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+
+@dataclass
+class Office:
+    learning: Learning
+    workspace: Workspace
+    requests: Requests = field(default_factory=Requests)
+
+    def __post_init__(self) -> None:
+        one = self.learning
+        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, lambda: ())
+
+    def desk(self) -> RouteDesk:
+        one = self.learning
+        return RouteDesk(one.keeping, self.proposals, self.requests, one.keys, one.clock, lambda: self.workspace)
+
+    async def all(self) -> list[Lesson]:
+        return [lesson for _, lesson in await self.proposals.page([], 0, 100)]
+
+    async def states(self) -> list[tuple[str, str]]:
+        return [(next(iter(lesson.terms["intents"])), lesson.state) for lesson in await self.all()]
+
+    async def why_not(self) -> dict[str, str | None]:
+        return {each["effect"]["intent"]: each["why_not"] for each in (await self.desk().suggest(RITA))["considered"]}
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> Office:
+    small_workspace(tmp_path, "{min_confidence: 0.7}")
+    catalog, config = tmp_path / "catalog.yaml", tmp_path / "lockgate.yaml"
+    text = catalog.read_text().replace("routes: {ask:", "routes:\n  ask:").replace("method: POST}}", f"method: POST}}{ROUTES}")
+    text = text.replace(
+        "destinations: {desk:", "destinations:\n  other: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9001'}]}\n  desk:"
+    )
+    catalog.write_text(text.replace("9000'}]}}", "9000'}]}").replace("{route: ask,", "{route: cheap,"))
+    config.write_text(config.read_text() + SETTINGS)
+    learning = Learning()
+    await learning.open()
+    return Office(learning, parse(read(tmp_path, {}), {}))
+
+
+async def test_a_round_makes_as_many_as_there_may_be(office: Office) -> None:
+    """Of two intents that would gain the same the one whose name comes first; on record with what it would do."""
+    await office.desk().round()
+    assert await office.states() == [("cancel", State.SUGGESTED)]
+    leaf = office.learning.leaves[-1]
+    assert (leaf["event"], leaf["details"]["author"], leaf["details"]["reason"]) == ("proposal_suggested", None, "more_succeed")
+    assert leaf["details"]["effect"]["success"]["difference"]["mean"] == "0.150000"
+    assert await office.why_not() == {"cancel": "open", "leave": "capped"}
+
+
+async def test_rounds_are_as_often_as_is_set_and_of_one_node(office: Office) -> None:
+    """And not without the setting."""
+    await asyncio.gather(office.desk().round(), office.desk().round())
+    await office.desk().round()
+    assert len(office.requests.asked) == 1
+    office.learning.clock.forward(3601)
+    await office.desk().round()
+    assert len(office.requests.asked) == 2
+
+
+async def test_two_nodes_make_one_suggestion(office: Office) -> None:
+    """Under an id that follows from what it is about."""
+    found = await asyncio.gather(office.desk().suggest(RITA), office.desk().suggest(RUBEN))
+    assert sorted(len(each["suggested"]) for each in found) == [0, 1]
+    assert await office.states() == [("cancel", State.SUGGESTED)]
+
+
+async def test_nothing_is_suggested_where_nothing_fails(office: Office) -> None:
+    """The other route costs more and is no better."""
+    office.requests.failed = 0
+    assert await office.why_not() == {"cancel": "no_gain", "leave": "no_gain"}
+    assert await office.states() == []
+
+
+async def test_what_was_rejected_rests_for_as_long_as_the_time_that_is_looked_at(office: Office) -> None:
+    """Then it may be suggested again."""
+    await office.desk().suggest(RITA)
+    await office.proposals.reject((await office.all())[0].id, RUBEN, "no")
+    assert await office.why_not() == {"cancel": "resting", "leave": None}
+    office.learning.clock.forward(WINDOW + DAY)
+    assert await office.why_not() == {"cancel": None, "leave": "resting"}
+    assert await office.states() == [("cancel", State.REJECTED), ("leave", State.WITHDRAWN), ("cancel", State.SUGGESTED)]
+
+
+async def test_what_is_not_so_any_more_is_withdrawn(office: Office) -> None:
+    """By the round that finds it; who adopted it keeps it."""
+    await office.desk().suggest(RITA)
+    office.requests.failed = 0
+    await office.desk().suggest(None)
+    (withdrawn,) = await office.all()
+    assert (withdrawn.state, withdrawn.terms["history"][-1]["reason"]) == (State.WITHDRAWN, "suggestion_outdated")
+    with pytest.raises(RefusedError, match="cannot be adopted"):
+        await office.proposals.adopt(withdrawn.id, RITA, "")
+
+
+async def test_who_adopts_a_suggestion_is_its_author(office: Office) -> None:
+    """Nobody could approve it before, and not they; a round does not take it away again."""
+    await office.desk().suggest(RITA)
+    (suggested,) = await office.all()
+    with pytest.raises(RefusedError, match="cannot be approved"):
+        await office.proposals.approve(suggested.id, RUBEN, "", "", "")
+    adopted = await office.proposals.adopt(suggested.id, RITA, "it is down too often")
+    await office.proposals.measured(adopted, "c" * 64, {}, (), RITA)
+    binding = (await office.proposals.found(suggested.id)).terms["evaluation"]["binding"]
+    with pytest.raises(RefusedError, match="their own"):
+        await office.proposals.approve(suggested.id, RITA, binding, "", "")
+    office.requests.failed = 0
+    await office.desk().suggest(None)
+    assert (await office.proposals.approve(suggested.id, RUBEN, binding, "", "")).state == State.APPROVED
+
+
+async def test_only_what_came_since_the_route_was_changed_counts(office: Office) -> None:
+    """So that what was there before does not speak for changing it back."""
+    await office.desk().suggest(RITA)
+    (suggested,) = await office.all()
+    adopted = await office.proposals.adopt(suggested.id, RITA, "")
+    measured = await office.proposals.measured(adopted, "c" * 64, {}, (), RITA)
+    await office.proposals.approve(suggested.id, RUBEN, measured.terms["evaluation"]["binding"], "", "")
+    approved = await office.proposals.to_roll_out(suggested.id, RUBEN)
+    await office.proposals.rolled_out(approved, "v", "o", RUBEN, "")
+    office.learning.clock.forward(10)
+    considered = {each["effect"]["intent"]: each for each in (await office.desk().suggest(RITA))["considered"]}
+    assert considered["cancel"]["why_not"] == "too_few"
+    assert considered["cancel"]["effect"]["requests"] == 20, "ten seconds of one each"
+
+
+async def test_who_asks_is_on_record_before_anything_is_shown(office: Office) -> None:
+    """Nothing is opened for it."""
+    await office.desk().suggest(RITA)
+    read_first = next(leaf for leaf in office.learning.leaves if leaf["event"] == "audit_read")
+    assert (read_first["details"]["what"], read_first["details"]["opened"]) == ("routes", False)
+    assert office.learning.leaves.index(read_first) == 0
+
+
+async def test_another_route_has_its_effect_whoever_proposes_it(office: Office) -> None:
+    """A route that there is not, and the one that it has, have none."""
+    found = await office.desk().effect("cancel", "dear", RITA, "")
+    assert found is not None
+    assert (found["from"], found["to"], found["requests"]) == ("cheap", "dear", 200)
+    assert await office.desk().effect("cancel", "cheap", RITA, "") is None
+    with pytest.raises(RefusedError, match="no route 'nowhere'"):
+        await office.desk().effect("cancel", "nowhere", RITA, "")
