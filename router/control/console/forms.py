@@ -29,6 +29,12 @@ DONE: Mapping[str, str] = {
     "rollout_advanced": "On to the next step.",
     "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
     "went_back": "That version is in force now.",
+    "proposal_adopted": "It is your proposal now; somebody else has to approve it.",
+    "proposal_evaluated": "Measured; see below.",
+    "proposal_approved": "Approved; rolling it out is the next step.",
+    "proposal_rejected": "Rejected; its texts are removed.",
+    "proposal_rolled_out": "It is in force.",
+    "proposal_reverted": "What was in force before is so again.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",
 }
 

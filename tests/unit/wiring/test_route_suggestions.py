@@ -3,88 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from router.adaptation.proposals import Proposals
-from router.adaptation.route_effects import Seen, Window
 from router.adaptation.state import State
 from router.errors import RefusedError
-from router.ports import Lesson
-from router.system import UuidV7
-from router.wiring.route_history import History
-from router.wiring.route_suggestions import RouteDesk
-from router.workspace import Workspace, parse, read
-from tests.contract.small_workspace import small_workspace
-from tests.unit.adaptation.parts import RITA, RUBEN, Learning
+from tests.unit.adaptation.parts import RITA, RUBEN
+from tests.unit.wiring.route_office import Office, office_in
 
 DAY, WINDOW = 24 * 3600, 7 * 24 * 3600
-ROUTES = """
-  cheap: {destination: desk, path: /ask, method: POST, cost: 1, alternatives: [dear]}
-  dear: {destination: other, path: /ask, method: POST, cost: 5, alternatives: [cheap]}
-"""
-SETTINGS = "learning: {suggestions: {every: 1h, most: 1}}\n"
-
-
-@dataclass
-class Requests:
-    """Half of each intent's went by either route; of those by the first so many of a hundred failed."""
-
-    failed: int = 30
-    asked: list[Window] = field(default_factory=list)
-
-    async def routed(self, intents: object, ruled: object, window: Window, most: int) -> History:
-        self.asked.append(window)
-        times = [window.until_ns - 1 - number * (10**9) for number in range(100)]
-        seen = [Seen(f"c{at}", at, "cheap", "desk", "allow", failed=number % 10 < self.failed // 10) for number, at in enumerate(times)]
-        seen += [Seen(f"d{at}", at, "dear", "other", "reroute", failed=False) for at in times]
-        return History({"cancel": seen, "leave": seen}, {}, False)
-
-    async def policy_inputs(self, intent: str, window: Window, most: int) -> Mapping[str, Mapping[str, Any]]:
-        return {}
-
-
-@dataclass
-class Office:
-    learning: Learning
-    workspace: Workspace
-    requests: Requests = field(default_factory=Requests)
-
-    def __post_init__(self) -> None:
-        one = self.learning
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, lambda: ())
-
-    def desk(self) -> RouteDesk:
-        one = self.learning
-        return RouteDesk(one.keeping, self.proposals, self.requests, one.keys, one.clock, lambda: self.workspace)
-
-    async def all(self) -> list[Lesson]:
-        return [lesson for _, lesson in await self.proposals.page([], 0, 100)]
-
-    async def states(self) -> list[tuple[str, str]]:
-        return [(next(iter(lesson.terms["intents"])), lesson.state) for lesson in await self.all()]
-
-    async def why_not(self) -> dict[str, str | None]:
-        return {each["effect"]["intent"]: each["why_not"] for each in (await self.desk().suggest(RITA))["considered"]}
 
 
 @pytest.fixture
 async def office(tmp_path: Path) -> Office:
-    small_workspace(tmp_path, "{min_confidence: 0.7}")
-    catalog, config = tmp_path / "catalog.yaml", tmp_path / "lockgate.yaml"
-    text = catalog.read_text().replace("routes: {ask:", "routes:\n  ask:").replace("method: POST}}", f"method: POST}}{ROUTES}")
-    text = text.replace(
-        "destinations: {desk:", "destinations:\n  other: {adapter: http, upstreams: [{url: 'http://127.0.0.1:9001'}]}\n  desk:"
-    )
-    catalog.write_text(text.replace("9000'}]}}", "9000'}]}").replace("{route: ask,", "{route: cheap,"))
-    config.write_text(config.read_text() + SETTINGS)
-    learning = Learning()
-    await learning.open()
-    return Office(learning, parse(read(tmp_path, {}), {}))
+    made = office_in(tmp_path)
+    await made.learning.open()
+    return made
 
 
 async def test_a_round_makes_as_many_as_there_may_be(office: Office) -> None:
