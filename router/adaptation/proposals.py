@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from router.adaptation.drafting import Example, changes
 from router.adaptation.keeping import Keeping
 from router.adaptation.state import KIND, OPEN, Event, State, Type, check_approval, content_digest, digest_of, move
+from router.adaptation.wording import LENGTHS, Wording, prompt_digest, used_of
 from router.audit.records.record import system_entry
 from router.audit.records.sealing import seal, unseal
 from router.decision import Subject
@@ -35,6 +36,8 @@ SHOWN = (
     "over",
     "effect",
     "why",
+    "rationale",
+    "wording",
 )
 
 
@@ -106,6 +109,32 @@ class Proposals:
         proposal = await self.found(proposal_id)
         author, _ = await self._keys.key_for(by.id)
         return await self._moved(_with(proposal, author=author), Event.ADOPTED, by, comment)
+
+    async def own_intent(self, proposal_id: str, event: Event, by: Subject) -> Lesson:
+        """A proposal of a new intent, for its author to give it words. Raises RefusedError."""
+        proposal = await self.found(proposal_id)
+        move(proposal.state, event)
+        if proposal.terms["type"] != Type.NEW_INTENT:
+            raise RefusedError("Only a proposal of a new intent has words of its own.", "wording_other", 409)
+        author, _ = await self._keys.key_for(by.id)
+        if author != proposal.terms["author"]:
+            raise RefusedError("Only who made the proposal gives it its words: somebody else approves them.", "proposal_author_only", 403)
+        return proposal
+
+    async def worded(self, proposal: Lesson, wording: Wording, model: str, by: Subject) -> Lesson:
+        """Kept beside what the proposal says, until its author takes it over."""
+        offered = {**asdict(wording), "model": model, "prompt": prompt_digest(), "used": None}
+        return await self._moved(_with(proposal, wording=offered), Event.WORDED, by)
+
+    async def edit(self, proposal_id: str, by: Subject, words: Wording) -> Lesson:
+        """Other words by its author, a model's or not; what was measured and approved was another proposal. Raises RefusedError."""
+        await self._keeping.ping()
+        proposal = await self.own_intent(proposal_id, Event.EDITED, by)
+        ((_, about),) = proposal.terms["intents"].items()
+        intents = {words.name: {**about, "new": {**about["new"], "description": words.description}}}
+        wording = used_of(proposal.terms.get("wording"), words)
+        changed = _with(proposal, intents=intents, rationale=words.rationale, wording=wording, evaluation=None, approver=None)
+        return await self._moved(changed, Event.EDITED, by)
 
     async def withdraw(self, proposal: Lesson, reason: str) -> None:
         """Whoever adopts it at the same time has it."""
@@ -256,6 +285,8 @@ def _terms(kind: Type, catalog_digest: str, effect: Mapping[str, Any] | None) ->
         "catalog_digest": catalog_digest,
         "effect": None if effect is None else dict(effect),
         "why": None,
+        "rationale": "",
+        "wording": None,
         "evaluation": None,
         "overridden": False,
         "version": None,
@@ -305,6 +336,7 @@ def _entry(lesson: Lesson, event: Event, at_ns: int, reason: str, personal: Mapp
         "number": len(terms["history"]),
         **({"reason": reason} if reason else {}),
         **_effect_on_record(terms, event),
+        **_wording_on_record(terms, event),
     }
     return system_entry(f"proposal_{event}", at_ns, details, lesson.id, personal, key_id, key)
 
@@ -318,3 +350,12 @@ def _effect_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
         return {}
     names = ("intent", "from", "to", "requests", "moved", "stopped", "policy_asked", "too_few", "cost", "latency_p95_ms")
     return {"effect": {**{name: simulated[name] for name in names}, "success": simulated["success"], "digest": digest_of(simulated)}}
+
+
+def _wording_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """Which model, asked what, and what became of it; not its words, for a record stays."""
+    wording = terms.get("wording")
+    if event not in (Event.WORDED, Event.EDITED) or wording is None:
+        return {}
+    texts = digest_of([wording[name] for name in LENGTHS])
+    return {"wording": {"model": wording["model"], "prompt": wording["prompt"], "digest": texts, "used": wording["used"]}}

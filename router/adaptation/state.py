@@ -40,6 +40,8 @@ class Event(StrEnum):
     DRAFTED = "drafted"
     EVALUATED = "evaluated"
     VOIDED = "voided"  # the catalog or its own texts changed, so that what was measured is about something else
+    WORDED = "worded"  # a language model drafted words for it, which are no part of it yet
+    EDITED = "edited"  # its author gave it other words
     APPROVED = "approved"
     REJECTED = "rejected"
     ROLLED_OUT = "rolled_out"
@@ -66,6 +68,11 @@ MOVES: Mapping[tuple[str, Event], State] = {
     (S.DRAFT, E.VOIDED): S.DRAFT,
     (S.EVALUATED, E.VOIDED): S.DRAFT,
     (S.APPROVED, E.VOIDED): S.DRAFT,
+    (S.DRAFT, E.WORDED): S.DRAFT,
+    (S.EVALUATED, E.WORDED): S.EVALUATED,
+    (S.DRAFT, E.EDITED): S.DRAFT,
+    (S.EVALUATED, E.EDITED): S.DRAFT,
+    (S.APPROVED, E.EDITED): S.DRAFT,
     (S.EVALUATED, E.APPROVED): S.APPROVED,
     (S.DRAFT, E.REJECTED): S.REJECTED,
     (S.EVALUATED, E.REJECTED): S.REJECTED,
@@ -108,4 +115,5 @@ def content_digest(proposal: Lesson) -> str:
     """Of what it would change. Texts count by what they are sealed as: that is random, so that nobody can guess a text by it."""
     terms = proposal.terms
     sealed = {text.name: sha256(text.sealed).hexdigest() for text in proposal.texts}
-    return digest_of([terms["type"], terms["intents"], terms["out_of_scope"], sealed])
+    rationale = [terms["rationale"]] if terms.get("rationale") else []
+    return digest_of([terms["type"], terms["intents"], terms["out_of_scope"], sealed, *rationale])

@@ -156,6 +156,42 @@ def suggest(config: Path, url: str | None, key: str, as_json: bool) -> None:
         console().print("No intent's route has alternatives.")
 
 
+@proposals.command()
+@click.argument("proposal_id", metavar="ID")
+@connected
+def word(proposal_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Have a language model draft the words of a new intent; `edit` takes them over, or others."""
+    _tell(_client(config, url, key).call("POST", f"{_path(proposal_id)}/wording"), as_json)
+
+
+@proposals.command()
+@click.argument("proposal_id", metavar="ID")
+@click.option("--drafted", is_flag=True, help="Take over what the language model drafted; the other options come before it.")
+@click.option("--name", help="Of the new intent.")
+@click.option("--description", help="What is meant, in a sentence.")
+@click.option("--rationale", help="Why it is an intent of its own.")
+@connected
+def edit(
+    proposal_id: str,
+    drafted: bool,
+    name: str | None,
+    description: str | None,
+    rationale: str | None,
+    config: Path,
+    url: str | None,
+    key: str,
+    as_json: bool,
+) -> None:
+    """Give a new intent other words. It has to be evaluated again."""
+    client, said = _client(config, url, key), {"name": name, "description": description, "rationale": rationale}
+    if drafted:
+        wording = client.call("GET", _path(proposal_id))["wording"]
+        if wording is None:
+            raise click.ClickException("No language model drafted anything for it yet; `lockgate proposals word` asks one.")
+        said = {field: said[field] or wording[field] for field in said}
+    _tell(client.call("PUT", f"{_path(proposal_id)}/wording", said), as_json)
+
+
 def _step(name: str, said: str) -> click.Command:
     @proposals.command(name, help=said)
     @click.argument("proposal_id", metavar="ID")
@@ -195,6 +231,13 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
     if found["why"]:
         table.add_row("why", text(found["why"].replace("_", " ")))
     table.add_row("about", text(_about(found)))
+    for intent in found["intents"].values():
+        if "new" in intent:
+            table.add_row("description", text(intent["new"]["description"]))
+    if found["rationale"]:
+        table.add_row("rationale", text(found["rationale"]))
+    if found["wording"]:
+        _add_wording(table, found["wording"])
     for name, count in found["left_out"].items():
         table.add_row("left out", text(f"{count}: {name.replace('_', ' ')}"))
     for name, said in (found["texts"] or {}).items():
@@ -208,6 +251,13 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
     for step in found["history"]:
         reason = f" ({step['reason']})" if step["reason"] else ""
         out.print(text(f"  {step['at']}  {step['event']} by {step['by'] or 'Lockgate'}{reason}"))
+
+
+def _add_wording(table: Table, wording: dict[str, Any]) -> None:
+    used = {None: "not taken over", "all": "taken over as it is", "some": "taken over in part", "none": "others were chosen"}
+    table.add_row("drafted by", text(f"{wording['model']} (a language model; {used[wording['used']]})"))
+    for name in ("name", "description", "rationale"):
+        table.add_row(f"  {name}", text(wording[name]))
 
 
 def _print_evaluation(evaluation: dict[str, Any]) -> None:

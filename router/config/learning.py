@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from router.config.judgement import ChatConfig
 from router.settings import Count, Fraction, Span, Strict, Text
 
 
@@ -47,6 +48,15 @@ class SuggestionsConfig(Strict):
     decisions: Count = Field(default=20_000, le=1_000_000, description="Most decisions that are looked at, the newest first.")
 
 
+class WordingConfig(ChatConfig):
+    """A language model that drafts the name, description and rationale of a new intent, where somebody asks it to. Words that at least
+    `learning.subjects` people used leave this process, masked, and no text. Needs `pip install 'lockgate[llm]'`."""
+
+    deadline: Span = Field(default=30.0, description="Longest time for an answer.")
+    max_tokens: int = Field(default=400, ge=64, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")
+    tokens_per_minute: Count = Field(default=20_000, description="Tokens that a node may use in a minute.")
+
+
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
@@ -67,4 +77,7 @@ class LearningConfig(Strict):
     sampling: SamplingConfig | None = Field(default=None, description="Samples of decisions for people to label. None unless this is set.")
     suggestions: SuggestionsConfig | None = Field(
         default=None, description="Suggestions of other routes, made by itself. None unless this is set; people can ask for them anyway."
+    )
+    wording: WordingConfig | None = Field(
+        default=None, description="A language model that drafts the words of new intents. None unless this is set."
     )

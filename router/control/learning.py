@@ -9,6 +9,7 @@ from router.control.models import (
     Comment,
     Feedback,
     NewProposal,
+    NewWording,
     Opinion,
     Opinions,
     Patch,
@@ -132,6 +133,19 @@ async def suggestions(services: Services, caller: Caller) -> Suggestions:
 async def adopt(proposal_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
     """Makes a suggestion the caller's own proposal: somebody else has to approve it."""
     return dict(await learning_of(services).proposals.adopt(proposal_id, caller.subject, wanted.comment))
+
+
+@router.post("/v1/proposals/{proposal_id}/wording", **needs(Permission.PROPOSALS_PROPOSE))
+async def word(proposal_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """Has a language model draft name, description and rationale of a new intent, where the configuration has one. They stand beside the
+    proposal's own until its author takes them over; where the model fails, nothing is changed."""
+    return dict(await learning_of(services).proposals.word(proposal_id, caller.subject))
+
+
+@router.put("/v1/proposals/{proposal_id}/wording", **needs(Permission.PROPOSALS_PROPOSE))
+async def edit(proposal_id: Identifier, words: NewWording, services: Services, caller: Caller) -> dict[str, Any]:
+    """Gives a proposed intent other words, by its author alone. It has to be evaluated again, and what was approved is not any more."""
+    return dict(await learning_of(services).proposals.edit(proposal_id, words.model_dump(), caller.subject))
 
 
 def _personal(caller: Principal) -> None:

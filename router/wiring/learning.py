@@ -34,6 +34,7 @@ from router.wiring.proposals import ProposalDesk
 from router.wiring.route_history import History, history, inputs
 from router.wiring.route_suggestions import RouteDesk
 from router.wiring.sampling import LabelDesk, Sampler
+from router.wiring.wording import make_drafter
 from router.workspace import Workspace
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ class Learning:
         versions = LearnedVersions(self.keeping, clock, self._serving)
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._routes = RouteDesk(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
-        self._desk = ProposalDesk(proposals, self.keeping, material, self._routes, versions, self._serving)
+        self._desk = ProposalDesk(proposals, self.keeping, material, self._routes, versions, self._serving, make_drafter(workspace, clock))
         self.api = LearningDesk(feedback, self._desk)
         self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
         labelling = LabelService(

@@ -30,6 +30,8 @@ DONE: Mapping[str, str] = {
     "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
     "went_back": "That version is in force now.",
     "proposal_adopted": "It is your proposal now; somebody else has to approve it.",
+    "proposal_worded": "A language model drafted words; see below.",
+    "proposal_edited": "It has these words now, and has to be measured again.",
     "proposal_evaluated": "Measured; see below.",
     "proposal_approved": "Approved; rolling it out is the next step.",
     "proposal_rejected": "Rejected; its texts are removed.",

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 
 from router.control.console.asking import address
 from router.control.console.forms import MOST_COMMENT, comment_of, done, posted
 from router.control.console.html import page, see_other
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.learning import learning_of
+from router.control.models import NewWording
 from router.control.parameters import Cursor, Identifier
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Json, LearnedProposals
@@ -51,6 +53,28 @@ async def evaluate(request: Request, proposal_id: Identifier, services: Services
     return await _moved(
         request, proposal_id, services, caller, lambda fields: desk.evaluate(proposal_id, caller.subject), "proposal_evaluated"
     )
+
+
+@router.post("/console/proposals/{proposal_id}/word", include_in_schema=False, **needs(Permission.PROPOSALS_PROPOSE))
+async def word(request: Request, proposal_id: Identifier, services: Services, caller: Caller) -> Response:
+    desk = _desk(services)
+    return await _moved(request, proposal_id, services, caller, lambda fields: desk.word(proposal_id, caller.subject), "proposal_worded")
+
+
+@router.post("/console/proposals/{proposal_id}/edit", include_in_schema=False, **needs(Permission.PROPOSALS_PROPOSE))
+async def edit(request: Request, proposal_id: Identifier, services: Services, caller: Caller) -> Response:
+    """Other words, a language model's or not."""
+    desk = _desk(services)
+
+    async def step(fields: Mapping[str, str]) -> None:
+        try:
+            words = NewWording.model_validate({name: " ".join(fields.get(name, "").split()) for name in NewWording.model_fields})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RefusedError(f"The {first['loc'][0]}: {first['msg']}.", "request_invalid", 422) from None
+        await desk.edit(proposal_id, words.model_dump(), caller.subject)
+
+    return await _moved(request, proposal_id, services, caller, step, "proposal_edited")
 
 
 @router.post("/console/proposals/{proposal_id}/approve", include_in_schema=False, **needs(Permission.PROPOSALS_APPROVE))
@@ -123,6 +147,7 @@ async def _shown(
         proposal=found,
         effect=figures.get("route") or found["effect"],
         figures=figures if "before" in figures else None,
+        drafts=_desk(services).drafts,
         refused=refused,
         done=done(request),
     )

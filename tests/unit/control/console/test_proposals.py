@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from router.adaptation.state import State
+from router.adaptation.drafting import Example
+from router.adaptation.state import State, Type
+from router.adaptation.wording import Wording
 from router.control.app import create_app
 from router.control.services import ControlServices
 from router.ports import Lesson
@@ -84,6 +86,29 @@ def test_a_step_is_taken_once_and_then_a_page_is_shown(client: TestClient, offic
     assert (own.status_code, "Nobody may approve their own proposal" in own.text) == (403, True), "both roles are one person's here"
     assert client.post(f"{path}/reject", headers=credential("policy_approver"), data={"comment": ""}).status_code == 303
     assert only(client, office).state == State.REJECTED
+
+
+def test_words_of_a_new_intent_are_shown_and_edited(client: TestClient, office: Office, credential: Credential) -> None:
+    """A model's draft is marked and fills the form; what it and people wrote is text."""
+    assert client.portal is not None
+    olga = office.learning.keys.key_for("olga")
+
+    async def drafted() -> Lesson:
+        by, (key_id, _) = replace(RITA, id="olga"), await olga
+        about = {"food": {"new": {"description": HOSTILE}, "route": "ask"}}
+        made = await office.proposals.draft(Type.NEW_INTENT, [Example("d", "food", key_id, "soup")], about, {}, by, "")
+        return await office.proposals.worded(made, Wording("order_lunch", "Orders lunch.", HOSTILE), "small-1b", by)
+
+    path = f"/console/proposals/{client.portal.call(drafted).id}"
+    shown = client.get(path, headers=credential("policy_author")).text
+    assert HOSTILE not in shown
+    for words in ("small-1b", 'value="order_lunch"', "No part of the proposal unless its author takes it over", "1 texts of 1 people"):
+        assert words in shown
+    assert "food" in client.get("/console/proposals", headers=credential("policy_author")).text
+    assert "Have words drafted" not in shown, "no language model is configured here"
+    refused = client.post(f"{path}/edit", headers=credential("policy_author"), data={"name": "No Name", "description": "Orders lunch."})
+    assert (refused.status_code, "The name" in refused.text) == (422, True)
+    assert "names no language model" in client.post(f"{path}/word", headers=credential("policy_author"), data={"csrf": ""}).text
 
 
 def test_what_is_not_there_is_a_page_that_says_so(client: TestClient, credential: Credential) -> None:
