@@ -57,6 +57,8 @@ def _of_route(route: Mapping[str, Any], bounds: Bounds) -> Iterator[str]:
         yield f"Of requests {_percent(success['after']['mean'])} would succeed instead of {_percent(success['before']['mean'])}."
     if route["stopped"]:
         yield f"Policy would not let {route['stopped']} of {route['requests']} requests through that it lets through now."
+    if route["let_through"]:
+        yield f"Policy would let {route['let_through']} of {route['requests']} requests through that it stops or holds now."
     for each in route["routes"]:
         slow = each["latency_p95_ms"] is not None and each["promise_ms"] is not None and each["latency_p95_ms"] > each["promise_ms"]
         if each["route"] == other and slow and one != other:

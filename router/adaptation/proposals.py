@@ -39,6 +39,21 @@ SHOWN = (
     "rationale",
     "wording",
 )
+ON_RECORD = (
+    "intent",
+    "from",
+    "to",
+    "requests",
+    "moved",
+    "stopped",
+    "let_through",
+    "policy_asked",
+    "too_few",
+    "success",
+    "cost",
+    "latency_p95_ms",
+)
+"""Of what another route would do."""
 
 
 class Keys(SubjectKeys, Protocol):
@@ -348,8 +363,7 @@ def _effect_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
         simulated = terms["evaluation"]["figures"].get("route")
     if simulated is None:
         return {}
-    names = ("intent", "from", "to", "requests", "moved", "stopped", "policy_asked", "too_few", "cost", "latency_p95_ms")
-    return {"effect": {**{name: simulated[name] for name in names}, "success": simulated["success"], "digest": digest_of(simulated)}}
+    return {"effect": {**{name: simulated[name] for name in ON_RECORD}, "digest": digest_of(simulated)}}
 
 
 def _wording_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:

@@ -7,7 +7,7 @@ is taken from those that it had; of too few, nothing is said.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +95,12 @@ def effect(
     """`asked`: of decisions, what policy in force says now, and what it would say; without it each is taken to be judged as it was, and
     all of `seen` are counted."""
     counted = [each for each in seen if each.follows and (asked is None or each.decision in asked)]
-    before, after = (_going(change, ways, counted, asked, place) for place in (0, 1))
+    pairs = [(_goes(change.before, each, ways, asked, 0), _goes(change.after, each, ways, asked, 1)) for each in counted]
+    before, after = _counts(now for now, _ in pairs), _counts(then for _, then in pairs)
     ways = {name: ways[name] for name in dict.fromkeys((change.before, change.after, *sorted(before | after)))}
     fared = {name: _fared(way, seen) for name, way in ways.items()}
-    were, would = before.total(), after.total()
-    moved = {name: _part(after[name], would) - _part(before[name], were) for name in ways}
+    moved = {name: _part(after[name], after.total()) - _part(before[name], before.total()) for name in ways}
     thin = sorted(name for name, weight in moved.items() if abs(weight) > UNTOLD and fared[name].outcomes < window.least)
-    gone = sum(after[name] - before[name] for name in ways if after[name] > before[name])
     found = {
         "intent": change.intent,
         "from": change.before,
@@ -110,8 +109,9 @@ def effect(
         "until_ns": window.until_ns,
         "requests": len(counted),
         "capped": window.capped,
-        "moved": gone / len(counted) if counted else 0.0,
-        "stopped": max(0, were - would),
+        "moved": _part(sum(then not in (None, now) for now, then in pairs), len(pairs)),
+        "stopped": sum(now is not None and then is None for now, then in pairs),
+        "let_through": sum(now is None and then is not None for now, then in pairs),
         "policy_asked": asked is not None,
         "too_few": thin,
         "least": window.least,
@@ -124,19 +124,16 @@ def effect(
     return {**found, "assumed": list(_assumed(found, fared[change.after], ways, after[change.after], had))}
 
 
-def _going(
-    change: Change, ways: Mapping[str, Way], counted: Sequence[Seen], asked: Mapping[str, tuple[Went, Went]] | None, place: int
-) -> Counter[str]:
-    """What would go to a route that is gone goes nowhere."""
-    target = (change.before, change.after)[place]
-    going = Counter[str]()
-    for each in counted:
-        judged, route = asked[each.decision][place] if asked is not None else (each.effect, each.route)
-        if judged == Effect.ALLOW:
-            going[target] += 1
-        elif judged == Effect.REROUTE and route is not None and route in ways:
-            going[route] += 1
-    return going
+def _goes(route: str, seen: Seen, ways: Mapping[str, Way], asked: Mapping[str, tuple[Went, Went]] | None, place: int) -> str | None:
+    """Were this the intent's route. None for what policy stops or holds, and for what would go to a route that is gone."""
+    judged, elsewhere = asked[seen.decision][place] if asked is not None else (seen.effect, seen.route)
+    if judged == Effect.ALLOW:
+        return route
+    return elsewhere if judged == Effect.REROUTE and elsewhere in ways else None
+
+
+def _counts(routes: Iterable[str | None]) -> Counter[str]:
+    return Counter(route for route in routes if route is not None)
 
 
 def _fared(way: Way, seen: Sequence[Seen]) -> _Fared:

@@ -114,7 +114,7 @@ def _better(why: Why, told: Mapping[str, Any], judged: Judged, margins: Margins)
     difference = told["success"]["difference"]
     if why is Why.JUDGED:
         return judged.mostly(told["to"]) and (difference is None or difference["high"] >= 0)
-    if difference is None or told["moved"] == 0 or told["stopped"]:
+    if difference is None or told["moved"] == 0 or told["stopped"] or told["let_through"]:
         return False
     if why is Why.SUCCEEDS:
         return bool(difference["low"] > 0 and difference["mean"] >= margins.gain)

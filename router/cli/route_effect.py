@@ -20,7 +20,10 @@ def print_effect(effect: Mapping[str, Any]) -> None:
         out.print(text("No request of this time would take another route, so nothing is known of what it would do."))
         return
     moved = f"Of {effect['requests']} requests {share(effect['moved'])} would go elsewhere"
-    out.print(text(f"{moved}, and policy would stop {effect['stopped']}." if effect["stopped"] else f"{moved}."))
+    out.print(text(f"{moved}."))
+    for name, what in (("stopped", "stop"), ("let_through", "let through")):
+        if effect[name]:
+            out.print(text(f"Policy would {what} {effect[name]} of them, otherwise than now."))
     if effect["too_few"]:
         few = ", ".join(effect["too_few"])
         out.print(text(f"Too few outcomes are known of {few} (of {effect['least']}): nothing is said of how requests would fare."))

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat protocol on loopback, well or badly; by itself: `python -m tests.contract.llm_server PORT [ANSWER]`."""
+"""A server that speaks OpenAI's chat protocol on loopback, well or badly; also `python -m tests.contract.llm_server PORT [ANSWER]`."""
 
 from __future__ import annotations
 

@@ -52,7 +52,17 @@ def route(**changes: Any) -> dict[str, Any]:
         {"route": "dear", "latency_p95_ms": 400.0, "promise_ms": 500.0},
     ]
     success = {name: {"mean": mean, "low": 0.0, "high": 1.0} for name, mean in (("before", 0.9), ("after", 0.9), ("difference", 0.0))}
-    told = {"from": "cheap", "to": "dear", "requests": 100, "stopped": 0, "too_few": [], "least": 50, "success": success, "routes": rows}
+    told = {
+        "from": "cheap",
+        "to": "dear",
+        "requests": 100,
+        "stopped": 0,
+        "let_through": 0,
+        "too_few": [],
+        "least": 50,
+        "success": success,
+        "routes": rows,
+    }
     return {**told, **changes}
 
 
@@ -76,6 +86,7 @@ SLOW = [{"route": "dear", "latency_p95_ms": 2400.0, "promise_ms": 2000.0}]
             ["Too few outcomes are known of 'dear' to say how requests would fare; 50 are wanted."],
         ),
         (route(stopped=3), ["Policy would not let 3 of 100 requests through that it lets through now."]),
+        (route(let_through=2), ["Policy would let 2 of 100 requests through that it stops or holds now."]),
         (route(routes=SLOW), ["'dear' takes 2400 ms (95 of 100 requests) and promises 2000 ms."]),
     ],
 )

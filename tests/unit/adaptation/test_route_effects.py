@@ -99,14 +99,14 @@ def test_a_rule_with_its_own_route_is_not_asked() -> None:
 
 
 def test_policy_says_where_each_would_go() -> None:
-    """Of ten it would send one back, and stop two."""
+    """Of ten it would send one back, stop one, hold one, and let one through that it holds now."""
     rows = seen("cheap", 10)
     said: dict[str, tuple[Went, Went]] = {each.decision: (("allow", None), ("allow", None)) for each in rows}
     said |= {"cheap0": (("allow", None), ("reroute", "cheap")), "cheap1": (("allow", None), ("deny", None))}
-    said |= {"cheap2": (("allow", None), ("review", None))}
+    said |= {"cheap2": (("allow", None), ("review", None)), "cheap3": (("review", None), ("allow", None))}
     found = told(rows + seen("dear", 30), asked=said)
-    assert (found["requests"], found["moved"], found["stopped"], found["policy_asked"]) == (10, 0.7, 2, True)
-    assert {each["route"]: (each["before"], each["after"]) for each in found["routes"]} == {"cheap": (10, 1), "dear": (0, 7)}
+    assert (found["requests"], found["moved"], found["stopped"], found["let_through"], found["policy_asked"]) == (10, 0.7, 2, 1, True)
+    assert {each["route"]: (each["before"], each["after"]) for each in found["routes"]} == {"cheap": (9, 1), "dear": (0, 7)}
 
 
 @pytest.mark.parametrize(
