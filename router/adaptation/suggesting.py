@@ -1,7 +1,7 @@
-"""When another route for an intent is worth a suggestion: where its requests fared better in both halves of the time that is looked at, by
+"""When another route for an intent is worth a suggestion: where its requests fared better in each third of what was seen, by
 an interval that does not include no improvement, or where the people who decide about held requests send most of them there anyway.
 
-So that suggestions do not flap: what is better has to be so by a margin and twice; only what came since the route was last changed
+So that suggestions do not flap: what is better has to be so by a margin and three times; only what came since the route was last changed
 counts; after a suggestion was refused or taken there is none about the intent for as long as the time that is looked at.
 """
 
@@ -17,6 +17,7 @@ from router.adaptation.route_effects import Change, Seen, Way, Window, effect
 
 LEAST_JUDGED, LEAST_JUDGES = 10, 2  # held requests that people decided about, and people who sent some elsewhere
 MOSTLY = 0.5
+PARTS = 3  # what lasted for less than a third of the requests is not in all of three
 
 
 class Why(StrEnum):
@@ -29,7 +30,7 @@ class Why(StrEnum):
 class WhyNot(StrEnum):
     FEW = "too_few"
     NO_GAIN = "no_gain"  # the interval includes no improvement, or one that is too small
-    UNSTEADY = "unsteady"  # not so in both halves of the time
+    UNSTEADY = "unsteady"  # not so in each third of what was seen
     OPEN = "open"  # a proposal about the intent's route is open
     RESTING = "resting"  # the last one ended not long ago
     CAPPED = "capped"  # as many suggestions as there may be
@@ -72,15 +73,10 @@ class Considered:
 
 def consider(change: Change, ways: Mapping[str, Way], seen: Sequence[Seen], judged: Judged, window: Window, margins: Margins) -> Considered:
     whole = effect(change, ways, seen, window)
-    times = [each.at_ns for each in seen] or [window.since_ns]
-    middle = (min(times) + max(times)) // 2
-    halves = [
-        effect(change, ways, some, replace(window, least=max(1, window.least // 2)))
-        for some in ([each for each in seen if each.at_ns < middle], [each for each in seen if each.at_ns >= middle])
-    ]
+    thirds = [effect(change, ways, some, replace(window, least=max(1, window.least // PARTS))) for some in _parts(seen)]
     found = {**whole, "judged": {"decided": judged.decided, "sent": (judged.sent or {}).get(change.after, 0)}}
     better = [why for why in ORDER if _better(why, whole, judged, margins)]
-    steady = [why for why in better if why is Why.JUDGED or all(_points_there(why, half, margins) for half in halves)]
+    steady = [why for why in better if why is Why.JUDGED or all(_points_there(why, third, margins) for third in thirds)]
     if steady:
         return Considered(change, found, why=steady[0])
     if better:
@@ -123,16 +119,22 @@ def _better(why: Why, told: Mapping[str, Any], judged: Judged, margins: Margins)
     return _cheaper(told, margins) if why is Why.COSTS else _keeps(told)
 
 
-def _points_there(why: Why, half: Mapping[str, Any], margins: Margins) -> bool:
-    """Without an interval: half the requests tell half as well."""
-    difference = half["success"]["difference"]
+def _parts(seen: Sequence[Seen]) -> list[Sequence[Seen]]:
+    """The oldest third of them, the next and the newest."""
+    ordered = sorted(seen, key=lambda each: each.at_ns)
+    return [ordered[len(ordered) * part // PARTS : len(ordered) * (part + 1) // PARTS] for part in range(PARTS)]
+
+
+def _points_there(why: Why, third: Mapping[str, Any], margins: Margins) -> bool:
+    """Without an interval, for so few."""
+    difference = third["success"]["difference"]
     if difference is None:
         return False
     if why is Why.SUCCEEDS:
         return bool(difference["mean"] > 0)
     if difference["mean"] < -margins.loss:
         return False
-    return _cheaper(half, margins) if why is Why.COSTS else _misses(half)
+    return _cheaper(third, margins) if why is Why.COSTS else _misses(third)
 
 
 def _cheaper(told: Mapping[str, Any], margins: Margins) -> bool:
@@ -149,8 +151,8 @@ def _keeps(told: Mapping[str, Any]) -> bool:
     return one["promise_ms"] is not None and bool(slow and quick and slow[0] > one["promise_ms"] >= quick[1])
 
 
-def _misses(half: Mapping[str, Any]) -> bool:
-    one = _row(half, half["from"])
+def _misses(third: Mapping[str, Any]) -> bool:
+    one = _row(third, third["from"])
     return one["latency_p95_ms"] is not None and bool(one["latency_p95_ms"] > one["promise_ms"])
 
 

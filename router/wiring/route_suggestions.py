@@ -94,7 +94,7 @@ class RouteDesk:
         return {"suggested": made, "considered": [_told(each) for each in done]}
 
     async def round(self) -> None:
-        """Once in a while, by one node. A crash after the first step lets one round pass."""
+        """Once in a while, by one node, and first when that while has passed. A crash after the first step lets one round pass."""
         settings = self._workspace().config.learning
         if settings is None or settings.suggestions is None:
             return
@@ -103,7 +103,7 @@ class RouteDesk:
         if known is not None and now_ns - known.at_ns < settings.suggestions.every * NS:
             return
         mark = Lesson(CURSOR, THE_ONE, "", "", now_ns, {}, version=known.version if known is not None else 0)
-        if await self._keeping.store.put(mark, [], "", 0):
+        if await self._keeping.store.put(mark, [], "", 0) and known is not None:
             await self.suggest(None)
 
     async def _considered(self, before: _Before, now_ns: int) -> list[Considered]:
