@@ -149,7 +149,7 @@ def suggest(config: Path, url: str | None, key: str, as_json: bool) -> None:
     for row in found["considered"]:
         print_effect(row["effect"])
         said = f"Suggested: {row['why']}" if row["why"] else f"Not suggested: {row['why_not']}"
-        console().print(text(f"{said.replace('_', ' ')}.\n"))
+        console().print(text(f"{said.replace('_', ' ')}."), "")
     for row in found["suggested"]:
         console().print(text(f"{row['id']}  {_about(row)}"))
     if not found["considered"]:
@@ -266,15 +266,17 @@ def _print_evaluation(evaluation: dict[str, Any]) -> None:
     for name in ("", "before", "after"):
         table.add_column(name, justify="right" if name else "left")
     before, after = figures["before"], figures["after"]
-    for name in ("texts", "accuracy", "accepted", "wrong", "ece", "nll"):
+    for name in () if not after["texts"] and "route" in figures else ("texts", "accuracy", "accepted", "wrong", "ece", "nll"):
         table.add_row(name, _number(before[name]), _number(after[name]))
     for name, was in before["intents"].items():
         now = after["intents"][name]
         if was != now:
             table.add_row(f"  {name}", f"{was['right']} of {was['texts']}", f"{now['right']} of {now['texts']}")
-    out.print(table)
     replay = figures["replay"]
-    out.print(text(f"Of {replay['decisions']} recorded decisions {replay['flips']} would be classified differently."))
+    if table.row_count:
+        out.print(table)
+    if replay["decisions"]:
+        out.print(text(f"Of {replay['decisions']} recorded decisions {replay['flips']} would be classified differently."))
     for each in replay["most"]:
         out.print(text(f"  {each['count']} × {each['from']} → {each['to']}"))
     for fault in evaluation["faults"]:

@@ -31,11 +31,10 @@ def print_effect(effect: Mapping[str, Any]) -> None:
         success = effect["success"]
         out.print(text(f"Would succeed: {between(success['after'])} instead of {between(success['before'])};"))
         out.print(text(f"  the difference is {between(success['difference'], signed=True)}."))
-    for name, unit in (("cost", ""), ("latency_p95_ms", " ms")):
+    for name, told, unit in (("cost", "Cost of a request", ""), ("latency_p95_ms", "95 of 100 within", " ms")):
         pair = effect[name]
         if pair["before"] is not None and pair["after"] is not None:
-            told = "Cost of a request" if name == "cost" else "95 of 100 within"
-            out.print(text(f"{told}: {pair['after']:g}{unit} instead of {pair['before']:g}{unit}."))
+            out.print(text(f"{told}: {pair['after']:.4g}{unit} instead of {pair['before']:.4g}{unit}."))
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "route" else "right")

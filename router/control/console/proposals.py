@@ -146,7 +146,7 @@ async def _shown(
         status=status,
         proposal=found,
         effect=figures.get("route") or found["effect"],
-        figures=figures if "before" in figures else None,
+        figures=figures if figures.get("after", {}).get("texts") or figures.get("replay", {}).get("decisions") else None,
         drafts=_desk(services).drafts,
         refused=refused,
         done=done(request),
