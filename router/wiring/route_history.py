@@ -17,7 +17,7 @@ from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import IndexStore, LedgerReader
 from router.catalog import Catalog
-from router.decision import Effect, Status
+from router.decision import Effect, Result, Status
 
 COLUMNS = (
     "time",
@@ -29,6 +29,7 @@ COLUMNS = (
     "effect",
     "result",
     "status",
+    "attempts",
     "duration",
     "upstream_duration",
 )
@@ -95,7 +96,8 @@ def _rows(chunks: Collection[Mapping[str, Any]], said: Mapping[str, Sequence[Any
 
 
 def _seen(row: Mapping[str, Any], ruled: Collection[str], sent: Mapping[int, str]) -> Seen:
-    """A held request took as long as its service, not as long as it was held."""
+    """A held request took as long as its service, not as long as it was held. Without an attempt it is an answer that was kept and given
+    once more."""
     status = row["status"] if row["status"] >= 0 else None
     took = row["upstream_duration"] if row["upstream_duration"] > 0 else row["duration"] if row["effect"] != Effect.REVIEW else -1
     return Seen(
@@ -105,7 +107,7 @@ def _seen(row: Mapping[str, Any], ruled: Collection[str], sent: Mapping[int, str
         row["destination"],
         row["effect"] or "",
         row["rule"] not in ruled,
-        went_wrong(row["result"], status),
+        None if row["result"] == Result.ROUTED and row["attempts"] <= 0 else went_wrong(row["result"], status),
         took if took > 0 else None,
         sent.get(row["decision_id"]),
     )

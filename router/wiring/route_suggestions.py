@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -74,7 +75,8 @@ class RouteDesk:
         said = None if seconds is None else await self._asked(change, known, window, by, proposal, seconds)
         await self._read("routes", proposal, by, opened=False)
         found = await self._trail.routed([intent], own_routes(catalog), window, settings.decisions)
-        told: dict[str, Any] = plain(effect(change, known, found.seen.get(intent, ()), replace(window, capped=found.capped), said))
+        seen, within = found.seen.get(intent, ()), replace(window, capped=found.capped)
+        told: dict[str, Any] = plain(await asyncio.to_thread(effect, change, known, seen, within, said))
         return told
 
     async def suggest(self, by: Subject | None) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class RouteDesk:
             seen = [each for each in history.seen.get(change.intent, ()) if each.at_ns >= since_ns]
             judged = history.judged.get(change.intent, Judged())
             within = replace(window, since_ns=since_ns, capped=history.capped)
-            found.append(consider(change, known, seen, judged, within, margins))
+            found.append(await asyncio.to_thread(consider, change, known, seen, judged, within, margins))
         return found
 
     async def _suggested(self, one: Considered, now_ns: int) -> Lesson | None:

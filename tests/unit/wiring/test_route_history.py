@@ -49,13 +49,15 @@ def told(folder: Path, entries: Sequence[Entry], window: Window = EVER, most: in
 
 
 def test_a_decision_is_told_with_what_became_of_it(tmp_path: Path) -> None:
-    """Where it went, by whose word, and whether the service failed; of a refusal, or without an outcome, nothing of the service."""
+    """Where it went, by whose word, and whether the service failed; of a refusal, an answer that was kept, or without an outcome, nothing
+    of the service."""
     entries = [
         *(decided(0), ended(0)),
         *(decided(1), ended(1, result=Result.FAILED, status=502, upstream_ns=0, total_ns=7)),
         *(decided(2, Effect.REROUTE), ended(2, status=503)),
-        decided(3),
+        *(decided(3), ended(3, attempts=0, upstream_ns=0, total_ns=0)),
         decided(4, Effect.DENY, outcome=Outcome(Result.DENIED, 403, "no")),
+        decided(5),
     ]
     seen = told(tmp_path, entries).seen[INTENT]
     assert [(each.route, each.destination, each.effect, each.failed, each.took_ns) for each in seen] == [
@@ -64,8 +66,9 @@ def test_a_decision_is_told_with_what_became_of_it(tmp_path: Path) -> None:
         ("desk", "people", "reroute", True, 2_000_000),
         ("payments", "payments-service", "allow", None, None),
         ("payments", "payments-service", "deny", None, None),
+        ("payments", "payments-service", "allow", None, None),
     ]
-    assert [each.at_ns for each in seen] == [START + number * SECOND for number in range(5)]
+    assert [each.at_ns for each in seen] == [START + number * SECOND for number in range(6)]
 
 
 def test_only_what_was_understood_counts_and_only_the_intents_route(tmp_path: Path) -> None:
