@@ -212,7 +212,7 @@ def _assumed(found: Mapping[str, Any], target: _Fared, ways: Mapping[str, Way], 
     if found["policy_asked"]:
         yield "Policy in force was asked again about every recorded request, with destinations standing as it was told then."
     else:
-        yield "Policy says of each request what it said then; an evaluation asks it."
+        yield "Policy says of each request what it said then: it was not asked again."
     if ways[one].alternatives and not ways[other].alternatives:
         yield f"'{other}' names no alternatives, so where its destination fails policy has nothing to choose from."
     if found["cost"]["after"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,11 +26,13 @@ from router.wiring.proposal_trials import asked
 from router.wiring.route_history import History, both, own_routes, ways
 from router.workspace import Workspace
 
+log = logging.getLogger("lockgate.learning")
 NS = 1_000_000_000
 MANY = 500
 REPLAYED = 500
 CURSOR, THE_ONE = "suggesting", "cursor"
 OUTDATED = "suggestion_outdated"
+UNFIT = "proposal_unfit"
 CHANGED = (Event.ROLLED_OUT, Event.REVERTED)
 
 
@@ -70,7 +73,7 @@ class RouteDesk:
         if route == change.before:
             return None
         if route not in catalog.routes:
-            raise RefusedError(f"The catalog has no route '{route}'.", "proposal_unfit", 422)
+            raise RefusedError(f"The catalog has no route '{route}'.", UNFIT, 422)
         known, window = ways(catalog), self._window(self._clock.now_ns())
         said = None if seconds is None else await self._asked(change, known, window, by, proposal, seconds)
         await self._read("routes", proposal, by, opened=False)
@@ -162,14 +165,21 @@ class RouteDesk:
     async def _asked(
         self, change: Change, known: Mapping[str, Way], window: Window, by: Subject, proposal: str, seconds: int
     ) -> dict[str, tuple[Went, Went]] | None:
-        """None where policies are not here to be asked, or of no decision it is known what they were told."""
+        """None where policies are not here to be asked or cannot be read here, as another engine's may be, or of no decision it is known
+        what they were told."""
         workspace = self._workspace()
         if not workspace.policies:
             return None
         await self._read("evaluation", proposal, by, opened=True)
         found = await self._trail.policy_inputs(change.intent, window, REPLAYED)
         documents = [orjson.dumps(each) for document in found.values() for each in both(document, change, known)]
-        said = await asked(workspace.policies, workspace.policy_data, documents, seconds) if documents else []
+        try:
+            said = await asked(workspace.policies, workspace.policy_data, documents, seconds) if documents else []
+        except RefusedError as error:
+            if error.code != UNFIT:
+                raise
+            log.warning("policy was not asked about another route: %s", error)
+            return None
         return {record: (said[2 * place], said[2 * place + 1]) for place, record in enumerate(found)} or None
 
     async def _read(self, what: str, filters: str, by: Subject, *, opened: bool) -> None:

@@ -192,6 +192,17 @@ async def test_a_budget_is_kept(tmp_path: Path, server: LlmServer) -> None:
     assert server.asked == []
 
 
+async def test_the_servers_key_is_a_secret_as_any(tmp_path: Path, server: LlmServer) -> None:
+    """From a file beside the configuration; without one nothing of this process's own environment is sent."""
+    (tmp_path / "key").write_text("key-of-the-server\n")
+    (tmp_path / "key").chmod(0o600)
+    office = Office(tmp_path, server.url, {"api_key": {"file": "key"}})
+    await office.open()
+    await office.desk.word(await office.drafted(), RITA)
+    assert server.sent_headers[0]["authorization"] == "Bearer key-of-the-server"
+    assert "key-of-the-server" not in office.workspace.config.model_dump_json()
+
+
 async def test_it_is_off_unless_it_is_set(tmp_path: Path) -> None:
     """Nothing leaves then."""
     office = Office(tmp_path, "")

@@ -30,6 +30,7 @@ class Requests:
 
     failed: int = 30
     asked: list[Window] = field(default_factory=list)
+    inputs: list[Mapping[str, Any]] = field(default_factory=list)
 
     async def routed(self, intents: object, ruled: object, window: Window, most: int) -> History:
         self.asked.append(window)
@@ -39,7 +40,10 @@ class Requests:
         return History({"cancel": seen, "leave": seen}, {}, False)
 
     async def policy_inputs(self, intent: str, window: Window, most: int) -> Mapping[str, Mapping[str, Any]]:
-        return {}
+        """Of requests by the first route."""
+        first = [f"c{window.until_ns - 1 - number * (10**9)}" for number in range(100)]
+        told = {"entry": "decision", "route": {"name": "cheap"}, "classification": {"intent": intent}}
+        return {name: {**told, **each} for name, each in zip(first, self.inputs, strict=False)}
 
 
 @dataclass

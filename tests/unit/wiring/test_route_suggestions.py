@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,38 @@ async def test_another_route_has_its_effect_whoever_proposes_it(office: Office) 
     assert await office.desk().effect("cancel", "cheap", RITA, "") is None
     with pytest.raises(RefusedError, match="no route 'nowhere'"):
         await office.desk().effect("cancel", "nowhere", RITA, "")
+
+
+ADMITTED = 'package lockgate.admission\n\nresult := {"effect": "allow", "reasons": []}\n'
+BACK = """package lockgate.decision
+
+result := {"effect": "reroute", "route": "cheap", "reasons": [{"code": "back", "message": ""}]} if {
+	input.route.name == "dear"
+	input.routes.cheap.usable == null
+} else := {"effect": "deny", "reasons": [{"code": "no", "message": ""}]} if {
+	input.route.name == "dear"
+} else := {"effect": "allow", "reasons": []}
+"""
+
+
+async def test_policy_is_asked_again_and_may_send_everything_back(office: Office) -> None:
+    """Also what it was not told then: how the route's own alternatives stand, which nobody knows. Opening what it was told is on record."""
+    office.workspace = replace(office.workspace, policies={"admission.rego": ADMITTED, "decision.rego": BACK})
+    stood = {"cheap": {"usable": True}, "dear": {"usable": True}}
+    office.requests.inputs = [{"routes": stood}, {"routes": stood}, {}]
+    found = await office.desk().effect("cancel", "dear", RITA, "p", seconds=60)
+    assert found is not None
+    assert (found["policy_asked"], found["requests"], found["moved"], found["stopped"]) == (True, 3, 0.0, 2)
+    assert {each["route"]: (each["before"], each["after"]) for each in found["routes"]} == {"cheap": (3, 1), "dear": (0, 0)}
+    read = [leaf["details"] for leaf in office.learning.leaves if leaf["event"] == "audit_read"]
+    assert [(each["what"], each["opened"]) for each in read] == [("evaluation", True), ("routes", False)]
+
+
+async def test_without_recorded_inputs_policy_is_taken_at_its_word(office: Office) -> None:
+    """Which is said. So it is where policies are another engine's and cannot be read here."""
+    for inputs in ([], [{}]):
+        office.requests.inputs = inputs
+        found = await office.desk().effect("cancel", "dear", RITA, "p", seconds=60)
+        assert found is not None
+        assert (found["policy_asked"], found["requests"]) == (False, 200)
+        assert any("was not asked again" in each for each in found["assumed"])
