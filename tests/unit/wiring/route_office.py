@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Requests:
 
     failed: int = 30
     asked: list[Window] = field(default_factory=list)
-    inputs: list[Mapping[str, Any]] = field(default_factory=list)
+    inputs: Sequence[Mapping[str, Any]] = ()
 
     async def routed(self, intents: object, ruled: object, window: Window, most: int) -> History:
         self.asked.append(window)

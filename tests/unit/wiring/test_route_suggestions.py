@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,11 +156,11 @@ async def test_policy_is_asked_again_and_may_send_everything_back(office: Office
     assert [(each["what"], each["opened"]) for each in read] == [("evaluation", True), ("routes", False)]
 
 
-async def test_without_recorded_inputs_policy_is_taken_at_its_word(office: Office) -> None:
-    """Which is said. So it is where policies are another engine's and cannot be read here."""
-    for inputs in ([], [{}]):
-        office.requests.inputs = inputs
-        found = await office.desk().effect("cancel", "dear", RITA, "p", seconds=60)
-        assert found is not None
-        assert (found["policy_asked"], found["requests"]) == (False, 200)
-        assert any("was not asked again" in each for each in found["assumed"])
+@pytest.mark.parametrize("inputs", [(), pytest.param(({},), marks=pytest.mark.slow)], ids=["none is known", "policies cannot be read"])
+async def test_where_policy_cannot_be_asked_it_is_taken_at_its_word(office: Office, inputs: tuple[dict[str, Any], ...]) -> None:
+    """Which is said: nothing is recorded that could be put to it, or the policies are another engine's."""
+    office.requests.inputs = inputs
+    found = await office.desk().effect("cancel", "dear", RITA, "p", seconds=60)
+    assert found is not None
+    assert (found["policy_asked"], found["requests"]) == (False, 200)
+    assert any("was not asked again" in each for each in found["assumed"])
