@@ -86,6 +86,8 @@ class ProposalDesk:
         named = {"intent": name_of(words), "description": plain_description(words) if words else ""}
         wanted = {**wanted, **{name: wanted.get(name) or plain for name, plain in named.items()}}
         intent = _named(wanted, "intent")
+        if intent in self._reloading().workspace.catalog.intents:
+            raise RefusedError(f"The catalog has an intent '{intent}' already; give this one another name.", "request_invalid", 422)
         new = {name: wanted[name] for name in ("description", "owner", "risk") if wanted.get(name)}
         new["description"] = _named(wanted, "description")
         about = {intent: {"new": new, "route": _named(wanted, "route")}}

@@ -102,6 +102,7 @@ async def test_a_new_intent_has_plain_words_without_a_model(office: Office, serv
     assert (name, about["new"]["description"]) == ("for_lunch", "Requests that mention for, lunch, soup.")
     named = await office.kept(await office.drafted(intent="food", description="Orders food."))
     assert named.terms["intents"]["food"]["new"]["description"] == "Orders food."
+    await refused(office.drafted(intent="cancel"), "request_invalid")
     assert server.asked == []
 
 
