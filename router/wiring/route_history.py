@@ -115,23 +115,26 @@ def _seen(row: Mapping[str, Any], ruled: Collection[str], sent: Mapping[int, str
 
 def _judged(trail: Trail, index: IndexStore, query: Query) -> tuple[dict[str, Judged], dict[int, str]]:
     """By intent; and of the decisions that people sent elsewhere, by the codes of their ids, where to."""
-    decided, sent, by = dict[str, set[int]](), dict[str, Counter[str]](), dict[str, dict[str, set[str]]]()
-    where = dict[int, str]()
+    decided, last = dict[str, set[int]](), dict[int, tuple[str, str]]()
+    by = dict[tuple[str, str], set[str]]()
     for row in trail.rows(query, ("event", "reviewer", "decision_id", "intent")):
-        intent = row["intent"]
-        decided.setdefault(intent, set()).add(row["decision_id"])
+        decided.setdefault(row["intent"], set()).add(row["decision_id"])
         if row["event"] != REROUTED:
             continue
         route = str((trail.leaf(row["record"]).get("details") or {}).get("route") or "")
-        who = index.id("reviewer", row["reviewer"]) if row["reviewer"] is not None else None
-        where[row["decision_id"]] = route
-        sent.setdefault(intent, Counter())[route] += 1
-        by.setdefault(intent, {}).setdefault(route, set()).add(who or "")
+        last[row["decision_id"]] = row["intent"], route  # whoever does so after somebody else has the last word
+        if row["reviewer"] is not None:
+            by.setdefault((row["intent"], route), set()).add(index.id("reviewer", row["reviewer"]) or "")
+    sent = Counter(last.values())
     judged = {
-        intent: Judged(len(those), sent.get(intent, {}), {route: frozenset(keys) for route, keys in by.get(intent, {}).items()})
+        intent: Judged(
+            len(those),
+            {route: count for (of, route), count in sent.items() if of == intent},
+            {route: frozenset(keys) for (of, route), keys in by.items() if of == intent},
+        )
         for intent, those in decided.items()
     }
-    return judged, where
+    return judged, {decision: route for decision, (_, route) in last.items()}
 
 
 def inputs(trail: Trail, intent: str, window: Window, most: int, looked_at: int) -> dict[str, dict[str, Any]]:

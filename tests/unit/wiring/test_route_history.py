@@ -94,17 +94,18 @@ def test_nothing_is_told_from_outside_the_time(tmp_path: Path) -> None:
 
 def test_what_reviewers_sent_elsewhere_is_theirs(tmp_path: Path) -> None:
     """The decision says where it would have gone; what came of it says nothing of that route. How many they decided is counted once each,
-    however many had to."""
+    however many had to, and where to is who said so last."""
     entries = [
         *(decided(0, Effect.REVIEW), reviewed(0, "approved", "a"), reviewed(0, "approved", "b"), ended(0)),
         *(decided(1, Effect.REVIEW), reviewed(1, "rerouted", "a", "desk"), ended(1)),
-        *(decided(2, Effect.REVIEW), reviewed(2, "rerouted", "b", "desk"), ended(2)),
+        *(decided(2, Effect.REVIEW), reviewed(2, "rerouted", "c", "third"), reviewed(2, "rerouted", "b", "desk"), ended(2)),
         *(decided(3, Effect.REVIEW), reviewed(3, "rejected", "a")),
     ]
     found = told(tmp_path, entries)
     assert [each.sent_by_people for each in found.seen[INTENT]] == [None, "desk", "desk", None]
     judged = found.judged[INTENT]
-    assert (judged.decided, judged.sent, judged.by) == (4, {"desk": 2}, {"desk": frozenset({"a" * 32, "b" * 32})})
+    assert (judged.decided, judged.sent) == (4, {"desk": 2})
+    assert judged.by == {"desk": frozenset({"a" * 32, "b" * 32}), "third": frozenset({"c" * 32})}
 
 
 def test_what_policy_was_told_is_opened_newest_first(tmp_path: Path) -> None:
