@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ PILOT = """result := {"effect": "reroute", "route": "dear", "reasons": [{"code":
 } else := {"effect": "deny","""
 
 
-@pytest.fixture(scope="module")
-def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+@contextmanager
+def two_routes(folder: Path) -> Iterator[Lockgate]:
     """The service of one intent's route is not there; policy sends bob to another one, which is."""
-    folder: Path = tmp_path_factory.mktemp("routes")
     with prepared(folder, people=OFFICE, learning={"suggestions": {"least": 12, "every": "1h"}}) as made:
         catalog = load(folder / "catalog.yaml")
         catalog["routes"]["cheap"] = {"destination": "nobody", "cost": 1, "alternatives": ["dear"]}
@@ -37,6 +37,12 @@ def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
         policy = folder / "policies/lockgate/decision.rego"
         policy.write_text(policy.read_text().replace('result := {"effect": "deny",', PILOT, 1))
         made.start()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with two_routes(tmp_path_factory.mktemp("routes")) as made:
         yield made
 
 
