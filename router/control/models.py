@@ -352,6 +352,23 @@ class SessionsView(BaseModel):
     sessions: list[SessionView]
 
 
+class OwnSession(BaseModel):
+    """`network` and `browser` are no more exact than it takes to tell sessions apart; `current` is the one that asks."""
+
+    id: str
+    current: bool
+    network: str
+    browser: str
+    methods: list[str]
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class OwnSessions(BaseModel):
+    sessions: list[OwnSession]
+
+
 class EndedSessions(BaseModel):
     ended: list[str]
 

@@ -17,6 +17,7 @@ from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
 from router.adaptation.proposals import Proposals
 from router.adaptation.route_effects import Window
+from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.config.learning import SamplingConfig
@@ -31,6 +32,7 @@ from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
+from router.wiring.reviewers import ReviewerFigures
 from router.wiring.route_history import History, history, inputs
 from router.wiring.route_suggestions import RouteDesk
 from router.wiring.sampling import LabelDesk, Sampler
@@ -183,11 +185,12 @@ class Learning:
         self._routes = RouteDesk(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, self._routes, versions, self._serving, make_drafter(workspace, clock))
         self.api = LearningDesk(feedback, self._desk)
-        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
+        known = KnownAnswers(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
+        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling, known)
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
-        self.labels = LabelDesk(labelling, self._sampler, self._intents)
+        self.labels = LabelDesk(labelling, self._sampler, known, ReviewerFigures(self.keeping, keys, clock, self._quick_s), self._intents)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading
@@ -229,6 +232,9 @@ class Learning:
 
     def _claim_s(self) -> float:
         return (self._sampling() or SamplingConfig()).claim
+
+    def _quick_s(self) -> float:
+        return (self._sampling() or SamplingConfig()).quick
 
     def _intents(self) -> dict[str, str]:
         return {name: intent.description for name, intent in self._current.catalog.intents.items()}

@@ -1,5 +1,37 @@
 """The console: pages for people over the same services as the control API, made on the server."""
 
-from router.control.console import assets, audit, decisions, deliveries, feedback, health, intents, keys, live, policy, proposals, reviews
+from router.control.console import (
+    assets,
+    audit,
+    decisions,
+    deliveries,
+    feedback,
+    health,
+    intents,
+    keys,
+    labels,
+    live,
+    policy,
+    proposals,
+    reviewers,
+    reviews,
+    sessions,
+)
 
-PARTS = (assets, live, audit, decisions, reviews, policy, deliveries, health, keys, intents, feedback, proposals)
+PARTS = (
+    assets,
+    live,
+    audit,
+    decisions,
+    reviews,
+    policy,
+    deliveries,
+    health,
+    keys,
+    intents,
+    feedback,
+    labels,
+    proposals,
+    reviewers,
+    sessions,
+)

@@ -20,6 +20,8 @@ DONE: Mapping[str, str] = {
     "ask": "Asked; it waits for an answer.",
     "escalate": "Escalated: only the next level decides now.",
     "reroute": "Approved for that route; earlier approvals do not count.",
+    "labelled": "Your label is on record.",
+    "label_skipped": "It is left to others.",
     "said": "Your opinion is on record.",
     "retried": "It is sent again, for as long as it was tried at first.",
     "dropped": "Dropped, for good; its outcome stays on record as failed.",
@@ -37,6 +39,8 @@ DONE: Mapping[str, str] = {
     "proposal_rejected": "Rejected; its texts are removed.",
     "proposal_rolled_out": "It is in force.",
     "proposal_reverted": "What was in force before is so again.",
+    "session_ended": "Ended: whoever has it is refused with the next request.",
+    "sessions_ended": "All others are ended.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",
 }
 

@@ -36,6 +36,8 @@ PLACES = (
     Place("live", "Decisions", "/console/", P.AUDIT_READ),
     Place("audit", "Audit", "/console/audit", P.AUDIT_READ),
     Place("reviews", "Reviews", "/console/reviews", P.REVIEWS_READ),
+    Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
+    Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
     Place("proposals", "Proposals", "/console/proposals", P.PROPOSALS_READ, "learning"),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
