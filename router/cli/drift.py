@@ -28,7 +28,7 @@ NONE = "–"
     type=click.Choice(["random", "weighted"]),
     default="random",
     show_default=True,
-    help="Which labelled samples count: random ones, or unsure ones as well, weighted.",
+    help="Which labelled samples count: random ones, or all others as well, weighted.",
 )
 @connected
 def drift(

@@ -28,7 +28,7 @@ Until = Annotated[AwareDatetime | None, Query(description="When it ends; now wit
 ReferenceUntil = Annotated[AwareDatetime | None, Query(description="When that one ends; where the other begins without")]
 Samples = Annotated[
     Basis,
-    Query(description="Which labelled samples count: `random` ones alone, or unsure ones as well, each by the inverse of its probability"),
+    Query(description="Which labelled samples count: `random` ones alone, or all others as well, each by the inverse of its probability"),
 ]
 
 
