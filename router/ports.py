@@ -485,6 +485,9 @@ class Lessons(Protocol):
     async def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
         """In the same order, each with its place; only those after the place `after`. No states means any."""
 
+    async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
+        """The last that were put first come first, each with its place; only those before the place `before`."""
+
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         """Those that have texts under this key."""
 
@@ -877,8 +880,8 @@ class Sessions(Protocol):
         """A session that has ended meanwhile stays ended."""
 
     def ending(self, which: Which) -> Sequence[Session]:
-        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept until `end` takes them away, or
-        for a day. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
+        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept until `end` takes them away,
+        or for a day. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
 
     def end(self, which: Which) -> Sequence[Session]:
         """Durable when it returns; returns which ended."""

@@ -162,9 +162,54 @@ class Note(Body):
 
 
 class Modification(Approval):
-    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw."""
+    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw; `becomes`,
+    where it is given, the digest that `modify/check` answered: of anything else nothing happens."""
 
     changes: Annotated[dict[str, Any], Field(min_length=1, max_length=64)]
+    becomes: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+
+class Value(BaseModel):
+    """`kind`: text, number, yes_or_no, list, object, or nothing for null."""
+
+    pointer: str
+    kind: str
+    value: Any
+
+
+class Values(BaseModel):
+    """`more`: there are more than are shown."""
+
+    id: str
+    version: int
+    content_digest: str
+    values: list[Value]
+    more: bool
+
+
+class Changed(BaseModel):
+    pointer: str
+    before: Any
+    after: Any
+
+
+class Becomes(BaseModel):
+    """`otherwise`: what policy asks for changes more than was asked for, such as by masking it. `state`: `approved` where no other
+    approval would be needed."""
+
+    content_digest: str
+    changes: list[Changed]
+    otherwise: bool
+    state: str
+    risk: str
+    route: str
+    destination: str
+    reviewers: list[str]
+    quorum: int
+
+
+class Modified(Values):
+    becomes: Becomes
 
 
 class Rerouting(Approval):

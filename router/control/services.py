@@ -117,6 +117,13 @@ class Reviews(Protocol):
     async def question(self, review_id: str, asker: Subject) -> Json:
         """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
 
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        """What this reviewer may change of it, as it is: `id, version, content_digest, values, more`. The reading is on record; who may not
+        change it is told nothing."""
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """As `values`, with what it would become by `asked`, which changes nothing: `becomes`."""
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
 
@@ -315,6 +322,17 @@ class Labels(Protocol):
         """How many were taken, and of those that were not, how many for which reason."""
 
 
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
@@ -400,3 +418,4 @@ class ControlServices:
     labels: Labels | None = None
     certificates: CertificateCallers | None = None
     alarm: Alarm = _nobody_told
+    quality: Quality | None = None

@@ -58,6 +58,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         certificates=None,
         learning=None,
         labels=None if services.labels is None else services.labels.within(tenant),
+        quality=None if services.quality is None else services.quality.within(tenant),
     )
 
 

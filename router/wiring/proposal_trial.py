@@ -20,7 +20,7 @@ import msgpack
 import numpy as np
 
 from adapters.rego.embedded import load
-from embeddings.calibration import expected_calibration_error
+from embeddings.binned import expected_calibration_error
 from embeddings.topics import topics
 from router.decision import Classification
 from router.errors import LockgateError

@@ -66,6 +66,12 @@ class Desk:
     async def question(self, review_id: str, asker: Subject) -> Json:
         return await self._service.question(review_id, asker)
 
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        return await self._service.values(review_id, reviewer)
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        return await self._service.modified(review_id, reviewer, asked)
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         return await self._service.attempt(review_id, reviewer, asked)
 
