@@ -40,6 +40,7 @@ LEDGER_STEPS: Steps = {
         "CREATE INDEX cosigned_size ON cosigned (size, number)",
     ),
     2: deliveries.TABLES,
+    3: deliveries.TENANTS,
 }
 KEY_STEPS: Steps = {
     1: (

@@ -131,8 +131,8 @@ class Reviews(Protocol):
 class DeliveryDesk(Protocol):
     """Raises AuditError; RefusedError `delivery_not_found`, `delivery_not_dead`. `by_key` is the id of the credential of who asks."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        """`state` is `pending` or `dead`."""
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`state` is `pending` or `dead`; with a `tenant` only what is known to be that one's."""
 
     async def get(self, delivery_id: str) -> Json: ...
 

@@ -209,8 +209,8 @@ class Learning:
                 await self.keeping.record()
                 await self._desk.reconcile()
                 await self._sampler.round()
-                await self._routes.round()
                 await self.watch.round()
+                await self._routes.round()
             except LockgateError as error:
                 log.error("what was learnt is not up to date: %s", error)
             except Exception:  # the rounds must go on

@@ -392,7 +392,16 @@ def test_a_reviewer_claims_asks_and_gives_back(lockgate: Lockgate, seat: Seat) -
         page.get_by_role("dialog").get_by_role("button", name="Ask").click()
     expect(page.locator("h1")).to_contain_text("more information")
     assert page.get_by_role("button", name="Approve").count() == 0
-    assert "what is it for?" in page.inner_text("main")
+    exchange = page.locator("section", has=page.get_by_role("heading", name="What was asked"))
+    expect(exchange).to_contain_text("what is it for?")
+    expect(exchange).to_contain_text("Waits for an answer until")
+    place = f"/.lockgate/reviews/{review}"
+    tag = lockgate.ask("ann", "GET", place).json["question"]["if_match"]
+    assert lockgate.ask("ann", "POST", place, {"text": "for zoe@example.com"}, if_match=tag).status == 200
+    page.reload()
+    expect(exchange).to_contain_text("shown with personal data masked")
+    assert "zoe@example.com" not in page.content()
+    expect(exchange.get_by_text("Waits for an answer")).to_have_count(0)
 
 
 def _attempt(page: Page, name: str) -> None:

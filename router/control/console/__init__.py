@@ -33,9 +33,9 @@ PARTS = (
     intents,
     feedback,
     labels,
-    proposals,
     reviewers,
     sessions,
     modifying,
     drift,
+    proposals,
 )
