@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-Z = 1.959964
+from router.adaptation.estimating import Z, wilson
+
 P95 = 0.95
 
 
@@ -25,10 +26,8 @@ def share(good: int, of: int) -> Share:
     """Of nothing anything is said."""
     if of == 0:
         return Share(0.5, 0.0, 1.0)
-    mean, square = good / of, Z * Z / of
-    centre = (mean + square / 2) / (1 + square)
-    reach = Z * math.sqrt(mean * (1 - mean) / of + square / (4 * of)) / (1 + square)
-    return Share(mean, max(0.0, centre - reach) if good else 0.0, min(1.0, centre + reach) if good < of else 1.0)
+    low, high = wilson(good / of, of)
+    return Share(good / of, low if good else 0.0, high if good < of else 1.0)
 
 
 def together(parts: Iterable[tuple[float, Share]]) -> Share:
