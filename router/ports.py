@@ -877,8 +877,8 @@ class Sessions(Protocol):
         """A session that has ended meanwhile stays ended."""
 
     def ending(self, which: Which) -> Sequence[Session]:
-        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept until `end` takes them away, or
-        for a day. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
+        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept until `end` takes them away,
+        or for a day. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
 
     def end(self, which: Which) -> Sequence[Session]:
         """Durable when it returns; returns which ended."""
