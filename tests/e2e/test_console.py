@@ -462,6 +462,7 @@ MORE = [
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/your-sessions",
     "/console/nowhere",
 ]
 
