@@ -118,6 +118,21 @@ def release(review_id: str, config: Path, url: str | None, key: str, as_json: bo
 
 @review.command()
 @click.argument("review_id", metavar="ID")
+@connected
+def values(review_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show what `modify` could change, as it is now and unmasked; that you read it is on record."""
+    found = _client(config, url, key).values(review_id)
+    if as_json:
+        print_json(found)
+        return
+    for each in found["values"]:
+        console().print(text_of(f"{each['pointer']}={json.dumps(each['value'], ensure_ascii=False)}"), soft_wrap=True)
+    if found["more"]:
+        console(error=True).print("There is more that may be changed than is shown here.")
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
 @click.option("--set", "changes", multiple=True, required=True, metavar="POINTER=JSON", help="Such as `/amount=100`; may be repeated.")
 @click.option("--comment", default="", help="Why; kept with the change.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")

@@ -98,6 +98,17 @@ class Desk:
         self.state = state
         return {"id": review_id, "state": state, "version": 2}
 
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        value = {"pointer": "/amount", "kind": "number", "value": 5}
+        return {"id": review_id, "version": 1, "content_digest": DIGEST, "values": [value], "more": False}
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        self.asked.append((review_id, reviewer.id, asked))
+        changes = [{"pointer": "/amount", "before": 5, "after": asked.changes["/amount"]}]
+        place = {"route": "plain", "destination": "service", "reviewers": ["manager"], "quorum": 1}
+        becomes = {"content_digest": "b" * 64, "changes": changes, "otherwise": False, "state": "approved", "risk": "high", **place}
+        return {**await self.values(review_id, reviewer), "becomes": becomes}
+
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         self.asked.append((review_id, reviewer.id, asked))
         return {**self._decide(review_id, "pending"), "created": "", "expires": "", "approvals": 0, "quorum": 1}
