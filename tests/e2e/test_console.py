@@ -652,6 +652,7 @@ MORE = [
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/your-sessions",
     "/console/intents/figures",
     "/console/drift/figures?span=7d&reference=7d",
     "/console/nowhere",
