@@ -8,7 +8,8 @@ from urllib.parse import quote
 from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.message import CARRIED, Message
+from adapters.messaging.document import CARRIED
+from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
 from adapters.workflows.access import Access, Anonymous, Bearer, LoggedIn, revealed
 from adapters.workflows.client import Call, post
@@ -84,3 +85,8 @@ def build(settings: Config, *, name: str, clock: Clock, random: Random) -> Messa
 
 def follower(settings: Config, *, name: str) -> EngineFollower:
     return EngineFollower(name, settings, Airflow(name, settings))
+
+
+def resumes(_: Config) -> bool:
+    """Whether it takes up work that waits; else it starts new work each time."""
+    return False

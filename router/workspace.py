@@ -127,6 +127,7 @@ class _Parser:
             add_learned(utterances, learned, catalog.learned)
         destinations = self._destinations(pieces)
         self._faults += self._followed(pieces)
+        self._faults += self._resumed(pieces, destinations)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
@@ -232,6 +233,24 @@ class _Parser:
             if not can:
                 sentence = f"The destination '{route.destination}' cannot be asked how work ended: '{block.adapter}' has no such question."
                 yield pieces.document.fault(("routes", name, "evidence", "follow"), sentence)
+
+    def _resumed(self, pieces: Parts, settings: Mapping[str, BaseModel]) -> Iterator[Fault]:
+        """Who waits in an engine is not resumed by new work that is started there."""
+        for name, route in pieces.routes.items():
+            for key in ("destination", "refused") if route.resume is not None else ():
+                led = getattr(route.resume, key)
+                block = pieces.destinations.get(led or "")
+                if block is None or led not in settings:  # which is told elsewhere
+                    continue
+                try:
+                    resumes = getattr(self._registry.load("destination", block.adapter), "resumes", None)
+                except ConfigError:  # which is told with the destination
+                    continue
+                if resumes is not None and not resumes(settings[led]):
+                    sentence = (
+                        f"The destination '{led}' cannot resume who waits: '{block.adapter}', as it is set up, starts new work each time."
+                    )
+                    yield pieces.document.fault(("routes", name, "resume", key), sentence)
 
     def _adapter(self, kind: str, block: AdapterBlock, document: Document, loc: Loc) -> BaseModel | None:
         try:
@@ -413,6 +432,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     if config.gateway.listen is not None:
         listeners.append((("gateway", "listen"), config.gateway.listen))
     listeners.append((("control", "listen"), config.control.listen))
+    if config.control.probes is not None:
+        listeners.append((("control", "probes"), config.control.probes))
     if config.envoy is not None:
         listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
@@ -450,9 +471,10 @@ def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> It
 def _certificates(document: Document, config: Config) -> Iterator[Fault]:
     named = [(("identity", "certificates", place), each.uri or each.dns or "") for place, each in enumerate(config.identity.certificates)]
     yield from _distinct(document, list(named), "certificate entry for")
-    doors = (config.gateway.tls, config.decide.tls if config.decide is not None else None)
-    if named and all(tls is None or tls.client_certificates == "none" for tls in doors):
-        sentence = "No listener asks for certificates; set 'client_ca' and 'client_certificates' in 'gateway.tls' or 'decide.tls'."
+    asking = [config.listeners_tls.get(name) for name in ("gateway", "decide", "control", "tiles")]
+    if named and all(tls is None or tls.client_certificates == "none" for tls in asking):
+        where = "'gateway.tls', 'decide.tls' or 'control.tls'"
+        sentence = f"No listener asks for certificates; set 'client_ca' and 'client_certificates' in {where}."
         yield document.fault(("identity", "certificates"), sentence)
 
 

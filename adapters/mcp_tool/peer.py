@@ -20,7 +20,8 @@ from adapters.mcp_tool.config import Config
 from adapters.mcp_tool.tools import Definition, definition
 from adapters.mcp_tool.wire import CALL, Call, Wire
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.document import DECISION_ID, JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from router.errors import ConfigError, DestinationError
@@ -48,7 +49,7 @@ class McpPeer:
         secure = context(*(None if each is None else str(self._root / each) for each in (tls.ca, tls.certificate, tls.key)))
         headers = {name: _value(name, secret.reveal(self._root)) for name, secret in self._settings.headers.items()}
         self._http = httpx2.AsyncClient(
-            transport=Wire(secure, self._settings.most_answer),
+            transport=Wire(secure, self._settings.most_answer, self._settings.tls.server_name),
             headers={"user-agent": "lockgate"} | headers,
             timeout=httpx2.Timeout(None, connect=self._settings.connect),
             trust_env=False,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import control_url
+from router.cli.control_options import key_option, url_option
 from router.cli.review_client import ReviewClient
 from router.cli.review_output import cells_of, print_whole, tell, text_of, told
 from router.review.service import OPEN
@@ -22,12 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "intent", "risk", "approvals", "reviewers", "expires")
 PIPED_WIDTH = 240
 
-url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the role `reviewer`.")
+key_needed = key_option("API key with the role `reviewer`.")
 
 
 def connected(command: F) -> F:
-    for option in (json_option, key_option, url_option, config_option):
+    for option in (json_option, key_needed, url_option, config_option):
         command = option(command)
     return command
 

@@ -112,12 +112,13 @@ class Reviews(BaseModel):
 
 class Delivery(BaseModel):
     """What waits, is being sent or is dead has a row; every other state is told from the ledger, which does not know all that a row does.
-    `status` is the target's."""
+    `status` is the target's; `tenant` is told of what has a row."""
 
     id: str
     state: Literal["waiting", "sending", "dead", "held", "delivered", "dropped", "denied", "uncertain"]
     route: str
     destination: str
+    tenant: str | None
     due: Literal["dispatch", "hold"] | None
     attempts: int
     reason: str
@@ -397,6 +398,23 @@ class SessionsView(BaseModel):
     sessions: list[SessionView]
 
 
+class OwnSession(BaseModel):
+    """`network` and `browser` are no more exact than it takes to tell sessions apart; `current` is the one that asks."""
+
+    id: str
+    current: bool
+    network: str
+    browser: str
+    methods: list[str]
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class OwnSessions(BaseModel):
+    sessions: list[OwnSession]
+
+
 class EndedSessions(BaseModel):
     ended: list[str]
 
@@ -441,7 +459,8 @@ class Feedback(BaseModel):
 
 
 class NewProposal(Body):
-    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent."""
+    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent. A new intent
+    without `intent` or `description` gets plain ones, of words that several people used."""
 
     type: Literal["new_examples", "new_intent", "threshold", "route"] = "new_examples"
     intent: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
@@ -452,6 +471,14 @@ class NewProposal(Body):
     risk: Literal["low", "medium", "high", "critical"] = "low"
     decisions: list[str] = Field(default=[], max_length=1000)
     comment: str = Field(default="", max_length=2000, description="Kept under the key of who proposes it.")
+
+
+class NewWording(Body):
+    """Of a proposed intent; what is left out stays. Kept in the clear: say nothing of anybody in it."""
+
+    name: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    description: str | None = Field(default=None, min_length=1, max_length=2000)
+    rationale: str | None = Field(default=None, max_length=2000)
 
 
 class ProposalApproval(Comment):
@@ -481,6 +508,21 @@ class Topics(BaseModel):
 
     topics: list[Topic]
     texts: int
+
+
+class Considered(BaseModel):
+    """Another route that was looked at: `why` it is suggested, or `why_not`, and what it would do."""
+
+    why: str | None
+    why_not: str | None
+    effect: dict[str, Any]
+
+
+class Suggestions(BaseModel):
+    """`suggested` are new proposals, which somebody has to adopt."""
+
+    suggested: list[dict[str, Any]]
+    considered: list[Considered]
 
 
 class Patch(BaseModel):

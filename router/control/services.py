@@ -15,6 +15,7 @@ from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.review.attempting import Asked
 
@@ -130,8 +131,8 @@ class Reviews(Protocol):
 class DeliveryDesk(Protocol):
     """Raises AuditError; RefusedError `delivery_not_found`, `delivery_not_dead`. `by_key` is the id of the credential of who asks."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        """`state` is `pending` or `dead`."""
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`state` is `pending` or `dead`; with a `tenant` only what is known to be that one's."""
 
     async def get(self, delivery_id: str) -> Json: ...
 
@@ -298,19 +299,59 @@ class Labels(Protocol):
     async def claim(self, by: Subject) -> Json | None:
         """The next with its masked text, which is on record; None where there is none."""
 
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        """What this person has claimed, once more, which is on record; its text is None where it can no longer be opened."""
+
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         """Durable and recorded when it answers."""
 
     async def skip(self, task_id: str, by: Subject) -> Json: ...
 
+    async def name(self, decision_id: str, label: str, by: Subject) -> Json:
+        """What a decision is about, so that it can be seeded. Durable and recorded when it answers, as `withdraw`."""
+
+    async def withdraw(self, decision_id: str, by: Subject) -> Json: ...
+
+    async def named(self, cursor: str | None, limit: int) -> Page:
+        """What was named or withdrawn, oldest first."""
+
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = ...) -> Json:
+        """How people labelled in that time (without a beginning, so long before its end), by their keys; on record when it answers."""
+
     async def sampled(self) -> Json:
         """How many were taken, and of those that were not, how many for which reason."""
+
+
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
 
 
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
+    @property
+    def drafts(self) -> bool:
+        """Whether a language model may be asked for words."""
+
     async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def suggest(self, by: Subject) -> Json:
+        """`suggested`, and of everything that was `considered` why, or why not."""
+
+    async def word(self, proposal_id: str, by: Subject) -> Json:
+        """With words that a language model drafted, beside its own."""
+
+    async def edit(self, proposal_id: str, words: Json, by: Subject) -> Json:
+        """`name`, `description` and `rationale`; None stays as it is."""
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
 
@@ -334,6 +375,12 @@ class LearnedProposals(Protocol):
 
 
 Record = Callable[[str, Json], Awaitable[None]]
+Alarm = Callable[[str, str, int], Awaitable[Sequence[str]]]
+
+
+async def _nobody_told(mark: str, case: str, until_ns: int) -> Sequence[str]:
+    """For a control API without channels."""
+    return ()
 
 
 async def _unrecorded(event: str, details: Json) -> None:
@@ -344,7 +391,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
     `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
-    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line.
+    `alarm(mark, case, until_ns)` has people told that the glass is broken, durably, and returns through whom; raises ReviewError."""
 
     audit: Audit
     reviews: Reviews
@@ -368,3 +416,6 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    certificates: CertificateCallers | None = None
+    alarm: Alarm = _nobody_told
+    quality: Quality | None = None

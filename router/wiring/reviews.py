@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from adapters.kept_reviews import KeptReviews
+from router.audit.records.record import system_entry
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.errors import LockgateError
-from router.ports import Clock, Destination, Ledger
+from router.ports import Clock, Destination, Ledger, Notice
 from router.review.attempting import Asked
+from router.review.attempts import Kind
 from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
+from router.review.given import Given
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
@@ -161,6 +164,11 @@ class Reviews:
         if self._forgetting is None:
             self._forgetting = asyncio.create_task(self._keep_forgetting())
 
+    async def answer(self, given: Given) -> bool:
+        """Raises ReviewError, AuditError."""
+        asked = Asked(Kind.ANSWER, given.text, version=given.version, key=given.key)
+        return await self._service.taken(given.review_id, given.subject, asked)
+
     async def versions(self, review_ids: Sequence[str]) -> Mapping[str, int]:
         """Raises ReviewError."""
         return await self._store.versions(review_ids)
@@ -205,7 +213,12 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     dispatching = Dispatching(store, recording, people, clock, ways, judges)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges)
     standings = Standings(store, people)
-    telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming))
+
+    async def untold(notice: Notice, reason: str) -> None:
+        told = {"case": notice.review, "notifier": notice.notifier, "reason": reason}
+        await evidence.ledger.append(system_entry("break_glass_untold", clock.now_ns(), told))
+
+    telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming), untold)
     made = Reviews(store, service, dispatching, ways, clock, recording, judges, telling, standings)
     try:
         await telling.follow(workspace)

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from router.system import SystemClock
 from router.wiring.sign_in import local_links
 from router.workspace import parse, read
-from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, seated
+from tests.e2e.browsing import CHROMIUM, NARROW, WIDE, axe, browser, picture, seated
 from tests.e2e.processes import until
 from tests.e2e.rolling import CLOSED, CLOSED_TEST, archive, closed_data
 from tests.e2e.running import Lockgate, Person, cli, prepared
@@ -47,6 +47,7 @@ PEOPLE = (
     Person("root", ("admin",), ("control",)),
     Person("idle", ("viewer",), ("control",)),
 )
+SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 Seat = Callable[..., Page]
 
 
@@ -66,7 +67,7 @@ def target() -> Iterator[Target]:
 @pytest.fixture(scope="module")
 def lockgate(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator[Lockgate]:
     """With a route whose requests are delivered, to a service that refuses them until it is told otherwise."""
-    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE, learning={}) as running:
+    with prepared(tmp_path_factory.mktemp("console"), people=PEOPLE, learning=SAMPLING) as running:
         catalog, data = load(running.yard.folder / "catalog.yaml"), load(running.yard.data)
         service = {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{target.port}"}], "retries": {"attempts": 1}}
         catalog["destinations"]["target"] = service
@@ -391,7 +392,16 @@ def test_a_reviewer_claims_asks_and_gives_back(lockgate: Lockgate, seat: Seat) -
         page.get_by_role("dialog").get_by_role("button", name="Ask").click()
     expect(page.locator("h1")).to_contain_text("more information")
     assert page.get_by_role("button", name="Approve").count() == 0
-    assert "what is it for?" in page.inner_text("main")
+    exchange = page.locator("section", has=page.get_by_role("heading", name="What was asked"))
+    expect(exchange).to_contain_text("what is it for?")
+    expect(exchange).to_contain_text("Waits for an answer until")
+    place = f"/.lockgate/reviews/{review}"
+    tag = lockgate.ask("ann", "GET", place).json["question"]["if_match"]
+    assert lockgate.ask("ann", "POST", place, {"text": "for zoe@example.com"}, if_match=tag).status == 200
+    page.reload()
+    expect(exchange).to_contain_text("shown with personal data masked")
+    assert "zoe@example.com" not in page.content()
+    expect(exchange.get_by_text("Waits for an answer")).to_have_count(0)
 
 
 def _attempt(page: Page, name: str) -> None:
@@ -637,9 +647,13 @@ MORE = [
     "/console/audit?kind=all",
     "/console/reviews?state=any",
     "/console/reviews/{decision}",
+    "/console/labels",
+    "/console/reviewers",
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/intents/figures",
+    "/console/drift/figures?span=7d&reference=7d",
     "/console/nowhere",
     "/console/intents/figures",
     "/console/policy",
@@ -675,6 +689,68 @@ def test_who_looks_says_whether_it_was_right(lockgate: Lockgate, seat: Seat) -> 
     assert "look → pay" in page.inner_text("main")
 
 
+TEXTS = ("show me what is in item seven", "pay forty to <b>zoe.quist@example.com</b>", "what will the weather be")
+
+
+def _sampling(lockgate: Lockgate) -> bool:
+    lockgate.ask("ann", "GET", "/items/1")
+    return bool(lockgate.control("GET", "/v1/labels/sampled").json)
+
+
+def to_label(lockgate: Lockgate) -> int:
+    """How many texts wait for max: none is written before it is known that they will be sampled."""
+    until(lambda: _sampling(lockgate), "sampling began")
+    for number, text in enumerate(TEXTS):
+        lockgate.ask("ann", "POST", f"/pay/label{number}", {"text": text})
+    waiting: list[Any] = until(
+        lambda: (found := lockgate.control("GET", "/v1/labels", who="max").json["labels"])[len(TEXTS) - 1 :] and found, "they were sampled"
+    )
+    return len(waiting)
+
+
+def test_a_reviewer_labels_by_keyboard(lockgate: Lockgate, seat: Seat) -> None:
+    """Claims, and labels one by its number, one by searching for it, one with a word; a key alone says nothing, and keys can be switched
+    off. What was written is masked and is text. The labels are on record, and only then is there nothing left."""
+    count = to_label(lockgate)
+    page = seat("max")
+    page.goto("/console/labels")
+    assert axe(page) == []
+    assert page.locator("tbody tr").count() == count
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Switch keys off").press("Enter")
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Keys").press("Enter")
+    expect(page.get_by_role("button", name="Switch keys off")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Switch keys off").press("Enter")
+    page.keyboard.press("Escape")
+    assert page.url.endswith("/console/labels")
+    with page.expect_navigation():
+        page.keyboard.press("c")
+    seen = list[str]()
+    for number, keys in enumerate(("1", "/ p a y Enter", "o")):
+        seen.append(page.inner_text("blockquote"))
+        assert page.locator("blockquote b").count() == 0
+        for key in keys.split():
+            page.keyboard.press(key)
+        assert page.locator("[name=label]:checked").count() == 1
+        assert len(lockgate.system("labelled")) == number
+        if number == 0:
+            assert axe(page) == []
+            picture(page, "max-at-a-text")
+            page.evaluate("document.documentElement.dataset.theme = 'dark'")
+            assert axe(page) == []
+            page.set_viewport_size(NARROW)
+            assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+            picture(page, "max-at-a-text-dark-narrow")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("Your label is on record.")
+    assert [each["label"] for each in lockgate.system("labelled")] == ["look", "pay", "out_of_scope"]
+    assert "pay forty to" in "".join(seen)
+    assert "zoe.quist" not in "".join(seen)
+
+
 @pytest.mark.slow
 def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: Seat) -> None:
     """The page is there at once, and its figures come by themselves."""
@@ -683,7 +759,7 @@ def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: S
     page.goto("/console/intents")
     expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
     expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
-    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
+    assert page.get_by_role("region", name="Each intent, as a table").get_by_role("link", name="look").is_visible()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
 
-SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
+SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0, "seeded": {"share": 0.5}}, "watch": {"least": 1, "accuracy": 0.9}}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,28 @@ def test_a_sampled_decision_is_labelled_blind_and_teaches(learning: Lockgate) ->
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+def test_what_was_labelled_says_how_often_it_is_right(learning: Lockgate) -> None:
+    """Over the API and on the command line; its floor is a metric. Who may not read the trail is refused."""
+    until(lambda: sampling(learning), "sampling began")
+    now, before = learning.control("GET", "/v1/drift?span=1h&reference=1h").json["quality"]
+    if not now["counted"]:  # it is run alone
+        learning.ask("ann", "POST", "/pay/1", {"text": "pay 40 to ruben"})
+        until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+        task = learning.control("POST", "/v1/labels/claim", who="max").json["claimed"]["id"]
+        assert learning.control("POST", f"/v1/labels/{task}/answer", {"label": "look"}, who="max").status == 200
+        now, before = learning.control("GET", "/v1/drift?span=1h&reference=1h").json["quality"]
+    assert (now["counted"], now["accuracy"]["value"], now["accuracy"]["low"], before["counted"]) == (1, 0.0, 0.0, 0)
+    assert [(each["intent"], each["labelled"]) for each in now["intents"]] == [("pay", 1)]
+    address = f"http://127.0.0.1:{learning.ports['control']}"
+    ran = cli("drift", "--span", "1h", "--reference", "1h", "--url", address, "--key", learning.keys["root"])
+    assert "1 of 1" in ran.stdout
+    assert "0.0 % (0.0 to 79.3)" in ran.stdout
+    figures = str(learning.control("GET", "/metrics").body)
+    assert "lockgate_learning_accuracy_floor 0.9" in figures
+    assert 'lockgate_learning_samples{state="counted"}' in figures  # of a round: it need not have this label yet
+    assert learning.control("GET", "/v1/drift", who="max").code == "permission_missing"
+
+
 def test_an_erased_text_is_not_there_to_label(learning: Lockgate) -> None:
     """The task has no copy of it."""
     learning.ask("bob", "POST", "/pay/2", {"text": "pay 50 to ruben"})
@@ -118,3 +140,32 @@ def test_who_may_not_label_is_refused(learning: Lockgate) -> None:
     assert learning.control("POST", "/v1/labels/claim", who="idle").code == "permission_missing"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "pay"}, who="max").code == "label_unknown"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "fly"}, who="max").code == "feedback_intent_unknown"
+
+
+@pytest.mark.slow  # it waits for two rounds of sampling
+def test_a_known_text_is_seeded_and_teaches_nothing(learning: Lockgate) -> None:
+    """Named by a lead, given to a reviewer like a sample; what is said of it is on record by a name of its own, and is no opinion."""
+    known = learning.ask("ann", "POST", "/pay/3", {"text": "pay 60 to nobody at all"}).decision
+    until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+    task = learning.control("POST", "/v1/labels/claim", who="max").json["claimed"]["id"]
+    assert command(learning, "answer", task, "unsure") == "It is on record as unsure.\n"
+    assert command(learning, "know", known, "pay", who="root") == "It is known to be pay.\n"
+    assert "labels.seed" in command(learning, "know", known, "pay")
+    assert command(learning, "known", who="root") == f"{known}  pay\n"
+    learning.ask("ann", "POST", "/pay/4", {"text": "pay 70 to nobody either"})
+    until(lambda: learning.control("GET", "/v1/labels", who="mia").json["labels"][1:], "a known one stands beside it")
+    for _ in range(2):
+        task = learning.control("POST", "/v1/labels/claim", who="mia").json["claimed"]["id"]
+        assert learning.control("POST", f"/v1/labels/{task}/answer", {"label": "look"}, who="mia").json == {"id": task, "label": "look"}
+    told = [leaf["event"] for leaf in learning.story(known) if leaf["schema"] == "lockgate.system.v1"]
+    assert told == ["labelled", "label_known", "label_seeded"]
+    assert learning.control("GET", f"/v1/decisions/{known}/feedback").json["opinions"] == []
+    assert command(learning, "unknow", known, who="root") == "It is not seeded any more.\n"
+    shown = command(learning, "reviewers", who="root")
+    assert "too few (1)" in shown
+    assert "mia" not in shown
+    assert learning.system("audit_read")[-1]["what"] == "reviewers"
+    assert command(learning, "reviewers", "--since", "2020-01-01T00:00:00Z", "--until", "2020-02-01T00:00:00Z", who="root").startswith(
+        "Nobody"
+    )
+    assert "reviewers.read" in command(learning, "reviewers")

@@ -19,7 +19,7 @@ _MAKING = threading.Lock()
 BATCH = 5000
 FAR = 50_000  # records; making up for more takes longer than somebody waits for an answer
 SAY_EVERY_S = 10.0
-SLICE, PAUSE = 500, 16  # records of a batch, and those between two pauses, of who gives way
+SLICE, PAUSE = 2000, 16  # records of a batch, and those between two pauses, of who gives way; each batch writes anew what it adds to
 JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review events by which a person decides
 # Those after which it waits as it did before: what a review has come to is what it was.
 UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "information_asked", "information_given", "escalated"})
@@ -72,7 +72,7 @@ def _more(reader: LedgerReader, index: IndexStore, complete: int, size: int, bre
     end = min(size, complete + (BATCH if breathe is None else SLICE))
     if complete < end:
         rows = list(_rows(reader, complete, end, breathe))
-        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)))
+        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)), breathe)
     return index.complete()[0]
 
 

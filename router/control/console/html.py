@@ -24,19 +24,23 @@ THEMES, THEME = ("light", "dark"), "lockgate-theme"  # the cookie of who chose o
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry of the navigation; shown to who may look at what is behind it."""
+    """An entry of the navigation; shown to who may look at what is behind it, where there is a `service` of that name if one is named."""
 
     key: str
     title: str
     path: str
     permission: Permission
+    service: str = ""
 
 
 PLACES = (
     Place("live", "Decisions", "/console/", P.AUDIT_READ),
     Place("audit", "Audit", "/console/audit", P.AUDIT_READ),
     Place("reviews", "Reviews", "/console/reviews", P.REVIEWS_READ),
+    Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
+    Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
+    Place("proposals", "Proposals", "/console/proposals", P.PROPOSALS_READ, "learning"),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
     Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),
     Place("health", "Health", "/console/health", P.CONFIG_READ),
@@ -70,9 +74,13 @@ def rendered(request: Request, template: str, *, here: str, frame: bool = False,
         may=principal.permissions,
         who=principal.id,
         csrf=getattr(principal, "csrf", ""),
-        places=[place for place in PLACES if place.permission in principal.permissions],
+        places=[place for place in PLACES if place.permission in principal.permissions and _there(request, place)],
         **shown,
     )
+
+
+def _there(request: Request, place: Place) -> bool:
+    return not place.service or getattr(request.app.state.services, place.service) is not None
 
 
 def _theme(request: Request) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from router.adaptation.labelling import KIND
+from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.query import Found
 from router.config.learning import SamplingConfig
 from router.errors import StateError
@@ -20,12 +21,13 @@ ALL = SamplingConfig(random=1.0, a_day=2)
 
 def decided(number: int, day: int = 1, tenant: str | None = None, text: bool = True) -> Found:
     classified = {"status": "classified", "intent": "pay", "confidence": "0.900000", "margin": "0.500000", "tier": "encoder"}
-    leaf = {
+    leaf: dict[str, Any] = {
         "id": f"decision {number}",
-        "time": f"2026-11-{day:02}T10:00:00Z",
+        "time": f"2026-11-{day:02}T10:00:00.000000000Z",
         "subject": {"tenant": tenant},
         "classification": classified,
         "commitments": {"text": "…"} if text else {},
+        "catalog_digest": "c" * 64,
     }
     return Found(number, leaf, {"key_id": "k"}, "sealed")
 
@@ -47,7 +49,8 @@ class Ledger:
 class Sampling:
     def __init__(self, learning: Learning) -> None:
         self.learning, self.ledger, self.settings = learning, Ledger(), ALL
-        self.sampler = Sampler(learning.keeping, self.ledger, learning.keys, learning.clock, lambda: self.settings)
+        known = KnownAnswers(learning.keeping, learning.trail, learning.keys, learning.clock, lambda: learning.intents)
+        self.sampler = Sampler(learning.keeping, self.ledger, learning.keys, learning.clock, lambda: self.settings, known)
 
     async def tasks(self) -> list[Lesson]:
         return [each for _, each in await self.learning.store.page(KIND, [], 0, 100)]

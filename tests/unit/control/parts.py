@@ -74,7 +74,8 @@ class Desk:
         return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
 
     async def get(self, review_id: str) -> Json | None:
-        return {"id": "r1", "content_digest": DIGEST, "version": 1} if review_id == "r1" else None
+        standing = {"state": self.state, "created": "2026-01-01T00:00:00Z", "expires": "2026-01-02T00:00:00Z", "approvals": 0, "quorum": 1}
+        return {"id": "r1", "content_digest": DIGEST, "version": 1, **standing} if review_id == "r1" else None
 
     async def question(self, review_id: str, asker: Subject) -> Json:
         return {"question": "what for?", "respond_by": None, "version": 1}
