@@ -162,11 +162,13 @@ class AuditQuestions:
     async def prepare(self) -> None:
         """Makes an index that is not there, or is far behind, on a thread and with files of its own, giving way to who takes records in.
         Meanwhile questions are refused, and nobody is kept waiting for minutes."""
+        self._preparing = True  # before anybody can ask: a question would make it at full speed, and those after it wait
         try:
             await asyncio.to_thread(self._prepared)
         except LockgateError as error:
             log.error("the index of the audit trail cannot be made: %s", error)
         finally:
+            self._preparing = False
             self._stopping.set()  # the thread goes on when nobody waits for it
 
     async def decisions_query(self, filters: AuditFilters) -> tuple[Query, str]:
@@ -259,11 +261,7 @@ class AuditQuestions:
     def _prepared(self) -> None:
         with closing(self._place.reader(Stored)) as reader, closing(SqliteIndex(self._state / INDEX_FILE)) as index:
             if behind(reader, index) > FAR:
-                self._preparing = True
-                try:
-                    catch_up(reader, index, self._while_it_runs(GivingWay()))
-                finally:
-                    self._preparing = False
+                catch_up(reader, index, self._while_it_runs(GivingWay()))
 
     def _while_it_runs(self, way: Callable[[], None]) -> Callable[[], None]:
         def breathe() -> None:

@@ -12,9 +12,10 @@ import orjson
 
 from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
+from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
-_TURNS = threading.Lock()
+_MAKING = threading.Lock()
 BATCH = 5000
 FAR = 50_000  # records; making up for more takes longer than somebody waits for an answer
 SAY_EVERY_S = 10.0
@@ -27,23 +28,39 @@ UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
     """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
     has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
-    it can give way. Threads of one process that are far behind take turns: each batch is made once."""
+    it can give way. Where it is far behind one thread of a process does it."""
     complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
     if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
-    saying = _Saying(size)
+    if size - complete > FAR:
+        complete = _far_behind(reader, index, size, breathe)
     while complete < size:
-        if size - complete <= FAR:
-            complete = _more(reader, index, complete, size, breathe)
-        else:
-            with _TURNS:
-                complete = _more(reader, index, index.complete()[0], size, breathe)
-            saying.at(complete)
+        complete = _more(reader, index, complete, size, breathe)
         if breathe is not None:
             breathe()
     return complete
+
+
+def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Callable[[], None] | None) -> int:
+    """One thread of the process does it, and others wait for that. Raises AuditError `audit_indexing` where it was given up."""
+    if not _MAKING.acquire(blocking=False):
+        with _MAKING:
+            complete = index.complete()[0]
+        if size - complete > FAR:
+            raise AuditError("The index of the audit trail is not made yet; ask again later.", "audit_indexing")
+        return complete
+    try:
+        saying, complete = _Saying(size), index.complete()[0]
+        while size - complete > FAR:
+            complete = _more(reader, index, complete, size, breathe)
+            saying.at(complete)
+            if breathe is not None:
+                breathe()
+        return complete
+    finally:
+        _MAKING.release()
 
 
 def behind(reader: LedgerReader, index: IndexStore) -> int:

@@ -66,7 +66,7 @@ def test_it_gives_way_while_it_writes_too(tmp_path: Path) -> None:
         assert len(pauses) == 4 + len(NAMES), "another process was quicker: there is nothing to write"
 
 
-def test_threads_that_are_far_behind_make_each_batch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_of_many_that_are_far_behind_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many ask at the first moment of a start without an index; and who reads the log sees how far it is."""
     for name, value in (("FAR", 5), ("BATCH", 5), ("SAY_EVERY_S", 0.0)):
         monkeypatch.setattr(module, name, value)
@@ -76,7 +76,7 @@ def test_threads_that_are_far_behind_make_each_batch_once(tmp_path: Path, monkey
 
     def counted(stored: Stored) -> IndexRow:
         made.append(stored.index)
-        time.sleep(0.001)  # others want a turn
+        time.sleep(0.001)  # others come meanwhile
         return original(stored)
 
     def asks(_: int) -> int:
