@@ -163,9 +163,54 @@ class Note(Body):
 
 
 class Modification(Approval):
-    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw."""
+    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw; `becomes`,
+    where it is given, the digest that `modify/check` answered: of anything else nothing happens."""
 
     changes: Annotated[dict[str, Any], Field(min_length=1, max_length=64)]
+    becomes: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+
+class Value(BaseModel):
+    """`kind`: text, number, yes_or_no, list, object, or nothing for null."""
+
+    pointer: str
+    kind: str
+    value: Any
+
+
+class Values(BaseModel):
+    """`more`: there are more than are shown."""
+
+    id: str
+    version: int
+    content_digest: str
+    values: list[Value]
+    more: bool
+
+
+class Changed(BaseModel):
+    pointer: str
+    before: Any
+    after: Any
+
+
+class Becomes(BaseModel):
+    """`otherwise`: what policy asks for changes more than was asked for, such as by masking it. `state`: `approved` where no other
+    approval would be needed."""
+
+    content_digest: str
+    changes: list[Changed]
+    otherwise: bool
+    state: str
+    risk: str
+    route: str
+    destination: str
+    reviewers: list[str]
+    quorum: int
+
+
+class Modified(Values):
+    becomes: Becomes
 
 
 class Rerouting(Approval):
@@ -353,6 +398,23 @@ class SessionsView(BaseModel):
     sessions: list[SessionView]
 
 
+class OwnSession(BaseModel):
+    """`network` and `browser` are no more exact than it takes to tell sessions apart; `current` is the one that asks."""
+
+    id: str
+    current: bool
+    network: str
+    browser: str
+    methods: list[str]
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class OwnSessions(BaseModel):
+    sessions: list[OwnSession]
+
+
 class EndedSessions(BaseModel):
     ended: list[str]
 
@@ -397,7 +459,8 @@ class Feedback(BaseModel):
 
 
 class NewProposal(Body):
-    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent."""
+    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent. A new intent
+    without `intent` or `description` gets plain ones, of words that several people used."""
 
     type: Literal["new_examples", "new_intent", "threshold", "route"] = "new_examples"
     intent: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
@@ -408,6 +471,14 @@ class NewProposal(Body):
     risk: Literal["low", "medium", "high", "critical"] = "low"
     decisions: list[str] = Field(default=[], max_length=1000)
     comment: str = Field(default="", max_length=2000, description="Kept under the key of who proposes it.")
+
+
+class NewWording(Body):
+    """Of a proposed intent; what is left out stays. Kept in the clear: say nothing of anybody in it."""
+
+    name: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    description: str | None = Field(default=None, min_length=1, max_length=2000)
+    rationale: str | None = Field(default=None, max_length=2000)
 
 
 class ProposalApproval(Comment):
@@ -437,6 +508,21 @@ class Topics(BaseModel):
 
     topics: list[Topic]
     texts: int
+
+
+class Considered(BaseModel):
+    """Another route that was looked at: `why` it is suggested, or `why_not`, and what it would do."""
+
+    why: str | None
+    why_not: str | None
+    effect: dict[str, Any]
+
+
+class Suggestions(BaseModel):
+    """`suggested` are new proposals, which somebody has to adopt."""
+
+    suggested: list[dict[str, Any]]
+    considered: list[Considered]
 
 
 class Patch(BaseModel):

@@ -9,6 +9,7 @@ from router.control.models import (
     Answer,
     Approval,
     Modification,
+    Modified,
     Note,
     OpenQuestion,
     Question,
@@ -16,6 +17,7 @@ from router.control.models import (
     Rerouting,
     Reviews,
     Standing,
+    Values,
 )
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
@@ -98,8 +100,22 @@ async def modify(
 ) -> dict[str, Any]:
     """Approves the request with other values where policy lets a reviewer change some. It is judged as it would be sent; approvals of what
     it was before do not count."""
-    asked = Asked(Kind.MODIFY, wanted.comment, wanted.content_digest, _version(if_match), wanted.changes)
-    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, _modification(wanted, if_match)))
+
+
+@router.get("/v1/reviews/{review_id}/values", **needs(Permission.REVIEWS_DECIDE))
+async def values(review_id: Identifier, services: Services, caller: Caller, response: Response) -> Values:
+    """What this reviewer may change, as it is now and unmasked, for who could change it. That it was read is on record."""
+    return Values.model_validate(_tagged(response, await services.reviews.values(review_id, caller.subject)), from_attributes=False)
+
+
+@router.post("/v1/reviews/{review_id}/modify/check", **needs(Permission.REVIEWS_DECIDE))
+async def check(
+    review_id: Identifier, wanted: Modification, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> Modified:
+    """What the request would become by `modify`, judged as it would be sent; nothing is changed. On record as `values` is."""
+    found = await services.reviews.modified(review_id, caller.subject, _modification(wanted, if_match))
+    return Modified.model_validate(_tagged(response, found), from_attributes=False)
 
 
 @router.post("/v1/reviews/{review_id}/reroute", **needs(Permission.REVIEWS_DECIDE))
@@ -151,6 +167,11 @@ async def cancel(
     """Takes one's own request back for good."""
     asked = Asked(Kind.CANCEL, said.comment, version=_version(if_match))
     return _standing(response, await services.reviews.attempt(review_id, caller.subject, asked))
+
+
+def _modification(wanted: Modification, if_match: str | None) -> Asked:
+    told = (wanted.comment, wanted.content_digest, _version(if_match))
+    return Asked(Kind.MODIFY, *told, changes=wanted.changes, becomes=wanted.becomes)
 
 
 def _tagged(response: Response, found: Json) -> dict[str, Any]:

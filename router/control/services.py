@@ -15,6 +15,7 @@ from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.review.attempting import Asked
 
@@ -115,6 +116,13 @@ class Reviews(Protocol):
 
     async def question(self, review_id: str, asker: Subject) -> Json:
         """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        """What this reviewer may change of it, as it is: `id, version, content_digest, values, more`. The reading is on record; who may not
+        change it is told nothing."""
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """As `values`, with what it would become by `asked`, which changes nothing: `becomes`."""
 
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
@@ -314,10 +322,36 @@ class Labels(Protocol):
         """How many were taken, and of those that were not, how many for which reason."""
 
 
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
+    @property
+    def drafts(self) -> bool:
+        """Whether a language model may be asked for words."""
+
     async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def suggest(self, by: Subject) -> Json:
+        """`suggested`, and of everything that was `considered` why, or why not."""
+
+    async def word(self, proposal_id: str, by: Subject) -> Json:
+        """With words that a language model drafted, beside its own."""
+
+    async def edit(self, proposal_id: str, words: Json, by: Subject) -> Json:
+        """`name`, `description` and `rationale`; None stays as it is."""
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
 
@@ -341,6 +375,12 @@ class LearnedProposals(Protocol):
 
 
 Record = Callable[[str, Json], Awaitable[None]]
+Alarm = Callable[[str, str, int], Awaitable[Sequence[str]]]
+
+
+async def _nobody_told(mark: str, case: str, until_ns: int) -> Sequence[str]:
+    """For a control API without channels."""
+    return ()
 
 
 async def _unrecorded(event: str, details: Json) -> None:
@@ -351,7 +391,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
     `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
-    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line.
+    `alarm(mark, case, until_ns)` has people told that the glass is broken, durably, and returns through whom; raises ReviewError."""
 
     audit: Audit
     reviews: Reviews
@@ -375,3 +416,6 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    certificates: CertificateCallers | None = None
+    alarm: Alarm = _nobody_told
+    quality: Quality | None = None

@@ -55,8 +55,10 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         rollouts=None,
         nodes=None,
         rules=None,
+        certificates=None,
         learning=None,
         labels=None if services.labels is None else services.labels.within(tenant),
+        quality=None if services.quality is None else services.quality.within(tenant),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from typing import Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from router.config import Tls
 from router.config.shared_state import RedisSettings
 from router.control.acts import Acts
 from router.control.services import (
+    Alarm,
     Check,
     ControlServices,
     DeliveryDesk,
@@ -26,9 +25,11 @@ from router.control.services import (
     Nodes,
     PolicyRollouts,
     PolicyTrials,
+    Quality,
     Reviews,
 )
 from router.errors import LockgateError, RefusedError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
@@ -137,7 +138,9 @@ class ProcessStatus:
         followed: Callable[[], int] = int,
         deliveries: Callable[[], Mapping[str, float]] = dict,
         notices: Callable[[], Iterable[Metric]] = tuple,
+        learnt: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
+        self._learnt = learnt
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -241,7 +244,18 @@ class ProcessStatus:
         gauges = [_gauge(name, value) for name, value in values.items()]
         gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes, *self._notices()]
+        return [
+            *gauges,
+            age_gauge,
+            bundle,
+            *witnessed,
+            self._lagging(),
+            self._expiring(),
+            *self._rolling(),
+            *nodes,
+            *self._notices(),
+            *self._learnt(),
+        ]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -309,6 +323,9 @@ def make_control(
     verifier: str = "",
     learning: Learning | None = None,
     labels: Labels | None = None,
+    certificates: CertificateCallers | None = None,
+    alarm: Alarm | None = None,
+    quality: Quality | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -338,13 +355,8 @@ def make_control(
         verifier=verifier,
         learning=learning,
         labels=labels,
+        certificates=certificates,
+        **({} if alarm is None else {"alarm": alarm}),
+        quality=quality,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
-
-
-def tls_context(workspace: Workspace, files: Tls | None) -> ssl.SSLContext | None:
-    if files is None:
-        return None
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
-    return made

@@ -19,6 +19,7 @@ DONE: Mapping[str, str] = {
     "release": "Given back.",
     "ask": "Asked; it waits for an answer.",
     "escalate": "Escalated: only the next level decides now.",
+    "modify": "Approved with your changes; earlier approvals do not count.",
     "reroute": "Approved for that route; earlier approvals do not count.",
     "labelled": "Your label is on record.",
     "label_skipped": "It is left to others.",
@@ -31,16 +32,26 @@ DONE: Mapping[str, str] = {
     "rollout_advanced": "On to the next step.",
     "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
     "went_back": "That version is in force now.",
+    "proposal_adopted": "It is your proposal now; somebody else has to approve it.",
+    "proposal_worded": "A language model drafted words; see below.",
+    "proposal_edited": "It has these words now, and has to be measured again.",
+    "proposal_evaluated": "Measured; see below.",
+    "proposal_approved": "Approved; rolling it out is the next step.",
+    "proposal_rejected": "Rejected; its texts are removed.",
+    "proposal_rolled_out": "It is in force.",
+    "proposal_reverted": "What was in force before is so again.",
+    "session_ended": "Ended: whoever has it is refused with the next request.",
+    "sessions_ended": "All others are ended.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",
 }
 
 
-async def posted(request: Request) -> Mapping[str, str]:
+async def posted(request: Request, most: int = MOST_FIELDS) -> Mapping[str, str]:
     """Its fields. Raises RefusedError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != URLENCODED:
         raise RefusedError("This takes the form of its page.", "request_invalid", 422)
     try:
-        return dict(parse_qsl((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        return dict(parse_qsl((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict"))
     except ValueError:
         raise RefusedError("The form cannot be read.", "request_invalid", 422) from None
 
@@ -50,6 +61,12 @@ def comment_of(fields: Mapping[str, str]) -> str:
     if len(comment) > MOST_COMMENT:
         raise RefusedError(f"A comment can have at most {MOST_COMMENT} characters.", "request_invalid", 422)
     return comment
+
+
+def version_of(fields: Mapping[str, str]) -> int | None:
+    """Of a request as the page showed it; what happened meanwhile is a conflict."""
+    told = fields.get("version", "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else None
 
 
 def done(request: Request) -> str:

@@ -17,6 +17,7 @@ from router.control.guarded import NOBODY, Principal
 from router.control.permissions import Permission
 
 P = Permission
+MAIN = '<main id="content"'
 FOLDER = Path(__file__).parent / "templates"
 THEMES, THEME = ("light", "dark"), "lockgate-theme"  # the cookie of who chose one by hand; without it the system's holds
 
@@ -39,6 +40,7 @@ PLACES = (
     Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
     Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
+    Place("proposals", "Proposals", "/console/proposals", P.PROPOSALS_READ, "learning"),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
     Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),
     Place("health", "Health", "/console/health", P.CONFIG_READ),
@@ -59,8 +61,14 @@ TEMPLATES = _environment()
 def page(
     request: Request, template: str, *, here: str = "", status: int = 200, headers: Mapping[str, str] | None = None, **shown: Any
 ) -> HTMLResponse:
-    principal: Principal = getattr(request.state, "principal", NOBODY)
-    text = TEMPLATES.get_template(template).render(
+    return HTMLResponse(rendered(request, template, here=here, **shown), status, dict(headers or {}))
+
+
+def rendered(request: Request, template: str, *, here: str, frame: bool = False, **shown: Any) -> str:
+    """With `frame` what is the same whatever is shown: all that stands before `MAIN`."""
+    principal: Principal = getattr(request.state, "principal", getattr(request.state, "refused", NOBODY))
+    return TEMPLATES.get_template(template).render(
+        frame=frame,
         here=here,
         theme=_theme(request),
         may=principal.permissions,
@@ -69,7 +77,6 @@ def page(
         places=[place for place in PLACES if place.permission in principal.permissions and _there(request, place)],
         **shown,
     )
-    return HTMLResponse(text, status, dict(headers or {}))
 
 
 def _there(request: Request, place: Place) -> bool:

@@ -66,6 +66,14 @@ class Held:
 
     reject = approve
 
+    async def values(self, review_id: str, *more: Any, **named: Any) -> Json:
+        return {**await self.approve(review_id), "values": [], "more": False}
+
+    async def modified(self, review_id: str, *more: Any, **named: Any) -> Json:
+        place = {"risk": "low", "route": "plain", "destination": "service", "reviewers": [], "quorum": 1}
+        becomes = {"content_digest": "b" * 64, "changes": [], "otherwise": False, "state": "approved", **place}
+        return {**await self.values(review_id), "becomes": becomes}
+
     def __getattr__(self, name: str) -> Any:
         """Whatever else can be done to one."""
         return self.approve
@@ -176,6 +184,21 @@ def test_statistics_count_one_tenants(control: Control, key: Headers) -> None:
     assert (told["records"], [each["tenant"] for each in told["groups"]]) == (1, ["lund"])
 
 
+def test_drift_is_of_one_tenants_decisions(control: Control, key: Headers) -> None:
+    """Intents, statuses and confidences alike; the page as well as the API."""
+    lund, halden, everybody = (
+        control.get("/v1/drift?span=366d&until=2026-01-01T00:00:00Z", key(each))[1] for each in ("lund", "halden", None)
+    )
+    assert lund["decisions"] == [1, 0]
+    assert lund["decisions"][0] + halden["decisions"][0] == everybody["decisions"][0]
+    for told in (lund, halden):
+        assert sum(row["counts"][0] for row in told["mix"]["intents"]) == told["decisions"][0]
+        assert sum(row["counts"][0] for row in told["statuses"]) == told["decisions"][0]
+        assert sum(told["confidence"]["counts"][0]) <= told["decisions"][0]
+    page = control.client.get("/console/drift/figures?span=90d&until=2026-01-01T00:00", headers=key("lund")).text
+    assert "1 decisions from" in page
+
+
 def test_one_decision_is_there_for_its_own_tenant_only(control: Control, key: Headers) -> None:
     """As a story and as evidence; another's looks as if it were not there, and a trace is no decision."""
     own, other = control.ledger.ids["upstream"], control.ledger.ids["plain"]
@@ -257,7 +280,7 @@ async def test_what_reviews_learn_later_is_narrowed_as_well() -> None:
 
 
 # What has nothing of any tenant's: how the listener is called, what is written, who may do what, who is signed in, the ledger's public key.
-OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier"}
+OF_ALL = {"hosts", "record", "sign_in", "acts", "own_tenant", "judge", "verifier", "alarm"}
 
 
 class OneTenantsLabels:
@@ -270,10 +293,15 @@ class OneTenantsLabels:
 
 def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
     """A service that is added is open to one tenant's people only once somebody says so here."""
-    whole = replace(control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes")})
+    whole = replace(
+        control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes", "certificates")}
+    )
     whole = replace(whole, rules=dict, learning=object(), labels=OneTenantsLabels())  # type: ignore[arg-type]  # that there is one is enough
+    whole = replace(whole, quality=OneTenantsLabels())  # type: ignore[arg-type]  # as above
     narrowed = within(whole, "lund", "audrey")
     same = {each.name for each in fields(whole) if getattr(whole, each.name) is getattr(narrowed, each.name)}
     assert same == OF_ALL
     assert isinstance(narrowed.labels, OneTenantsLabels)
     assert narrowed.labels.tenant == "lund"
+    assert isinstance(narrowed.quality, OneTenantsLabels)
+    assert narrowed.quality.tenant == "lund"

@@ -20,6 +20,7 @@ const keys = {
   o: () => lines[at]?.querySelector("a").click(),
   a: () => open("approve"),
   r: () => open("reject"),
+  m: () => document.getElementById("change")?.click(),
   u: () => document.getElementById("back")?.click(),
   "?": () => open("help"),
 };
