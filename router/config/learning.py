@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from router.settings import Count, Fraction, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 
 class LearningBounds(Strict):
@@ -34,6 +34,9 @@ class SamplingConfig(Strict):
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
+    from_reviews: Bool = Field(
+        default=True, description="Whether what reviewers do with held requests counts as what they say of the intent."
+    )
     approvers: tuple[Text, ...] = Field(
         default=(), description="Roles, one of which who approves a proposal must have, beside the permission; any where none is named."
     )

@@ -153,7 +153,16 @@ class Approval(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Rejection(Body):
+class Misrouting(Body):
+    """What a reviewer says of the classification besides: that it was wrong, and what would have been right."""
+
+    reason: Literal["misrouted"] | None = Field(default=None, description="The classification was wrong.")
+    intent: str | None = Field(
+        default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="The right intent; says that another one was wrong."
+    )
+
+
+class Rejection(Misrouting):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
@@ -161,13 +170,13 @@ class Note(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Modification(Approval):
+class Modification(Approval, Misrouting):
     """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw."""
 
     changes: Annotated[dict[str, Any], Field(min_length=1, max_length=64)]
 
 
-class Rerouting(Approval):
+class Rerouting(Approval, Misrouting):
     route: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -368,7 +377,8 @@ class Opinion(Body):
 
 
 class Said(BaseModel):
-    """An opinion as it is kept. `by` is the key of who said it; `own` that this is the one who asked, whose word teaches nothing."""
+    """An opinion as it is kept. `by` is the key of who said it; `own` that this is the one who asked, whose word teaches nothing;
+    `review` the held request by a decision about which it was said."""
 
     decision_id: str
     verdict: str
@@ -378,6 +388,7 @@ class Said(BaseModel):
     status: str
     by: str
     own: bool
+    review: str | None
     at: str
     version: int
 

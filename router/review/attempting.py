@@ -23,6 +23,7 @@ from router.review.attempts import APPROVING, Attempt, Kind, Reviewer, check, in
 from router.review.changing import escalated, informed, modified
 from router.review.holding import actors
 from router.review.judging import Again, Judging, document, permit
+from router.review.opinions import Opinion, Opinions
 from router.review.packing import Content, Information, open_content
 from router.review.people import People
 from router.review.state import Event, State, said
@@ -43,12 +44,13 @@ BY_KIND: Mapping[Kind, frozenset[Event]] = {
     Kind.ESCALATE: frozenset({Event.ESCALATED}),
     Kind.CANCEL: frozenset({Event.CANCELLED}),
 }
+TELLING: Mapping[Kind, Event] = {Kind.REJECT: Event.REJECTED, Kind.MODIFY: Event.MODIFIED, Kind.REROUTE: Event.REROUTED}
 UNRECORDED = frozenset({"review_not_found", "review_store_unavailable", "review_store_closed", "review_elsewhere"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks for. `digest` and `version`: of what they saw."""
+    """What somebody asks for. `digest` and `version`: of what they saw. `intent` and `reason`: what they say of the classification."""
 
     kind: Kind
     comment: str = ""
@@ -56,12 +58,16 @@ class Asked:
     version: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     route: str | None = None
+    intent: str | None = None
+    reason: str = ""
 
     @property
     def fingerprint(self) -> str:
         said = [self.kind.value, self.digest, self.changes, self.route]
         if self.kind in (Kind.ASK, Kind.ANSWER):
             said.append(self.comment)
+        if self.intent is not None or self.reason:
+            said += [self.intent, self.reason]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -79,6 +85,7 @@ class Trying:
     asked: Asked
     key: bytes
     content: Content | None
+    opinion: Opinion | None = None
 
     @property
     def review(self) -> Review:
@@ -90,8 +97,9 @@ class Trying:
 
 
 class Attempting:
-    def __init__(self, store: HeldRequests, ledger: Ledger, people: People, clock: Clock, judging: Judging) -> None:
+    def __init__(self, store: HeldRequests, ledger: Ledger, people: People, clock: Clock, judging: Judging, opinions: Opinions) -> None:
         self._store = store
+        self._opinions = opinions
         self._ledger = ledger
         self._people = people
         self._clock = clock
@@ -120,6 +128,7 @@ class Attempting:
                 raise ReviewError("There is no such held request.", "review_not_found")
             if await self._repeated(review, reviewer, asked):
                 return None
+            self._opinions.check(asked.intent, asked.reason)
             try:
                 step = await self._judged(review, reviewer, key, asked)
             except ReviewError as error:
@@ -168,7 +177,14 @@ class Attempting:
                 await self._superseding.supersede(review, again)
                 raise ReviewError("It would be judged otherwise now, and was judged again: look at it anew.", "review_superseded")
         permit(await self._judging.attempt(document(attempt, content)))  # 3
-        return await self._steps[asked.kind](Trying(attempt, asked, key, content))
+        return await self._steps[asked.kind](Trying(attempt, asked, key, content, self._opinion(attempt, asked)))
+
+    def _opinion(self, attempt: Attempt, asked: Asked) -> Opinion | None:
+        """Who takes back what they asked for themselves teaches nothing by it."""
+        event = TELLING.get(asked.kind)
+        if event is None or attempt.by_asker:
+            return None
+        return self._opinions.of(attempt.review, event, asked.intent, asked.reason, asked.route)
 
     async def _content(self, review: Review, *, needed: bool) -> Content | None:
         """Raises ReviewError where it is needed and cannot be opened."""
@@ -296,5 +312,6 @@ def _step(trying: Trying, event: Event, *, to: State | None = None, held: Held |
         held=held,
         approvals=approvals,
         sealed=asked,
+        opinion=trying.opinion,
     )
     return Step(change, held)

@@ -11,11 +11,14 @@ from typing import Protocol, TypeVar
 
 from adapters.kept_lessons import KeptLessons
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
-from router.adaptation.feedback import Decided, FeedbackService
+from router.adaptation.feedback import Decided, FeedbackService, Heard, Verdict
 from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
+from router.adaptation.overrides import REASONS, Overrides, Step
 from router.adaptation.proposals import Proposals
+from router.audit.questions.columns import nanoseconds
+from router.audit.questions.conditions import Compare, Some
 from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.config.learning import SamplingConfig
@@ -73,6 +76,11 @@ class LedgerDecisions:
         asked = Query(kind="decision")
         return await self._run(lambda: Trail(*self._opened(), None).page(asked, record, limit, newest=False).rows)
 
+    async def steps_after(self, record: int, limit: int) -> Sequence[Step]:
+        """Decisions of reviewers, in the ledger's order; those that say something of the intent with who took them."""
+        keys = self._lookup()
+        return await self._run(lambda: self._steps(record, limit, keys))
+
     async def recent(self, most: int, besides: Collection[str]) -> list[str]:
         """Texts of the newest decisions but these."""
         keys = self._lookup()
@@ -94,6 +102,10 @@ class LedgerDecisions:
                 found[decision_id] = (each.columns["key_id"] or "", (each.personal or {}).get("text"))
                 break
         return found
+
+    def _steps(self, record: int, limit: int, keys: KeyLookup) -> list[Step]:
+        asked = Query(kind="review", where=Some(tuple(Compare("event", "=", each) for each in REASONS)))
+        return [Step(each.index, _heard(each)) for each in Trail(*self._opened(), keys).page(asked, record, limit, newest=False).rows]
 
     def _newest(self, most: int, besides: Collection[str], keys: KeyLookup) -> list[str]:
         found = list[str]()
@@ -137,6 +149,15 @@ class LedgerDecisions:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+def _heard(found: Found) -> Heard | None:
+    details, actor = found.leaf.get("details") or {}, (found.personal or {}).get("reviewer")
+    if "opinion" not in details or not actor:
+        return None
+    event, by = found.leaf["event"], details.get("opinion_by", "")
+    at_ns, key_id = nanoseconds(found.leaf["time"]), found.columns["key_id"] or ""
+    return Heard(found.leaf["id"], at_ns, Verdict(details["opinion"]), details.get("opinion_intent"), REASONS[event], by, key_id, actor)
+
+
 class LearningDesk:
     """Implements the control API's port."""
 
@@ -171,6 +192,7 @@ class Learning:
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
         self.api = LearningDesk(feedback, self._desk)
+        self._overrides = Overrides(self.keeping, self._decisions, feedback, clock, self._from_reviews)
         self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
@@ -190,6 +212,7 @@ class Learning:
             try:
                 await self.keeping.record()
                 await self._desk.reconcile()
+                await self._overrides.round()
                 await self._sampler.round()
             except LockgateError as error:
                 log.error("what was learnt is not up to date: %s", error)
@@ -209,6 +232,10 @@ class Learning:
     def _approvers(self) -> Sequence[str]:
         settings = self._current.config.learning
         return () if settings is None else settings.approvers
+
+    def _from_reviews(self) -> bool:
+        settings = self._current.config.learning
+        return settings is not None and settings.from_reviews
 
     def _sampling(self) -> SamplingConfig | None:
         settings = self._current.config.learning

@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
+from tests.e2e.test_reviews import held, shown
+from tests.e2e.wire import Answer
 
 SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 
@@ -118,3 +120,34 @@ def test_who_may_not_label_is_refused(learning: Lockgate) -> None:
     assert learning.control("POST", "/v1/labels/claim", who="idle").code == "permission_missing"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "pay"}, who="max").code == "label_unknown"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "fly"}, who="max").code == "feedback_intent_unknown"
+
+
+def rejected(lockgate: Lockgate, review: str, **said: str) -> Answer:
+    return lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "Zoe Quist asked about it", **said}, who="max")
+
+
+def test_a_reviewers_word_becomes_an_opinion(learning: Lockgate) -> None:
+    """Said with the rejection, taken from the ledger, and there once after `kill -9` at once; the review is named, and nobody."""
+    review = held(learning, "/pay/misrouted")
+    assert rejected(learning, review, intent="look").json["state"] == "rejected"
+    learning.process.kill()
+    learning.start()
+    (opinion,) = until(lambda: learning.control("GET", f"/v1/decisions/{review}/feedback").json["opinions"], "it was taken")
+    assert (opinion["verdict"], opinion["intent"], opinion["reason"], opinion["review"]) == ("wrong", "look", "misrouted", review)
+    (told,) = [leaf for leaf in learning.story(review) if leaf.get("event") == "feedback"]
+    assert (told["details"]["review"], told["details"]["said_by"], told["details"]["intent"]) == (review, "word", "look")
+    assert "Zoe" not in str(told)
+    assert "max" not in str(told)
+    verified = learning.verify()
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_what_a_reviewer_typed_wrong_is_told_before_anything_happens(learning: Lockgate, lockgate: Lockgate) -> None:
+    """An intent that is not there, and a Lockgate that learns nothing; without it the same is done."""
+    review = held(learning, "/pay/typed")
+    assert rejected(learning, review, intent="fly").code == "feedback_intent_unknown"
+    assert shown(learning, review)["state"] == "pending"
+    assert rejected(learning, review, reason="nonsense").code == "request_invalid"
+    other = held(lockgate, "/pay/typed")
+    assert rejected(lockgate, other, reason="misrouted").code == "learning_off"
+    assert rejected(lockgate, other).json["state"] == "rejected"
