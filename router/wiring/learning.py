@@ -10,7 +10,9 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from adapters.kept_lessons import KeptLessons
+from adapters.rego.approvals import ApprovalRego
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.adaptation.approving import Approvals
 from router.adaptation.feedback import Decided, FeedbackService, Heard, Verdict
 from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
@@ -27,7 +29,9 @@ from router.cursors import place_after
 from router.decision import Status, Subject
 from router.errors import LockgateError, StateError
 from router.ports import Clock, Ids
+from router.review.holding import actors
 from router.review.people import KeysById
+from router.wiring.control_policy import approval_policy
 from router.wiring.learned_versions import LearnedVersions, Reloading
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
@@ -187,7 +191,9 @@ class Learning:
         self.keeping = Keeping(store, evidence.ledger, clock, ids.new())
         keys = evidence.keys
         feedback = FeedbackService(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
-        proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvers)
+        self._approval_policy = (workspace, approval_policy(workspace))
+        self._approvals = Approvals(keys, clock, self._policy, actors)
+        proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvals)
         versions = LearnedVersions(self.keeping, clock, self._serving)
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
@@ -229,9 +235,12 @@ class Learning:
     def _current(self) -> Workspace:
         return self._workspace if self._reloading is None else self._reloading.workspace
 
-    def _approvers(self) -> Sequence[str]:
-        settings = self._current.config.learning
-        return () if settings is None else settings.approvers
+    def _policy(self) -> ApprovalRego:
+        """Of the workspace that serves. Raises ConfigError where its own rules are none: then nobody approves."""
+        current = self._current
+        if self._approval_policy[0] is not current:
+            self._approval_policy = (current, approval_policy(current))
+        return self._approval_policy[1]
 
     def _from_reviews(self) -> bool:
         settings = self._current.config.learning

@@ -114,7 +114,7 @@ def mortal(moments: Moments) -> None:
     moments.around_marks()
     moments.around_sending()
     router.review.notifying.LEASE_S = LEASE_S  # what another start leased is waited for, and a minute is long for a test
-    router.wiring.learning.ROUND_S = ROUND_S
+    router.wiring.learning.ROUND_S = ROUND_S  # type: ignore[attr-defined]
     router.review.service.ROUND_S = ROUND_S  # so that each deadline is found by itself, and not the gravest of several
 
 

@@ -21,6 +21,7 @@ from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
 from router.workspace import Workspace, parse, read
 from tests.contract.small_workspace import small_workspace
+from tests.unit.adaptation.approvals import Office as Approving
 from tests.unit.adaptation.parts import ANNA, RITA, RUBEN, Learning
 
 
@@ -66,7 +67,8 @@ class Office:
     def start(self) -> None:
         """As after a crash: nothing but what is stored is known."""
         one = self.learning
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, lambda: ())
+        approvals = Approving(one).approvals
+        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, approvals)
         versions = LearnedVersions(one.keeping, one.clock, lambda: self.serving)
         material = Material(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
         self.desk = ProposalDesk(self.proposals, one.keeping, material, versions, lambda: self.serving)
