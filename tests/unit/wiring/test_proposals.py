@@ -67,8 +67,10 @@ class Office:
     def start(self) -> None:
         """As after a crash: nothing but what is stored is known."""
         one = self.learning
-        approvals = Approving(one).approvals
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, approvals)
+        self.approving = Approving(one)
+        self.proposals = Proposals(
+            one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, self.approving.approvals
+        )
         versions = LearnedVersions(one.keeping, one.clock, lambda: self.serving)
         material = Material(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
         self.desk = ProposalDesk(self.proposals, one.keeping, material, versions, lambda: self.serving)
