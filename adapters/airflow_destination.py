@@ -8,7 +8,8 @@ from urllib.parse import quote
 from pydantic import Field
 
 from adapters.messaging.destination import MessageDestination
-from adapters.messaging.message import CARRIED, Message
+from adapters.messaging.document import CARRIED
+from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
 from adapters.workflows.access import Access, Anonymous, Bearer, LoggedIn, revealed
 from adapters.workflows.client import Call, post

@@ -22,7 +22,8 @@ from adapters.a2a_agent.config import Config
 from adapters.bounded_httpx import bounded_response
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import PASSING, Receipt, failure
-from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.document import DECISION_ID, JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from router.errors import ConfigError, DestinationError

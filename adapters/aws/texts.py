@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import orjson
 
 from adapters.messaging.destination import failure
-from adapters.messaging.message import DECISION_ID, Message, unmapped
+from adapters.messaging.document import DECISION_ID
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 
 MOST_ATTRIBUTES = 10

@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2
 from adapters.grpc_service.config import Config
 from adapters.grpc_service.descriptors import Method, checked
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import JSON, Message, unmapped
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 from router.errors import ConfigError, DestinationError
 

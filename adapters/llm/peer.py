@@ -15,7 +15,8 @@ from adapters.llm.answers import answer_of
 from adapters.llm.budget import DayBudget
 from adapters.llm.config import Config
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import DECISION_ID, JSON, Message
+from adapters.messaging.document import DECISION_ID, JSON
+from adapters.messaging.message import Message
 from adapters.messaging.scoped import scoped
 from adapters.messaging.words import question_of
 from router.errors import DestinationError, StateError

@@ -20,7 +20,8 @@ from adapters.mcp_tool.config import Config
 from adapters.mcp_tool.tools import Definition, definition
 from adapters.mcp_tool.wire import CALL, Call, Wire
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import DECISION_ID, JSON, Message, unmapped
+from adapters.messaging.document import DECISION_ID, JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by
 from router.errors import ConfigError, DestinationError

@@ -12,7 +12,8 @@ import orjson
 
 from adapters.http_upstream.circuit import Circuit
 from adapters.messaging.config import MessagingConfig
-from adapters.messaging.message import JSON, Message, message
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message, message
 from router.errors import DestinationError
 from router.ports import Clock, Headers, Marks, Outbound, Random, Socket, Tallies
 
@@ -172,7 +173,7 @@ class MessageDestination:
             raise failure("concurrency_exceeded", f"{self.name} already has {self._settings.concurrency} requests under way")
         self._busy.count += 1
         try:
-            made = message(outbound, await self._whole(outbound), self._settings.input)
+            made = message(outbound, await self._whole(outbound), self._settings.input, self._timeout)
             return await self._sent(made, repeatable=outbound.idempotent or self._peer.repeatable)
         finally:
             self._busy.count -= 1
@@ -188,7 +189,7 @@ class MessageDestination:
                 raise failure("circuit_open", f"{self.name} failed too often just now")
             self._circuit.enter()
             try:
-                answer = await self._delivered(made, until)
+                answer = await self._delivered(made)
             except DestinationError as error:
                 error.attempts = attempt
                 wait = self._after(error, attempt, until, repeatable=repeatable)
@@ -202,13 +203,12 @@ class MessageDestination:
                 return Acknowledged(answer, attempt)
             await asyncio.sleep(wait)
             attempt += 1
-            made = replace(made, repeated=True)
+            made = replace(made, repeated=True, within=max(0.0, until - self._now()))
 
-    async def _delivered(self, made: Message, until: float) -> Receipt:
-        within = max(0.0, until - self._now())
+    async def _delivered(self, made: Message) -> Receipt:
         try:
-            async with asyncio.timeout(within):
-                return await self._peer.deliver(replace(made, within=within))
+            async with asyncio.timeout(made.within):
+                return await self._peer.deliver(made)
         except TimeoutError:
             raise failure("upstream_timeout", f"{self.name} did not answer within {self._timeout:g} s", sent=True) from None
 

@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
+from adapters.messaging.document import CARRIED, DECISION_ID, JSON, Document
 from router.errors import DestinationError
 from router.ports import Headers, Outbound
 from router.templates import InputTemplate, TextTemplate, UnmappedError
-
-JSON = "application/json"
-DECISION_ID, INTENT, CONFIDENCE, RISK, ROUTE, SUBJECT, SUBJECT_TYPE, ROLES, TENANT = (
-    "x-lockgate-decision-id",
-    "x-lockgate-intent",
-    "x-lockgate-confidence",
-    "x-lockgate-risk",
-    "x-lockgate-route",
-    "x-lockgate-subject",
-    "x-lockgate-subject-type",
-    "x-lockgate-roles",
-    "x-lockgate-tenant",
-)
-CARRIED = ("traceparent", "tracestate")
-_NOT_REQUEST = frozenset({"content-type", "idempotency-key", *CARRIED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +52,11 @@ class Message:
             raise unmapped("the destination takes JSON, and the request's body is none") from None
 
 
-def message(outbound: Outbound, body: bytes, mapping: InputTemplate | None) -> Message:
+def message(outbound: Outbound, body: bytes, mapping: InputTemplate | None, within: float = 0.0) -> Message:
     """`body` is the outbound request's, read whole. Raises DestinationError `input_unmapped` (422), with nothing sent."""
     headers = _by_name(outbound.headers)
     content_type = headers.get("content-type", "")
-    document = _document(outbound, headers, body, content_type)
+    document = Document(outbound, headers, body, content_type)
     if mapping is not None:
         try:
             body, content_type = orjson.dumps(mapping.fill(document)), JSON
@@ -79,55 +64,13 @@ def message(outbound: Outbound, body: bytes, mapping: InputTemplate | None) -> M
             raise unmapped(error) from error
     decision_id = headers.get(DECISION_ID, "")
     fields = {name: value for name, value in headers.items() if name.startswith(("x-lockgate-", "ce-")) or name in CARRIED}
-    return Message(outbound.idempotency_key or decision_id, decision_id, document, body, content_type, fields)
+    return Message(outbound.idempotency_key or decision_id, decision_id, document, body, content_type, fields, within=within)
 
 
 def unmapped(why: UnmappedError | str) -> DestinationError:
     made = DestinationError(str(why), "input_unmapped", 422)
     made.final = True
     return made
-
-
-def _document(outbound: Outbound, headers: Mapping[str, str], body: bytes, content_type: str) -> dict[str, Any]:
-    path, _, query = outbound.target.partition("?")
-    told = {name: unquote(headers[name]) for name in (SUBJECT, SUBJECT_TYPE, TENANT) if name in headers}
-    return {
-        "body": _readable(body, content_type),
-        "decision": {
-            "id": headers.get(DECISION_ID, ""),
-            "intent": headers.get(INTENT),
-            "confidence": float(headers[CONFIDENCE]) if CONFIDENCE in headers else None,
-            "risk": headers.get(RISK),
-            "route": headers.get(ROUTE),
-        },
-        "subject": {
-            "id": told.get(SUBJECT),
-            "type": told.get(SUBJECT_TYPE),
-            "tenant": told.get(TENANT),
-            "roles": [unquote(role) for role in headers[ROLES].split(",")] if ROLES in headers else [],
-        },
-        "request": {
-            "method": outbound.method,
-            "path": path,
-            "query": query,
-            "content_type": content_type,
-            "idempotency_key": outbound.idempotency_key,
-            "headers": {name: value for name, value in headers.items() if name not in _NOT_REQUEST and not name.startswith("x-lockgate-")},
-        },
-        "event": {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")},
-        "trace": {name: headers[name] for name in CARRIED if name in headers},
-    }
-
-
-def _readable(body: bytes, content_type: str) -> Any:
-    """JSON as a value, other text as text; None for what is neither."""
-    kind = content_type.partition(";")[0].strip().lower()
-    try:
-        if kind == JSON or kind.endswith("+json"):
-            return orjson.loads(body) if body else None
-        return body.decode() or None
-    except (orjson.JSONDecodeError, UnicodeDecodeError):
-        return None
 
 
 def _by_name(headers: Headers) -> dict[str, str]:

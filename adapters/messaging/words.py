@@ -6,7 +6,8 @@ import unicodedata
 
 import orjson
 
-from adapters.messaging.message import JSON, Message, unmapped
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message, unmapped
 
 _JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
 _LINES = "\n\t"

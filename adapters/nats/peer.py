@@ -8,7 +8,8 @@ from pathlib import Path
 import orjson
 
 from adapters.messaging.destination import Receipt, failure, receipt
-from adapters.messaging.message import JSON, Message, unmapped
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.scoped import scoped
 from adapters.nats.config import DestinationConfig
 from adapters.nats.failures import refused

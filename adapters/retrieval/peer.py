@@ -13,7 +13,8 @@ from yarl import URL
 
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import Receipt, failure
-from adapters.messaging.message import JSON, Message, unmapped
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message, unmapped
 from adapters.messaging.posting import Answered, Poster
 from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by

@@ -6,7 +6,7 @@ only and at the speed of memory; no filter needs an index of its own. Words and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,14 @@ class SqliteIndex:
         run("COMMIT")
         self._words.forget()
 
-    def extend(self, rows: Sequence[dict[str, Any]], start: int, complete: int, last_hash: bytes) -> None:
+    def extend(
+        self, rows: Sequence[dict[str, Any]], start: int, complete: int, last_hash: bytes, breathe: Callable[[], None] | None = None
+    ) -> None:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
             if self.complete()[0] == start:
-                Batch(self._connection, self._words, self._ids, start).add(rows, complete)
+                Batch(self._connection, self._words, self._ids, start, breathe).add(rows, complete)
                 run("UPDATE meta SET value = ? WHERE name = 'complete'", (complete,))
                 run("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
             run("COMMIT")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from adapters.sqlite.index_words import Ids, Word, Words
 from router.audit.questions.columns import COLUMNS, INHERITED, LATE, NAMES, WORDLY, Kind
 from router.audit.questions.segments import NULL, SIZE, Integers, pack, unpack
 
+PAUSE = 32  # rows between two of `breathe`
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _AS_IS, _AS_WORD, _AS_ID = range(3)
 _KEPT = {
@@ -35,11 +36,14 @@ _HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION = (
 class Batch:
     """Within one transaction of the caller's. `first`: how many records are in the index already."""
 
-    def __init__(self, connection: StandardConnection, words: Words, ids: Ids, first: int) -> None:
+    def __init__(
+        self, connection: StandardConnection, words: Words, ids: Ids, first: int, breathe: Callable[[], None] | None = None
+    ) -> None:
         self._connection = connection
         self._words = words
         self._ids = ids
         self._first = first
+        self._breathe = breathe or (lambda: None)
         self._fresh: list[list[int]] = []
         self._old: dict[tuple[int, int], Integers] = {}
         self._changed: set[tuple[int, int]] = set()
@@ -53,9 +57,11 @@ class Batch:
         for code, idx in self._connection.execute("SELECT code, idx FROM late"):
             self._late.setdefault(code, []).append(idx)
         self._named = {name: self._ids.codes(name, _firsts(rows, name)) for name in _IDS}
-        for row in rows:
+        for number, row in enumerate(rows, 1):
             self._fill(row["idx"])
             self._add(row)
+            if number % PAUSE == 0:
+                self._breathe()
         self._fill(until)
         self._write()
 
@@ -149,6 +155,7 @@ class Batch:
             fresh = np.array(self._fresh, dtype=np.int64).T
             for place in range(len(NAMES)):
                 self._append(place, fresh[place])
+                self._breathe()
         for place, segment in self._changed:
             self._store(place, segment, self._old[place, segment])
 

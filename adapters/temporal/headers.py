@@ -16,7 +16,8 @@ from temporalio.client import (
 )
 from temporalio.converter import DataConverter
 
-from adapters.messaging.message import CARRIED, Message
+from adapters.messaging.document import CARRIED
+from adapters.messaging.message import Message
 
 DECISION, TRACER = "lockgate-decision-id", "_tracer-data"
 CURRENT: ContextVar[Mapping[str, Payload]] = ContextVar("temporal headers", default={})  # noqa: B039  # never changed

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import orjson
 from pydantic import Field
 
-from adapters.messaging.message import JSON, Message
+from adapters.messaging.document import JSON
+from adapters.messaging.message import Message
 from router.settings import Strict
 from router.templates import Line
 

@@ -12,7 +12,8 @@ from yarl import URL
 from adapters.http_upstream.config import Tls
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import Receipt, failure, receipt
-from adapters.messaging.message import DECISION_ID, Message
+from adapters.messaging.document import DECISION_ID
+from adapters.messaging.message import Message
 from adapters.messaging.posting import Answered, Poster
 from adapters.messaging.scoped import scoped
 from adapters.messaging.statuses import refused_by

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import orjson
 
 from adapters.messaging.destination import Receipt, failure, receipt
-from adapters.messaging.message import CARRIED, DECISION_ID, Message, unmapped
+from adapters.messaging.document import CARRIED, DECISION_ID
+from adapters.messaging.message import Message, unmapped
 from adapters.workflows.access import Access
 from adapters.workflows.client import Answer, Call, Client, refused
 from adapters.workflows.config import EngineConfig

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import Decision, Outcome
 from router.errors import AuditError
-from router.ports import Clock, Ledger, MakeBeside, Settled, SubjectKeys
+from router.ports import Clock, Entry, Ledger, MakeBeside, Settled, SubjectKeys
 
 
 class LedgerRecorder:
@@ -30,13 +29,13 @@ class LedgerRecorder:
             raise AuditError(f"the decision cannot be written as a record: {error}", "audit_unwritable") from error
         if beside is not None:
             with_it = beside(decision, key_id, key)
-            entry = replace(entry, arrival=with_it.arrival, delivery=with_it.delivery)
+            entry = Entry(entry.leaf, entry.sealed, entry.key_id, with_it.arrival, with_it.delivery)
         await self._ledger.append(entry)
 
     async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
         key_id, key = await self._keys.key_for(decision.request.subject.id)
         entry = outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key)
-        await self._outcomes.append(entry if settled is None else replace(entry, settled=settled))
+        await self._outcomes.append(entry if settled is None else Entry(entry.leaf, entry.sealed, entry.key_id, settled=settled))
 
 
 class NoRecorder:

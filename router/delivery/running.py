@@ -273,7 +273,8 @@ class Running:
         attempts = delivery.attempts + 1
         owner = "" if outcome.result is Result.ROUTED else self.owner
         settled = Settled(delivery.id, bool(dead), attempts, dead, owner)
-        await record(replace(outcome, attempts=delivery.attempts + max(1, outcome.attempts)), settled)
+        tried = delivery.attempts + max(1, outcome.attempts)
+        await record(outcome if outcome.attempts == tried else replace(outcome, attempts=tried), settled)
         if delivery.order:
             self.wake()
 
@@ -284,7 +285,7 @@ class Running:
     def _outcome(self, delivery: Delivery, outbound: Outbound, answer: Received, attempt: Attempt, started_ns: int) -> Outcome:
         body = outbound.body if isinstance(outbound.body, bytes) else b""
         spent = self._clock.monotonic_ns() - started_ns
-        made = replace(answer.outcome(hashlib.sha256(body).hexdigest(), spent), upstream_ns=spent)
+        made = answer.outcome(hashlib.sha256(body).hexdigest(), spent, spent)
         return made if not attempt.reason else replace(made, result=Result.FAILED, reason=attempt.reason)
 
     async def _renew(self) -> None:

@@ -150,8 +150,7 @@ class Steps:
         limit = response_limit(exchange.decision.verdict.obligations)
         step.answer = await received(reply, limit, options.answer)
         digest = exchange.reader.digest or ""
-        outcome = step.answer.outcome(digest, self._relay.elapsed(exchange))
-        return replace(outcome, upstream_ns=self._clock.monotonic_ns() - sent_ns)
+        return step.answer.outcome(digest, self._relay.elapsed(exchange), self._clock.monotonic_ns() - sent_ns)
 
     async def _held(self, step: _Taken) -> Outcome:
         exchange, decision = step.exchange, step.decision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.decision import Outcome, Result
 from router.errors import DestinationError
@@ -36,7 +36,7 @@ class Received:
         whole = not self.reason and len(self.body) == self.total_bytes
         return Answer(self.status, self.content_type, self.body, whole, self.headers)
 
-    def outcome(self, request_digest: str, total_ns: int) -> Outcome:
+    def outcome(self, request_digest: str, total_ns: int, upstream_ns: int = 0) -> Outcome:
         return Outcome(
             Result.FAILED if self.reason else Result.ROUTED,
             self.status,
@@ -44,6 +44,7 @@ class Received:
             upstream=self.upstream,
             attempts=self.attempts,
             total_ns=total_ns,
+            upstream_ns=upstream_ns,
             request_digest=request_digest,
             response_bytes=self.total_bytes,
             complete=not self.reason,
@@ -56,7 +57,7 @@ def with_key(outbound: Outbound, decision_id: str, *, deduplicates: bool) -> Out
     own = next((value for name, value in outbound.headers if name.lower() == IDEMPOTENCY_KEY), None)
     headers = outbound.headers if own is not None else [*outbound.headers, (IDEMPOTENCY_KEY, decision_id.encode())]
     key = own.decode("latin-1") if own is not None else decision_id
-    return replace(outbound, headers=headers, idempotency_key=key, idempotent=outbound.idempotent or deduplicates)
+    return Outbound(outbound.method, outbound.target, headers, outbound.body, outbound.idempotent or deduplicates, key)
 
 
 async def received(reply: Reply, limit: int | None = None, kept_bytes: int = KEPT_BYTES) -> Received:

@@ -2,7 +2,9 @@
 and destination without anything between them, over that.
 
 The bare loop does what is promised of an event and nothing else: it takes, sends on under an id, waits for the acknowledgement, and
-acknowledges. Sixteen are under way at once. Brokers are processes of their own, and not counted.
+acknowledges. Sixty-four are under way at once, as a source has them that says nothing else. Brokers are processes of their own, and not
+counted. Of Lockgate's processes everything is: that the verifiable index of the records is kept too, every ten seconds, so the figure is
+the mean of all runs.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from statistics import fmean
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +28,8 @@ from tests.contract.kafka_broker import KafkaBroker, kafka_broker
 from tests.contract.nats_server import NatsServer, nats_server
 
 CONTENT = b'{"specversion":"1.0","type":"order.paid","source":"/shop","id":"%d","data":{"amount":3,"note":"' + b"n" * 200 + b'"}}'
-AT_ONCE = 16
+MOST_US = 500.0
+AT_ONCE = 64  # the default of an event source
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ async def measure(report: Report, repetitions: int, events: int) -> None:
             bare = await _kafka(broker, stack)
             figures += await _figures("Kafka", bare, await _our_kafka(broker, stack), repetitions, events)
             figures.append(await _decided("Kafka", bare, *await _kafka_decided(broker, stack), repetitions, events))
-    report.section("An event from a broker and on to it, 16 at once", figures)
+    report.section(f"An event from a broker and on to it, {AT_ONCE} at once", figures)
 
 
 async def _figures(name: str, bare: Way, ours: Way, repetitions: int, events: int) -> list[Figure]:
@@ -78,7 +82,7 @@ async def _decided(name: str, bare: Way, decided: Decided, fill: Callable[[int],
         ours, loop = await decided.spent(fill, events), await bare.spent(events)
         if number:
             over.append(ours - loop)
-    return Figure(f"{name}: consumed, decided, delivered by Lockgate, over that", median(over), "µs", noise=spread(over))
+    return Figure(f"{name}: consumed, decided, delivered by Lockgate, over that", fmean(over), "µs", MOST_US, spread(over))
 
 
 async def _nats_decided(server: NatsServer, stack: AsyncExitStack) -> tuple[Decided, Callable[[int], Awaitable[None]]]:
@@ -100,7 +104,10 @@ async def _nats_decided(server: NatsServer, stack: AsyncExitStack) -> tuple[Deci
         for start in range(0, events, AT_ONCE):
             headers = {"content-type": "application/json"}
             await asyncio.gather(
-                *(stream.publish("decide.in", CONTENT % (sent + start + each), headers=headers) for each in range(AT_ONCE))
+                *(
+                    stream.publish("decide.in", CONTENT % (sent + start + each), headers=headers)
+                    for each in range(min(AT_ONCE, events - start))
+                )
             )
         sent += events
 
@@ -140,7 +147,7 @@ async def _nats(server: NatsServer, stack: AsyncExitStack) -> Way:
 
     async def fill(events: int) -> None:
         for start in range(0, events, AT_ONCE):
-            await asyncio.gather(*(stream.publish("in", CONTENT % (start + each)) for each in range(AT_ONCE)))
+            await asyncio.gather(*(stream.publish("in", CONTENT % (start + each)) for each in range(min(AT_ONCE, events - start))))
 
     async def one(message: Any) -> None:
         await stream.publish("out", message.data, headers={"Nats-Msg-Id": f"bare-{message.metadata.sequence.stream}"})
@@ -166,7 +173,9 @@ async def _our_nats(server: NatsServer, stack: AsyncExitStack) -> Way:
 
     async def fill(events: int) -> None:
         for start in range(0, events, AT_ONCE):
-            await asyncio.gather(*(connected.jetstream().publish("ours.in", CONTENT % (start + each)) for each in range(AT_ONCE)))
+            await asyncio.gather(
+                *(connected.jetstream().publish("ours.in", CONTENT % (start + each)) for each in range(min(AT_ONCE, events - start)))
+            )
 
     reading = {"servers": server.url, "stream": "OURS", "durable": "ours", "bury": "buried"}
     return Way(fill, await _through(nats_consumer, reading, nats_destination, {"servers": server.url, "subject": "ours.out"}, stack))

@@ -82,7 +82,7 @@ class Decided:
     def _source(self) -> dict[str, Any]:
         speaker = {"subject": SOURCE, "roles": ["employee"]}
         names = {"id": "{{ body.id }}", "type": "order.paid"}
-        return {"consume": self._reading, "speaks_for": speaker, "names": names, "concurrency": 16}
+        return {"consume": self._reading, "speaks_for": speaker, "names": names}
 
     def _cpu(self) -> float:
         if self.lockgate is None:

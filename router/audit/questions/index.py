@@ -11,7 +11,7 @@ from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
 
 BATCH = 5000
-SLICE, PAUSE = 500, 16  # records of a batch, and those between two pauses, of who gives way
+SLICE, PAUSE = 2000, 16  # records of a batch, and those between two pauses, of who gives way; each batch writes anew what it adds to
 JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review events by which a person decides
 # Those after which it waits as it did before: what a review has come to is what it was.
 UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "information_asked", "information_given", "escalated"})
@@ -29,7 +29,7 @@ def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None
     while complete < size:
         end = min(size, complete + (BATCH if breathe is None else SLICE))
         rows = list(_rows(reader, complete, end, breathe))
-        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)))
+        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)), breathe)
         complete = index.complete()[0]
         if breathe is not None:
             breathe()

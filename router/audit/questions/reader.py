@@ -73,10 +73,12 @@ class IndexStore(Protocol):
 
     def reset(self) -> None: ...
 
-    def extend(self, rows: Sequence[IndexRow], start: int, complete: int, last_hash: bytes) -> None:
+    def extend(
+        self, rows: Sequence[IndexRow], start: int, complete: int, last_hash: bytes, breathe: Callable[[], None] | None = None
+    ) -> None:
         """Adds the rows of the records [start, complete), in order; one that is missing is unreadable. Does nothing where the index is not
         complete up to `start`: then another process was quicker. What follows a decision inherits its columns and gives it its own
-        (`columns.INHERITED`, `columns.LATE`)."""
+        (`columns.INHERITED`, `columns.LATE`). `breathe` is called again and again, as by `catch_up`."""
 
     def events(self, names: Sequence[str], after: int) -> list[int]:
         """Indexes, from `after` on and in order, of the system records with one of these events."""

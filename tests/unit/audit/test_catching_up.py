@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite.index import SqliteIndex
+from adapters.sqlite.index_batch import PAUSE
 from router.audit.questions import index as module
 from router.audit.questions.columns import NAMES
 from router.audit.questions.conditions import Compare
@@ -48,6 +49,17 @@ def test_a_pause_is_never_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with closing(reader(tmp_path)) as source, closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
         catch_up(source, index, lambda: pauses.append(read[0]))
     assert max(later - earlier for earlier, later in zip([0, *pauses], [*pauses, COUNT], strict=True)) <= 2
+
+
+def test_it_gives_way_while_it_writes_too(tmp_path: Path) -> None:
+    """Thousands of rows are written at once, for every batch writes anew the parts that it adds to."""
+    rows = [IndexRow({"idx": number, "kind": "outcome", "status": 200 + number}) for number in range(4 * PAUSE)]
+    pauses = list[None]()
+    with closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
+        index.extend(rows, 0, len(rows), b"", lambda: pauses.append(None))
+        assert len(pauses) == 4 + len(NAMES)
+        index.extend(rows, 0, len(rows), b"", lambda: pauses.append(None))
+        assert len(pauses) == 4 + len(NAMES), "another process was quicker: there is nothing to write"
 
 
 def content(index: SqliteIndex) -> list[dict[str, list[int]]]:
