@@ -53,7 +53,7 @@ class Opinions:
             sentence = "The configuration has no 'learning.from_reviews': leave out what the classification should have been."
             raise RefusedError(sentence, "learning_off", 404)
         if intent is not None and intent not in table.intents:
-            raise RefusedError(f"The catalog has no intent '{intent}'.", "feedback_intent_unknown", 422)
+            raise RefusedError(f"The catalog has no intent '{intent[:64]}'.", "feedback_intent_unknown", 422)
 
     def of(self, review: Review, event: Event, intent: str | None, reason: str, route: str | None) -> Opinion | None:
         """`review` as it was before the step; `route`: the one that was chosen. None for a step that says nothing."""

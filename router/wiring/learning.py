@@ -165,9 +165,13 @@ def _heard(found: Found) -> Heard | None:
 class LearningDesk:
     """Implements the control API's port."""
 
-    def __init__(self, feedback: FeedbackService, proposals: ProposalDesk) -> None:
+    def __init__(self, feedback: FeedbackService, proposals: ProposalDesk, hears_reviews: Callable[[], bool] = lambda: True) -> None:
         self._feedback = feedback
+        self._hears_reviews = hears_reviews
         self.proposals = proposals
+
+    def hears_reviews(self) -> bool:
+        return self._hears_reviews()
 
     async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
         return await self._feedback.say(decision_id, said, by)
@@ -197,7 +201,7 @@ class Learning:
         versions = LearnedVersions(self.keeping, clock, self._serving)
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
-        self.api = LearningDesk(feedback, self._desk)
+        self.api = LearningDesk(feedback, self._desk, self._from_reviews)
         self._overrides = Overrides(self.keeping, self._decisions, feedback, clock, self._from_reviews)
         self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
         labelling = LabelService(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
+from tests.e2e.test_review_desk import FORM, HTML
 from tests.e2e.test_reviews import held, shown
-from tests.e2e.wire import Answer
+from tests.e2e.wire import Answer, ask
 
 SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 
@@ -151,3 +153,23 @@ def test_what_a_reviewer_typed_wrong_is_told_before_anything_happens(learning: L
     other = held(lockgate, "/pay/typed")
     assert rejected(lockgate, other, reason="misrouted").code == "learning_off"
     assert rejected(lockgate, other).json["state"] == "rejected"
+
+
+def on_the_page(lockgate: Lockgate, review: str, **fields: str) -> Answer:
+    body = urlencode({"version": "1", "misrouted": "yes", **fields}).encode()
+    place = f"/console/reviews/{review}/reject"
+    return ask(lockgate.ports["control"], "POST", place, lockgate.keys["max"], body, content_type=FORM, accept=HTML)
+
+
+def test_a_reviewer_says_so_on_the_page(learning: Lockgate, lockgate: Lockgate) -> None:
+    """Where something is learnt from it; an intent that is not there is told on the page, and nothing has happened."""
+    review, question = held(learning, "/pay/page"), b"It was taken for something else"
+    assert question in learning.control("GET", f"/console/reviews/{review}", who="max").body
+    refused = on_the_page(learning, review, intent="fly")
+    assert (refused.status, b"The catalog has no intent" in refused.body) == (422, True)
+    assert shown(learning, review)["state"] == "pending"
+    assert on_the_page(learning, review, intent="look").status == 303
+    (opinion,) = until(lambda: learning.control("GET", f"/v1/decisions/{review}/feedback").json["opinions"], "it was taken")
+    assert (opinion["intent"], opinion["review"]) == ("look", review)
+    other = held(lockgate, "/pay/page")
+    assert question not in lockgate.control("GET", f"/console/reviews/{other}", who="max").body
