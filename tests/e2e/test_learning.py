@@ -12,6 +12,7 @@ from tests.e2e.running import Lockgate, cli, company
 from tests.e2e.test_review_desk import FORM, HTML
 from tests.e2e.test_reviews import held, shown
 from tests.e2e.wire import Answer, ask
+from tests.e2e.yard import load, save
 
 SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 
@@ -173,3 +174,18 @@ def test_a_reviewer_says_so_on_the_page(learning: Lockgate, lockgate: Lockgate) 
     assert (opinion["intent"], opinion["review"]) == ("look", review)
     other = held(lockgate, "/pay/page")
     assert question not in lockgate.control("GET", f"/console/reviews/{other}", who="max").body
+
+
+def test_rules_for_approvals_that_are_broken_are_not_taken_up(learning: Lockgate) -> None:
+    """In a sentence with the file; what served goes on, and mended they are taken up."""
+    own, config = learning.yard.folder / "own", load(learning.yard.config)
+    own.mkdir()
+    rule = own / "freeze.rego"
+    rule.write_text("package lockgate.learning\n")
+    save(learning.yard.config, config | {"learning": {**SAMPLING, "policy": "own"}})
+    reload = learning.control("POST", "/v1/config/reload")
+    assert (reload.status, reload.code) == (422, "config_invalid")
+    problem = learning.control("GET", "/v1/config").json["last_reload_problem"]
+    assert "own/freeze.rego:1: Rules for proposals are in the package 'lockgate.learning.own'." in problem
+    rule.write_text('package lockgate.learning.own\n\neach_of contains "model_risk" if input.proposal.texts > 0\n')
+    assert learning.control("POST", "/v1/config/reload").status == 200
