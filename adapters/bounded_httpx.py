@@ -35,3 +35,13 @@ def bounded_response(most_bytes: int) -> Callable[[httpx.Response], Awaitable[No
         response.stream = _Bounded(response.stream, most_bytes)
 
     return bound
+
+
+def named(server_name: str | None) -> Callable[[httpx.Request], Awaitable[None]]:
+    """An event hook: the name that the other side's certificate must carry, where it is not the URL's host."""
+
+    async def name(request: httpx.Request) -> None:
+        if server_name is not None:
+            request.extensions = {**request.extensions, "sni_hostname": server_name}
+
+    return name

@@ -10,11 +10,20 @@ from router.ports import Session
 
 COLUMNS = "digest, subject_id, subject, created_ns, used_ns, expires_ns, checked_ns, authenticated_ns, issuer, issuer_session, methods"
 PLACES = 11
+KEPT_NS = 86_400 * 1_000_000_000  # how long one that is ending waits to be recorded, from its last use
+# `{0}` stands for a parameter: now, what is forgotten from, and what another takes the place of.
+FORGOTTEN = "(expires_ns > 0 AND expires_ns <= {0}) OR (expires_ns = 0 AND used_ns <= {0}) OR digest = {0}"
+
+
+def forgotten(now_ns: int, instead: bytes | None) -> tuple[Any, ...]:
+    """Parameters of `FORGOTTEN`."""
+    return now_ns, now_ns - KEPT_NS, instead or b""
 
 
 def row_of(session: Session) -> tuple[Any, ...]:
     subject = session.subject
-    owner = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
+    owner: dict[str, Any] = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
+    owner |= {"network": session.network, "browser": session.browser}
     times = (session.created_ns, session.used_ns, session.expires_ns, session.checked_ns, session.authenticated_ns)
     return (
         session.digest,
@@ -33,4 +42,5 @@ def session_from(row: tuple[Any, ...]) -> Session:
     told = json.loads(owner)
     subject = Subject(subject_id, told["type"], tuple(told["roles"]), tuple(told["groups"]), told["tenant"], {}, authenticated_by="session")
     times = (created, used, expires, checked, authenticated)
-    return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)))
+    seen = (told.get("network", ""), told.get("browser", ""))  # sessions of an earlier version have neither
+    return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)), *seen)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
+from adapters.kept_sessions import KEPT_NS
 from router.errors import StateError
 from router.ports import Session, Which
 
@@ -35,9 +36,13 @@ class MemorySessions:
         self.ping()
         with self._one:
             self._sessions.pop(instead or b"", None)
-            self._sessions = {digest: each for digest, each in self._sessions.items() if each.expires_ns > session.created_ns}
+            self._sessions = {digest: each for digest, each in self._sessions.items() if not _forgotten(each, session.created_ns)}
             self._sessions[session.digest] = session
-            own = [each for each in self._sessions.values() if each.subject.id == session.subject.id and each != session]
+            own = [
+                each
+                for each in self._sessions.values()
+                if each.subject.id == session.subject.id and each.expires_ns > 0 and each != session
+            ]
             ended = sorted(own, key=lambda each: (each.created_ns, each.digest))[: max(0, len(own) + 1 - most)]
             for each in ended:
                 del self._sessions[each.digest]
@@ -49,6 +54,13 @@ class MemorySessions:
             found = self._sessions.get(digest)
             if found is not None:
                 self._sessions[digest] = replace(found, used_ns=max(found.used_ns, now_ns))
+
+    def ending(self, which: Which) -> Sequence[Session]:
+        self.ping()
+        with self._one:
+            found = [replace(each, expires_ns=0) for each in self.all() if which.told and _fits(each, which)]
+            self._sessions |= {each.digest: each for each in found}
+            return found
 
     def end(self, which: Which) -> Sequence[Session]:
         self.ping()
@@ -75,6 +87,10 @@ class MemorySessions:
                 return False
             self._spent[mark] = until_ns
             return True
+
+
+def _forgotten(session: Session, now_ns: int) -> bool:
+    return session.used_ns <= now_ns - KEPT_NS if session.expires_ns == 0 else session.expires_ns <= now_ns
 
 
 def _fits(session: Session, which: Which) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 from aiohttp.abc import AbstractResolver
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from adapters.notifying.config import PostConfig
 from adapters.notifying.post import Content, PostNotifier
-from adapters.notifying.words import Words, instant
+from adapters.notifying.words import BREAK_GLASS, Words, instant
 from adapters.webhook.signing import Signing, signer
 from router.ports import Clock, Notice
 from router.secret import Secret
@@ -51,7 +51,7 @@ def build(settings: Config, *, clock: Clock, root: Path = Path(), resolver: Abst
 
     def written(notice: Notice, words: Words) -> Content:
         """Every sending has the id and the body of the first; only the time is new, and the signature over it."""
-        data = {
+        data: dict[str, Any] = {
             "review": notice.review,
             "intent": notice.intent or None,
             "risk": notice.risk,
@@ -59,7 +59,10 @@ def build(settings: Config, *, clock: Clock, root: Path = Path(), resolver: Abst
             "expires": instant(notice.expires_ns),
             "link": words.link,
         }
-        told = {"type": f"lockgate.review.{notice.event}", "timestamp": instant(notice.made_ns), "data": data}
+        kind = f"lockgate.review.{notice.event}"
+        if notice.event == BREAK_GLASS:
+            kind, data = f"lockgate.{BREAK_GLASS}", {"incident": notice.review, "ends": instant(notice.expires_ns), "link": words.link}
+        told = {"type": kind, "timestamp": instant(notice.made_ns), "data": data}
         body = orjson.dumps(told)
         return {"content-type": "application/json"} | signing.headers(notice.id, clock.now_ns() // 10**9, body), body
 

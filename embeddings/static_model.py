@@ -24,12 +24,14 @@ class StaticModel:
     acceptance: Acceptance
 
     def predict(self, text: str) -> Prediction | None:
-        """None for what is the encoder's to answer: what the tier is not sure of, long texts, whose words add up to nothing, and
-        alternatives: a sum of words does not know "or" from "and"."""
-        if ALTERNATIVES.search(text) is not None or passages(text):
-            return None
-        found = self.model.predict(text)
-        return found if self.accepts(found) else None
+        """None for what is the encoder's to answer: what the tier is not sure of, and what it does not look at."""
+        found = self.look(text)
+        return found if found is not None and self.accepts(found) else None
+
+    def look(self, text: str) -> Prediction | None:
+        """However sure. None for long texts, whose words add up to nothing, and alternatives: a sum of words does not know "or" from
+        "and"."""
+        return None if ALTERNATIVES.search(text) is not None or passages(text) else self.model.predict(text)
 
     def accepts(self, found: Prediction) -> bool:
         """Confidence alone would let through a quarter of what is about no intent."""

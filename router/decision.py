@@ -195,7 +195,8 @@ class Candidate:
 class Classification:
     """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided, or the caller by
     taking one of the intents that were offered. `novelty` is the
-    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided."""
+    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided. `earlier_tiers`: (tier, its likeliest intent)
+    of those that were asked before the one that answered, and whose answers were not accepted."""
 
     status: Status
     intent: str | None = None
@@ -215,6 +216,7 @@ class Classification:
     stages_ns: tuple[tuple[str, int], ...] = ()
     novelty: float | None = None
     injection: float | None = None  # probability that the text gives orders to the machine; None where the encoder was not asked
+    earlier_tiers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -831,7 +831,8 @@ class Session:
     """A person who signed in with a browser. `digest` is the SHA-256 of what the browser holds, which is stored nowhere. `subject.claims`
     are empty. `checked_ns`: when their provider last confirmed who they are and what they may do; `authenticated_ns`: when they last proved
     it to the provider. `issuer` and `issuer_session` (`sid`) name them to the provider, both empty for who came with a link of this
-    machine's; `methods` is how they proved it (RFC 8176)."""
+    machine's; `methods` is how they proved it (RFC 8176). `network` and `browser` tell them their sessions apart: where from and by
+    what, no more exactly than that takes."""
 
     digest: bytes
     subject: Subject
@@ -843,6 +844,8 @@ class Session:
     issuer: str = ""
     issuer_session: str = ""
     methods: tuple[str, ...] = ()
+    network: str = ""
+    browser: str = ""
 
     @property
     def id(self) -> str:
@@ -885,11 +888,15 @@ class Sessions(Protocol):
     def use(self, digest: bytes, now_ns: int) -> None:
         """A session that has ended meanwhile stays ended."""
 
+    def ending(self, which: Which) -> Sequence[Session]:
+        """Durable when it returns: from here on they are no sessions, with an `expires_ns` of 0, and are kept until `end` takes them away,
+        or for a day. Returns all that fit, those too that were so already: whoever records it names them, however often it was begun."""
+
     def end(self, which: Which) -> Sequence[Session]:
         """Durable when it returns; returns which ended."""
 
     def all(self) -> Sequence[Session]:
-        """Oldest first; expired ones may be among them."""
+        """Oldest first; expired ones, and those that are ending, may be among them."""
 
     def spent(self, mark: bytes, now_ns: int) -> bool:
         """Whether somebody has spent the mark, and its time is not over."""

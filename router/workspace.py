@@ -413,6 +413,8 @@ def check_config(config: Config, document: Document, catalog: Parts) -> Iterator
     if config.gateway.listen is not None:
         listeners.append((("gateway", "listen"), config.gateway.listen))
     listeners.append((("control", "listen"), config.control.listen))
+    if config.control.probes is not None:
+        listeners.append((("control", "probes"), config.control.probes))
     if config.envoy is not None:
         listeners.append((("envoy", "listen"), config.envoy.listen))
     if config.decide is not None:
@@ -450,9 +452,10 @@ def _intents_of_limits(config: Config, document: Document, catalog: Parts) -> It
 def _certificates(document: Document, config: Config) -> Iterator[Fault]:
     named = [(("identity", "certificates", place), each.uri or each.dns or "") for place, each in enumerate(config.identity.certificates)]
     yield from _distinct(document, list(named), "certificate entry for")
-    doors = (config.gateway.tls, config.decide.tls if config.decide is not None else None)
-    if named and all(tls is None or tls.client_certificates == "none" for tls in doors):
-        sentence = "No listener asks for certificates; set 'client_ca' and 'client_certificates' in 'gateway.tls' or 'decide.tls'."
+    asking = [config.listeners_tls.get(name) for name in ("gateway", "decide", "control", "tiles")]
+    if named and all(tls is None or tls.client_certificates == "none" for tls in asking):
+        where = "'gateway.tls', 'decide.tls' or 'control.tls'"
+        sentence = f"No listener asks for certificates; set 'client_ca' and 'client_certificates' in {where}."
         yield document.fault(("identity", "certificates"), sentence)
 
 

@@ -58,7 +58,7 @@ class Config(MessagingConfig):
     deduplicates: Bool = Field(default=False, description="The agent acts once on a message's id, so that any request may be repeated.")
     connect: Span = Field(default=3.0, description="Longest time until a connection stands.")
     most_answer: Size = Field(default=1 << 20, description="Longest answer that is read.")
-    tls: Tls = Field(default=Tls(), description="TLS towards the agent; `server_name` has no effect.")
+    tls: Tls = Field(default=Tls(), description="TLS towards the agent.")
 
     @model_validator(mode="after")
     def _one_mapping(self) -> Self:

@@ -19,7 +19,7 @@ from google.protobuf import json_format
 
 from adapters.a2a_agent.card import Agent, agent
 from adapters.a2a_agent.config import Config
-from adapters.bounded_httpx import bounded_response
+from adapters.bounded_httpx import bounded_response, named
 from adapters.http_upstream.tls import context
 from adapters.messaging.destination import PASSING, Receipt, failure
 from adapters.messaging.document import DECISION_ID, JSON
@@ -60,7 +60,7 @@ class A2aPeer:
             follow_redirects=False,
             headers={"user-agent": "lockgate", "accept-encoding": "identity"} | headers,
             timeout=httpx.Timeout(None, connect=settings.connect),
-            event_hooks={"response": [bounded_response(settings.most_answer)]},
+            event_hooks={"request": [named(tls.server_name)], "response": [bounded_response(settings.most_answer)]},
         )
 
     async def close(self) -> None:

@@ -53,4 +53,4 @@ class Config(MessagingConfig):
     )
     connect: Span = Field(default=3.0, description="Longest time until a connection stands.")
     most_answer: Size = Field(default=1 << 20, description="Longest answer that is read, each of a session's.")
-    tls: Tls = Field(default=Tls(), description="TLS towards the server; `server_name` has no effect.")
+    tls: Tls = Field(default=Tls(), description="TLS towards the server.")

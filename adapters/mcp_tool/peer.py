@@ -49,7 +49,7 @@ class McpPeer:
         secure = context(*(None if each is None else str(self._root / each) for each in (tls.ca, tls.certificate, tls.key)))
         headers = {name: _value(name, secret.reveal(self._root)) for name, secret in self._settings.headers.items()}
         self._http = httpx2.AsyncClient(
-            transport=Wire(secure, self._settings.most_answer),
+            transport=Wire(secure, self._settings.most_answer, self._settings.tls.server_name),
             headers={"user-agent": "lockgate"} | headers,
             timeout=httpx2.Timeout(None, connect=self._settings.connect),
             trust_env=False,

@@ -31,7 +31,8 @@ CALL: ContextVar[Call] = ContextVar("mcp_call")
 class Wire(httpx2.AsyncBaseTransport):
     """Pooled connections that sessions share; sessions themselves share nothing."""
 
-    def __init__(self, secure: ssl.SSLContext, most: int) -> None:
+    def __init__(self, secure: ssl.SSLContext, most: int, server_name: str | None = None) -> None:
+        self._name = server_name
         self._inner = httpx2.AsyncHTTPTransport(verify=secure, trust_env=False, retries=0)
         self._most = most
 
@@ -39,6 +40,8 @@ class Wire(httpx2.AsyncBaseTransport):
         call = CALL.get()
         request.headers.update(call.headers)
         request.headers["accept-encoding"] = "identity"
+        if self._name is not None:
+            request.extensions = {**request.extensions, "sni_hostname": self._name}
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.TransportError as error:

@@ -16,6 +16,8 @@ _HEADLINES = {
     "expiring": "A request that waits for a decision expires soon",
 }
 
+BREAK_GLASS, BROKEN = "break_glass", "Somebody broke the glass: an administrator's session past provider and policy"
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -29,6 +31,8 @@ class Words:
 
 
 def words(notice: Notice, link: str) -> Words:
+    if notice.event == BREAK_GLASS:
+        return Words(BROKEN, (("Incident", plain(notice.review)), ("Risk", plain(notice.risk)), ("Ends", when(notice.expires_ns))), link)
     facts = (
         ("Intent", plain(notice.intent) or "not known"),
         ("Risk", plain(notice.risk)),

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from adapters.kept_sessions import COLUMNS, PLACES, row_of, session_from
+from adapters.kept_sessions import COLUMNS, FORGOTTEN, PLACES, forgotten, row_of, session_from
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.schema import SESSION_STEPS, SESSIONS, migrate
 from adapters.postgres.session import Session as Connected
@@ -16,7 +16,8 @@ from router.ports import Session, Which
 T = TypeVar("T")
 _SELECT = f"SELECT {COLUMNS} FROM sessions"  # noqa: S608  # constants here and below
 _INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join(['%s'] * PLACES)}) ON CONFLICT DO NOTHING"  # noqa: S608
-_BEYOND = f"{_SELECT} WHERE subject_id = %s ORDER BY digest = %s DESC, created_ns DESC, digest DESC OFFSET %s"
+_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('%s')}"  # noqa: S608
+_BEYOND = f"{_SELECT} WHERE subject_id = %s AND expires_ns > 0 ORDER BY digest = %s DESC, created_ns DESC, digest DESC OFFSET %s"
 _SPEND = "INSERT INTO spent_marks (mark, until_ns) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -50,7 +51,7 @@ class PostgresSessions:
             with connection.transaction():
                 # One person's sign-ins one after the other, or two would each leave `most`.
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self._server.schema} session {subject}",))
-                connection.execute("DELETE FROM sessions WHERE expires_ns <= %s OR digest = %s", (session.created_ns, instead or b""))
+                connection.execute(_FORGET, forgotten(session.created_ns, instead))
                 connection.execute(_INSERT, row_of(session))
                 beyond = connection.rows(_BEYOND, (subject, session.digest, most))
                 for row in beyond:
@@ -63,14 +64,20 @@ class PostgresSessions:
         statement = "UPDATE sessions SET used_ns = greatest(used_ns, %s) WHERE digest = %s"
         self._run(lambda connection: connection.execute(statement, (now_ns, digest)))
 
+    def ending(self, which: Which) -> Sequence[Session]:
+        return self._taken(which, "UPDATE sessions SET expires_ns = 0 WHERE")
+
     def end(self, which: Which) -> Sequence[Session]:
+        return self._taken(which, "DELETE FROM sessions WHERE")
+
+    def _taken(self, which: Which, statement: str) -> Sequence[Session]:
         told = which.told
         if not told:
             return []
         where = " AND ".join(f"{column} = %s" for column in told)
-        statement = f"DELETE FROM sessions WHERE {where} RETURNING {COLUMNS}"  # noqa: S608  # names of columns
-        ended = [session_from(row) for row in self._run(lambda connection: connection.rows(statement, (*told.values(),)))]
-        return sorted(ended, key=lambda each: (each.created_ns, each.digest))
+        whole = f"{statement} {where} RETURNING {COLUMNS}"
+        found = [session_from(row) for row in self._run(lambda connection: connection.rows(whole, (*told.values(),)))]
+        return sorted(found, key=lambda each: (each.created_ns, each.digest))
 
     def all(self) -> Sequence[Session]:
         return [session_from(row) for row in self._run(lambda connection: connection.rows(f"{_SELECT} ORDER BY created_ns, digest"))]

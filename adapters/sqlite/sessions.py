@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.kept_sessions import COLUMNS, PLACES, row_of, session_from
+from adapters.kept_sessions import COLUMNS, FORGOTTEN, PLACES, forgotten, row_of, session_from
 from adapters.sqlite.api_keys import make_private
 from router.errors import StateError
 from router.ports import Session, Which
@@ -27,7 +27,8 @@ SCHEMA = (
 )
 _SELECT = f"SELECT {COLUMNS} FROM sessions"  # noqa: S608  # constants here and below
 _INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join('?' * PLACES)})"  # noqa: S608
-_BEYOND = f"{_SELECT} WHERE subject_id = ? ORDER BY digest = ? DESC, created_ns DESC, digest DESC LIMIT -1 OFFSET ?"
+_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('?')}"  # noqa: S608
+_BEYOND = f"{_SELECT} WHERE subject_id = ? AND expires_ns > 0 ORDER BY digest = ? DESC, created_ns DESC, digest DESC LIMIT -1 OFFSET ?"
 
 
 class SqliteSessions:
@@ -62,7 +63,7 @@ class SqliteSessions:
 
     def add(self, session: Session, most: int, instead: bytes | None = None) -> Sequence[Session]:
         with self._transaction() as database:
-            database.execute("DELETE FROM sessions WHERE expires_ns <= ? OR digest = ?", (session.created_ns, instead or b""))
+            database.execute(_FORGET, forgotten(session.created_ns, instead))
             database.execute(_INSERT, row_of(session))
             beyond = database.execute(_BEYOND, (session.subject.id, session.digest, most)).fetchall()
             database.executemany("DELETE FROM sessions WHERE digest = ?", [row[:1] for row in beyond])
@@ -71,6 +72,16 @@ class SqliteSessions:
     def use(self, digest: bytes, now_ns: int) -> None:
         with self._transaction() as database:
             database.execute("UPDATE sessions SET used_ns = max(used_ns, ?) WHERE digest = ?", (now_ns, digest))
+
+    def ending(self, which: Which) -> Sequence[Session]:
+        told = which.told
+        if not told:
+            return []
+        where = " AND ".join(f"{column} = ?" for column in told)
+        with self._transaction() as database:
+            database.execute(f"UPDATE sessions SET expires_ns = 0 WHERE {where}", (*told.values(),))  # noqa: S608  # names of columns
+            found = database.execute(f"{_SELECT} WHERE {where} ORDER BY created_ns, digest", (*told.values(),)).fetchall()
+            return [session_from(row) for row in found]
 
     def end(self, which: Which) -> Sequence[Session]:
         told = which.told

@@ -11,6 +11,10 @@
   {{- if and $v.networkPolicy.control (not $v.tls.insecure) }}{{ fail "networkPolicy.control lets others reach the control API, which would take API keys unencrypted: set tls.source, or tls.insecure to true." }}{{ end -}}
   {{- if and (not $v.networkPolicy.enabled) (not $v.tls.insecure) }}{{ fail "Without a network policy everybody reaches the control API, which would take API keys unencrypted: set tls.source, or tls.insecure to true." }}{{ end -}}
 {{- end -}}
+{{- if ne $v.control.clientCertificates "none" }}
+  {{- if eq $v.tls.source "none" }}{{ fail "control.clientCertificates needs tls.source: certificates are shown over TLS." }}{{ end -}}
+  {{- if and (eq $v.control.clientCertificates "required") $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.clientCertificate.secretName) }}{{ fail "control.clientCertificates required needs monitoring.serviceMonitor.clientCertificate.secretName: without a certificate nobody reads metrics." }}{{ end -}}
+{{- end -}}
 {{- if and (eq $v.tls.source "secret") (not $v.tls.secretName) }}{{ fail "tls.source secret needs tls.secretName." }}{{ end -}}
 {{- if and (eq $v.tls.source "certManager") (not $v.tls.certManager.issuerRef.name) }}{{ fail "tls.source certManager needs tls.certManager.issuerRef.name." }}{{ end -}}
 {{- if and (eq $v.secrets.source "existing") (not $v.secrets.existing.name) }}{{ fail "secrets.source existing needs secrets.existing.name." }}{{ end -}}
@@ -42,7 +46,7 @@
 {{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
 {{- end -}}
-{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
+{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
   {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
 {{- end -}}
 {{- end }}

@@ -14,7 +14,12 @@
 {{- $decide := set (default dict $c.decide) "listen" (printf "0.0.0.0:%d" (int $v.decide.port)) -}}
 {{- $_ := set $c "decide" (ternary $decide nil $v.decide.enabled) -}}
 {{- $control := set (default dict $c.control) "listen" (printf "0.0.0.0:%d" (int $v.control.port)) -}}
-{{- $_ := set $c "control" (mergeOverwrite $control (ternary (dict "insecure" true) (dict "tls" $tls) (eq $v.tls.source "none"))) -}}
+{{- $asking := $tls -}}
+{{- if ne $v.control.clientCertificates "none" -}}
+  {{- $asking = merge (dict "client_ca" (printf "/run/lockgate/tls/%s" $v.control.clientCa) "client_certificates" $v.control.clientCertificates) $tls -}}
+{{- end -}}
+{{- $_ := set $c "control" (mergeOverwrite $control (ternary (dict "insecure" true) (dict "tls" $asking) (eq $v.tls.source "none"))) -}}
+{{- if eq $v.control.clientCertificates "required" -}}{{- $_ := set $c.control "probes" (printf "0.0.0.0:%d" (int $v.control.probesPort)) -}}{{- end -}}
 {{- if $v.envoy.enabled -}}
   {{- $door := set (default dict $c.envoy) "listen" (printf "0.0.0.0:%d" (int $v.envoy.port)) -}}
   {{- if eq $v.tls.source "none" -}}{{- $_ := set $door "insecure" true -}}

@@ -17,7 +17,11 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
 {{- define "lockgate.probe" -}}
+{{- if eq .root.Values.control.clientCertificates "required" -}}
+httpGet: {path: {{ .path }}, port: probes, scheme: HTTP}
+{{- else -}}
 httpGet: {path: {{ .path }}, port: control, scheme: {{ ternary "HTTP" "HTTPS" (eq .root.Values.tls.source "none") }}}
+{{- end }}
 {{- end }}
 
 {{- define "lockgate.vaultAnnotations" -}}
@@ -86,6 +90,9 @@ env:
 ports:
   {{- range include "lockgate.ports" . | fromYamlArray }}
   - {name: {{ .name }}, containerPort: {{ .port }}, protocol: TCP}
+  {{- end }}
+  {{- if eq $v.control.clientCertificates "required" }}
+  - {name: probes, containerPort: {{ $v.control.probesPort }}, protocol: TCP}
   {{- end }}
 resources: {{- toYaml $v.resources | nindent 2 }}
 startupProbe:

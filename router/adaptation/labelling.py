@@ -21,7 +21,9 @@ from router.errors import RefusedError, StateError
 from router.ports import Clock, Entry, Lesson, SubjectKeys
 
 KIND = "label_task"
+SEEDED = "label_seed"  # a task whose label is known: a kind of its own, so that whoever counts labels does not count it
 EVENT, REASON = "labelled", "labelled"
+SEEDED_EVENT = "label_seeded"
 OPEN, DONE, GONE = "open", "done", "gone"
 OUT_OF_SCOPE, UNSURE = "out_of_scope", "unsure"
 MANY, ATTEMPTS = 200, 5
@@ -84,6 +86,15 @@ class LabelService:
             await self._put(replace(claimed, state=GONE, terms={**claimed.terms, "claims": {}}))
         return None
 
+    async def shown(self, task_id: str, by: Subject, tenant: str | None) -> tuple[Lesson, str | None, int]:
+        """What this person has claimed, as `claim` gave it; None for a text that can no longer be opened. Changes nothing, but that it is
+        opened is on record. Raises RefusedError, AuditError, StateError."""
+        who = await self._labeller(by, tenant)
+        await self._keeping.ping()
+        task = await self._task(task_id, who)
+        until_ns = self._claim_of(task, who)["until_ns"]
+        return task, await self._text(task, by), until_ns
+
     async def answer(self, task_id: str, label: str, by: Subject, tenant: str | None) -> Lesson:
         """An opinion about the decision first, then the task: where a crash comes between, the same is said again. Raises RefusedError,
         AuditError, StateError."""
@@ -96,10 +107,11 @@ class LabelService:
             if known is not None:
                 if known["label"] != label:
                     raise RefusedError("You have said something else about it already.", "label_answered", 409)
-                await self._keeping.settle(KIND, task.id)
+                await self._keeping.settle(task.kind, task.id)
                 return task
             answered = self._answered(task, label, who)
-            await self._say(task, label, by)
+            if task.kind == KIND:
+                await self._say(task, label, by)
             if await self._keeping.put(answered, [_entry(answered, label, who)]):
                 return answered
         raise StateError("Too many people label it at once.", "learning_store_unavailable")
@@ -121,10 +133,16 @@ class LabelService:
         return Labeller(by, *await self._keys.key_for(by.id), tenant)
 
     async def _open(self, after: int = 0) -> AsyncIterator[tuple[int, Lesson]]:
-        while page := await self._keeping.store.page(KIND, [OPEN], after, MANY):
-            for each in page:
-                yield each
-            after = page[-1][0]
+        """Both kinds, in the order in which they were put: nobody can tell them apart."""
+        while True:
+            pages = [await self._keeping.store.page(kind, [OPEN], after, MANY) for kind in (KIND, SEEDED)]
+            known_to = min((page[-1][0] for page in pages if len(page) == MANY), default=None)
+            for place, task in sorted((each for page in pages for each in page), key=lambda each: each[0]):
+                if known_to is None or place <= known_to:
+                    yield place, task
+            if known_to is None:
+                return
+            after = known_to
 
     async def _next(self, who: Labeller) -> Lesson | None:
         first, now_ns = None, self._clock.now_ns()
@@ -143,7 +161,14 @@ class LabelService:
         others = live(task, self._clock.now_ns()) - {who.key_id}
         if len(others) + len(terms["answers"]) >= terms["wanted"]:
             return False
+        if who.key_id in terms.get("not", ()) or await self._seen(task, who):
+            return False
         return await self._keeping.store.get(OPINION, f"{task.about}:{who.key_id}") is None
+
+    async def _seen(self, task: Lesson, who: Labeller) -> bool:
+        """Whether they had this text before, as a sample or seeded beside another one."""
+        every = [each for kind in (KIND, SEEDED) for each in await self._keeping.store.about(kind, task.about)]
+        return any(who.key_id in {*each.terms["answers"], *each.terms["skipped"]} for each in every)
 
     async def _claimed(self, task: Lesson, who: Labeller) -> Lesson | None:
         now_ns = self._clock.now_ns()
@@ -154,7 +179,8 @@ class LabelService:
         return replace(claimed, version=claimed.version + 1) if await self._put(claimed) else None
 
     async def _task(self, task_id: str, who: Labeller) -> Lesson:
-        task = await self._keeping.store.get(KIND, task_id)
+        store = self._keeping.store
+        task = await store.get(KIND, task_id) or await store.get(SEEDED, task_id)
         if task is None or not visible(task, who):
             raise RefusedError("There is no such text to label.", "label_unknown", 404)
         return task
@@ -167,9 +193,17 @@ class LabelService:
 
     def _answered(self, task: Lesson, label: str, who: Labeller) -> Lesson:
         now_ns, claim = self._clock.now_ns(), self._claim_of(task, who)
-        answers = {**task.terms["answers"], who.key_id: {"label": label, "at_ns": now_ns, "dwell_ns": now_ns - claim["at_ns"]}}
+        said = {"label": label, "at_ns": now_ns, "dwell_ns": now_ns - claim["at_ns"], **self._checked(task, label)}
+        answers = {**task.terms["answers"], who.key_id: said}
         terms = {**task.terms, "answers": answers, "claims": _without(task.terms["claims"], who.key_id)}
         return replace(task, state=DONE if len(answers) >= terms["wanted"] else OPEN, terms=terms)
+
+    def _checked(self, task: Lesson, label: str) -> dict[str, bool | None]:
+        """Of a seeded one whether it is right; None where who was asked did not say, or could not, for the catalog has it no more."""
+        if task.kind != SEEDED:
+            return {}
+        known = task.terms["known"]
+        return {"right": label == known if label != UNSURE and known in {OUT_OF_SCOPE, *self._intents()} else None}
 
     async def _say(self, task: Lesson, label: str, by: Subject) -> None:
         verdict = verdict_of(task.terms, label)
@@ -208,6 +242,9 @@ def _without(claims: Mapping[str, Any], key_id: str) -> dict[str, Any]:
 def _entry(task: Lesson, label: str, who: Labeller) -> Entry:
     """Under the decision's id."""
     answer = task.terms["answers"][who.key_id]
+    if task.kind == SEEDED:
+        seeded = {"label": label, "task": task.id, "right": answer["right"], "by": who.key_id}
+        return system_entry(SEEDED_EVENT, answer["at_ns"], seeded, task.about, {"actor": who.subject.id}, who.key_id, who.key)
     details = {
         "label": label,
         "task": task.id,

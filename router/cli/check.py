@@ -20,7 +20,7 @@ from router.wiring.control_policy import approval_policy, make_judge
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import shared_place
 from router.wiring.policy import check_engines
-from router.wiring.tls import files, read_certificates
+from router.wiring.tls import files, read_certificates, tls_place
 from router.workspace import Workspace, read
 from router.workspace_secrets import parse_with_secrets
 from router.yaml_source import read_yaml
@@ -133,7 +133,7 @@ def _unusable_certificates(workspace: Workspace, snapshot: Snapshot) -> Iterator
                 read_certificates(workspace.root, name, settings)
             except ConfigError as error:
                 document, _ = read_yaml(snapshot.config, snapshot.files[snapshot.config], os.environ)
-                yield str((document or Document(snapshot.config, None)).fault((name, "tls"), f"{error}."))
+                yield str((document or Document(snapshot.config, None)).fault(tls_place(name), f"{error}."))
 
 
 def _unusable_store(workspace: Workspace, snapshot: Snapshot) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
         if issuer.jwks.file is not None:
             yield ("identity", "jwt", place, "jwks", "file"), issuer.jwks.file
     for name, settings in config.listeners_tls.items():
-        yield from (((name, "tls", *place), file) for place, file in files(settings))
+        yield from (((*tls_place(name), *place), file) for place, file in files(settings))
     if config.audit.witnesses is not None:
         yield ("audit", "witnesses", "policy"), config.audit.witnesses.policy
         if config.audit.witnesses.ca is not None:
@@ -169,9 +169,6 @@ def _named_files(workspace: Workspace) -> Iterator[tuple[Loc, str]]:
         reference = getattr(config.audit, name)
         if reference is not None and reference.vault is not None and reference.vault.ca is not None:
             yield ("audit", name, "vault", "ca"), reference.vault.ca
-    if config.audit.tiles is not None and config.audit.tiles.tls is not None:
-        yield ("audit", "tiles", "tls", "certificate"), config.audit.tiles.tls.certificate
-        yield ("audit", "tiles", "tls", "key"), config.audit.tiles.tls.key
 
 
 def _report(faults: tuple[str, ...], as_json: bool) -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -16,6 +16,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Pr
 
 import click
 
+from router.cli.control_options import trust
 from router.errors import LockgateError
 from router.workspace import parse, read
 
@@ -37,12 +38,16 @@ class ControlClient:
     def __init__(self, url: str, key: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise click.BadParameter("must be an http or https URL such as http://127.0.0.1:8081", param_hint="--url")
-        if not key or not key.isascii() or not key.isprintable():
+        shown = trust()
+        if not key and shown.certificate is None:
+            raise click.UsageError("Give an API key with --key or LOCKGATE_KEY, or a client certificate with --client-cert.")
+        if not key.isascii() or not key.isprintable():
             raise click.BadParameter("must be an API key, as `lockgate keys create` printed it", param_hint="--key")
         self._url = url.rstrip("/")
         self._key = key
+        self._anonymous = urlsplit(url).scheme == "https" and shown.certificate is None
         # No proxy either: what the environment names for the web is not meant for this.
-        self._opener: OpenerDirector = build_opener(ProxyHandler({}), _NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
+        self._opener: OpenerDirector = build_opener(ProxyHandler({}), _NoRedirects, HTTPSHandler(context=shown.context()))
 
     def call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -59,7 +64,7 @@ class ControlClient:
         return self._sent("POST", path, body, f"multipart/form-data; boundary={boundary}")
 
     def _sent(self, method: str, path: str, data: bytes | None, content_type: str, more: Mapping[str, str] = NOTHING) -> dict[str, Any]:
-        headers = {**more, "authorization": f"Bearer {self._key}", "content-type": content_type}
+        headers = {**more, "content-type": content_type, **({"authorization": f"Bearer {self._key}"} if self._key else {})}
         request = Request(self._url + path, data, headers, method=method)  # noqa: S310  # the scheme was checked
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
@@ -68,7 +73,9 @@ class ControlClient:
             with error:
                 raise _refusal(error) from None
         except (URLError, TimeoutError, HTTPException, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            reason = f"{getattr(error, 'reason', error)}"
+            if self._anonymous and _hung_up(error):
+                reason += "; it may want a client certificate (--client-cert)"
             raise LockgateError(f"No Lockgate answers at {self._url}: {reason}.", "control_unreachable") from None
 
 
@@ -80,6 +87,14 @@ def control_url(config: Path) -> str:
     host = ANYWHERE.get(control.listen.host, control.listen.host)
     shown = f"[{host}]" if ":" in host else host
     return f"{'http' if control.tls is None else 'https'}://{shown}:{control.listen.port}"
+
+
+def _hung_up(error: Exception) -> bool:
+    """What a caller without a certificate sees where one is required: TLS 1.3 says so only after the handshake, if at all."""
+    cause = getattr(error, "reason", error)
+    return isinstance(cause, RemoteDisconnected | ConnectionError) or (
+        isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError)
+    )
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -13,16 +13,16 @@ from rich.text import Text
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
+from router.cli.control_options import key_option, url_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "route", "destination", "due", "attempts", "reason", "decided", "next", "until")
 PIPED_WIDTH = 240
-url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the role `operator`.")
+key_needed = key_option("API key with the role `operator`.")
 
 
 def connected(command: F) -> F:
-    for option in (json_option, key_option, url_option, config_option):
+    for option in (json_option, key_needed, url_option, config_option):
         command = option(command)
     return command
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import click
+from rich.table import Table
 
 from router.cli.common import console, print_json
 from router.cli.control_client import ControlClient, control_url
-from router.cli.feedback import connected, text
+from router.cli.feedback import PIPED_WIDTH, connected, text
+
+FIGURES = ("unsure", "agreement", "kappa", "known_right", "too_quick")
+TOO_FEW = "too few"
 
 
 @click.group()
@@ -61,6 +67,70 @@ def answer(task_id: str, label: str, config: Path, url: str | None, key: str, as
 def skip(task_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Leave it to others. Needs the permission `labels.write`."""
     _told(_client(config, url, key).call("POST", _path(task_id, "skip")), as_json, "It is left to others.")
+
+
+@labels.command()
+@click.argument("decision_id", metavar="DECISION")
+@click.argument("label", metavar="LABEL")
+@connected
+def know(decision_id: str, label: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Name what a decision is about, so that answers of others can be checked by it. Needs the permission `labels.seed`."""
+    body = {"decision_id": decision_id, "label": label}
+    _told(_client(config, url, key).call("POST", "/v1/labels/known", body), as_json, f"It is known to be {label}.")
+
+
+@labels.command()
+@click.argument("decision_id", metavar="DECISION")
+@connected
+def unknow(decision_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Check nobody's answers by it any more, whoever named it. Needs the permission `labels.seed`."""
+    path = f"/v1/labels/known/{quote(decision_id, safe='')}"
+    _told(_client(config, url, key).call("DELETE", path), as_json, "It is not seeded any more.")
+
+
+@labels.command()
+@connected
+def known(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """List the first hundred that were named. Needs the permission `labels.seed`."""
+    found = _client(config, url, key).call("GET", "/v1/labels/known")["known"]
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        console().print(text(f"{each['decision_id']}  {each['label'] or each['state']}"))
+    if not found:
+        console().print("There is none.")
+
+
+@labels.command()
+@click.option("--since", help="RFC 3339; 30 days before the end unless told otherwise.")
+@click.option("--until", help="RFC 3339; now unless told otherwise.")
+@connected
+def reviewers(since: str | None, until: str | None, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """How people labelled, by the keys that stand for them. Needs the permission `reviewers.read`; that you looked is on record."""
+    asked = urlencode({name: value for name, value in (("since", since), ("until", until)) if value})
+    found = _client(config, url, key).call("GET", f"/v1/labels/reviewers{f'?{asked}' if asked else ''}")
+    if as_json:
+        print_json(found)
+        return
+    out, table = console(), Table(box=None, pad_edge=False)
+    if not out.is_terminal:
+        out.width = PIPED_WIDTH
+    for name in ("reviewer", "labelled", *FIGURES, "median", "90 %"):
+        table.add_column(name, no_wrap=True)
+    for row in found["reviewers"]:
+        times = (TOO_FEW if row[name] is None else f"{row[name]:.1f} s" for name in ("median_s", "p90_s"))
+        table.add_row(row["reviewer"], str(row["labelled"]), *(_figure(row[name], name != "kappa") for name in FIGURES), *times)
+    out.print(table if found["reviewers"] else "Nobody labelled anything in that time.")
+
+
+def _figure(told: Mapping[str, Any], percent: bool) -> str:
+    """`93.3 % (70-99) of 15`."""
+    if told["value"] is None:
+        return f"{TOO_FEW} ({told['of']})"
+    if percent:
+        return f"{told['value']:.1%} ({100 * told['low']:.0f}-{100 * told['high']:.0f}) of {told['of']}"
+    return f"{told['value']:.2f} ({told['low']:.2f} to {told['high']:.2f}) of {told['of']}"
 
 
 @labels.command()

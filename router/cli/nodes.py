@@ -11,6 +11,7 @@ from rich.text import Text
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
+from router.cli.control_options import key_option, url_option
 
 PIPED_WIDTH = 240
 SHORT = 12
@@ -19,8 +20,8 @@ DIGESTS = ("config_digest", "catalog_digest", "policy_digest", "model", "overrid
 
 @click.command()
 @config_option
-@click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-@click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the permission `config.read`.")
+@url_option
+@key_option("API key with the permission `config.read`.")
 @json_option
 def nodes(config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Show the nodes of this ledger, what each of them runs, and in what they differ since when."""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import control_url
+from router.cli.control_options import key_option, url_option
 from router.cli.review_client import ReviewClient
 from router.cli.review_output import cells_of, print_whole, tell, text_of, told
 from router.review.service import OPEN
@@ -22,12 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "intent", "risk", "approvals", "reviewers", "expires")
 PIPED_WIDTH = 240
 
-url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key with the role `reviewer`.")
+key_needed = key_option("API key with the role `reviewer`.")
 
 
 def connected(command: F) -> F:
-    for option in (json_option, key_option, url_option, config_option):
+    for option in (json_option, key_needed, url_option, config_option):
         command = option(command)
     return command
 
@@ -131,6 +131,21 @@ def claim(review_id: str, comment: str, config: Path, url: str | None, key: str,
 def release(review_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Give a claim of yours back."""
     tell(_client(config, url, key).attempt(review_id, "release", {}), as_json)
+
+
+@review.command()
+@click.argument("review_id", metavar="ID")
+@connected
+def values(review_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show what `modify` could change, as it is now and unmasked; that you read it is on record."""
+    found = _client(config, url, key).values(review_id)
+    if as_json:
+        print_json(found)
+        return
+    for each in found["values"]:
+        console().print(text_of(f"{each['pointer']}={json.dumps(each['value'], ensure_ascii=False)}"), soft_wrap=True)
+    if found["more"]:
+        console(error=True).print("There is more that may be changed than is shown here.")
 
 
 @review.command()

@@ -23,6 +23,9 @@ class ReviewClient(ControlClient):
     def show(self, review_id: str) -> dict[str, Any]:
         return self.call("GET", _path(review_id))
 
+    def values(self, review_id: str) -> dict[str, Any]:
+        return self.call("GET", f"{_path(review_id)}/values")
+
     def question(self, review_id: str) -> dict[str, Any]:
         return self.call("GET", f"{_path(review_id)}/question")
 

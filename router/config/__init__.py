@@ -23,7 +23,7 @@ from router.config.learning import LearningConfig
 from router.config.listeners import ControlConfig, DecideConfig, GatewayConfig, GatewayLimits
 from router.config.nodes import NodesConfig
 from router.config.secrets import SecretsConfig
-from router.config.tls import MutualTls, ServerTls, Tls
+from router.config.tls import MutualTls, Tls
 from router.settings import Address, Strict, Text
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "RateLimit",
     "ReviewConfig",
     "SentenceTransformersEncoder",
-    "ServerTls",
     "SignalsConfig",
     "TelemetryConfig",
     "Tls",
@@ -98,7 +97,7 @@ class Config(Strict):
         return {name: address for name, address in listening.items() if address is not None}
 
     @property
-    def listeners_tls(self) -> dict[str, ServerTls]:
+    def listeners_tls(self) -> dict[str, MutualTls]:
         """By the listener's name, without those that serve unencrypted."""
         doors = {
             "gateway": self.gateway.tls if self.gateway.listen is not None else None,
@@ -106,6 +105,7 @@ class Config(Strict):
             "envoy": self.envoy.tls if self.envoy is not None else None,
             "events": self.events.tls if self.events is not None and self.events.listen is not None else None,
             "control": self.control.tls,
+            "tiles": self.audit.tiles.tls if self.audit.tiles is not None else None,
         }
         return {name: settings for name, settings in doors.items() if settings is not None}
 

@@ -12,7 +12,7 @@ from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.config.notify import Link, Notify
 from router.config.projections import Projection
 from router.config.retention import RetentionConfig
-from router.config.tls import Tls
+from router.config.tls import MutualTls
 from router.config.witnesses import WitnessesConfig
 from router.secret import Secret
 from router.settings import Address, Bool, Count, Duration, Fraction, Listen, Name, Size, Span, Strict, Text
@@ -80,7 +80,7 @@ class TilesConfig(Strict):
         description="Serve them to everybody who reaches the listener, as clients of tlog-tiles expect. Otherwise an API key with the "
         "permission `audit.read` is needed.",
     )
-    tls: Tls | None = Field(
+    tls: MutualTls | None = Field(
         default=None, description="Certificate and key; needed where `listen` is not a loopback address, unless `public`."
     )
     insecure: Bool = Field(default=False, description="Take API keys unencrypted on an address that is not loopback.")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from router.config.scopes import CertificateScope, Role
 from router.settings import Bool, Count, Duration, Name, Rate, Strict, Text, Texts
 
 # Asymmetric signatures only: with `none` or HS* whoever can read a public key could forge a token.
@@ -105,14 +106,23 @@ class CertificateSubject(Strict):
     roles: tuple[Text, ...] = Field(default=(), description="The subject's roles.")
     groups: tuple[Text, ...] = Field(default=(), description="The subject's groups.")
     tenant: Text | None = Field(default=None, description="The subject's tenant.")
-    scopes: tuple[Literal["gateway", "decide"], ...] = Field(
-        default=("gateway",), min_length=1, description="Which doors the certificate opens."
+    scopes: tuple[CertificateScope, ...] = Field(
+        default=("gateway",),
+        min_length=1,
+        description="What the certificate opens: doors, and of the control API what its roles give (`control`) or single permissions "
+        "(`control:metrics.read`).",
     )
 
     @model_validator(mode="after")
     def _one_name(self) -> Self:
         if (self.uri is None) == (self.dns is None):
             raise ValueError("must have either 'uri' or 'dns'")
+        return self
+
+    @model_validator(mode="after")
+    def _scope_that_gives_something(self) -> Self:
+        if "control" in self.scopes and not set(self.roles) & set(get_args(Role)):
+            raise ValueError(f"has the scope 'control' and none of the roles that give something there: {', '.join(get_args(Role))}")
         return self
 
 

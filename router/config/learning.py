@@ -22,17 +22,32 @@ class LearningBounds(Strict):
     least: Count = Field(default=20, le=100_000, description="Held-out texts below which nothing is said about an intent.")
 
 
+class SeededConfig(Strict):
+    """Texts whose label is known, mixed in among the samples, so that it is known how well people label. Nobody who labels can tell them
+    from others, and what is said of them counts for nothing else."""
+
+    share: Fraction = Field(default=0.05, le=0.5, description="Share of them among all that people are given; at most half.")
+    agreement: int = Field(
+        default=2, ge=2, le=10, description="People who said alike, at least, of a text for its label to be known; `overlap` asks as many."
+    )
+
+
 class SamplingConfig(Strict):
     """Decisions that people label without seeing what the classifier said, so that it is known how often it is right. A decision that is
     sampled goes its way as any other."""
 
     random: Fraction = Field(default=0.0, description="Share of all classified decisions.")
     uncertain: Fraction = Field(default=0.0, description="Share of those that the classifier was not sure of, besides.")
+    disagree: Fraction = Field(default=0.0, description="Share of those of which tiers held different intents likeliest, besides.")
     confidence: Fraction = Field(default=0.8, description="Confidence below which it was not sure.")
     margin: Fraction = Field(default=0.1, description="Distance of the first two candidates below which it was not sure.")
     a_day: Count = Field(default=50, le=100_000, description="Most samples of each kind, tenant and day (UTC).")
-    overlap: Fraction = Field(default=0.2, description="Share of samples that two people label, independently.")
+    overlap: Fraction = Field(
+        default=0.2, description="Share of samples that two people label, independently; with `seeded` as many as its `agreement`."
+    )
     claim: Span = Field(default=900.0, description="How long somebody has for one; then another may label it.")
+    quick: Span = Field(default=2.0, description="Answers in less than that count as too quick in the figures of who labels.")
+    seeded: SeededConfig | None = Field(default=None, description="Texts whose label is known, mixed in. None unless this is set.")
 
 
 class ApprovalConfig(Strict):

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from router.config.blocks import OnAbstain
 from router.config.cors import Cors
 from router.config.sign_in import SignInConfig
-from router.config.tls import MutualTls, ServerTls
+from router.config.tls import MutualTls
 from router.settings import Address, Bool, Count, Listen, Network, Size, Span, Strict, Text
 
 JSON_PATH = re.compile(r"\$(\.[A-Za-z0-9_-]+)+")
@@ -143,8 +143,13 @@ class ControlConfig(Strict):
     """The control API: health, reviews, audit queries, keys."""
 
     listen: Listen = Field(default=Address("127.0.0.1", 8081), description="Where the control API is served.")
-    tls: ServerTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
+    tls: MutualTls | None = Field(default=None, description="Certificate and key; needed where `listen` is not a loopback address.")
     insecure: Bool = Field(default=False, description="Serve the control API unencrypted on an address that is not loopback.")
+    probes: Listen | None = Field(
+        default=None,
+        description="Where `/healthz` and `/readyz` are served besides, unencrypted and nothing else: for who watches over the process and "
+        "has no client certificate. Off unless this is set.",
+    )
 
     policy: Text | None = Field(
         default=None,

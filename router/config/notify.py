@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from router.config.blocks import AdapterBlock
 from router.settings import Count, Span, Strict, Text
 
-Event = Literal["held", "escalated", "information_asked", "expiring"]
+Event = Literal["held", "escalated", "information_asked", "expiring", "break_glass"]
 Risk = Literal["low", "medium", "high", "critical"]
 _LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/!$&'()*+,;=:@%?#-]*)?")
 PLACE = "{review}"
@@ -34,7 +34,9 @@ class Notify(Strict):
 
     through: AdapterBlock = Field(description="The channel: `webhook`, `email`, `slack` or `teams`, with its settings.")
     events: tuple[Event, ...] = Field(
-        default=("held", "escalated", "information_asked", "expiring"), min_length=1, description="What to tell of."
+        default=("held", "escalated", "information_asked", "expiring", "break_glass"),
+        min_length=1,
+        description="What to tell of. `break_glass` is about no request, and no filter beside this one counts for it.",
     )
     risks: tuple[Risk, ...] = Field(default=(), description="Only of requests of these risks.")
     routes: tuple[Text, ...] = Field(default=(), description="Only of requests to these routes; `*` stands for anything.")

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from router.config.identity import Algorithm, Claims, SecureUrl, modest, secure_url
+from router.config.scopes import Role
 from router.secret import Secret
 from router.settings import Bool, Count, Duration, Span, Strict, Text
-
-Role = Literal[
-    "viewer",
-    "operator",
-    "policy_author",
-    "policy_approver",
-    "reviewer",
-    "auditor",
-    "privacy_officer",
-    "legal_officer",
-    "admin",
-]
 
 
 def origin(value: str) -> str:

@@ -19,21 +19,13 @@ class Tls(Strict):
     key: Text = Field(description="PEM file with the private key, relative to the configuration file.")
 
 
-class ServerTls(Tls):
-    """A listener's certificates. They are read again when a file changes and on SIGHUP."""
+class MutualTls(Tls):
+    """A listener's certificates, and what it wants of its callers'. The files are read again when one changes and on SIGHUP."""
 
     also: tuple[Tls, ...] = Field(default=(), description="Further certificates, for callers that ask for one of their DNS names.")
     minimum_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(version, json_schema_input_type=Literal["1.2", "1.3"])] = Field(
         default="1.2", description="Oldest version of TLS that is spoken."
     )
-
-    @property
-    def pairs(self) -> tuple[Tls, ...]:
-        return (self, *self.also)
-
-
-class MutualTls(ServerTls):
-    """A listener's certificates, and what it wants of its callers'."""
 
     client_ca: Text | None = Field(
         default=None,
@@ -50,3 +42,7 @@ class MutualTls(ServerTls):
         if self.client_certificates == "none" and self.client_ca is not None:
             raise ValueError("has a 'client_ca' that nothing is held against; set 'client_certificates' to optional or required")
         return self
+
+    @property
+    def pairs(self) -> tuple[Tls, ...]:
+        return (self, *self.also)

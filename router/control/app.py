@@ -25,17 +25,16 @@ from router.control import (
 )
 from router.control.console import PARTS as CONSOLE
 from router.control.console.failing import in_pages
+from router.control.document import openapi_document
 from router.control.guard import Guard
 from router.control.guarded import guarded_router, needs
-from router.control.models import Problem
 from router.control.permissions import Permission
 from router.control.services import ControlServices
+from router.control.sign_in import own as own_sessions
 from router.control.sign_in import provider_routes as provider
 from router.control.sign_in import routes as sign_in
-from router.problems import MEDIA_TYPE
 
 VERSION = "1"
-FAILURE = {"description": "RFC 9457 problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def create_app(services: ControlServices) -> FastAPI:
@@ -43,11 +42,21 @@ def create_app(services: ControlServices) -> FastAPI:
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     own = (health, metrics, audit, evidence, governance, reviews, deliveries, learning, labels, keys, config, nodes, policy, rollouts)
-    parts = (*own, sign_in, provider, *CONSOLE)
+    parts = (*own, sign_in, own_sessions, provider, *CONSOLE)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)
     failures.install(app, in_pages)
     app.add_middleware(Guard, hosts=services.hosts)
+    return app
+
+
+def create_probes(services: ControlServices) -> FastAPI:
+    """Health and readiness alone, for everybody and by any name: they are public on the control API, too."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.services = services
+    app.router.routes.extend(health.router.routes)
+    failures.install(app)
+    app.add_middleware(Guard, hosts=None)
     return app
 
 
@@ -60,13 +69,3 @@ def _document() -> Any:
         return openapi_document(request.app)
 
     return router
-
-
-def openapi_document(app: FastAPI) -> dict[str, Any]:
-    document = app.openapi()
-    document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-    for path in document["paths"].values():
-        for operation in path.values():
-            operation["responses"].pop("422", None)
-            operation["responses"].setdefault("default", FAILURE)
-    return document

@@ -52,13 +52,13 @@ def answer(status: int, code: str, detail: str = "", headers: Mapping[str, str] 
 
 def install(app: FastAPI, shown: Callable[[Handler], Handler] = lambda handler: handler) -> None:
     """`shown` makes of a problem what its reader takes: the console's readers take pages."""
-    app.add_exception_handler(LockgateError, shown(_ours))
+    app.add_exception_handler(LockgateError, shown(ours))
     app.add_exception_handler(RequestValidationError, shown(_invalid))
     app.add_exception_handler(HTTPException, shown(_http))
-    app.add_exception_handler(Exception, shown(_unforeseen))
+    app.add_exception_handler(Exception, shown(unforeseen))
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ConfigError):
         return answer(422, error.code, "The configuration cannot be used; the last good one runs on.", faults=list(error.faults))
     if isinstance(error, RefusedError):
@@ -67,7 +67,7 @@ async def _ours(request: Request, error: Exception) -> Response:
         return answer(REVIEW_STATUS.get(error.code, 409), error.code, str(error))
     if isinstance(error, AuditError | StateError):
         return answer(AUDIT_STATUS.get(error.code, 503), error.code, str(error))
-    return await _unforeseen(request, error)
+    return await unforeseen(request, error)
 
 
 def _headers(error: RefusedError) -> dict[str, str]:
@@ -89,7 +89,7 @@ async def _http(request: Request, error: Exception) -> Response:
     return answer(status, HTTP_CODES.get(status, "request_invalid" if status < 500 else "internal"), headers=headers)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def unforeseen(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     # This answer is made outside of Guard, which adds the header to all others.
     return answer(500, "internal", "The request failed; the log says more.", {"cache-control": "no-store"})

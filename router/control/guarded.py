@@ -19,6 +19,8 @@ from router.control.tenants import WITHIN, refused, within
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError, RefusedError
 from router.identity.break_glass import METHOD, is_break_glass
+from router.identity.certificate_callers import CertificateCaller
+from router.identity.certificates import certificate_of
 from router.identity.credentials import credential
 from router.identity.sessions import csrf_token
 from router.ports import ApiKey
@@ -49,6 +51,7 @@ class Principal:
 
 NOBODY = Principal("")
 IN_A_SESSION = frozenset({CONTROL})
+ADDED_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-mode", "origin", "cookie")
 
 
 def needs(permission: Permission) -> dict[str, Any]:
@@ -104,14 +107,22 @@ def facts_of_key(key: ApiKey) -> Facts:
     return Facts("key", key.subject.roles, key.scopes, key.subject.tenant)
 
 
+def facts_of_certificate(caller: CertificateCaller) -> Facts:
+    return Facts("certificate", caller.subject.roles, caller.scopes, caller.subject.tenant)
+
+
 async def identified(request: Request) -> Principal:
     """Whose request this is. A credential in a header field comes before a cookie, which browsers add by themselves: what changes
-    something then needs the session's token besides. Raises IdentityError, RefusedError `csrf_missing`, StateError."""
+    something then needs the session's token besides. A certificate is whoever has neither. Raises IdentityError, RefusedError
+    `csrf_missing`, StateError."""
     services = _services(request)
     sign_in = services.sign_in
-    secret = None
-    if sign_in is not None and credential(request.headers.raw) is None:
+    secret, shown = None, credential(request.headers.raw) is not None
+    if sign_in is not None and not shown:
         secret = session_secret(request.headers.raw, sign_in.secure)
+    by_certificate = _by_certificate(request, services, alone=not shown and secret is None)
+    if by_certificate is not None:
+        return by_certificate
     if sign_in is None or secret is None:
         key = services.keys.verify(request.headers.raw)
         told = facts_of_key(key)
@@ -127,6 +138,19 @@ async def identified(request: Request) -> Principal:
     may = services.judge.permissions(told)
     proved = (session.authenticated_ns, session.methods)
     return Principal(subject.id, f"session:{session.id}", may, subject, csrf_token(secret), session.id, *proved, told)
+
+
+def _by_certificate(request: Request, services: ControlServices, *, alone: bool) -> Principal | None:
+    """A browser shows its certificate for whatever page asks it to, as it does with a cookie, and no token would stand against that: there
+    it opens the connection, and a session says who asks. Raises IdentityError."""
+    if services.certificates is None:
+        return None
+    browser = any(name in request.headers for name in ADDED_BY_BROWSERS)
+    found = services.certificates.caller(certificate_of(request.scope), alone=alone and not browser)
+    if found is None:
+        return None
+    told = facts_of_certificate(found)
+    return Principal(found.subject.id, found.key_id, services.judge.permissions(told), found.subject, facts=told)
 
 
 def _services(request: Request) -> ControlServices:

@@ -38,8 +38,8 @@ class TablePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What policy knows of a principal. `kind`: key, session or break_glass. `age_s`: how many seconds ago they proved who they are, in
-    whole minutes, so that answers can be remembered; 0 for keys."""
+    """What policy knows of a principal. `kind`: key, certificate, session or break_glass. `age_s`: how many seconds ago they
+    proved who they are, in whole minutes, so that answers can be remembered; 0 for keys and certificates."""
 
     kind: str
     roles: tuple[str, ...]
@@ -92,7 +92,7 @@ class Judge:
             return
         code, message = reasons[0]
         if code == "permission_missing":
-            whose = "The key lacks" if facts.kind == "key" else "You lack"
+            whose = {"key": "The key lacks", "certificate": "The certificate lacks"}.get(facts.kind, "You lack")
             raise IdentityError(f"{whose} the permission '{permission}'.", code, 403)
         raise IdentityError(f"The policy of the control API refuses it ({code}): {message}.", "control_policy_denied", 403)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import Body
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Labels
+from router.control.times import nanoseconds
 from router.errors import RefusedError
 
 router = guarded_router()
@@ -16,6 +17,62 @@ class Label(Body):
     """An intent of the catalog, `out_of_scope` where it is about none, or `unsure`."""
 
     label: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+
+
+class KnownLabel(Body):
+    """An intent of the catalog, or `out_of_scope`."""
+
+    decision_id: str = Field(max_length=64, pattern="^[A-Za-z0-9_-]+$")
+    label: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+
+
+class NamedLabel(BaseModel):
+    """`state` is `known` or `withdrawn`, `by` the key of who said so."""
+
+    decision_id: str
+    state: str
+    label: str | None
+    by: str
+    at: str
+
+
+class NamedLabels(BaseModel):
+    known: list[NamedLabel]
+    next: str | None
+
+
+class ReviewerFigure(BaseModel):
+    """Told of `of` cases, with a 95 % interval; null where these are too few, or where it is not defined."""
+
+    of: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ReviewerRow(BaseModel):
+    """`agreement` with others who labelled the same texts, `kappa` beyond chance (Cohen's); `known_right` of texts whose label was known.
+    Times from the claim to the answer."""
+
+    reviewer: str
+    labelled: int
+    unsure: ReviewerFigure
+    agreement: ReviewerFigure
+    kappa: ReviewerFigure
+    known_right: ReviewerFigure
+    median_s: float | None
+    p90_s: float | None
+    too_quick: ReviewerFigure
+
+
+class Reviewers(BaseModel):
+    """Of fewer than `least` cases nothing is said; quicker than `quick_s` is too quick."""
+
+    since: str
+    until: str
+    least: int
+    quick_s: float
+    reviewers: list[ReviewerRow]
 
 
 class ToLabel(BaseModel):
@@ -60,6 +117,36 @@ async def waiting(services: Services, caller: Caller, cursor: Cursor = None, lim
     """Sampled decisions that the caller may label, oldest first; without their texts."""
     page = await labels_of(services).list(caller.subject, cursor, limit)
     return LabelsWaiting.model_validate({"labels": list(page.items), "next": page.next})
+
+
+@router.post("/v1/labels/known", **needs(Permission.LABELS_SEED))
+async def name(known: KnownLabel, services: Services, caller: Caller) -> NamedLabel:
+    """Names what a decision is about, so that its text can be given to people whose answer is then checked by it. On record when it is
+    answered; the same once more changes nothing."""
+    return NamedLabel.model_validate(await labels_of(services).name(known.decision_id, known.label, caller.subject))
+
+
+@router.get("/v1/labels/known", **needs(Permission.LABELS_SEED))
+async def named(services: Services, cursor: Cursor = None, limit: Limit = 100) -> NamedLabels:
+    """What was named or withdrawn, oldest first. What people agreed on is known besides."""
+    page = await labels_of(services).named(cursor, limit)
+    return NamedLabels.model_validate({"known": list(page.items), "next": page.next})
+
+
+@router.delete("/v1/labels/known/{decision_id}", **needs(Permission.LABELS_SEED))
+async def withdraw(decision_id: Identifier, services: Services, caller: Caller) -> NamedLabel:
+    """What it is about is not known any more, whether a lead named it or people agreed: it is not given to anybody anew."""
+    return NamedLabel.model_validate(await labels_of(services).withdraw(decision_id, caller.subject))
+
+
+@router.get("/v1/labels/reviewers", **needs(Permission.REVIEWERS_READ))
+async def reviewers(
+    services: Services, caller: Caller, since: AwareDatetime | None = None, until: AwareDatetime | None = None
+) -> Reviewers:
+    """How people labelled, each by the key that stands for them, from `since` on and before `until`: the last 30 days unless told
+    otherwise. That somebody looked is on record."""
+    found = await labels_of(services).reviewers(nanoseconds(since), nanoseconds(until), caller.subject)
+    return Reviewers.model_validate(found)
 
 
 @router.get("/v1/labels/sampled", **needs(Permission.PROPOSALS_READ))

@@ -171,9 +171,54 @@ class Note(Body):
 
 
 class Modification(Approval, Misrouting):
-    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw."""
+    """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw; `becomes`,
+    where it is given, the digest that `modify/check` answered: of anything else nothing happens."""
 
     changes: Annotated[dict[str, Any], Field(min_length=1, max_length=64)]
+    becomes: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+
+class Value(BaseModel):
+    """`kind`: text, number, yes_or_no, list, object, or nothing for null."""
+
+    pointer: str
+    kind: str
+    value: Any
+
+
+class Values(BaseModel):
+    """`more`: there are more than are shown."""
+
+    id: str
+    version: int
+    content_digest: str
+    values: list[Value]
+    more: bool
+
+
+class Changed(BaseModel):
+    pointer: str
+    before: Any
+    after: Any
+
+
+class Becomes(BaseModel):
+    """`otherwise`: what policy asks for changes more than was asked for, such as by masking it. `state`: `approved` where no other
+    approval would be needed."""
+
+    content_digest: str
+    changes: list[Changed]
+    otherwise: bool
+    state: str
+    risk: str
+    route: str
+    destination: str
+    reviewers: list[str]
+    quorum: int
+
+
+class Modified(Values):
+    becomes: Becomes
 
 
 class Rerouting(Approval, Misrouting):
@@ -359,6 +404,23 @@ class SessionView(BaseModel):
 
 class SessionsView(BaseModel):
     sessions: list[SessionView]
+
+
+class OwnSession(BaseModel):
+    """`network` and `browser` are no more exact than it takes to tell sessions apart; `current` is the one that asks."""
+
+    id: str
+    current: bool
+    network: str
+    browser: str
+    methods: list[str]
+    created: AwareDatetime
+    used: AwareDatetime
+    expires: AwareDatetime
+
+
+class OwnSessions(BaseModel):
+    sessions: list[OwnSession]
 
 
 class EndedSessions(BaseModel):

@@ -34,6 +34,8 @@ class Permission(StrEnum):
     POLICY_TRY = "policy.try"  # to have one's own policies evaluated on this machine, in a process with limits
     FEEDBACK_WRITE = "feedback.write"  # to say whether a decision was right; services get it as a single scope
     LABELS_WRITE = "labels.write"  # to read masked texts of sampled decisions and say what they are about
+    LABELS_SEED = "labels.seed"  # to name what sampled texts are known to be about, by which it is seen how well people label
+    REVIEWERS_READ = "reviewers.read"  # how well and how fast each of them labels; in no role but the lead's and admin's
     PROPOSALS_READ = "proposals.read"  # what was said about decisions, and what is proposed because of it
     PROPOSALS_PROPOSE = "proposals.propose"
     PROPOSALS_APPROVE = "proposals.approve"
@@ -45,6 +47,7 @@ class Permission(StrEnum):
 
 P = Permission
 VIEWER = frozenset({P.METRICS_READ, P.CONFIG_READ, P.POLICY_READ})
+REVIEWER = frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE, P.LABELS_WRITE})
 # Held requests and audit records show what people asked for, so operating Lockgate does not include reading them.
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
@@ -52,7 +55,8 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "policy_author": VIEWER
     | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_PROPOSE},
     "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_APPROVE},
-    "reviewer": frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE, P.LABELS_WRITE}),
+    "reviewer": REVIEWER,
+    "review_lead": REVIEWER | {P.AUDIT_READ, P.LABELS_SEED, P.REVIEWERS_READ},
     "auditor": VIEWER | {P.AUDIT_READ, P.REVIEWS_READ, P.DELIVERIES_READ, P.KEYS_READ, P.SESSIONS_READ, P.PROPOSALS_READ},
     # Who may destroy evidence may not release what keeps it from being destroyed, and the other way round.
     "privacy_officer": frozenset({P.AUDIT_READ, P.AUDIT_ERASE, P.AUDIT_PRUNE}),

@@ -10,6 +10,7 @@ from router.control.models import (
     Approval,
     Misrouting,
     Modification,
+    Modified,
     Note,
     OpenQuestion,
     Question,
@@ -17,6 +18,7 @@ from router.control.models import (
     Rerouting,
     Reviews,
     Standing,
+    Values,
 )
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
@@ -71,7 +73,7 @@ async def reject(
     review_id: Identifier, rejection: Rejection, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Ends the held request for good. With `reason` or `intent` it says besides that the classification was wrong."""
-    asked = Asked(Kind.REJECT, rejection.comment, None, _version(if_match), {}, None, *_misrouted(rejection))
+    asked = Asked(Kind.REJECT, rejection.comment, version=_version(if_match), **_misrouted(rejection))
     return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
 
 
@@ -100,8 +102,22 @@ async def modify(
 ) -> dict[str, Any]:
     """Approves the request with other values where policy lets a reviewer change some. It is judged as it would be sent; approvals of what
     it was before do not count."""
-    asked = Asked(Kind.MODIFY, wanted.comment, wanted.content_digest, _version(if_match), wanted.changes, None, *_misrouted(wanted))
-    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, _modification(wanted, if_match)))
+
+
+@router.get("/v1/reviews/{review_id}/values", **needs(Permission.REVIEWS_DECIDE))
+async def values(review_id: Identifier, services: Services, caller: Caller, response: Response) -> Values:
+    """What this reviewer may change, as it is now and unmasked, for who could change it. That it was read is on record."""
+    return Values.model_validate(_tagged(response, await services.reviews.values(review_id, caller.subject)), from_attributes=False)
+
+
+@router.post("/v1/reviews/{review_id}/modify/check", **needs(Permission.REVIEWS_DECIDE))
+async def check(
+    review_id: Identifier, wanted: Modification, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
+) -> Modified:
+    """What the request would become by `modify`, judged as it would be sent; nothing is changed. On record as `values` is."""
+    found = await services.reviews.modified(review_id, caller.subject, _modification(wanted, if_match))
+    return Modified.model_validate(_tagged(response, found), from_attributes=False)
 
 
 @router.post("/v1/reviews/{review_id}/reroute", **needs(Permission.REVIEWS_DECIDE))
@@ -109,7 +125,7 @@ async def reroute(
     review_id: Identifier, wanted: Rerouting, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Approves the request for another route, of those that policy names. It is judged anew; approvals for the former one do not count."""
-    asked = Asked(Kind.REROUTE, wanted.comment, wanted.content_digest, _version(if_match), {}, wanted.route, *_misrouted(wanted))
+    asked = Asked(Kind.REROUTE, wanted.comment, wanted.content_digest, _version(if_match), route=wanted.route, **_misrouted(wanted))
     return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
 
 
@@ -155,13 +171,18 @@ async def cancel(
     return _standing(response, await services.reviews.attempt(review_id, caller.subject, asked))
 
 
+def _modification(wanted: Modification, if_match: str | None) -> Asked:
+    told = (wanted.comment, wanted.content_digest, _version(if_match))
+    return Asked(Kind.MODIFY, *told, changes=wanted.changes, becomes=wanted.becomes, **_misrouted(wanted))
+
+
 def _tagged(response: Response, found: Json) -> dict[str, Any]:
     response.headers["etag"] = f'"{found["version"]}"'
     return dict(found)
 
 
-def _misrouted(said: Misrouting) -> tuple[str | None, str]:
-    return said.intent, said.reason or ""
+def _misrouted(said: Misrouting) -> dict[str, Any]:
+    return {"intent": said.intent, "reason": said.reason or ""}
 
 
 def _standing(response: Response, found: Json) -> Standing:

@@ -15,6 +15,7 @@ from router.control.judging import Judge, TablePolicy
 from router.control.sign_in.parts import SignIn
 from router.decision import Subject
 from router.errors import AuditError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.review.attempting import Asked
 
@@ -115,6 +116,13 @@ class Reviews(Protocol):
 
     async def question(self, review_id: str, asker: Subject) -> Json:
         """What a reviewer asks, for who asked for the request and for nobody else: `question`, None where nothing is open; `respond_by`."""
+
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        """What this reviewer may change of it, as it is: `id, version, content_digest, values, more`. The reading is on record; who may not
+        change it is told nothing."""
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        """As `values`, with what it would become by `asked`, which changes nothing: `becomes`."""
 
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         """What a reviewer, or who asked for the request, tries; the same asked for again says the same."""
@@ -294,10 +302,24 @@ class Labels(Protocol):
     async def claim(self, by: Subject) -> Json | None:
         """The next with its masked text, which is on record; None where there is none."""
 
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        """What this person has claimed, once more, which is on record; its text is None where it can no longer be opened."""
+
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         """Durable and recorded when it answers."""
 
     async def skip(self, task_id: str, by: Subject) -> Json: ...
+
+    async def name(self, decision_id: str, label: str, by: Subject) -> Json:
+        """What a decision is about, so that it can be seeded. Durable and recorded when it answers, as `withdraw`."""
+
+    async def withdraw(self, decision_id: str, by: Subject) -> Json: ...
+
+    async def named(self, cursor: str | None, limit: int) -> Page:
+        """What was named or withdrawn, oldest first."""
+
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = ...) -> Json:
+        """How people labelled in that time (without a beginning, so long before its end), by their keys; on record when it answers."""
 
     async def sampled(self) -> Json:
         """How many were taken, and of those that were not, how many for which reason."""
@@ -330,6 +352,12 @@ class LearnedProposals(Protocol):
 
 
 Record = Callable[[str, Json], Awaitable[None]]
+Alarm = Callable[[str, str, int], Awaitable[Sequence[str]]]
+
+
+async def _nobody_told(mark: str, case: str, until_ns: int) -> Sequence[str]:
+    """For a control API without channels."""
+    return ()
 
 
 async def _unrecorded(event: str, details: Json) -> None:
@@ -340,7 +368,8 @@ async def _unrecorded(event: str, details: Json) -> None:
 class ControlServices:
     """`hosts`: the names by which the listener may be called; None accepts any, which is right only where it is not on loopback.
     `record(event, details)` puts what administrators do into the ledger; the details hold key ids and scopes, nothing personal.
-    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line."""
+    `rules` gives the policies in force, Rego by its path; `verifier` is the ledger's public key as a verifier line.
+    `alarm(mark, case, until_ns)` has people told that the glass is broken, durably, and returns through whom; raises ReviewError."""
 
     audit: Audit
     reviews: Reviews
@@ -364,3 +393,5 @@ class ControlServices:
     verifier: str = ""
     learning: Learning | None = None
     labels: Labels | None = None
+    certificates: CertificateCallers | None = None
+    alarm: Alarm = _nobody_told

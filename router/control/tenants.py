@@ -23,6 +23,8 @@ WITHIN = frozenset(
         P.DELIVERIES_READ,
         P.DELIVERIES_WRITE,
         P.LABELS_WRITE,
+        P.LABELS_SEED,
+        P.REVIEWERS_READ,
     }
 )
 """Permissions that mean something within one tenant. Configuration, policies, keys, sessions, figures and evidence belong to all."""
@@ -53,6 +55,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         rollouts=None,
         nodes=None,
         rules=None,
+        certificates=None,
         learning=None,
         labels=None if services.labels is None else services.labels.within(tenant),
     )

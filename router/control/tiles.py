@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from router.audit.tree.tiles import Tile, parse_path
 from router.errors import IdentityError, LockgateError
+from router.identity.certificates import PeerCertificate, certificate_of
 from router.problems import MEDIA_TYPE, problem
 
 Headers = list[tuple[bytes, bytes]]
-Admit = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[None]]
+Admit = Callable[[Iterable[tuple[bytes, bytes]], PeerCertificate | None], Awaitable[None]]
 METHODS = ("GET", "HEAD")
 CHECKPOINT = "checkpoint"
 FULL_S, PARTIAL_S = 365 * 86400, 3600
@@ -55,7 +56,7 @@ class TilesApp:
         if scope["method"] not in METHODS:
             return _refused(405, "method_not_allowed", [(b"allow", ", ".join(METHODS).encode())])
         if self._admit is not None:
-            await self._admit(scope["headers"])
+            await self._admit(scope["headers"], certificate_of(scope))
         path = _path(scope)
         if path == CHECKPOINT:
             return await self._checkpoint()

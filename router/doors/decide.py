@@ -68,6 +68,11 @@ class DecideDoor:
             caller = await self._identify(runtime, runtime.decide_authenticator, headers, client, certificate)
         return await followed(runtime, caller, review_id, headers, receive)
 
+    async def admit(self, headers: Sequence[tuple[bytes, bytes]], client: str, certificate: PeerCertificate | None = None) -> None:
+        """For what is no decision and for callers of this door alone. Raises RefusedError, StateError."""
+        with self._runtime() as runtime:
+            await self._identify(runtime, runtime.decide_authenticator, headers, client, certificate)
+
     async def _identify(
         self,
         runtime: Runtime,

@@ -8,25 +8,25 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
-from router.doors.decide_models import DecideRequest, DecisionOut, HeldOut, Problem
+from router.doors.decide_models import DecideRequest, DecisionOut, HeldOut
 from router.doors.decide_repeating import LONGEST_KEY
-from router.doors.head import certificate_of
 from router.doors.held import GoneError
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
 from router.errors import AuditError, LockgateError, RefusedError, StateError
-from router.problems import problem
+from router.identity.certificates import certificate_of
+from router.problems import MEDIA_TYPE, problem
 
 log = logging.getLogger("lockgate.decide")
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": why}
+    status: {"description": why, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, why in (
         (400, "The request is malformed."),
         (401, "No valid credential."),
@@ -35,6 +35,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (413, "The body is larger than the gateway's limit."),
         (422, "This `Idempotency-Key` was used for another call."),
         (429, "Too many requests."),
+        (431, "The header is too large."),
+        (500, "The call failed inside Lockgate."),
         (
             503,
             "The decision, or what is to be held, could not be made durable, or nobody can tell whether the call is a repetition.",
@@ -64,7 +66,7 @@ KNOWN = {
 }
 FOLLOWING: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing changed."},
-    404: {"model": Problem, "description": "This service had no such request held."},
+    404: {**PROBLEMS[503], "description": "This service had no such request held."},
 }
 GONE = Response(status_code=499)
 """For who left: nobody reads it."""
@@ -72,7 +74,7 @@ GONE = Response(status_code=499)
 
 def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> FastAPI:
     """Version 1 of the API. Errors are RFC 9457 problems. `max_body` in bytes: a body is read before its sender is known."""
-    app = FastAPI(title="Lockgate decide API", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Lockgate decide API", version="1", openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
@@ -103,7 +105,7 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
     @app.get(
         "/v1/decide/{decision_id}",
         response_model=HeldOut,
-        responses={**FOLLOWING, **{status: PROBLEMS[status] for status in (401, 403, 429, 503)}},
+        responses={**FOLLOWING, **{status: PROBLEMS[status] for status in (400, 401, 403, 429, 431, 500, 503)}},
         summary="Where a request stands that this service had held",
         openapi_extra={"parameters": [PREFER, KNOWN]},
     )
@@ -117,6 +119,13 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
         if found.document is None:
             return Response(status_code=304, headers=found.headers)
         return Response(found.document, headers={**found.headers, "cache-control": "no-store"}, media_type="application/json")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def document(request: Request) -> Response:
+        """The same for everybody who may ask for decisions; others learn nothing of what is asked here."""
+        client = request.client.host if request.client is not None else ""
+        await door.admit(request.scope["headers"], client, certificate_of(request.scope))
+        return JSONResponse(app.openapi(), headers={"cache-control": "no-store"})
 
     async def refused(_: Request, error: Exception) -> Response:
         answer = _problem(error)

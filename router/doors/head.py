@@ -17,9 +17,8 @@ from urllib.parse import unquote_to_bytes
 
 from router.decision import TraceContext
 from router.doors.addresses import parsed
-from router.doors.http1 import CERTIFICATE
 from router.errors import RefusedError
-from router.identity.certificates import PeerCertificate
+from router.identity.certificates import PeerCertificate, certificate_of
 from router.ports import Headers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -115,12 +114,6 @@ def read_head(scope: Mapping[str, Any], trusted: tuple[Network, ...], sample: bo
         trace=trace_context(fields.get(b"traceparent"), headers, sample, trusts(peer, trusted)),
         certificate=certificate_of(scope),
     )
-
-
-def certificate_of(scope: Mapping[str, Any]) -> PeerCertificate | None:
-    """The caller's own, where the listener asks for it; never what a header field says."""
-    state = scope.get("state")
-    return state.get(CERTIFICATE) if state else None
 
 
 def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:

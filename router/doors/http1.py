@@ -14,14 +14,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from router.identity.certificates import peer_certificate
+from router.identity.certificates import STATE, peer_certificate
 from router.problems import problem
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_COUNT = 100
 MAX_HEADER_BYTES = 32 * 1024
 SEND_TIMEOUT_S = 30.0  # without room for more of a response: the caller does not read
-CERTIFICATE = "client_certificate"  # in a scope's `state`
 LINGER_S = 5.0  # for the rest of a body whose request is answered already
 
 
@@ -62,7 +61,7 @@ class GuardedHttp(HttpToolsProtocol):
             self.transport.abort()
             return
         if certificate is not None:
-            self.app_state = {**self.app_state, CERTIFICATE: certificate}
+            self.app_state = {**self.app_state, STATE: certificate}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()

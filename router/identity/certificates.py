@@ -16,6 +16,7 @@ from router.decision import Subject
 from router.errors import IdentityError
 
 NANO = 1_000_000_000
+STATE = "client_certificate"  # where a connection's certificate is in the `state` of an ASGI scope
 THUMBPRINT = "x5t#S256"
 
 
@@ -48,6 +49,12 @@ def peer_certificate(connection: ssl.SSLObject | None) -> PeerCertificate | None
     """None without TLS, and where the caller showed none. Raises ValueError where it is no certificate that can be read."""
     der = connection.getpeercert(binary_form=True) if connection is not None else None
     return read_certificate(der) if der else None
+
+
+def certificate_of(scope: Mapping[str, Any]) -> PeerCertificate | None:
+    """The caller's own, where the listener asks for it; never what a header field says."""
+    state = scope.get("state")
+    return state.get(STATE) if state else None
 
 
 def read_certificate(der: bytes) -> PeerCertificate:
@@ -99,7 +106,14 @@ class CertificateHolders:
         self._below.sort(key=lambda each: -len(each.name))
 
     def subject(self, certificate: PeerCertificate, scope: str) -> Subject:
-        """Raises IdentityError; also where the certificate's names make it two people's."""
+        """Raises IdentityError, also where it is not good for that scope."""
+        subject, scopes = self.holder(certificate)
+        if scope not in scopes:
+            raise IdentityError(f"The client certificate is not good for the scope '{scope}'.", "scope_missing", 403)
+        return subject
+
+    def holder(self, certificate: PeerCertificate) -> tuple[Subject, frozenset[str]]:
+        """With what it is good for. Raises IdentityError; also where the certificate's names make it two people's."""
         named = [("uri", name) for name in certificate.uris] + [("dns", name) for name in certificate.dns]
         found = [(holder, name) for kind, name in named if (holder := self._holder(kind, name)) is not None]
         if not found:
@@ -108,10 +122,9 @@ class CertificateHolders:
         if len(subjects) > 1:
             raise IdentityError("The client certificate names more than one subject.", "client_certificate_ambiguous")
         holder, name = found[0]
-        if scope not in holder.scopes:
-            raise IdentityError(f"The client certificate is not good for the scope '{scope}'.", "scope_missing", 403)
         claims = {"certificate": {"san": name, "sha256": certificate.digest}}
-        return Subject(holder.id or name, holder.type, holder.roles, holder.groups, holder.tenant, claims, "certificate")
+        subject = Subject(holder.id or name, holder.type, holder.roles, holder.groups, holder.tenant, claims, "certificate")
+        return subject, holder.scopes
 
     def _holder(self, kind: str, name: str) -> Holder | None:
         exact = self._exact.get((kind, name))

@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -19,6 +19,7 @@ from hmac import digest as hmac_digest
 from router.decision import Subject
 from router.errors import IdentityError
 from router.identity.break_glass import is_break_glass
+from router.identity.seen import Seen
 from router.ports import Clock, Session, Sessions, Which
 
 SECOND = 1_000_000_000
@@ -47,6 +48,9 @@ class SignedIn:
     methods: tuple[str, ...] = ()
 
 
+NOT_SEEN = Seen("", "")
+
+
 class SessionService:
     def __init__(self, store: Sessions, clock: Clock, limits: SessionLimits) -> None:
         self._store = store
@@ -54,7 +58,7 @@ class SessionService:
         self.limits = limits
 
     async def begin(
-        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None
+        self, who: SignedIn, instead: bytes | None = None, at_most_until_ns: int | None = None, seen: Seen = NOT_SEEN
     ) -> tuple[Session, str, Sequence[Session]]:
         """The session, what the browser is to hold, and the sessions of the same person that ended because there were too many. `instead`
         is what the browser held before: signing in, or in again with other rights, never goes on under the same bits."""
@@ -65,7 +69,8 @@ class SessionService:
         if at_most_until_ns is not None:
             until = min(until, at_most_until_ns)
         times = (now, now, until, now, authenticated)
-        session = Session(_digest(secret.encode()), subject, *times, who.issuer, who.issuer_session, who.methods)
+        named = (who.issuer, who.issuer_session, who.methods)
+        session = Session(_digest(secret.encode()), subject, *times, *named, seen.network, seen.browser)
         ended = await asyncio.to_thread(self._store.add, session, self.limits.most, None if instead is None else _digest(instead))
         return session, secret, ended
 
@@ -75,7 +80,7 @@ class SessionService:
             raise IdentityError("The session is not known; sign in again.", "session_unknown")
         digest, now = _digest(secret), self._clock.now_ns()
         session = await asyncio.to_thread(self._store.find, digest)
-        if session is None:
+        if session is None or session.expires_ns == 0:
             raise IdentityError("The session is not known; sign in again.", "session_unknown")
         if now >= session.expires_ns or now - session.used_ns >= self.limits.idle * SECOND:
             await asyncio.to_thread(self._store.end, Which(digest=digest))
@@ -102,10 +107,24 @@ class SessionService:
         """The one that the browser holds."""
         return await self.end(Which(digest=_digest(secret)))
 
-    async def end_id(self, session_id: str) -> Sequence[Session]:
-        """By the name that people know it by."""
-        fitting = [each for each in await self.all() if each.id == session_id]
-        return [ended for each in fitting for ended in await self.end(Which(digest=each.digest))]
+    async def end_on_record(self, whose: Sequence[Which], record: Callable[[list[str]], Awaitable[None]]) -> list[str]:
+        """Ends those that fit, has it recorded, and only then forgets them: where Lockgate is lost in between, or the ledger is down, they
+        have ended all the same, and who ends them again names them. Raises what `record` raises."""
+        ended = [each for which in whose for each in await asyncio.to_thread(self._store.ending, which)]
+        named = [each.id for each in ended]
+        await record(named)
+        for each in ended:
+            await self.end(Which(digest=each.digest))
+        return named
+
+    async def named(self, session_id: str) -> Which | None:
+        """By the name that people know it by; also one that has ended and is not on record yet."""
+        every = await asyncio.to_thread(self._store.all)
+        return next((Which(digest=each.digest) for each in every if each.id == session_id), None)
+
+    async def of(self, session: Session) -> Sequence[Session]:
+        """All that are the same person's, this one among them: by the issuer's word, for two of them may call two people the same."""
+        return [each for each in await self.all() if (each.issuer, each.subject.id) == (session.issuer, session.subject.id)]
 
     async def all(self) -> Sequence[Session]:
         """Those that are good, oldest first."""

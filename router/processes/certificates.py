@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from router.config import Config, ServerTls
+from router.config import Config, MutualTls
 from router.doors.tls import Listening
 from router.errors import ConfigError, LockgateError
 from router.wiring.tls import Certificates, files, read_certificates
@@ -18,7 +18,8 @@ from router.wiring.tls import Certificates, files, read_certificates
 log = logging.getLogger("lockgate.tls")
 LOOK_S = 1.0
 SOON_DAYS = 14
-CONTROL = "control"
+CONTROL, TILES = "control", "tiles"
+OWN = (CONTROL, TILES)  # of the control process itself; the others are the workers'
 Seen = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -28,18 +29,18 @@ class Workers(Protocol):
 
 
 class ListenerCertificates:
-    """`problems`: why a listener's changed files are not used, by listener. `control` is what the control API serves with."""
+    """`problems`: why a listener's changed files are not used, by listener. `count` is told why a handshake with a listener of the control
+    process failed; `most` and `longest` bound those that are under way."""
 
-    def __init__(self, root: Path, config: Config, most: int, longest: float) -> None:
+    def __init__(self, root: Path, config: Config, most: int, longest: float, count: Callable[[str], None]) -> None:
         """Raises ConfigError."""
         self._root = root
-        self._settings: Mapping[str, ServerTls] = config.listeners_tls
+        self._settings: Mapping[str, MutualTls] = config.listeners_tls
         self._seen = {name: self._look(settings) for name, settings in self._settings.items()}
         self._serving = {name: read_certificates(root, name, settings) for name, settings in self._settings.items()}
         self._woken = asyncio.Event()
         self.problems: dict[str, str] = {}
-        control = self._serving.get(CONTROL)
-        self.control = Listening.of(control.material, _uncounted, most, longest) if control is not None else None
+        self._own = {name: Listening.of(self._serving[name].material, count, most, longest) for name in OWN if name in self._serving}
         for name, certificates in self._serving.items():
             if certificates.expired:
                 log.error("the certificate of the %s listener expired on %s", name, _day(certificates))
@@ -47,7 +48,11 @@ class ListenerCertificates:
     @property
     def payload(self) -> dict[str, Any]:
         """As workers get it."""
-        return {name: each.material.payload for name, each in self._serving.items() if name != CONTROL}
+        return {name: each.material.payload for name, each in self._serving.items() if name not in OWN}
+
+    def context(self, listener: str) -> Listening | None:
+        """What a listener of the control process serves with, now and later; None where it serves unencrypted."""
+        return self._own.get(listener)
 
     def wake(self) -> None:
         self._woken.set()
@@ -87,11 +92,11 @@ class ListenerCertificates:
                 self._seen[name] = seen
                 taken |= await self._took(name, settings)
         if taken:
-            if self.control is not None:
-                self.control.take(self._serving[CONTROL].material)
+            for name, listening in self._own.items():
+                listening.take(self._serving[name].material)
             await workers.certificates(self.payload)
 
-    async def _took(self, name: str, settings: ServerTls) -> bool:
+    async def _took(self, name: str, settings: MutualTls) -> bool:
         """Whether the files hold others than serve."""
         before = self._serving[name]
         try:
@@ -109,7 +114,7 @@ class ListenerCertificates:
         log.info("the %s listener has another certificate, which expires on %s", name, _day(found))
         return True
 
-    def _look(self, settings: ServerTls) -> Seen:
+    def _look(self, settings: MutualTls) -> Seen:
         return tuple(_state(self._root / file) for _, file in files(settings))
 
 
@@ -124,7 +129,3 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 def _day(certificates: Certificates) -> str:
     return f"{certificates.expires:%Y-%m-%d}"
-
-
-def _uncounted(_: str) -> None:
-    """The control process has no counts of refusals; callers are people and tools that see what is wrong."""

@@ -100,7 +100,7 @@ class ControlProcess:
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
-        certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S)
+        certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S, evidence.refusals.add)
         workers = self._wanted_workers or config.workers
         sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)

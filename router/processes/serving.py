@@ -15,13 +15,15 @@ from pathlib import Path
 from router.audit.questions.reader import Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
+from router.identity.certificate_callers import CertificateCallers
 from router.ports import Clock
 from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
-from router.processes.certificates import ListenerCertificates
+from router.processes.certificates import CONTROL, TILES, ListenerCertificates
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
+from router.processes.probes import serving_probes
 from router.processes.projecting import Projecting
 from router.processes.reload import Reloader
 from router.processes.rollout_desk import make_rollouts
@@ -41,6 +43,7 @@ from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
+from router.wiring.identity import LiveHolders
 from router.wiring.indexing import Indexing
 from router.wiring.learning import Learning
 from router.wiring.ledger_place import ledger_place
@@ -123,6 +126,7 @@ class Serving:
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
+        certificates = CertificateCallers(LiveHolders(lambda: reloader.workspace.config.identity), self.clock)
         control = make_control(
             workspace,
             audit,
@@ -141,15 +145,18 @@ class Serving:
             self.evidence.verifier,
             None if self.learning is None else self.learning.api,
             None if self.learning is None else self.learning.labels,
+            certificates,
+            reviews.telling.alarm,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass
-        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.control)
+        running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.context(CONTROL))
         await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
         keeping = asyncio.gather(
+            audit.prepare(),
             self.governance.keep_up(),
             self.governance.keep_pruning(),
             reading.keep_taking_up(),
@@ -164,7 +171,10 @@ class Serving:
         )
         try:
             await started(running, serving)
-            async with serving_tiles(workspace, self.evidence, control.services.keys, self.clock, control.services.judge):
+            async with (
+                serving_tiles(workspace, self.evidence, control.services, self.clock, self.certificates.context(TILES)),
+                serving_probes(workspace.config.control.probes, control.services),
+            ):
                 projecting.start()
                 settle_memory()
                 links = control.services.sign_in.local if control.services.sign_in is not None else None

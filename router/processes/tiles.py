@@ -7,18 +7,17 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from ssl import SSLContext
 
 from router.audit.questions.reader import Stored
-from router.control.judging import Judge
+from router.control.services import ControlServices
 from router.control.tiles import TilesApp
 from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_COUNT, guarded
-from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.processes.evidence import Evidence
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
 from router.settings import Address
-from router.wiring.control import tls_context
 from router.wiring.ledger_place import ledger_place
 from router.wiring.tiles import LedgerTiles, Readers
 from router.workspace import Workspace
@@ -29,24 +28,26 @@ MOST_CONNECTIONS = 64  # each may hold a bundle of 16 MiB, and this process has 
 
 
 @asynccontextmanager
-async def serving_tiles(workspace: Workspace, evidence: Evidence, keys: KeyService, clock: Clock, judge: Judge) -> AsyncIterator[None]:
-    """Nothing where tiles are not configured. Raises ConfigError where the address cannot be had."""
+async def serving_tiles(
+    workspace: Workspace, evidence: Evidence, services: ControlServices, clock: Clock, ssl: SSLContext | None
+) -> AsyncIterator[None]:
+    """`ssl` is what the listener serves with. Nothing where tiles are not configured. Raises ConfigError where the address cannot be
+    had."""
     config = workspace.config.audit.tiles
     if config is None:
         yield
         return
     sock = listen(bound(config.listen.host, config.listen.port))
     tiles = LedgerTiles(partial(ledger_place(workspace).reader, Stored))
-    readers = None if config.public else Readers(keys, evidence.keys, evidence, clock, judge)
+    readers = None if config.public else Readers(services.keys, evidence.keys, evidence, clock, services.judge, services.certificates)
     app = TilesApp(tiles, None if readers is None else readers.admit)
     http = guarded(HEADER_TIMEOUT_S, MAX_HEADER_COUNT, MAX_HEADER_BYTES, MOST_CONNECTIONS)
-    running = server(app, http=http, grace_s=GRACE_S, ssl=tls_context(workspace, config.tls))
+    running = server(app, http=http, grace_s=GRACE_S, ssl=ssl)
     task = asyncio.create_task(running.serve([sock]))
     try:
         await started(running, task)
-        log.info(
-            "the ledger's tiles are served on %s, to %s", Address(*sock.getsockname()[:2]), "everybody" if config.public else "API keys"
-        )
+        whom = "everybody" if config.public else "who may read the trail"
+        log.info("the ledger's tiles are served on %s, to %s", Address(*sock.getsockname()[:2]), whom)
         yield
     finally:
         running.stop()

@@ -50,7 +50,8 @@ UNRECORDED = frozenset({"review_not_found", "review_store_unavailable", "review_
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks for. `digest` and `version`: of what they saw. `intent` and `reason`: what they say of the classification."""
+    """What somebody asks for. `digest` and `version`: of what they saw; `becomes`: the digest of what they saw that it would become.
+    `intent` and `reason`: what they say of the classification."""
 
     kind: Kind
     comment: str = ""
@@ -58,6 +59,7 @@ class Asked:
     version: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     route: str | None = None
+    becomes: str | None = None
     intent: str | None = None
     reason: str = ""
 
@@ -161,8 +163,31 @@ class Attempting:
             return False
         return (await self._people.opened(change.entries[0])).get("asked") == asked.fingerprint
 
+    async def tried(self, review_id: str, subject: Subject, asked: Asked, *, through: bool = True) -> tuple[Trying, Step | None]:
+        """As `attempt`, with nothing taken, superseded or recorded: what the step would be. Without `through` only whether this person may
+        try it at all. Raises ReviewError, AuditError."""
+        reviewer, key = await self._reviewer(subject)
+        review = await self._store.get(review_id)
+        if review is None:
+            raise ReviewError("There is no such held request.", "review_not_found")
+        trying = await self._trying(review, reviewer, key, asked)
+        permit(await self._judging.attempt(document(trying.attempt, trying.content)))
+        return trying, await self._steps[asked.kind](trying) if through else None
+
     async def _judged(self, review: Review, reviewer: Reviewer, key: bytes, asked: Asked) -> Step | None:
         """None where it must be read anew. Raises ReviewError."""
+        trying = await self._trying(review, reviewer, key, asked)  # 1
+        content = trying.content
+        if asked.kind in APPROVING and content is not None:
+            again = await self._superseding.looked(review, content)  # 2
+            if again is not None and not again.same:
+                await self._superseding.supersede(review, again)
+                raise ReviewError("It would be judged otherwise now, and was judged again: look at it anew.", "review_superseded")
+        permit(await self._judging.attempt(document(trying.attempt, content)))  # 3
+        return await self._steps[asked.kind](trying)
+
+    async def _trying(self, review: Review, reviewer: Reviewer, key: bytes, asked: Asked) -> Trying:
+        """Raises ReviewError for what no policy is asked about."""
         if asked.version is not None and asked.version != review.version:
             raise ReviewError(f"The request has changed: it has version {review.version}, not {asked.version}.", "review_changed")
         in_state(asked.kind, review.state)
@@ -170,14 +195,8 @@ class Attempting:
         given = await approvals(review, self._people)
         asker = await self._asker(review, content)
         attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route)
-        check(attempt)  # 1
-        if asked.kind in APPROVING and content is not None:
-            again = await self._superseding.looked(review, content)  # 2
-            if again is not None and not again.same:
-                await self._superseding.supersede(review, again)
-                raise ReviewError("It would be judged otherwise now, and was judged again: look at it anew.", "review_superseded")
-        permit(await self._judging.attempt(document(attempt, content)))  # 3
-        return await self._steps[asked.kind](Trying(attempt, asked, key, content, self._opinion(attempt, asked)))
+        check(attempt)
+        return Trying(attempt, asked, key, content, self._opinion(attempt, asked))
 
     def _opinion(self, attempt: Attempt, asked: Asked) -> Opinion | None:
         """Who takes back what they asked for themselves teaches nothing by it."""
@@ -263,6 +282,8 @@ class Attempting:
             code = again.verdict.reasons[0].code if again.verdict.reasons else again.verdict.effect.value
             raise ReviewError(f"Policy denies what this would become ({code}).", "change_denied")
         held = await self._sealed(again.held, again.content)
+        if trying.asked.becomes is not None and trying.asked.becomes != terms.covers(held):
+            raise ReviewError("It would become something else than what was shown; look at it anew.", "content_changed")
         moved = replace(trying, attempt=replace(trying.attempt, given=(), review=replace(trying.review, held=held), digest=None))
         check(moved.attempt)  # who must approve may be others now
         step = self._approval(trying, held, event, event)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -14,6 +13,7 @@ from router.errors import ReviewError
 from router.ports import Held, Outbound
 from router.review import terms
 from router.review.packing import Content, Information
+from router.review.places import put, read, within
 
 JSON_TYPES = ("application/json", "+json")
 MOST_INFORMATION = 32
@@ -25,19 +25,24 @@ def modified(held: Held, outbound: Outbound, changes: Mapping[str, Any]) -> Outb
     if not changes:
         raise _refused("Nothing is to be changed.")
     for pointer in changes:
-        if not any(_within(pointer, each) for each in allowed):
+        if not any(within(pointer, each) for each in allowed):
             raise _refused(f"Policy does not let a reviewer change '{pointer[:64]}'.")
-    body = outbound.body
-    if not isinstance(body, bytes) or not _is_json(outbound):
-        raise _refused("Only a JSON body can be changed.")
     try:
-        document = json.loads(body, parse_float=_exact, object_pairs_hook=_once)
+        document = document_of(outbound)
         for pointer, value in changes.items():
-            document = _put(document, _steps(pointer), value)
+            document = put(document, pointer, value)
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError) as error:
         raise _refused("The body cannot be changed so that all else of it stays as it is.") from error
     return with_body(outbound, text)
+
+
+def document_of(outbound: Outbound) -> Any:
+    """The body as JSON that comes out the same when it is written again. Raises ReviewError `modification_refused`, ValueError,
+    RecursionError."""
+    if not isinstance(outbound.body, bytes) or not _is_json(outbound):
+        raise _refused("Only a JSON body can be changed.")
+    return read(outbound.body)
 
 
 def with_body(outbound: Outbound, body: bytes) -> Outbound:
@@ -77,46 +82,6 @@ def _is_json(outbound: Outbound) -> bool:
     found = next((value for name, value in outbound.headers if name.lower() == b"content-type"), b"").decode("latin-1")
     media = found.partition(";")[0].strip().lower()
     return any(media.endswith(each) for each in JSON_TYPES)
-
-
-def _within(pointer: str, allowed: str) -> bool:
-    """`*` stands for any one step, as where fields are redacted."""
-    if not pointer.startswith("/"):
-        return False
-    found, wanted = _steps(pointer), _steps(allowed)
-    return len(found) >= len(wanted) and all(each in ("*", step) for step, each in zip(found, wanted, strict=False))
-
-
-def _put(document: Any, steps: Sequence[str], value: Any) -> Any:
-    """A copy with another value in a place that there is."""
-    if not steps:
-        return value
-    step, rest = steps[0], steps[1:]
-    if isinstance(document, dict) and step in document:
-        return {**document, step: _put(document[step], rest, value)}
-    if isinstance(document, list) and step.isascii() and step.isdigit() and int(step) < len(document):
-        at = int(step)
-        return [*document[:at], _put(document[at], rest, value), *document[at + 1 :]]
-    raise ReviewError("There is nothing in the place that is to be changed.", "modification_refused")
-
-
-def _exact(text: str) -> float:
-    """A number that would become another one by being written again is not touched."""
-    number = float(text)
-    if Decimal(repr(number)) != Decimal(text):
-        raise ValueError("inexact")
-    return number
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _steps(pointer: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
 
 
 def _refused(sentence: str) -> ReviewError:

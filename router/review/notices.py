@@ -16,7 +16,8 @@ from router.review.terms import reviewer_roles
 
 NS = 1_000_000_000
 HELD, ESCALATED, ASKED, EXPIRING = "held", "escalated", "information_asked", "expiring"
-EVENTS = (HELD, ESCALATED, ASKED, EXPIRING)
+BREAK_GLASS = "break_glass"
+EVENTS = (HELD, ESCALATED, ASKED, EXPIRING, BREAK_GLASS)
 STEPS: Mapping[str, str] = {
     "held": HELD,
     "information_given": HELD,
@@ -75,6 +76,29 @@ def notices(review: Review, wanted: Sequence[Wanted]) -> Iterator[Notice]:
             # Half of a short life, so that it does not come with the news that there is a request.
             due_ns = max(held.expires_ns - int(each.before_s * NS), (held.created_ns + held.expires_ns) // 2)
             yield _notice(review, each, EXPIRING, str(held.expires_ns), due_ns)
+
+
+def alarms(mark: str, case: str, now_ns: int, until_ns: int, wanted: Sequence[Wanted]) -> Iterator[Notice]:
+    """That somebody breaks the glass, under which incident and until when, to everybody who hears of such. `mark` names this one time.
+    Whatever requests a channel is for, this is about none: no other filter counts."""
+    for each in wanted:
+        if BREAK_GLASS in each.filter.events:
+            named = "\x00".join((mark, BREAK_GLASS, each.name))
+            ends_ns = now_ns + int(each.patience_s * NS)
+            yield Notice(
+                id="ntc_" + hashlib.sha256(named.encode()).hexdigest()[:32],
+                review=case,
+                event=BREAK_GLASS,
+                notifier=each.name,
+                intent="",
+                risk="critical",
+                route="",
+                expires_ns=until_ns,
+                made_ns=now_ns,
+                due_ns=now_ns,
+                until_ns=ends_ns,
+                keep_ns=max(until_ns, ends_ns) + int(KEPT_S * NS),
+            )
 
 
 def _notice(review: Review, wanted: Wanted, event: str, occasion: str, due_ns: int) -> Notice:

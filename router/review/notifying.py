@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from router.errors import DestinationError, LockgateError, ReviewError
 from router.ports import Clock, HeldRequests, Notice, Notices, NoticesStanding, Notifier, Random, Review
-from router.review.notices import SETTLED, Wanted, notices
+from router.review.notices import BREAK_GLASS, SETTLED, Wanted, alarms, notices
 from router.review.resuming import FAR_NS, RESUME, Resumer, notice_id
 from router.review.standing import ENDED
 from router.review.state import State
 
 log = logging.getLogger("lockgate.notices")
+Untold = Callable[[Notice, str], Awaitable[None]]
 NS = 1_000_000_000
 LOOK_S = 2.0
 LEASE_S, TELL_S = 60.0, 45.0
@@ -35,6 +37,10 @@ SENT, POSTPONED, FAILED, MOOT = "sent", "postponed", "failed", "moot"
 UNREADABLE = frozenset(("subject_erased", "content_changed"))  # what is sealed will never be opened
 RESULTS = (SENT, POSTPONED, FAILED, MOOT)
 NOTIFIER_UNKNOWN, NOTICE_EXPIRED, NOTIFIER_BUSY = "notifier_unknown", "notice_expired", "notifier_busy"
+
+
+async def _nobody(notice: Notice, reason: str) -> None:
+    """For who keeps no record, as in tests."""
 
 
 @dataclass(slots=True)
@@ -69,6 +75,9 @@ class Channels:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
 
     def to(self, notice: Notice) -> str:
+        if notice.event == BREAK_GLASS:
+            parts = urlsplit(self.link)
+            return f"{parts.scheme}://{parts.netloc}/console/"
         return self.link.replace("{review}", notice.review)
 
 
@@ -87,6 +96,7 @@ class Notifying:
         self._forgot_ns: int | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.standing = NoticesStanding(0, 0)
+        self.untold: Untold = _nobody
 
     def take_up(self, channels: Channels) -> None:
         """Requests that wait already are looked at anew: who is told of now may not have been told of before."""
@@ -97,6 +107,14 @@ class Notifying:
         """Never waits and never fails."""
         self._changed.add(review_id)
         self._wake.set()
+
+    async def alarm(self, mark: str, case: str, until_ns: int) -> list[str]:
+        """That somebody breaks the glass: durable when it returns, with who is going to be told. Raises ReviewError."""
+        made = list(alarms(mark, case, self._clock.now_ns(), until_ns, self.channels.wanted))
+        if made:
+            await self._store.add(made)
+            self._wake.set()
+        return [each.notifier for each in made]
 
     async def keep(self) -> None:
         while True:
@@ -195,11 +213,11 @@ class Notifying:
 
     async def _one(self, notice: Notice) -> None:
         now_ns = self._clock.now_ns()
-        review = await self._reviews.get(notice.review)
+        review = await self._reviews.get(notice.review) if notice.event != BREAK_GLASS else None
         if notice.event == RESUME:
             await self._resume(notice, review)
             return
-        if review is None or review.state in SETTLED:
+        if notice.event != BREAK_GLASS and (review is None or review.state in SETTLED):
             await self._end(notice, MOOT)
             return
         channel, budget = self.channels.by_name.get(notice.notifier), self.channels.budgets.get(notice.notifier)
@@ -229,7 +247,10 @@ class Notifying:
             await self._end(notice, SENT)  # 4
 
     async def _given_up(self, notice: Notice, reason: str) -> None:
-        log.error("the notice %s of the held request %s was not told by %s: %s", notice.event, notice.review, notice.notifier, reason)
+        of = "the incident" if notice.event == BREAK_GLASS else "the held request"
+        log.error("the notice %s of %s %s was not told by %s: %s", notice.event, of, notice.review, notice.notifier, reason)
+        if notice.event == BREAK_GLASS:  # on record before it is forgotten; a ledger that is down has it tried once more
+            await self.untold(notice, reason)
         await self._end(notice, FAILED, reason=reason)
 
     async def _told(self, notice: Notice, channel: Notifier, budget: Budget) -> None:

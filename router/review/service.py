@@ -17,6 +17,7 @@ from router.review.deadlines import due_ns, overdue
 from router.review.dispatching import Dispatching
 from router.review.forgetting import forget_subject
 from router.review.judging import Judging
+from router.review.looking import Looking
 from router.review.opinions import Opinions
 from router.review.people import People
 from router.review.recording import Recording
@@ -52,6 +53,7 @@ class ReviewService:
         self._recording = recording
         self._dispatching = dispatching
         self._attempting = Attempting(store, ledger, people, clock, judging, opinions)
+        self._looking = Looking(self._attempting, ledger, people, clock)
         self._rounds: asyncio.Task[None] | None = None
         self.pending = 0
 
@@ -108,6 +110,14 @@ class ReviewService:
             if change.after == State.APPROVED:
                 await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
         return await self._shown(review_id)
+
+    async def values(self, review_id: str, subject: Subject) -> dict[str, Any]:
+        """What this person may change of it, as it is now; on record before it is told. Raises ReviewError, AuditError."""
+        return await self._looking.values(review_id, subject)
+
+    async def modified(self, review_id: str, subject: Subject, asked: Asked) -> dict[str, Any]:
+        """As `values`, with what it would become; nothing is changed. Raises ReviewError, AuditError."""
+        return await self._looking.modified(review_id, subject, asked)
 
     async def question(self, review_id: str, subject: Subject) -> dict[str, Any]:
         """What a reviewer asks whoever asked for the request; told to nobody else. Raises ReviewError."""

@@ -196,14 +196,16 @@ class Cascade:
         return replace(scored, status=Status.UNDETERMINED, intent=None, reason=NEGATED)
 
     async def _first(self, text: str) -> Classification:
-        """The first tier's answer that is accepted, else the last one's."""
-        for tier in self._tiers[:-1]:
-            scored = await _answer(tier, text)
-            if self._judge(scored).status is Status.CLASSIFIED:
-                return scored
+        """The first tier's answer that is accepted, else the last one's; with what those before it held likeliest."""
         if not self._tiers:
             raise ClassifierError("no classification tier is configured", "classifier_missing")
-        return await _answer(self._tiers[-1], text)
+        earlier: tuple[tuple[str, str], ...] = ()
+        for tier in self._tiers[:-1]:
+            scored = replace(await _answer(tier, text), earlier_tiers=earlier)
+            if self._judge(scored).status is Status.CLASSIFIED:
+                return scored
+            earlier += tuple((tier.name, each.intent) for each in scored.candidates[:1])
+        return replace(await _answer(self._tiers[-1], text), earlier_tiers=earlier)
 
     def _judge(self, scored: Classification) -> Classification:
         if (scored.intent is not None or scored.status is Status.CLASSIFIED) and scored.intent not in self._by_intent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from typing import Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from router.config import Tls
 from router.config.shared_state import RedisSettings
 from router.control.acts import Acts
 from router.control.services import (
+    Alarm,
     Check,
     ControlServices,
     DeliveryDesk,
@@ -29,6 +28,7 @@ from router.control.services import (
     Reviews,
 )
 from router.errors import LockgateError, RefusedError
+from router.identity.certificate_callers import CertificateCallers
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.telemetry.merging import merge
@@ -309,6 +309,8 @@ def make_control(
     verifier: str = "",
     learning: Learning | None = None,
     labels: Labels | None = None,
+    certificates: CertificateCallers | None = None,
+    alarm: Alarm | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -338,13 +340,7 @@ def make_control(
         verifier=verifier,
         learning=learning,
         labels=labels,
+        certificates=certificates,
+        **({} if alarm is None else {"alarm": alarm}),
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
-
-
-def tls_context(workspace: Workspace, files: Tls | None) -> ssl.SSLContext | None:
-    if files is None:
-        return None
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    made.load_cert_chain(workspace.path(files.certificate), workspace.path(files.key))
-    return made

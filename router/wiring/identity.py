@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,21 @@ def _holders(config: IdentityConfig) -> CertificateHolders | None:
         )
         for each in config.certificates
     )
+
+
+class LiveHolders:
+    """Those of the configuration in force."""
+
+    def __init__(self, config: Callable[[], IdentityConfig]) -> None:
+        self._config = config
+        self._of: IdentityConfig | None = None
+        self._made: CertificateHolders | None = None
+
+    def __call__(self) -> CertificateHolders | None:
+        config = self._config()
+        if config is not self._of:
+            self._of, self._made = config, _holders(config)
+        return self._made
 
 
 async def _let_go(keys: OpenApiKeys | None, opened: Sequence[FetchedKeys]) -> None:

@@ -100,7 +100,7 @@ class Indexing:
 
     def _opened(self) -> Sections:
         if self._sections is None:
-            self._sections = Sections(self._open_reader(), SqliteIndex(self._state / INDEX_FILE), self._state / FOLDER, _GivingWay())
+            self._sections = Sections(self._open_reader(), SqliteIndex(self._state / INDEX_FILE), self._state / FOLDER, GivingWay())
         return self._sections
 
     def _close(self) -> None:
@@ -109,7 +109,7 @@ class Indexing:
             self._sections.index.close()
 
 
-class _GivingWay:
+class GivingWay:
     """Sleeps as long as was worked: the interpreter is shared with who takes records in."""
 
     def __init__(self) -> None:

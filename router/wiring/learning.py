@@ -19,6 +19,7 @@ from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
 from router.adaptation.overrides import REASONS, Overrides, Step
 from router.adaptation.proposals import Proposals
+from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.columns import nanoseconds
 from router.audit.questions.conditions import Compare, Some
 from router.audit.questions.query import Found, Query, Trail
@@ -37,6 +38,7 @@ from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
+from router.wiring.reviewers import ReviewerFigures
 from router.wiring.sampling import LabelDesk, Sampler
 from router.workspace import Workspace
 
@@ -203,11 +205,12 @@ class Learning:
         self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
         self.api = LearningDesk(feedback, self._desk, self._from_reviews)
         self._overrides = Overrides(self.keeping, self._decisions, feedback, clock, self._from_reviews)
-        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling)
+        known = KnownAnswers(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
+        self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling, known)
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
-        self.labels = LabelDesk(labelling, self._sampler, self._intents)
+        self.labels = LabelDesk(labelling, self._sampler, known, ReviewerFigures(self.keeping, keys, clock, self._quick_s), self._intents)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading
@@ -256,6 +259,9 @@ class Learning:
 
     def _claim_s(self) -> float:
         return (self._sampling() or SamplingConfig()).claim
+
+    def _quick_s(self) -> float:
+        return (self._sampling() or SamplingConfig()).quick
 
     def _intents(self) -> dict[str, str]:
         return {name: intent.description for name, intent in self._current.catalog.intents.items()}

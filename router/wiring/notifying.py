@@ -17,7 +17,7 @@ from router.errors import ConfigError, ReviewError
 from router.ports import Clock, Notice, Notifier
 from router.registry import ADAPTERS
 from router.review.notices import Filter, Wanted
-from router.review.notifying import NS, Budget, Channels, Notifying
+from router.review.notifying import NS, Budget, Channels, Notifying, Untold
 from router.review.resuming import Resumer
 from router.system import SystemRandom, UuidV7
 from router.telemetry.names import METRICS
@@ -34,7 +34,8 @@ class _Running:
 class Telling:
     """Nothing of it is there, no file and no task, before a configuration asks for it."""
 
-    def __init__(self, reviews: KeptReviews, clock: Clock, members: Members | None, resumer: Resumer) -> None:
+    def __init__(self, reviews: KeptReviews, clock: Clock, members: Members | None, resumer: Resumer, untold: Untold) -> None:
+        self._untold = untold
         self._resumer = resumer
         self._reviews, self._clock, self._members = reviews, clock, members
         self._store: KeptNotices | None = None
@@ -61,6 +62,10 @@ class Telling:
         if self._store is None:
             raise ReviewError("Nobody can be resumed here.", "resume_unavailable")
         await self._store.add([Notice(*payload)])
+
+    async def alarm(self, mark: str, case: str, until_ns: int) -> list[str]:
+        """As `Notifying.alarm`; nobody where nobody is told of anything."""
+        return await self._notifying.alarm(mark, case, until_ns) if self._notifying is not None else []
 
     def changed(self, review_id: str) -> None:
         if self._notifying is not None:
@@ -104,6 +109,7 @@ class Telling:
         shared = self._members is not None
         self._notifying = Notifying(store, self._reviews, self._clock, SystemRandom(), UuidV7().new(), shared=shared)
         self._notifying.resumer = self._resumer
+        self._notifying.untold = self._untold
         return self._notifying
 
     async def _opened(self, workspace: Workspace) -> dict[str, _Running]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -19,6 +21,7 @@ from router.audit.checking.lookup import MISSING
 from router.audit.lookups.upkeep import Sections
 from router.audit.questions.columns import NS, RECORD
 from router.audit.questions.conditions import Compare
+from router.audit.questions.index import FAR, behind, catch_up
 from router.audit.questions.query import Found, Proven, Query, Trail, by_default
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.audit.questions.reading import EVENT, Reading, told_id
@@ -29,12 +32,13 @@ from router.audit.records.canonical import timestamp
 from router.audit.tree.checkpoint import Checkpoint, latest_witnessed, note_checkpoint
 from router.control.services import AuditFilters, Json, Opening, Page
 from router.cursors import place_after
-from router.errors import AuditError, RefusedError
+from router.errors import AuditError, LockgateError, RefusedError
 from router.settings import span
-from router.wiring.indexing import FOLDER
+from router.wiring.indexing import FOLDER, GivingWay
 from router.wiring.ledger_place import ledger_place
 from router.workspace import Workspace
 
+log = logging.getLogger("lockgate.audit")
 T = TypeVar("T")
 MASK = "***"
 LONGEST_S = 1e9
@@ -70,6 +74,8 @@ class AuditQuestions:
         self._thread = ThreadPoolExecutor(1, "audit-questions")
         self._files: tuple[LedgerReader, SqliteIndex] | None = None
         self._trails: dict[bool, Trail] = {}
+        self._preparing = False
+        self._stopping = threading.Event()
 
     async def query(
         self, filters: AuditFilters, cursor: str | None, limit: int, reader: str, newest_first: bool = True, opening: Opening = "none"
@@ -153,6 +159,16 @@ class AuditQuestions:
             raise
         return file
 
+    async def prepare(self) -> None:
+        """Makes an index that is not there, or is far behind, on a thread and with files of its own, giving way to who takes records in.
+        Meanwhile questions are refused, and nobody is kept waiting for minutes."""
+        try:
+            await asyncio.to_thread(self._prepared)
+        except LockgateError as error:
+            log.error("the index of the audit trail cannot be made: %s", error)
+        finally:
+            self._stopping.set()  # the thread goes on when nobody waits for it
+
     async def decisions_query(self, filters: AuditFilters) -> tuple[Query, str]:
         """Of decisions alone, and as text that may stand in a record."""
         query = replace(await self._query(filters), kind="decision")
@@ -234,10 +250,35 @@ class AuditQuestions:
         return (lambda key_id: asyncio.run_coroutine_threadsafe(self._subjects.key(key_id), loop).result()) if opening == "opened" else None
 
     def _trail(self, keys: KeyLookup | None = None) -> Trail:
-        """One that opens personal fields, and one that does not."""
+        """One that opens personal fields, and one that does not. Raises AuditError `audit_indexing`."""
+        self._refused_while_preparing()
         if (keys is not None) not in self._trails:
             self._trails[keys is not None] = Trail(*self._opened(), keys)
         return self._trails[keys is not None]
+
+    def _prepared(self) -> None:
+        with closing(self._place.reader(Stored)) as reader, closing(SqliteIndex(self._state / INDEX_FILE)) as index:
+            if behind(reader, index) > FAR:
+                self._preparing = True
+                try:
+                    catch_up(reader, index, self._while_it_runs(GivingWay()))
+                finally:
+                    self._preparing = False
+
+    def _while_it_runs(self, way: Callable[[], None]) -> Callable[[], None]:
+        def breathe() -> None:
+            if self._stopping.is_set():
+                raise AuditError("Lockgate is stopping.", "audit_closed")
+            way()
+
+        return breathe
+
+    def _refused_while_preparing(self) -> None:
+        """Raises AuditError `audit_indexing`."""
+        if self._preparing and (left := behind(*self._opened())) > FAR:
+            raise AuditError(
+                f"The index of the audit trail is being made; {left:,} records are still to go. Ask again later.", "audit_indexing"
+            )
 
     def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
         if self._files is None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from adapters.kept_reviews import KeptReviews
+from router.audit.records.record import system_entry
 from router.control.services import Json, Page
 from router.decision import Subject
 from router.errors import LockgateError
-from router.ports import Clock, Destination, Ledger
+from router.ports import Clock, Destination, Ledger, Notice
 from router.review.attempting import Asked
 from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
@@ -67,6 +68,12 @@ class Desk:
 
     async def question(self, review_id: str, asker: Subject) -> Json:
         return await self._service.question(review_id, asker)
+
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        return await self._service.values(review_id, reviewer)
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        return await self._service.modified(review_id, reviewer, asked)
 
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         return await self._service.attempt(review_id, reviewer, asked)
@@ -208,7 +215,12 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     dispatching = Dispatching(store, recording, people, clock, ways, judges)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges, Opinions(ways.intents))
     standings = Standings(store, people)
-    telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming))
+
+    async def untold(notice: Notice, reason: str) -> None:
+        told = {"case": notice.review, "notifier": notice.notifier, "reason": reason}
+        await evidence.ledger.append(system_entry("break_glass_untold", clock.now_ns(), told))
+
+    telling = Telling(store, clock, members, Resumer(standings, people, ways.resuming), untold)
     made = Reviews(store, service, dispatching, ways, clock, recording, judges, telling, standings)
     try:
         await telling.follow(workspace)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from router.adaptation.keeping import Keeping
 from router.adaptation.labelling import KIND, OPEN, LabelService
 from router.adaptation.sampling import Rates, Strategy, draw, probability, strategies, task_id
+from router.adaptation.seeding import KnownAnswers, Seeds
 from router.audit.questions.query import Found
 from router.config.learning import SamplingConfig
 from router.control.services import Json, Page
@@ -17,6 +18,7 @@ from router.cursors import place_after
 from router.decision import Subject
 from router.ports import Clock, Lesson, SubjectKeys
 from router.times import instant
+from router.wiring.reviewers import MONTH_NS, ReviewerFigures
 
 CURSOR, THE_ONE = "sampling", "cursor"
 SAMPLING = "\x00lockgate sampling"  # among the subjects' keys; no subject's id begins so
@@ -59,13 +61,20 @@ class Sampler:
     their decisions; 3 the place is put. Between 2 and 3 the same is done once more, and so it is by two nodes at once."""
 
     def __init__(
-        self, keeping: Keeping, trail: Trail, keys: SubjectKeys, clock: Clock, settings: Callable[[], SamplingConfig | None]
+        self,
+        keeping: Keeping,
+        trail: Trail,
+        keys: SubjectKeys,
+        clock: Clock,
+        settings: Callable[[], SamplingConfig | None],
+        known: KnownAnswers,
     ) -> None:
         self._keeping = keeping
         self._trail = trail
         self._keys = keys
         self._clock = clock
         self._settings = settings
+        self._known = known
 
     async def round(self) -> None:
         """Raises AuditError, StateError."""
@@ -78,7 +87,7 @@ class Sampler:
             await self._keep(progress)
             return
         while found := await self._trail.decisions_after(progress.after, MANY):
-            await self._take(found, progress, _rates(settings))
+            await self._take(found, progress, settings)
             progress.after = found[-1].index
             if not await self._keep(progress):
                 return  # another node was quicker
@@ -88,15 +97,19 @@ class Sampler:
         progress = await self._progress()
         return {} if progress is None else dict(sorted(progress.counts.items()))
 
-    async def _take(self, found: Sequence[Found], progress: _Progress, rates: Rates) -> None:
+    async def _take(self, found: Sequence[Found], progress: _Progress, settings: SamplingConfig) -> None:
         _, key = await self._keys.key_for(SAMPLING)
+        rates, seeded = _rates(settings), settings.seeded
+        seeds = Seeds(self._known, key, seeded.share, seeded.agreement) if seeded is not None else None
         for each in found:
             wanted = strategies(key, each.leaf["id"], each.leaf.get("classification") or {}, rates)
             if not wanted:
                 continue
-            progress.counts[await self._taken(each, wanted, progress, key, rates)] += 1
+            progress.counts[await self._taken(each, wanted, progress, key, rates, seeds)] += 1
 
-    async def _taken(self, found: Found, wanted: Sequence[Strategy], progress: _Progress, key: bytes, rates: Rates) -> str:
+    async def _taken(
+        self, found: Found, wanted: Sequence[Strategy], progress: _Progress, key: bytes, rates: Rates, seeds: Seeds | None
+    ) -> str:
         """What to count it as. Whether there is a text is seen by the leaf, so that nothing is opened for it."""
         if "text" not in (found.leaf.get("commitments") or {}):
             return "no_text"
@@ -105,7 +118,13 @@ class Sampler:
         if not taken:
             return "capped"
         task = self._task(found, taken, tenant, key, rates)
-        await self._keeping.store.put(task, [], "", 0)  # False: it was put before a crash
+        seed = await seeds.beside(task, _people(key, f"seeded {task.about}", rates), task.at_ns) if seeds is not None else None
+        both = [task] if seeds is None or seed is None else [seed, task] if seeds.first(task) else [task, seed]
+        for each in both:
+            if not each.version:  # else it was put before a crash, as where this says False
+                await self._keeping.store.put(each, [], "", 0)
+        if seed is not None:
+            progress.counts["seeded"] += 1
         return "sampled"
 
     def _task(self, found: Found, taken: Sequence[Strategy], tenant: str | None, key: bytes, rates: Rates) -> Lesson:
@@ -115,7 +134,7 @@ class Sampler:
             "probability": f"{probability(classified, rates):.6f}",
             "tenant": tenant,
             "subject": found.columns["key_id"] or "",
-            "wanted": 2 if draw(key, "overlap", decision_id) < rates.overlap else 1,
+            "wanted": _people(key, decision_id, rates),
             "classified": classified.get("intent"),
             **{name: classified.get(name) for name in ("status", "confidence", "margin", "tier", "model_digest")},
             "claims": {},
@@ -136,7 +155,21 @@ class Sampler:
 
 
 def _rates(settings: SamplingConfig) -> Rates:
-    return Rates(settings.random, settings.uncertain, settings.confidence, settings.margin, settings.a_day, settings.overlap)
+    people = 2 if settings.seeded is None else settings.seeded.agreement
+    return Rates(
+        settings.random,
+        settings.uncertain,
+        settings.confidence,
+        settings.margin,
+        settings.a_day,
+        settings.overlap,
+        people,
+        settings.disagree,
+    )
+
+
+def _people(key: bytes, what: str, rates: Rates) -> int:
+    return rates.people if draw(key, "overlap", what) < rates.overlap else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +178,8 @@ class LabelDesk:
 
     service: LabelService
     sampler: Sampler
+    known: KnownAnswers
+    figures: ReviewerFigures
     intents: Callable[[], Mapping[str, str]]
     tenant: str | None = None
 
@@ -159,9 +194,10 @@ class LabelDesk:
         claimed = await self.service.claim(by, self.tenant)
         if claimed is None:
             return None
-        task, text, until_ns = claimed
-        intents = [{"name": name, "description": told} for name, told in self.intents().items()]
-        return {"id": task.id, "text": text, "intents": intents, "until": instant(until_ns)}
+        return self._told(*claimed)
+
+    async def shown(self, task_id: str, by: Subject) -> Json:
+        return self._told(*await self.service.shown(task_id, by, self.tenant))
 
     async def answer(self, task_id: str, label: str, by: Subject) -> Json:
         return {"id": (await self.service.answer(task_id, label, by, self.tenant)).id, "label": label}
@@ -171,3 +207,20 @@ class LabelDesk:
 
     async def sampled(self) -> Json:
         return await self.sampler.counts()
+
+    async def name(self, decision_id: str, label: str, by: Subject) -> Json:
+        return await self.known.name(decision_id, label, by, self.tenant)
+
+    async def withdraw(self, decision_id: str, by: Subject) -> Json:
+        return await self.known.withdraw(decision_id, by, self.tenant)
+
+    async def named(self, cursor: str | None, limit: int) -> Page:
+        found, following = await self.known.page(self.tenant, place_after(cursor) or 0, limit)
+        return Page(found, None if following is None else str(following))
+
+    async def reviewers(self, since_ns: int | None, until_ns: int | None, by: Subject, span_ns: int = MONTH_NS) -> Json:
+        return await self.figures.told(since_ns, until_ns, by, self.tenant, span_ns)
+
+    def _told(self, task: Lesson, text: str | None, until_ns: int) -> Json:
+        intents = [{"name": name, "description": told} for name, told in self.intents().items()]
+        return {"id": task.id, "text": text, "intents": intents, "until": instant(until_ns)}

@@ -11,9 +11,12 @@ from typing import TypeVar
 from router.audit.questions.reader import LedgerReader
 from router.audit.tree.checkpoint import note_checkpoint
 from router.audit.tree.tiles import Tile, read_tile
-from router.control.guarded import facts_of_key
-from router.control.judging import Doing, Judge
+from router.control.guarded import facts_of_certificate, facts_of_key
+from router.control.judging import Doing, Facts, Judge
 from router.control.permissions import Permission
+from router.identity.certificate_callers import CertificateCallers
+from router.identity.certificates import PeerCertificate
+from router.identity.credentials import credential
 from router.identity.key_service import KeyService
 from router.ports import Clock
 from router.wiring.questions import SubjectLookup, SystemRecords
@@ -55,10 +58,19 @@ class LedgerTiles:
 
 
 class Readers:
-    """Admits API keys that may read the audit trail. Each is recorded as a reader when it comes and once an hour from then on: a record for
-    each tile would make whoever follows the ledger its greatest writer."""
+    """Admits API keys and certificates that may read the audit trail. Each is recorded as a reader when it comes and once an hour from then
+    on: a record for each tile would make whoever follows the ledger its greatest writer."""
 
-    def __init__(self, keys: KeyService, subjects: SubjectLookup, records: SystemRecords, clock: Clock, judge: Judge) -> None:
+    def __init__(
+        self,
+        keys: KeyService,
+        subjects: SubjectLookup,
+        records: SystemRecords,
+        clock: Clock,
+        judge: Judge,
+        certificates: CertificateCallers | None = None,
+    ) -> None:
+        self._certificates = certificates
         self._judge = judge
         self._keys = keys
         self._subjects = subjects
@@ -67,13 +79,21 @@ class Readers:
         self._noted: dict[str, int] = {}
         self._noting = asyncio.Lock()
 
-    async def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises IdentityError; AuditError where the reading cannot be recorded."""
-        key = self._keys.verify(headers)
-        self._judge.check(facts_of_key(key), Permission.AUDIT_READ, TILES)
-        if self._due(key.id):
+    async def admit(self, headers: Iterable[tuple[bytes, bytes]], certificate: PeerCertificate | None = None) -> None:
+        """A key comes before the connection's certificate. Raises IdentityError; AuditError where the reading cannot be recorded."""
+        facts, key_id, subject = self._known(headers, certificate)
+        self._judge.check(facts, Permission.AUDIT_READ, TILES)
+        if self._due(key_id):
             async with self._noting:  # clients fetch many tiles at once
-                await self._note(key.id, key.subject.id)
+                await self._note(key_id, subject)
+
+    def _known(self, headers: Iterable[tuple[bytes, bytes]], certificate: PeerCertificate | None) -> tuple[Facts, str, str]:
+        alone = credential(headers) is None
+        found = self._certificates.caller(certificate, alone=alone) if self._certificates is not None else None
+        if found is not None:
+            return facts_of_certificate(found), found.key_id, found.subject.id
+        key = self._keys.verify(headers)
+        return facts_of_key(key), key.id, key.subject.id
 
     async def _note(self, key_id: str, subject: str) -> None:
         if self._due(key_id):

@@ -11,8 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from router.config import ServerTls, Tls
-from router.config.tls import MutualTls
+from router.config import MutualTls, Tls
 from router.doors.tls import Material, dns_names, make_context
 from router.errors import ConfigError
 from router.faults import Loc
@@ -30,16 +29,21 @@ class Certificates:
         return self.expires <= datetime.now(UTC)
 
 
-def files(settings: ServerTls) -> Iterator[tuple[Loc, str]]:
+def tls_place(listener: str) -> Loc:
+    """Where its settings stand in the configuration."""
+    return ("audit", listener, "tls") if listener == "tiles" else (listener, "tls")
+
+
+def files(settings: MutualTls) -> Iterator[tuple[Loc, str]]:
     """With their places below `tls`."""
     for index, pair in enumerate(settings.pairs):
         place: Loc = () if index == 0 else ("also", index - 1)
         yield from (((*place, "certificate"), pair.certificate), ((*place, "key"), pair.key))
-    if isinstance(settings, MutualTls) and settings.client_ca is not None:
+    if settings.client_ca is not None:
         yield ("client_ca",), settings.client_ca
 
 
-def read_certificates(root: Path, listener: str, settings: ServerTls) -> Certificates:
+def read_certificates(root: Path, listener: str, settings: MutualTls) -> Certificates:
     """Raises ConfigError in one sentence."""
     try:
         read = [_pair(root, pair) for pair in settings.pairs]
@@ -48,13 +52,13 @@ def read_certificates(root: Path, listener: str, settings: ServerTls) -> Certifi
                 raise ConfigError(f"the certificate in '{pair.certificate}' has no DNS name by which anybody could ask for it")
         pairs = tuple((certificate, key) for certificate, key, _ in read)
         material = Material(pairs, minimum=settings.minimum_version)
-        if isinstance(settings, MutualTls) and settings.client_ca is not None:
+        if settings.client_ca is not None:
             authorities = _content(root, settings.client_ca)
             _chain(authorities, settings.client_ca)
             material = Material(pairs, authorities, settings.client_certificates, settings.minimum_version)
         make_context(material)
     except ConfigError as error:
-        raise ConfigError(f"{listener}.tls: {error}") from None
+        raise ConfigError(f"{'.'.join(map(str, tls_place(listener)))}: {error}") from None
     return Certificates(material, min(expires for _, _, expires in read))
 
 

@@ -295,7 +295,7 @@ def test_a_ledger_with_a_hole_does_not_serve_it(ledgers: dict[int, Path], tmp_pa
 def test_who_is_not_let_in_gets_nothing(ledgers: dict[int, Path]) -> None:
     """Neither tiles nor the checkpoint; and what is given to some may be cached by them only."""
 
-    async def admit(headers) -> None:
+    async def admit(headers, certificate) -> None:
         if (b"x-api-key", b"good") not in headers:
             raise IdentityError("No API key was sent.", "credential_missing")
 

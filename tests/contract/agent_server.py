@@ -127,12 +127,13 @@ class _Failing:
 
 
 @asynccontextmanager
-async def serving(agent: Agent, port: int = 0) -> AsyncIterator[Agent]:
+async def serving(agent: Agent, port: int = 0, url: str | None = None) -> AsyncIterator[Agent]:
+    """`url` is what its card names, where that is not where it listens."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen()
-        agent.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        agent.url = url or f"http://127.0.0.1:{listener.getsockname()[1]}"
         running = uvicorn.Server(uvicorn.Config(agent.app(), log_level="critical", timeout_graceful_shutdown=1))
         task = asyncio.create_task(running.serve([listener]))
         try:

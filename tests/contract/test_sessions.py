@@ -52,7 +52,9 @@ def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Another]
 
 def test_a_session_is_whole_wherever_it_is_found(another: Another) -> None:
     """Every field, for another process at once."""
-    full = session("a", issuer="https://id.example", issuer_session="s1", methods=("pwd", "otp"), authenticated_ns=NOW - SECOND)
+    full = session(
+        "a", issuer="https://id.example", issuer_session="s1", methods=("pwd", "otp"), network="203.0.113.0/24", browser="Firefox"
+    )
     assert another().add(full, 5) == []
     assert another().find(full.digest) == full
     assert another().find(session("b").digest) is None
@@ -67,6 +69,23 @@ def test_an_ended_session_is_gone_and_stays_gone(another: Another) -> None:
     one.use(session("a").digest, NOW + SECOND)
     assert one.all() == [kept]
     assert two.end(Which(digest=session("a").digest)) == []
+
+
+def test_one_that_is_ending_is_no_session_and_is_named_until_it_is_forgotten(another: Another) -> None:
+    """However often it is begun, and whoever signs in meanwhile; of those that nobody comes back for nothing is left after a day."""
+    one, two = another(), another()
+    gone, later = session("a", issuer="i", issuer_session="1"), session("late", replace(OLGA, id="eve"), NOW + 120 * SECOND)
+    one.add(gone, 5)
+    for store in (one, two):
+        assert [(each.id, each.expires_ns) for each in store.ending(Which(issuer="i", issuer_session="1"))] == [(gone.id, 0)]
+    two.add(later, 5)
+    assert [each.id for each in one.ending(Which(digest=gone.digest))] == [gone.id]
+    assert one.ending(Which()) == []
+    one.add(session("new", created_ns=NOW + 180 * SECOND), 1)  # it takes nobody's place
+    assert [each.id for each in two.end(Which(digest=gone.digest))] == [gone.id]
+    two.ending(Which(digest=later.digest))
+    two.add(session("next day", created_ns=NOW + 200_000 * SECOND), 5)
+    assert [each.id for each in one.all()] == [session("next day").id]
 
 
 def test_those_that_fit_end_and_no_others(another: Another) -> None:

@@ -47,7 +47,7 @@ def seated(browser: Browser, lockgate: Lockgate, who: str | None, complaint: str
     try:
         yield page
     finally:
-        _picture(page, who or "session")
+        picture(page, who or "session")
         context.close()
     assert [each for each in complaints if not complaint or complaint not in each] == []
 
@@ -60,7 +60,7 @@ def axe(page: Page) -> list[str]:
     return [f"{each['id']}: {node['html'][:120]}" for each in found["violations"] for node in each["nodes"]]
 
 
-def _picture(page: Page, who: str) -> None:
+def picture(page: Page, who: str) -> None:
     """What the person saw last, for who looks at a failed run, or wants to see the pages."""
     if "LOCKGATE_PICTURES" in os.environ:
         PICTURES.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ WANTED = {"method": "GET", "path": "/items/7"}
 
 
 def document(lockgate: Lockgate) -> Any:
-    return ask(lockgate.ports["decide"], "GET", "/openapi.json").json
+    return ask(lockgate.ports["decide"], "GET", "/openapi.json", lockgate.keys["checkout"]).json
 
 
 def test_a_decision_is_given_and_recorded_without_a_dispatch(lockgate: Lockgate) -> None:

@@ -14,7 +14,7 @@ from tests.e2e.test_reviews import held, shown
 from tests.e2e.wire import Answer, ask
 from tests.e2e.yard import load, save
 
-SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
+SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0, "seeded": {"share": 0.5}}}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,35 @@ def test_who_may_not_label_is_refused(learning: Lockgate) -> None:
     assert learning.control("POST", "/v1/labels/claim", who="idle").code == "permission_missing"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "pay"}, who="max").code == "label_unknown"
     assert learning.control("POST", "/v1/labels/none/answer", {"label": "fly"}, who="max").code == "feedback_intent_unknown"
+
+
+@pytest.mark.slow  # it waits for two rounds of sampling
+def test_a_known_text_is_seeded_and_teaches_nothing(learning: Lockgate) -> None:
+    """Named by a lead, given to a reviewer like a sample; what is said of it is on record by a name of its own, and is no opinion."""
+    known = learning.ask("ann", "POST", "/pay/3", {"text": "pay 60 to nobody at all"}).decision
+    until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+    task = learning.control("POST", "/v1/labels/claim", who="max").json["claimed"]["id"]
+    assert command(learning, "answer", task, "unsure") == "It is on record as unsure.\n"
+    assert command(learning, "know", known, "pay", who="root") == "It is known to be pay.\n"
+    assert "labels.seed" in command(learning, "know", known, "pay")
+    assert command(learning, "known", who="root") == f"{known}  pay\n"
+    learning.ask("ann", "POST", "/pay/4", {"text": "pay 70 to nobody either"})
+    until(lambda: learning.control("GET", "/v1/labels", who="mia").json["labels"][1:], "a known one stands beside it")
+    for _ in range(2):
+        task = learning.control("POST", "/v1/labels/claim", who="mia").json["claimed"]["id"]
+        assert learning.control("POST", f"/v1/labels/{task}/answer", {"label": "look"}, who="mia").json == {"id": task, "label": "look"}
+    told = [leaf["event"] for leaf in learning.story(known) if leaf["schema"] == "lockgate.system.v1"]
+    assert told == ["labelled", "label_known", "label_seeded"]
+    assert learning.control("GET", f"/v1/decisions/{known}/feedback").json["opinions"] == []
+    assert command(learning, "unknow", known, who="root") == "It is not seeded any more.\n"
+    shown = command(learning, "reviewers", who="root")
+    assert "too few (1)" in shown
+    assert "mia" not in shown
+    assert learning.system("audit_read")[-1]["what"] == "reviewers"
+    assert command(learning, "reviewers", "--since", "2020-01-01T00:00:00Z", "--until", "2020-02-01T00:00:00Z", who="root").startswith(
+        "Nobody"
+    )
+    assert "reviewers.read" in command(learning, "reviewers")
 
 
 def rejected(lockgate: Lockgate, review: str, **said: str) -> Answer:

@@ -77,18 +77,30 @@ def test_pods_end_later_than_lockgate_does() -> None:
     assert spec["terminationGracePeriodSeconds"] >= least
 
 
-def test_probes_ask_the_control_listener() -> None:
-    """Where health is served, over TLS where that is."""
-    for case, scheme in (("sqlite-gateway", "HTTP"), ("postgres-envoy", "HTTPS")):
+def test_probes_ask_where_they_are_answered() -> None:
+    """The control listener, over TLS where that is; where it wants certificates, of which the kubelet has none, the port for probes."""
+    for case, scheme, listener in (
+        ("sqlite-gateway", "HTTP", "listen"),
+        ("postgres-envoy", "HTTPS", "listen"),
+        ("postgres-gateway", "HTTPS", "listen"),
+        ("both-vault-opa", "HTTP", "probes"),
+    ):
         found = manifests(values(case))
         (workload,) = [each for each in found if each["kind"] in ("Deployment", "StatefulSet")]
         (container,) = workload["spec"]["template"]["spec"]["containers"]
         ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-        listen = configuration(found)["control"]["listen"]
+        listen = configuration(found)["control"][listener]
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             asked = container[probe]["httpGet"]
             assert (asked["scheme"], f"0.0.0.0:{ports[asked['port']]}") == (scheme, listen)
             assert asked["path"] == ("/readyz" if probe == "readinessProbe" else "/healthz")
+
+
+def test_the_control_listener_asks_for_certificates_as_the_values_say() -> None:
+    """Of the authorities in the Secret's key that they name."""
+    for case, demand, authorities in (("both-vault-opa", "required", "ca.crt"), ("postgres-gateway", "optional", "operators.pem")):
+        tls = configuration(manifests(values(case)))["control"]["tls"]
+        assert (tls["client_certificates"], tls["client_ca"]) == (demand, f"/run/lockgate/tls/{authorities}")
 
 
 def test_what_is_scaled_by_is_measured() -> None:

@@ -62,9 +62,19 @@ SENTENCES = {
     "ext_authz for nobody": (ENVOY | {"gatewayApi": {"extAuth": {"enabled": True}}}, "needs targetRefs"),
     "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
+    "certificates in the clear": ({"control": {"clientCertificates": "required"}}, "needs tls.source"),
+    "metrics without a certificate": (
+        {
+            "control": {"clientCertificates": "required"},
+            "tls": {"source": "secret", "secretName": "t"},
+            "monitoring": {"serviceMonitor": {"enabled": True, "credentials": {"secretName": "m"}}},
+        },
+        "clientCertificate.secretName",
+    ),
     "metrics for nobody": ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "metrics.read"),
     "a listener of the chart's": ({"config": {"gateway": {"listen": "0.0.0.0:1"}}}, "config.gateway.listen is set by the chart"),
     "a certificate of the chart's": ({"config": {"control": {"tls": {}}}}, "config.control.tls is set by the chart"),
+    "probes of the chart's": ({"config": {"control": {"probes": "0.0.0.0:1"}}}, "config.control.probes is set by the chart"),
     "a state of the chart's": ({"config": {"state": "/x"}}, "config.state is set by the chart"),
     "a store of the chart's": ({"config": {"audit": {"store": {"adapter": "sqlite"}}}}, "config.audit.store is set by the chart"),
 }

@@ -10,14 +10,13 @@ import orjson
 
 from router.audit.governance.standing import Hold, Standing, follow, read_through
 from router.audit.questions.conditions import Plain
-from router.audit.questions.index import catch_up
+from router.audit.questions.index import FAR, behind, catch_up
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
 from router.audit.tree.checkpoint import note_checkpoint
 from router.audit.tree.proof import prove_inclusion
 from router.errors import AuditError
 
 PAGE = 1000
-FAR = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,9 @@ class Facts:
         return self._standing
 
     def orders(self) -> Standing:
-        """The same for who needs nothing else: where the index is far behind, from the records, which takes a sixth of building it."""
-        if self.reader.size() - max(self.index.complete()[0], self._standing.taken) <= FAR:
+        """The same for who needs nothing else: where the index is far behind, from the records, which takes a sixth of building it, and
+        once more only what came since."""
+        if behind(self.reader, self.index) <= FAR:
             return self.standing()
         read_through(self.reader, self._standing)
         return self._standing

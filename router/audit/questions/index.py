@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +13,11 @@ import orjson
 from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
 
+log = logging.getLogger("lockgate.audit")
+_TURNS = threading.Lock()
 BATCH = 5000
+FAR = 50_000  # records; making up for more takes longer than somebody waits for an answer
+SAY_EVERY_S = 10.0
 SLICE, PAUSE = 2000, 16  # records of a batch, and those between two pauses, of who gives way; each batch writes anew what it adds to
 JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review events by which a person decides
 # Those after which it waits as it did before: what a review has come to is what it was.
@@ -20,20 +27,55 @@ UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
     """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
     has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
-    it can give way."""
+    it can give way. Threads of one process that are far behind take turns: each batch is made once."""
     complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
     if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
+    saying = _Saying(size)
     while complete < size:
-        end = min(size, complete + (BATCH if breathe is None else SLICE))
-        rows = list(_rows(reader, complete, end, breathe))
-        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)), breathe)
-        complete = index.complete()[0]
+        if size - complete <= FAR:
+            complete = _more(reader, index, complete, size, breathe)
+        else:
+            with _TURNS:
+                complete = _more(reader, index, index.complete()[0], size, breathe)
+            saying.at(complete)
         if breathe is not None:
             breathe()
     return complete
+
+
+def behind(reader: LedgerReader, index: IndexStore) -> int:
+    """How many records are not in the index yet."""
+    return max(0, reader.size() - index.complete()[0])
+
+
+def _more(reader: LedgerReader, index: IndexStore, complete: int, size: int, breathe: Callable[[], None] | None) -> int:
+    end = min(size, complete + (BATCH if breathe is None else SLICE))
+    if complete < end:
+        rows = list(_rows(reader, complete, end, breathe))
+        index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)), breathe)
+    return index.complete()[0]
+
+
+class _Saying:
+    """How far it is, for who waits: in the log, now and then, by one of the threads that wait."""
+
+    last = 0.0
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._since = time.monotonic()
+        self._first: int | None = None
+
+    def at(self, complete: int) -> None:
+        now = time.monotonic()
+        first = self._first = complete if self._first is None else self._first
+        if now - max(self._since, _Saying.last) >= SAY_EVERY_S:
+            _Saying.last, done = now, complete - first
+            left = f", about {(now - self._since) / done * (self._size - complete):.0f} s left" if done > 0 else ""
+            log.warning("the index of the audit trail is being made: %d of %d records%s", complete, self._size, left)
 
 
 def _rows(reader: LedgerReader, start: int, end: int, breathe: Callable[[], None] | None) -> Iterator[IndexRow]:

@@ -37,9 +37,10 @@ Known = Callable[[str, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`what`: records, decision, stats, reviews, readings, periods, verify, export, bundle, reconciliation, certificate. `filters` is a
-    condition as text, or what else was asked for; nothing personal is in it. `rows` is None while they are being read. `opened`: personal
-    fields were opened. `exported` is where the answer went: terminal, pipe, file, response."""
+    """`what`: records, decision, stats, reviews, readings, periods, verify, export, bundle, reconciliation, certificate, reviewers, held
+    (what a reviewer may change of a held request). `filters` is a condition as text, or what else was asked for; nothing personal is in it.
+    `rows` is None while they are being read. `opened`: personal fields were opened. `exported` is where the answer went: terminal, pipe,
+    file, response."""
 
     what: str
     filters: str = ""

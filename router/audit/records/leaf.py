@@ -121,7 +121,14 @@ def classification_fields(classified: Classification) -> Fields:
         "calibration_digest": classified.calibration_digest,
         "cached": classified.cached,
         "stages_ns": durations(classified.stages_ns),
+        **_earlier(classified),
     }
+
+
+def _earlier(classified: Classification) -> Fields:
+    """Left out where there are none, as in records from before they were kept."""
+    listed = [{"tier": tier, "intent": intent} for tier, intent in classified.earlier_tiers]
+    return {"earlier_tiers": listed} if listed else {}
 
 
 def risk_fields(risk: Risk) -> Fields:

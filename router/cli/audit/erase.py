@@ -20,9 +20,7 @@ from router.cli.common import json_option, print_json
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @ordering
 @json_option
-def erase(
-    subject: str, authority: str, reason: str, case: str, yes: bool, config: Path, url: str | None, key: str | None, as_json: bool
-) -> None:
+def erase(subject: str, authority: str, reason: str, case: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Destroy the key of a subject, so that nothing personal that was ever sealed for them can be read again.
 
     Records, hashes and proofs stay. Prints the record of it with its proof in a checkpoint that was signed for it.

@@ -48,7 +48,7 @@ def target(command: F) -> F:
 @case_required
 @ordering
 @json_option
-def add(case: str, authority: str, config: Path, url: str | None, key: str | None, as_json: bool, **targets: str | None) -> None:
+def add(case: str, authority: str, config: Path, url: str | None, key: str, as_json: bool, **targets: str | None) -> None:
     """Put a subject, a decision or an intent on hold."""
     receipt = orders(config, url, key).hold(*_named(targets), authority, case)
     _tell(receipt, f"On hold since record {receipt['record']}; `lockgate audit hold release {receipt['record']}` ends it.", as_json)
@@ -61,7 +61,7 @@ def add(case: str, authority: str, config: Path, url: str | None, key: str | Non
 @ordering
 @json_option
 def release(
-    record: int | None, case: str, authority: str, config: Path, url: str | None, key: str | None, as_json: bool, **targets: str | None
+    record: int | None, case: str, authority: str, config: Path, url: str | None, key: str, as_json: bool, **targets: str | None
 ) -> None:
     """End the hold that RECORD added, as `hold list` shows it, or the only one on a target. Others stay."""
     carried_out = orders(config, url, key)
@@ -77,7 +77,7 @@ def release(
 @target
 @ordering
 @json_option
-def list_holds(config: Path, url: str | None, key: str | None, as_json: bool, **targets: str | None) -> None:
+def list_holds(config: Path, url: str | None, key: str, as_json: bool, **targets: str | None) -> None:
     """List the holds that are in force, or those on one target. Subjects are shown by their key's id, for the ledger names nobody."""
     wanted = _named(targets) if any(targets.values()) else (None, None)
     found = orders(config, url, key).holds(*wanted)

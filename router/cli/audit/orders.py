@@ -11,23 +11,18 @@ import click
 
 from router.cli.common import config_option
 from router.cli.control_client import ControlClient, control_url
+from router.cli.control_options import key_option, trust, url_option
 
 Json = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-key_option = click.option(
-    "--key",
-    envvar="LOCKGATE_KEY",
-    show_envvar=True,
-    help="API key for a running Lockgate; without one this works on the files of a stopped one.",
-)
+key_needed = key_option("API key for a running Lockgate; without it, and without --client-cert, this works on the files of a stopped one.")
 authority_option = click.option("--authority", required=True, help="On whose word. May name people: it is sealed.")
 case_option = click.option("--case", default="", help="Where it is filed. May name people: it is sealed.")
 
 
 def ordering(command: F) -> F:
-    for option in (key_option, url_option, config_option):
+    for option in (key_needed, url_option, config_option):
         command = option(command)
     return command
 
@@ -46,8 +41,8 @@ class Orders(Protocol):
     def sign_index(self) -> Json: ...
 
 
-def orders(config: Path, url: str | None, key: str | None) -> Orders:
-    if key is not None:
+def orders(config: Path, url: str | None, key: str) -> Orders:
+    if key or trust().certificate is not None:
         return Running(url or control_url(config), key)
     from router.cli.audit.files import Files  # who asks a running Lockgate does not wait for what the files need
 

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 @click.option("--authority", default="", help="On whose word. May name people: it is sealed.")
 @ordering
 @json_option
-def prune(dry_run: bool, authority: str, config: Path, url: str | None, key: str | None, as_json: bool) -> None:
+def prune(dry_run: bool, authority: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Remove personal parts that are older than their class of `audit.retention` says, and are not on hold.
 
     Leaves, hashes and checkpoints stay, and so does every proof. What was removed is itself recorded and signed.
@@ -37,7 +37,7 @@ def prune(dry_run: bool, authority: str, config: Path, url: str | None, key: str
         _tell(summary, dry_run)
 
 
-def _pruned(config: Path, url: str | None, key: str | None, authority: str) -> Json:
+def _pruned(config: Path, url: str | None, key: str, authority: str) -> Json:
     """Until there is nothing more to do."""
     carried_out = orders(config, url, key)
     total = carried_out.prune(authority)

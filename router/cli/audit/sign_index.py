@@ -13,7 +13,7 @@ from router.cli.common import json_option, print_json
 @click.command("sign-index")
 @ordering
 @json_option
-def sign_index(config: Path, url: str | None, key: str | None, as_json: bool) -> None:
+def sign_index(config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Sign the index of the records that are in none yet, and a checkpoint over it.
 
     A running Lockgate does so by itself from time to time; after this, certificates about a person reach to the present.

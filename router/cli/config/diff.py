@@ -12,6 +12,7 @@ import click
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
+from router.cli.control_options import key_option, trust, url_option
 from router.workspace import parse, read
 from router.workspace_diff import differences
 
@@ -21,18 +22,18 @@ DIFFERENT = 1
 @click.command()
 @config_option
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="Another workspace, instead of what serves.")
-@click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-@click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, help="API key with `config.read`; not needed with --against.")
+@url_option
+@key_option("API key with `config.read`; not needed with --against.")
 @json_option
-def diff(config: Path, against: Path | None, url: str | None, key: str | None, as_json: bool) -> int:
+def diff(config: Path, against: Path | None, url: str | None, key: str, as_json: bool) -> int:
     """Say what the workspace in the folder would change of the one that serves: by key, defaults included, secrets hidden.
 
     What serves is asked to look at its own folder, with its own environment. The exit status is 1 where something would change, or would be
     refused.
     """
-    if against is None and key is None:
+    if against is None and not key and trust().certificate is None:
         raise click.UsageError("Give --key for what serves, or --against for another workspace.")
-    found = _local(against, config) if against is not None else _serving(config, url, key or "")
+    found = _local(against, config) if against is not None else _serving(config, url, key)
     if as_json:
         print_json(found)
     else:

@@ -11,15 +11,15 @@ import click
 
 from router.cli.common import config_option, json_option
 from router.cli.control_client import ControlClient, control_url
+from router.cli.control_options import key_option, url_option
 
 F = TypeVar("F", bound=Callable[..., Any])
-url_option = click.option("--url", envvar="LOCKGATE_CONTROL_URL", show_envvar=True, help="The control API, instead of the configuration's.")
-key_option = click.option("--key", envvar="LOCKGATE_KEY", show_envvar=True, required=True, help="API key that may do this.")
+key_needed = key_option("API key that may do this.")
 comment_option = click.option("--comment", default="", help="Why; kept with it, under the key of who says it.")
 
 
 def connected(command: F) -> F:
-    for option in (json_option, key_option, url_option, config_option):
+    for option in (json_option, key_needed, url_option, config_option):
         command = option(command)
     return command
 

@@ -7,16 +7,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address, filters, given
+from router.control.console.framed import framed
 from router.control.console.html import page
 from router.control.console.rows import row
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.parameters import Cursor, Name
 from router.control.permissions import Permission
-from router.control.services import AuditFilters, Opening
+from router.control.services import AuditFilters, ControlServices, Opening
 from router.errors import ConfigError, RefusedError
 
 router = guarded_router()
@@ -30,8 +31,12 @@ Personal = Annotated[str, Query(max_length=4)]
 
 
 @router.get("/console/audit", include_in_schema=False, **needs(Permission.AUDIT_READ))
-async def search(request: Request, services: Services, caller: Caller, cursor: Cursor = None, personal: Personal = "") -> HTMLResponse:
+async def search(request: Request, services: Services, caller: Caller, cursor: Cursor = None, personal: Personal = "") -> Response:
     """Records that match, newest first. Nothing is counted: a page costs the same whatever the ledger's size."""
+    return await framed(request, _search(request, services, caller, cursor, personal), "audit.html", here="audit")
+
+
+async def _search(request: Request, services: ControlServices, caller: Principal, cursor: str | None, personal: str) -> HTMLResponse:
     typed, refused, rows, following, complete = given(request.query_params), "", [], None, None
     try:
         found = await services.audit.query(_of_kind(typed), cursor, SHOWN, caller.id, opening=opening(caller, personal))
@@ -61,10 +66,14 @@ async def search(request: Request, services: Services, caller: Caller, cursor: C
 @router.get("/console/audit/counts", include_in_schema=False, **needs(Permission.AUDIT_READ))
 async def counts(
     request: Request, services: Services, caller: Caller, by: Annotated[list[str] | None, Query(max_length=64)] = None, bucket: str = ""
-) -> HTMLResponse:
+) -> Response:
     """Exact counts over everything that matches."""
+    return await framed(request, _counts(request, services, caller, by or (), bucket), "counts.html", here="audit")
+
+
+async def _counts(request: Request, services: ControlServices, caller: Principal, by: Sequence[str], bucket: str) -> HTMLResponse:
     typed, refused, answer = given(request.query_params), "", None
-    chosen = [each for each in by or () if each][:2] or ["intent"]
+    chosen = [each for each in by if each][:2] or ["intent"]
     try:
         answer = await services.audit.statistics(filters(typed), chosen, bucket[:16] or None, caller.id)
     except RefusedError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Path, Request
+from fastapi import Path, Request, Response
 from fastapi.responses import HTMLResponse
 
 from router.audit.tree.checkpoint import note_checkpoint
@@ -12,11 +12,12 @@ from router.control.console.asking import address
 from router.control.console.audit import Personal, opening
 from router.control.console.feedback import opinions
 from router.control.console.forms import done
+from router.control.console.framed import framed
 from router.control.console.html import page
 from router.control.console.rows import row
 from router.control.console.rules import Place, places
 from router.control.console.story import Json, Story, stories
-from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.parameters import Identifier
 from router.control.permissions import Permission
 from router.control.services import AuditFilters, ControlServices
@@ -27,8 +28,13 @@ UNKNOWN = "There is no record of that decision."
 
 
 @router.get("/console/decisions/{decision_id}", include_in_schema=False, **needs(Permission.AUDIT_READ))
-async def decision(request: Request, decision_id: Identifier, services: Services, caller: Caller, personal: Personal = "") -> HTMLResponse:
+async def decision(request: Request, decision_id: Identifier, services: Services, caller: Caller, personal: Personal = "") -> Response:
     """By its id, or that of its request or trace; a trace with several decisions lists them."""
+    answer = _decision(request, decision_id, services, caller, personal)
+    return await framed(request, answer, "decision.html", here="audit", asked_for=decision_id, story=None, leaf={})
+
+
+async def _decision(request: Request, decision_id: str, services: ControlServices, caller: Principal, personal: str) -> HTMLResponse:
     found = await services.audit.show(decision_id, caller.id, opening(caller, personal))
     told = [] if found is None else stories(found["records"])
     if found is None or not told:
@@ -41,6 +47,7 @@ async def decision(request: Request, decision_id: Identifier, services: Services
         request,
         "decision.html",
         here="audit",
+        asked_for=decision_id,
         story=story,
         leaf=story.leaf,
         rules=await _rules(services, story, Permission.POLICY_READ in caller.permissions),

@@ -19,7 +19,10 @@ DONE: Mapping[str, str] = {
     "release": "Given back.",
     "ask": "Asked; it waits for an answer.",
     "escalate": "Escalated: only the next level decides now.",
+    "modify": "Approved with your changes; earlier approvals do not count.",
     "reroute": "Approved for that route; earlier approvals do not count.",
+    "labelled": "Your label is on record.",
+    "label_skipped": "It is left to others.",
     "said": "Your opinion is on record.",
     "retried": "It is sent again, for as long as it was tried at first.",
     "dropped": "Dropped, for good; its outcome stays on record as failed.",
@@ -29,16 +32,18 @@ DONE: Mapping[str, str] = {
     "rollout_advanced": "On to the next step.",
     "rollout_rolled_back": "Rolled back: the candidate decides nothing any more.",
     "went_back": "That version is in force now.",
+    "session_ended": "Ended: whoever has it is refused with the next request.",
+    "sessions_ended": "All others are ended.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",
 }
 
 
-async def posted(request: Request) -> Mapping[str, str]:
+async def posted(request: Request, most: int = MOST_FIELDS) -> Mapping[str, str]:
     """Its fields. Raises RefusedError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != URLENCODED:
         raise RefusedError("This takes the form of its page.", "request_invalid", 422)
     try:
-        return dict(parse_qsl((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        return dict(parse_qsl((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict"))
     except ValueError:
         raise RefusedError("The form cannot be read.", "request_invalid", 422) from None
 
@@ -48,6 +53,12 @@ def comment_of(fields: Mapping[str, str]) -> str:
     if len(comment) > MOST_COMMENT:
         raise RefusedError(f"A comment can have at most {MOST_COMMENT} characters.", "request_invalid", 422)
     return comment
+
+
+def version_of(fields: Mapping[str, str]) -> int | None:
+    """Of a request as the page showed it; what happened meanwhile is a conflict."""
+    told = fields.get("version", "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else None
 
 
 def done(request: Request) -> str:

@@ -17,24 +17,28 @@ from router.control.guarded import NOBODY, Principal
 from router.control.permissions import Permission
 
 P = Permission
+MAIN = '<main id="content"'
 FOLDER = Path(__file__).parent / "templates"
 THEMES, THEME = ("light", "dark"), "lockgate-theme"  # the cookie of who chose one by hand; without it the system's holds
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry of the navigation; shown to who may look at what is behind it."""
+    """An entry of the navigation; shown to who may look at what is behind it, where there is a `service` of that name if one is named."""
 
     key: str
     title: str
     path: str
     permission: Permission
+    service: str = ""
 
 
 PLACES = (
     Place("live", "Decisions", "/console/", P.AUDIT_READ),
     Place("audit", "Audit", "/console/audit", P.AUDIT_READ),
     Place("reviews", "Reviews", "/console/reviews", P.REVIEWS_READ),
+    Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
+    Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
     Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),
@@ -56,17 +60,26 @@ TEMPLATES = _environment()
 def page(
     request: Request, template: str, *, here: str = "", status: int = 200, headers: Mapping[str, str] | None = None, **shown: Any
 ) -> HTMLResponse:
-    principal: Principal = getattr(request.state, "principal", NOBODY)
-    text = TEMPLATES.get_template(template).render(
+    return HTMLResponse(rendered(request, template, here=here, **shown), status, dict(headers or {}))
+
+
+def rendered(request: Request, template: str, *, here: str, frame: bool = False, **shown: Any) -> str:
+    """With `frame` what is the same whatever is shown: all that stands before `MAIN`."""
+    principal: Principal = getattr(request.state, "principal", getattr(request.state, "refused", NOBODY))
+    return TEMPLATES.get_template(template).render(
+        frame=frame,
         here=here,
         theme=_theme(request),
         may=principal.permissions,
         who=principal.id,
         csrf=getattr(principal, "csrf", ""),
-        places=[place for place in PLACES if place.permission in principal.permissions],
+        places=[place for place in PLACES if place.permission in principal.permissions and _there(request, place)],
         **shown,
     )
-    return HTMLResponse(text, status, dict(headers or {}))
+
+
+def _there(request: Request, place: Place) -> bool:
+    return not place.service or getattr(request.app.state.services, place.service) is not None
 
 
 def _theme(request: Request) -> str:

@@ -8,10 +8,12 @@ from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address, filters, given
+from router.control.console.framed import framed
 from router.control.console.html import TEMPLATES, page
 from router.control.console.rows import row
-from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.permissions import Permission
+from router.control.services import ControlServices
 from router.errors import RefusedError
 
 router = guarded_router()
@@ -20,8 +22,12 @@ After = Annotated[int, Query(ge=-1, lt=2**53)]
 
 
 @router.get("/console/", include_in_schema=False, **needs(Permission.AUDIT_READ))
-async def live(request: Request, services: Services, caller: Caller) -> HTMLResponse:
+async def live(request: Request, services: Services, caller: Caller) -> Response:
     """The newest decisions; the page asks for newer ones by itself."""
+    return await framed(request, _live(request, services, caller), "live.html", here="live")
+
+
+async def _live(request: Request, services: ControlServices, caller: Principal) -> HTMLResponse:
     typed, refused, rows = given(request.query_params), "", []
     try:
         found = await services.audit.query(filters(typed, kind="decision"), None, SHOWN, caller.id)

@@ -24,7 +24,7 @@ router = guarded_router()
 SHOWN = 20
 CSRF = "csrf"
 PACKAGE = re.compile(r"^package\s+([\w.]+)", re.MULTILINE)
-TITLE = re.compile(r"^#\s*(title|description):\s*(?!\|)(.+)$", re.MULTILINE)
+TITLE = re.compile(r"^#[ ]*(title|description):[ ]*(?:[|>]-?[ ]*\n((?:#[ ]{2,}.*\n?)+)|(.+)$)", re.MULTILINE)
 Move = Callable[[Mapping[str, str]], Awaitable[Any]]
 
 
@@ -40,7 +40,7 @@ async def rules(request: Request, services: Services, file: Annotated[str, Query
     texts = services.rules() if services.rules is not None else {}
     if file and file not in texts:
         raise RefusedError("No rules in force come from that file.", "not_found", 404)
-    listed = [_described(name, text) for name, text in sorted(texts.items())]
+    listed = [described(name, text) for name, text in sorted(texts.items())]
     return page(request, "rules.html", here="policy", files=listed, file=file, lines=texts[file].splitlines() if file else [])
 
 
@@ -157,8 +157,9 @@ async def _overview(request: Request, services: ControlServices, refused: list[s
     )
 
 
-def _described(name: str, text: str) -> dict[str, Any]:
+def described(name: str, text: str) -> dict[str, Any]:
     package, said = PACKAGE.search(text), dict[str, str]()
     for found in TITLE.finditer(text):
-        said.setdefault(found[1], found[2].strip())
+        lines = (found[2] or found[3]).splitlines()
+        said.setdefault(found[1], " ".join(line.lstrip("# ").strip() for line in lines))
     return {"file": name, "package": package[1] if package else "", "lines": text.count("\n"), "title": "", "description": "", **said}

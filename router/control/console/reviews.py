@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address
 from router.control.console.feedback import opinions
-from router.control.console.forms import comment_of, done, posted
+from router.control.console.forms import comment_of, done, posted, version_of
 from router.control.console.html import page, see_other
 from router.control.console.rules import places
 from router.control.console.story import stories
@@ -57,7 +57,7 @@ async def inbox(request: Request, services: Services, caller: Caller, state: Sta
 @router.get("/console/reviews/{review_id}", include_in_schema=False, **needs(Permission.REVIEWS_READ))
 async def review(request: Request, review_id: Identifier, services: Services, caller: Caller) -> HTMLResponse:
     """One, with what it was judged by. That is read from the trail and so on record as a reading, though it opens nothing personal."""
-    return await _shown(request, review_id, services, caller)
+    return await shown(request, review_id, services, caller)
 
 
 @router.post("/console/reviews/{review_id}/approve", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
@@ -66,7 +66,7 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
 
     async def decide(fields: Mapping[str, str]) -> Json:
         return await services.reviews.approve(
-            review_id, caller.subject, comment_of(fields), fields.get("content_digest", ""), _version(fields)
+            review_id, caller.subject, comment_of(fields), fields.get("content_digest", ""), version_of(fields)
         )
 
     return await _decided(request, review_id, services, caller, decide, "approved")
@@ -75,7 +75,7 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
 @router.post("/console/reviews/{review_id}/reject", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
 async def reject(request: Request, review_id: Identifier, services: Services, caller: Caller) -> Response:
     async def decide(fields: Mapping[str, str]) -> Json:
-        told = Asked(Kind.REJECT, comment_of(fields), None, _version(fields), {}, None, *_misrouted(fields))
+        told = Asked(Kind.REJECT, comment_of(fields), version=version_of(fields), **_misrouted(fields))
         return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, "rejected")
@@ -87,22 +87,16 @@ async def attempt(request: Request, review_id: Identifier, kind: Attempted, serv
 
     async def decide(fields: Mapping[str, str]) -> Json:
         digest, route = fields.get("content_digest") or None, fields.get("route") or None
-        said = _misrouted(fields) if kind == "reroute" else (None, "")
-        told = Asked(Kind(kind), comment_of(fields), digest, _version(fields), {}, route, *said)
+        said = _misrouted(fields) if kind == "reroute" else {}
+        told = Asked(Kind(kind), comment_of(fields), digest, version_of(fields), route=route, **said)
         return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, kind)
 
 
-def _version(fields: Mapping[str, str]) -> int | None:
-    """Of the request as the page showed it; what happened meanwhile is a conflict."""
-    told = fields.get("version", "")
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else None
-
-
-def _misrouted(fields: Mapping[str, str]) -> tuple[str | None, str]:
+def _misrouted(fields: Mapping[str, str]) -> dict[str, Any]:
     """What they say of the classification besides."""
-    return fields.get("intent", "").strip() or None, MISROUTED if fields.get("misrouted") else ""
+    return {"intent": fields.get("intent", "").strip() or None, "reason": MISROUTED if fields.get("misrouted") else ""}
 
 
 async def _decided(
@@ -114,22 +108,24 @@ async def _decided(
     told: str,
 ) -> Response:
     """What stands in the way is told on the page, which shows how things are now."""
+    fields = await posted(request)
     try:
-        await decide(await posted(request))
+        await decide(fields)
     except ReviewError as error:
         if error.code == "review_not_found":
             raise
-        return await _shown(request, review_id, services, caller, str(error), REVIEW_STATUS.get(error.code, 409))
+        return await shown(request, review_id, services, caller, str(error), REVIEW_STATUS.get(error.code, 409), comment_of(fields))
     except RefusedError as error:
         if error.code not in UNTAUGHT:
             raise
-        return await _shown(request, review_id, services, caller, str(error), error.status)
+        return await shown(request, review_id, services, caller, str(error), error.status, comment_of(fields))
     return see_other(address(f"/console/reviews/{review_id}", done=told))
 
 
-async def _shown(
-    request: Request, review_id: str, services: ControlServices, caller: Principal, refused: str = "", status: int = 200
+async def shown(
+    request: Request, review_id: str, services: ControlServices, caller: Principal, refused: str = "", status: int = 200, comment: str = ""
 ) -> HTMLResponse:
+    """`comment` is what was written for an attempt that was refused: it stands in the dialogs again."""
     found = await services.reviews.get(review_id)
     if found is None:
         raise ReviewError("There is no such held request.", "review_not_found")
@@ -142,6 +138,7 @@ async def _shown(
         open=found["state"] in UNDECIDED,
         approvable=found["state"] in OPEN,
         refused=refused,
+        comment=comment,
         done=done(request),
         **await opinions(services, caller, review_id),
         **await _judged(services, caller, review_id),

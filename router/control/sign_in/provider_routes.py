@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -85,13 +87,16 @@ async def back_channel(services: Services, request: Request) -> Response:
     except IdentityError as error:
         # What the provider is to be told is 400, whatever is wrong with the token.
         raise RefusedError(str(error), error.code, 400 if error.status < 500 else error.status) from error
-    # The mark comes last: a crash before it has the provider's repeat end and record once more, which is harmless. Once it is spent, who
+    # The mark comes last: a crash before it has the provider's repeat end and record once more, by the same names. Once it is spent, who
     # replays the token ends no session that began since.
     if not await sign_in.sessions.spent(mark):
-        ended = [each.id for each in await sign_in.sessions.end(which)]
-        await services.record("sessions_ended", {"sessions": ended, "by_provider": True})
+        await sign_in.sessions.end_on_record([which], partial(_told, services))
         await sign_in.sessions.spend(mark, until_ns)
     return Response(status_code=200)
+
+
+async def _told(services: ControlServices, ended: list[str]) -> None:
+    await services.record("sessions_ended", {"sessions": ended, "by_provider": True})
 
 
 async def _to_provider(services: ControlServices, request: Request, *, again: bool) -> Response:

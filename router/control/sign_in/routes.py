@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from router.control.guarded import Caller, Services, guarded_router, needs
+from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.models import EndedSessions, Identity, SessionsView, SessionView
 from router.control.parameters import Identifier
 from router.control.permissions import ROLES, Permission
@@ -29,11 +29,12 @@ from router.control.sign_in.pages import page, style, told_on_a_page
 from router.control.sign_in.parts import SignIn
 from router.control.times import moment
 from router.decision import Subject
-from router.errors import IdentityError, RefusedError
-from router.identity.break_glass import METHOD, BreakGlass
+from router.errors import IdentityError, LockgateError, RefusedError
+from router.identity.break_glass import METHOD, BreakGlass, Broken
 from router.identity.break_glass import PATH as BREAK_GLASS
 from router.identity.local_links import PATH as LOCAL
 from router.identity.local_links import LocalLinks, spent
+from router.identity.seen import seen
 from router.identity.sessions import SignedIn
 from router.ports import Session, Which
 
@@ -89,7 +90,8 @@ async def signed_in(
     """A session of its own for this sign-in, whatever the browser held before; recorded before the browser gets it."""
     sign_in = sign_in_of(services)
     before = session_secret(request.headers.raw, sign_in.secure)
-    session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns)
+    where = seen(request.client.host if request.client is not None else "", request.headers.get("user-agent", ""))
+    session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns, where)
     try:
         who_is = {"session": session.id, "by": await services.acts.person(session.subject.id)}
         told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
@@ -155,18 +157,25 @@ async def sessions(services: Services) -> SessionsView:
 @router.delete("/v1/sessions/{session_id}", status_code=204, **needs(Permission.SESSIONS_WRITE))
 async def end(session_id: Identifier, services: Services, caller: Caller) -> None:
     """Ends one session at once."""
-    if not await sign_in_of(services).sessions.end_id(session_id):
+    which = await sign_in_of(services).sessions.named(session_id)
+    if which is None:
         raise RefusedError("There is no such session.", "not_found", 404)
-    # After the act, as with keys: a ledger that is down must not keep a stolen session alive.
-    await services.record("sessions_ended", {"sessions": [session_id], "by_key": caller.key_id})
+    await _ended(services, caller, which)
 
 
 @router.delete("/v1/sessions", **needs(Permission.SESSIONS_WRITE))
 async def end_all_of(subject: Annotated[str, Query(min_length=1, max_length=320)], services: Services, caller: Caller) -> EndedSessions:
     """Ends every session of one person at once."""
-    ended = [each.id for each in await sign_in_of(services).sessions.end(Which(subject=subject))]
-    await services.record("sessions_ended", {"sessions": ended, "by_key": caller.key_id})
-    return EndedSessions(ended=ended)
+    return EndedSessions(ended=await _ended(services, caller, Which(subject=subject)))
+
+
+async def _ended(services: ControlServices, caller: Principal, which: Which) -> list[str]:
+    """Recorded after the act, as with keys: a ledger that is down must not keep a stolen session alive."""
+
+    async def record(ids: list[str]) -> None:
+        await services.record("sessions_ended", {"sessions": ids, "by_key": caller.key_id})
+
+    return await sign_in_of(services).sessions.end_on_record([which], record)
 
 
 def sign_in_of(services: ControlServices) -> SignIn:
@@ -211,10 +220,21 @@ async def break_glass(services: Services, request: Request) -> Response:
     if not await sign_in.sessions.spend(broken.mark, broken.until_ns):
         raise spent()
     log.critical("break-glass: an administrator's session begins for %d minutes, incident %s", broken.minutes, broken.case)
-    await services.record("break_glass", {"case": broken.case, "minutes": broken.minutes})
-    sign_in.open_glass[0] += 1
     longest = sign_in.sessions.now_ns() + broken.minutes * 60 * 1_000_000_000
+    told = await _alarm(services, broken, longest)
+    await services.record("break_glass", {"case": broken.case, "minutes": broken.minutes, **told})
+    sign_in.open_glass[0] += 1
     return await signed_in(services, request, SignedIn(GLASS, methods=(METHOD,)), None, longest)
+
+
+async def _alarm(services: ControlServices, broken: Broken, until_ns: int) -> dict[str, Any]:
+    """As the record has it. Before the record: a crash between the two alarms about a session that did not come to be, and never the other
+    way round. A channel's store that is down keeps nobody out."""
+    try:
+        return {"notified": list(await services.alarm(broken.mark.hex(), broken.case, until_ns))}
+    except LockgateError as error:
+        log.error("break-glass: nobody can be told over the channels of held requests: %s", error)
+        return {"notified": [], "notice_failed": error.code}
 
 
 def _break_glass(services: ControlServices) -> BreakGlass:

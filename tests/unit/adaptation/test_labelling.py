@@ -2,63 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from router.adaptation.labelling import DONE, GONE, KIND, LabelService, verdict_of
+from router.adaptation.labelling import DONE, GONE, verdict_of
 from router.decision import Subject
 from router.errors import RefusedError
-from router.ports import Lesson
+from tests.unit.adaptation.labelling_parts import LEASE_S, TASK, Labelling
 from tests.unit.adaptation.parts import ANNA, DECISION, RITA, RUBEN, Learning
-
-LEASE_S = 60.0
-TASK = "f" * 32
-
-
-class Labelling:
-    def __init__(self, learning: Learning) -> None:
-        self.learning = learning
-        self.text: str | None = "stop it"
-        self.opened: list[tuple[str, str]] = []
-        self.service = LabelService(
-            learning.keeping,
-            learning.feedback,
-            learning.keys,
-            learning.clock,
-            lambda: learning.intents,
-            lambda: LEASE_S,
-            self._open,
-        )
-
-    async def _open(self, task: Lesson, by: Subject) -> str | None:
-        self.opened.append((task.id, by.id))
-        return self.text
-
-    async def sampled(self, wanted: int = 1, tenant: str | None = None, task_id: str = TASK) -> None:
-        subject, _ = await self.learning.keys.key_for("anna")
-        terms: dict[str, Any] = {
-            "strategies": ["random"],
-            "probability": "0.100000",
-            "tenant": tenant,
-            "subject": subject,
-            "wanted": wanted,
-            "classified": "cancel",
-            "status": "classified",
-            "claims": {},
-            "answers": {},
-            "skipped": [],
-        }
-        assert await self.learning.store.put(Lesson(KIND, task_id, DECISION, "open", 0, terms), [], "", 0)
-
-    async def claimed(self, by: Subject, tenant: str | None = None) -> str | None:
-        found = await self.service.claim(by, tenant)
-        return None if found is None else found[0].id
-
-    async def state(self) -> str:
-        found = await self.learning.store.get(KIND, TASK)
-        assert found is not None
-        return found.state
 
 
 @pytest.fixture
@@ -159,6 +109,24 @@ async def test_what_was_skipped_is_left_to_others(labelling: Labelling) -> None:
     await labelling.service.skip(TASK, RITA, None)
     assert await labelling.claimed(RITA) is None
     assert await labelling.claimed(RUBEN) == TASK
+
+
+async def test_what_is_claimed_is_shown_again_to_whose_it_is(labelling: Labelling) -> None:
+    """Each time on record; it changes nothing, also not for how long it is theirs. Nobody else gets it, nor they once it lapsed."""
+    await labelling.sampled()
+    claimed = await labelling.service.claim(RITA, None)
+    assert claimed is not None
+    labelling.learning.clock.forward(5)
+    before = await labelling.learning.store.get("label_task", TASK)
+    assert await labelling.service.shown(TASK, RITA, None) == (claimed[0], "stop it", claimed[2])
+    assert await labelling.learning.store.get("label_task", TASK) == before
+    assert labelling.opened == [(TASK, "rita"), (TASK, "rita")]
+    for late, who in ((0, RUBEN), (int(LEASE_S), RITA)):
+        labelling.learning.clock.forward(late)
+        with pytest.raises(RefusedError) as caught:
+            await labelling.service.shown(TASK, who, None)
+        assert caught.value.code == "label_unclaimed"
+    assert len(labelling.opened) == 2
 
 
 async def test_another_tenants_text_is_not_there(labelling: Labelling) -> None:

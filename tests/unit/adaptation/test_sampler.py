@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from router.adaptation.labelling import KIND
+from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.query import Found
 from router.config.learning import SamplingConfig
 from router.errors import StateError
@@ -47,7 +48,8 @@ class Ledger:
 class Sampling:
     def __init__(self, learning: Learning) -> None:
         self.learning, self.ledger, self.settings = learning, Ledger(), ALL
-        self.sampler = Sampler(learning.keeping, self.ledger, learning.keys, learning.clock, lambda: self.settings)
+        known = KnownAnswers(learning.keeping, learning.trail, learning.keys, learning.clock, lambda: learning.intents)
+        self.sampler = Sampler(learning.keeping, self.ledger, learning.keys, learning.clock, lambda: self.settings, known)
 
     async def tasks(self) -> list[Lesson]:
         return [each for _, each in await self.learning.store.page(KIND, [], 0, 100)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router.adaptation.sampling import Rates, Strategy, draw, probability, strategies, task_id, unsure
+from router.adaptation.sampling import Rates, Strategy, disagree, draw, probability, strategies, task_id, unsure
 
 KEY = b"k" * 32
 RATES = Rates(random=0.1, uncertain=0.5, confidence=0.8, margin=0.1, a_day=50, overlap=0.2)
@@ -51,6 +51,35 @@ def test_about_as_many_are_taken_as_asked_for() -> None:
 def test_unsure_is_what_the_settings_say(classification: dict[str, Any], expected: bool) -> None:
     """A figure that is missing says nothing."""
     assert unsure(classification, RATES) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, False),
+        ({"earlier_tiers": [{"tier": "static", "intent": "pay"}]}, False),
+        ({"earlier_tiers": [{"tier": "static", "intent": "cancel"}]}, True),
+        ({"earlier_tiers": [{"tier": "static", "intent": "cancel"}], "status": "out_of_scope", "intent": None}, False),
+        ({"tier": "llm", "intent": "pay"}, False),
+        ({"tier": "llm", "intent": "cancel"}, True),
+        ({"tier": "llm", "intent": None, "status": "out_of_scope"}, True),
+        ({"tier": "encoder", "intent": None, "status": "ambiguous"}, False),
+        ({"tier": "rule", "candidates": [], "intent": "pay"}, False),
+    ],
+)
+def test_tiers_disagree_where_they_held_different_intents_likeliest(told: dict[str, Any], expected: bool) -> None:
+    """A language model's choice stands beside the encoder's candidates; a record that does not say counts as agreement."""
+    found = {**SURE, "tier": "encoder", "intent": "pay", "candidates": [{"intent": "pay"}, {"intent": "cancel"}], **told}
+    rates = replace(RATES, random=0.0, uncertain=0.0, disagree=1.0)
+    assert disagree(found) is expected
+    assert strategies(KEY, IDS[0], found, rates) == ((Strategy.DISAGREE,) if expected else ())
+    assert probability(found, rates) == (1.0 if expected else 0.0)
+
+
+def test_a_sample_of_all_three_says_how_likely_it_was() -> None:
+    """By any of them."""
+    found = {**SURE, "status": "ambiguous", "earlier_tiers": [{"intent": "cancel"}], "candidates": [{"intent": "pay"}]}
+    assert probability(found, replace(RATES, disagree=0.5)) == pytest.approx(1 - 0.9 * 0.5 * 0.5)
 
 
 @pytest.mark.parametrize("status", ["skipped", "unavailable", None])

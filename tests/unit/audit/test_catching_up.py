@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -60,6 +64,35 @@ def test_it_gives_way_while_it_writes_too(tmp_path: Path) -> None:
         assert len(pauses) == 4 + len(NAMES)
         index.extend(rows, 0, len(rows), b"", lambda: pauses.append(None))
         assert len(pauses) == 4 + len(NAMES), "another process was quicker: there is nothing to write"
+
+
+def test_threads_that_are_far_behind_make_each_batch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many ask at the first moment of a start without an index; and who reads the log sees how far it is."""
+    for name, value in (("FAR", 5), ("BATCH", 5), ("SAY_EVERY_S", 0.0)):
+        monkeypatch.setattr(module, name, value)
+    written(tmp_path, entries(COUNT))
+    made, said = list[int](), list[str]()
+    original, index = module.index_row, tmp_path / "index.sqlite"
+
+    def counted(stored: Stored) -> IndexRow:
+        made.append(stored.index)
+        time.sleep(0.001)  # others want a turn
+        return original(stored)
+
+    def asks(_: int) -> int:
+        with closing(reader(tmp_path)) as source, closing(SqliteIndex(index)) as opened:
+            start.wait()
+            return catch_up(source, opened)
+
+    monkeypatch.setattr(module, "index_row", counted)
+    monkeypatch.setattr(module.log, "warning", lambda text, *values: said.append(text % values))
+    SqliteIndex(index).close()
+    start = Barrier(3)
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(asks, range(3))) == [COUNT] * 3
+    far = [each for each in made if each < COUNT - 5]
+    assert sorted(far) == list(range(COUNT - 5))
+    assert any(re.match(r"the index of the audit trail is being made: \d+ of 50 records, about \d+ s left", each) for each in said), said
 
 
 def content(index: SqliteIndex) -> list[dict[str, list[int]]]:

@@ -164,6 +164,8 @@ async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, m
         assert place.facts.orders() == expected
         assert place.facts.index.complete()[0] == 0
         await place.decide(3)
+        assert place.facts.orders().erased == expected.erased
+        assert place.facts.index.complete()[0] == 0, "a second look must not make the index either"
         assert place.facts.orders().erased == place.facts.standing().erased == expected.erased
 
 

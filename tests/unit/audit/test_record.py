@@ -44,13 +44,18 @@ def test_every_field_of_a_decision_reaches_its_record() -> None:
     """The schema is complete: a field that is added to a value must be added to the record too."""
     assert DENIED.outcome is not None
     talking = replace(DENIED.request, conversation="c", earlier=(Turn("t", None, ("a",)),))
-    ended = replace(DENIED, parent="p", request=talking, outcome=replace(DENIED.outcome, steps=(Step("s", Result.DENIED, 403),)))
+    passed = replace(DENIED.classification, earlier_tiers=(("static", "a"),))
+    ended = replace(
+        DENIED, parent="p", request=talking, classification=passed, outcome=replace(DENIED.outcome, steps=(Step("s", Result.DENIED, 403),))
+    )
     entry = decision_entry(ended, POLICY_INPUT, KEY_ID, KEY)
     leaf, personal = orjson.loads(entry.leaf), open_personal(entry, KEY)
     renamed = {"decided_ns": "time"}
     assert {renamed.get(one.name, one.name) for one in fields(Decision)} <= leaf.keys()
     classified = leaf["classification"].keys()
     assert {one.name for one in fields(Classification)} <= classified
+    assert leaf["classification"]["earlier_tiers"] == [{"tier": "static", "intent": "a"}]
+    assert "earlier_tiers" not in orjson.loads(decision_entry(DENIED, POLICY_INPUT, KEY_ID, KEY).leaf)["classification"]
     sealed = {"host", "path", "query", "headers", "client", "idempotency_key", "conversation", "earlier"}
     assert sealed <= personal.keys()
     assert {one.name for one in fields(Request)} - sealed == {

@@ -76,8 +76,8 @@ class Desk:
         return Page([{"id": "r1", "state": self.state}] if state in (None, self.state) else [])
 
     async def get(self, review_id: str) -> Json | None:
-        whole = {"id": "r1", "content_digest": DIGEST, "version": 1, "state": self.state, **TIMES}
-        return whole if review_id == "r1" else None
+        standing = {"state": self.state, "created": "2026-01-01T00:00:00Z", "expires": "2026-01-02T00:00:00Z", "approvals": 0, "quorum": 1}
+        return {"id": "r1", "content_digest": DIGEST, "version": 1, **standing} if review_id == "r1" else None
 
     async def question(self, review_id: str, asker: Subject) -> Json:
         return {"question": "what for?", "respond_by": None, "version": 1}
@@ -99,6 +99,17 @@ class Desk:
             raise ReviewError(f"It is {self.state} already.", "already_decided")
         self.state = state
         return {"id": review_id, "state": state, "version": 2}
+
+    async def values(self, review_id: str, reviewer: Subject) -> Json:
+        value = {"pointer": "/amount", "kind": "number", "value": 5}
+        return {"id": review_id, "version": 1, "content_digest": DIGEST, "values": [value], "more": False}
+
+    async def modified(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
+        self.asked.append((review_id, reviewer.id, asked))
+        changes = [{"pointer": "/amount", "before": 5, "after": asked.changes["/amount"]}]
+        place = {"route": "plain", "destination": "service", "reviewers": ["manager"], "quorum": 1}
+        becomes = {"content_digest": "b" * 64, "changes": changes, "otherwise": False, "state": "approved", "risk": "high", **place}
+        return {**await self.values(review_id, reviewer), "becomes": becomes}
 
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         self.asked.append((review_id, reviewer.id, asked))

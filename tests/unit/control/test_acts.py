@@ -19,7 +19,7 @@ from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
 from router.control.sign_in.browser import NAME
 from router.control.sign_in.routes import GLASS as SUBJECT
-from router.errors import AuditError, PolicyError
+from router.errors import AuditError, PolicyError, ReviewError
 from router.identity.break_glass import METHOD, BreakGlass, is_break_glass
 from router.ports import Session
 from router.processes.acts import look
@@ -182,7 +182,7 @@ def test_break_glass_opens_what_a_broken_policy_closed(
             assert client.post(GLASS, data={"token": token(recorded)}, follow_redirects=False).status_code == 303
         assert "incident INC-7" in caplog.text
         assert [event for event, _ in book.told] == ["break_glass", "signed_in"]
-        assert book.told[0][1] == {"case": "INC-7", "minutes": 30}
+        assert book.told[0][1] == {"case": "INC-7", "minutes": 30, "notified": []}
         assert book.told[1][1]["by"] == f"key-of-{len('break-glass')}"
         who = client.get("/v1/identity").json()
         assert (who["subject"], "keys.write" in who["permissions"]) == ("break-glass", True)
@@ -210,6 +210,20 @@ def test_no_glass_is_broken_off_the_record(recorded: ControlServices, control: T
     book.down = True
     assert code(control, "POST", GLASS, data={"token": token(recorded)}) == (503, "audit_unavailable")
     assert control.cookies.get(NAME) is None
+
+
+def test_who_cannot_be_told_keeps_nobody_out(recorded: ControlServices, book: Book) -> None:
+    """The channels' store is down: the session begins, and the record says that nobody was told, and why."""
+
+    async def alarm(mark: str, case: str, until_ns: int) -> list[str]:
+        assert (len(mark), case) == (32, "INC-7")
+        raise ReviewError("The notices' store does not answer.", "review_store_unavailable")
+
+    with TestClient(create_app(replace(recorded, alarm=alarm)), base_url="http://127.0.0.1:8081") as client:
+        assert client.post(GLASS, data={"token": token(recorded)}, follow_redirects=False).status_code == 303
+        assert client.get("/v1/identity").json()["subject"] == "break-glass"
+    (told,) = book.of("break_glass")
+    assert (told["notified"], told["notice_failed"]) == ([], "review_store_unavailable")
 
 
 @pytest.mark.parametrize(("case", "minutes"), [("", 5), ("a b", 5), ("x" * 41, 5), ("ü", 5), ("INC", 0), ("INC", 241)])

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from router.control.app import openapi_document
+from router.control.document import openapi_document
 from tests.unit.control.conftest import Credential
 from tests.unit.control.parts import DECISION
 

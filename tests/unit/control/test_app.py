@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 from router.control.app import create_app
 from router.control.guarded import GuardedRoute
 from router.control.services import AuditFilters, Check, ControlServices, Json
+from router.control.times import moment, nanoseconds
 from router.errors import AuditError
 from tests.unit.control.conftest import Credential
 from tests.unit.control.parts import DECISION, DIGEST, Process, Trail
@@ -367,6 +369,14 @@ def test_another_listener_takes_any_host(services: ControlServices) -> None:
     assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize(("told", "stored"), [("0847-08-04T18:27:46+00:00", -(2**63) + 1), ("9999-12-31T23:59:59+00:00", 2**63 - 1)])
+def test_a_time_that_no_store_can_hold_is_where_time_ends(told: str, stored: int) -> None:
+    """And no failure of a store's."""
+    found = nanoseconds(datetime.fromisoformat(told))
+    assert found == stored
+    assert nanoseconds(moment(found)) == pytest.approx(stored, abs=1000)
+
+
 def test_answers_are_not_stored(client: TestClient) -> None:
     """Every answer, refusals included, says no-store and nosniff."""
     for response in (client.get("/healthz"), client.get("/v1/keys"), client.get("/", headers={"host": "x"})):
@@ -382,4 +392,7 @@ def test_the_document_describes_every_route(services: ControlServices, client: T
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["x-lockgate-permission"]
-            assert operation["responses"]["default"]["content"]["application/problem+json"]
+            assert "default" not in operation["responses"]
+            refused = {"401", "403", "500"} & operation["responses"].keys()
+            assert refused
+            assert all("application/problem+json" in operation["responses"][status]["content"] for status in refused)

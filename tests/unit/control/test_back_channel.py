@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from router.decision import Subject
 from router.errors import AuditError, StateError
 from router.identity.sessions import SessionService, SignedIn
 from router.ports import Which
+from tests.e2e.processes import inherited
 from tests.unit.identity.test_oidc import ISSUER, LOGOUT, Wire, client, token
 
 TOLD = {"logout_token": token(header={"typ": "logout+jwt"}, **LOGOUT).decode()}
@@ -27,11 +31,12 @@ class Steps:
     """What is done, in order; the step named in `fails` is where Lockgate is lost: neither it nor anything after it happens."""
 
     def __init__(self) -> None:
-        self.fails, self.records = "", 0
+        self.fails, self.records, self.named = "", 0, set[str]()
 
     async def record(self, event: str, details: Any) -> None:
         self.here("record", AuditError("The ledger does not answer."))
         self.records += event == "sessions_ended"
+        self.named |= set(details["sessions"])
 
     def here(self, step: str, error: Exception) -> None:
         if step == self.fails:
@@ -69,21 +74,22 @@ def begin(sessions: SessionService) -> None:
 
 
 def open_sessions(sessions: SessionService) -> int:
-    return len(sessions._store.all())
+    return len(asyncio.run(sessions.all()))
 
 
-@pytest.mark.parametrize(("step", "left"), [("end", 1), ("record", 0), ("spend", 0)])
-def test_lost_at_any_step_the_repeat_ends_and_records_it(told: Told, step: str, left: int) -> None:
-    """The provider hears that it failed, and tells it again: then no session is left, and it is on record. Nothing was spent before."""
+@pytest.mark.parametrize("step", ["record", "end", "spend"])
+def test_lost_at_any_step_the_repeat_ends_and_records_it_by_name(told: Told, step: str) -> None:
+    """The session has ended all the same; the provider hears that it failed, and tells it again: then it is on record which it was."""
     browser, sessions, steps = told
     begin(sessions)
+    (which,) = [each.id for each in asyncio.run(sessions.all())]
     steps.fails = step
     assert browser.post(f"{OIDC}/logout", data=TOLD).status_code == 503
-    assert open_sessions(sessions) == left
+    assert open_sessions(sessions) == 0
     steps.fails = ""
     assert browser.post(f"{OIDC}/logout", data=TOLD).status_code == 200
-    assert open_sessions(sessions) == 0
-    assert steps.records >= 1
+    assert sessions._store.all() == []
+    assert steps.named == {which}
 
 
 def test_a_token_that_was_heard_ends_no_later_session(told: Told) -> None:
@@ -94,3 +100,48 @@ def test_a_token_that_was_heard_ends_no_later_session(told: Told) -> None:
     begin(sessions)
     assert browser.post(f"{OIDC}/logout", data=TOLD).status_code == 200
     assert (open_sessions(sessions), steps.records) == (1, 1)
+
+
+MORTAL = """
+import asyncio, os, sys
+from pathlib import Path
+from adapters.sqlite.sessions import SqliteSessions
+from router.decision import Subject
+from router.identity.sessions import SessionLimits, SessionService, SignedIn
+from router.ports import Which
+from router.system import SystemClock
+
+store = SqliteSessions(Path(sys.argv[1]))
+store.open()
+sessions = SessionService(store, SystemClock(), SessionLimits())
+
+
+async def recorded(ended):
+    if sys.argv[2] == "dies":
+        os.kill(os.getpid(), 9)
+    print(*ended)
+
+
+async def run():
+    if sys.argv[2] == "dies":
+        session, _, _ = await sessions.begin(SignedIn(Subject("alice", "user"), issuer="i", issuer_session="s1"))
+        print(session.id, flush=True)
+    await sessions.end_on_record([Which(issuer="i", issuer_session="s1")], recorded)
+    assert not store.all()
+
+asyncio.run(run())
+"""
+
+
+def test_killed_between_ending_and_recording_it_is_recorded_by_name(tmp_path: Path) -> None:
+    """`kill -9` where the record would have been written: the next process knows which session had ended."""
+
+    def run(how: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", MORTAL, str(tmp_path / "state" / "sessions.sqlite"), how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=inherited({}))
+
+    died = run("dies")
+    assert died.returncode == -9, died.stderr
+    repeated = run("repeats")
+    assert (repeated.returncode, repeated.stdout) == (0, died.stdout), repeated.stderr
+    assert died.stdout.strip()

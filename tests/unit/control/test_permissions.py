@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
+from router.config.scopes import CertificateScope, Role
 from router.control.app import create_app
 from router.control.guarded import GuardedRoute, guarded_router, needs
-from router.control.permissions import ROLES, Permission, permissions
+from router.control.permissions import DELEGATE, ROLES, SCOPES, Permission, permissions
 from router.control.services import ControlServices
 from tests.unit.control.conftest import Credential
 
@@ -36,6 +38,12 @@ def test_every_route_declares_a_permission_and_only_these_are_public(services: C
     found = {route.path: route.permission for route in routes(services)}
     assert len(found) >= 14
     assert {path for path, permission in found.items() if permission is Permission.PUBLIC} == PUBLIC
+
+
+def test_the_configuration_knows_the_same_roles_and_scopes() -> None:
+    """It cannot import the table. Nobody decides for somebody else by a certificate."""
+    assert set(get_args(Role)) == ROLES.keys()
+    assert set(get_args(CertificateScope)) == SCOPES - {DELEGATE}
 
 
 def test_a_route_without_a_permission_cannot_be_made() -> None:

@@ -18,6 +18,11 @@ ATTEMPTS: list[tuple[str, dict[str, Any], Asked]] = [
     ("claim", {"comment": "mine"}, Asked(Kind.CLAIM, "mine")),
     ("release", {}, Asked(Kind.RELEASE)),
     ("modify", {**SEEN, "changes": {"/amount": 1}}, Asked(Kind.MODIFY, digest=DIGEST, changes={"/amount": 1})),
+    (
+        "modify",
+        {**SEEN, "changes": {"/amount": 1}, "becomes": "b" * 64},
+        Asked(Kind.MODIFY, digest=DIGEST, changes={"/amount": 1}, becomes="b" * 64),
+    ),
     ("reroute", {**SEEN, "route": "desk.ask"}, Asked(Kind.REROUTE, digest=DIGEST, route="desk.ask")),
     ("reject", {"comment": "no"}, Asked(Kind.REJECT, "no")),
     ("reject", {"reason": "misrouted", "intent": "pay"}, Asked(Kind.REJECT, intent="pay", reason="misrouted")),
@@ -49,6 +54,21 @@ def test_each_attempt_is_passed_on_with_what_was_seen(
 
 def _fields(asked: Asked) -> dict[str, Any]:
     return {name: getattr(asked, name) for name in Asked.__slots__}
+
+
+def test_what_may_be_changed_is_shown_to_who_may_decide(services: ControlServices, client: TestClient, credential: Credential) -> None:
+    """With its version; what it would become is asked with what was seen, and both need the permission to decide."""
+    headers = credential("reviewer", subject="rita")
+    seen = client.get("/v1/reviews/r1/values", headers=headers)
+    assert (seen.json()["values"], seen.headers["etag"]) == ([{"pointer": "/amount", "kind": "number", "value": 5}], '"1"')
+    wanted = {**SEEN, "changes": {"/amount": 1}}
+    told = client.post("/v1/reviews/r1/modify/check", json=wanted, headers={**headers, "if-match": '"7"'}).json()
+    assert told["becomes"]["changes"] == [{"pointer": "/amount", "before": 5, "after": 1}]
+    asked = services.reviews.asked  # type: ignore[attr-defined]  # of the desk that is one in tests
+    assert asked == [("r1", "rita", Asked(Kind.MODIFY, digest=DIGEST, version=7, changes={"/amount": 1}))]
+    for refusing in (credential("auditor"), credential(scopes=("control:reviews.answer",))):
+        assert refused(client.get("/v1/reviews/r1/values", headers=refusing)) == (403, "permission_missing")
+        assert refused(client.post("/v1/reviews/r1/modify/check", json=wanted, headers=refusing)) == (403, "permission_missing")
 
 
 @pytest.mark.parametrize("tag", ["7", '"x"', 'W/"7"', '"1", "2"', '""', '"-1"'])

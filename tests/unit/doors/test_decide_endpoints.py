@@ -10,8 +10,8 @@ from starlette.routing import Route
 from tests.faults.gateway_harness import Seen
 from tests.unit.doors.test_decide import Stranger, client
 
-PUBLIC = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}
-CLOSED = {("POST", "/v1/decide"), ("GET", "/v1/decide/{decision_id}")}
+PUBLIC = {("GET", "/healthz"), ("GET", "/readyz")}
+CLOSED = {("GET", "/openapi.json"), ("POST", "/v1/decide"), ("GET", "/v1/decide/{decision_id}")}
 
 
 def application(asked: TestClient) -> FastAPI:

@@ -43,6 +43,9 @@ async def test_what_is_plain_is_answered_and_what_is_not_is_left(static: StaticM
     assert plain.model_digest == static.model.digest
     left = await tier.classify("what is the capital of Australia")
     assert (left.status, left.intent, left.reason) == (Status.UNDETERMINED, None, UNSURE)
+    assert [each.intent in INTENTS for each in left.candidates] == [True]
+    unread = await tier.classify("please cancel the payment or revoke the payment order")
+    assert (unread.reason, unread.candidates) == (UNSURE, ())
 
 
 async def test_without_enough_held_out_texts_for_the_coverage_it_gives_no_intent(static: StaticModel) -> None:

@@ -22,6 +22,7 @@ from router.control.services import ControlServices
 from router.decision import Route
 from router.errors import ReviewError
 from router.identity.key_service import KeyService
+from router.ports import Outbound
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.server import server, started
 from router.review.holding import Holding, Spans
@@ -31,6 +32,7 @@ from router.wiring.reviews import Reviews, open_reviews
 from router.workspace import Workspace, parse, read
 from tests.unit.control.parts import Process, Trail
 from tests.unit.review.parts import REQUEST, RITA, to_review
+from tests.unit.review.test_machine import PAYMENT
 
 POLICY = """package lockgate.decision
 result := {
@@ -51,15 +53,15 @@ class Running:
     evidence: Evidence
     folder: Path
 
-    async def held(self, number: int = 1, text: str = "pay <iban>") -> str:
-        decision = to_review(number, quorum=1, reviewers=["manager"])
+    async def held(self, number: int = 1, text: str = "pay <iban>", outbound: Outbound = REQUEST, **wanted: Any) -> str:
+        decision = to_review(number, quorum=1, reviewers=["manager"], **wanted)
         signals = replace(decision.signals, masked_text=text)
         decision = replace(decision, route=Route("ask", "rooms", "intent"), signals=signals)
 
         class Wire:
             hold = staticmethod(lambda held: self.reviews.hold(pack_held(held)))
 
-        await Holding(Wire(), self.evidence.keys, SystemClock(), Spans(3600.0)).hold(decision, REQUEST)
+        await Holding(Wire(), self.evidence.keys, SystemClock(), Spans(3600.0)).hold(decision, outbound)
         return decision.id
 
     async def says(self, *arguments: str) -> int:
@@ -121,6 +123,19 @@ async def test_a_request_goes_from_the_list_to_the_upstream(running: Running, ca
     assert (shown["state"], shown["reply"]["status"], shown["history"][1]["comment"]) == ("done", 200, "looks right")
     assert await running.says("list") == 0
     assert "No request waits" in capsys.readouterr().out
+
+
+async def test_what_may_be_changed_is_shown(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `modify --set` takes it; of a request whose values nobody may change one sentence."""
+    review_id = await running.held(outbound=PAYMENT, modify=["/amount"])
+    fixed = await running.held(2)
+    capsys.readouterr()
+    assert await running.says("values", review_id) == 0
+    assert capsys.readouterr().out == "/amount=4711\n"
+    assert await running.says("values", review_id, "--json") == 0
+    assert read_json(capsys)["values"] == [{"pointer": "/amount", "kind": "number", "value": 4711}]
+    assert await running.says("values", fixed) == 2
+    assert "Policy does not let a reviewer change anything of it." in capsys.readouterr().err
 
 
 async def test_a_rejection_is_told(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

@@ -336,6 +336,17 @@ async def test_the_first_tier_that_stands_by_its_answer_counts() -> None:
     assert (await cascade(unsure, unsure).classify(text_request("x"), None, False)).status is Status.UNDETERMINED
 
 
+async def test_an_answer_says_what_tiers_before_it_held_likeliest() -> None:
+    """Also from the cache; one that was sure, or that had nothing to offer, is followed by none or leaves none."""
+    unsure, nothing = Tier(replace(SURE, confidence=0.1)), Tier(Classification(Status.OUT_OF_SCOPE, tier="static"))
+    pay = Tier(replace(SURE, intent="pay", candidates=(Candidate("pay", 3.0, 0.9),)))
+    both = cascade(unsure, nothing, pay)
+    for cached in (False, True):
+        found = await both.classify(text_request("x"), None, False)
+        assert (found.intent, found.earlier_tiers, found.cached) == ("pay", (("told", "cancel"),), cached)
+    assert (await cascade(Tier(SURE), pay).classify(text_request("x"), None, False)).earlier_tiers == ()
+
+
 async def test_answers_are_cached_by_normalised_text() -> None:
     """The same words in other spacing and with hidden characters are not asked again."""
     tier = Tier(SURE)

@@ -13,6 +13,7 @@ import pytest
 from adapters.memory_ledger import MemorySubjectKeys
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.errors import ConfigError, ReviewError
+from router.review.notifying import _nobody
 from router.review.people import People
 from router.review.resuming import Resumer
 from router.review.standing import Standings
@@ -36,7 +37,7 @@ class Desk:
         self.reviews = SqliteReviews(ReviewFile(folder / "state" / "reviews.sqlite"))
         people = People(MemorySubjectKeys())
         resumer = Resumer(Standings(self.reviews, people), people, lambda route, ahead: None)
-        self.telling = Telling(self.reviews, SystemClock(), None, resumer)
+        self.telling = Telling(self.reviews, SystemClock(), None, resumer, _nobody)
         self.reviews.changed = self.telling.changed
 
     def workspace(self, settings: dict[str, Any]) -> Workspace:

@@ -1,5 +1,7 @@
 // What every page has: the theme's button, the menu that is open where there is room, times in the reader's own zone.
 
+import "./kept.js";
+
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const wide = matchMedia("(min-width: 60rem)");
@@ -30,13 +32,20 @@ function menu(details) {
   fit();
 }
 
-/** Everything is written in UTC; the reader's own time is in the title. */
-export function localTimes(within) {
-  for (const time of within.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.getTime())) time.title = `${time.dateTime} · here ${moment.toLocaleString()}`;
-  }
+/** Everything is written in UTC; the reader's own time is in the title, by the time that somebody points at it. */
+function localTimes() {
+  document.addEventListener("pointerover", (event) => {
+    const time = event.target.closest?.("time[datetime]");
+    const moment = time && new Date(time.dateTime);
+    if (moment && !Number.isNaN(moment.getTime())) time.title = `${time.dateTime} · here ${moment.toLocaleString()}`;
+  });
 }
+
+/** When the page is on the screen, or would be: what a script has to do can wait for that. */
+export const painted = new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, 1000); // a tab that nobody looks at is not painted
+});
 
 /** A button that asks first: `data-confirm` holds the id of a dialog, whose form is what is sent. */
 function dialogs() {
@@ -75,7 +84,7 @@ function copying() {
 
 themes(document.getElementById("theme"));
 menu(document.getElementById("menu"));
-localTimes(document);
+localTimes();
 dialogs();
 once();
 copying();

@@ -1,6 +1,6 @@
 // Asks for newer decisions every other second, while somebody looks. Decisions that were under way are asked for again.
 
-import { localTimes } from "./console.js";
+import { painted } from "./console.js";
 import { lines } from "./fragment.js";
 
 const EVERY = 2000, MOST_WAIT = 30000, KEPT = 200, PATIENCE = 30000;
@@ -30,7 +30,6 @@ function put(found) {
     if (!seen.has(number(line))) seen.set(number(line), Date.now());
   }
   while (body.rows.length > KEPT) { seen.delete(number(body.lastElementChild)); body.lastElementChild.remove(); }
-  localTimes(body);
   nothing.hidden = body.rows.length > 0;
 }
 
@@ -71,4 +70,4 @@ pause.addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); turn(); } });
 for (const line of body.rows) seen.set(number(line), Date.now());
-turn();
+painted.then(turn);

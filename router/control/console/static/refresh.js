@@ -1,6 +1,5 @@
 // The part of a page that is about now, asked for again while somebody looks.
 
-import { localTimes } from "./console.js";
 import { part } from "./fragment.js";
 
 const EVERY = 3000;
@@ -15,7 +14,6 @@ async function turn() {
         // What can be done depends on the state, and stands outside of this part.
         if (found.dataset.state !== now.dataset.state) return location.reload();
         now.replaceWith(found);
-        localTimes(found);
       }
     }
   } catch { /* it does not answer: what is shown is what was, and the next turn asks again */ }

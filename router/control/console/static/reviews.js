@@ -1,9 +1,9 @@
 // The keyboard of reviewers. A key alone decides nothing: it opens the dialog that asks.
 
 import { open } from "./console.js";
+import { listen } from "./keyboard.js";
 
 const lines = [...document.querySelectorAll("#inbox tbody tr")];
-const typing = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 let at = -1;
 
 function go(step) {
@@ -20,13 +20,9 @@ const keys = {
   o: () => lines[at]?.querySelector("a").click(),
   a: () => open("approve"),
   r: () => open("reject"),
+  m: () => document.getElementById("change")?.click(),
   u: () => document.getElementById("back")?.click(),
   "?": () => open("help"),
 };
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
-  if (!Object.hasOwn(keys, event.key)) return;
-  event.preventDefault();
-  keys[event.key]();
-});
+listen(keys);

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from router.control.console.policy import described
 from router.control.console.rules import places
 
 RULES = {
@@ -49,3 +50,13 @@ def test_every_shipped_rule_with_a_code_of_its_own_is_found() -> None:
     texts = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.rego") if not path.name.endswith("_test.rego")}
     for code, effect in (("rbac.no_grant", "deny"), ("risk.high", "review"), ("rbac.granted", "allow"), ("signals.secret", "deny")):
         assert places(texts, code, effect), code
+
+
+def test_a_description_of_several_lines_is_one_sentence_after_the_other() -> None:
+    """As YAML has it, after `|`; of a file that says nothing there is nothing."""
+    said = "# title: Four eyes\n# description: |\n#   Two people.\n#   Never one.\n# scope: package\n"
+    text = f"# METADATA\n{said}package a.b\n\n# description: x\n"
+    told = described("a/b.rego", text)
+    assert (told["title"], told["description"], told["package"]) == ("Four eyes", "Two people. Never one.", "a.b")
+    assert described("c.rego", "# description: One line.\npackage c\n")["description"] == "One line."
+    assert described("d.rego", "package d\n")["description"] == ""
