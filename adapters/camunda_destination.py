@@ -127,3 +127,8 @@ def build(settings: Config, *, name: str, clock: Clock, random: Random) -> Messa
 
 def follower(settings: Config, *, name: str) -> EngineFollower:
     return EngineFollower(name, settings, Camunda(name, settings))
+
+
+def resumes(settings: Config) -> bool:
+    """Whether it takes up work that waits; else it starts new work each time."""
+    return settings.action == "message"

@@ -13,6 +13,8 @@ from router.errors import AuditError, StateError
 from router.ports import Entry, LearntText, Lesson
 
 COLUMNS = "place, kind, id, about, state, version, at_ns, terms"
+LAST = 2**63 - 1
+"""Beyond any place."""
 UNAVAILABLE, CLOSED, UNREADABLE = "learning_store_unavailable", "learning_store_closed", "learning_unreadable"
 T = TypeVar("T")
 
@@ -31,6 +33,8 @@ class LessonCore(Protocol):
     def about(self, kind: str, what: str) -> list[Lesson]: ...
 
     def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Lesson]]: ...
+
+    def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]: ...
 
     def sealed_under(self, key_id: str) -> list[Lesson]: ...
 
@@ -67,6 +71,9 @@ class KeptLessons:
 
     async def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
         return await self._run(lambda: self._core.page(kind, states, after, limit))
+
+    async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
+        return await self._run(lambda: self._core.newest(kind, before, limit))
 
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         return await self._run(lambda: self._core.sealed_under(key_id))

@@ -57,6 +57,11 @@ class MemoryLessons:
         wanted = [(at, each) for at, each in placed if at > after and each.kind == kind and (not states or each.state in states)]
         return wanted[:limit]
 
+    async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
+        placed = enumerate(self._usable().values(), start=1)
+        wanted = [(at, each) for at, each in placed if (before is None or at < before) and each.kind == kind]
+        return wanted[::-1][:limit]
+
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         return [lesson for lesson in self._usable().values() if any(text.key_id == key_id for text in lesson.texts)]
 

@@ -52,9 +52,10 @@ class MemoryOutbox:
         living = [each.created_ns for number, each in self._ledger.deliveries.items() if number not in self._ledger.dead]
         return Pending(len(living), min(living, default=0), len(self._ledger.dead))
 
-    async def page(self, after: int, limit: int, *, dead: bool | None) -> Sequence[Waiting]:
+    async def page(self, after: int, limit: int, *, dead: bool | None, tenant: str | None = None) -> Sequence[Waiting]:
         found = [Waiting(number, number in self._ledger.dead, each) for number, each in sorted(self._ledger.deliveries.items())]
-        return [each for each in found if each.number > after and dead in (None, each.dead)][:limit]
+        own = [each for each in found if tenant in (None, each.delivery.tenant)]
+        return [each for each in own if each.number > after and dead in (None, each.dead)][:limit]
 
     async def find(self, delivery_id: str) -> Waiting | None:
         return next(

@@ -93,3 +93,8 @@ def build(settings: Config, *, name: str, clock: Clock, random: Random) -> Messa
 
 def follower(settings: Config, *, name: str) -> EngineFollower:
     return EngineFollower(name, settings, Prefect(name, settings))
+
+
+def resumes(_: Config) -> bool:
+    """Whether it takes up work that waits; else it starts new work each time."""
+    return False

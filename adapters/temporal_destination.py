@@ -1,4 +1,4 @@
-"""The `temporal` kind of destination: `Config`, `build` and `follower`, as the adapter table wants them."""
+"""The `temporal` kind of destination: `Config`, `build`, `follower` and `resumes`, as the adapter table wants them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adapters.temporal.follower import TemporalFollower
 from adapters.temporal.peer import TemporalPeer
 from router.ports import Clock, Random
 
-__all__ = ["Config", "build", "follower"]
+__all__ = ["Config", "build", "follower", "resumes"]
 
 
 def build(settings: Config, *, name: str, clock: Clock, random: Random) -> MessageDestination:
@@ -17,3 +17,8 @@ def build(settings: Config, *, name: str, clock: Clock, random: Random) -> Messa
 
 def follower(settings: Config, *, name: str) -> TemporalFollower:
     return TemporalFollower(name, settings)
+
+
+def resumes(settings: Config) -> bool:
+    """Whether it takes up work that waits; else it starts new work each time."""
+    return settings.action != "start"

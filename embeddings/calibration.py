@@ -1,4 +1,4 @@
-"""From scores to probabilities: temperature scaling, and how far off the result is."""
+"""From scores to probabilities: temperature scaling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from scipy.optimize import minimize_scalar
 from embeddings.numeric import Floats, Labels, log_sum_exp, softmax
 
 LOG_TEMPERATURE_BOUNDS = (-5.0, 3.0)
-BINS = 15
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
@@ -46,12 +45,3 @@ def probabilities_of(logits: Floats, labels: Labels, temperature: float) -> Floa
     """The probability of each row's own label."""
     probabilities: Floats = softmax(logits / temperature)[np.arange(len(labels)), labels]
     return probabilities
-
-
-def expected_calibration_error(confidences: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:
-    """Mean gap between confidence and accuracy over equally wide bins, weighted by their size."""
-    if len(confidences) == 0:
-        return 0.0
-    numbers = np.minimum((confidences * bins).astype(np.intp), bins - 1)
-    gaps = np.bincount(numbers, weights=confidences - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidences))

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from embeddings.binned import RELIABILITY_BINS, bin_numbers
 from embeddings.numeric import Floats
 from embeddings.report import Accepted, AtRisk, Bin
 from embeddings.thresholds import DELTA, least_proof, threshold_for
 
-BINS = 10
 PLACES = 200
 MOST = 1e6  # times as many examples: beyond that none will be written
 
@@ -31,9 +31,9 @@ def interval(hits: int, trials: int) -> tuple[float, float]:
     return 1.0 - float(below), float(above)
 
 
-def reliability(confidences: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(confidences: Floats, correct: NDArray[np.bool_], bins: int = RELIABILITY_BINS) -> tuple[Bin, ...]:
     """Equally wide bins; those without an answer are left out."""
-    numbers = np.minimum((confidences * bins).astype(np.intp), bins - 1)
+    numbers = bin_numbers(confidences, bins)
     found = []
     for number in np.unique(numbers).tolist():
         inside = numbers == number

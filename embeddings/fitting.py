@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.artefact import Artefact, Calibration
-from embeddings.calibration import expected_calibration_error, fit_temperature, probabilities_of, top_confidences
+from embeddings.binned import expected_calibration_error
+from embeddings.calibration import fit_temperature, probabilities_of, top_confidences
 from embeddings.encoding import encode_all
 from embeddings.examples import TrainingSet
 from embeddings.folds import FOLDS, stratified_folds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.calibration import expected_calibration_error
+from embeddings.binned import expected_calibration_error
 from embeddings.curves import at_risk, interval, reliability, risk_coverage
 from embeddings.numeric import Floats, Labels, softmax
 from embeddings.ports import Matrix

@@ -150,7 +150,8 @@ class Due(StrEnum):
 class Delivery:
     """A decided request that is still to go out. `id` is its decision's; `sealed` the outbound request, encrypted under the subject's key
     `key_id`. Deliveries with the same `order` go out one after the other, in the order of their decisions; without one in any. `owner` has
-    it until `leased_ns`, nobody else before `due_ns`; after `until_ns` it is given up. `attempts` that failed, the last one by `reason`."""
+    it until `leased_ns`, nobody else before `due_ns`; after `until_ns` it is given up. `attempts` that failed, the last one by `reason`.
+    `tenant` is the subject's; None also where it was decided before that was kept."""
 
     id: str
     route: str
@@ -166,6 +167,7 @@ class Delivery:
     leased_ns: int = 0
     attempts: int = 0
     reason: str = ""
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,6 +498,9 @@ class Lessons(Protocol):
 
     async def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
         """In the same order, each with its place; only those after the place `after`. No states means any."""
+
+    async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
+        """The last that were put first come first, each with its place; only those before the place `before`."""
 
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         """Those that have texts under this key."""

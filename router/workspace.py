@@ -127,6 +127,7 @@ class _Parser:
             add_learned(utterances, learned, catalog.learned)
         destinations = self._destinations(pieces)
         self._faults += self._followed(pieces)
+        self._faults += self._resumed(pieces, destinations)
         self._faults += [*check_references(pieces), *check_rewrites(pieces), *check_names(pieces), *check_reachable(pieces)]
         self._faults += [*check_utterances(pieces, utterances), *check_trainable(pieces, utterances)]
         self._faults += check_weights(pieces)
@@ -232,6 +233,24 @@ class _Parser:
             if not can:
                 sentence = f"The destination '{route.destination}' cannot be asked how work ended: '{block.adapter}' has no such question."
                 yield pieces.document.fault(("routes", name, "evidence", "follow"), sentence)
+
+    def _resumed(self, pieces: Parts, settings: Mapping[str, BaseModel]) -> Iterator[Fault]:
+        """Who waits in an engine is not resumed by new work that is started there."""
+        for name, route in pieces.routes.items():
+            for key in ("destination", "refused") if route.resume is not None else ():
+                led = getattr(route.resume, key)
+                block = pieces.destinations.get(led or "")
+                if block is None or led not in settings:  # which is told elsewhere
+                    continue
+                try:
+                    resumes = getattr(self._registry.load("destination", block.adapter), "resumes", None)
+                except ConfigError:  # which is told with the destination
+                    continue
+                if resumes is not None and not resumes(settings[led]):
+                    sentence = (
+                        f"The destination '{led}' cannot resume who waits: '{block.adapter}', as it is set up, starts new work each time."
+                    )
+                    yield pieces.document.fault(("routes", name, "resume", key), sentence)
 
     def _adapter(self, kind: str, block: AdapterBlock, document: Document, loc: Loc) -> BaseModel | None:
         try:

@@ -5,6 +5,7 @@ It is written in the records' transactions, and changed by single statements bet
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +24,13 @@ TABLES = (
     "CREATE INDEX deliveries_lane ON deliveries (lane, number) WHERE lane <> '' AND NOT dead",
     "CREATE INDEX deliveries_dead ON deliveries (number) WHERE dead",
 )
-_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
-_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 15)})"  # noqa: S608 - no value in it
+# What a release of before decided has no tenant here, and is no tenant's; nor has what a node of it adds meanwhile.
+TENANTS = (
+    "ALTER TABLE deliveries ADD COLUMN IF NOT EXISTS tenant text",
+    "CREATE INDEX IF NOT EXISTS deliveries_tenant ON deliveries (tenant, number) WHERE tenant IS NOT NULL",
+)
+_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason, tenant"
+_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 16)})"  # noqa: S608 - no value in it
 # The index of lanes is taken only where it is said again that a lane has a name. Only `write`, in turns, adds to a lane, ends what is in
 # it, and lets the next be taken, so that none is left behind nobody.
 _LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> '' AND NOT e.dead AND e.lane ="
@@ -114,9 +120,10 @@ def pending(rows: Rows) -> Pending:
     return Pending(waiting, oldest, dead)
 
 
-def page(rows: Rows, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
-    sql = f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > %s AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
-    found = rows(f"{sql} ORDER BY number LIMIT %s", (after, dead, dead, limit))
+def page(rows: Rows, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
+    whose, named = ("", ()) if tenant is None else (" AND tenant = %s", (_tenant(tenant),))
+    sql = f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > %s{whose} AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
+    found = rows(f"{sql} ORDER BY number LIMIT %s", (after, *named, dead, dead, limit))
     return [Waiting(number, gone, delivery(row)) for number, gone, *row in found]
 
 
@@ -138,11 +145,17 @@ def forget(rows: Rows, before_ns: int, limit: int) -> int:
 
 
 def delivery(row: Sequence[Any]) -> Delivery:
-    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason = row
-    order, body = bytes(lane), bytes(sealed)
-    return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
+    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason, tenant = row
+    where, times = (name, route, destination), (created, due_ns, until_ns)
+    whose = None if tenant is None else str(json.loads(tenant))
+    return Delivery(*where, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
 
 
 def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
     terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, ready_ns)
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, _tenant(d.tenant), ready_ns)
+
+
+def _tenant(tenant: str | None) -> str | None:
+    """As text that every database can hold."""
+    return None if tenant is None else json.dumps(tenant)

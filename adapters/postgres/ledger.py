@@ -221,8 +221,8 @@ class PostgresStore:
     def pending(self) -> Pending:
         return deliveries.pending(self._asked)
 
-    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
-        return deliveries.page(self._asked, after, limit, dead=dead)
+    def waiting(self, after: int, limit: int, dead: bool | None, tenant: str | None = None) -> list[Waiting]:
+        return deliveries.page(self._asked, after, limit, dead=dead, tenant=tenant)
 
     def delivery(self, delivery_id: str) -> Waiting | None:
         return deliveries.one(self._asked, delivery_id)

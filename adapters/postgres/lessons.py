@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from adapters.kept_lessons import CLOSED, COLUMNS, KeptLessons, lesson_from, terms_of
+from adapters.kept_lessons import CLOSED, COLUMNS, LAST, KeptLessons, lesson_from, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.kept_tables import KeptTables
 from adapters.postgres.schema import LEARNING, LEARNING_STEPS
@@ -62,6 +62,9 @@ class LessonTables(KeptTables):
         wanted = " AND state = ANY(%s)" if states else ""
         parameters = (kind, after, list(states), limit) if states else (kind, after, limit)
         return self._found(f"kind = %s AND place > %s{wanted} ORDER BY place LIMIT %s", parameters)
+
+    def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]:
+        return self._found("kind = %s AND place < %s ORDER BY place DESC LIMIT %s", (kind, LAST if before is None else before, limit))
 
     def sealed_under(self, key_id: str) -> list[Lesson]:
         condition = "(kind, id) IN (SELECT kind, id FROM lesson_texts WHERE key_id = %s) ORDER BY place"

@@ -11,6 +11,7 @@ from dataclasses import replace
 import psycopg
 
 from adapters.postgres.connection import BoundedConnection, Server, connect, translated
+from adapters.postgres.deliveries import TENANTS
 
 TABLES = (
     "records",
@@ -60,6 +61,8 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
             for table in BESIDE:
                 if connection.rows("SELECT to_regclass(%s)::text", (f'"{server.schema}".{table}',))[0][0] is None:
                     _move(connection, table, new.schema, server.schema)  # the old ledger was of a release without it
+            for step in TENANTS:  # what stays may be as an earlier release made it
+                connection.execute(step)
             connection.execute("DELETE FROM meta WHERE name = ANY(%s)", (list(META),))
             connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
             connection.execute(f'DROP SCHEMA "{new.schema}" CASCADE')

@@ -40,6 +40,7 @@ LEDGER_STEPS: Steps = {
         "CREATE INDEX cosigned_size ON cosigned (size, number)",
     ),
     2: deliveries.TABLES,
+    3: deliveries.TENANTS,
 }
 KEY_STEPS: Steps = {
     1: (
@@ -115,6 +116,7 @@ LEARNING_STEPS: Steps = {
         "CREATE TABLE lesson_entries (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, id text NOT NULL,"
         " leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL, owner text NOT NULL, until_ns bigint NOT NULL)",
     ),
+    2: ("CREATE INDEX lessons_kind ON lessons (kind, place)",),
 }
 LEDGER, KEYS, SHARED, NOTICES, SESSIONS, LEARNING = "ledger", "keys", "shared", "notices", "sessions", "learning"
 LONGEST_S = 3600.0

@@ -5,6 +5,7 @@ It is written in the records' transactions and changed between them, all by the 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,13 @@ TABLES = (
     "CREATE INDEX deliveries_ready ON deliveries (dead, ready_ns)",
     "CREATE INDEX deliveries_lane ON deliveries (lane, number) WHERE lane <> x'' AND dead = 0",
 )
-_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason"
-_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 15)})"  # noqa: S608 - no value in it
+# What a release of before decided has no tenant here, and is no tenant's.
+TENANTS = (
+    "ALTER TABLE deliveries ADD COLUMN tenant TEXT",
+    "CREATE INDEX deliveries_tenant ON deliveries (tenant, number) WHERE tenant IS NOT NULL",
+)
+_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason, tenant"
+_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 16)})"  # noqa: S608 - no value in it
 # SQLite takes the index of lanes only where it is said again that a lane has a name.
 _LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> x'' AND e.dead = 0 AND e.lane ="
 _HEAD = f"(lane = x'' OR NOT EXISTS ({_LANE} d.lane AND e.number < d.number))"
@@ -110,11 +116,12 @@ def pending(run: Any) -> Pending:
     return Pending(waiting, oldest[0][0] if oldest else 0, dead)
 
 
-def page(run: Any, after: int, limit: int, *, dead: bool | None) -> list[Waiting]:
+def page(run: Any, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
     chosen = "" if dead is None else f" AND dead = {int(dead)}"
+    whose, named = ("", ()) if tenant is None else (" AND tenant = ?", (_tenant(tenant),))
     found = run(
-        f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > ?{chosen} ORDER BY number LIMIT ?",  # noqa: S608 - names only
-        (after, limit),
+        f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > ?{whose}{chosen} ORDER BY number LIMIT ?",  # noqa: S608 - names only
+        (after, *named, limit),
     )
     return [Waiting(number, bool(gone), delivery(row)) for number, gone, *row in found]
 
@@ -158,11 +165,17 @@ def carry_over(before: Path, after: Path) -> bool:
 
 
 def delivery(row: Sequence[Any]) -> Delivery:
-    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason = row
-    order, body = bytes(lane), bytes(sealed)
-    return Delivery(name, route, destination, Due(due), key_id, body, created, due_ns, until_ns, order, owner, leased, attempts, reason)
+    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason, tenant = row
+    where, times = (name, route, destination), (created, due_ns, until_ns)
+    whose = None if tenant is None else str(json.loads(tenant))
+    return Delivery(*where, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
 
 
 def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
     terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, ready_ns)
+    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, _tenant(d.tenant), ready_ns)
+
+
+def _tenant(tenant: str | None) -> str | None:
+    """As text that every database can hold."""
+    return None if tenant is None else json.dumps(tenant)

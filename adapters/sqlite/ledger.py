@@ -28,6 +28,7 @@ STEPS: Steps = {
         "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL, at_ns INTEGER NOT NULL)",
     ),
     2: deliveries.TABLES,
+    3: deliveries.TENANTS,
 }
 FORMAT = max(STEPS)
 PRAGMAS = (
@@ -119,8 +120,8 @@ class SqliteStore:
     def pending(self) -> Pending:
         return deliveries.pending(self._open.execute)
 
-    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
-        return deliveries.page(self._open.execute, after, limit, dead=dead)
+    def waiting(self, after: int, limit: int, dead: bool | None, tenant: str | None = None) -> list[Waiting]:
+        return deliveries.page(self._open.execute, after, limit, dead=dead, tenant=tenant)
 
     def delivery(self, delivery_id: str) -> Waiting | None:
         return deliveries.one(self._open.execute, delivery_id)

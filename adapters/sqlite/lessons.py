@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from adapters.kept_lessons import CLOSED, COLUMNS, KeptLessons, lesson_from, terms_of
+from adapters.kept_lessons import CLOSED, COLUMNS, LAST, KeptLessons, lesson_from, terms_of
 from adapters.sqlite.kept_file import KeptFile
 from adapters.sqlite.migrations import Steps
 from router.errors import StateError
@@ -26,6 +26,7 @@ STEPS: Steps = {
         "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, id TEXT NOT NULL,"
         " leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL, owner TEXT NOT NULL, until_ns INTEGER NOT NULL) STRICT",
     ),
+    2: ("CREATE INDEX lessons_kind ON lessons (kind, place)",),
 }
 
 
@@ -59,6 +60,9 @@ class LessonFile(KeptFile):
     def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Lesson]]:
         wanted = f" AND state IN ({','.join('?' * len(states))})" if states else ""
         return self._found(f"kind = ? AND place > ?{wanted} ORDER BY place LIMIT ?", (kind, after, *states, limit))
+
+    def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]:
+        return self._found("kind = ? AND place < ? ORDER BY place DESC LIMIT ?", (kind, LAST if before is None else before, limit))
 
     def sealed_under(self, key_id: str) -> list[Lesson]:
         return [

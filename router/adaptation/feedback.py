@@ -138,8 +138,7 @@ class FeedbackService:
         }
         for _ in range(ATTEMPTS):
             known = await self._keeping.store.get(KIND, lesson_id := f"{heard.decision_id}:{heard.key_id}")
-            if known is not None and _stands(known, heard):
-                await self._keeping.settle(KIND, lesson_id)
+            if known is not None and _stands(known, heard):  # its record waits beside it, where it is not in the ledger yet
                 return "said_otherwise" if known.at_ns != heard.at_ns else "taken"
             version = 0 if known is None else known.version
             lesson = Lesson(KIND, lesson_id, heard.decision_id, heard.verdict.value, heard.at_ns, terms, version=version)

@@ -99,8 +99,8 @@ class LedgerStore(NodeSource, Protocol):
 
     def pending(self) -> Pending: ...
 
-    def waiting(self, after: int, limit: int, dead: bool | None) -> list[Waiting]:
-        """In the order of their decisions, those after the number `after`."""
+    def waiting(self, after: int, limit: int, dead: bool | None, tenant: str | None = None) -> list[Waiting]:
+        """In the order of their decisions, those after the number `after`; with a `tenant` only what is that one's."""
 
     def delivery(self, delivery_id: str) -> Waiting | None: ...
 

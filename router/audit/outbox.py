@@ -62,9 +62,9 @@ class Outbox:
     async def pending(self) -> Pending:
         return await self._asked(lambda store: store.pending())
 
-    async def page(self, after: int, limit: int, *, dead: bool | None) -> Sequence[Waiting]:
-        """In the order of their decisions, those after the number `after`."""
-        return await self._asked(lambda store: store.waiting(after, limit, dead))
+    async def page(self, after: int, limit: int, *, dead: bool | None, tenant: str | None = None) -> Sequence[Waiting]:
+        """In the order of their decisions, those after the number `after`; with a `tenant` only what is that one's."""
+        return await self._asked(lambda store: store.waiting(after, limit, dead, tenant))
 
     async def find(self, delivery_id: str) -> Waiting | None:
         return await self._asked(lambda store: store.delivery(delivery_id))

@@ -16,7 +16,7 @@ from router.cli.control_client import ControlClient, control_url
 from router.cli.control_options import key_option, url_option
 
 F = TypeVar("F", bound=Callable[..., Any])
-LISTED = ("id", "state", "route", "destination", "due", "attempts", "reason", "decided", "next", "until")
+LISTED = ("id", "state", "route", "destination", "tenant", "due", "attempts", "reason", "decided", "next", "until")
 PIPED_WIDTH = 240
 key_needed = key_option("API key with the role `operator`.")
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "review": ("router.cli.review:review", "List held requests, and decide about them."),
     "feedback": ("router.cli.feedback:feedback", "Say whether decisions were right, and see what others said."),
     "labels": ("router.cli.labels:labels", "Say what sampled decisions are about."),
+    "drift": ("router.cli.drift:drift", "Show how requests and their understanding changed."),
     "proposals": ("router.cli.proposals:proposals", "Draft, evaluate and roll out what was learnt."),
     "deliveries": ("router.cli.deliveries:deliveries", "List, retry and drop what is still to be delivered."),
     "endpoints": ("router.cli.endpoints:endpoints", "List webhook endpoints that are gone, and have them tried again."),

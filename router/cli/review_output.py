@@ -65,7 +65,11 @@ def print_whole(out: Console, found: dict[str, Any]) -> None:
         table.add_row("text, masked", text_of(request["text"]))
         for each in request["information"]:
             table.add_row("asked", text_of(each["question"]))
-            table.add_row("answered", text_of(f"{each['text']} ({each['by']}, {each['time']})"))
+            table.add_row(
+                "answered, masked" if each.get("masked") else "answered", text_of(f"{each['text']} ({each['by']}, {each['time']})")
+            )
+        if found.get("question") is not None:
+            table.add_row("asked", text_of(f"{found['question']} (no answer yet)"))
     out.print(table)
     for step in found["history"]:
         by = f" by {step['by']}" if step["by"] else ""

@@ -60,6 +60,18 @@ class ApprovalConfig(Strict):
     )
 
 
+class WatchConfig(Strict):
+    """What labelled samples say of the classifier, as metrics for the alerts. Only random samples count there."""
+
+    window: Span = Field(default=7 * 86_400.0, le=366 * 86_400.0, description="Decisions of so long are looked at, up to now.")
+    least: Count = Field(default=50, le=100_000, description="Labelled samples below which there is no figure.")
+    accuracy: Fraction | None = Field(
+        default=None,
+        description="Share of decisions with an intent that is to be right at least; the alert fires where it surely is not. None without.",
+    )
+    gap: Fraction = Field(default=0.05, description="How far mean confidence may be from the share that is right.")
+
+
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
@@ -87,3 +99,4 @@ class LearningConfig(Strict):
     likeness: Fraction = Field(default=0.5, description="Mean cosine from which on two groups of texts are one topic.")
     evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")
     sampling: SamplingConfig | None = Field(default=None, description="Samples of decisions for people to label. None unless this is set.")
+    watch: WatchConfig = Field(default=WatchConfig(), description="What is measured of labelled samples, and when it is not good enough.")

@@ -10,6 +10,7 @@ from router.control import (
     audit,
     config,
     deliveries,
+    drift,
     evidence,
     failures,
     governance,
@@ -41,7 +42,23 @@ def create_app(services: ControlServices) -> FastAPI:
     """Routes are put in directly, so that `app.routes` lists each of them; one without a permission cannot be made at all."""
     app = FastAPI(title="Lockgate control API", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
-    own = (health, metrics, audit, evidence, governance, reviews, deliveries, learning, labels, keys, config, nodes, policy, rollouts)
+    own = (
+        health,
+        metrics,
+        audit,
+        evidence,
+        governance,
+        reviews,
+        deliveries,
+        learning,
+        labels,
+        drift,
+        keys,
+        config,
+        nodes,
+        policy,
+        rollouts,
+    )
     parts = (*own, sign_in, own_sessions, provider, *CONSOLE)
     for router in (*(part.router for part in parts), _document()):
         app.router.routes.extend(router.routes)

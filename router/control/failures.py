@@ -12,23 +12,10 @@ from starlette.exceptions import HTTPException
 
 from router.errors import AuditError, ConfigError, LockgateError, RefusedError, ReviewError, StateError
 from router.problems import MEDIA_TYPE, problem
+from router.review.refusing import REVIEW_STATUS
 
 log = logging.getLogger("lockgate.control")
 
-REVIEW_STATUS = {
-    "review_not_found": 404,
-    "self_approval": 403,
-    "reviewer_role_missing": 403,
-    "not_requester": 403,
-    "review_denied": 403,
-    "change_denied": 403,
-    "reroute_refused": 403,
-    "modification_refused": 422,
-    "review_unjudged": 503,
-    "review_store_unavailable": 503,
-    "review_elsewhere": 503,
-    "review_store_closed": 503,
-}
 AUDIT_STATUS = {
     "decision_unknown": 404,
     "checkpoint_missing": 404,

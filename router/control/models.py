@@ -112,12 +112,13 @@ class Reviews(BaseModel):
 
 class Delivery(BaseModel):
     """What waits, is being sent or is dead has a row; every other state is told from the ledger, which does not know all that a row does.
-    `status` is the target's."""
+    `status` is the target's; `tenant` is told of what has a row."""
 
     id: str
     state: Literal["waiting", "sending", "dead", "held", "delivered", "dropped", "denied", "uncertain"]
     route: str
     destination: str
+    tenant: str | None
     due: Literal["dispatch", "hold"] | None
     attempts: int
     reason: str

@@ -131,8 +131,8 @@ class Reviews(Protocol):
 class DeliveryDesk(Protocol):
     """Raises AuditError; RefusedError `delivery_not_found`, `delivery_not_dead`. `by_key` is the id of the credential of who asks."""
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        """`state` is `pending` or `dead`."""
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        """`state` is `pending` or `dead`; with a `tenant` only what is known to be that one's."""
 
     async def get(self, delivery_id: str) -> Json: ...
 
@@ -325,6 +325,17 @@ class Labels(Protocol):
         """How many were taken, and of those that were not, how many for which reason."""
 
 
+class Quality(Protocol):
+    """What labelled samples say of the classifier. Raises StateError."""
+
+    def within(self, tenant: str) -> Quality:
+        """Of one tenant's decisions."""
+
+    async def measured(self, since_ns: int, until_ns: int, basis: str) -> Json:
+        """Of decisions from then up to then; by `random` samples alone, or `weighted` by all of them. `more`: there were too many to look
+        at all of them, and these are the newest."""
+
+
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
@@ -395,3 +406,4 @@ class ControlServices:
     labels: Labels | None = None
     certificates: CertificateCallers | None = None
     alarm: Alarm = _nobody_told
+    quality: Quality | None = None

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from router.decision import NO_BODY, BodyView
@@ -89,6 +89,13 @@ class BodyReader:
     def digest(self) -> str | None:
         """SHA-256 of the whole body in hex; None while it has not all arrived."""
         return self._digest.hexdigest() if self.complete else None
+
+
+async def read_whole(receive: Receive, limits: BodyLimits, most: int, declared: int | None, *, empty: bool) -> bytes:
+    """A body of ours, of at most so many bytes. Raises as `BodyReader`."""
+    reader = BodyReader(receive, replace(limits, body=most, view=most), declared, empty=empty)
+    await reader.read_view()
+    return reader.data
 
 
 def too_slow() -> RefusedError:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import Any
 
 from router.decision import BodyView, Outcome, Request, Result, Subject
-from router.doors.body import BodyReader, ClientGoneError, Receive, body_view
+from router.doors.body import BodyReader, ClientGoneError, Receive, body_view, read_whole
 from router.doors.conversing import Conversing
 from router.doors.cors import Cors, answer_preflight, preflight, sharing
 from router.doors.delivering import Delivering
@@ -67,7 +68,8 @@ class Gateway:
                     return
             if self._own is not None and self._own.holds(head):
                 visit = Visit(head.headers, receive, waiting_passes(send))
-                await self._own.answer(runtime, head, await self.identify(runtime, head), send, visit)
+                body = partial(read_whole, receive, runtime.options.limits, declared=head.content_length, empty=not head.has_body)
+                await self._own.answer(runtime, head, await self.identify(runtime, head), send, visit, body)
                 return
             reader = BodyReader(receive, runtime.options.limits, head.content_length, empty=not head.has_body)
             request, looked = await self._request(runtime, head, reader)

@@ -29,6 +29,7 @@ from router.times import instant
 
 SEGMENT = "reviews"
 AGAIN_S = 5
+MARK = (b"idempotent-replayed", b"true")
 WAITING = {"type": "lockgate.waiting"}
 """Says to the gate that what follows may take long and costs next to nothing. It goes no further."""
 NS = 1_000_000_000
@@ -68,8 +69,9 @@ def tag(standing: Standing) -> bytes:
 
 
 async def awaited(waiter: Waiter, look: Look, seconds: float, receive: Receive | None, *, beyond: bytes = b"") -> Standing | None:
-    """What it came to: its end or, with `beyond` as the tag of what is known, the next change; else what it is when the time is over.
-    Raises ClientGone where the caller leaves."""
+    """What it came to: its end, a question that was not there before or, with `beyond` as the tag of what is known, the next change; else
+    what it is when the time is over. Raises ClientGone where the caller leaves."""
+    first: Standing | None = None
     until = time.monotonic() + seconds
     gone = asyncio.ensure_future(_left(receive)) if receive is not None else None
     try:
@@ -77,6 +79,9 @@ async def awaited(waiter: Waiter, look: Look, seconds: float, receive: Receive |
             found = await look()
             if found is None or found.ended or (beyond and tag(found) != beyond):
                 return found
+            if first is not None and found.question is not None and found.question != first.question:
+                return found  # only its caller can answer
+            first = first or found
             waiter.version = found.version
             changed = asyncio.ensure_future(waiter.changed(until))
             await asyncio.wait({changed, gone} if gone is not None else {changed}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,11 +109,9 @@ def told(standing: Standing, decision_id: str, keep_ns: int, now_ns: int) -> Tol
     """The answer for the one who asked."""
     own: Headers = [(b"x-lockgate-decision-id", decision_id.encode()), (b"x-lockgate-review", standing.state.encode())]
     if not standing.ended:
-        document = {"decision_id": decision_id, "state": standing.state, "expires": instant(standing.expires_ns)}
-        return _json(202, document, [*own, (b"etag", tag(standing)), (b"retry-after", b"%d" % AGAIN_S)])
+        return _json(202, _document(standing, decision_id), [*own, (b"etag", tag(standing)), (b"retry-after", b"%d" % AGAIN_S)])
     if standing.state == RELEASED:
-        document = {"decision_id": decision_id, "state": standing.state, "expires": instant(standing.expires_ns)}
-        return _json(200, document, [*own, (b"etag", tag(standing))])
+        return _json(200, _document(standing, decision_id), [*own, (b"etag", tag(standing))])
     if standing.state != DONE:
         status, reason = standing.status or 409, standing.reason or f"review_{standing.state}"
         return _problem(status, f"The held request is {standing.state}; nothing more comes of it.", decision_id, own, code=reason)
@@ -123,6 +126,23 @@ def told(standing: Standing, decision_id: str, keep_ns: int, now_ns: int) -> Tol
     if not any(name.lower() == b"content-type" for name, _ in headers) and answer.content_type:
         headers.append((b"content-type", answer.content_type.encode("latin-1")))
     return Told({}, status=answer.status, headers=[*headers, *own], body=answer.body)
+
+
+def replied(standing: Standing, decision_id: str, *, again: bool) -> Told:
+    """To who answered a question. `again`: it had been said before, and counts once."""
+    own: Headers = [(b"x-lockgate-decision-id", decision_id.encode()), (b"x-lockgate-review", standing.state.encode())]
+    own += [(b"etag", tag(standing)), (b"location", place_of(decision_id))]
+    return _json(200, _document(standing, decision_id), [*own, MARK] if again else own)
+
+
+def _document(standing: Standing, decision_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"decision_id": decision_id, "state": standing.state, "expires": instant(standing.expires_ns)}
+    asked = standing.question
+    if asked is not None:
+        until = {"answer_by": instant(min(asked.respond_ns, standing.expires_ns))} if asked.respond_ns else {}
+        where = {"answer_at": place_of(decision_id).decode(), "if_match": tag(standing).decode()}
+        found["question"] = {"number": asked.number, "text": asked.text, **until, **where}
+    return found
 
 
 class ReviewReader:

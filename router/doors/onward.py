@@ -76,7 +76,8 @@ class Onward:
         terms = runtime.deliveries.get(route.name, Terms())
         owner, leased_ns = ("", 0) if order or self._running.full else (self._running.owner, self._running.leased_until_ns())
         until_ns = now_ns + int(terms.patience_s * NS)
-        return Delivery(decision.id, route.name, route.destination, due, key_id, sealed, now_ns, now_ns, until_ns, order, owner, leased_ns)
+        where, times = (decision.id, route.name, route.destination), (now_ns, now_ns, until_ns)
+        return Delivery(*where, due, key_id, sealed, *times, order, owner, leased_ns, tenant=decision.request.subject.tenant)
 
 
 def _due(decision: Decision) -> Due | None:

@@ -1,6 +1,7 @@
 """The paths that are the gateway's own: nothing below them is ever decided about, or sent to an upstream.
 
-Who asks is identified and limited like any caller. Each first segment is one reader's; all of them only read.
+Who asks is identified and limited like any caller. Each first segment is one reader's, who only reads; below some of them something may be
+said, too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from router.doors.dates import date_field
 from router.doors.head import Head
 from router.doors.responses import Send, respond
 from router.doors.runtime import Runtime
-from router.errors import RefusedError
+from router.errors import RefusedError, ReviewError
 from router.ports import Headers
+from router.review.refusing import REVIEW_STATUS
 
 PREFIX = "/.lockgate/"
 
@@ -53,25 +55,38 @@ class Visit:
 
 class Reader(Protocol):
     async def read(self, runtime: Runtime, subject: Subject, name: str, visit: Visit) -> Told:
-        """`name` is the path below the reader's segment. Raises RefusedError, AuditError, StateError."""
+        """`name` is the path below the reader's segment. Raises RefusedError, ReviewError, AuditError, StateError."""
+
+
+Body = Callable[[int], Awaitable[bytes]]
+"""All of it, of at most so many bytes. Raises RefusedError (408, 413), ClientGoneError."""
+
+
+class Writer(Protocol):
+    async def write(self, runtime: Runtime, head: Head, subject: Subject, name: str, body: Body) -> Told:
+        """As `Reader.read`, of a POST; durable when it returns."""
 
 
 class OwnSpace:
-    def __init__(self, readers: Mapping[str, Reader]) -> None:
+    """`writers` are of segments that have a reader."""
+
+    def __init__(self, readers: Mapping[str, Reader], writers: Mapping[str, Writer] | None = None) -> None:
         self._readers = readers
+        self._writers = writers or {}
 
     def holds(self, head: Head) -> bool:
         return head.path.startswith(PREFIX)
 
-    async def answer(self, runtime: Runtime, head: Head, subject: Subject, send: Send, visit: Visit) -> None:
-        """Raises as readers do."""
-        segment, _, name = head.path.removeprefix(PREFIX).partition("/")
-        reader = self._readers.get(segment)
-        if reader is None:
-            raise missing()
-        if head.method not in ("GET", "HEAD"):
-            raise RefusedError("Only GET and HEAD are served here.", "method_not_allowed", 405, fields=(("allow", "GET, HEAD"),))
-        told = await reader.read(runtime, subject, name, visit)
+    def takes(self, head: Head) -> bool:
+        """Whether its body is read."""
+        return head.method == "POST" and _place(head)[0] in self._writers
+
+    async def answer(self, runtime: Runtime, head: Head, subject: Subject, send: Send, visit: Visit, body: Body) -> None:
+        """Raises RefusedError, AuditError, StateError."""
+        try:
+            told = await self._told(runtime, head, subject, visit, body)
+        except ReviewError as error:
+            raise RefusedError(str(error), error.code, REVIEW_STATUS.get(error.code, 503), 1) from None
         if told.body is not None:
             await whole(send, head.method, told)
             return
@@ -79,6 +94,24 @@ class OwnSpace:
         if told.wait_s:
             headers.append((b"retry-after", b"%d" % told.wait_s))
         await respond(send, 200, orjson.dumps(told.document), headers)
+
+    async def _told(self, runtime: Runtime, head: Head, subject: Subject, visit: Visit, body: Body) -> Told:
+        segment, name = _place(head)
+        reader, writer = self._readers.get(segment), self._writers.get(segment)
+        if reader is None:
+            raise missing()
+        if writer is not None and head.method == "POST":
+            return await writer.write(runtime, head, subject, name, body)
+        if head.method in ("GET", "HEAD"):
+            return await reader.read(runtime, subject, name, visit)
+        methods = ("GET", "HEAD", "POST") if writer is not None else ("GET", "HEAD")
+        told, allowed = " and ".join(methods), (("allow", ", ".join(methods)),)
+        raise RefusedError(f"Only {told} are served here.", "method_not_allowed", 405, fields=allowed)
+
+
+def _place(head: Head) -> tuple[str, str]:
+    segment, _, name = head.path.removeprefix(PREFIX).partition("/")
+    return segment, name
 
 
 async def whole(send: Send, method: str, told: Told, more: Headers | None = None) -> None:

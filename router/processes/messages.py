@@ -25,6 +25,7 @@ FATE = "fate"  # how a request that is delivered ended, for its caller
 REVIEWS_CHANGED = "reviews_changed"  # since when it asked last; answered when there is one
 REVIEW_VERSIONS = "review_versions"
 REVIEW_STANDING = "review_standing"  # for its own caller
+REVIEW_ANSWER = "review_answer"  # what its caller says to a reviewer's question
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
 
 # The control process asks a worker.

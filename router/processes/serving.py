@@ -122,6 +122,7 @@ class Serving:
             lambda: following.count,
             outbox.figures,
             reviews.telling.figures,
+            tuple if self.learning is None else self.learning.watch.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: self._runs(reloader))
@@ -147,6 +148,7 @@ class Serving:
             None if self.learning is None else self.learning.labels,
             certificates,
             reviews.telling.alarm,
+            None if self.learning is None else self.learning.quality,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.errors import ReviewError
+from router.errors import AuditError, RefusedError, ReviewError
 from router.ipc import Handler, Peer, RemoteError
-from router.processes.messages import REVIEW_STANDING, REVIEW_VERSIONS, REVIEWS_CHANGED
+from router.processes.messages import REVIEW_ANSWER, REVIEW_STANDING, REVIEW_VERSIONS, REVIEWS_CHANGED
+from router.review.given import Given, given_of
+from router.review.refusing import REVIEW_STATUS
 from router.review.standing import Standing, unpacked
 from router.wiring.reviews import Reviews
 
@@ -22,7 +24,8 @@ class ReviewFeedDesk:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return {REVIEWS_CHANGED: self._changed, REVIEW_VERSIONS: self._versions, REVIEW_STANDING: self._standing}
+        asked = {REVIEWS_CHANGED: self._changed, REVIEW_VERSIONS: self._versions, REVIEW_STANDING: self._standing}
+        return {**asked, REVIEW_ANSWER: self._answer}
 
     async def _changed(self, payload: Any) -> list[Any]:
         number, seconds = payload
@@ -37,6 +40,15 @@ class ReviewFeedDesk:
         review_id, key_id, tenant = payload
         found = await self._reviews.standings.of(review_id, key_id, tenant)
         return None if found is None else found.packed()
+
+    async def _answer(self, payload: bytes) -> list[object]:
+        """Whether it was taken now, or [status, code, sentence] of why it was not."""
+        try:
+            return [await self._reviews.answer(given_of(payload))]
+        except ReviewError as error:
+            return [REVIEW_STATUS.get(error.code, 409), error.code, str(error)]
+        except AuditError as error:
+            return [503, error.code, str(error)]
 
 
 class RemoteReviewFeed:
@@ -56,6 +68,13 @@ class RemoteReviewFeed:
     async def standing(self, review_id: str, key_id: str, tenant: str | None) -> Standing | None:
         found = await self._asked(REVIEW_STANDING, [review_id, key_id, tenant])
         return None if found is None else unpacked(found)
+
+    async def answer(self, given: Given) -> bool:
+        found = await self._asked(REVIEW_ANSWER, given.packed())
+        if len(found) == 1:
+            return bool(found[0])
+        status, code, sentence = found
+        raise RefusedError(sentence, code, status)
 
     async def _asked(self, kind: str, payload: Any) -> Any:
         try:

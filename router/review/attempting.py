@@ -17,7 +17,7 @@ from typing import Any
 from router.decision import Subject
 from router.errors import ReviewError
 from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
-from router.review import deadlines, records, terms
+from router.review import answering, deadlines, records, terms
 from router.review.approving import Approval, approvals, enough
 from router.review.attempts import APPROVING, Attempt, Kind, Reviewer, check, in_state
 from router.review.changing import escalated, informed, modified
@@ -50,8 +50,8 @@ UNRECORDED = frozenset({"review_not_found", "review_store_unavailable", "review_
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks for. `digest` and `version`: of what they saw; `becomes`: the digest of what they saw that it would become.
-    `intent` and `reason`: what they say of the classification."""
+    """What somebody asks for. `digest` and `version`: of what they saw; `becomes`: the digest of what they saw that it would become; `key`:
+    under which they say so, and may say so again. `intent` and `reason`: what they say of the classification."""
 
     kind: Kind
     comment: str = ""
@@ -60,6 +60,7 @@ class Asked:
     changes: Mapping[str, Any] = field(default_factory=dict)
     route: str | None = None
     becomes: str | None = None
+    key: str = ""
     intent: str | None = None
     reason: str = ""
 
@@ -150,7 +151,9 @@ class Attempting:
         return reviewer, key
 
     async def _repeated(self, review: Review, reviewer: Reviewer, asked: Asked) -> bool:
-        """Whether this very step is the person's last: an answer that got lost is given again."""
+        """Whether this very step is the person's last: an answer that got lost is given again. Raises ReviewError."""
+        if asked.kind is Kind.ANSWER:
+            return await answering.repeated(review, self._people, reviewer.id, asked.fingerprint, asked.version, asked.key)
         own = [(at, each) for at, each in enumerate(review.history) if each.entries and each.entries[0].key_id == reviewer.key_id and at]
         if not own or own[-1][1].event not in BY_KIND[asked.kind]:
             return False
@@ -188,6 +191,8 @@ class Attempting:
 
     async def _trying(self, review: Review, reviewer: Reviewer, key: bytes, asked: Asked) -> Trying:
         """Raises ReviewError for what no policy is asked about."""
+        if asked.kind is Kind.ANSWER:
+            in_state(asked.kind, review.state)  # that nothing is asked any more says more than that something has changed
         if asked.version is not None and asked.version != review.version:
             raise ReviewError(f"The request has changed: it has version {review.version}, not {asked.version}.", "review_changed")
         in_state(asked.kind, review.state)
@@ -224,17 +229,12 @@ class Attempting:
         reviewer, _ = await self._reviewer(subject)
         if not reviewer.people & await self._asker(review, await self._content(review, needed=False)):
             raise ReviewError("Only who asked for the request may see this.", "not_requester")
-        return {"question": await self._open_question(review), "respond_by": maybe_time(deadlines.next_response(review))}
+        found = await answering.open_question(review, self._people)
+        return {"question": None if found is None else found.text, "respond_by": maybe_time(deadlines.next_response(review))}
 
     async def _asker(self, review: Review, content: Content | None) -> frozenset[str]:
         names = content.actors if content is not None else ()
         return frozenset([review.held.subject_key_id, *[(await self._people.key_for(name))[0] for name in names]])
-
-    async def _open_question(self, review: Review) -> str | None:
-        if review.state != State.MORE_INFORMATION:
-            return None
-        asking = next(each for each in reversed(review.history) if each.event == Event.INFORMATION_ASKED)
-        return (await self._people.opened(asking.entries[0])).get("comment", "")
 
     async def escalated(self, review: Review) -> Held:
         """For the next level's people. Raises ReviewError."""
@@ -299,13 +299,20 @@ class Attempting:
         return _step(trying, last if done else one, to=to, held=held, approvals=len(before) + 1)
 
     async def _ask(self, trying: Trying) -> Step:
+        answering.askable(trying.review.held)
         return _step(trying, Event.INFORMATION_ASKED)
 
     async def _answer(self, trying: Trying) -> Step:
-        question = await self._open_question(trying.review) or ""
-        told = Information(question, trying.asked.comment, trying.attempt.reviewer.id, trying.now_ns)
+        """Whoever gives it, it is about the one who asked, and is gone with that one's key."""
+        question = await answering.open_question(trying.review, self._people)
+        said, by = trying.asked.comment, trying.attempt.reviewer
+        shown = await self._judging.mask(said)
+        told = Information(question.text if question is not None else "", shown, by.id, trying.now_ns, answering.digest_of(said))
         held, content = informed(trying.review.held, _there(trying), told)
-        return _step(trying, Event.INFORMATION_GIVEN, to=terms.resting(held), held=await self._sealed(held, content))
+        key = await self._people.key(held.subject_key_id) or trying.key
+        own = replace(trying, key=key, attempt=replace(trying.attempt, reviewer=replace(by, key_id=held.subject_key_id)))
+        more = {**({answering.SHOWN: shown} if shown != said else {}), **({answering.KEY: trying.asked.key} if trying.asked.key else {})}
+        return _step(own, Event.INFORMATION_GIVEN, to=terms.resting(held), held=await self._sealed(held, content), more=more)
 
     async def _escalate(self, trying: Trying) -> Step:
         return _step(trying, Event.ESCALATED, held=await self.escalated(trying.review))
@@ -320,8 +327,17 @@ def _there(trying: Trying) -> Content:
     return trying.content
 
 
-def _step(trying: Trying, event: Event, *, to: State | None = None, held: Held | None = None, approvals: int | None = None) -> Step:
-    asked = {"asked": trying.asked.fingerprint, "changes": json.dumps(trying.asked.changes, sort_keys=True) if trying.asked.changes else ""}
+def _step(
+    trying: Trying,
+    event: Event,
+    *,
+    to: State | None = None,
+    held: Held | None = None,
+    approvals: int | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Step:
+    changes = json.dumps(trying.asked.changes, sort_keys=True) if trying.asked.changes else ""
+    asked = {**(more or {}), "asked": trying.asked.fingerprint, "changes": changes}
     change = records.taken(
         trying.review,
         event,

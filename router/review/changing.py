@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,11 +11,11 @@ from urllib.parse import quote, unquote
 from router.errors import ReviewError
 from router.ports import Held, Outbound
 from router.review import terms
+from router.review.answering import EVIDENCE, askable, evidence
 from router.review.packing import Content, Information
 from router.review.places import put, read, within
 
 JSON_TYPES = ("application/json", "+json")
-MOST_INFORMATION = 32
 
 
 def modified(held: Held, outbound: Outbound, changes: Mapping[str, Any]) -> Outbound:
@@ -62,12 +61,9 @@ def on_route(outbound: Outbound, path: str | None, method: str | None, request: 
 
 def informed(held: Held, content: Content, information: Information) -> tuple[Held, Content]:
     """What is said becomes evidence, which approvals cover. Raises ReviewError."""
+    askable(held)
     told = (*content.information, information)
-    if len(told) > MOST_INFORMATION:
-        raise ReviewError(f"A request has at most {MOST_INFORMATION} answers.", "information_too_much")
-    text = json.dumps([[each.question, each.text, each.by, each.at_ns] for each in told])
-    evidence = {"count": len(told), "digest": hashlib.sha256(text.encode()).hexdigest()}
-    return replace(held, sealed=b"", summary=terms.with_terms(held, evidence=evidence)), replace(content, information=told)
+    return replace(held, sealed=b"", summary=terms.with_terms(held, **{EVIDENCE: evidence(told)})), replace(content, information=told)
 
 
 def escalated(held: Held) -> Held:

@@ -83,6 +83,9 @@ class Judge:
         level = held.risk if outbound is None else risk.level.value
         return Again(verdict, self._held(held, verdict, place, level, following), new)
 
+    async def mask(self, text: str) -> str:
+        return self.signals.mask(text)
+
     def _document(
         self, told: Mapping[str, Any], request: Request, classification: Classification, place: Route, *, changed: bool
     ) -> tuple[dict[str, Any], Signals, Risk]:

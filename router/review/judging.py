@@ -52,6 +52,9 @@ class Judging(Protocol):
         """As `attempt`, of `data.lockgate.decision`, for the same request, or with another `outbound` or `route`. Raises ReviewError where
         it cannot be sent as policy asks."""
 
+    async def mask(self, text: str) -> str:
+        """As reviewers may see it. Raises ReviewError where nobody can say."""
+
 
 def said(verdict: Verdict) -> str:
     """The digest of what a verdict says, by which two are the same."""

@@ -21,12 +21,14 @@ _HELD_FIELDS = Held.__slots__
 
 @dataclass(frozen=True, slots=True)
 class Information:
-    """What a reviewer asked, and what whoever asked for the request said to it."""
+    """What a reviewer asked, and what whoever asked for the request said to it: masked, as it is shown. `digest`: of what was said, which
+    is in its record; empty for what an older release took, which did not mask."""
 
     question: str
     text: str
     by: str
     at_ns: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ class Answer:
 
 
 def pack_held(held: Held) -> bytes:
-    return _packed([getattr(held, name) for name in _HELD_FIELDS])
+    return packed([getattr(held, name) for name in _HELD_FIELDS])
 
 
-def unpack_held(packed: bytes) -> Held:
-    return Held(**dict(zip(_HELD_FIELDS, _unpacked(packed), strict=True)))
+def unpack_held(held: bytes) -> Held:
+    return Held(**dict(zip(_HELD_FIELDS, unpacked(held), strict=True)))
 
 
 def seal_content(key: bytes, content: Content, held: Held) -> bytes:
@@ -74,7 +76,7 @@ def seal_content(key: bytes, content: Content, held: Held) -> bytes:
     if not isinstance(outbound.body, bytes):
         raise ReviewError("Only a request whose body was read whole can be held.", "body_truncated")
     request = [outbound.method, outbound.target, outbound.headers, outbound.body, outbound.idempotent, outbound.idempotency_key]
-    told = [[each.question, each.text, each.by, each.at_ns] for each in content.information]
+    told = [[each.question, each.text, each.by, each.at_ns, each.digest] for each in content.information]
     parts = [request, content.text, content.subject, content.document, list(content.actors), told]
     return seal_value(key, parts, _terms(held))
 
@@ -99,7 +101,7 @@ def open_answer(key: bytes, sealed: bytes, decision_id: str) -> Answer:
 def seal_value(key: bytes, value: Any, bound_to: bytes) -> bytes:
     """AES-256-GCM over anything that msgpack takes."""
     nonce = os.urandom(_NONCE)
-    return VERSION + nonce + AESGCM(key).encrypt(nonce, _packed(value), bound_to)
+    return VERSION + nonce + AESGCM(key).encrypt(nonce, packed(value), bound_to)
 
 
 def open_value(key: bytes, sealed: bytes, bound_to: bytes) -> Any:
@@ -107,7 +109,7 @@ def open_value(key: bytes, sealed: bytes, bound_to: bytes) -> Any:
     try:
         if sealed[:1] != VERSION:
             raise ValueError("unknown form")
-        return _unpacked(AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], bound_to))
+        return unpacked(AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], bound_to))
     except (InvalidTag, ValueError) as error:
         raise ReviewError("The request is not the one that was stored for this decision.", "content_changed") from error
 
@@ -121,10 +123,10 @@ def _answer_to(decision_id: str) -> bytes:
     return f"lockgate.answer.v1\x00{decision_id}".encode()
 
 
-def _packed(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")  # an issuer may put lone surrogates into a subject
-    return packed
+def packed(value: Any) -> bytes:
+    found: bytes = msgpack.packb(value, unicode_errors="surrogatepass")  # an issuer may put lone surrogates into a subject
+    return found
 
 
-def _unpacked(packed: bytes) -> Any:
-    return msgpack.unpackb(packed, unicode_errors="surrogatepass")
+def unpacked(found: bytes) -> Any:
+    return msgpack.unpackb(found, unicode_errors="surrogatepass")

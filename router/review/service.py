@@ -98,6 +98,11 @@ class ReviewService:
 
     async def attempt(self, review_id: str, subject: Subject, asked: Asked) -> dict[str, Any]:
         """What a person tries; asked for again it is the same, and says the same. Raises ReviewError, AuditError."""
+        await self.taken(review_id, subject, asked)
+        return await self._shown(review_id)
+
+    async def taken(self, review_id: str, subject: Subject, asked: Asked) -> bool:
+        """Whether it was taken now, and not before; in the ledger either way when it returns. Raises as `attempt`."""
         try:
             change = await self._attempting.attempt(review_id, subject, asked)
         except ReviewError as error:
@@ -106,10 +111,10 @@ class ReviewService:
             raise
         if change is not None:
             await self._counted()
-            await self._record(review_id)
-            if change.after == State.APPROVED:
-                await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
-        return await self._shown(review_id)
+        await self._record(review_id)
+        if change is not None and change.after == State.APPROVED:
+            await asyncio.wait((self._dispatching.start(review_id),), timeout=WAIT_S)
+        return change is not None
 
     async def values(self, review_id: str, subject: Subject) -> dict[str, Any]:
         """What this person may change of it, as it is now; on record before it is told. Raises ReviewError, AuditError."""

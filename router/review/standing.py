@@ -9,6 +9,7 @@ import orjson
 
 from router.errors import ReviewError
 from router.ports import Change, HeldRequests, Review
+from router.review.answering import Question, open_question
 from router.review.approving import counted
 from router.review.packing import Answer, open_answer
 from router.review.people import People
@@ -22,7 +23,8 @@ DONE, RELEASED = "done", "released"
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`version` grows with every step. `status` and `reason` are the outcome's that ended it; 0 and empty before. `answer` is what the
-    upstream said, while it is kept. `ended_ns`: when it ended, 0 before. `approvals` of the `quorum` that policy wants."""
+    upstream said, while it is kept. `ended_ns`: when it ended, 0 before. `approvals` of the `quorum` that policy wants.
+    `question`: a reviewer's that is open."""
 
     state: str
     version: int
@@ -33,6 +35,7 @@ class Standing:
     answer: Answer | None = None
     approvals: int = 0
     quorum: int = 1
+    question: Question | None = None
 
     @property
     def ended(self) -> bool:
@@ -41,15 +44,18 @@ class Standing:
     def packed(self) -> list[object]:
         answer = self.answer
         told = None if answer is None else [answer.status, answer.content_type, answer.body, answer.whole, list(answer.headers)]
-        return [self.state, self.version, self.expires_ns, self.status, self.reason, self.ended_ns, told, self.approvals, self.quorum]
+        asked = None if self.question is None else [self.question.text, self.question.respond_ns, self.question.number]
+        ended = [self.status, self.reason, self.ended_ns, told]
+        return [self.state, self.version, self.expires_ns, *ended, self.approvals, self.quorum, asked]
 
 
 def unpacked(told: Any) -> Standing:
     """Of what `Standing.packed` made."""
-    *fields, answer, approvals, quorum = told
+    *fields, answer, approvals, quorum, asked = told
     state, version, expires_ns, status, reason, ended_ns = fields
     kept = None if answer is None else Answer.of(answer)
-    return Standing(state, version, expires_ns, status, reason, ended_ns, kept, approvals, quorum)
+    question = None if asked is None else Question(*asked)
+    return Standing(state, version, expires_ns, status, reason, ended_ns, kept, approvals, quorum, question)
 
 
 class Standings:
@@ -70,7 +76,8 @@ class Standings:
         ended_ns = review.history[-1].at_ns if review.state in ENDED else 0
         answer = await self._answer(review) if review.state == DONE and review.reply else None
         people = (counted(review), quorum(review.held))
-        return Standing(review.state, review.version, review.held.expires_ns, status, reason, ended_ns, answer, *people)
+        question = await open_question(review, self._people)
+        return Standing(review.state, review.version, review.held.expires_ns, status, reason, ended_ns, answer, *people, question)
 
     async def _answer(self, review: Review) -> Answer | None:
         key = await self._people.key(review.held.subject_key_id)

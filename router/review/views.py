@@ -8,6 +8,7 @@ from typing import Any
 from router.errors import ReviewError
 from router.ports import NEVER, Change, Review
 from router.review import deadlines, terms
+from router.review.answering import SHOWN, is_masked, open_question
 from router.review.approving import approvals, counted, missing_roles
 from router.review.packing import open_answer, open_content
 from router.review.people import People
@@ -49,13 +50,14 @@ def summary(review: Review) -> dict[str, Any]:
 
 
 async def whole(review: Review, people: People) -> dict[str, Any]:
-    key = await people.key(review.held.subject_key_id)
+    key, asking = await people.key(review.held.subject_key_id), await open_question(review, people)
     return {
         **summary(review),
         "content_digest": terms.covers(review.held),
         "policy": _policy(review),
         "missing_roles": list(missing_roles(review.held, await approvals(review, people))),
         "claimed_by": await _claimant(review, people),
+        "question": None if asking is None else asking.text,
         "request": _request(review, key),
         "history": [await _step(change, people) for change in review.history],
         "reply": _reply(review, key),
@@ -80,7 +82,8 @@ def _request(review: Review, key: bytes | None) -> Json:
         "target": outbound.target,
         "actors": list(content.actors),
         "information": [
-            {"time": instant(each.at_ns), "by": each.by, "question": each.question, "text": each.text} for each in content.information
+            {"time": instant(each.at_ns), "by": each.by, "question": each.question, "text": each.text, "masked": is_masked(each)}
+            for each in content.information
         ],
     }
 
@@ -114,7 +117,7 @@ async def _step(change: Change, people: People) -> Json:
         "from": change.before,
         "to": change.after,
         "by": personal.get("reviewer"),
-        "comment": personal.get("comment"),
+        "comment": personal.get(SHOWN) or personal.get("comment"),
         "recorded": change.recorded,
     }
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from router.errors import LockgateError
+from router.review.given import Given
 from router.review.standing import Standing
 
 log = logging.getLogger("lockgate.reviews")
@@ -29,6 +30,9 @@ class Feed(Protocol):
     async def versions(self, review_ids: Sequence[str]) -> Mapping[str, int]: ...
 
     async def standing(self, review_id: str, key_id: str, tenant: str | None) -> Standing | None: ...
+
+    async def answer(self, given: Given) -> bool:
+        """Whether it was taken now, and not before. On record when it returns. Raises RefusedError, and ReviewError where nobody knows."""
 
 
 class Waiter:

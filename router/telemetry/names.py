@@ -101,5 +101,11 @@ METRICS = {
     "lockgate.notices": "Notices of held requests, by notifier and result.",
     "lockgate.notices.pending": "Notices that are due and not told yet.",
     "lockgate.notices.age": "Seconds since the oldest of them was due.",
+    "lockgate.learning.samples": "Sampled decisions of the watched time, by what became of them.",
+    "lockgate.learning.accuracy": "Share of decisions with an intent that people found right, by random samples, with its 95 % interval.",
+    "lockgate.learning.accuracy.floor": "Share that is to be right at least, as configured.",
+    "lockgate.learning.calibration.gap": "Mean confidence minus that share, with its 95 % interval.",
+    "lockgate.learning.calibration.error": "Expected calibration error of the same decisions.",
+    "lockgate.learning.calibration.tolerance": "How far mean confidence may be from the share that is right, as configured.",
     "lockgate.work.followed": "Work of engines whose end is still to be recorded.",
 }

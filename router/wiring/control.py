@@ -25,6 +25,7 @@ from router.control.services import (
     Nodes,
     PolicyRollouts,
     PolicyTrials,
+    Quality,
     Reviews,
 )
 from router.errors import LockgateError, RefusedError
@@ -137,7 +138,9 @@ class ProcessStatus:
         followed: Callable[[], int] = int,
         deliveries: Callable[[], Mapping[str, float]] = dict,
         notices: Callable[[], Iterable[Metric]] = tuple,
+        learnt: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
+        self._learnt = learnt
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -241,7 +244,18 @@ class ProcessStatus:
         gauges = [_gauge(name, value) for name, value in values.items()]
         gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
-        return [*gauges, age_gauge, bundle, *witnessed, self._lagging(), self._expiring(), *self._rolling(), *nodes, *self._notices()]
+        return [
+            *gauges,
+            age_gauge,
+            bundle,
+            *witnessed,
+            self._lagging(),
+            self._expiring(),
+            *self._rolling(),
+            *nodes,
+            *self._notices(),
+            *self._learnt(),
+        ]
 
     def _rolling(self) -> Iterator[Metric]:
         step, counts = self._rollouts.figures() if self._rollouts is not None else (0, {})
@@ -311,6 +325,7 @@ def make_control(
     labels: Labels | None = None,
     certificates: CertificateCallers | None = None,
     alarm: Alarm | None = None,
+    quality: Quality | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -342,5 +357,6 @@ def make_control(
         labels=labels,
         certificates=certificates,
         **({} if alarm is None else {"alarm": alarm}),
+        quality=quality,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

@@ -35,10 +35,10 @@ class OutboxDesk:
         self._record = record
         self._clock = clock
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
         dead = None if state is None else state == "dead"
         after = place_after(cursor)
-        found = await self._outbox.page(-1 if after is None else after, limit, dead=dead)
+        found = await self._outbox.page(-1 if after is None else after, limit, dead=dead, tenant=tenant)
         return Page([self._told(each) for each in found], str(found[-1].number) if len(found) == limit else None)
 
     async def get(self, delivery_id: str) -> Json:
@@ -87,6 +87,7 @@ class OutboxDesk:
             "state": "dead" if waiting.dead else "sending" if leased else "waiting",
             "route": each.route,
             "destination": each.destination,
+            "tenant": each.tenant,
             "due": each.due.value,
             "attempts": each.attempts,
             "reason": each.reason,
@@ -106,6 +107,7 @@ def _recorded(fate: Fate) -> Json:
         "state": fate.state.value,
         "route": fate.route,
         "destination": fate.destination,
+        "tenant": None,
         "due": None,
         "attempts": fate.attempts,
         "reason": fate.reason,

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from router.config import GatewayLimits
 from router.doors import following, held
+from router.doors.answering import AnswerWriter
 from router.doors.decide import DecideDoor
 from router.doors.following import DeliveryReader
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.held import ReviewReader
 from router.doors.onward import Onward
-from router.doors.own_space import OwnSpace, Reader
+from router.doors.own_space import OwnSpace, Reader, Writer
 from router.doors.runtime import Observer, Runtime
 from router.doors.websocket import WebSocketDoor
 from router.wiring.runtime import Services
@@ -29,13 +30,15 @@ class Doors:
 
 
 def own_space(services: Services) -> OwnSpace:
-    """What its callers may look at below the gateway's own path."""
+    """What its callers may look at, and say, below the gateway's own path."""
     found: dict[str, Reader] = {}
+    taking: dict[str, Writer] = {}
     if services.fates is not None:
         found[following.SEGMENT] = DeliveryReader(services.fates)
     if services.waits is not None:
         found[held.SEGMENT] = ReviewReader(services.waits, services.clock.now_ns)
-    return OwnSpace(found)
+        taking[held.SEGMENT] = AnswerWriter(services.waits)
+    return OwnSpace(found, taking)
 
 
 def make_doors(limits: GatewayLimits, services: Services, observer: Observer, onward: Onward | None = None) -> Doors:

@@ -123,6 +123,9 @@ class _AsHeld:
             return Again(Verdict(Effect.REVIEW), held, content, same=True)
         return await self.judge.again(held, content, outbound=outbound, route=route)
 
+    async def mask(self, text: str) -> str:
+        return await self.judge.mask(text)
+
 
 class _Unlimited:
     async def admit(self, subject: Subject, client: str) -> float | None:

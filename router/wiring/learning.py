@@ -40,6 +40,7 @@ from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
 from router.wiring.reviewers import ReviewerFigures
 from router.wiring.sampling import LabelDesk, Sampler
+from router.wiring.watching import QualityDesk, Watch
 from router.workspace import Workspace
 
 T = TypeVar("T")
@@ -211,6 +212,8 @@ class Learning:
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
         self.labels = LabelDesk(labelling, self._sampler, known, ReviewerFigures(self.keeping, keys, clock, self._quick_s), self._intents)
+        self.watch = Watch(store, clock, lambda: self._current.config.learning)
+        self.quality = QualityDesk(self.watch)
 
     def serve(self, reloading: Reloading) -> None:
         self._reloading = reloading
@@ -227,6 +230,7 @@ class Learning:
                 await self._desk.reconcile()
                 await self._overrides.round()
                 await self._sampler.round()
+                await self.watch.round()
             except LockgateError as error:
                 log.error("what was learnt is not up to date: %s", error)
             except Exception:  # the rounds must go on

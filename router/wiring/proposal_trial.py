@@ -18,7 +18,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from embeddings.calibration import expected_calibration_error
+from embeddings.binned import expected_calibration_error
 from embeddings.topics import topics
 from router.decision import Classification
 from router.errors import LockgateError

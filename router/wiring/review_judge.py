@@ -52,6 +52,13 @@ class Judges:
             raise ReviewError(f"The policies cannot be asked: {error}", "review_unjudged") from error
         return await judge.again(held, content, outbound=outbound, route=route)
 
+    async def mask(self, text: str) -> str:
+        try:
+            judge = await self._current()
+        except LockgateError as error:
+            raise ReviewError(f"What was said cannot be masked: {error}", "review_unjudged") from error
+        return await judge.mask(text)
+
     async def follow(self, workspace: Workspace) -> None:
         """Whoever asks from now on asks the policies of this workspace."""
         async with self._one_at_a_time:

@@ -14,9 +14,11 @@ from router.decision import Subject
 from router.errors import LockgateError
 from router.ports import Clock, Destination, Ledger, Notice
 from router.review.attempting import Asked
+from router.review.attempts import Kind
 from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
+from router.review.given import Given
 from router.review.opinions import Opinions
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
@@ -170,6 +172,11 @@ class Reviews:
         self.telling.start()
         if self._forgetting is None:
             self._forgetting = asyncio.create_task(self._keep_forgetting())
+
+    async def answer(self, given: Given) -> bool:
+        """Raises ReviewError, AuditError."""
+        asked = Asked(Kind.ANSWER, given.text, version=given.version, key=given.key)
+        return await self._service.taken(given.review_id, given.subject, asked)
 
     async def versions(self, review_ids: Sequence[str]) -> Mapping[str, int]:
         """Raises ReviewError."""

@@ -87,6 +87,17 @@ async def test_pages_are_in_the_order_of_arrival_and_change_not(store: Store) ->
     assert [each.id for _, each in await store.page("proposal", ["draft"], 0, 9)] == ["p0", "p1", "p3"]
 
 
+async def test_the_newest_come_page_by_page_as_well(store: Store) -> None:
+    """Backwards in the same order, of one kind only."""
+    for number in range(4):
+        await put(store, replace(LESSON, id=f"p{number}"))
+        await put(store, replace(LESSON, kind="feedback", id=f"f{number}"))
+    first = await store.newest("proposal", None, 3)
+    assert [each.id for _, each in first] == ["p3", "p2", "p1"]
+    assert [each.id for _, each in await store.newest("proposal", first[-1][0], 3)] == ["p0"]
+    assert await store.newest("topic", None, 3) == []
+
+
 async def test_what_is_about_one_thing_is_found_by_it(store: Store) -> None:
     """And nothing of another kind."""
     await put(store, replace(LESSON, kind="feedback", id="d1:k1", about="d1"))

@@ -229,6 +229,31 @@ async def test_pages_go_on_where_the_last_one_ended(beside: Beside) -> None:
     assert [each.delivery.id for each in (*first, *rest)] == [f"d{number}" for number in range(5)]
 
 
+async def test_a_tenants_pages_have_what_is_that_tenants(beside: Beside) -> None:
+    """Whatever the cursor, and whatever its name is made of; what says of nobody whose it is, is nobody's."""
+    whose = ["lund", None, "odd\x00\ud800", "lund", "Lund", "odd\x00\ud800", "lund"]
+    given = [replace(delivery(f"d{number}"), tenant=tenant) for number, tenant in enumerate(whose)]
+    await beside.ledger.append_many([entry(deliver=each) for each in given])
+    await beside.ledger.append(entry(settled=Settled("d3", dead=True)))
+
+    async def found(tenant: str | None, after: int = -1, limit: int = 9, dead: bool | None = None) -> list[str]:
+        return [each.delivery.id for each in await beside.outbox.page(after, limit, dead=dead, tenant=tenant)]
+
+    everything = await beside.outbox.page(-1, 9, dead=None)
+    assert [each.delivery.tenant for each in everything] == whose
+    assert (await found("lund"), await found("odd\x00\ud800"), await found("nobody"), await found("")) == (
+        ["d0", "d3", "d6"],
+        ["d2", "d5"],
+        [],
+        [],
+    )
+    assert (await found("lund", dead=True), await found("lund", dead=False)) == (["d3"], ["d0", "d6"])
+    assert await found("lund", everything[0].number, 1) == ["d3"]
+    assert await found("Lund", everything[1].number) == ["d4"]
+    taken = await beside.outbox.lease("me", 100, 200, 1)
+    assert taken[0][0].tenant == "lund"
+
+
 async def test_the_subjects_key_comes_along_while_there_is_one(beside: Beside) -> None:
     key_id, key = await beside.keys.key_for("anna")
     await beside.ledger.append_many([entry(deliver=delivery("a", key_id=key_id)), entry(deliver=delivery("b", key_id="destroyed"))])

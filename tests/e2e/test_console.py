@@ -392,7 +392,16 @@ def test_a_reviewer_claims_asks_and_gives_back(lockgate: Lockgate, seat: Seat) -
         page.get_by_role("dialog").get_by_role("button", name="Ask").click()
     expect(page.locator("h1")).to_contain_text("more information")
     assert page.get_by_role("button", name="Approve").count() == 0
-    assert "what is it for?" in page.inner_text("main")
+    exchange = page.locator("section", has=page.get_by_role("heading", name="What was asked"))
+    expect(exchange).to_contain_text("what is it for?")
+    expect(exchange).to_contain_text("Waits for an answer until")
+    place = f"/.lockgate/reviews/{review}"
+    tag = lockgate.ask("ann", "GET", place).json["question"]["if_match"]
+    assert lockgate.ask("ann", "POST", place, {"text": "for zoe@example.com"}, if_match=tag).status == 200
+    page.reload()
+    expect(exchange).to_contain_text("shown with personal data masked")
+    assert "zoe@example.com" not in page.content()
+    expect(exchange.get_by_text("Waits for an answer")).to_have_count(0)
 
 
 def _attempt(page: Page, name: str) -> None:
@@ -643,6 +652,8 @@ MORE = [
     "/console/audit/counts",
     "/console/audit/questions",
     "/console/records/1",
+    "/console/intents/figures",
+    "/console/drift/figures?span=7d&reference=7d",
     "/console/nowhere",
     "/console/intents/figures",
     "/console/policy",
@@ -748,7 +759,7 @@ def test_intents_are_counted_when_they_are_asked_for(lockgate: Lockgate, seat: S
     page.goto("/console/intents")
     expect(page.locator("#now")).to_contain_text("all of them counted", timeout=20_000)
     expect(page.get_by_role("img", name=re.compile("Confidences"))).to_be_visible()
-    assert page.get_by_role("region", name="Each intent").get_by_role("link", name="look").is_visible()
+    assert page.get_by_role("region", name="Each intent, as a table").get_by_role("link", name="look").is_visible()
 
 
 @pytest.mark.parametrize(

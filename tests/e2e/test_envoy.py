@@ -139,6 +139,33 @@ def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgat
     assert (end.json["target"], end.fields["x-lockgate-review"]) == ("/pay/4", "done")
 
 
+@pytest.mark.parametrize("asking", ["envoy", "duplex", "authz"])
+def test_who_asked_answers_a_reviewer_through_envoy(lockgate: Lockgate, request: pytest.FixtureRequest, asking: str) -> None:
+    """Where `Location` says, with every filter that shows bodies; on record, once, and for nobody else."""
+    envoy: Envoy = request.getfixturevalue(asking)
+    place = envoy.ask("ann", "POST", "/pay/4", {"amount": 3}).fields["location"]
+    review = place.rpartition("/")[2]
+    assert lockgate.control("POST", f"/v1/reviews/{review}/ask", {"question": "For whom?"}, who="max").status == 200
+    asked = envoy.ask("ann", "GET", place).json["question"]
+    assert envoy.ask("bob", "POST", place, {"text": "mine"}, if_match=asked["if_match"]).status == 404
+    given = envoy.ask("ann", "POST", place, {"text": "For Zoe."}, if_match=asked["if_match"])
+    again = envoy.ask("ann", "POST", place, "For Zoe.", if_match=asked["if_match"])
+    assert (given.status, given.json["state"], again.fields["idempotent-replayed"]) == (200, "pending", "true")
+    assert envoy.ask("ann", "POST", place, b"", if_match=asked["if_match"], content_type="text/plain").code == "request_invalid"
+    assert envoy.ask("ann", "POST", place, "x" * 40_000, if_match=asked["if_match"]).status == 413  # whoever of the two says so
+    assert [leaf["event"] for leaf in lockgate.story(review) if leaf["schema"] == "lockgate.review.v1"][-1] == "information_given"
+    assert lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "no"}, who="max").status == 200
+
+
+def test_a_filter_that_shows_no_bodies_takes_no_answers(lockgate: Lockgate, tmp_path: Path) -> None:
+    """By name, and nothing is on record; where to look it tells all the same."""
+    with envoy_before(lockgate, tmp_path / "unseen", [processor(processing_mode={**MODE, "request_body_mode": "NONE"})]) as envoy:
+        place = "/.lockgate/reviews/nothing"
+        answer = envoy.ask("ann", "POST", place, {"text": "For Zoe."}, if_match='"2"')
+        assert (answer.status, answer.code) == (415, "body_unseen")
+        assert envoy.ask("ann", "GET", place).code == "not_found"
+
+
 def test_an_upstream_that_nobody_reaches(lockgate: Lockgate, envoy: Envoy) -> None:
     """Envoy answers by itself; the outcome names the reason as our own gateway does."""
     answer = envoy.ask("ann", "GET", "/lonely/1")

@@ -14,7 +14,7 @@ from tests.e2e.test_reviews import held, shown
 from tests.e2e.wire import Answer, ask
 from tests.e2e.yard import load, save
 
-SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0, "seeded": {"share": 0.5}}}
+SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0, "seeded": {"share": 0.5}}, "watch": {"least": 1, "accuracy": 0.9}}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,28 @@ def test_a_sampled_decision_is_labelled_blind_and_teaches(learning: Lockgate) ->
     assert learning.control("GET", "/v1/labels/sampled").json["sampled"] == 1
     verified = learning.verify()
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_what_was_labelled_says_how_often_it_is_right(learning: Lockgate) -> None:
+    """Over the API and on the command line; its floor is a metric. Who may not read the trail is refused."""
+    until(lambda: sampling(learning), "sampling began")
+    now, before = learning.control("GET", "/v1/drift?span=1h&reference=1h").json["quality"]
+    if not now["counted"]:  # it is run alone
+        learning.ask("ann", "POST", "/pay/1", {"text": "pay 40 to ruben"})
+        until(lambda: learning.control("GET", "/v1/labels", who="max").json["labels"], "it was sampled")
+        task = learning.control("POST", "/v1/labels/claim", who="max").json["claimed"]["id"]
+        assert learning.control("POST", f"/v1/labels/{task}/answer", {"label": "look"}, who="max").status == 200
+        now, before = learning.control("GET", "/v1/drift?span=1h&reference=1h").json["quality"]
+    assert (now["counted"], now["accuracy"]["value"], now["accuracy"]["low"], before["counted"]) == (1, 0.0, 0.0, 0)
+    assert [(each["intent"], each["labelled"]) for each in now["intents"]] == [("pay", 1)]
+    address = f"http://127.0.0.1:{learning.ports['control']}"
+    ran = cli("drift", "--span", "1h", "--reference", "1h", "--url", address, "--key", learning.keys["root"])
+    assert "1 of 1" in ran.stdout
+    assert "0.0 % (0.0 to 79.3)" in ran.stdout
+    figures = str(learning.control("GET", "/metrics").body)
+    assert "lockgate_learning_accuracy_floor 0.9" in figures
+    assert 'lockgate_learning_samples{state="counted"}' in figures  # of a round: it need not have this label yet
+    assert learning.control("GET", "/v1/drift", who="max").code == "permission_missing"
 
 
 def test_an_erased_text_is_not_there_to_label(learning: Lockgate) -> None:

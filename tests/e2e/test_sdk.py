@@ -16,6 +16,7 @@ from cryptography import x509
 
 from lockgate.asgi import HeldRequest, Reporter
 from lockgate.client import (
+    AnswerRefused,
     AsyncClient,
     Client,
     CredentialRefused,
@@ -28,6 +29,7 @@ from lockgate.client import (
     RequestRefused,
     ReviewEnded,
     ReviewPending,
+    ReviewUnavailable,
     Subject,
 )
 from tests.e2e.authority import Authority
@@ -282,3 +284,26 @@ def test_the_example_service_beside_a_real_lockgate(tmp_path: Path) -> None:
         until(lambda: listens(port), "the service listened again")
         assert said("DELETE", "/bookings/13").code == "decision_unavailable"
         assert said("GET", "/healthz").status == 200
+
+
+def test_who_calls_through_the_gateway_answers_what_is_asked(kind: type, lockgate: Lockgate) -> None:
+    """With its own key there; the same counts once, and what is late is refused by name."""
+    review = lockgate.ask("ann", "POST", "/pay/1", {"amount": 5}).decision
+    caller = client(kind, lockgate, gateway_url=f"http://127.0.0.1:{lockgate.gateway}", gateway_key=lockgate.keys["ann"])
+    assert caller.question(review) is None
+    assert lockgate.control("POST", f"/v1/reviews/{review}/ask", {"question": "Für wen?"}, who="max").status == 200
+    question = caller.question(review)
+    assert (question.number, question.text) == (1, "Für wen?")
+    assert [caller.answer(review, "Für Zoë.", question, idempotency_key="k").state for _ in range(2)] == ["pending", "pending"]
+    told = lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["request"]["information"]
+    assert [each["text"] for each in told] == ["Für Zoë."]
+    with pytest.raises(AnswerRefused) as other:
+        caller.answer(review, "For Max.", question)
+    assert other.value.code == "review_not_pending"
+    judge(lockgate, review, "reject")
+    assert caller.question(review) is None
+    with pytest.raises(ReviewUnavailable) as nobodys:
+        client(kind, lockgate, gateway_url=f"http://127.0.0.1:{lockgate.gateway}", gateway_key=lockgate.keys["bob"]).question(review)
+    assert nobodys.value.code == "not_found"
+    with pytest.raises(ReviewUnavailable, match="gateway_url"):
+        client(kind, lockgate).question(review)

@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.nodes import Cluster, cluster, command
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
+from tests.e2e.test_answers import question, say
 from tests.e2e.test_reviews import approve, held, shown, state_of
 from tests.e2e.yard import load, save
 from tests.postgres_server import PostgresServer
@@ -36,10 +37,14 @@ def told(pair: Cluster, decision: str) -> list[str]:
 
 def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> None:
     """Both list it; the other's approval sends it, and both say so; the same said again, on either, changes nothing. Who waits
-    at the first node hears how it ended, though that node did nothing of it."""
+    at the first node hears how it ended, though that node did nothing of it. A question is answered at any of them, once."""
     one, two = pair.nodes
     review = held(one)
     assert review in {each["id"] for each in two.control("GET", "/v1/reviews?state=pending", who="max").json["reviews"]}
+    asked = question(one, review)
+    given = say(two, review, {"text": "For Zoe."}, asked["if_match"], idempotency_key="k")
+    again = say(one, review, "For Zoe.", asked["if_match"], idempotency_key="k")
+    assert (given.status, given.json["state"], again.fields["idempotent-replayed"]) == (200, "pending", "true"), given.body
     with ThreadPoolExecutor(1) as caller:
         waiting = caller.submit(one.ask, "ann", "GET", f"/.lockgate/reviews/{review}", Prefer="wait=15")
         done = approve(two, review)
@@ -50,7 +55,7 @@ def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> 
     assert {approve(node, review).status for node in (one, two)} == {200}
     assert len(one.arrived("/pay/1")) == 1
     until(lambda: outcomes(pair, review), "its outcome was recorded")
-    assert told(pair, review) == ["held", "approved", "dispatched"]
+    assert told(pair, review) == ["held", "information_asked", "information_given", "approved", "dispatched"]
     assert [node.process.stop() for node in pair.nodes] == [0, 0]
     verified = command(one, "audit", "verify", "--personal")
     assert verified.returncode == 0, verified.stdout + verified.stderr

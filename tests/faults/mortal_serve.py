@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import router.adaptation.keeping
 import router.review.notifying
 import router.review.service
 import router.wiring.learning
@@ -114,6 +115,7 @@ def mortal(moments: Moments) -> None:
     moments.around_marks()
     moments.around_sending()
     router.review.notifying.LEASE_S = LEASE_S  # what another start leased is waited for, and a minute is long for a test
+    router.adaptation.keeping.LEASE_NS = int(LEASE_S * 1_000_000_000)
     router.wiring.learning.ROUND_S = ROUND_S  # type: ignore[attr-defined]
     router.review.service.ROUND_S = ROUND_S  # so that each deadline is found by itself, and not the gravest of several
 

@@ -11,9 +11,9 @@ OPEN = ("pending", "assigned", "escalated")
 ENDED = ("done", "rejected", "expired", "cancelled", "uncertain", "failed")
 ANY_TIME = ("reject", "cancel", "escalate")
 BOUND = ("approve", "modify")
-SENT = {"after send", "before step done", "after step done", "after record routed 200", "after mark done"}
+SENT = {"after send", "before step done", "after step done", "after record dispatched", "after record routed 200", "after mark done"}
 TAKEN_UP = {"after step approved", "after record approved", "after mark approved", "before step dispatched"}
-UNSENT = {"after step dispatched", "after record dispatched", "before send"}
+UNSENT = {"after step dispatched", "before send"}  # that it is sent is recorded with how it ended
 LOST = {"before step approved"}
 MOMENTS = (*sorted(LOST), *sorted(TAKEN_UP), *sorted(UNSENT), *sorted(SENT))
 

@@ -107,7 +107,9 @@ def test_what_lies_beside_the_records_goes_over(tmp_path: Path) -> None:
     """An event that was decided stays known, and a delivery that waits still goes out; the order of new ones comes after."""
     journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
     journal.open()
-    waiting = Delivery("d1", "orders", "billing", Due.DISPATCH, "k", b"sealed", 1, 2, 3, b"lane", attempts=4, reason="status_503")
+    waiting = Delivery(
+        "d1", "orders", "billing", Due.DISPATCH, "k", b"sealed", 1, 2, 3, b"lane", attempts=4, reason="status_503", tenant="lund"
+    )
     journal.append([replace(system_entry("started", 1), arrival=Arrival(bytes(32), b"{}"), delivery=waiting)])
     journal.close()
     recover(place(tmp_path), NEXT, "restored")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,9 +26,10 @@ from router.audit.ledger import AuditLedger
 from router.decision import Effect, Obligation, Reason, Subject, Verdict
 from router.errors import ReviewError
 from router.ports import Outbound
+from router.review.attempting import Asked
 from router.review.attempts import Kind
 from tests.faults.review_desk import Death, MortalDestination, MortalLedger, MortalStore
-from tests.faults.review_model import CHIEFS, CLAIM_S, ENDED, ESCALATE_S, EXPIRES_S, LOST, MANAGERS, MOMENTS, RESPOND_S, Model
+from tests.faults.review_model import ASKER, CHIEFS, CLAIM_S, ENDED, ESCALATE_S, EXPIRES_S, LOST, MANAGERS, MOMENTS, RESPOND_S, Model
 from tests.unit.audit.ledgers import SIGNER, records_of, verified
 from tests.unit.audit.samples import SUBJECT
 from tests.unit.identity.parts import HandClock
@@ -98,6 +100,7 @@ class Machine(RuleBasedStateMachine):
         self.model, self.sent, self.policy.changed = Model(), 0, None
         self.id = self.run(self.desk.held(len(self.ids) + 1, outbound=PAYMENT, **TERMS))
         self.ids.append(self.id)
+        self.answers: list[Asked] = []
 
     def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(doing)
@@ -140,8 +143,13 @@ class Machine(RuleBasedStateMachine):
         asked: dict[str, Any] = {"comment": str(self.said)} if kind in ("ask", "answer") else {}
         if kind == "modify":
             asked["changes"] = {"/amount": self.said}
+        if kind == "answer" and who == ASKER and self.model.state == "more_information":
+            review = await self.desk.store.get(self.id)
+            asked |= {"version": review.version if review is not None else 0, "key": str(self.said)}
+            self.answer = Asked(Kind.ANSWER, **asked)
         try:
             await self.desk.attempt(self.id, PEOPLE[who], Kind(kind), **asked)
+            self.answers += [self.answer] if kind == "answer" else []
         except ReviewError as error:
             return error.code
         except Crash:
@@ -179,6 +187,23 @@ class Machine(RuleBasedStateMachine):
                 self.model.supersede()
             if self.model.state == "approved":
                 self.model.dispatched()
+        self.same()
+
+    async def said_again(self, again: Asked) -> str | None:
+        try:
+            assert not await self.desk.service.taken(self.id, PEOPLE[ASKER], again)
+        except ReviewError as error:
+            return error.code
+        return None
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data(), other=st.booleans())
+    def says_again(self, data: st.DataObject, other: bool) -> None:
+        """An answer that was taken counts once, whatever happened since; another text under its key is refused, and changes nothing."""
+        given = data.draw(st.sampled_from(self.answers))
+        again = replace(given, comment=f"not {given.comment}") if other else replace(given, key=data.draw(st.sampled_from(["", given.key])))
+        refusal = self.run(self.said_again(again))
+        assert refusal == ("idempotency_key_reused" if other else None)
         self.same()
 
     @precondition(lambda self: self.model.state not in ENDED)
@@ -236,6 +261,7 @@ class Machine(RuleBasedStateMachine):
         self.run(self.restart())
         if not before:
             model.take(kind, who)
+            self.answers += [self.answer] if kind == "answer" else []
         model.time()
         self.same()
 

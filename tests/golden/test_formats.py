@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,38 @@ def test_databases_of_every_format_go_on(dump: Path, postgres: PostgresServer) -
     postgres.sql(dump.read_text(), database=database)
     server = Server(postgres.url(database))
     assert_goes_on(PostgresPlace(server, server), dump.with_suffix(".checkpoint").read_text())
+
+
+FORMER = (
+    "INSERT INTO deliveries (id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts,"
+    " reason, ready_ns) VALUES ('d1', 'orders', 'billing', 'dispatch', 'k', %b, 1, 2, 3, %b, '', 0, 0, '', 2)"
+)
+"""As format 2 has a delivery."""
+
+
+def assert_nobodys(place: LedgerPlace) -> None:
+    """What was decided before deliveries said whose they are: it goes out, and is in no tenant's list."""
+    store = place.store(SIGNER.verifier)
+    store.open("ledger.test")
+    assert [(each.delivery.id, each.delivery.tenant) for each in store.waiting(-1, 9, None)] == [("d1", None)]
+    assert store.waiting(-1, 9, None, "lund") == []
+    assert [each.id for each in store.lease("me", 10, 20, 9)] == ["d1"]
+    store.close()
+
+
+def test_deliveries_of_before_are_no_tenants_in_a_file(tmp_path: Path) -> None:
+    state = shutil.copytree(FORMATS / "sqlite-2", tmp_path / "state")
+    with closing(sqlite3.connect(state / "ledger.sqlite", isolation_level=None)) as file:
+        file.execute(FORMER.replace("%b", "x''"))
+    assert_nobodys(SqlitePlace(state))
+
+
+def test_deliveries_of_before_are_no_tenants_in_a_database(postgres: PostgresServer) -> None:
+    postgres.sql("CREATE DATABASE deliveries_of_before")
+    postgres.sql((FORMATS / "postgres-2.sql").read_text(), database="deliveries_of_before")
+    postgres.sql(FORMER.replace("INTO deliveries", "INTO lockgate.deliveries").replace("%b", "''"), database="deliveries_of_before")
+    server = Server(postgres.url("deliveries_of_before"))
+    assert_nobodys(PostgresPlace(server, server))
 
 
 def test_there_is_a_golden_file_of_every_format() -> None:

@@ -5,6 +5,7 @@ from router.control.console import (
     audit,
     decisions,
     deliveries,
+    drift,
     feedback,
     health,
     intents,
@@ -34,4 +35,5 @@ PARTS = (
     reviewers,
     sessions,
     modifying,
+    drift,
 )

@@ -108,6 +108,44 @@ def diagram(name: str, points: Sequence[tuple[float, float, int]]) -> Markup:
     return _frame(name, f"{sum(count for _, _, count in points)} decisions", Markup("").join(marks))
 
 
+def overlaid(name: str, now: Sequence[int], before: Sequence[int]) -> Markup:
+    """Two distributions in equal steps from 0 to 1, as shares of each: one as bars, the other as a line over them."""
+    shares = [[count / (sum(counts) or 1) for count in counts] for counts in (now, before)]
+    most, bottom, step = max((*shares[0], *shares[1]), default=0) or 1, HIGH - UNDER, (WIDE - LEFT) / max(1, len(now))
+    marks, outline = [_line("grid", LEFT, 8, WIDE, 8), _line("axis", LEFT, bottom, WIDE, bottom)], list[str]()
+    for place, (share, other) in enumerate(zip(*shares, strict=True)):
+        x, height = LEFT + place * step, share / most * (bottom - 8)
+        piece = Markup(
+            '<rect class="part p0" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{:.2f}: {:.1%}, {:.1%}</title></rect>'
+        )
+        marks.append(piece.format(x + 1, bottom - height, step - 2, height, place / len(now), share, other))
+        y = bottom - other / most * (bottom - 8)
+        outline += [f"{x:.1f},{y:.1f}", f"{x + step:.1f},{y:.1f}"]
+    marks.append(Markup('<polyline class="before" points="{}"/>').format(" ".join(outline)))
+    marks += [_text(LEFT - 6, 12, f"{most:.0%}", "end"), _text(LEFT - 6, bottom + 4, "0%", "end"), *_steps()]
+    return _frame(name, f"shares of {sum(now)} decisions, and of {sum(before)} before, by confidence from 0 to 1", Markup("").join(marks))
+
+
+def intervals(name: str, bins: Sequence[Mapping[str, Any]]) -> Markup:
+    """As `diagram`, with how far each share may be off."""
+    bottom, across = HIGH - UNDER, WIDE - LEFT
+    height = bottom - 8
+    marks = [_line("axis", LEFT, bottom, WIDE, bottom), _line("grid", LEFT, bottom, WIDE, 8)]
+    for each in bins:
+        x, right = LEFT + each["confidence"] * across, each["right"]
+        marks.append(_line("reach", x, bottom - right["low"] * height, x, bottom - right["high"] * height))
+        piece = Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="4"><title>{:.2f}: {:.0%} of {}, {:.0%} to {:.0%}</title></circle>')
+        told = each["confidence"], right["value"], right["count"], right["low"], right["high"]
+        marks.append(piece.format(x, bottom - right["value"] * height, *told))
+    marks += [_text(LEFT - 6, 12, "100%", "end"), _text(LEFT - 6, bottom + 4, "0%", "end"), *_steps()]
+    return _frame(name, f"{sum(each['right']['count'] for each in bins)} labelled decisions", Markup("").join(marks))
+
+
+def _steps() -> list[Markup]:
+    return [_text(LEFT + (WIDE - LEFT) * part, HIGH - 6, f"{part:g}", at) for part, at in ((0, "start"), (0.5, "middle"), (1, "end"))]
+
+
 GLOBALS: Mapping[str, Callable[..., Markup]] = {
     "bar": bar, "strip": strip, "histogram": histogram, "stacked": stacked, "diagram": diagram,
+    "overlaid": overlaid, "intervals": intervals,
 }  # fmt: skip

@@ -14,7 +14,6 @@ from router.control.console.forms import comment_of, done, posted, version_of
 from router.control.console.html import page, see_other
 from router.control.console.rules import places
 from router.control.console.story import stories
-from router.control.failures import REVIEW_STATUS
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.parameters import Cursor, Identifier
 from router.control.permissions import Permission
@@ -23,6 +22,7 @@ from router.errors import RefusedError, ReviewError
 from router.review.attempting import Asked
 from router.review.attempts import Kind
 from router.review.opinions import MISROUTED
+from router.review.refusing import REVIEW_STATUS
 
 router = guarded_router()
 SHOWN = 50

@@ -62,6 +62,11 @@ def percent(value: Any) -> str:
     return "< 0.1 %" if 0 < number < 0.1 else f"{number:.1f} %" if number < 99.95 or number == 100 else "> 99.9 %"
 
 
+def points(value: Any) -> str:
+    """Of a difference of shares: `+3.2`, in hundredths."""
+    return NONE if value is None else f"{100 * float(value):+.1f}".replace("-", "−")
+
+
 def count(value: Any) -> str:
     return NONE if value is None else f"{int(value):,}".replace(",", " ")
 
@@ -127,5 +132,24 @@ def pretty(value: Any) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (when, clock, day, nanoseconds, seconds, score, percent, count, size, short, plain, tone, since, until, left, pretty, span)
+    for each in (
+        when,
+        clock,
+        day,
+        nanoseconds,
+        seconds,
+        score,
+        percent,
+        points,
+        count,
+        size,
+        short,
+        plain,
+        tone,
+        since,
+        until,
+        left,
+        pretty,
+        span,
+    )
 }

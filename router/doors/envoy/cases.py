@@ -44,7 +44,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request whose head is known and whose caller may come in. `body`: what its decision waits for."""
+    """A request whose head is known and whose caller may come in. `body`: what its decision waits for; `own`: it is answered here."""
 
     runtime: Runtime
     head: Head
@@ -56,3 +56,4 @@ class Case:
     socket: bool
     received_ns: int
     started_ns: int
+    own: bool = False

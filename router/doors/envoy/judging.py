@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from router.decision import BodyView, Decision, Outcome, Result, Subject
 from router.dispatch import content_digest, undeliverable
-from router.doors.body import BodyReader, ClientGoneError
+from router.doors.body import BodyReader, ClientGoneError, read_whole
 from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.changes import changes, lost
 from router.doors.envoy.heads import is_grpc, is_upgrade, scope
@@ -103,10 +104,16 @@ class EnvoyDoor:
         with self._gate.using() as runtime:
             head = self._gateway.read_head(runtime, scope(came, source))
             subject = await self._gateway.identify(runtime, head)
-            if self._own is not None and self._own.holds(head):
-                return await self._of_own(self._own, runtime, head, subject)
+            own = self._own is not None and self._own.holds(head)
+            if self._own is not None and own and (bodiless or not self._own.takes(head)):
+                return await self._of_own(self._own, runtime, head, subject, b"")
             visible = head.visible(runtime.options.visible)
             looked = self._gateway.look(runtime, head, visible)
+            if own:
+                if unseen:
+                    raise RefusedError("Envoy does not show what this says, so it cannot be taken.", "body_unseen", 415)
+                self._gate.keep(runtime)
+                return Case(runtime, head, came, subject, visible, looked, Body.WHOLE, False, received_ns, started_ns, own=True)
             socket = is_upgrade(came)
             if socket and (looked.match is None or looked.match.route not in runtime.options.websockets):
                 raise RefusedError("No rule admits a WebSocket here.", "websocket_not_routed", 403)
@@ -121,10 +128,11 @@ class EnvoyDoor:
             self._gate.keep(runtime)
             return Case(runtime, head, came, subject, visible, looked, body, socket, received_ns, started_ns)
 
-    async def _of_own(self, own: OwnSpace, runtime: Runtime, head: Head, subject: Subject) -> Stop:
+    async def _of_own(self, own: OwnSpace, runtime: Runtime, head: Head, subject: Subject, body: bytes) -> Stop:
         """Nobody waits here: Envoy asks for no longer than its filter's time-out."""
-        answer = _Answer()
-        await own.answer(runtime, head, subject, answer, Visit(head.headers))
+        answer, limits = _Answer(), runtime.options.limits
+        whole = partial(read_whole, _once(body), limits, declared=head.content_length, empty=not body)
+        await own.answer(runtime, head, subject, answer, Visit(head.headers), whole)
         return Stop(answer.status, answer.headers, answer.body, "answered")
 
     async def _decided(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
@@ -139,6 +147,8 @@ class EnvoyDoor:
 
     async def _weighed(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
         runtime = case.runtime
+        if case.own and self._own is not None:
+            return await self._of_own(self._own, runtime, case.head, case.subject, body)
         reader = BodyReader(_once(body), runtime.options.limits, None, empty=case.body is Body.NONE)
         unseen = case.body is Body.UNSEEN
         view = BodyView(truncated=True) if unseen else await self._gateway.read_view(runtime, case.head, reader)

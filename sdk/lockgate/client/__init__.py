@@ -10,6 +10,7 @@ from lockgate.client.asking import Question, Subject
 from lockgate.client.asynchronous import AsyncClient
 from lockgate.client.errors import (
     Abstained,
+    AnswerRefused,
     CredentialRefused,
     DecisionUnavailable,
     Denied,
@@ -29,10 +30,23 @@ from lockgate.client.errors import (
 from lockgate.client.evidence import Event, Receipt
 from lockgate.client.synchronous import Client
 from lockgate.client.tracing import traceparent
-from lockgate.client.values import Candidate, Classification, Decision, Obligation, Outcome, Reason, Review, Risk, Route, Verdict
+from lockgate.client.values import (
+    Candidate,
+    Classification,
+    Decision,
+    Obligation,
+    Outcome,
+    Reason,
+    Review,
+    ReviewQuestion,
+    Risk,
+    Route,
+    Verdict,
+)
 
 __all__ = [
     "Abstained",
+    "AnswerRefused",
     "AsyncClient",
     "Candidate",
     "Classification",
@@ -58,6 +72,7 @@ __all__ = [
     "Review",
     "ReviewEnded",
     "ReviewPending",
+    "ReviewQuestion",
     "ReviewUnavailable",
     "Risk",
     "Route",

@@ -18,7 +18,7 @@ from lockgate.client.connection import LIMITS, USER_AGENT, Credential, Path, Set
 from lockgate.client.evidence import Event, Receipt, about
 from lockgate.client.synchronous import _id
 from lockgate.client.tracing import traceparent as current
-from lockgate.client.values import Decision, Review
+from lockgate.client.values import Decision, Review, ReviewQuestion
 
 
 class AsyncClient:
@@ -36,9 +36,13 @@ class AsyncClient:
         timeout: float = 2.0,
         attempts: int = 3,
         pause: float = 0.05,
+        gateway_url: str | None = None,
+        gateway_key: Credential | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.settings = Settings(url, api_key, control_url, control_key, ca, certificate, timeout, attempts, pause)
+        self.settings = Settings(
+            url, api_key, control_url, control_key, ca, certificate, timeout, attempts, pause, gateway_url, gateway_key
+        )
         self._places = self.settings.places
         self._http = httpx2.AsyncClient(
             verify=self.settings.tls(),
@@ -98,6 +102,14 @@ class AsyncClient:
     async def wait(self, decision: Decision | str, *, timeout: float, every: float = 1.0) -> Review:
         """Returns once people have approved it. Raises ReviewEnded, ReviewPending when the time is over, ReviewUnavailable."""
         return await self._run(flows.waiting(self._places, _id(decision), self.settings.patience, timeout, every))
+
+    async def question(self, decision: Decision | str) -> ReviewQuestion | None:
+        """What a reviewer asks who called through the gateway, if anything. Raises ReviewUnavailable."""
+        return await self._run(flows.questioning(self._places, _id(decision), self.settings.patience))
+
+    async def answer(self, decision: Decision | str, text: str, question: ReviewQuestion, *, idempotency_key: str | None = None) -> Review:
+        """On record when it returns; said again, also later, it counts once. Raises AnswerRefused; ReviewUnavailable where nobody knows."""
+        return await self._run(flows.answering(self._places, _id(decision), text, question, idempotency_key, self.settings.patience))
 
     async def report(
         self, decision: Decision | str, *, source: str, kind: str, phase: str = "completed", event_id: str | None = None, data: Any = None

@@ -6,7 +6,7 @@ arrived (no answer in time, a connection that broke, a 502 or 504 of something b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -29,7 +29,8 @@ class Trouble(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`wait`: seconds for which the server is asked to wait with its answer (RFC 7240 §4.3), beside those that an answer may take."""
+    """`wait`: seconds for which the server is asked to wait with its answer (RFC 7240 §4.3), beside those that an answer may take.
+    `control`, `gateway`: goes there, with the key for it; `fields`: further header fields."""
 
     method: str
     url: str
@@ -38,6 +39,8 @@ class Call:
     repeatable: bool = False
     control: bool = False
     wait: int = 0
+    gateway: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`retry_after` in seconds, where the server said so."""
+    """`retry_after` in seconds, where the server said so; `review`: the state of the held request that this is about, where it is."""
 
     status: int
     body: bytes = field(repr=False)
     retry_after: float | None = None
+    review: str = ""
 
     @property
     def problem(self) -> tuple[str | None, str]:

@@ -25,8 +25,8 @@ LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepal
 @dataclass(frozen=True)
 class Settings:
     """`api_key` is a key or a token, or a function that gives one, which is asked for each call. `control_url` and `control_key` are for
-    evidence and for held requests. `ca`: a PEM file of authorities, or a context; `certificate`: PEM files with this service's own chain
-    and key. `timeout` seconds for a call with all its repeats."""
+    evidence and for held requests, `gateway_url` and `gateway_key` for who calls through the gateway. `ca`: a PEM file of authorities, or a
+    context; `certificate`: PEM files with this service's own chain and key. `timeout` seconds for a call with all its repeats."""
 
     url: str
     api_key: Credential | None = field(default=None, repr=False)
@@ -37,6 +37,8 @@ class Settings:
     timeout: float = 2.0
     attempts: int = 3
     pause: float = 0.05
+    gateway_url: str | None = None
+    gateway_key: Credential | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.timeout > 0 or self.attempts < 1 or self.pause < 0:
@@ -44,7 +46,8 @@ class Settings:
 
     @property
     def places(self) -> Places:
-        return Places(_base(self.url), _base(self.control_url) if self.control_url is not None else None)
+        control, gateway = (None if each is None else _base(each) for each in (self.control_url, self.gateway_url))
+        return Places(_base(self.url), control, gateway)
 
     @property
     def patience(self) -> Patience:
@@ -64,10 +67,10 @@ class Settings:
 
     def headers(self, attempt: Attempt) -> dict[str, str] | Failure:
         """A credential that cannot be had is a call that was not made, whatever the function that gives it raises."""
-        fields = {"content-type": attempt.call.content_type} if attempt.call.body else {}
+        fields = {**attempt.call.fields, **({"content-type": attempt.call.content_type} if attempt.call.body else {})}
         if attempt.call.wait:
             fields["prefer"] = f"wait={attempt.call.wait}"
-        given = self.control_key if attempt.call.control else self.api_key
+        given = self.control_key if attempt.call.control else self.gateway_key if attempt.call.gateway else self.api_key
         try:
             secret = given() if callable(given) else given
         except Exception as error:  # noqa: BLE001  # it is the service's own function; what it says may hold the secret
@@ -101,7 +104,8 @@ def too_large() -> Failure:
 
 
 def answer(response: httpx2.Response, body: bytes) -> Came:
-    return Answer(response.status_code, body, retry_after(response.headers.get("retry-after")))
+    waits = retry_after(response.headers.get("retry-after"))
+    return Answer(response.status_code, body, waits, response.headers.get("x-lockgate-review", ""))
 
 
 def _said(error: Exception) -> str:

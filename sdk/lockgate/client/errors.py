@@ -116,6 +116,13 @@ class ReviewUnavailable(LockgateError):
         self.passes = passes
 
 
+class AnswerRefused(LockgateError):
+    """What was said to a reviewer's question is not taken: it is not the open one, it was decided about, its time is over, or the text is
+    none."""
+
+    code = "answer_refused"
+
+
 class EvidenceUnavailable(LockgateError):
     """The event may or may not be recorded. Send it again, unchanged: it is recorded once."""
 

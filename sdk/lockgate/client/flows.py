@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -9,6 +10,7 @@ from urllib.parse import quote
 from lockgate.client.asking import Question
 from lockgate.client.calls import Answer, Call, Failure, Flow, Patience, Pause, Trouble, calling
 from lockgate.client.errors import (
+    AnswerRefused,
     CredentialRefused,
     DecisionUnavailable,
     EvidenceRefused,
@@ -21,8 +23,8 @@ from lockgate.client.errors import (
     ReviewUnavailable,
 )
 from lockgate.client.evidence import BATCH, Event, Receipt, batch, receipts
-from lockgate.client.reading import MalformedError, read_decision, read_review
-from lockgate.client.values import Decision, Review
+from lockgate.client.reading import MalformedError, read_decision, read_own_review, read_question, read_review
+from lockgate.client.values import Decision, Review, ReviewQuestion
 
 REFUSED = {400: RequestRefused, 413: RequestRefused, 422: RequestRefused, 401: CredentialRefused, 403: CredentialRefused, 429: RateLimited}
 
@@ -32,10 +34,12 @@ LONGEST_WAIT_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`decide` is the URL of the decide listener, `control` that of the control listener, where it is known."""
+    """`decide` is the URL of the decide listener, `control` that of the control listener, `gateway` that of the gateway, where they are
+    known."""
 
     decide: str
     control: str | None = None
+    gateway: str | None = None
 
 
 def deciding(places: Places, question: Question, patience: Patience) -> Flow[Decision]:
@@ -85,13 +89,57 @@ def looking(places: Places, decision_id: str, patience: Patience, wait: float = 
         passes = came.trouble is not Trouble.CREDENTIAL
         raise ReviewUnavailable(f"Where the held request stands is not known: {came.why}.", came.trouble.value, passes=passes)
     if came.status != 200:
-        code, detail = came.problem
-        passes = came.status >= 500 or came.status == 429
-        raise ReviewUnavailable(detail or f"Lockgate answered with status {came.status}.", code, passes=passes)
+        raise _untold(came)
     try:
         return read_review(came.body)
     except MalformedError as error:
         raise ReviewUnavailable(f"Lockgate's answer is no state: {error}.", "malformed") from error
+
+
+def questioning(places: Places, decision_id: str, patience: Patience) -> Flow[ReviewQuestion | None]:
+    """Where the caller of the gateway sees how its request stands. Raises ReviewUnavailable."""
+    came = yield from calling(Call("GET", _own(places, decision_id), repeatable=True, gateway=True), patience)
+    if isinstance(came, Failure):
+        passes = came.trouble is not Trouble.CREDENTIAL
+        raise ReviewUnavailable(f"Whether something is asked is not known: {came.why}.", came.trouble.value, passes=passes)
+    if not came.review:
+        raise _untold(came)
+    try:
+        return read_question(came.body) if came.review == "more_information" else None
+    except MalformedError as error:
+        raise ReviewUnavailable(f"Lockgate's answer is no question: {error}.", "malformed") from error
+
+
+def answering(places: Places, decision_id: str, text: str, question: ReviewQuestion, key: str | None, patience: Patience) -> Flow[Review]:
+    """To that very question, so that it may be said again. Raises AnswerRefused, ReviewUnavailable."""
+    fields = {"if-match": question.tag, **({"idempotency-key": key} if key is not None else {})}
+    body = json.dumps({"text": text}).encode()
+    came = yield from calling(Call("POST", _own(places, decision_id), body, repeatable=True, gateway=True, fields=fields), patience)
+    if isinstance(came, Failure):
+        passes = came.trouble is not Trouble.CREDENTIAL
+        raise ReviewUnavailable(f"Whether the answer was taken is not known: {came.why}.", came.trouble.value, passes=passes)
+    if came.status in (400, 409, 413, 422):
+        code, detail = came.problem
+        raise AnswerRefused(detail or f"Lockgate refuses the answer with status {came.status}.", code)
+    if came.status != 200:
+        raise _untold(came)
+    try:
+        return read_own_review(came.body)
+    except MalformedError as error:
+        raise ReviewUnavailable(f"Lockgate's answer is no state: {error}.", "malformed") from error
+
+
+def _own(places: Places, decision_id: str) -> str:
+    if places.gateway is None:
+        raise ReviewUnavailable("This client was given no `gateway_url`, where its caller's questions are.", "gateway_unknown")
+    return f"{places.gateway}/.lockgate/reviews/{quote(decision_id, safe='')}"
+
+
+def _untold(came: Answer) -> ReviewUnavailable:
+    code, detail = came.problem
+    return ReviewUnavailable(
+        detail or f"Lockgate answered with status {came.status}.", code, passes=came.status >= 500 or came.status == 429
+    )
 
 
 def waiting(places: Places, decision_id: str, patience: Patience, seconds: float, every: float) -> Flow[Review]:

@@ -15,6 +15,7 @@ from lockgate.client.values import (
     Outcome,
     Reason,
     Review,
+    ReviewQuestion,
     Risk,
     Route,
     Verdict,
@@ -68,6 +69,21 @@ def read_review(body: bytes) -> Review:
     found = document(body)
     counts = {name: int(_number(found, name)) for name in ("approvals", "quorum")}
     return Review(_text(found, "id"), _text(found, "state"), _text(found, "expires"), **counts)
+
+
+def read_own_review(body: bytes) -> Review:
+    """As the gateway tells it to its caller: nothing of approvals. Raises MalformedError."""
+    found = document(body)
+    return Review(_text(found, "decision_id"), _text(found, "state"), _text(found, "expires"))
+
+
+def read_question(body: bytes) -> ReviewQuestion | None:
+    """Raises MalformedError."""
+    found = document(body)
+    if found.get("question") is None:
+        return None
+    asked = _part(found, "question")
+    return ReviewQuestion(int(_number(asked, "number")), _text(asked, "text"), _maybe(asked, "answer_by") or "", _text(asked, "if_match"))
 
 
 def read_problem(body: bytes) -> tuple[str | None, str]:

@@ -154,6 +154,17 @@ RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewQuestion:
+    """What a reviewer asks about a held request: the `number`-th time. `answer_by`: an RFC 3339 time, later than which no answer is taken;
+    empty where only the review's own end counts. `tag` names it."""
+
+    number: int
+    text: str
+    answer_by: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """Where a held request stands. `state` is `pending`, `assigned`, `escalated`, `more_information`, `approved`, `released`, `rejected`,
     `expired`, `cancelled`, `superseded` or `failed`; `expires` an RFC 3339 time. `approvals` of the `quorum` that policy wants."""

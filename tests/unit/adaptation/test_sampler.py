@@ -21,12 +21,13 @@ ALL = SamplingConfig(random=1.0, a_day=2)
 
 def decided(number: int, day: int = 1, tenant: str | None = None, text: bool = True) -> Found:
     classified = {"status": "classified", "intent": "pay", "confidence": "0.900000", "margin": "0.500000", "tier": "encoder"}
-    leaf = {
+    leaf: dict[str, Any] = {
         "id": f"decision {number}",
-        "time": f"2026-11-{day:02}T10:00:00Z",
+        "time": f"2026-11-{day:02}T10:00:00.000000000Z",
         "subject": {"tenant": tenant},
         "classification": classified,
         "commitments": {"text": "…"} if text else {},
+        "catalog_digest": "c" * 64,
     }
     return Found(number, leaf, {"key_id": "k"}, "sealed")
 

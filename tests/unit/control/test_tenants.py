@@ -83,8 +83,10 @@ class Deliveries:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
-        raise AssertionError("asked for everybody's deliveries")
+    async def list(self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None) -> Page:
+        assert tenant is not None, "asked for everybody's deliveries"
+        self.done.append(f"{tenant} {cursor}")
+        return Page([], None)
 
     async def get(self, delivery_id: str) -> Json:
         self.done.append(delivery_id)
@@ -182,6 +184,21 @@ def test_statistics_count_one_tenants(control: Control, key: Headers) -> None:
     assert (told["records"], [each["tenant"] for each in told["groups"]]) == (1, ["lund"])
 
 
+def test_drift_is_of_one_tenants_decisions(control: Control, key: Headers) -> None:
+    """Intents, statuses and confidences alike; the page as well as the API."""
+    lund, halden, everybody = (
+        control.get("/v1/drift?span=366d&until=2026-01-01T00:00:00Z", key(each))[1] for each in ("lund", "halden", None)
+    )
+    assert lund["decisions"] == [1, 0]
+    assert lund["decisions"][0] + halden["decisions"][0] == everybody["decisions"][0]
+    for told in (lund, halden):
+        assert sum(row["counts"][0] for row in told["mix"]["intents"]) == told["decisions"][0]
+        assert sum(row["counts"][0] for row in told["statuses"]) == told["decisions"][0]
+        assert sum(told["confidence"]["counts"][0]) <= told["decisions"][0]
+    page = control.client.get("/console/drift/figures?span=90d&until=2026-01-01T00:00", headers=key("lund")).text
+    assert "1 decisions from" in page
+
+
 def test_one_decision_is_there_for_its_own_tenant_only(control: Control, key: Headers) -> None:
     """As a story and as evidence; another's looks as if it were not there, and a trace is no decision."""
     own, other = control.ledger.ids["upstream"], control.ledger.ids["plain"]
@@ -209,9 +226,10 @@ def test_held_requests_are_one_tenants(control: Control, key: Headers) -> None:
 
 
 def test_deliveries_are_one_tenants(control: Control, key: Headers) -> None:
-    """By the decision that they are of; the list is everybody's, and refused."""
+    """By the decision that they are of; the list is asked for as the tenant's, whatever the cursor."""
     own, other = control.ledger.ids["upstream"], control.ledger.ids["plain"]
-    assert control.get("/v1/deliveries", key("lund"))[1]["code"] == "tenant_scope_refused"
+    assert control.get("/v1/deliveries?cursor=7", key("lund")) == (200, {"deliveries": [], "next": None})
+    assert control.deliveries.done.pop() == "lund 7"
     for act in ("retry", "drop"):
         assert control.client.post(f"/v1/deliveries/{own}/{act}", headers=key("lund")).json()["code"] == "delivery_not_dead"
         assert control.client.post(f"/v1/deliveries/{other}/{act}", headers=key("lund")).json()["code"] == "delivery_not_found"
@@ -279,8 +297,11 @@ def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
         control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes", "certificates")}
     )
     whole = replace(whole, rules=dict, learning=object(), labels=OneTenantsLabels())  # type: ignore[arg-type]  # that there is one is enough
+    whole = replace(whole, quality=OneTenantsLabels())  # type: ignore[arg-type]  # as above
     narrowed = within(whole, "lund", "audrey")
     same = {each.name for each in fields(whole) if getattr(whole, each.name) is getattr(narrowed, each.name)}
     assert same == OF_ALL
     assert isinstance(narrowed.labels, OneTenantsLabels)
     assert narrowed.labels.tenant == "lund"
+    assert isinstance(narrowed.quality, OneTenantsLabels)
+    assert narrowed.quality.tenant == "lund"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from embeddings.calibration import expected_calibration_error, fit_temperature, top_confidences
+from embeddings.binned import expected_calibration_error
+from embeddings.calibration import fit_temperature, top_confidences
 from embeddings.numeric import Floats, Labels, softmax
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from adapters import camunda_destination
 from adapters.memory_destination import Answer, MemoryDestination
 from adapters.memory_notices import MemoryNotices
 from adapters.webhook_destination import Config, build
@@ -18,6 +19,7 @@ from router.review.people import People
 from router.review.resuming import FAR_NS, Resumer, checked
 from router.review.standing import Standings
 from router.system import SystemClock, SystemRandom
+from tests.contract.engine_shapes import camunda
 from tests.contract.webhook_receiver import SECRET, Receiver, receiving
 from tests.unit.identity.parts import HandClock
 from tests.unit.review.parts import REQUEST, RITA, Desk, to_review
@@ -223,3 +225,33 @@ def test_what_cannot_be_a_token_is_refused(told: dict[str, str]) -> None:
     """In a sentence that does not repeat it."""
     with pytest.raises(ValueError, match="resume"):
         checked(told)
+
+
+async def test_a_process_of_camunda_that_waits_for_a_message_is_resumed(desk: Desk, clock: HandClock) -> None:
+    """By the correlation key that its step gave, once however often it is sent; what became of the review are the message's variables."""
+    server, runs = camunda()
+    await server.start()
+    settings = {
+        "url": server.url,
+        "action": "message",
+        "message": "reviewed",
+        "correlation_key": "{{ request.headers['resume-key'] }}",
+        "oauth": {"url": f"{server.url}/oauth/token", "client_id": "lockgate", "client_secret": "hush", "audience": "zeebe"},
+    }
+    destination = camunda_destination.build(
+        camunda_destination.Config.model_validate(settings), name="goes-on", clock=SystemClock(), random=SystemRandom()
+    )
+    await destination.open()
+    try:
+        yard = Yard(desk, clock, destination)
+        review = await yard.held(key="order-4711")
+        await yard.desk.service.reject(review, RITA, "")
+        await yard.rounds(None, review)
+        assert yard.result() == ("sent", "")
+        (told,) = [each.body for each in server.asked if each.template == "/v2/messages/publication"]
+        assert (told["name"], told["correlationKey"]) == ("reviewed", "order-4711")
+        assert (told["variables"]["decision_id"], told["variables"]["state"], told["variables"]["ahead"]) == (review, "rejected", False)
+        assert [list(runs.made), server.mistakes] == [[told["messageId"]], []]
+    finally:
+        await destination.close()
+        await server.stop()

@@ -13,6 +13,7 @@ from adapters.memory_destination import Answer as Reply
 from adapters.memory_destination import MemoryDestination
 from router.errors import ReviewError
 from router.review.changes import Changes
+from router.review.given import Given
 from router.review.packing import Answer
 from router.review.people import People
 from router.review.standing import Standing, Standings, unpacked
@@ -51,6 +52,9 @@ class Feed:
 
     async def standing(self, review_id: str, key_id: str, tenant: str | None) -> Standing | None:
         raise AssertionError("nobody asks here")
+
+    async def answer(self, given: Given) -> bool:
+        raise AssertionError("nobody answers here")
 
 
 @pytest.fixture
