@@ -13,7 +13,7 @@ from typing import Any
 from adapters.http_upstream.circuit import Circuit
 from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
 from adapters.token_budget import TokenBudget
-from router.config.judgement import LlmConfig
+from router.config.judgement import ChatConfig
 from router.errors import ClassifierError
 from router.ports import ChatObserver, Clock, Completion
 
@@ -33,7 +33,7 @@ class LitellmChat:
     """See `ports.Chat`. `tokens_per_minute` is this process's share."""
 
     def __init__(
-        self, config: LlmConfig, api_key: str | None, *, tokens_per_minute: float, clock: Clock, observer: ChatObserver | None = None
+        self, config: ChatConfig, api_key: str | None, *, tokens_per_minute: float, clock: Clock, observer: ChatObserver | None = None
     ) -> None:
         self._config = config
         self._api_key = api_key or NO_KEY

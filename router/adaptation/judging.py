@@ -16,6 +16,7 @@ class Bounds:
     ece: float
     flips: float
     least: int
+    failures: float = 0.01
 
 
 def faults(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
@@ -24,7 +25,11 @@ def faults(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
 
 
 def _faults(figures: Mapping[str, Any], bounds: Bounds) -> Iterator[str]:
-    before, after = figures["before"], figures["after"]
+    before, after, route = figures["before"], figures["after"], figures.get("route")
+    if route is not None:
+        yield from _of_route(route, bounds)
+    if after["texts"] < bounds.least and route is not None:
+        return  # nothing was learnt that texts could tell of
     if after["texts"] < bounds.least:
         yield f"Only {after['texts']} held-out texts were there to measure it on, and {bounds.least} are wanted."
         return
@@ -39,6 +44,25 @@ def _faults(figures: Mapping[str, Any], bounds: Bounds) -> Iterator[str]:
     replay = figures["replay"]
     if replay["decisions"] and replay["flips"] / replay["decisions"] > bounds.flips:
         yield f"Of {replay['decisions']} recorded decisions {replay['flips']} would be classified differently."
+
+
+def _of_route(route: Mapping[str, Any], bounds: Bounds) -> Iterator[str]:
+    one, other, success = route["from"], route["to"], route["success"]
+    if not route["requests"]:
+        yield "No request of this time would take another route, so nothing is known of what it would do."
+    elif success["difference"] is None:
+        few = ", ".join(f"'{name}'" for name in route["too_few"])
+        yield f"Too few outcomes are known of {few or 'any route'} to say how requests would fare; {route['least']} are wanted."
+    elif success["difference"]["mean"] < -bounds.failures:
+        yield f"Of requests {_percent(success['after']['mean'])} would succeed instead of {_percent(success['before']['mean'])}."
+    if route["stopped"]:
+        yield f"Policy would not let {route['stopped']} of {route['requests']} requests through that it lets through now."
+    if route["let_through"]:
+        yield f"Policy would let {route['let_through']} of {route['requests']} requests through that it stops or holds now."
+    for each in route["routes"]:
+        slow = each["latency_p95_ms"] is not None and each["promise_ms"] is not None and each["latency_p95_ms"] > each["promise_ms"]
+        if each["route"] == other and slow and one != other:
+            yield f"'{other}' takes {each['latency_p95_ms']:.0f} ms (95 of 100 requests) and promises {each['promise_ms']:.0f} ms."
 
 
 def _percent(share: float) -> str:

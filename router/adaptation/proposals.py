@@ -6,13 +6,15 @@ Texts are sealed one by one, each under the key of the one who wrote it: who is 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 from router.adaptation.approving import CLEARED, Approvals, Keys, given
 from router.adaptation.drafting import Example, changes
 from router.adaptation.keeping import Keeping
-from router.adaptation.state import KIND, MOVES, OPEN, Event, State, Type, check_approval, content_digest, digest_of, move
+from router.adaptation.state import KIND, OPEN, Event, State, Type, check_approval, content_digest, digest_of, move
+from router.adaptation.wording import LENGTHS, Wording, prompt_digest, used_of
 from router.audit.records.record import system_entry
 from router.audit.records.sealing import seal, unseal
 from router.decision import Subject
@@ -33,7 +35,26 @@ SHOWN = (
     "overridden",
     "version",
     "over",
+    "effect",
+    "why",
+    "rationale",
+    "wording",
 )
+ON_RECORD = (
+    "intent",
+    "from",
+    "to",
+    "requests",
+    "moved",
+    "stopped",
+    "let_through",
+    "policy_asked",
+    "too_few",
+    "success",
+    "cost",
+    "latency_p95_ms",
+)
+"""Of what another route would do."""
 
 
 class Proposals:
@@ -56,9 +77,16 @@ class Proposals:
         self._approvals = approvals
 
     async def draft(
-        self, kind: Type, examples: Sequence[Example], about: Mapping[str, Any], left_out: Mapping[str, int], by: Subject, comment: str
+        self,
+        kind: Type,
+        examples: Sequence[Example],
+        about: Mapping[str, Any],
+        left_out: Mapping[str, int],
+        by: Subject,
+        comment: str,
+        effect: Mapping[str, Any] | None = None,
     ) -> Lesson:
-        """`about`: by intent what else is to change. Raises AuditError, StateError."""
+        """`about`: by intent what else is to change; `effect` is what was simulated. Raises AuditError, StateError."""
         await self._keeping.ping()
         author = await self._approvals.person(by)
         intents, outside, sources = changes(examples)
@@ -68,19 +96,12 @@ class Proposals:
         texts = [await self._sealed(proposal_id, name, each) for name, each in zip(sources, examples, strict=True)]
         kept = tuple(text for text in texts if text is not None)  # who was erased meanwhile teaches nothing
         terms = {
-            "type": kind.value,
+            **_terms(kind, self._catalog_digest(), effect),
             **author.authored(),
-            **CLEARED,
             "intents": intents,
             "out_of_scope": outside,
             "sources": sources,
             "left_out": dict(left_out),
-            "catalog_digest": self._catalog_digest(),
-            "evaluation": None,
-            "overridden": False,
-            "version": None,
-            "over": None,
-            "history": [],
         }
         lesson = _without(Lesson(KIND, proposal_id, "", "", self._clock.now_ns(), terms, kept), {text.name for text in kept})
         return await self._moved(lesson, Event.DRAFTED, by, comment)
@@ -88,6 +109,55 @@ class Proposals:
     def wanted(self, proposal: Lesson) -> dict[str, Any] | None:
         """How many must approve it, with which roles, and whether they have; None where policy cannot say so."""
         return self._approvals.wanted(proposal)
+
+    async def suggest(self, proposal_id: str, intent: str, route: str, why: str, effect: Mapping[str, Any]) -> Lesson | None:
+        """By Lockgate, of which nobody is the author. None where another node suggested it already. Raises AuditError, StateError."""
+        terms = {**_terms(Type.ROUTE, self._catalog_digest(), effect), "intents": {intent: {"examples": [], "route": route}}, "why": why}
+        lesson = Lesson(KIND, proposal_id, "", "", self._clock.now_ns(), terms)
+        try:
+            return await self._moved(lesson, Event.SUGGESTED, None, reason=why)
+        except RefusedError:
+            return None
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Lesson:
+        """Somebody makes a suggestion theirs: from now on it is as if they had drafted it."""
+        await self._keeping.ping()
+        proposal = await self.found(proposal_id)
+        author = await self._approvals.person(by)
+        return await self._moved(_with(proposal, **author.authored()), Event.ADOPTED, by, comment)
+
+    async def own_intent(self, proposal_id: str, event: Event, by: Subject) -> Lesson:
+        """A proposal of a new intent, for its author to give it words. Raises RefusedError."""
+        proposal = await self.found(proposal_id)
+        move(proposal.state, event)
+        if proposal.terms["type"] != Type.NEW_INTENT:
+            raise RefusedError("Only a proposal of a new intent has words of its own.", "wording_other", 409)
+        author, _ = await self._keys.key_for(by.id)
+        if author != proposal.terms["author"]:
+            raise RefusedError("Only who made the proposal gives it its words: somebody else approves them.", "proposal_author_only", 403)
+        return proposal
+
+    async def worded(self, proposal: Lesson, wording: Wording, model: str, by: Subject) -> Lesson:
+        """Kept beside what the proposal says, until its author takes it over."""
+        offered = {**asdict(wording), "model": model, "prompt": prompt_digest(), "used": None}
+        return await self._moved(_with(proposal, wording=offered), Event.WORDED, by)
+
+    async def edit(self, proposal_id: str, by: Subject, words: Wording) -> Lesson:
+        """Other words by its author, a model's or not; what was measured and approved was another proposal. Raises RefusedError."""
+        await self._keeping.ping()
+        proposal = await self.own_intent(proposal_id, Event.EDITED, by)
+        ((_, about),) = proposal.terms["intents"].items()
+        intents = {words.name: {**about, "new": {**about["new"], "description": words.description}}}
+        acting = {*proposal.terms.get("author_acting", ()), *(await self._approvals.person(by)).acting}
+        wording = used_of(proposal.terms.get("wording"), words)
+        said = {"intents": intents, "rationale": words.rationale, "wording": wording, "author_acting": sorted(acting)}
+        changed = _with(proposal, **said, evaluation=None, **CLEARED)
+        return await self._moved(changed, Event.EDITED, by)
+
+    async def withdraw(self, proposal: Lesson, reason: str) -> None:
+        """Whoever adopts it at the same time has it."""
+        with suppress(RefusedError):
+            await self._moved(proposal, Event.WITHDRAWN, None, reason=reason)
 
     async def found(self, proposal_id: str) -> Lesson:
         """Raises RefusedError, StateError."""
@@ -112,6 +182,7 @@ class Proposals:
         proposal, person = await self._fresh(await self.found(proposal_id), by), await self._approvals.person(by)
         before = await self._approvals.standing(proposal)
         try:
+            move(proposal.state, Event.APPROVED)
             await self._author_is_there(proposal)
             known = {name for each in before for name in (each["key"], *each["acting"])}
             check_approval(proposal, {person.key_id, *person.acting}, known, binding, override)
@@ -210,12 +281,11 @@ class Proposals:
         return LearntText(name, example.subject, seal(key, SCHEMA, f"{proposal_id}/{name}", {"text": example.text}))
 
     async def _moved(self, proposal: Lesson, event: Event, by: Subject | None, comment: str = "", reason: str = "") -> Lesson:
+        after = move(proposal.state, event)
         key_id, key = await self._keys.key_for(by.id) if by is not None else ("", b"")
         now_ns = self._clock.now_ns()
         step = {"event": event.value, "at_ns": now_ns, "by": key_id, "reason": reason}
-        lesson = replace(
-            _with(proposal, history=[*proposal.terms["history"], step]), state=MOVES[proposal.state, event].value, at_ns=now_ns
-        )
+        lesson = replace(_with(proposal, history=[*proposal.terms["history"], step]), state=after.value, at_ns=now_ns)
         entry = _entry(lesson, event, now_ns, reason, {"actor": by.id, "comment": comment} if by is not None else None, key_id, key)
         if not await self._keeping.put(lesson, [entry]):
             raise RefusedError("Somebody else changed the proposal at the same time; look at it again.", "proposal_changed", 409)
@@ -232,7 +302,7 @@ class Proposals:
 def view(proposal: Lesson, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
     """`texts`: opened ones, for who may see them."""
     terms = proposal.terms
-    shown = {name: terms[name] for name in SHOWN}
+    shown = {name: terms.get(name) for name in SHOWN}
     history = [{**each, "at": instant(each["at_ns"])} for each in terms["history"]]
     return {
         "id": proposal.id,
@@ -244,6 +314,28 @@ def view(proposal: Lesson, texts: Mapping[str, str] | None = None) -> dict[str, 
         "people": len({text.key_id for text in proposal.texts}),
         "texts": None if texts is None else dict(texts),
         "history": [{name: each[name] for name in ("at", "event", "by", "reason")} for each in history],
+    }
+
+
+def _terms(kind: Type, catalog_digest: str, effect: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "type": kind.value,
+        "author": None,
+        **CLEARED,
+        "intents": {},
+        "out_of_scope": [],
+        "sources": {},
+        "left_out": {},
+        "catalog_digest": catalog_digest,
+        "effect": None if effect is None else dict(effect),
+        "why": None,
+        "rationale": "",
+        "wording": None,
+        "evaluation": None,
+        "overridden": False,
+        "version": None,
+        "over": None,
+        "history": [],
     }
 
 
@@ -296,5 +388,26 @@ def _entry(lesson: Lesson, event: Event, at_ns: int, reason: str, personal: Mapp
         "number": len(terms["history"]),
         **({"reason": reason} if reason else {}),
         **_judged(terms, event),
+        **_effect_on_record(terms, event),
+        **_wording_on_record(terms, event),
     }
     return system_entry(f"proposal_{event}", at_ns, details, lesson.id, personal, key_id, key)
+
+
+def _effect_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """What another route would do, where it was simulated."""
+    simulated = terms["effect"] if event in (Event.SUGGESTED, Event.DRAFTED) else None
+    if event == Event.EVALUATED:
+        simulated = terms["evaluation"]["figures"].get("route")
+    if simulated is None:
+        return {}
+    return {"effect": {**{name: simulated[name] for name in ON_RECORD}, "digest": digest_of(simulated)}}
+
+
+def _wording_on_record(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """Which model, asked what, and what became of it; not its words, for a record stays."""
+    wording = terms.get("wording")
+    if event not in (Event.WORDED, Event.EDITED) or wording is None:
+        return {}
+    texts = digest_of([wording[name] for name in LENGTHS])
+    return {"wording": {"model": wording["model"], "prompt": wording["prompt"], "digest": texts, "used": wording["used"]}}

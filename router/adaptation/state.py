@@ -1,5 +1,7 @@
 """What may become of a proposal, and who may say so. Decides only; durability is the store's.
 
+suggested (by Lockgate) ─▶ draft, of the person who makes it theirs | withdrawn
+
 draft ─▶ evaluated ─▶ approved ─▶ rolled_out ─▶ reverted | superseded
   ▲          │            │
   └── voided ┴────────────┘          draft, evaluated and approved ones may be rejected
@@ -20,6 +22,7 @@ KIND = "proposal"
 
 
 class State(StrEnum):
+    SUGGESTED = "suggested"  # nobody's yet
     DRAFT = "draft"
     EVALUATED = "evaluated"
     APPROVED = "approved"
@@ -27,12 +30,18 @@ class State(StrEnum):
     REVERTED = "reverted"
     SUPERSEDED = "superseded"  # a later one says something else about the same
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"  # suggested, and not so any more
 
 
 class Event(StrEnum):
+    SUGGESTED = "suggested"
+    ADOPTED = "adopted"  # whoever does so is its author, as if they had drafted it
+    WITHDRAWN = "withdrawn"
     DRAFTED = "drafted"
     EVALUATED = "evaluated"
     VOIDED = "voided"  # the catalog or its own texts changed, so that what was measured is about something else
+    WORDED = "worded"  # a language model drafted words for it, which are no part of it yet
+    EDITED = "edited"  # its author gave it other words
     ENDORSED = "endorsed"  # approved by one of several who must
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -50,6 +59,10 @@ class Type(StrEnum):
 
 S, E = State, Event
 MOVES: Mapping[tuple[str, Event], State] = {
+    ("", E.SUGGESTED): S.SUGGESTED,
+    (S.SUGGESTED, E.ADOPTED): S.DRAFT,
+    (S.SUGGESTED, E.WITHDRAWN): S.WITHDRAWN,
+    (S.SUGGESTED, E.REJECTED): S.REJECTED,
     ("", E.DRAFTED): S.DRAFT,
     (S.DRAFT, E.EVALUATED): S.EVALUATED,
     (S.EVALUATED, E.EVALUATED): S.EVALUATED,
@@ -57,6 +70,11 @@ MOVES: Mapping[tuple[str, Event], State] = {
     (S.EVALUATED, E.VOIDED): S.DRAFT,
     (S.APPROVED, E.VOIDED): S.DRAFT,
     (S.EVALUATED, E.ENDORSED): S.EVALUATED,
+    (S.DRAFT, E.WORDED): S.DRAFT,
+    (S.EVALUATED, E.WORDED): S.EVALUATED,
+    (S.DRAFT, E.EDITED): S.DRAFT,
+    (S.EVALUATED, E.EDITED): S.DRAFT,
+    (S.APPROVED, E.EDITED): S.DRAFT,
     (S.EVALUATED, E.APPROVED): S.APPROVED,
     (S.APPROVED, E.ENDORSED): S.APPROVED,  # policy takes more by now
     (S.APPROVED, E.APPROVED): S.APPROVED,
@@ -102,4 +120,5 @@ def content_digest(proposal: Lesson) -> str:
     """Of what it would change. Texts count by what they are sealed as: that is random, so that nobody can guess a text by it."""
     terms = proposal.terms
     sealed = {text.name: sha256(text.sealed).hexdigest() for text in proposal.texts}
-    return digest_of([terms["type"], terms["intents"], terms["out_of_scope"], sealed])
+    rationale = [terms["rationale"]] if terms.get("rationale") else []
+    return digest_of([terms["type"], terms["intents"], terms["out_of_scope"], sealed, *rationale])

@@ -15,6 +15,7 @@ from router.adaptation.state import State, Type
 from router.cli.common import console, print_json
 from router.cli.control_client import ControlClient, control_url
 from router.cli.feedback import connected, text
+from router.cli.route_effect import print_effect
 
 LISTED = ("id", "state", "type", "about", "decisions", "faults", "author", "approver")
 PIPED_WIDTH = 240
@@ -137,6 +138,60 @@ def topics(config: Path, url: str | None, key: str, as_json: bool) -> None:
     out.print(table if found["topics"] else f"Among {found['texts']} requests without an intent there is no topic.")
 
 
+@proposals.command()
+@connected
+def suggest(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Look for better routes in what became of requests; `adopt` makes a suggestion your proposal."""
+    found = _client(config, url, key).call("POST", "/v1/proposals/suggestions")
+    if as_json:
+        print_json(found)
+        return
+    for row in found["considered"]:
+        print_effect(row["effect"])
+        said = f"Suggested: {row['why']}" if row["why"] else f"Not suggested: {row['why_not']}"
+        console().print(text(f"{said.replace('_', ' ')}."), "")
+    for row in found["suggested"]:
+        console().print(text(f"{row['id']}  {_about(row)}"))
+    if not found["considered"]:
+        console().print("No intent's route has alternatives.")
+
+
+@proposals.command()
+@click.argument("proposal_id", metavar="ID")
+@connected
+def word(proposal_id: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Have a language model draft the words of a new intent; `edit` takes them over, or others."""
+    _tell(_client(config, url, key).call("POST", f"{_path(proposal_id)}/wording"), as_json)
+
+
+@proposals.command()
+@click.argument("proposal_id", metavar="ID")
+@click.option("--drafted", is_flag=True, help="Take over what the language model drafted; the other options come before it.")
+@click.option("--name", help="Of the new intent.")
+@click.option("--description", help="What is meant, in a sentence.")
+@click.option("--rationale", help="Why it is an intent of its own.")
+@connected
+def edit(
+    proposal_id: str,
+    drafted: bool,
+    name: str | None,
+    description: str | None,
+    rationale: str | None,
+    config: Path,
+    url: str | None,
+    key: str,
+    as_json: bool,
+) -> None:
+    """Give a new intent other words. It has to be evaluated again."""
+    client, said = _client(config, url, key), {"name": name, "description": description, "rationale": rationale}
+    if drafted:
+        wording = client.call("GET", _path(proposal_id))["wording"]
+        if wording is None:
+            raise click.ClickException("No language model drafted anything for it yet; `lockgate proposals word` asks one.")
+        said = {field: said[field] or wording[field] for field in said}
+    _tell(client.call("PUT", f"{_path(proposal_id)}/wording", said), as_json)
+
+
 def _step(name: str, said: str) -> click.Command:
     @proposals.command(name, help=said)
     @click.argument("proposal_id", metavar="ID")
@@ -148,6 +203,7 @@ def _step(name: str, said: str) -> click.Command:
     return step
 
 
+adopt = _step("adopt", "Make a suggestion of Lockgate's your own proposal; somebody else has to approve it.")
 reject = _step("reject", "End a proposal before it is rolled out; its texts are removed.")
 roll_out = _step("roll-out", "Put an approved proposal in force.")
 revert = _step("revert", "Go back to what was in force before a proposal.")
@@ -172,17 +228,36 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
     out, table = console(), Table(box=None, show_header=False, pad_edge=False)
     for name in ("id", "state", "type", "decisions", "people", "author", "approver", "version"):
         table.add_row(name, text(found[name]))
+    if found["why"]:
+        table.add_row("why", text(found["why"].replace("_", " ")))
     table.add_row("about", text(_about(found)))
+    for intent in found["intents"].values():
+        if "new" in intent:
+            table.add_row("description", text(intent["new"]["description"]))
+    if found["rationale"]:
+        table.add_row("rationale", text(found["rationale"]))
+    if found["wording"]:
+        _add_wording(table, found["wording"])
     for name, count in found["left_out"].items():
         table.add_row("left out", text(f"{count}: {name.replace('_', ' ')}"))
     for name, said in (found["texts"] or {}).items():
         table.add_row(name, text(said))
     out.print(table)
+    effect = (found["evaluation"] or {"figures": {}})["figures"].get("route") or found["effect"]
+    if effect is not None:
+        print_effect(effect)
     if found["evaluation"] is not None:
         _print_evaluation(found["evaluation"])
     for step in found["history"]:
         reason = f" ({step['reason']})" if step["reason"] else ""
         out.print(text(f"  {step['at']}  {step['event']} by {step['by'] or 'Lockgate'}{reason}"))
+
+
+def _add_wording(table: Table, wording: dict[str, Any]) -> None:
+    used = {None: "not taken over", "all": "taken over as it is", "some": "taken over in part", "none": "others were chosen"}
+    table.add_row("drafted by", text(f"{wording['model']} (a language model; {used[wording['used']]})"))
+    for name in ("name", "description", "rationale"):
+        table.add_row(f"  {name}", text(wording[name]))
 
 
 def _print_evaluation(evaluation: dict[str, Any]) -> None:
@@ -191,15 +266,17 @@ def _print_evaluation(evaluation: dict[str, Any]) -> None:
     for name in ("", "before", "after"):
         table.add_column(name, justify="right" if name else "left")
     before, after = figures["before"], figures["after"]
-    for name in ("texts", "accuracy", "accepted", "wrong", "ece", "nll"):
+    for name in () if not after["texts"] and "route" in figures else ("texts", "accuracy", "accepted", "wrong", "ece", "nll"):
         table.add_row(name, _number(before[name]), _number(after[name]))
     for name, was in before["intents"].items():
         now = after["intents"][name]
         if was != now:
             table.add_row(f"  {name}", f"{was['right']} of {was['texts']}", f"{now['right']} of {now['texts']}")
-    out.print(table)
     replay = figures["replay"]
-    out.print(text(f"Of {replay['decisions']} recorded decisions {replay['flips']} would be classified differently."))
+    if table.row_count:
+        out.print(table)
+    if replay["decisions"]:
+        out.print(text(f"Of {replay['decisions']} recorded decisions {replay['flips']} would be classified differently."))
     for each in replay["most"]:
         out.print(text(f"  {each['count']} × {each['from']} → {each['to']}"))
     for fault in evaluation["faults"]:

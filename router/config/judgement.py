@@ -119,30 +119,37 @@ class EmbeddedEngine(Strict):
     """Policy engine adapter `embedded`: Rego in this process. It has no settings."""
 
 
-class LlmConfig(ModelServer):
-    """A language model that is asked where the encoder abstains, to choose among the encoder's candidates or none of them. It changes
-    nothing without a calibration. Needs `pip install 'lockgate[llm]'`."""
+class ChatConfig(ModelServer):
+    """A language model that is asked one thing at a time, within bounds."""
 
-    calibration: Text | None = Field(
-        default=None,
-        description="File with what the model's answers were found to be worth, relative to the configuration file. Without one the "
-        "model is not asked.",
-    )
     response_format: Literal["json_object", "json_schema", "none"] = Field(
         default="json_object",
         description="How the server is held to the answer's form: `json_object` with a schema, which small local servers understand, "
         "`json_schema`, or not at all. The answer is checked all the same.",
+    )
+    deadline: Span = Field(default=3.0, description="Longest time for an answer.")
+    max_tokens: int = Field(default=32, ge=8, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")
+    tokens_per_minute: Count = Field(default=60_000, description="Tokens that may be used in a minute.")
+    failures: Count = Field(default=3, description="Failures in a row after which the model is left alone for a time.")
+    open_for: Span = Field(default=30.0, description="How long it is then left alone.")
+
+
+class LlmConfig(ChatConfig):
+    """A language model that is asked where the encoder abstains, to choose among the encoder's candidates or none of them. It changes
+    nothing without a calibration. Needs `pip install 'lockgate[llm]'`."""
+
+    deadline: Span = Field(default=3.0, description="Longest time for an answer, beside `classifier.deadline`.")
+    tokens_per_minute: Count = Field(default=60_000, description="Tokens that all workers together may use in a minute.")
+    calibration: Text | None = Field(
+        default=None,
+        description="File with what the model's answers were found to be worth, relative to the configuration file. Without one the "
+        "model is not asked.",
     )
     candidates: int = Field(default=5, ge=2, le=5, description="How many of the encoder's candidates are offered.")
     raw_text: Bool = Field(
         default=False, description="Send texts as they are, rather than with the personal data and credentials that were found masked."
     )
     out_of_scope: Bool = Field(default=False, description="Ask about texts that the encoder takes for out of scope, too.")
-    deadline: Span = Field(default=3.0, description="Longest time for an answer, beside `classifier.deadline`.")
-    max_tokens: int = Field(default=32, ge=8, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")
-    tokens_per_minute: Count = Field(default=60_000, description="Tokens that all workers together may use in a minute.")
-    failures: Count = Field(default=3, description="Failures in a row after which the model is left alone for a time.")
-    open_for: Span = Field(default=30.0, description="How long it is then left alone.")
     cache: int = Field(default=10_000, ge=0, description="Choices that each worker remembers by text and candidates.")
 
 

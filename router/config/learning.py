@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from router.config.judgement import ChatConfig
 from router.settings import Bool, Count, Fraction, Span, Strict, Text
 
 ProposalType = Literal["new_examples", "new_intent", "threshold", "route"]
@@ -19,6 +20,7 @@ class LearningBounds(Strict):
     intent: Fraction = Field(default=0.05, description="Largest loss of accuracy on any one intent that has enough held-out texts.")
     ece: Fraction = Field(default=0.01, description="Largest growth of the calibration error (ECE).")
     flips: Fraction = Field(default=0.05, description="Largest share of recorded decisions that would be classified differently.")
+    failures: Fraction = Field(default=0.01, description="Largest loss of the share of requests that succeed, by another route.")
     least: Count = Field(default=20, le=100_000, description="Held-out texts below which nothing is said about an intent.")
 
 
@@ -72,6 +74,30 @@ class WatchConfig(Strict):
     gap: Fraction = Field(default=0.05, description="How far mean confidence may be from the share that is right.")
 
 
+class SuggestionsConfig(Strict):
+    """Suggestions of other routes for intents, of what became of their requests. They have no effect before one person makes them theirs
+    and another one approves them."""
+
+    every: Span = Field(default=3600.0, description="How often it is looked for them.")
+    window: Span = Field(default=604_800.0, description="Time that is looked at, and in which an intent gets no second suggestion.")
+    least: Count = Field(default=50, le=1_000_000, description="Known outcomes of a route, below which nothing is said of it.")
+    gain: Fraction = Field(default=0.02, description="Least gain: of the share that succeeds, or of costs.")
+    loss: Fraction = Field(
+        default=0.01, description="Largest possible loss of the share that succeeds, where a route costs less or is quicker."
+    )
+    most: Count = Field(default=3, le=100, description="Most suggestions that are open at once.")
+    decisions: Count = Field(default=20_000, le=1_000_000, description="Most decisions that are looked at, the newest first.")
+
+
+class WordingConfig(ChatConfig):
+    """A language model that drafts the name, description and rationale of a new intent, where somebody asks it to. Words that at least
+    `learning.subjects` people used leave this process, masked, and no text. Needs `pip install 'lockgate[llm]'`."""
+
+    deadline: Span = Field(default=30.0, description="Longest time for an answer.")
+    max_tokens: int = Field(default=400, ge=64, le=4096, description="Most tokens of an answer; a model that thinks aloud needs more.")
+    tokens_per_minute: Count = Field(default=20_000, description="Tokens that a node may use in a minute.")
+
+
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
@@ -100,3 +126,9 @@ class LearningConfig(Strict):
     evaluation: Span = Field(default=600.0, description="Longest time an evaluation may take.")
     sampling: SamplingConfig | None = Field(default=None, description="Samples of decisions for people to label. None unless this is set.")
     watch: WatchConfig = Field(default=WatchConfig(), description="What is measured of labelled samples, and when it is not good enough.")
+    suggestions: SuggestionsConfig | None = Field(
+        default=None, description="Suggestions of other routes, made by itself. None unless this is set; people can ask for them anyway."
+    )
+    wording: WordingConfig | None = Field(
+        default=None, description="A language model that drafts the words of new intents. None unless this is set."
+    )

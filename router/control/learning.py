@@ -5,14 +5,27 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
-from router.control.models import Comment, Feedback, NewProposal, Opinion, Opinions, Patch, ProposalApproval, Proposals, Said, Topics
+from router.control.models import (
+    Comment,
+    Feedback,
+    NewProposal,
+    NewWording,
+    Opinion,
+    Opinions,
+    Patch,
+    ProposalApproval,
+    Proposals,
+    Said,
+    Suggestions,
+    Topics,
+)
 from router.control.parameters import Cursor, Identifier, Limit
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Learning
 from router.errors import IdentityError, RefusedError
 
 router = guarded_router()
-States = Literal["draft", "evaluated", "approved", "rolled_out", "reverted", "superseded", "rejected"]
+States = Literal["suggested", "draft", "evaluated", "approved", "rolled_out", "reverted", "superseded", "rejected", "withdrawn"]
 State = Annotated[States | None, Query(description="Any when left out")]
 Verdict = Annotated[Literal["right", "wrong", "out_of_scope"] | None, Query(description="Any when left out")]
 
@@ -107,6 +120,32 @@ async def topics(services: Services, caller: Caller) -> Topics:
     """Groups the newest requests that found no intent by what they are about, in a process with limits. No text of anybody is shown, only
     words that several people used."""
     return Topics.model_validate(await learning_of(services).proposals.topics(caller.subject))
+
+
+@router.post("/v1/proposals/suggestions", **needs(Permission.PROPOSALS_PROPOSE))
+async def suggestions(services: Services, caller: Caller) -> Suggestions:
+    """Looks now at what became of requests of each intent whose route has alternatives, and suggests others where these are better, with
+    what they would do. Nobody's proposals before somebody adopts them; nothing of anybody's requests is opened."""
+    return Suggestions.model_validate(await learning_of(services).proposals.suggest(caller.subject))
+
+
+@router.post("/v1/proposals/{proposal_id}/adopt", **needs(Permission.PROPOSALS_PROPOSE))
+async def adopt(proposal_id: Identifier, wanted: Comment, services: Services, caller: Caller) -> dict[str, Any]:
+    """Makes a suggestion the caller's own proposal: somebody else has to approve it."""
+    return dict(await learning_of(services).proposals.adopt(proposal_id, caller.subject, wanted.comment))
+
+
+@router.post("/v1/proposals/{proposal_id}/wording", **needs(Permission.PROPOSALS_PROPOSE))
+async def word(proposal_id: Identifier, services: Services, caller: Caller) -> dict[str, Any]:
+    """Has a language model draft name, description and rationale of a new intent, where the configuration has one. They stand beside the
+    proposal's own until its author takes them over; where the model fails, nothing is changed."""
+    return dict(await learning_of(services).proposals.word(proposal_id, caller.subject))
+
+
+@router.put("/v1/proposals/{proposal_id}/wording", **needs(Permission.PROPOSALS_PROPOSE))
+async def edit(proposal_id: Identifier, words: NewWording, services: Services, caller: Caller) -> dict[str, Any]:
+    """Gives a proposed intent other words, by its author alone. It has to be evaluated again, and what was approved is not any more."""
+    return dict(await learning_of(services).proposals.edit(proposal_id, words.model_dump(), caller.subject))
 
 
 def _personal(caller: Principal) -> None:

@@ -470,7 +470,8 @@ class Feedback(BaseModel):
 
 
 class NewProposal(Body):
-    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent."""
+    """`new_examples` are made of what people said, `new_intent` of the decisions that are named; the others change one intent. A new intent
+    without `intent` or `description` gets plain ones, of words that several people used."""
 
     type: Literal["new_examples", "new_intent", "threshold", "route"] = "new_examples"
     intent: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
@@ -481,6 +482,14 @@ class NewProposal(Body):
     risk: Literal["low", "medium", "high", "critical"] = "low"
     decisions: list[str] = Field(default=[], max_length=1000)
     comment: str = Field(default="", max_length=2000, description="Kept under the key of who proposes it.")
+
+
+class NewWording(Body):
+    """Of a proposed intent; what is left out stays. Kept in the clear: say nothing of anybody in it."""
+
+    name: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    description: str | None = Field(default=None, min_length=1, max_length=2000)
+    rationale: str | None = Field(default=None, max_length=2000)
 
 
 class ProposalApproval(Comment):
@@ -510,6 +519,21 @@ class Topics(BaseModel):
 
     topics: list[Topic]
     texts: int
+
+
+class Considered(BaseModel):
+    """Another route that was looked at: `why` it is suggested, or `why_not`, and what it would do."""
+
+    why: str | None
+    why_not: str | None
+    effect: dict[str, Any]
+
+
+class Suggestions(BaseModel):
+    """`suggested` are new proposals, which somebody has to adopt."""
+
+    suggested: list[dict[str, Any]]
+    considered: list[Considered]
 
 
 class Patch(BaseModel):

@@ -339,7 +339,22 @@ class Quality(Protocol):
 class LearnedProposals(Protocol):
     """Raises RefusedError, AuditError, StateError. `by` is who asks."""
 
+    @property
+    def drafts(self) -> bool:
+        """Whether a language model may be asked for words."""
+
     async def draft(self, wanted: Json, by: Subject) -> Json: ...
+
+    async def suggest(self, by: Subject) -> Json:
+        """`suggested`, and of everything that was `considered` why, or why not."""
+
+    async def word(self, proposal_id: str, by: Subject) -> Json:
+        """With words that a language model drafted, beside its own."""
+
+    async def edit(self, proposal_id: str, words: Json, by: Subject) -> Json:
+        """`name`, `description` and `rationale`; None stays as it is."""
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Json: ...
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page: ...
 

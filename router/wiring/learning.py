@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from adapters.kept_lessons import KeptLessons
 from adapters.rego.approvals import ApprovalRego
@@ -19,6 +19,7 @@ from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
 from router.adaptation.overrides import REASONS, Overrides, Step
 from router.adaptation.proposals import Proposals
+from router.adaptation.route_effects import Window
 from router.adaptation.seeding import KnownAnswers
 from router.audit.questions.columns import nanoseconds
 from router.audit.questions.conditions import Compare, Some
@@ -39,8 +40,11 @@ from router.wiring.nodes import lessons_of
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
 from router.wiring.reviewers import ReviewerFigures
+from router.wiring.route_history import History, history, inputs
+from router.wiring.route_suggestions import RouteDesk
 from router.wiring.sampling import LabelDesk, Sampler
 from router.wiring.watching import QualityDesk, Watch
+from router.wiring.wording import make_drafter
 from router.workspace import Workspace
 
 T = TypeVar("T")
@@ -138,6 +142,13 @@ class LedgerDecisions:
                 break
         return found
 
+    async def routed(self, intents: Collection[str], ruled: Collection[str], window: Window, most: int) -> History:
+        return await self._run(lambda: history(*self._opened(), intents, ruled, window, most))
+
+    async def policy_inputs(self, intent: str, window: Window, most: int) -> Mapping[str, Mapping[str, Any]]:
+        keys = self._lookup()
+        return await self._run(lambda: inputs(Trail(*self._opened(), keys), intent, window, most, LOOKED_AT * most))
+
     def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
         if self._files is None:
             self._files = self._place.reader(Stored), SqliteIndex(self._index)
@@ -203,7 +214,8 @@ class Learning:
         proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvals)
         versions = LearnedVersions(self.keeping, clock, self._serving)
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
-        self._desk = ProposalDesk(proposals, self.keeping, material, versions, self._serving)
+        self._routes = RouteDesk(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
+        self._desk = ProposalDesk(proposals, self.keeping, material, self._routes, versions, self._serving, make_drafter(workspace, clock))
         self.api = LearningDesk(feedback, self._desk, self._from_reviews)
         self._overrides = Overrides(self.keeping, self._decisions, feedback, clock, self._from_reviews)
         known = KnownAnswers(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
@@ -231,6 +243,7 @@ class Learning:
                 await self._overrides.round()
                 await self._sampler.round()
                 await self.watch.round()
+                await self._routes.round()
             except LockgateError as error:
                 log.error("what was learnt is not up to date: %s", error)
             except Exception:  # the rounds must go on

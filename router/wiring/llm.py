@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from router.config.judgement import LlmConfig
+from router.config.judgement import ChatConfig, LlmConfig
 from router.ports import Chat, ChatObserver, Clock, SharedAnswers
 from router.registry import ADAPTERS
 from router.stages.llm_arbiter import UNSURE, LlmArbiter
@@ -54,7 +54,7 @@ def asked_about(config: LlmConfig) -> frozenset[str]:
     return UNSURE | {"out_of_scope"} if config.out_of_scope else UNSURE
 
 
-def make_chat(config: LlmConfig, root: Path, clock: Clock, workers: int, observer: ChatObserver | None) -> Chat:
+def make_chat(config: ChatConfig, root: Path, clock: Clock, workers: int, observer: ChatObserver | None) -> Chat:
     """Each worker keeps its own budget, so each gets its share. A key's file is relative to `root`."""
     adapter = ADAPTERS.load("language model", "litellm")
     key = config.api_key.reveal(root) if config.api_key is not None else None

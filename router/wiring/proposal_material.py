@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -11,7 +12,9 @@ from router.adaptation import feedback
 from router.adaptation.drafting import Correction, Example, corrections, examples, one_line
 from router.adaptation.keeping import Keeping
 from router.adaptation.proposals import Proposals
-from router.adaptation.topics import Unanswered
+from router.adaptation.topics import Unanswered, salient
+from router.adaptation.topics import words as words_of
+from router.adaptation.wording import shared
 from router.audit.questions.reading import EVENT, Reading
 from router.audit.records.record import system_entry
 from router.config.learning import LearningConfig
@@ -118,6 +121,18 @@ class Material:
             return None
         mask = SignalDetector(recogniser=recogniser(self._workspace())).mask
         return await asyncio.to_thread(mask, text)
+
+    async def told_to_model(self, proposal: Lesson, by: Subject) -> tuple[list[str], list[str]]:
+        """(requests, their most telling words): masked once more, and of both only words that as many people used as a topic needs."""
+        await self.read("wording", proposal.id, len(proposal.texts), by)
+        texts, settings = await self._proposals.texts(proposal), self.settings
+        mask = SignalDetector(recogniser=recogniser(self._workspace())).mask
+        asked = [Unanswered("", each.key_id, one_line(mask(texts[each.name]))) for each in proposal.texts if each.name in texts]
+        return shared([(each.subject, each.text) for each in asked], settings.subjects), list(self.words(asked))
+
+    def words(self, asked: Sequence[Unanswered]) -> tuple[str, ...]:
+        """The most telling that as many people used as a topic needs."""
+        return salient(asked, Counter(word for each in asked for word in words_of(each.text)), len(asked), self.settings.subjects)
 
     async def _opinions(self) -> list[Lesson]:
         found, after = list[Lesson](), 0

@@ -1,5 +1,6 @@
 """`python -P -m router.wiring.proposal_trial`: measures a catalog with a proposal against the one without it, in a process of its own with
-limits. Reads one msgpack document on standard input, and prints one line of JSON: figures, or `{"error"}`."""
+limits; also which topics texts have, and what policies would say. Reads one msgpack document on standard input, and prints one line of
+JSON: figures, or `{"error"}`."""
 
 from __future__ import annotations
 
@@ -18,11 +19,15 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from adapters.rego.embedded import load
 from embeddings.binned import expected_calibration_error
 from embeddings.topics import topics
 from router.decision import Classification
 from router.errors import LockgateError
+from router.policy.evaluating import entry_of, intents_of
+from router.ports import PolicyEngine
 from router.stages.classification import Cascade, normalise
+from router.stages.policy import judge
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
 from router.wiring.stages import make_cascade
@@ -31,6 +36,7 @@ from router.workspace import Snapshot, Workspace, parse
 NICE = 10  # requests come first
 LEAST_P = 1e-6
 MOST_FLIPS = 20
+POLICY_S = 10.0  # nobody waits for one answer
 Held = Sequence[tuple[str, str | None]]
 
 
@@ -64,6 +70,17 @@ def grouped(told: Mapping[str, Any]) -> dict[str, Any]:
     """Places of the `texts` that are about the same. Raises LockgateError."""
     encoder = load_encoder(parse(Snapshot.from_bytes(told["before"]), os.environ, measured=False))
     return {"groups": topics(told["texts"], encoder, told["likeness"], told["least"])}
+
+
+def asked(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What these policies say of each of the `documents`, as (effect, route). Raises LockgateError."""
+    engine = load(told["policies"], told["data"], deadline_s=POLICY_S, remember=False)
+    return {"said": asyncio.run(_said(engine, [json.loads(each) for each in told["documents"]]))}
+
+
+async def _said(engine: PolicyEngine, documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
+    verdicts = [await judge(engine, entry_of(each), intents_of(each), each) for each in documents]
+    return [(each.effect.value, each.reroute) for each in verdicts]
 
 
 def _examples(workspace: Workspace) -> list[str]:
@@ -139,7 +156,7 @@ def main() -> None:
     told = msgpack.unpackb(sys.stdin.buffer.read())
     _limit(told["memory"], told["seconds"])
     try:
-        said = grouped(told) if "texts" in told else measure(told)
+        said = asked(told) if "documents" in told else grouped(told) if "texts" in told else measure(told)
     except LockgateError as error:
         said = {"error": str(error)}
     print(json.dumps(said), flush=True)  # noqa: T201  # this is the channel

@@ -44,6 +44,14 @@ async def grouped(snapshot: Snapshot, texts: Sequence[str], likeness: float, lea
     return found
 
 
+async def asked(
+    policies: Mapping[str, str], data: Mapping[str, Any], documents: Sequence[bytes], seconds: int
+) -> list[tuple[str, str | None]]:
+    """What policies say of each, as (effect, route). Raises RefusedError."""
+    told = {"policies": dict(policies), "data": dict(data), "documents": list(documents)}
+    return [(effect, route) for effect, route in (await _apart(told, seconds))["said"]]
+
+
 async def _apart(told: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     told = {**told, "memory": MEMORY, "seconds": seconds}
     process = await asyncio.create_subprocess_exec(

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from router.adaptation.drafting import Correction
@@ -14,29 +14,43 @@ from router.adaptation.judging import Bounds, faults
 from router.adaptation.keeping import Keeping
 from router.adaptation.proposals import Proposals, view
 from router.adaptation.state import OPEN, Event, State, Type, move
-from router.adaptation.topics import told
+from router.adaptation.topics import Unanswered, name_of, told
+from router.adaptation.wording import Wording, plain_description
 from router.control.services import Json, Page
 from router.cursors import place_after
 from router.decision import Subject
 from router.errors import ConfigError, LockgateError, RefusedError
 from router.ports import Lesson
+from router.utterances import BACKGROUND
 from router.wiring.learned_versions import LearnedVersions, Reloading, with_proposal
 from router.wiring.proposal_material import Material
 from router.wiring.proposal_trials import grouped, measured
+from router.wiring.route_suggestions import RouteDesk, plain
+from router.wiring.wording import Drafter
 
 log = logging.getLogger("lockgate.learning")
 MANY = 500
 REPLAYED = 500
 WAIT_S = 45.0
+UNNAMED = "new"
 
 
 class ProposalDesk:
     """Implements the control API's port."""
 
     def __init__(
-        self, proposals: Proposals, keeping: Keeping, material: Material, versions: LearnedVersions, reloading: Callable[[], Reloading]
+        self,
+        proposals: Proposals,
+        keeping: Keeping,
+        material: Material,
+        routes: RouteDesk,
+        versions: LearnedVersions,
+        reloading: Callable[[], Reloading],
+        drafter: Drafter | None = None,
     ) -> None:
+        self._drafter = drafter
         self._proposals = proposals
+        self._routes = routes
         self._keeping = keeping
         self._material = material
         self._versions = versions
@@ -47,21 +61,70 @@ class ProposalDesk:
 
     async def draft(self, wanted: Mapping[str, Any], by: Subject) -> Json:
         """Raises RefusedError, AuditError, StateError."""
-        kind, about = Type(wanted["type"]), dict[str, Any]()
+        kind, about, effect = Type(wanted["type"]), dict[str, Any](), None
         if kind is Type.NEW_EXAMPLES:
             found, left_out = await self._material.corrections(wanted.get("intent"))
         elif kind is Type.NEW_INTENT:
-            found, left_out = [Correction(each, _named(wanted, "intent"), "") for each in wanted["decisions"]], {}
-            new = {name: wanted[name] for name in ("description", "owner", "risk") if wanted.get(name)}
-            new["description"] = _named(wanted, "description")
-            about[_named(wanted, "intent")] = {"new": new, "route": _named(wanted, "route")}
+            return await self._new_intent(wanted, by)
         else:
             found, left_out = [], {}
             about[self._known(_named(wanted, "intent"))] = _setting(kind, wanted)
+            if kind is Type.ROUTE:
+                effect = await self._route_effect(wanted["intent"], wanted["route"], by, "")
         drafted, left_out = await self._material.examples(found, left_out, by)
-        if not drafted and (kind is Type.NEW_INTENT or not about):
+        if not drafted and not about:
             raise RefusedError(_nothing(left_out), "proposal_nothing", 409)
-        return view(await self._proposals.draft(kind, drafted, about, left_out, by, wanted["comment"]))
+        return view(await self._proposals.draft(kind, drafted, about, left_out, by, wanted["comment"], effect))
+
+    async def _new_intent(self, wanted: Mapping[str, Any], by: Subject) -> Json:
+        """What nobody named is called by words that several people used."""
+        found = [Correction(each, wanted.get("intent") or UNNAMED, "") for each in wanted["decisions"]]
+        drafted, left_out = await self._material.examples(found, {}, by)
+        if not drafted:
+            raise RefusedError(_nothing(left_out), "proposal_nothing", 409)
+        words = self._material.words([Unanswered(each.decision_id, each.subject, each.text) for each in drafted])
+        named = {"intent": name_of(words), "description": plain_description(words) if words else ""}
+        wanted = {**wanted, **{name: wanted.get(name) or plain for name, plain in named.items()}}
+        intent = _named(wanted, "intent")
+        if intent in self._reloading().workspace.catalog.intents:
+            raise RefusedError(f"The catalog has an intent '{intent}' already; give this one another name.", "request_invalid", 422)
+        new = {name: wanted[name] for name in ("description", "owner", "risk") if wanted.get(name)}
+        new["description"] = _named(wanted, "description")
+        about = {intent: {"new": new, "route": _named(wanted, "route")}}
+        drafted = [replace(each, intent=intent) for each in drafted]
+        return view(await self._proposals.draft(Type.NEW_INTENT, drafted, about, left_out, by, wanted["comment"]))
+
+    async def suggest(self, by: Subject) -> Json:
+        """Other routes, of what became of requests; and what was looked at."""
+        return await self._routes.suggest(by)
+
+    async def adopt(self, proposal_id: str, by: Subject, comment: str) -> Json:
+        return self._view(await self._proposals.adopt(proposal_id, by, comment))
+
+    @property
+    def drafts(self) -> bool:
+        return self._drafter is not None
+
+    async def word(self, proposal_id: str, by: Subject) -> Json:
+        """Words that a language model drafts, beside the proposal's own. Raises RefusedError, and nothing is changed."""
+        if self._drafter is None:
+            raise RefusedError("The configuration names no language model for it ('learning.wording').", "wording_off", 409)
+        proposal = await self._proposals.own_intent(proposal_id, Event.WORDED, by)
+        wording, model = await self._drafter.drafted(*await self._material.told_to_model(proposal, by), self._taken(proposal))
+        return self._view(await self._proposals.worded(proposal, wording, model, by))
+
+    async def edit(self, proposal_id: str, words: Mapping[str, Any], by: Subject) -> Json:
+        """What is left out stays as it is."""
+        proposal = await self._proposals.own_intent(proposal_id, Event.EDITED, by)
+        ((name, about),) = proposal.terms["intents"].items()
+        now = {"name": name, "description": about["new"]["description"], "rationale": proposal.terms.get("rationale") or ""}
+        said = Wording(**{**now, **{key: value for key, value in words.items() if value is not None}})
+        if said.name != name and said.name in self._taken(proposal):
+            raise RefusedError(f"The name '{said.name}' is taken.", "request_invalid", 422)
+        return self._view(await self._proposals.edit(proposal_id, by, said))
+
+    def _taken(self, proposal: Lesson) -> set[str]:
+        return {*self._reloading().workspace.catalog.intents, BACKGROUND} - set(proposal.terms["intents"])
 
     async def list(self, state: str | None, cursor: str | None, limit: int) -> Page:
         found = await self._proposals.page([state] if state is not None else [], place_after(cursor) or 0, limit)
@@ -183,16 +246,25 @@ class ProposalDesk:
         after = await asyncio.to_thread(self._versions.candidate, content)
         held_out = await self._material.held_out(proposal, by)
         recorded = await self._material.recorded(proposal)
-        figures = await measured(before, after, held_out, recorded, round(settings.evaluation))
+        seconds = round(settings.evaluation)
+        figures = await measured(before, after, held_out, recorded, seconds)
+        for intent, other in proposal.terms["intents"].items() if proposal.terms["type"] == Type.ROUTE else ():
+            figures["route"] = await self._route_effect(intent, other["route"], by, proposal.id, seconds)
         bounds = settings.bounds
-        found = faults(figures, Bounds(bounds.accuracy, bounds.intent, bounds.ece, bounds.flips, bounds.least))
-        await self._proposals.measured(proposal, catalog, _plain(figures), found, by)
+        found = faults(figures, Bounds(bounds.accuracy, bounds.intent, bounds.ece, bounds.flips, bounds.least, bounds.failures))
+        await self._proposals.measured(proposal, catalog, plain(figures), found, by)
 
     async def _content(self, proposal: Lesson) -> bytes:
         texts = await self._proposals.texts(proposal)
         if len(texts) < len(proposal.texts):
             raise RefusedError("The author of one of its texts was erased; have it evaluated again.", "proposal_stale", 409)
         return with_proposal(self._versions.learnt(await self._versions.base()), proposal.terms, texts)
+
+    async def _route_effect(self, intent: str, route: str, by: Subject, proposal: str, seconds: int | None = None) -> dict[str, Any]:
+        found = await self._routes.effect(intent, route, by, proposal, seconds)
+        if found is None:
+            raise RefusedError(f"The intent '{intent}' goes to '{route}' already.", "proposal_nothing", 409)
+        return found
 
     async def _back(self, proposal: Lesson, by: Subject | None, comment: str = "") -> Lesson:
         ended = await self._proposals.ended(proposal, Event.REVERTED, by, comment)
@@ -238,12 +310,3 @@ def _setting(kind: Type, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _nothing(left_out: Mapping[str, int]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in left_out.items() if count)
     return f"There is nothing that could be learnt from; left out were: {told or 'none'}."
-
-
-def _plain(value: Any) -> Any:
-    """Rounded, so that what is kept, shown and approved is the same."""
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value

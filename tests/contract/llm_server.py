@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat protocol on loopback, well or badly; by itself: `python -m tests.contract.llm_server PORT`."""
+"""A server that speaks OpenAI's chat protocol on loopback, well or badly; also `python -m tests.contract.llm_server PORT [ANSWER]`."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ async def serving(server: LlmServer, port: int = 0) -> AsyncIterator[LlmServer]:
             await task
 
 
-async def _forever(port: int) -> None:
-    async with serving(LlmServer(content="It is so."), port):
+async def _forever(port: int, content: str = "It is so.") -> None:
+    async with serving(LlmServer(content=content), port):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_forever(int(sys.argv[1])))
+    asyncio.run(_forever(int(sys.argv[1]), *sys.argv[2:]))

@@ -48,6 +48,7 @@ HELD_OUT = (
     ("when do you open on Saturdays", "opening_hours"),
     ("what is the capital of Australia", "oos"),
 )
+DRAFTED = {"name": "order_lunch", "description": "Orders soup for lunch.", "rationale": "Nobody serves food so far."}
 
 
 @dataclass
@@ -98,11 +99,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     folder = tmp_path_factory.mktemp("office") / "rooms"
     made = cli("init", str(folder))
     assert made.returncode == 0, made.stderr
-    ports = dict(zip(("decide", "control"), free_ports(2), strict=True))
+    ports = dict(zip(("decide", "control", "model"), free_ports(3), strict=True))
     config = yaml.safe_load((folder / "lockgate.yaml").read_text())
     config["gateway"]["listen"] = None
-    config |= {name: {"listen": f"127.0.0.1:{ports[name]}"} for name in ports}
-    config["learning"] = {"held_out": "held_out.csv", "bounds": {"least": 6}, "topic": 3}
+    config |= {name: {"listen": f"127.0.0.1:{ports[name]}"} for name in ("decide", "control")}
+    wording = {"url": f"http://127.0.0.1:{ports['model']}/v1", "model": "small"}
+    config["learning"] = {"held_out": "held_out.csv", "bounds": {"least": 6}, "topic": 3, "wording": wording}
     (folder / "lockgate.yaml").write_text(yaml.safe_dump(config))
     rows = "".join(f'"{text}",{intent}\n' for text, intent in HELD_OUT)
     (folder / "held_out.csv").write_text(f"text,intent\n{rows}")
@@ -110,12 +112,16 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     catalog.write_text(catalog.read_text() + "\nlearned: learned.yaml\n")
     keys = make_keys(folder / "state", PEOPLE)
     process = Process(_command(folder), folder.parent / "lockgate.log")
+    model = [sys.executable, "-m", "tests.contract.llm_server", str(ports["model"]), json.dumps(DRAFTED)]
+    behind = Process(model, folder.parent / "model.log")
     running = Office(folder, ports, keys, process)
     try:
+        behind.start()
         running.start()
         yield running
     finally:
         process.kill()
+        behind.kill()
 
 
 def _command(folder: Path) -> list[str]:
@@ -200,7 +206,7 @@ def test_who_is_erased_takes_their_texts_along(office: Office) -> None:
 
 
 def test_what_nobody_serves_is_a_topic(office: Office) -> None:
-    """Told by words that several people used; its decisions make an intent."""
+    """Told by words that several people used; its decisions make an intent, whose words a language model drafts and its author takes."""
     lunches = (
         "is there soup for lunch",
         "soup again for lunch please",
@@ -215,7 +221,25 @@ def test_what_nobody_serves_is_a_topic(office: Office) -> None:
     (topic,) = [each for each in found.json["topics"] if set(asked) & set(each["decisions"])]
     assert topic["people"] >= 3
     assert "lunch" in topic["terms"]
-    new = {"type": "new_intent", "intent": "order_lunch", "route": "ask", "description": "Orders lunch.", "decisions": topic["decisions"]}
+    new = {"type": "new_intent", "route": "ask", "decisions": topic["decisions"]}
     drafted = office.control("POST", "/v1/proposals", new)
     assert drafted.status == 201, drafted
-    assert "order_lunch" in drafted.json["intents"]
+    ((name, plain),) = drafted.json["intents"].items()
+    assert name in topic["name"] or "lunch" in name
+    assert "lunch" in plain["new"]["description"]
+
+    worded = office.said("proposals", "word", drafted.json["id"])
+    assert worded.returncode == 0, worded.stderr
+    assert "small-1b@2026-11 (a language model; not taken over)" in worded.stdout
+    assert list(office.control("GET", f"/v1/proposals/{drafted.json['id']}").json["intents"]) == [name]
+    edited = office.said("proposals", "edit", drafted.json["id"], "--drafted", "--description", "Orders soup, for lunch.")
+    assert edited.returncode == 0, edited.stderr
+    assert "taken over in part" in edited.stdout
+    assert office.said("proposals", "evaluate", drafted.json["id"]).returncode == 0
+    approved = office.said("proposals", "approve", drafted.json["id"], "--override", "they are few", who="ben")
+    assert approved.returncode == 0, approved.stderr
+    rolled_out = office.said("proposals", "roll-out", drafted.json["id"], who="ben")
+    assert rolled_out.returncode == 0, rolled_out.stderr
+    learned = yaml.safe_load(office.learned.read_text())["intents"]["order_lunch"]
+    assert (learned["new"]["description"], learned["route"]) == ("Orders soup, for lunch.", "ask")
+    assert len(learned["examples"]) >= 3

@@ -14,6 +14,7 @@ from router.control.console import (
     live,
     modifying,
     policy,
+    proposals,
     reviewers,
     reviews,
     sessions,
@@ -36,4 +37,5 @@ PARTS = (
     sessions,
     modifying,
     drift,
+    proposals,
 )

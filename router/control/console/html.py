@@ -40,6 +40,7 @@ PLACES = (
     Place("labels", "Labels", "/console/labels", P.LABELS_WRITE, "labels"),
     Place("reviewers", "Reviewers", "/console/reviewers", P.REVIEWERS_READ, "labels"),
     Place("intents", "Intents", "/console/intents", P.AUDIT_READ),
+    Place("proposals", "Proposals", "/console/proposals", P.PROPOSALS_READ, "learning"),
     Place("policy", "Policy", "/console/policy", P.POLICY_READ),
     Place("deliveries", "Deliveries", "/console/deliveries", P.DELIVERIES_READ),
     Place("health", "Health", "/console/health", P.CONFIG_READ),

@@ -17,7 +17,6 @@ from router.control.console.forms import comment_of, posted, version_of
 from router.control.console.html import page, see_other
 from router.control.console.reviews import shown
 from router.control.console.values import Sheet, sheet
-from router.control.failures import REVIEW_STATUS
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.parameters import Identifier
 from router.control.permissions import Permission
@@ -25,6 +24,7 @@ from router.control.services import ControlServices, Json
 from router.errors import ReviewError
 from router.review.attempting import Asked
 from router.review.attempts import Kind
+from router.review.refusing import REVIEW_STATUS
 
 router = guarded_router()
 PAGE = "/console/reviews/{review_id}/modify"

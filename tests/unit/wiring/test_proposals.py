@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ from router.system import UuidV7
 from router.wiring.learned_versions import LearnedVersions
 from router.wiring.proposal_material import Material
 from router.wiring.proposals import ProposalDesk
+from router.wiring.route_history import History
+from router.wiring.route_suggestions import RouteDesk
 from router.workspace import Workspace, parse, read
 from tests.contract.small_workspace import small_workspace
 from tests.unit.adaptation.approvals import Office as Approving
@@ -50,6 +53,12 @@ class NoTrail:
     async def recent(self, most: int, besides: object) -> Sequence[str]:
         return []
 
+    async def routed(self, intents: object, ruled: object, window: object, most: int) -> History:
+        return History({}, {}, False)
+
+    async def policy_inputs(self, intent: str, window: object, most: int) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
 
 @dataclass
 class Office:
@@ -73,7 +82,8 @@ class Office:
         )
         versions = LearnedVersions(one.keeping, one.clock, lambda: self.serving)
         material = Material(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
-        self.desk = ProposalDesk(self.proposals, one.keeping, material, versions, lambda: self.serving)
+        routes = RouteDesk(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
+        self.desk = ProposalDesk(self.proposals, one.keeping, material, routes, versions, lambda: self.serving)
 
     @property
     def file(self) -> Path:
