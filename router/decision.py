@@ -54,8 +54,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted
-    service), `signature` or `broker` (who an event speaks for), or `none` for an anonymous caller."""
+    """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted service), `signature` or
+    `broker` (who an event speaks for), or `none` for an anonymous caller; of people in the control API `session` or `break_glass`, too."""
 
     id: str
     type: str

@@ -22,8 +22,8 @@ EXCEPTIONS = "lockgate/exceptions"
 OURS = ("lockgate/adopted", "lockgate/adopted_admission")
 DOCS = "docs/policy-library.md"
 IMPORT = re.compile(r"^import data\.([\w.]+)", re.MULTILINE)
-CONTROL = "control"
-BESIDE = (FOLDER, CONTROL)
+CONTROL, LEARNING = "control", "learning"
+BESIDE = (FOLDER, CONTROL, LEARNING)
 SAYS = re.compile(r"^(deny|deny_at_admission|review|reroute|obligations|lifted|grants) contains\b", re.MULTILINE)
 
 
@@ -43,7 +43,8 @@ def place() -> Path:
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether this is the library itself, or the control API's own policy: neither is a part of the policies that it lies beside."""
+    """Whether this is the library itself, or a policy of Lockgate's own, of the control API or of proposals: none is a part of the policies
+    that it lies beside."""
     return folder.name in BESIDE and folder.is_dir() and (place() / folder.name).is_dir() and folder.samefile(place() / folder.name)
 
 

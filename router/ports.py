@@ -468,6 +468,18 @@ class Lesson:
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Approving:
+    """What policy says of an approval: whether it may be given, why (code, sentence), how many approvals it takes, roles of which each must
+    approve by another person, and whether those given, with this one, are enough."""
+
+    allowed: bool
+    reasons: tuple[tuple[str, str], ...]
+    approvals: int
+    each_of: tuple[str, ...]
+    complete: bool
+
+
 class Lessons(Protocol):
     """Where the control process, or those of several nodes, keep what is learnt. What a method wrote is durable when it returns. Raises
     StateError `learning_store_unavailable`: then it may or may not have written, and may be asked again.

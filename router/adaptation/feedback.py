@@ -22,6 +22,7 @@ from router.times import instant
 KIND = "feedback"
 EVENT = "feedback"
 ATTEMPTS = 5
+STRONG = "word"  # what somebody said in so many words, and not only by what they did
 
 
 class Verdict(StrEnum):
@@ -45,6 +46,26 @@ class Decided:
         return found if isinstance(found, Mapping) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a reviewer's step says of the intent, read from its record. `key_id` is the reviewer's, `by` how it was said: a word, or a
+    route."""
+
+    decision_id: str
+    at_ns: int
+    verdict: Verdict
+    intent: str | None
+    reason: str
+    by: str
+    key_id: str
+    actor: str
+
+
+class Keys(SubjectKeys, Protocol):
+    async def key(self, key_id: str) -> bytes | None:
+        """None once it was destroyed."""
+
+
 class Decisions(Protocol):
     async def decided(self, decision_id: str) -> Decided | None:
         """None for what is no decision of this ledger. Raises AuditError."""
@@ -53,9 +74,7 @@ class Decisions(Protocol):
 class FeedbackService:
     """`intents` are the catalog's."""
 
-    def __init__(
-        self, keeping: Keeping, decisions: Decisions, keys: SubjectKeys, clock: Clock, intents: Callable[[], Collection[str]]
-    ) -> None:
+    def __init__(self, keeping: Keeping, decisions: Decisions, keys: Keys, clock: Clock, intents: Callable[[], Collection[str]]) -> None:
         self._keeping = keeping
         self._decisions = decisions
         self._keys = keys
@@ -88,8 +107,43 @@ class FeedbackService:
             lesson = Lesson(
                 KIND, lesson_id, decision_id, verdict.value, self._clock.now_ns(), terms, version=known.version if known is not None else 0
             )
-            if await self._keeping.put(lesson, [_entry(lesson, by, said["comment"], key_id, key)]):
+            if await self._keeping.put(lesson, [_entry(lesson, by.id, said["comment"], key_id, key)]):
                 return view(replace(lesson, version=lesson.version + 1))
+        raise StateError("The same person says different things about this decision at once.", "learning_store_unavailable")
+
+    async def hear(self, heard: Heard) -> str:
+        """`taken`, or why a reviewer's step says nothing. Done once more it changes nothing: an opinion has the time of its step, and only
+        a later one replaces an earlier; what was said in words is not replaced by what follows from a route. Raises AuditError,
+        StateError."""
+        key = await self._keys.key(heard.key_id)  # never a new one: who was erased does not come back by it
+        decided = await self._decisions.decided(heard.decision_id)
+        if key is None or decided is None:
+            return "erased" if key is None else "decision_unknown"
+        if heard.intent is not None and heard.intent not in self._intents():
+            return "intent_gone"
+        try:
+            _fits(heard.verdict, heard.intent, decided)
+        except RefusedError as error:
+            return error.code
+        terms = {
+            **_facts(decided),
+            "verdict": heard.verdict.value,
+            "intent": heard.intent,
+            "reason": heard.reason,
+            "by": heard.key_id,
+            "own": heard.key_id == decided.key_id,
+            "comment": "",
+            "review": heard.decision_id,
+            "said_by": heard.by,
+        }
+        for _ in range(ATTEMPTS):
+            known = await self._keeping.store.get(KIND, lesson_id := f"{heard.decision_id}:{heard.key_id}")
+            if known is not None and _stands(known, heard):  # its record waits beside it, where it is not in the ledger yet
+                return "said_otherwise" if known.at_ns != heard.at_ns else "taken"
+            version = 0 if known is None else known.version
+            lesson = Lesson(KIND, lesson_id, heard.decision_id, heard.verdict.value, heard.at_ns, terms, version=version)
+            if await self._keeping.put(lesson, [_entry(lesson, heard.actor, "", heard.key_id, key)]):
+                return "taken"
         raise StateError("The same person says different things about this decision at once.", "learning_store_unavailable")
 
     async def opinions(self, decision_id: str) -> dict[str, Any]:
@@ -124,7 +178,7 @@ def disagree(opinions: Sequence[Lesson]) -> bool:
 def view(lesson: Lesson) -> dict[str, Any]:
     terms = lesson.terms
     shown = {name: terms[name] for name in ("verdict", "intent", "reason", "classified", "status", "by", "own")}
-    return {"decision_id": lesson.about, **shown, "at": instant(lesson.at_ns), "version": lesson.version}
+    return {"decision_id": lesson.about, **shown, "review": terms.get("review"), "at": instant(lesson.at_ns), "version": lesson.version}
 
 
 def _fits(verdict: Verdict, intent: str | None, decided: Decided) -> None:
@@ -154,8 +208,16 @@ def _facts(decided: Decided) -> dict[str, Any]:
     }
 
 
-def _entry(lesson: Lesson, by: Subject, comment: str, key_id: str, key: bytes) -> Entry:
+def _stands(known: Lesson, heard: Heard) -> bool:
+    """Whether what the same person said already stays."""
+    in_words = known.terms.get("said_by", STRONG) == STRONG
+    return known.at_ns >= heard.at_ns or (in_words and heard.by != STRONG)
+
+
+def _entry(lesson: Lesson, actor: str, comment: str, key_id: str, key: bytes) -> Entry:
     """Under the decision's id."""
     told = ("verdict", "intent", "reason", "classified", "status", "own", "by")
     details = {**{name: lesson.terms[name] for name in told}, "number": lesson.version + 1}
-    return system_entry(EVENT, lesson.at_ns, details, lesson.about, {"actor": by.id, "comment": comment}, key_id, key)
+    if "review" in lesson.terms:
+        details |= {"review": lesson.terms["review"], "said_by": lesson.terms["said_by"]}
+    return system_entry(EVENT, lesson.at_ns, details, lesson.about, {"actor": actor, "comment": comment}, key_id, key)

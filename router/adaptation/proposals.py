@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any
 
+from router.adaptation.approving import CLEARED, Approvals, Keys, given
 from router.adaptation.drafting import Example, changes
 from router.adaptation.keeping import Keeping
 from router.adaptation.state import KIND, OPEN, Event, State, Type, check_approval, content_digest, digest_of, move
@@ -18,7 +19,7 @@ from router.audit.records.record import system_entry
 from router.audit.records.sealing import seal, unseal
 from router.decision import Subject
 from router.errors import RefusedError
-from router.ports import Clock, Entry, Ids, LearntText, Lesson, SubjectKeys
+from router.ports import Clock, Entry, Ids, LearntText, Lesson
 from router.times import instant
 
 SCHEMA = "lockgate.learning.v1"
@@ -56,12 +57,8 @@ ON_RECORD = (
 """Of what another route would do."""
 
 
-class Keys(SubjectKeys, Protocol):
-    async def key(self, key_id: str) -> bytes | None: ...
-
-
 class Proposals:
-    """`catalog_digest` is that of what serves. `approvers`: roles, one of which who approves must have."""
+    """`catalog_digest` is that of what serves. `approvals` judges who may approve."""
 
     def __init__(
         self,
@@ -70,14 +67,14 @@ class Proposals:
         clock: Clock,
         ids: Ids,
         catalog_digest: Callable[[], str],
-        approvers: Callable[[], Sequence[str]],
+        approvals: Approvals,
     ) -> None:
         self._keeping = keeping
         self._keys = keys
         self._clock = clock
         self._ids = ids
         self._catalog_digest = catalog_digest
-        self._approvers = approvers
+        self._approvals = approvals
 
     async def draft(
         self,
@@ -91,7 +88,7 @@ class Proposals:
     ) -> Lesson:
         """`about`: by intent what else is to change; `effect` is what was simulated. Raises AuditError, StateError."""
         await self._keeping.ping()
-        author, _ = await self._keys.key_for(by.id)
+        author = await self._approvals.person(by)
         intents, outside, sources = changes(examples)
         for name, more in about.items():
             intents[name] = {**intents.get(name, {"examples": []}), **more}
@@ -100,7 +97,7 @@ class Proposals:
         kept = tuple(text for text in texts if text is not None)  # who was erased meanwhile teaches nothing
         terms = {
             **_terms(kind, self._catalog_digest(), effect),
-            "author": author,
+            **author.authored(),
             "intents": intents,
             "out_of_scope": outside,
             "sources": sources,
@@ -108,6 +105,10 @@ class Proposals:
         }
         lesson = _without(Lesson(KIND, proposal_id, "", "", self._clock.now_ns(), terms, kept), {text.name for text in kept})
         return await self._moved(lesson, Event.DRAFTED, by, comment)
+
+    def wanted(self, proposal: Lesson) -> dict[str, Any] | None:
+        """How many must approve it, with which roles, and whether they have; None where policy cannot say so."""
+        return self._approvals.wanted(proposal)
 
     async def suggest(self, proposal_id: str, intent: str, route: str, why: str, effect: Mapping[str, Any]) -> Lesson | None:
         """By Lockgate, of which nobody is the author. None where another node suggested it already. Raises AuditError, StateError."""
@@ -122,8 +123,8 @@ class Proposals:
         """Somebody makes a suggestion theirs: from now on it is as if they had drafted it."""
         await self._keeping.ping()
         proposal = await self.found(proposal_id)
-        author, _ = await self._keys.key_for(by.id)
-        return await self._moved(_with(proposal, author=author), Event.ADOPTED, by, comment)
+        author = await self._approvals.person(by)
+        return await self._moved(_with(proposal, **author.authored()), Event.ADOPTED, by, comment)
 
     async def own_intent(self, proposal_id: str, event: Event, by: Subject) -> Lesson:
         """A proposal of a new intent, for its author to give it words. Raises RefusedError."""
@@ -147,8 +148,10 @@ class Proposals:
         proposal = await self.own_intent(proposal_id, Event.EDITED, by)
         ((_, about),) = proposal.terms["intents"].items()
         intents = {words.name: {**about, "new": {**about["new"], "description": words.description}}}
+        acting = {*proposal.terms.get("author_acting", ()), *(await self._approvals.person(by)).acting}
         wording = used_of(proposal.terms.get("wording"), words)
-        changed = _with(proposal, intents=intents, rationale=words.rationale, wording=wording, evaluation=None, approver=None)
+        said = {"intents": intents, "rationale": words.rationale, "wording": wording, "author_acting": sorted(acting)}
+        changed = _with(proposal, **said, evaluation=None, **CLEARED)
         return await self._moved(changed, Event.EDITED, by)
 
     async def withdraw(self, proposal: Lesson, reason: str) -> None:
@@ -172,18 +175,29 @@ class Proposals:
         """What an evaluation of this very version found. Raises RefusedError where it changed meanwhile."""
         evaluation = {"digest": content_digest(proposal), "catalog": catalog_digest, "figures": dict(figures), "faults": list(faults)}
         evaluation["binding"] = digest_of(evaluation)
-        return await self._moved(_with(proposal, evaluation=evaluation), Event.EVALUATED, by)
+        return await self._moved(_with(proposal, evaluation=evaluation, **CLEARED), Event.EVALUATED, by)
 
     async def approve(self, proposal_id: str, by: Subject, binding: str, comment: str, override: str) -> Lesson:
         await self._keeping.ping()
-        proposal = await self._fresh(await self.found(proposal_id), by)
-        move(proposal.state, Event.APPROVED)
-        key_id, _ = await self._keys.key_for(by.id)
-        await self._author_is_there(proposal)
-        check_approval(proposal, key_id, by.roles, self._approvers(), binding, override)
+        proposal, person = await self._fresh(await self.found(proposal_id), by), await self._approvals.person(by)
+        before = await self._approvals.standing(proposal)
+        try:
+            move(proposal.state, Event.APPROVED)
+            await self._author_is_there(proposal)
+            known = {name for each in before for name in (each["key"], *each["acting"])}
+            check_approval(proposal, {person.key_id, *person.acting}, known, binding, override)
+            judged = self._approvals.may_approve(proposal, person, before, bool(override))
+            if proposal.state == State.APPROVED and self._approvals.enough(proposal):
+                raise RefusedError("The proposal is approved, and by as many as it takes.", "proposal_state", 409)
+        except RefusedError as error:
+            await self._refused(proposal, "approve", error.code, by, comment)
+            raise
         overridden = bool(proposal.terms["evaluation"]["faults"])
         said = f"{comment}\n{override}".strip() if overridden else comment
-        return await self._moved(_with(proposal, approver=key_id, overridden=overridden), Event.APPROVED, by, said)
+        event = Event.APPROVED if judged.pop("complete") else Event.ENDORSED
+        approvals = [*before, person.approval(self._clock.now_ns())]
+        approved = _with(proposal, approver=person.key_id, approvals=approvals, overridden=overridden, **judged)
+        return await self._moved(approved, event, by, said)
 
     async def reject(self, proposal_id: str, by: Subject, comment: str) -> Lesson:
         """The texts are of no more use, and go."""
@@ -195,8 +209,13 @@ class Proposals:
         """Approved, and what was approved is what would come. Raises RefusedError."""
         await self._keeping.ping()
         proposal = await self._fresh(await self.found(proposal_id), by)
-        move(proposal.state, Event.ROLLED_OUT)
-        await self._author_is_there(proposal)
+        try:
+            move(proposal.state, Event.ROLLED_OUT)
+            await self._author_is_there(proposal)
+            self._approvals.may_roll_out(proposal, await self._approvals.person(by))
+        except RefusedError as error:
+            await self._refused(proposal, "roll_out", error.code, by)
+            raise
         return proposal
 
     async def rolled_out(self, proposal: Lesson, version: str, over: str, by: Subject, comment: str) -> Lesson:
@@ -229,7 +248,7 @@ class Proposals:
             if lesson.kind == KIND and lesson.state in OPEN:
                 kept = tuple(text for text in lesson.texts if text.key_id != key_id)
                 without = _without(replace(lesson, texts=kept), {text.name for text in kept})
-                await self._moved(_with(without, evaluation=None, approver=None), Event.VOIDED, None, reason="subject_erased")
+                await self._moved(_with(without, evaluation=None, **CLEARED), Event.VOIDED, None, reason="subject_erased")
 
     async def _fresh(self, proposal: Lesson, by: Subject) -> Lesson:
         """What was measured against another catalog is void, and has to be measured anew."""
@@ -238,13 +257,22 @@ class Proposals:
             return proposal
         if (evaluation["catalog"], evaluation["digest"]) == (self._catalog_digest(), content_digest(proposal)):
             return proposal
-        await self._moved(_with(proposal, evaluation=None, approver=None), Event.VOIDED, by, reason="proposal_stale")
+        await self._moved(_with(proposal, evaluation=None, **CLEARED), Event.VOIDED, by, reason="proposal_stale")
         raise RefusedError("The catalog or the proposal changed since it was measured; have it evaluated again.", "proposal_stale", 409)
 
     async def _author_is_there(self, proposal: Lesson) -> None:
         if await self._keys.key(proposal.terms["author"]) is None:
             message = "The key of who made the proposal was destroyed, so nobody can tell who somebody else is; reject it."
             raise RefusedError(message, "proposal_author_erased", 409)
+
+    async def _refused(self, proposal: Lesson, attempt: str, reason: str, by: Subject, comment: str = "") -> None:
+        """What was tried, and why it was not done: on record before who tried hears so."""
+        key_id, key = await self._keys.key_for(by.id)
+        terms = proposal.terms
+        details = {"attempt": attempt, "reason": reason, "type": terms["type"], "digest": _digest(proposal), "state": proposal.state}
+        personal = {"actor": by.id, "comment": comment}
+        now_ns = self._clock.now_ns()
+        await self._keeping.append([system_entry("proposal_refused", now_ns, details, proposal.id, personal, key_id, key)])
 
     async def _sealed(self, proposal_id: str, name: str, example: Example) -> LearntText | None:
         key = await self._keys.key(example.subject)
@@ -281,6 +309,7 @@ def view(proposal: Lesson, texts: Mapping[str, str] | None = None) -> dict[str, 
         "state": proposal.state,
         **shown,
         "digest": _digest(proposal),
+        "approvals": [{"by": each["key"], "roles": each["roles"], "at": instant(each["at_ns"])} for each in given(proposal)],
         "decisions": len(set(terms["sources"].values())),
         "people": len({text.key_id for text in proposal.texts}),
         "texts": None if texts is None else dict(texts),
@@ -292,7 +321,7 @@ def _terms(kind: Type, catalog_digest: str, effect: Mapping[str, Any] | None) ->
     return {
         "type": kind.value,
         "author": None,
-        "approver": None,
+        **CLEARED,
         "intents": {},
         "out_of_scope": [],
         "sources": {},
@@ -334,6 +363,14 @@ def _without(proposal: Lesson, names: Iterable[str]) -> Lesson:
     )
 
 
+def _judged(terms: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """By which policy it was approved, and by how many of how many; not there for what an older release had approved."""
+    judged = terms.get("judged") if event in (Event.ENDORSED, Event.APPROVED, Event.ROLLED_OUT) else None
+    if judged is None:
+        return {}
+    return {"approvals": len(terms["approvals"]), "wanted": judged["approvals"], "each_of": judged["each_of"], "policy": judged["policy"]}
+
+
 def _entry(lesson: Lesson, event: Event, at_ns: int, reason: str, personal: Mapping[str, str] | None, key_id: str, key: bytes) -> Entry:
     terms = lesson.terms
     evaluation = terms["evaluation"] or {}
@@ -350,6 +387,7 @@ def _entry(lesson: Lesson, event: Event, at_ns: int, reason: str, personal: Mapp
         "texts": len(lesson.texts),
         "number": len(terms["history"]),
         **({"reason": reason} if reason else {}),
+        **_judged(terms, event),
         **_effect_on_record(terms, event),
         **_wording_on_record(terms, event),
     }

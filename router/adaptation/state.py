@@ -42,6 +42,7 @@ class Event(StrEnum):
     VOIDED = "voided"  # the catalog or its own texts changed, so that what was measured is about something else
     WORDED = "worded"  # a language model drafted words for it, which are no part of it yet
     EDITED = "edited"  # its author gave it other words
+    ENDORSED = "endorsed"  # approved by one of several who must
     APPROVED = "approved"
     REJECTED = "rejected"
     ROLLED_OUT = "rolled_out"
@@ -68,12 +69,15 @@ MOVES: Mapping[tuple[str, Event], State] = {
     (S.DRAFT, E.VOIDED): S.DRAFT,
     (S.EVALUATED, E.VOIDED): S.DRAFT,
     (S.APPROVED, E.VOIDED): S.DRAFT,
+    (S.EVALUATED, E.ENDORSED): S.EVALUATED,
     (S.DRAFT, E.WORDED): S.DRAFT,
     (S.EVALUATED, E.WORDED): S.EVALUATED,
     (S.DRAFT, E.EDITED): S.DRAFT,
     (S.EVALUATED, E.EDITED): S.DRAFT,
     (S.APPROVED, E.EDITED): S.DRAFT,
     (S.EVALUATED, E.APPROVED): S.APPROVED,
+    (S.APPROVED, E.ENDORSED): S.APPROVED,  # policy takes more by now
+    (S.APPROVED, E.APPROVED): S.APPROVED,
     (S.DRAFT, E.REJECTED): S.REJECTED,
     (S.EVALUATED, E.REJECTED): S.REJECTED,
     (S.APPROVED, E.REJECTED): S.REJECTED,
@@ -92,13 +96,14 @@ def move(state: str, event: Event) -> State:
     return after
 
 
-def check_approval(proposal: Lesson, by_key: str, roles: Collection[str], wanted: Collection[str], binding: str, override: str) -> None:
-    """Four eyes: another one than who made it, with the role that is asked for, about what was measured. Raises RefusedError."""
+def check_approval(proposal: Lesson, people: Collection[str], before: Collection[str], binding: str, override: str) -> None:
+    """What holds whatever policy says: another one than who made it, once, about what was measured. `people`: keys of who approves and of
+    whom they act for; `before`: of those who have approved it. Raises RefusedError."""
     move(proposal.state, Event.APPROVED)
-    if by_key == proposal.terms["author"]:
-        raise RefusedError("Nobody may approve their own proposal.", "proposal_own", 403)
-    if wanted and not set(wanted) & set(roles):
-        raise RefusedError(f"Who approves must have one of the roles {', '.join(wanted)}.", "proposal_role_missing", 403)
+    if {proposal.terms["author"], *proposal.terms.get("author_acting", ())} & set(people):
+        raise RefusedError("Nobody may approve their own proposal, nor in the name of who made it.", "proposal_own", 403)
+    if set(people) & set(before):
+        raise RefusedError("The same person has approved it before; another one must.", "proposal_approved_before", 409)
     evaluation = proposal.terms["evaluation"]
     if evaluation is None or binding != evaluation["binding"]:
         raise RefusedError("The approval names something else than what was measured.", "proposal_changed", 409)

@@ -16,7 +16,7 @@ from router.bundle.content import OURS, REGO, TESTS, Attestation, content_digest
 from router.bundle.documents import DATA, JSON_DATA, MANIFEST, SIGNATURES
 from router.bundle.signature import sign
 from router.errors import BundleError
-from router.library import CONTROL, is_shipped
+from router.library import BESIDE, is_shipped
 from router.library_joining import FOLDER as LIBRARY
 
 
@@ -49,11 +49,11 @@ class Signing:
 
 
 def collect(folder: Path) -> Sources:
-    """Rego and data; other files are no part of a bundle, nor are the library and the control API's own policy beside the policies that
-    ship. Raises BundleError."""
+    """Rego and data; other files are no part of a bundle, nor are the library and Lockgate's own policies beside those that ship. Raises
+    BundleError."""
     files = read_folder(folder, str(folder))
     if is_shipped(folder / LIBRARY):
-        files = {name: content for name, content in files.items() if not name.startswith((f"{LIBRARY}/", f"{CONTROL}/"))}
+        files = {name: content for name, content in files.items() if name.partition("/")[0] not in BESIDE}
     texts = {name: content.removeprefix(b"\xef\xbb\xbf") for name, content in files.items() if name.endswith(REGO)}
     for name, content in texts.items():
         try:

@@ -16,7 +16,7 @@ from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.snapshot import Snapshot
-from router.wiring.control_policy import make_judge
+from router.wiring.control_policy import approval_policy, make_judge
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import shared_place
 from router.wiring.policy import check_engines
@@ -63,12 +63,11 @@ def checked(snapshot: Snapshot) -> Workspace:
         *_witness_faults(workspace),
         *_unanswerable(workspace),
     ]
-    try:
-        _check_thresholds(workspace)
-        check_engines(workspace)
-        make_judge(workspace)
-    except ConfigError as error:
-        faults += error.faults
+    for judging in (_check_thresholds, check_engines, make_judge, approval_policy):
+        try:
+            judging(workspace)
+        except ConfigError as error:
+            faults += error.faults
     if faults:
         raise ConfigError(*faults)
     return workspace

@@ -32,6 +32,12 @@ def connected(command: F) -> F:
     return command
 
 
+def misrouting(command: F) -> F:
+    """What a reviewer may say of the classification besides."""
+    command = click.option("--intent", help="The right intent; says that another one was wrong.")(command)
+    return click.option("--misrouted", is_flag=True, help="Say that the classification was wrong.")(command)
+
+
 @click.group()
 def review() -> None:
     """List, show, approve and reject held requests of a running Lockgate."""
@@ -90,13 +96,24 @@ def approve(review_id: str, comment: str, digest: str | None, yes: bool, config:
 @click.argument("review_id", metavar="ID")
 @click.option("--comment", default="", help="Why; kept with the rejection.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@misrouting
 @connected
-def reject(review_id: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
+def reject(
+    review_id: str,
+    comment: str,
+    yes: bool,
+    misrouted: bool,
+    intent: str | None,
+    config: Path,
+    url: str | None,
+    key: str,
+    as_json: bool,
+) -> None:
     """Reject a held request for good."""
     client = _client(config, url, key)
     seen = client.show(review_id)
     _ask(seen, "Reject it for good?", yes)
-    tell(client.attempt(review_id, "reject", {"comment": comment}, seen["version"]), as_json)
+    tell(client.attempt(review_id, "reject", {"comment": comment, **_said(misrouted, intent)}, seen["version"]), as_json)
 
 
 @review.command()
@@ -136,15 +153,25 @@ def values(review_id: str, config: Path, url: str | None, key: str, as_json: boo
 @click.option("--set", "changes", multiple=True, required=True, metavar="POINTER=JSON", help="Such as `/amount=100`; may be repeated.")
 @click.option("--comment", default="", help="Why; kept with the change.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@misrouting
 @connected
 def modify(
-    review_id: str, changes: tuple[str, ...], comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool
+    review_id: str,
+    changes: tuple[str, ...],
+    comment: str,
+    yes: bool,
+    misrouted: bool,
+    intent: str | None,
+    config: Path,
+    url: str | None,
+    key: str,
+    as_json: bool,
 ) -> None:
     """Approve a held request with other values, where policy lets a reviewer change some."""
     client, wanted = _client(config, url, key), _changes(changes)
     seen = client.show(review_id)
     _ask(seen, "Change and approve it?", yes)
-    body = {"content_digest": seen["content_digest"], "comment": comment, "changes": wanted}
+    body = {"content_digest": seen["content_digest"], "comment": comment, "changes": wanted, **_said(misrouted, intent)}
     tell(client.attempt(review_id, "modify", body, seen["version"]), as_json)
 
 
@@ -153,13 +180,25 @@ def modify(
 @click.argument("route")
 @click.option("--comment", default="", help="Why; kept with the approval.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@misrouting
 @connected
-def reroute(review_id: str, route: str, comment: str, yes: bool, config: Path, url: str | None, key: str, as_json: bool) -> None:
+def reroute(
+    review_id: str,
+    route: str,
+    comment: str,
+    yes: bool,
+    misrouted: bool,
+    intent: str | None,
+    config: Path,
+    url: str | None,
+    key: str,
+    as_json: bool,
+) -> None:
     """Approve a held request for another route, of those that policy names."""
     client = _client(config, url, key)
     seen = client.show(review_id)
     _ask(seen, f"Approve it for the route '{route}'?", yes)
-    body = {"content_digest": seen["content_digest"], "comment": comment, "route": route}
+    body = {"content_digest": seen["content_digest"], "comment": comment, "route": route, **_said(misrouted, intent)}
     tell(client.attempt(review_id, "reroute", body, seen["version"]), as_json)
 
 
@@ -217,6 +256,11 @@ def cancel(review_id: str, comment: str, yes: bool, config: Path, url: str | Non
     if not yes and sys.stdin.isatty():
         click.confirm("Take it back for good?", abort=True, err=True)
     told(_client(config, url, key).attempt(review_id, "cancel", {"comment": comment}), as_json)
+
+
+def _said(misrouted: bool, intent: str | None) -> dict[str, str | None]:
+    """Left out where nothing is said, as an older Lockgate wants it."""
+    return {"reason": "misrouted" if misrouted else None, "intent": intent} if misrouted or intent else {}
 
 
 def _client(config: Path, url: str | None, key: str) -> ReviewClient:

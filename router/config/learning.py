@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from router.config.judgement import ChatConfig
-from router.settings import Count, Fraction, Span, Strict, Text
+from router.settings import Bool, Count, Fraction, Span, Strict, Text
+
+ProposalType = Literal["new_examples", "new_intent", "threshold", "route"]
 
 
 class LearningBounds(Strict):
@@ -48,6 +52,16 @@ class SamplingConfig(Strict):
     seeded: SeededConfig | None = Field(default=None, description="Texts whose label is known, mixed in. None unless this is set.")
 
 
+class ApprovalConfig(Strict):
+    """What it takes to approve a proposal of one type, beside the permission."""
+
+    approvals: Count = Field(default=1, le=100, description="How many different people must approve.")
+    roles: tuple[Text, ...] = Field(default=(), description="Roles, one of which who approves must have; those of `each_of` count, too.")
+    each_of: tuple[Text, ...] = Field(
+        default=(), max_length=8, description="Roles of which each must approve, by different people; at most eight."
+    )
+
+
 class WatchConfig(Strict):
     """What labelled samples say of the classifier, as metrics for the alerts. Only random samples count there."""
 
@@ -87,8 +101,17 @@ class WordingConfig(ChatConfig):
 class LearningConfig(Strict):
     """Proposals that are learnt from what people say about decisions. Nothing of them has an effect before two people wanted it."""
 
+    from_reviews: Bool = Field(
+        default=True, description="Whether what reviewers do with held requests counts as what they say of the intent."
+    )
     approvers: tuple[Text, ...] = Field(
         default=(), description="Roles, one of which who approves a proposal must have, beside the permission; any where none is named."
+    )
+    approval: dict[ProposalType, ApprovalConfig] = Field(
+        default={}, description="By type of proposal what else it takes: more people, and who they are."
+    )
+    policy: Text | None = Field(
+        default=None, description="Folder of Rego files in the package `lockgate.learning.own` that refuse more approvals, or ask for more."
     )
     held_out: Text | None = Field(
         default=None, description="CSV file with the columns text, intent (oos: none) that proposals are measured on and never learn from."

@@ -18,7 +18,7 @@ from router.control.sign_in.browser import SIGN_OUT, asks_for_page, check_csrf, 
 from router.control.tenants import WITHIN, refused, within
 from router.decision import ANONYMOUS, Subject
 from router.errors import IdentityError, RefusedError
-from router.identity.break_glass import is_break_glass
+from router.identity.break_glass import METHOD, is_break_glass
 from router.identity.certificate_callers import CertificateCaller
 from router.identity.certificates import certificate_of
 from router.identity.credentials import credential
@@ -132,7 +132,7 @@ async def identified(request: Request) -> Principal:
         await check_csrf(request, secret)
     if sign_in.sessions.stale(session) and request.url.path != SIGN_OUT:
         raise IdentityError("The sign-in provider has to confirm the session; load a page of the console.", "session_recheck")
-    subject = session.subject
+    subject = replace(session.subject, authenticated_by=METHOD) if is_break_glass(session) else session.subject
     kind = "break_glass" if is_break_glass(session) else "session"
     told = Facts(kind, subject.roles, IN_A_SESSION, subject.tenant, session.methods, sign_in.sessions.age_s(session))
     may = services.judge.permissions(told)

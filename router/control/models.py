@@ -154,7 +154,16 @@ class Approval(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Rejection(Body):
+class Misrouting(Body):
+    """What a reviewer says of the classification besides: that it was wrong, and what would have been right."""
+
+    reason: Literal["misrouted"] | None = Field(default=None, description="The classification was wrong.")
+    intent: str | None = Field(
+        default=None, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="The right intent; says that another one was wrong."
+    )
+
+
+class Rejection(Misrouting):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
@@ -162,7 +171,7 @@ class Note(Body):
     comment: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Modification(Approval):
+class Modification(Approval, Misrouting):
     """`changes`: by JSON pointer (RFC 6901) into the body, what is to stand there. `content_digest` is of what the reviewer saw; `becomes`,
     where it is given, the digest that `modify/check` answered: of anything else nothing happens."""
 
@@ -213,7 +222,7 @@ class Modified(Values):
     becomes: Becomes
 
 
-class Rerouting(Approval):
+class Rerouting(Approval, Misrouting):
     route: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -431,7 +440,8 @@ class Opinion(Body):
 
 
 class Said(BaseModel):
-    """An opinion as it is kept. `by` is the key of who said it; `own` that this is the one who asked, whose word teaches nothing."""
+    """An opinion as it is kept. `by` is the key of who said it; `own` that this is the one who asked, whose word teaches nothing;
+    `review` the held request by a decision about which it was said."""
 
     decision_id: str
     verdict: str
@@ -441,6 +451,7 @@ class Said(BaseModel):
     status: str
     by: str
     own: bool
+    review: str | None
     at: str
     version: int
 

@@ -8,6 +8,7 @@ from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.models import (
     Answer,
     Approval,
+    Misrouting,
     Modification,
     Modified,
     Note,
@@ -71,8 +72,9 @@ async def approve(
 async def reject(
     review_id: Identifier, rejection: Rejection, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> dict[str, Any]:
-    """Ends the held request for good."""
-    return _tagged(response, await services.reviews.reject(review_id, caller.subject, rejection.comment, _version(if_match)))
+    """Ends the held request for good. With `reason` or `intent` it says besides that the classification was wrong."""
+    asked = Asked(Kind.REJECT, rejection.comment, version=_version(if_match), **_misrouted(rejection))
+    return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
 
 
 @router.post("/v1/reviews/{review_id}/claim", **needs(Permission.REVIEWS_DECIDE))
@@ -123,7 +125,7 @@ async def reroute(
     review_id: Identifier, wanted: Rerouting, services: Services, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Approves the request for another route, of those that policy names. It is judged anew; approvals for the former one do not count."""
-    asked = Asked(Kind.REROUTE, wanted.comment, wanted.content_digest, _version(if_match), route=wanted.route)
+    asked = Asked(Kind.REROUTE, wanted.comment, wanted.content_digest, _version(if_match), route=wanted.route, **_misrouted(wanted))
     return _tagged(response, await services.reviews.attempt(review_id, caller.subject, asked))
 
 
@@ -171,12 +173,16 @@ async def cancel(
 
 def _modification(wanted: Modification, if_match: str | None) -> Asked:
     told = (wanted.comment, wanted.content_digest, _version(if_match))
-    return Asked(Kind.MODIFY, *told, changes=wanted.changes, becomes=wanted.becomes)
+    return Asked(Kind.MODIFY, *told, changes=wanted.changes, becomes=wanted.becomes, **_misrouted(wanted))
 
 
 def _tagged(response: Response, found: Json) -> dict[str, Any]:
     response.headers["etag"] = f'"{found["version"]}"'
     return dict(found)
+
+
+def _misrouted(said: Misrouting) -> dict[str, Any]:
+    return {"intent": said.intent, "reason": said.reason or ""}
 
 
 def _standing(response: Response, found: Json) -> Standing:

@@ -281,6 +281,9 @@ class Learning(Protocol):
     async def opinions(self, decision_id: str) -> Json:
         """`decision_id`, `opinions`, `disagreement`."""
 
+    def hears_reviews(self) -> bool:
+        """Whether what reviewers decide may say something of the intent."""
+
     async def feedback(self, verdict: str | None, cursor: str | None, limit: int) -> Page: ...
 
     @property

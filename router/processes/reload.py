@@ -23,6 +23,7 @@ from router.processes.training import Progress, prepare_model
 from router.processes.versions import InForce
 from router.snapshot import with_policies, written_digest
 from router.telemetry.logs import configure_logs
+from router.wiring.control_policy import approval_policy
 from router.wiring.policy import plan_policies
 from router.workspace import Snapshot, Workspace, parse, read, same_but_policies, watched
 from router.workspace_diff import differences
@@ -179,6 +180,8 @@ class Reloader:
                 return
             refuse_what_needs_a_restart(self.workspace.config, workspace.config)
             refuse_older(workspace)
+            if workspace.config.learning is not None:
+                approval_policy(workspace)
             model, plan = await self._model_for(snapshot, workspace), await self._planned(workspace)
             async with self._changing:
                 if self.snapshot is before:

@@ -23,6 +23,7 @@ from router.review.attempts import APPROVING, Attempt, Kind, Reviewer, check, in
 from router.review.changing import escalated, informed, modified
 from router.review.holding import actors
 from router.review.judging import Again, Judging, document, permit
+from router.review.opinions import Opinion, Opinions
 from router.review.packing import Content, Information, open_content
 from router.review.people import People
 from router.review.state import Event, State, said
@@ -43,13 +44,14 @@ BY_KIND: Mapping[Kind, frozenset[Event]] = {
     Kind.ESCALATE: frozenset({Event.ESCALATED}),
     Kind.CANCEL: frozenset({Event.CANCELLED}),
 }
+TELLING: Mapping[Kind, Event] = {Kind.REJECT: Event.REJECTED, Kind.MODIFY: Event.MODIFIED, Kind.REROUTE: Event.REROUTED}
 UNRECORDED = frozenset({"review_not_found", "review_store_unavailable", "review_store_closed", "review_elsewhere"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What somebody asks for. `digest` and `version`: of what they saw; `becomes`: the digest of what they saw that it would become; `key`:
-    under which they say so, and may say so again."""
+    under which they say so, and may say so again. `intent` and `reason`: what they say of the classification."""
 
     kind: Kind
     comment: str = ""
@@ -59,12 +61,16 @@ class Asked:
     route: str | None = None
     becomes: str | None = None
     key: str = ""
+    intent: str | None = None
+    reason: str = ""
 
     @property
     def fingerprint(self) -> str:
         said = [self.kind.value, self.digest, self.changes, self.route]
         if self.kind in (Kind.ASK, Kind.ANSWER):
             said.append(self.comment)
+        if self.intent is not None or self.reason:
+            said += [self.intent, self.reason]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -82,6 +88,7 @@ class Trying:
     asked: Asked
     key: bytes
     content: Content | None
+    opinion: Opinion | None = None
 
     @property
     def review(self) -> Review:
@@ -93,8 +100,9 @@ class Trying:
 
 
 class Attempting:
-    def __init__(self, store: HeldRequests, ledger: Ledger, people: People, clock: Clock, judging: Judging) -> None:
+    def __init__(self, store: HeldRequests, ledger: Ledger, people: People, clock: Clock, judging: Judging, opinions: Opinions) -> None:
         self._store = store
+        self._opinions = opinions
         self._ledger = ledger
         self._people = people
         self._clock = clock
@@ -123,6 +131,7 @@ class Attempting:
                 raise ReviewError("There is no such held request.", "review_not_found")
             if await self._repeated(review, reviewer, asked):
                 return None
+            self._opinions.check(asked.intent, asked.reason)
             try:
                 step = await self._judged(review, reviewer, key, asked)
             except ReviewError as error:
@@ -192,7 +201,14 @@ class Attempting:
         asker = await self._asker(review, content)
         attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route)
         check(attempt)
-        return Trying(attempt, asked, key, content)
+        return Trying(attempt, asked, key, content, self._opinion(attempt, asked))
+
+    def _opinion(self, attempt: Attempt, asked: Asked) -> Opinion | None:
+        """Who takes back what they asked for themselves teaches nothing by it."""
+        event = TELLING.get(asked.kind)
+        if event is None or attempt.by_asker:
+            return None
+        return self._opinions.of(attempt.review, event, asked.intent, asked.reason, asked.route)
 
     async def _content(self, review: Review, *, needed: bool) -> Content | None:
         """Raises ReviewError where it is needed and cannot be opened."""
@@ -333,5 +349,6 @@ def _step(
         held=held,
         approvals=approvals,
         sealed=asked,
+        opinion=trying.opinion,
     )
     return Step(change, held)

@@ -11,6 +11,7 @@ from router.decision import Outcome, Result
 from router.ports import Change, Entry, Held, Review
 from router.review import terms
 from router.review.attempts import Reviewer
+from router.review.opinions import Opinion
 from router.review.state import APPROVALS, Event, State, move
 
 ENDINGS = {
@@ -51,6 +52,7 @@ def taken(
     held: Held | None = None,
     approvals: int | None = None,
     sealed: Mapping[str, str] | None = None,
+    opinion: Opinion | None = None,
 ) -> Change:
     """A person's step. The ledger says `approved` for each approval, with how many of how many it was. `held` is what it is about from then
     on, `approvals` how many count for that now."""
@@ -63,6 +65,8 @@ def taken(
         details["round"] = terms.round_of(following)
     if terms.level(following):
         details["level"] = terms.level(following)
+    if opinion is not None:
+        details |= opinion.details()
     personal = {"reviewer": reviewer.id, "comment": comment, "content_digest": following.content_digest, **(sealed or {})}
     personal |= _approval(event, following, reviewer)
     entry = review_entry(review.held.decision_id, said, at_ns, details, personal, reviewer.key_id, key)

@@ -18,6 +18,7 @@ from router.review.dispatching import Dispatching
 from router.review.forgetting import forget_subject
 from router.review.judging import Judging
 from router.review.looking import Looking
+from router.review.opinions import Opinions
 from router.review.people import People
 from router.review.recording import Recording
 from router.review.state import UNDECIDED, Event, State
@@ -27,6 +28,7 @@ log = logging.getLogger("lockgate.reviews")
 ROUND_S = 5.0
 WAIT_S = 10.0
 MANY = 1000
+NONE = Opinions(lambda: None)
 OPEN = "open"  # every state in which somebody has still to decide
 
 
@@ -42,6 +44,7 @@ class ReviewService:
         recording: Recording,
         dispatching: Dispatching,
         judging: Judging,
+        opinions: Opinions = NONE,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -49,7 +52,7 @@ class ReviewService:
         self._clock = clock
         self._recording = recording
         self._dispatching = dispatching
-        self._attempting = Attempting(store, ledger, people, clock, judging)
+        self._attempting = Attempting(store, ledger, people, clock, judging, opinions)
         self._looking = Looking(self._attempting, ledger, people, clock)
         self._rounds: asyncio.Task[None] | None = None
         self.pending = 0

@@ -10,14 +10,19 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from adapters.kept_lessons import KeptLessons
+from adapters.rego.approvals import ApprovalRego
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
-from router.adaptation.feedback import Decided, FeedbackService
+from router.adaptation.approving import Approvals
+from router.adaptation.feedback import Decided, FeedbackService, Heard, Verdict
 from router.adaptation.keeping import ROUND_S, Keeping
 from router.adaptation.keeping import Ledger as Appending
 from router.adaptation.labelling import LabelService
+from router.adaptation.overrides import REASONS, Overrides, Step
 from router.adaptation.proposals import Proposals
 from router.adaptation.route_effects import Window
 from router.adaptation.seeding import KnownAnswers
+from router.audit.questions.columns import nanoseconds
+from router.audit.questions.conditions import Compare, Some
 from router.audit.questions.query import Found, Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.config.learning import SamplingConfig
@@ -26,7 +31,9 @@ from router.cursors import place_after
 from router.decision import Status, Subject
 from router.errors import LockgateError, StateError
 from router.ports import Clock, Ids
+from router.review.holding import actors
 from router.review.people import KeysById
+from router.wiring.control_policy import approval_policy
 from router.wiring.learned_versions import LearnedVersions, Reloading
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
@@ -80,6 +87,11 @@ class LedgerDecisions:
         asked = Query(kind="decision")
         return await self._run(lambda: Trail(*self._opened(), None).page(asked, record, limit, newest=False).rows)
 
+    async def steps_after(self, record: int, limit: int) -> Sequence[Step]:
+        """Decisions of reviewers, in the ledger's order; those that say something of the intent with who took them."""
+        keys = self._lookup()
+        return await self._run(lambda: self._steps(record, limit, keys))
+
     async def recent(self, most: int, besides: Collection[str]) -> list[str]:
         """Texts of the newest decisions but these."""
         keys = self._lookup()
@@ -101,6 +113,10 @@ class LedgerDecisions:
                 found[decision_id] = (each.columns["key_id"] or "", (each.personal or {}).get("text"))
                 break
         return found
+
+    def _steps(self, record: int, limit: int, keys: KeyLookup) -> list[Step]:
+        asked = Query(kind="review", where=Some(tuple(Compare("event", "=", each) for each in REASONS)))
+        return [Step(each.index, _heard(each)) for each in Trail(*self._opened(), keys).page(asked, record, limit, newest=False).rows]
 
     def _newest(self, most: int, besides: Collection[str], keys: KeyLookup) -> list[str]:
         found = list[str]()
@@ -151,12 +167,25 @@ class LedgerDecisions:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+def _heard(found: Found) -> Heard | None:
+    details, actor = found.leaf.get("details") or {}, (found.personal or {}).get("reviewer")
+    if "opinion" not in details or not actor:
+        return None
+    event, by = found.leaf["event"], details.get("opinion_by", "")
+    at_ns, key_id = nanoseconds(found.leaf["time"]), found.columns["key_id"] or ""
+    return Heard(found.leaf["id"], at_ns, Verdict(details["opinion"]), details.get("opinion_intent"), REASONS[event], by, key_id, actor)
+
+
 class LearningDesk:
     """Implements the control API's port."""
 
-    def __init__(self, feedback: FeedbackService, proposals: ProposalDesk) -> None:
+    def __init__(self, feedback: FeedbackService, proposals: ProposalDesk, hears_reviews: Callable[[], bool] = lambda: True) -> None:
         self._feedback = feedback
+        self._hears_reviews = hears_reviews
         self.proposals = proposals
+
+    def hears_reviews(self) -> bool:
+        return self._hears_reviews()
 
     async def say(self, decision_id: str, said: Mapping[str, str], by: Subject) -> Json:
         return await self._feedback.say(decision_id, said, by)
@@ -180,12 +209,15 @@ class Learning:
         self.keeping = Keeping(store, evidence.ledger, clock, ids.new())
         keys = evidence.keys
         feedback = FeedbackService(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
-        proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvers)
+        self._approval_policy = (workspace, approval_policy(workspace))
+        self._approvals = Approvals(keys, clock, self._policy, actors)
+        proposals = Proposals(self.keeping, keys, clock, ids, lambda: self._current.digests.catalog, self._approvals)
         versions = LearnedVersions(self.keeping, clock, self._serving)
         material = Material(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._routes = RouteDesk(self.keeping, proposals, self._decisions, keys, clock, lambda: self._current)
         self._desk = ProposalDesk(proposals, self.keeping, material, self._routes, versions, self._serving, make_drafter(workspace, clock))
-        self.api = LearningDesk(feedback, self._desk)
+        self.api = LearningDesk(feedback, self._desk, self._from_reviews)
+        self._overrides = Overrides(self.keeping, self._decisions, feedback, clock, self._from_reviews)
         known = KnownAnswers(self.keeping, self._decisions, keys, clock, lambda: self._current.catalog.intents)
         self._sampler = Sampler(self.keeping, self._decisions, keys, clock, self._sampling, known)
         labelling = LabelService(
@@ -208,6 +240,7 @@ class Learning:
             try:
                 await self.keeping.record()
                 await self._desk.reconcile()
+                await self._overrides.round()
                 await self._sampler.round()
                 await self.watch.round()
                 await self._routes.round()
@@ -226,9 +259,16 @@ class Learning:
     def _current(self) -> Workspace:
         return self._workspace if self._reloading is None else self._reloading.workspace
 
-    def _approvers(self) -> Sequence[str]:
+    def _policy(self) -> ApprovalRego:
+        """Of the workspace that serves. Raises ConfigError where its own rules are none: then nobody approves."""
+        current = self._current
+        if self._approval_policy[0] is not current:
+            self._approval_policy = (current, approval_policy(current))
+        return self._approval_policy[1]
+
+    def _from_reviews(self) -> bool:
         settings = self._current.config.learning
-        return () if settings is None else settings.approvers
+        return settings is not None and settings.from_reviews
 
     def _sampling(self) -> SamplingConfig | None:
         settings = self._current.config.learning

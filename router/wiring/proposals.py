@@ -13,7 +13,7 @@ from router.adaptation.drafting import Correction
 from router.adaptation.judging import Bounds, faults
 from router.adaptation.keeping import Keeping
 from router.adaptation.proposals import Proposals, view
-from router.adaptation.state import Event, State, Type, move
+from router.adaptation.state import OPEN, Event, State, Type, move
 from router.adaptation.topics import Unanswered, name_of, told
 from router.adaptation.wording import Wording, plain_description
 from router.control.services import Json, Page
@@ -285,7 +285,12 @@ class ProposalDesk:
         return intent
 
     def _view(self, proposal: Lesson, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return {**view(proposal, texts), "evaluating": proposal.id in self._evaluating, "problem": self._problems.get(proposal.id)}
+        return {
+            **view(proposal, texts),
+            "wanted": self._proposals.wanted(proposal) if proposal.state in OPEN else None,
+            "evaluating": proposal.id in self._evaluating,
+            "problem": self._problems.get(proposal.id),
+        }
 
 
 def _named(wanted: Mapping[str, Any], name: str) -> str:

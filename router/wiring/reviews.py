@@ -19,6 +19,7 @@ from router.review.changes import Changes
 from router.review.dispatching import Dispatching, Way
 from router.review.forgetting import forget_subject
 from router.review.given import Given
+from router.review.opinions import Opinions
 from router.review.packing import unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
@@ -26,11 +27,13 @@ from router.review.resuming import Resumer
 from router.review.service import ReviewService
 from router.review.standing import Standings
 from router.review.state import Event
+from router.stages.routing import RoutingTable
 from router.system import SystemRandom
 from router.wiring.destinations import Destinations, make_destinations
 from router.wiring.nodes import Members, reviews_of
 from router.wiring.notifying import Telling
 from router.wiring.review_judge import Judges
+from router.wiring.stages import routing_table
 from router.workspace import Workspace
 
 GRACE_S = 10.0
@@ -98,6 +101,12 @@ class Ways:
         """Whether the route leads to the destination of that name."""
         way = self(route, name)
         return way is not None and way.name == name
+
+    def intents(self) -> RoutingTable | None:
+        """By which a reviewer's decision says something of the intent; None where nothing is learnt from reviews."""
+        learning = self.workspace.config.learning
+        wanted = learning is not None and learning.from_reviews
+        return routing_table(self.workspace.catalog, self.workspace.config) if wanted else None
 
     def resuming(self, route: str, ahead: bool) -> Destination | None:
         """Where who waits for the end of a held request is told of it."""
@@ -211,7 +220,7 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     judges = Judges(workspace, clock, ways.leads)
     dispatching = Dispatching(store, recording, people, clock, ways, judges)
-    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges)
+    service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges, Opinions(ways.intents))
     standings = Standings(store, people)
 
     async def untold(notice: Notice, reason: str) -> None:

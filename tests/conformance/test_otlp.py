@@ -71,7 +71,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 def _workspace(folder: Path, otlp: str) -> Path:
     shutil.copytree(HERE, folder / "examples/halden")
-    shutil.copytree(HERE.parents[1] / "policies", folder / "policies", ignore=shutil.ignore_patterns("control"))
+    shutil.copytree(HERE.parents[1] / "policies", folder / "policies", ignore=shutil.ignore_patterns("control", "learning"))
     path = folder / "examples/halden/lockgate.yaml"
     document = yaml.safe_load(path.read_text()) | {"telemetry": {"otlp": otlp, "sample": 1, "access_log": True}}
     document["gateway"]["trusted_proxies"] = ["127.0.0.0/8"]  # whose word on sampling counts

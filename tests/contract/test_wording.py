@@ -24,6 +24,7 @@ from router.workspace import Workspace, parse, read
 from tests.contract.llm_server import MODEL, LlmServer, serving
 from tests.contract.small_workspace import small_workspace
 from tests.needs import needs
+from tests.unit.adaptation.approvals import Office as Approving
 from tests.unit.adaptation.parts import RITA, RUBEN, Learning
 
 needs("litellm", "run `make test`")
@@ -63,7 +64,7 @@ class Office:
         wording = json.dumps({"url": self.url, "model": "small", "deadline": "5s", **self.settings})
         config.write_text(f"{config.read_text()}learning: {{subjects: 3, wording: {wording}}}\n" if self.url else config.read_text())
         self.workspace: Workspace = parse(read(self.folder, {}), {})
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, lambda: ())
+        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, Approving(one).approvals)
         trail: Any = Trail(one)
         material, unused = Material(one.keeping, self.proposals, trail, one.keys, one.clock, lambda: self.workspace), Any
         desk: Any = ProposalDesk

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company
+from tests.e2e.test_review_desk import FORM, HTML
+from tests.e2e.test_reviews import held, shown
+from tests.e2e.wire import Answer, ask
+from tests.e2e.yard import load, save
 
 SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0, "seeded": {"share": 0.5}}, "watch": {"least": 1, "accuracy": 0.9}}
 
@@ -169,3 +174,69 @@ def test_a_known_text_is_seeded_and_teaches_nothing(learning: Lockgate) -> None:
         "Nobody"
     )
     assert "reviewers.read" in command(learning, "reviewers")
+
+
+def rejected(lockgate: Lockgate, review: str, **said: str) -> Answer:
+    return lockgate.control("POST", f"/v1/reviews/{review}/reject", {"comment": "Zoe Quist asked about it", **said}, who="max")
+
+
+def test_a_reviewers_word_becomes_an_opinion(learning: Lockgate) -> None:
+    """Said with the rejection, taken from the ledger, and there once after `kill -9` at once; the review is named, and nobody."""
+    review = held(learning, "/pay/misrouted")
+    assert rejected(learning, review, intent="look").json["state"] == "rejected"
+    learning.process.kill()
+    learning.start()
+    (opinion,) = until(lambda: learning.control("GET", f"/v1/decisions/{review}/feedback").json["opinions"], "it was taken")
+    assert (opinion["verdict"], opinion["intent"], opinion["reason"], opinion["review"]) == ("wrong", "look", "misrouted", review)
+    (told,) = [leaf for leaf in learning.story(review) if leaf.get("event") == "feedback"]
+    assert (told["details"]["review"], told["details"]["said_by"], told["details"]["intent"]) == (review, "word", "look")
+    assert "Zoe" not in str(told)
+    assert "max" not in str(told)
+    verified = learning.verify()
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_what_a_reviewer_typed_wrong_is_told_before_anything_happens(learning: Lockgate, lockgate: Lockgate) -> None:
+    """An intent that is not there, and a Lockgate that learns nothing; without it the same is done."""
+    review = held(learning, "/pay/typed")
+    assert rejected(learning, review, intent="fly").code == "feedback_intent_unknown"
+    assert shown(learning, review)["state"] == "pending"
+    assert rejected(learning, review, reason="nonsense").code == "request_invalid"
+    other = held(lockgate, "/pay/typed")
+    assert rejected(lockgate, other, reason="misrouted").code == "learning_off"
+    assert rejected(lockgate, other).json["state"] == "rejected"
+
+
+def on_the_page(lockgate: Lockgate, review: str, **fields: str) -> Answer:
+    body = urlencode({"version": "1", "misrouted": "yes", **fields}).encode()
+    place = f"/console/reviews/{review}/reject"
+    return ask(lockgate.ports["control"], "POST", place, lockgate.keys["max"], body, content_type=FORM, accept=HTML)
+
+
+def test_a_reviewer_says_so_on_the_page(learning: Lockgate, lockgate: Lockgate) -> None:
+    """Where something is learnt from it; an intent that is not there is told on the page, and nothing has happened."""
+    review, question = held(learning, "/pay/page"), b"It was taken for something else"
+    assert question in learning.control("GET", f"/console/reviews/{review}", who="max").body
+    refused = on_the_page(learning, review, intent="fly")
+    assert (refused.status, b"The catalog has no intent" in refused.body) == (422, True)
+    assert shown(learning, review)["state"] == "pending"
+    assert on_the_page(learning, review, intent="look").status == 303
+    (opinion,) = until(lambda: learning.control("GET", f"/v1/decisions/{review}/feedback").json["opinions"], "it was taken")
+    assert (opinion["intent"], opinion["review"]) == ("look", review)
+    other = held(lockgate, "/pay/page")
+    assert question not in lockgate.control("GET", f"/console/reviews/{other}", who="max").body
+
+
+def test_rules_for_approvals_that_are_broken_are_not_taken_up(learning: Lockgate) -> None:
+    """In a sentence with the file; what served goes on, and mended they are taken up."""
+    own, config = learning.yard.folder / "own", load(learning.yard.config)
+    own.mkdir()
+    rule = own / "freeze.rego"
+    rule.write_text("package lockgate.learning\n")
+    save(learning.yard.config, config | {"learning": {**SAMPLING, "policy": "own"}})
+    reload = learning.control("POST", "/v1/config/reload")
+    assert (reload.status, reload.code) == (422, "config_invalid")
+    problem = learning.control("GET", "/v1/config").json["last_reload_problem"]
+    assert "own/freeze.rego:1: Rules for proposals are in the package 'lockgate.learning.own'." in problem
+    rule.write_text('package lockgate.learning.own\n\neach_of contains "model_risk" if input.proposal.texts > 0\n')
+    assert learning.control("POST", "/v1/config/reload").status == 200

@@ -184,7 +184,7 @@ def test_from_corrections_to_what_decides_and_back(office: Office) -> None:
     assert office.catalog_digest == before
     assert office.decide(asked, "fred")["classification"]["intent"] is None
     assert steps(office, drafted.json["id"]) == [
-        f"proposal_{each}" for each in ("drafted", "evaluated", "approved", "rolled_out", "reverted")
+        f"proposal_{each}" for each in ("drafted", "refused", "evaluated", "refused", "approved", "rolled_out", "reverted")
     ]
     verified = cli("audit", "verify", "--state", str(office.folder / "state"))
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -4,7 +4,8 @@ Run as `python -m tests.faults.mortal_serve FILE serve --config …`. As long as
 there, it dies the first time that it comes by; whoever starts it again removes FILE.
 
 Moments are `before …` or `after …` one of `step EVENT` (durable in the store), `record EVENT` (durable in the ledger), `mark EVENT` (the
-store knows that it is recorded), `send` (to the upstream), and `notice add|lease|hasten|end`. Only the control process is changed so:
+store knows that it is recorded), `send` (to the upstream), `notice add|lease|hasten|end`, and of what is learnt `lesson KIND` (kept),
+`lessons appended` (in the ledger), `lessons recorded` (the store knows it). Only the control process is changed so:
 it alone takes these steps.
 """
 
@@ -18,8 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import router.adaptation.keeping
 import router.review.notifying
 import router.review.service
+import router.wiring.learning
+from adapters.kept_lessons import KeptLessons
 from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
 from router.audit.ledger import AuditLedger
@@ -94,6 +98,9 @@ def mortal(moments: Moments) -> None:
     moments.around(KeptReviews, "add", lambda held, change, **_: f"step {change.event}")
     moments.around(KeptReviews, "change", lambda review, version, change, **_: f"step {change.event}")
     moments.around(AuditLedger, "append", lambda entry: f"record {_told(entry)}")
+    moments.around(KeptLessons, "put", lambda lesson, *_: f"lesson {lesson.kind}")
+    moments.around(KeptLessons, "recorded", lambda *_: "lessons recorded")
+    moments.around(AuditLedger, "append_many", lambda entries: "lessons appended" if any(map(_learnt, entries)) else "others")
     for name in ("add", "hasten", "end"):
         moments.around(KeptNotices, name, lambda *_, name=name: f"notice {name}")
     lease: Method = KeptNotices.lease
@@ -108,6 +115,8 @@ def mortal(moments: Moments) -> None:
     moments.around_marks()
     moments.around_sending()
     router.review.notifying.LEASE_S = LEASE_S  # what another start leased is waited for, and a minute is long for a test
+    router.adaptation.keeping.LEASE_NS = int(LEASE_S * 1_000_000_000)
+    router.wiring.learning.ROUND_S = ROUND_S  # type: ignore[attr-defined]
     router.review.service.ROUND_S = ROUND_S  # so that each deadline is found by itself, and not the gravest of several
 
 
@@ -116,6 +125,10 @@ def _told(entry: Any) -> str:
         return told([entry])[0]
     except (KeyError, TypeError):  # neither of a review nor an outcome
         return "other"
+
+
+def _learnt(entry: Any) -> bool:
+    return b'"event":"feedback"' in entry.leaf
 
 
 if __name__ == "__main__":

@@ -233,8 +233,8 @@ class Pair(Stage):
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Stage]:
-    with receiving(folder) as port, prepared(folder, "--workers", "1", people=CAST, review=_notify(port)) as lockgate:
+def staged(folder: Path, **changes: Any) -> Iterator[Stage]:
+    with receiving(folder) as port, prepared(folder, "--workers", "1", people=CAST, review=_notify(port), **changes) as lockgate:
         _change(lockgate, port)
         moment = folder / "moment"
         lockgate.process = _mortal(lockgate, moment)
@@ -243,9 +243,9 @@ def staged(folder: Path) -> Iterator[Stage]:
 
 
 @contextmanager
-def paired(server: PostgresServer, folder: Path) -> Iterator[Pair]:
+def paired(server: PostgresServer, folder: Path, **changes: Any) -> Iterator[Pair]:
     """Of two nodes the first can die."""
-    with receiving(folder) as port, cluster(server, folder, people=CAST, review=_notify(port)) as made:
+    with receiving(folder) as port, cluster(server, folder, people=CAST, review=_notify(port), **changes) as made:
         for node in made.nodes:
             _change(node, port)
         one, two = made.nodes
@@ -290,8 +290,10 @@ def _change(lockgate: Lockgate, port: int) -> None:
     written["destinations"]["engine"] = _tells(port)
     written["routes"]["plain"]["resume"] = {"destination": "engine", "within": "1h"}
     written["intents"]["hurry"] = {"description": "Pays at once.", "risk": "critical", "route": "plain"}
+    written["intents"]["single"] = {"description": "Pays once.", "risk": "high", "route": "once"}
     written["rules"] += [
         {"name": "safely", "match": {"method": "POST", "path": "/safely/{id}"}, "intent": "pay", "route": "once"},
+        {"name": "single", "match": {"method": "POST", "path": "/single/{id}"}, "intent": "single"},
         {"name": "urgent", "match": {"method": "POST", "path": "/urgent/{id}"}, "intent": "hurry"},
     ]
     save(catalog, written)

@@ -36,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     """Trained by the command line; and what its configuration takes from the environment."""
     root = tmp_path_factory.mktemp("languages")
     folder = Path(shutil.copytree(HALDEN, root / "examples" / "halden"))
-    shutil.copytree(HALDEN.parent.parent / "policies", root / "policies", ignore=shutil.ignore_patterns("control"))
+    shutil.copytree(HALDEN.parent.parent / "policies", root / "policies", ignore=shutil.ignore_patterns("control", "learning"))
     config = folder / "lockgate.yaml"
     line = f"classifier:\n  encoder: {{adapter: onnx, directory: {MULTILINGUAL_ENCODER}}}\n"
     config.write_text(config.read_text().replace("classifier:\n", line))

@@ -39,10 +39,12 @@ async def say(request: Request, decision_id: Identifier, services: Services, cal
 
 
 async def opinions(services: ControlServices, caller: Principal, decision_id: str) -> dict[str, Any]:
-    """`may_say`: whether the form is shown; `said`: what people said so far, None for who may not see that."""
+    """`may_say`: whether the form is shown; `hears`: whether a reviewer's decision may say so as well; `said`: what
+    people said so far, None for who may not see that."""
     learns = services.learning is not None
     shown = learns and Permission.PROPOSALS_READ in caller.permissions
     return {
+        "hears": learns and learning_of(services).hears_reviews(),
         "may_say": learns and Permission.FEEDBACK_WRITE in caller.permissions,
         "said": await learning_of(services).opinions(decision_id) if shown else None,
     }

@@ -18,9 +18,10 @@ from router.control.guarded import Caller, Principal, Services, guarded_router, 
 from router.control.parameters import Cursor, Identifier
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
-from router.errors import ReviewError
+from router.errors import RefusedError, ReviewError
 from router.review.attempting import Asked
 from router.review.attempts import Kind
+from router.review.opinions import MISROUTED
 from router.review.refusing import REVIEW_STATUS
 
 router = guarded_router()
@@ -31,6 +32,7 @@ OPEN = ("pending", "assigned", "escalated")
 UNDECIDED = (*OPEN, "more_information")  # a reviewer asked; until there is an answer it can only be rejected or escalated
 ENDED = ("done", "rejected", "expired", "cancelled", "superseded", "released", "failed", "uncertain")
 STATES = (WAITING, *UNDECIDED, "approved", "dispatching", *ENDED)
+UNTAUGHT = ("feedback_intent_unknown", "learning_off")  # what was said of the classification, before anything happened
 Attempted = Literal["claim", "release", "ask", "escalate", "reroute"]
 State = Annotated[str, Query(max_length=32, pattern="^[a-z_]*$")]
 
@@ -73,7 +75,8 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
 @router.post("/console/reviews/{review_id}/reject", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
 async def reject(request: Request, review_id: Identifier, services: Services, caller: Caller) -> Response:
     async def decide(fields: Mapping[str, str]) -> Json:
-        return await services.reviews.reject(review_id, caller.subject, comment_of(fields), version_of(fields))
+        told = Asked(Kind.REJECT, comment_of(fields), version=version_of(fields), **_misrouted(fields))
+        return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, "rejected")
 
@@ -84,10 +87,16 @@ async def attempt(request: Request, review_id: Identifier, kind: Attempted, serv
 
     async def decide(fields: Mapping[str, str]) -> Json:
         digest, route = fields.get("content_digest") or None, fields.get("route") or None
-        told = Asked(Kind(kind), comment_of(fields), digest, version_of(fields), route=route)
+        said = _misrouted(fields) if kind == "reroute" else {}
+        told = Asked(Kind(kind), comment_of(fields), digest, version_of(fields), route=route, **said)
         return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, kind)
+
+
+def _misrouted(fields: Mapping[str, str]) -> dict[str, Any]:
+    """What they say of the classification besides."""
+    return {"intent": fields.get("intent", "").strip() or None, "reason": MISROUTED if fields.get("misrouted") else ""}
 
 
 async def _decided(
@@ -106,6 +115,10 @@ async def _decided(
         if error.code == "review_not_found":
             raise
         return await shown(request, review_id, services, caller, str(error), REVIEW_STATUS.get(error.code, 409), comment_of(fields))
+    except RefusedError as error:
+        if error.code not in UNTAUGHT:
+            raise
+        return await shown(request, review_id, services, caller, str(error), error.status, comment_of(fields))
     return see_other(address(f"/console/reviews/{review_id}", done=told))
 
 

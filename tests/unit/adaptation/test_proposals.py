@@ -13,6 +13,7 @@ from router.decision import Subject
 from router.errors import RefusedError
 from router.ports import Lesson
 from router.system import UuidV7
+from tests.unit.adaptation.approvals import Office, policy
 from tests.unit.adaptation.parts import RITA, RUBEN, Learning
 
 ADA = Subject("ada", "user", ("policy_author",))
@@ -22,8 +23,9 @@ SERVING = "c" * 64
 
 class Desk:
     def __init__(self, learning: Learning) -> None:
-        self.learning, self.catalog, self.approvers = learning, SERVING, list[str]()
-        self.proposals = Proposals(learning.keeping, learning.keys, learning.clock, UuidV7(), lambda: self.catalog, lambda: self.approvers)
+        self.learning, self.catalog, self.office = learning, SERVING, Office(learning)
+        approvals = self.office.approvals
+        self.proposals = Proposals(learning.keeping, learning.keys, learning.clock, UuidV7(), lambda: self.catalog, approvals)
 
     async def drafted(self, *subjects: str) -> Lesson:
         found = []
@@ -99,7 +101,7 @@ async def test_what_is_worse_takes_an_override_on_record(desk: Desk) -> None:
 
 async def test_the_role_is_asked_for(desk: Desk) -> None:
     """Beside the permission."""
-    desk.approvers = ["model_risk"]
+    desk.office.policy = policy(["model_risk"])
     found = await desk.measured()
     await refused(desk, found, "proposal_role_missing")
     risk = replace(RITA, roles=("model_risk",))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from router.cli.main import run
+from router.library import BESIDE
 from router.policy.folder import find
 from router.policy.inputs import generated
 
@@ -25,7 +26,7 @@ deny contains "x" if input.subject.rols == 1
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
     """As a workspace has them, without the library."""
-    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns("library", "control")))
+    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns(*BESIDE)))
 
 
 def said(capsys: Out) -> str:

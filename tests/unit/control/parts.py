@@ -10,8 +10,10 @@ from router.control.services import AuditFilters, Check, Json, Opening, Page
 from router.decision import Subject
 from router.errors import AuditError, ConfigError, RefusedError, ReviewError
 from router.review.attempting import Asked
+from router.review.attempts import Kind
 
 DIGEST = "a" * 64
+TIMES = {"created": "", "expires": "", "approvals": 0, "quorum": 1}
 DECISION = "0198c0de-0000-7000-8000-000000000001"
 
 
@@ -111,7 +113,7 @@ class Desk:
 
     async def attempt(self, review_id: str, reviewer: Subject, asked: Asked) -> Json:
         self.asked.append((review_id, reviewer.id, asked))
-        return {**self._decide(review_id, "pending"), "created": "", "expires": "", "approvals": 0, "quorum": 1}
+        return {**self._decide(review_id, "rejected" if asked.kind is Kind.REJECT else "pending"), **TIMES}
 
 
 @dataclass

@@ -24,6 +24,14 @@ ATTEMPTS: list[tuple[str, dict[str, Any], Asked]] = [
         Asked(Kind.MODIFY, digest=DIGEST, changes={"/amount": 1}, becomes="b" * 64),
     ),
     ("reroute", {**SEEN, "route": "desk.ask"}, Asked(Kind.REROUTE, digest=DIGEST, route="desk.ask")),
+    ("reject", {"comment": "no"}, Asked(Kind.REJECT, "no")),
+    ("reject", {"reason": "misrouted", "intent": "pay"}, Asked(Kind.REJECT, intent="pay", reason="misrouted")),
+    ("reroute", {**SEEN, "route": "desk.ask", "intent": "pay"}, Asked(Kind.REROUTE, digest=DIGEST, route="desk.ask", intent="pay")),
+    (
+        "modify",
+        {**SEEN, "changes": {"/amount": 1}, "reason": "misrouted"},
+        Asked(Kind.MODIFY, digest=DIGEST, changes={"/amount": 1}, reason="misrouted"),
+    ),
     ("ask", {"question": "which?"}, Asked(Kind.ASK, "which?")),
     ("answer", {"text": "that one"}, Asked(Kind.ANSWER, "that one")),
     ("escalate", {}, Asked(Kind.ESCALATE)),
@@ -91,6 +99,10 @@ def test_who_asked_neither_decides_nor_sees_who_does(client: TestClient, credent
         ("ask", {}),
         ("ask", {"question": ""}),
         ("claim", {"version": 1}),
+        ("claim", {"intent": "pay"}),
+        ("approve", {**SEEN, "reason": "misrouted"}),
+        ("reject", {"reason": "too much"}),
+        ("reject", {"intent": "No Intent"}),
     ],
 )
 def test_a_body_that_says_too_little_or_too_much_is_refused(client: TestClient, credential: Credential, verb: str, body: Any) -> None:

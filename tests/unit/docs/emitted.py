@@ -65,7 +65,7 @@ def findings() -> frozenset[str]:
 def rego_codes() -> frozenset[str]:
     """Codes of the policies that come with Lockgate, tests left out."""
     files = [file for file in (ROOT / "policies").rglob("*.rego") if not file.name.endswith("_test.rego")]
-    return frozenset(code for file in files for code in re.findall(r'violation\.reason\("([^"]+)"', file.read_text(encoding="utf-8")))
+    return frozenset(code for file in files for code in re.findall(r'\breason\("([^"]+)"', file.read_text(encoding="utf-8")))
 
 
 @cache

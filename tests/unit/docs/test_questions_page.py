@@ -51,7 +51,7 @@ Said = Callable[[str, asked.Ledger], bool]
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> asked.Ledger:
     folder = tmp_path_factory.mktemp("asked")
     shutil.copy(STARTER, folder / FILE)
-    shutil.copytree(ROOT / "policies", folder / "policies", ignore=shutil.ignore_patterns("control"))
+    shutil.copytree(ROOT / "policies", folder / "policies", ignore=shutil.ignore_patterns("control", "learning"))
     return asked.make(folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.decision import Effect
+from router.library import BESIDE
 from router.policy.evaluating import Policies
 from router.policy.folder import PolicyFolder, read_folder
 from router.policy.inputs import Document, generated, put, recorded, without
@@ -17,7 +18,7 @@ from tests.unit.policy.halden import HALDEN, ROOT
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns("library", "control")))
+    return Path(shutil.copytree(ROOT / "policies", tmp_path / "policies", ignore=shutil.ignore_patterns(*BESIDE)))
 
 
 SHIPPED = read_folder(ROOT / "policies", ROOT / "policies" / "data.yaml")

@@ -21,6 +21,7 @@ from router.review.attempts import APPROVING, Kind
 from router.review.dispatching import Dispatching, Way
 from router.review.holding import Holding, Spans
 from router.review.judge import Judge
+from router.review.opinions import Opinions
 from router.review.packing import pack_held, unpack_held
 from router.review.people import KeysById, People
 from router.review.recording import Recording
@@ -107,6 +108,7 @@ class Desk:
     way: Way | None
     policy: Standing = field(default_factory=lambda: Standing())
     spans: Spans = field(default_factory=lambda: Spans(3600.0))
+    table: RoutingTable | None = None
     ways: dict[str, Way] = field(default_factory=dict)
     service: ReviewService = field(init=False)
     people: People = field(init=False)
@@ -117,8 +119,9 @@ class Desk:
         people, recording = People(self.keys), Recording(self.store, self.ledger)
         self.people = people
         self.judge = judge_of(self.policy, self.clock, self._leads, self.spans)
+        opinions = Opinions(lambda: self.table)
         self.dispatching = Dispatching(self.store, recording, people, self.clock, self._way, self.judge)
-        self.service = ReviewService(self.store, self.ledger, people, self.clock, recording, self.dispatching, self.judge)
+        self.service = ReviewService(self.store, self.ledger, people, self.clock, recording, self.dispatching, self.judge, opinions)
 
     def _way(self, route: str, name: str) -> Way | None:
         return self.ways.get(route, self.way)

@@ -15,6 +15,7 @@ from router.wiring.route_history import History
 from router.wiring.route_suggestions import RouteDesk
 from router.workspace import Workspace, parse, read
 from tests.contract.small_workspace import small_workspace
+from tests.unit.adaptation.approvals import Office as Approving
 from tests.unit.adaptation.parts import RITA, Learning
 
 ROUTES = """
@@ -54,7 +55,7 @@ class Office:
 
     def __post_init__(self) -> None:
         one = self.learning
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, lambda: ())
+        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, Approving(one).approvals)
 
     def desk(self) -> RouteDesk:
         one = self.learning

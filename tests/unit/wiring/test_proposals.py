@@ -24,6 +24,7 @@ from router.wiring.route_history import History
 from router.wiring.route_suggestions import RouteDesk
 from router.workspace import Workspace, parse, read
 from tests.contract.small_workspace import small_workspace
+from tests.unit.adaptation.approvals import Office as Approving
 from tests.unit.adaptation.parts import ANNA, RITA, RUBEN, Learning
 
 
@@ -75,7 +76,10 @@ class Office:
     def start(self) -> None:
         """As after a crash: nothing but what is stored is known."""
         one = self.learning
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, lambda: ())
+        self.approving = Approving(one)
+        self.proposals = Proposals(
+            one.keeping, one.keys, one.clock, UuidV7(), lambda: self.serving.workspace.digests.catalog, self.approving.approvals
+        )
         versions = LearnedVersions(one.keeping, one.clock, lambda: self.serving)
         material = Material(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
         routes = RouteDesk(one.keeping, self.proposals, NoTrail(), one.keys, one.clock, lambda: self.serving.workspace)
