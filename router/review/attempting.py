@@ -168,11 +168,12 @@ class Attempting:
 
     async def tried(self, review_id: str, subject: Subject, asked: Asked, *, through: bool = True) -> tuple[Trying, Step | None]:
         """As `attempt`, with nothing taken, superseded or recorded: what the step would be. Without `through` only whether this person may
-        try it at all. Raises ReviewError, AuditError."""
+        try it at all. Raises ReviewError, AuditError, RefusedError for a word of the classification that nobody would hear."""
         reviewer, key = await self._reviewer(subject)
         review = await self._store.get(review_id)
         if review is None:
             raise ReviewError("There is no such held request.", "review_not_found")
+        self._opinions.check(asked.intent, asked.reason)
         trying = await self._trying(review, reviewer, key, asked)
         permit(await self._judging.attempt(document(trying.attempt, trying.content)))
         return trying, await self._steps[asked.kind](trying) if through else None

@@ -304,12 +304,18 @@ def test_a_reviewer_changes_what_policy_lets_them(lockgate: Lockgate, seat: Seat
         assert page.get_by_label("/note").input_value() == "hush money"
         page.get_by_label("/amount").fill("four")
         page.get_by_label("Why").fill("typo, see the invoice")
+        page.get_by_label("It was taken for something else").check()
+        page.get_by_label("It should have been").fill("nothing.such")
         _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
         assert page.get_by_role("alert").get_by_role("link").inner_text() == "/amount"
         assert "has to be a number" in page.inner_text("main")
         assert page.get_by_label("/amount").input_value() == "four"
         page.get_by_label("/amount").fill("4")
         _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
+        assert "no intent 'nothing.such'" in page.get_by_role("alert").inner_text()
+        page.get_by_label("It should have been").fill("look")
+        _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
+        assert "it should have been look" in page.inner_text("main")
         assert page.locator(".diff tbody tr").all_inner_texts() == ["/amount\t5\t4"]
         digest = page.locator("[name=becomes]").get_attribute("value")
         _followed(page, page.get_by_role("button", name="Change more"), "Enter")
@@ -317,6 +323,8 @@ def test_a_reviewer_changes_what_policy_lets_them(lockgate: Lockgate, seat: Seat
         _followed(page, page.get_by_role("button", name="Show what it becomes"), "Enter")
         _followed(page, page.get_by_role("button", name="Approve with these changes"), "Enter")
         assert "Approved with your changes" in page.get_by_role("status").inner_text()
+        (said,) = [leaf["details"] for leaf in lockgate.story(review) if leaf.get("event") == "modified"]
+        assert (said["opinion"], said["opinion_intent"]) == ("wrong", "look")
         until(lambda review=review: _seen(lockgate, review)["state"] == "done", "it was sent")  # type: ignore[misc]
         assert _seen(lockgate, review)["content_digest"] == digest
         assert lockgate.arrived("/pay/1")[-1]["body_bytes"] == len(b'{"amount":4,"note":"hush money"}')

@@ -44,7 +44,12 @@ async def opinions(services: ControlServices, caller: Principal, decision_id: st
     learns = services.learning is not None
     shown = learns and Permission.PROPOSALS_READ in caller.permissions
     return {
-        "hears": learns and learning_of(services).hears_reviews(),
+        "hears": hears_of(services),
         "may_say": learns and Permission.FEEDBACK_WRITE in caller.permissions,
         "said": await learning_of(services).opinions(decision_id) if shown else None,
     }
+
+
+def hears_of(services: ControlServices) -> bool:
+    """Whether what a reviewer says of the classification is taken up."""
+    return services.learning is not None and learning_of(services).hears_reviews()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 
 from router.errors import RefusedError
+from router.review.opinions import MISROUTED
 
 URLENCODED = "application/x-www-form-urlencoded"
 MOST_FIELDS, MOST_COMMENT = 20, 2000
+UNTAUGHT = ("feedback_intent_unknown", "learning_off")
+"""Of what a reviewer says of the classification: refused before anything happened."""
 # The address says which, never what: a sentence out of an address could be anybody's.
 DONE: Mapping[str, str] = {
     "approved": "Your approval is on record.",
@@ -36,7 +40,7 @@ DONE: Mapping[str, str] = {
     "proposal_worded": "A language model drafted words; see below.",
     "proposal_edited": "It has these words now, and has to be measured again.",
     "proposal_evaluated": "Measured; see below.",
-    "proposal_approved": "Approved; rolling it out is the next step.",
+    "proposal_approved": "Your approval is on record.",
     "proposal_rejected": "Rejected; its texts are removed.",
     "proposal_rolled_out": "It is in force.",
     "proposal_reverted": "What was in force before is so again.",
@@ -61,6 +65,11 @@ def comment_of(fields: Mapping[str, str]) -> str:
     if len(comment) > MOST_COMMENT:
         raise RefusedError(f"A comment can have at most {MOST_COMMENT} characters.", "request_invalid", 422)
     return comment
+
+
+def misrouted_of(fields: Mapping[str, str]) -> dict[str, Any]:
+    """What a reviewer says of the classification besides."""
+    return {"intent": fields.get("intent", "").strip() or None, "reason": MISROUTED if fields.get("misrouted") else ""}
 
 
 def version_of(fields: Mapping[str, str]) -> int | None:

@@ -13,7 +13,8 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address
-from router.control.console.forms import comment_of, posted, version_of
+from router.control.console.feedback import hears_of
+from router.control.console.forms import UNTAUGHT, comment_of, misrouted_of, posted, version_of
 from router.control.console.html import page, see_other
 from router.control.console.reviews import shown
 from router.control.console.values import Sheet, sheet
@@ -21,7 +22,7 @@ from router.control.guarded import Caller, Principal, Services, guarded_router, 
 from router.control.parameters import Identifier
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
-from router.errors import ReviewError
+from router.errors import RefusedError, ReviewError
 from router.review.attempting import Asked
 from router.review.attempts import Kind
 from router.review.refusing import REVIEW_STATUS
@@ -80,9 +81,11 @@ async def _checked(
         if found.wrong or not changes or not comment_of(fields):
             told = "" if found.wrong else UNCHANGED if not changes else UNSAID
             return await _page(request, review_id, services, now, found, fields, refused=told, status=422)
-        asked = Asked(Kind.MODIFY, digest=fields.get("content_digest", ""), version=version_of(fields), changes=changes)
+        asked = Asked(
+            Kind.MODIFY, digest=fields.get("content_digest", ""), version=version_of(fields), changes=changes, **misrouted_of(fields)
+        )
         told_now = await services.reviews.modified(review_id, caller.subject, asked)
-    except ReviewError as error:
+    except (ReviewError, RefusedError) as error:
         return await _otherwise(request, review_id, services, caller, fields, error)
     return await _page(request, review_id, services, told_now, found, fields, changes=changes)
 
@@ -96,18 +99,27 @@ async def _sent(request: Request, review_id: str, services: ControlServices, cal
     if not isinstance(changes, dict) or not comment_of(fields):
         return await _edited(request, review_id, services, caller, fields, UNCHANGED if comment_of(fields) else UNSAID, 422)
     digests = {"digest": fields.get("content_digest", ""), "becomes": fields.get("becomes", "")}
-    asked = Asked(Kind.MODIFY, comment_of(fields), version=version_of(fields), changes=changes, **digests)
+    asked = Asked(Kind.MODIFY, comment_of(fields), version=version_of(fields), changes=changes, **digests, **misrouted_of(fields))
     try:
         await services.reviews.attempt(review_id, caller.subject, asked)
-    except ReviewError as error:
+    except (ReviewError, RefusedError) as error:
         return await _otherwise(request, review_id, services, caller, fields, error)
     return see_other(address(f"/console/reviews/{review_id}", done="modify"))
 
 
 async def _otherwise(
-    request: Request, review_id: str, services: ControlServices, caller: Principal, fields: Mapping[str, str], error: ReviewError
+    request: Request,
+    review_id: str,
+    services: ControlServices,
+    caller: Principal,
+    fields: Mapping[str, str],
+    error: ReviewError | RefusedError,
 ) -> HTMLResponse:
     """The form once more, as things are now, with what was typed, where the same person may go on; else the page of the request."""
+    if isinstance(error, RefusedError):
+        if error.code not in UNTAUGHT:
+            raise error
+        return await _edited(request, review_id, services, caller, fields, str(error), error.status)
     if error.code in AGAIN:
         return await _edited(request, review_id, services, caller, fields, str(error), REVIEW_STATUS.get(error.code, 409))
     return await _stopped(request, review_id, services, caller, error, comment=comment_of(fields))
@@ -150,5 +162,8 @@ async def _page(
         becomes=now.get("becomes"),
         changes=json.dumps(changes),
         comment=comment_of(fields),
+        hears=hears_of(services),
+        misrouted=bool(fields.get("misrouted")),
+        meant=fields.get("intent", "").strip(),
         refused=refused,
     )

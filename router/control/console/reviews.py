@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from router.control.console.asking import address
 from router.control.console.feedback import opinions
-from router.control.console.forms import comment_of, done, posted, version_of
+from router.control.console.forms import UNTAUGHT, comment_of, done, misrouted_of, posted, version_of
 from router.control.console.html import page, see_other
 from router.control.console.rules import places
 from router.control.console.story import stories
@@ -21,7 +21,6 @@ from router.control.services import ControlServices, Json
 from router.errors import RefusedError, ReviewError
 from router.review.attempting import Asked
 from router.review.attempts import Kind
-from router.review.opinions import MISROUTED
 from router.review.refusing import REVIEW_STATUS
 
 router = guarded_router()
@@ -32,7 +31,6 @@ OPEN = ("pending", "assigned", "escalated")
 UNDECIDED = (*OPEN, "more_information")  # a reviewer asked; until there is an answer it can only be rejected or escalated
 ENDED = ("done", "rejected", "expired", "cancelled", "superseded", "released", "failed", "uncertain")
 STATES = (WAITING, *UNDECIDED, "approved", "dispatching", *ENDED)
-UNTAUGHT = ("feedback_intent_unknown", "learning_off")  # what was said of the classification, before anything happened
 Attempted = Literal["claim", "release", "ask", "escalate", "reroute"]
 State = Annotated[str, Query(max_length=32, pattern="^[a-z_]*$")]
 
@@ -75,7 +73,7 @@ async def approve(request: Request, review_id: Identifier, services: Services, c
 @router.post("/console/reviews/{review_id}/reject", include_in_schema=False, **needs(Permission.REVIEWS_DECIDE))
 async def reject(request: Request, review_id: Identifier, services: Services, caller: Caller) -> Response:
     async def decide(fields: Mapping[str, str]) -> Json:
-        told = Asked(Kind.REJECT, comment_of(fields), version=version_of(fields), **_misrouted(fields))
+        told = Asked(Kind.REJECT, comment_of(fields), version=version_of(fields), **misrouted_of(fields))
         return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, "rejected")
@@ -87,16 +85,11 @@ async def attempt(request: Request, review_id: Identifier, kind: Attempted, serv
 
     async def decide(fields: Mapping[str, str]) -> Json:
         digest, route = fields.get("content_digest") or None, fields.get("route") or None
-        said = _misrouted(fields) if kind == "reroute" else {}
+        said = misrouted_of(fields) if kind == "reroute" else {}
         told = Asked(Kind(kind), comment_of(fields), digest, version_of(fields), route=route, **said)
         return await services.reviews.attempt(review_id, caller.subject, told)
 
     return await _decided(request, review_id, services, caller, decide, kind)
-
-
-def _misrouted(fields: Mapping[str, str]) -> dict[str, Any]:
-    """What they say of the classification besides."""
-    return {"intent": fields.get("intent", "").strip() or None, "reason": MISROUTED if fields.get("misrouted") else ""}
 
 
 async def _decided(

@@ -55,7 +55,8 @@ class Office:
 
     def __post_init__(self) -> None:
         one = self.learning
-        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, Approving(one).approvals)
+        self.approving = Approving(one)
+        self.proposals = Proposals(one.keeping, one.keys, one.clock, UuidV7(), lambda: "c" * 64, self.approving.approvals)
 
     def desk(self) -> RouteDesk:
         one = self.learning

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from router.adaptation.approving import given
 from router.adaptation.drafting import Example
 from router.adaptation.state import State, Type
 from router.adaptation.wording import Wording
@@ -18,6 +19,7 @@ from router.control.services import ControlServices
 from router.ports import Lesson
 from router.wiring.learning import LearningDesk
 from router.wiring.proposals import ProposalDesk
+from tests.unit.adaptation.approvals import policy
 from tests.unit.adaptation.parts import RITA
 from tests.unit.control.conftest import Credential
 from tests.unit.control.console.parts import HOSTILE
@@ -86,6 +88,32 @@ def test_a_step_is_taken_once_and_then_a_page_is_shown(client: TestClient, offic
     assert (own.status_code, "Nobody may approve their own proposal" in own.text) == (403, True), "both roles are one person's here"
     assert client.post(f"{path}/reject", headers=credential("policy_approver"), data={"comment": ""}).status_code == 303
     assert only(client, office).state == State.REJECTED
+
+
+def test_who_approved_and_what_it_takes_is_shown(client: TestClient, office: Office, credential: Credential) -> None:
+    """Two people here; nobody is offered to roll it out before, also where one was enough when it was approved."""
+    assert client.portal is not None
+    office.approving.policy = policy(approval={"route": {"approvals": 2}})
+    drafted = only(client, office)
+    path = f"/console/proposals/{drafted.id}"
+    client.portal.call(office.proposals.adopt, drafted.id, RITA, "")
+    client.portal.call(office.proposals.measured, only(client, office), "c" * 64, {"route": drafted.terms["effect"]}, (), RITA)
+    assert "2 people; not enough so far" in client.get(path, headers=credential("policy_approver")).text
+    binding = only(client, office).terms["evaluation"]["binding"]
+    answer = client.post(f"{path}/approve", headers=credential("policy_approver"), data={"binding": binding})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=proposal_approved")
+    (by,) = (each["key"] for each in given(only(client, office)))
+    text = client.get(path, headers=credential("policy_approver")).text
+    assert by[:8] in text
+    assert "not enough so far" in text
+    assert 'data-confirm="roll-out"' not in text
+    office.approving.policy = policy()
+    client.portal.call(office.proposals.approve, drafted.id, replace(RITA, id="otto"), binding, "", "")
+    assert "1 person</dd>" in (text := client.get(path, headers=credential("policy_approver")).text)
+    assert 'data-confirm="roll-out"' in text
+    office.approving.policy = policy(approval={"route": {"approvals": 3}})
+    text = client.get(path, headers=credential("policy_approver")).text
+    assert ('data-confirm="roll-out"' in text, 'data-confirm="approve"' in text) == (False, True)
 
 
 def test_words_of_a_new_intent_are_shown_and_edited(client: TestClient, office: Office, credential: Credential) -> None:
