@@ -41,6 +41,7 @@ def unpacked(data: bytes) -> Classification | None:
         found: dict[str, Any] = json.loads(data)
         candidates = tuple(Candidate(str(each["intent"]), float(each["raw"]), float(each["calibrated"])) for each in found["candidates"])
         made = {"status": Status(found["status"]), "candidates": candidates, "prediction_set": tuple(found["prediction_set"])}
+        made["earlier_tiers"] = tuple((str(tier), str(intent)) for tier, intent in found["earlier_tiers"])
         return Classification(**{**found, **made, "stages_ns": (), "cached": True})
     except (ValueError, TypeError, KeyError):
         return None

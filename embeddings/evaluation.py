@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.binned import expected_calibration_error
 from embeddings.cascade import Cascade, Recipe, make_cascade
 from embeddings.errors import EmbeddingsError
 from embeddings.labelled import Labelled
@@ -193,12 +194,11 @@ def _with_opinions(answers: Answers, test: Labelled, opinions: Mapping[int, Opin
 
 
 def _figures(answers: Answers) -> dict[str, Any]:
-    calibration = import_module("embeddings.calibration")
     inside, right = answers.inside, answers.right
     outside = ~inside
     static = np.array([tier == "static" for tier in answers.tiers])
     accepted = answers.accepted
-    error = calibration.expected_calibration_error(answers.confidences[inside], right[inside])
+    error = expected_calibration_error(answers.confidences[inside], right[inside])
     return {
         "accuracy": _share(right, inside),
         "accepted_accuracy": _share(right & inside, accepted),

@@ -36,8 +36,9 @@ class Page(Collector):
 def lockgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
     folder = tmp_path_factory.mktemp("prometheus")
     witnesses = {"witnesses": {"policy": "witnesses.policy"}}
+    learning = {"sampling": {"random": 1.0}, "watch": {"accuracy": 0.9}}
     with ExitStack() as stack:
-        running = stack.enter_context(prepared(folder, "--workers", "2", audit=witnesses))
+        running = stack.enter_context(prepared(folder, "--workers", "2", audit=witnesses, learning=learning))
         key = NoteSigner("yard.example/ledger", ensure_signing_key(running.state / "keys" / "ledger.key")).verifier
         other = stack.enter_context(witness(folder / "witness", "w.example", free_ports(1)[0], [key]))
         other.start()
@@ -59,7 +60,7 @@ def page(lockgate: Lockgate) -> str:
 def text(lockgate: Lockgate) -> str:
     def complete() -> str:
         now = page(lockgate)
-        return now if 'result="decided"' in now and 'result="failed"' in now else ""
+        return now if all(each in now for each in ('result="decided"', 'result="failed"', "lockgate_learning_samples")) else ""
 
     return until(complete, "every kind of request was counted")
 
