@@ -39,6 +39,7 @@ def test_work_is_bounded_by_the_number_of_texts(texts: int, epochs: int, folds: 
     assert (epochs_for(texts), folds_for(texts)) == (epochs, folds)
 
 
+@pytest.mark.slow
 def test_an_encoder_has_not_seen_what_it_is_judged_by(tmp_path: Path) -> None:
     """Intents that were drawn at random cannot be told apart on held-out texts, however well the encoder learnt the others by heart."""
     chance = np.random.default_rng(4).permutation(len(TEXTS)) % 2
