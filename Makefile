@@ -5,7 +5,7 @@ BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 JOBS ?= 2
 EXTRAS := $(VENV)/.extras
-.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
+.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e long e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 # Tests start Lockgate hundreds of times: where the environment forbids compiled modules to be kept, every start compiles everything anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,6 +18,7 @@ fmt: $(DEV) ; @$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format 
 bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
 e2e: $(DEV) model ; @LOCKGATE_PICTURES=1 $(PY) -m pytest tests/e2e $(ARGS)
+long: $(DEV) model ; @$(PY) -m pytest -m slow tests --ignore tests/e2e --ignore tests/faults $(ARGS)
 e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py tests/contract/test_llm_destination.py $(ARGS)
 e2e-engines: $(DEV) ; @$(PY) -m pytest -m engines tests/e2e/test_engines.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
