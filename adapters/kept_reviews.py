@@ -119,11 +119,6 @@ class KeptReviews:
             raise ReviewError("The review store is closed.", "review_store_closed") from error
 
 
-def tenant_in_terms(tenant: str) -> str:
-    """As it stands in the terms: what databases compare is that text, for not every tenant's name is one that they could hold."""
-    return json.dumps(tenant)
-
-
 def terms_of(held: Held) -> str:
     """A held request without its sealed part, as ASCII."""
     return json.dumps({name: getattr(held, name) for name in TERMS}, default=dict)

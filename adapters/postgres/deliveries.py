@@ -5,12 +5,12 @@ It is written in the records' transactions, and changed by single statements bet
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from adapters.kept_deliveries import COLUMNS, delivery_from, row_of, tenant_text
 from router.audit.beside import BLOCKED_NS, MOST_BYTES, Extras, Pending, Waiting
-from router.ports import Delivery, Due
+from router.ports import Delivery
 
 TABLES = (
     "CREATE TABLE arrivals (key bytea PRIMARY KEY, answer bytea NOT NULL, at_ns bigint NOT NULL)",
@@ -29,8 +29,7 @@ TENANTS = (
     "ALTER TABLE deliveries ADD COLUMN IF NOT EXISTS tenant text",
     "CREATE INDEX IF NOT EXISTS deliveries_tenant ON deliveries (tenant, number) WHERE tenant IS NOT NULL",
 )
-_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason, tenant"
-_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({', '.join(['%b'] * 16)})"  # noqa: S608 - no value in it
+_INSERT = f"INSERT INTO deliveries ({COLUMNS}, ready_ns) VALUES ({', '.join(['%b'] * 16)})"  # noqa: S608 - no value in it
 # The index of lanes is taken only where it is said again that a lane has a name. Only `write`, in turns, adds to a lane, ends what is in
 # it, and lets the next be taken, so that none is left behind nobody.
 _LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> '' AND NOT e.dead AND e.lane ="
@@ -44,7 +43,7 @@ _LEASE = (
     "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM (SELECT number,"  # noqa: S608
     " size, sum(size) OVER (ORDER BY ready_ns, number) AS total FROM (SELECT number, ready_ns, length(sealed) AS size FROM deliveries d"
     f" WHERE NOT dead AND ready_ns <= %s AND {_HEAD} ORDER BY ready_ns LIMIT %s FOR UPDATE SKIP LOCKED) AS due) AS summed"
-    f" WHERE total = size OR total <= {MOST_BYTES}) RETURNING number, {_NAMES}"
+    f" WHERE total = size OR total <= {MOST_BYTES}) RETURNING number, {COLUMNS}"
 )
 _RENEW = "UPDATE deliveries SET leased_ns = %s, ready_ns = %s WHERE id = ANY(%s) AND owner = %s AND NOT dead RETURNING id"
 _POSTPONE = (
@@ -74,7 +73,7 @@ def write(execute: Callable[[str, Sequence[Any]], Any], extras: Extras) -> None:
         execute(sql, (extras.at_ns, list(keys), list(answers)))
     for delivery in extras.deliveries:
         behind = bool(delivery.order) and execute(_BEHIND, (delivery.order,)).fetchone() is not None
-        execute(_INSERT, _row(delivery, BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
+        execute(_INSERT, (*row_of(delivery), BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
     done = [each for each in extras.settled if not each.dead]
     dead = {each.id: each for each in extras.settled if each.dead}
     ended = list[tuple[bytes]]()
@@ -99,7 +98,7 @@ def answer(rows: Rows, key: bytes) -> bytes | None:
 
 def lease(rows: Rows, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
     taken = rows(_LEASE, (owner, until_ns, until_ns, now_ns, limit))
-    return [delivery(row) for _, *row in sorted(taken, key=lambda each: each[0])]
+    return [delivery_from(row) for _, *row in sorted(taken, key=lambda each: each[0])]
 
 
 def renew(rows: Rows, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
@@ -121,15 +120,15 @@ def pending(rows: Rows) -> Pending:
 
 
 def page(rows: Rows, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
-    whose, named = ("", ()) if tenant is None else (" AND tenant = %s", (_tenant(tenant),))
-    sql = f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > %s{whose} AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
+    whose, named = ("", ()) if tenant is None else (" AND tenant = %s", (tenant_text(tenant),))
+    sql = f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > %s{whose} AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
     found = rows(f"{sql} ORDER BY number LIMIT %s", (after, *named, dead, dead, limit))
-    return [Waiting(number, gone, delivery(row)) for number, gone, *row in found]
+    return [Waiting(number, gone, delivery_from(row)) for number, gone, *row in found]
 
 
 def one(rows: Rows, delivery_id: str) -> Waiting | None:
-    found = rows(f"SELECT number, dead, {_NAMES} FROM deliveries WHERE id = %s", (delivery_id,))  # noqa: S608 - names only
-    return next((Waiting(number, gone, delivery(row)) for number, gone, *row in found), None)
+    found = rows(f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE id = %s", (delivery_id,))  # noqa: S608 - names only
+    return next((Waiting(number, gone, delivery_from(row)) for number, gone, *row in found), None)
 
 
 def revive(rows: Rows, delivery_id: str, now_ns: int, until_ns: int) -> bool:
@@ -142,20 +141,3 @@ def drop(rows: Rows, delivery_id: str) -> bool:
 
 def forget(rows: Rows, before_ns: int, limit: int) -> int:
     return len(rows(_FORGET, (before_ns, limit)))
-
-
-def delivery(row: Sequence[Any]) -> Delivery:
-    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason, tenant = row
-    where, times = (name, route, destination), (created, due_ns, until_ns)
-    whose = None if tenant is None else str(json.loads(tenant))
-    return Delivery(*where, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
-
-
-def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
-    terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, _tenant(d.tenant), ready_ns)
-
-
-def _tenant(tenant: str | None) -> str | None:
-    """As text that every database can hold."""
-    return None if tenant is None else json.dumps(tenant)

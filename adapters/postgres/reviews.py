@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
+from adapters.kept_deliveries import tenant_text
+from adapters.kept_reviews import KeptReviews, held_from, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.kept_tables import KeptTables
 from adapters.postgres.members import ALIVE, PostgresMembers
@@ -72,7 +73,7 @@ class ReviewTables(KeptTables):
         parameters = (
             after,
             *([list(states)] if states else []),
-            *([] if tenant is None else [f'"tenant": {tenant_in_terms(tenant)}']),
+            *([] if tenant is None else [f'"tenant": {tenant_text(tenant)}']),
             limit,
         )
         # Not every name is one that the database's JSON could hold, so its text is looked for, and the name compared here.

@@ -5,16 +5,16 @@ It is written in the records' transactions and changed between them, all by the 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.kept_deliveries import COLUMNS, delivery_from, row_of, tenant_text
 from adapters.sqlite.connection import StandardConnection
 from router.audit.beside import BLOCKED_NS, Extras, Pending, Waiting, bounded
 from router.errors import AuditError
-from router.ports import Delivery, Due
+from router.ports import Delivery
 
 log = logging.getLogger("lockgate.audit")
 TABLES = (
@@ -33,8 +33,7 @@ TENANTS = (
     "ALTER TABLE deliveries ADD COLUMN tenant TEXT",
     "CREATE INDEX deliveries_tenant ON deliveries (tenant, number) WHERE tenant IS NOT NULL",
 )
-_NAMES = "id, route, destination, due, key_id, sealed, created_ns, due_ns, until_ns, lane, owner, leased_ns, attempts, reason, tenant"
-_INSERT = f"INSERT INTO deliveries ({_NAMES}, ready_ns) VALUES ({','.join('?' * 16)})"  # noqa: S608 - no value in it
+_INSERT = f"INSERT INTO deliveries ({COLUMNS}, ready_ns) VALUES ({','.join('?' * 16)})"  # noqa: S608 - no value in it
 # SQLite takes the index of lanes only where it is said again that a lane has a name.
 _LANE = "SELECT 1 FROM deliveries e WHERE e.lane <> x'' AND e.dead = 0 AND e.lane ="
 _HEAD = f"(lane = x'' OR NOT EXISTS ({_LANE} d.lane AND e.number < d.number))"
@@ -63,7 +62,7 @@ def write(run: Any, extras: Extras) -> None:
         run("INSERT INTO arrivals VALUES (?,?,?)", (arrival.key, arrival.answer, extras.at_ns))
     for delivery in extras.deliveries:
         behind = delivery.order and run(f"{_LANE} ? LIMIT 1", (delivery.order,))
-        run(_INSERT, _row(delivery, BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
+        run(_INSERT, (*row_of(delivery), BLOCKED_NS if behind else max(delivery.due_ns, delivery.leased_ns)))
     for settled in extras.settled:
         whose = (settled.id, settled.owner)
         ended = run(_DEAD, (settled.attempts, settled.reason, *whose)) if settled.dead else run(_DONE, whose)
@@ -85,10 +84,10 @@ def lease(run: Any, owner: str, now_ns: int, until_ns: int, limit: int) -> list[
     )
     numbers = bounded(due)
     marks = ",".join("?" * len(numbers))
-    taken = run(f"SELECT {_NAMES} FROM deliveries WHERE number IN ({marks}) ORDER BY number", numbers)  # noqa: S608 - marks only
+    taken = run(f"SELECT {COLUMNS} FROM deliveries WHERE number IN ({marks}) ORDER BY number", numbers)  # noqa: S608 - marks only
     for row in taken:
         run("UPDATE deliveries SET owner = ?, leased_ns = ?, ready_ns = ? WHERE id = ?", (owner, until_ns, until_ns, row[0]))
-    return [delivery((*row[:10], owner, until_ns, *row[12:])) for row in taken]
+    return [delivery_from((*row[:10], owner, until_ns, *row[12:])) for row in taken]
 
 
 def renew(run: Any, owner: str, ids: Sequence[str], until_ns: int) -> list[str]:
@@ -118,17 +117,17 @@ def pending(run: Any) -> Pending:
 
 def page(run: Any, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
     chosen = "" if dead is None else f" AND dead = {int(dead)}"
-    whose, named = ("", ()) if tenant is None else (" AND tenant = ?", (_tenant(tenant),))
+    whose, named = ("", ()) if tenant is None else (" AND tenant = ?", (tenant_text(tenant),))
     found = run(
-        f"SELECT number, dead, {_NAMES} FROM deliveries WHERE number > ?{whose}{chosen} ORDER BY number LIMIT ?",  # noqa: S608 - names only
+        f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > ?{whose}{chosen} ORDER BY number LIMIT ?",  # noqa: S608 - names only
         (after, *named, limit),
     )
-    return [Waiting(number, bool(gone), delivery(row)) for number, gone, *row in found]
+    return [Waiting(number, bool(gone), delivery_from(row)) for number, gone, *row in found]
 
 
 def one(run: Any, delivery_id: str) -> Waiting | None:
-    found = run(f"SELECT number, dead, {_NAMES} FROM deliveries WHERE id = ?", (delivery_id,))  # noqa: S608 - names only
-    return next((Waiting(number, bool(gone), delivery(row)) for number, gone, *row in found), None)
+    found = run(f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE id = ?", (delivery_id,))  # noqa: S608 - names only
+    return next((Waiting(number, bool(gone), delivery_from(row)) for number, gone, *row in found), None)
 
 
 def revive(run: Any, delivery_id: str, now_ns: int, until_ns: int) -> bool:
@@ -154,7 +153,10 @@ def carry_over(before: Path, after: Path) -> bool:
         connection.execute("ATTACH ? AS former", (f"{before.absolute().as_uri()}?mode=ro",))
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO arrivals SELECT * FROM former.arrivals")
-        connection.execute("INSERT INTO deliveries SELECT * FROM former.deliveries")
+        there = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('deliveries', 'former')")}
+        every = ("number", *COLUMNS.split(", "), "ready_ns", "dead")
+        kept = ", ".join(name for name in every if name in there)  # it may be of an earlier format
+        connection.execute(f"INSERT INTO deliveries ({kept}) SELECT {kept} FROM former.deliveries")  # noqa: S608 - names only
         connection.execute("COMMIT")
     except AuditError as error:
         log.warning("what lay beside the former ledger's records is not carried over: %s", error)
@@ -162,20 +164,3 @@ def carry_over(before: Path, after: Path) -> bool:
     finally:
         connection.close()
     return True
-
-
-def delivery(row: Sequence[Any]) -> Delivery:
-    name, route, destination, due, key_id, sealed, created, due_ns, until_ns, lane, owner, leased, attempts, reason, tenant = row
-    where, times = (name, route, destination), (created, due_ns, until_ns)
-    whose = None if tenant is None else str(json.loads(tenant))
-    return Delivery(*where, Due(due), key_id, bytes(sealed), *times, bytes(lane), owner, leased, attempts, reason, whose)
-
-
-def _row(d: Delivery, ready_ns: int) -> tuple[Any, ...]:
-    terms = (d.id, d.route, d.destination, d.due.value, d.key_id, d.sealed, d.created_ns, d.due_ns, d.until_ns, d.order)
-    return (*terms, d.owner, d.leased_ns, d.attempts, d.reason, _tenant(d.tenant), ready_ns)
-
-
-def _tenant(tenant: str | None) -> str | None:
-    """As text that every database can hold."""
-    return None if tenant is None else json.dumps(tenant)

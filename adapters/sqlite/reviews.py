@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.kept_reviews import KeptReviews, held_from, tenant_in_terms, terms_of
+from adapters.kept_deliveries import tenant_text
+from adapters.kept_reviews import KeptReviews, held_from, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from adapters.sqlite.migrations import Steps, migrate
 from router.errors import AuditError, ReviewError
@@ -83,7 +84,7 @@ class ReviewFile:
     def page(self, states: Sequence[str], after: int, limit: int, tenant: str | None) -> list[tuple[int, Review]]:
         """Of each state its first ones, by its index: what waits is found at once behind any number of those that have ended."""
         own = " AND terms -> '$.tenant' = ?" if tenant is not None else ""
-        asked = (after, *([] if tenant is None else [tenant_in_terms(tenant)]), limit)
+        asked = (after, *([] if tenant is None else [tenant_text(tenant)]), limit)
         each = f"place > ?{own} ORDER BY place LIMIT ?"
         some = " UNION ALL ".join(f"SELECT place FROM (SELECT place FROM reviews WHERE state = ? AND {each})" for _ in states)  # noqa: S608  # marks only
         wanted = f"place IN ({some}) ORDER BY place LIMIT ?" if states else each

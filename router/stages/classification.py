@@ -201,11 +201,11 @@ class Cascade:
             raise ClassifierError("no classification tier is configured", "classifier_missing")
         earlier: tuple[tuple[str, str], ...] = ()
         for tier in self._tiers[:-1]:
-            scored = replace(await _answer(tier, text), earlier_tiers=earlier)
+            scored = _after(earlier, await _answer(tier, text))
             if self._judge(scored).status is Status.CLASSIFIED:
                 return scored
             earlier += tuple((tier.name, each.intent) for each in scored.candidates[:1])
-        return replace(await _answer(self._tiers[-1], text), earlier_tiers=earlier)
+        return _after(earlier, await _answer(self._tiers[-1], text))
 
     def _judge(self, scored: Classification) -> Classification:
         if (scored.intent is not None or scored.status is Status.CLASSIFIED) and scored.intent not in self._by_intent:
@@ -295,6 +295,10 @@ class Cascade:
 def _key(text: str) -> str | bytes:
     """Ten thousand of the longest texts would be hundreds of megabytes, which callers could fill at will."""
     return text if len(text) <= _KEPT_CHARS else sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _after(earlier: tuple[tuple[str, str], ...], scored: Classification) -> Classification:
+    return replace(scored, earlier_tiers=earlier) if earlier else scored
 
 
 async def _answer(tier: Tier, text: str) -> Classification:

@@ -121,6 +121,22 @@ def test_what_lies_beside_the_records_goes_over(tmp_path: Path) -> None:
     store.close()
 
 
+def test_deliveries_of_an_earlier_format_go_over(tmp_path: Path) -> None:
+    """A backup is often of the release before: what waits in it goes out, and is no tenant's."""
+    journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
+    journal.open()
+    waiting = Delivery("d1", "orders", "billing", Due.DISPATCH, "k", b"sealed", 1, 2, 3)
+    journal.append([replace(system_entry("started", 1), delivery=waiting)])
+    journal.close()
+    run(tmp_path, "DROP INDEX deliveries_tenant")
+    run(tmp_path, "ALTER TABLE deliveries DROP COLUMN tenant")
+    recover(place(tmp_path), NEXT, "restored")
+    store = SqliteStore(tmp_path / LEDGER_FILE)
+    store.open(NEXT.name)
+    assert [each.delivery for each in store.waiting(0, 9, None)] == [waiting]
+    store.close()
+
+
 def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
     """Two histories under one name are what this is there to prevent."""
     restored(tmp_path)
