@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from router.buckets import SLOW
 from router.config.identity import SecureUrl
-from router.settings import Count, Fraction, Span, Strict, duration_text
+from router.settings import Count, Fraction, Span, Strict
 
 
 def _bound(seconds: float) -> float:
@@ -19,7 +19,7 @@ def _bound(seconds: float) -> float:
 
 
 def _text(seconds: float) -> str:
-    return duration_text(seconds) if seconds >= 0.001 else f"{seconds * 1000:g}ms"
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
 
 
 class JudgedObjective(Strict):

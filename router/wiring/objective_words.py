@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from router.config.objectives import ObjectivesConfig
-from router.settings import duration_text
-from router.telemetry.objectives.judging import percent
+from router.telemetry.objectives.judging import length, percent
 
 
 def sentence(name: str, settings: ObjectivesConfig) -> str:
@@ -15,12 +14,11 @@ def sentence(name: str, settings: ObjectivesConfig) -> str:
     if name == "judged" and judged is not None:
         return f"{percent(judged.share)} of requests are judged."
     if name == "decisions" and decisions is not None:
-        within = duration_text(decisions.within) if decisions.within >= 0.001 else f"{decisions.within * 1000:g}ms"
-        return f"{percent(decisions.share)} of decisions are durable within {within}."
+        return f"{percent(decisions.share)} of decisions are durable within {length(decisions.within)}."
     if name == "audit_lag" and lag is not None:
-        return f"At most {lag.waiting:,} records wait for their commit, and none is without a checkpoint for {duration_text(lag.unsigned)}."
+        return f"At most {lag.waiting:,} records wait for their commit, and none is without a checkpoint for {length(lag.unsigned)}."
     if name == "policy_age" and policy is not None:
-        return f"The source of the policies confirms them every {duration_text(policy.most)}."
+        return f"The source of the policies confirms them every {length(policy.most)}."
     if name == "abstention" and abstention is not None:
-        return f"No more than {abstention.times:g} times the day's share of requests end without an intent."
+        return f"Of an hour's requests at most {abstention.times:g} times the share of the day before find no intent."
     raise ValueError(f"there is no objective {name}")

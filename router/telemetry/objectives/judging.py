@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import floor
+from math import ceil, floor
 
 from router.settings import duration_text
 from router.telemetry.objectives.history import Known, Tally
@@ -85,8 +85,8 @@ def judged_limits(history: Known, now: float, figures: Mapping[Figure, tuple[flo
     state = State.NO_DATA if not told[-1].total else State.MISSED if passed else State.AT_RISK if over else State.MET
     about = "; ".join(_exceeded(figure, lasted) for figure, lasted in passed or over)
     within = ", ".join(f"{each.name}: {_amount(each.value, each.unit)}" for each in figures)
-    said = "Nothing was looked at yet." if state is State.NO_DATA else f"{about}." if about else f"{within}."
-    return Judged(state, said, told[-1].good, windows=told, trend=trend(history, now), figures=tuple(figures))
+    said = "Nothing was looked at yet" if state is State.NO_DATA else about or within
+    return Judged(state, f"{_capital(said)}.", told[-1].good, windows=told, trend=trend(history, now), figures=tuple(figures))
 
 
 def without_data(told: Judged, said: str) -> Judged:
@@ -175,8 +175,22 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _length(seconds: float) -> str:
+    """Whole seconds, of two minutes and more whole minutes."""
     whole = int(seconds)
-    return duration_text(whole if whole < 120 else whole - whole % 60) if whole else "0s"
+    return length(whole if whole < 120 else whole - whole % 60)
+
+
+def length(seconds: float) -> str:
+    """`15 min`, `100 ms`"""
+    if seconds < 1:
+        return f"{seconds * 1000:g} ms" if seconds else "0 s"
+    text = duration_text(seconds)
+    number, unit = text.rstrip("dhms"), text.lstrip("0123456789")
+    return f"{number} {'min' if unit == 'm' else unit}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def long_name(window: str) -> str:
@@ -186,7 +200,7 @@ def long_name(window: str) -> str:
 
 
 def percent(share: float, *, up: bool = False) -> str:
-    """To a thousandth of a hundredth and never better than it is: nothing that was missed reads as 100 %, nothing bad as 0 %."""
-    places = 1e5 * share
-    rounded = -floor(-round(places, 6)) if up else floor(round(places, 6))
-    return f"{rounded / 1e3:.3f}".rstrip("0").rstrip(".") + " %"
+    """Never better than it is: nothing that was missed reads as 100 %, nothing bad as 0 %. Near either end with more places."""
+    scale = 1000 if share < 0.01 or share > 0.99 else 10
+    value = round(100 * scale * share, 6)
+    return f"{(ceil(value) if up else floor(value)) / scale:.3f}".rstrip("0").rstrip(".") + " %"
