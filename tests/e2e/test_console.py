@@ -619,7 +619,7 @@ def test_objectives_stand_on_top_of_health_for_who_may_see_figures(lockgate: Loc
     judged.get_by_text("Over time").focus()
     page.keyboard.press("Enter")
     page.evaluate("document.activeElement.blur(); document.getElementById('now').dataset.first = 'yes'")
-    page.wait_for_function("!document.getElementById('now').dataset.first")
+    expect(page.locator("#now")).not_to_have_attribute("data-first", "yes", timeout=20_000)
     assert judged.get_by_role("row").count() == 7
     assert axe(page) == []
     page.emulate_media(color_scheme="dark")
