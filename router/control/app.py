@@ -20,6 +20,7 @@ from router.control import (
     learning,
     metrics,
     nodes,
+    objectives,
     policy,
     reviews,
     rollouts,
@@ -56,6 +57,7 @@ def create_app(services: ControlServices) -> FastAPI:
         keys,
         config,
         nodes,
+        objectives,
         policy,
         rollouts,
     )

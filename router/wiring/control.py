@@ -23,6 +23,7 @@ from router.control.services import (
     Labels,
     Learning,
     Nodes,
+    Objectives,
     PolicyRollouts,
     PolicyTrials,
     Quality,
@@ -139,8 +140,10 @@ class ProcessStatus:
         deliveries: Callable[[], Mapping[str, float]] = dict,
         notices: Callable[[], Iterable[Metric]] = tuple,
         learnt: Callable[[], Iterable[Metric]] = tuple,
+        objectives: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         self._learnt = learnt
+        self._objectives = objectives
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -255,6 +258,7 @@ class ProcessStatus:
             *nodes,
             *self._notices(),
             *self._learnt(),
+            *self._objectives(),
         ]
 
     def _rolling(self) -> Iterator[Metric]:
@@ -326,6 +330,7 @@ def make_control(
     certificates: CertificateCallers | None = None,
     alarm: Alarm | None = None,
     quality: Quality | None = None,
+    objectives: Objectives | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -358,5 +363,6 @@ def make_control(
         certificates=certificates,
         **({} if alarm is None else {"alarm": alarm}),
         quality=quality,
+        objectives=objectives,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from router.control.console.figures import Figures
 from router.control.console.html import page
+from router.control.console.objectives import objectives_of
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.permissions import Permission
 from router.control.services import ControlServices
@@ -31,6 +32,7 @@ async def health(request: Request, services: Services, caller: Caller) -> HTMLRe
         warnings=services.status.warnings(),
         running=services.status.describe(),
         figures=await _figures(services) if may else None,
+        objectives=objectives_of(services, caller),
         **await _nodes(services),
     )
 
