@@ -3,7 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
-JOBS ?= 2
+# One more than CI has cores: many tests wait for a lease, a session or a broker, and then another has the core.
+JOBS ?= 3
 EXTRAS := $(VENV)/.extras
 .PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e long e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
