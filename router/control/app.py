@@ -10,6 +10,7 @@ from router.control import (
     audit,
     config,
     deliveries,
+    draining,
     drift,
     evidence,
     failures,
@@ -56,6 +57,7 @@ def create_app(services: ControlServices) -> FastAPI:
         keys,
         config,
         nodes,
+        draining,
         policy,
         rollouts,
     )

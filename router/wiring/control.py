@@ -23,6 +23,7 @@ from router.control.services import (
     Labels,
     Learning,
     Nodes,
+    OwnNode,
     PolicyRollouts,
     PolicyTrials,
     Quality,
@@ -120,6 +121,12 @@ class NodeState(Protocol):
     def figures(self) -> Iterator[Metric]: ...
 
 
+class DrainState(Protocol):
+    @property
+    def check(self) -> Check | None:
+        """Why it is not ready where it is drained; None while it serves."""
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -139,7 +146,9 @@ class ProcessStatus:
         deliveries: Callable[[], Mapping[str, float]] = dict,
         notices: Callable[[], Iterable[Metric]] = tuple,
         learnt: Callable[[], Iterable[Metric]] = tuple,
+        draining: DrainState | None = None,
     ) -> None:
+        self._draining = draining
         self._learnt = learnt
         self._notices = notices
         self.open_glass = [0]
@@ -157,7 +166,12 @@ class ProcessStatus:
         self._bundles = bundles
 
     async def ready(self) -> Sequence[Check]:
-        """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
+        """Ready means: policy active and model loaded in every worker, the audit trail writable, and nobody has taken this node out."""
+        draining = self._draining.check if self._draining is not None else None
+        checks = await self._checks()
+        return checks if draining is None else [draining, *checks]
+
+    async def _checks(self) -> Sequence[Check]:
         wanted = self._reloading.workspace.digests.config
         serving = [digest for _, digest in await self._supervised.ask("ping")]
         workers = Check("workers", bool(serving) and all(digest == wanted for digest in serving), f"{len(serving)} serve")
@@ -235,6 +249,7 @@ class ProcessStatus:
             "lockgate.reviews.pending": self._pending(),
             "lockgate.control.break_glass": self.open_glass[0],
             "lockgate.work.followed": self._followed(),
+            "lockgate.draining": int(self._draining is not None and self._draining.check is not None),
         }
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()
@@ -326,6 +341,7 @@ def make_control(
     certificates: CertificateCallers | None = None,
     alarm: Alarm | None = None,
     quality: Quality | None = None,
+    node: OwnNode | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -358,5 +374,6 @@ def make_control(
         certificates=certificates,
         **({} if alarm is None else {"alarm": alarm}),
         quality=quality,
+        node=node,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)
