@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,7 +21,8 @@ from router.wiring.membership import node_name
 
 log = logging.getLogger("lockgate.drain")
 LOOK_S = 0.5
-QUIET_S = 2.0
+NS = 1_000_000_000
+QUIET_NS = 2 * NS
 """For so long nothing is under way and nothing comes before a node counts as drained: balancers may send a little longer."""
 DRAINED, RESUMED = "node_drained", "node_resumed"
 COUNTS = ("requests", "streams", "waiting", "events", "deliveries")
@@ -94,7 +94,7 @@ class Draining:
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()
         self._began: Mapping[int, int] = {}
-        self._busy_s = time.monotonic()  # when something was under way last, or came
+        self._busy_ns = clock.monotonic_ns()  # when something was under way last, or came
         self._quiet_ns: int | None = None  # since when nothing was
 
     @property
@@ -119,7 +119,7 @@ class Draining:
             if self._order is None:
                 pseudonym = await self._recorded(DRAINED, by, by_key, reason)
                 self._order = _Order(self._clock.now_ns(), by.id, pseudonym, reason)
-                self._busy_s, self._quiet_ns = time.monotonic(), None
+                self._busy_ns, self._quiet_ns = self._clock.monotonic_ns(), None
                 log.warning("this node is drained by order of %s: it takes up nothing new", pseudonym)
                 self._woken.set()
         return await self.show()
@@ -172,11 +172,11 @@ class Draining:
         seen = _seen(await self._workers.drain(out), out, self._workers.alive)
         still = seen.agreed and not any(seen.counts.values()) and not self._sending() and seen.began == self._began
         self._began = seen.began
-        now = time.monotonic()
+        now = self._clock.monotonic_ns()
         if not still:
-            self._busy_s, self._quiet_ns = now, None
-        elif self._order is not None and self._quiet_ns is None and now - self._busy_s >= QUIET_S:
-            self._quiet_ns = self._clock.now_ns() - int((now - self._busy_s) * 1e9)
+            self._busy_ns, self._quiet_ns = now, None
+        elif self._order is not None and self._quiet_ns is None and now - self._busy_ns >= QUIET_NS:
+            self._quiet_ns = self._clock.now_ns() - (now - self._busy_ns)
         if self._order is not None and self.state != before:
             log.warning("this node is %s", "drained: nothing is under way" if self._quiet_ns else "draining: something came")
         return seen

@@ -7,21 +7,28 @@ import http.client
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.system import SystemClock
+from router.wiring.sign_in import local_links
+from router.workspace import parse, read
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, Person, cli, prepared
 from tests.e2e.wire import TIMEOUT_S, Answer, ask
 from tests.e2e.yard import load, save
+from tests.needs import needs, needs_file
 
-START = Callable[..., Lockgate]
-OTTO = Person("otto", ("operator",), ("control",))
-PEOPLE = (Person("ann", ("employee",)), OTTO, Person("idle", ("viewer",), ("control",)), Person("root", ("admin",), ("control",)))
+PEOPLE = (
+    Person("ann", ("employee",)),
+    Person("otto", ("operator",), ("control",)),
+    Person("idle", ("viewer",), ("control",)),
+    Person("root", ("admin",), ("control",)),
+)
 NODE = "/v1/nodes/self"
 
 
@@ -88,8 +95,6 @@ def test_what_is_under_way_ends_and_what_comes_is_told_to_go(lockgate: Lockgate)
         assert lockgate.decide("ann", {"method": "GET", "path": "/items/1"}).fields["connection"] == "close"
         until(lambda: node(lockgate)["under_way"]["requests"] == 1, "nothing but the slow one was under way")
     assert (answers[0].status, answers[0].fields["connection"]) == (200, "close")
-    until(lambda: drained(lockgate), "it was drained")
-    assert node(lockgate)["quiet_since"] is not None
     assert resume(lockgate)["state"] == "serving"
     assert resume(lockgate)["since"] is None
     until(lockgate.ready, "it was ready again")
@@ -101,24 +106,26 @@ def test_what_is_under_way_ends_and_what_comes_is_told_to_go(lockgate: Lockgate)
 
 
 def test_it_stays_drained_with_other_workers_and_another_configuration(lockgate: Lockgate) -> None:
-    """A worker that is killed and one that takes up a changed catalog stay out of service; a node that is started anew serves."""
+    """Workers that are killed and a changed catalog that is taken up leave the node out of service."""
     drain(lockgate)
-    first, second = lockgate.workers()
-    os.kill(first, signal.SIGKILL)
-    until(lambda: len(lockgate.workers()) == 2 and first not in lockgate.workers(), "another worker was started")
-    until(lambda: node(lockgate)["workers_heard"] == 2 and drained(lockgate), "both workers were drained")
+    killed = set(lockgate.workers())
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not killed & set(lockgate.workers()) and node(lockgate)["workers_heard"] == 2, "both workers were replaced")
     before = lockgate.control("GET", "/v1/config").json["config_digest"]
     catalog = load(lockgate.yard.folder / "catalog.yaml")
     save(lockgate.yard.folder / "catalog.yaml", {**catalog, "name": "changed"})
     until(lambda: lockgate.control("POST", "/v1/config/reload").json["config_digest"] != before, "the change was taken up")
-    os.kill(second, signal.SIGKILL)
-    until(lambda: not {first, second} & set(lockgate.workers()) and node(lockgate)["workers_heard"] == 2, "both were replaced")
-    asked = [lockgate.ask("ann", "GET", f"/echo/{number}") for number in range(8)]
-    assert {(each.status, each.fields["connection"]) for each in asked} == {(200, "close")}
-    assert not lockgate.ready()
-    assert lockgate.process.stop() == 0
-    lockgate.start()
-    assert node(lockgate)["state"] == "serving"
+    asked = until(lambda: _answered(lockgate), "the new workers served")
+    assert asked == {(200, "close")}
+    assert (lockgate.ready(), node(lockgate)["state"] in ("draining", "drained")) == (False, True)
+
+
+def _answered(lockgate: Lockgate) -> set[tuple[int, str]]:
+    try:
+        return {(each.status, each.fields["connection"]) for each in (lockgate.ask("ann", "GET", f"/echo/{number}") for number in range(8))}
+    except OSError:  # a worker that was killed had accepted it
+        return set()
 
 
 def test_it_is_for_who_may_and_for_this_node(lockgate: Lockgate) -> None:
@@ -135,14 +142,59 @@ def test_it_is_for_who_may_and_for_this_node(lockgate: Lockgate) -> None:
     waited = cli("nodes", "drain", "--wait", **place)
     assert (waited.returncode, "drained: nothing under way" in waited.stdout, "for a kernel" in waited.stdout) == (0, True, True)
     assert "serving" in cli("nodes", "resume", **place).stdout
-    assert "another node" in cli("nodes", "drain", "node-7", **place).stderr
-    assert cli("nodes", "--json", "drain", **place).returncode == 2
 
 
+def test_an_operator_drains_and_lets_serve_again(lockgate: Lockgate) -> None:
+    """Signed in, by keyboard alone: drains with a reason while a slow request is under way, sees it end and that the node may be stopped,
+    and lets it serve. Axe finds nothing in any state."""
+    needs("playwright", "pip install playwright")
+    needs("axe_playwright_python", "pip install axe-playwright-python")
+    from playwright.sync_api import expect  # the other tests need no browser
+
+    from tests.e2e.browsing import CHROMIUM, NARROW, axe, browser, seated
+
+    needs_file(CHROMIUM, "apt install chromium")
+    with browser() as chromium, seated(chromium, lockgate, None) as page:
+        links = local_links(parse(read(lockgate.yard.config, {}), {}), SystemClock())
+        assert links is not None
+        page.goto(f"/console/sign-in/local?token={links.token()}")
+        with page.expect_navigation():
+            page.get_by_role("button", name="Sign in").press("Enter")
+        page.goto("/console/health")
+        standing = page.get_by_role("region", name="Draining")
+        assert (page.locator(".state").inner_text(), standing.count()) == ("Ready", 0)
+        with asking(lockgate, "/hold/z"):
+            page.get_by_role("button", name="Drain this node").press("Enter")
+            page.get_by_label("Reason").press_sequentially("a new disk")
+            assert axe(page) == []
+            ordered(page, "Drain")
+            expect(page.get_by_role("status")).to_contain_text("takes up nothing new")
+            expect(standing).to_contain_text("Draining: 1 request under way")
+            expect(standing).to_contain_text("a new disk")
+            assert (page.locator(".state").inner_text(), axe(page)) == ("Not ready", [])
+        expect(standing).to_contain_text("may be stopped", timeout=20_000)
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        assert axe(page) == []
+        page.get_by_role("button", name="Let it serve again").press("Enter")
+        ordered(page, "Serve again")
+        expect(page.locator(".state")).to_have_text("Ready")
+        assert standing.count() == 0
+    assert [each["name"] for each in lockgate.system("node_drained")[-1:]] == [node(lockgate)["name"]]
+
+
+def ordered(page: Any, what: str) -> None:
+    """From where the reason is written, on to the dialog's button."""
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == what
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+@pytest.mark.slow
 def test_a_node_is_taken_out_of_two_under_load_and_no_request_fails(tmp_path: Path) -> None:
-    """Behind a balancer that asks for readiness: drained, and stopped once it says so, while callers ask without a pause."""
-    people = (*PEOPLE,)
-    with prepared(tmp_path / "one", people=people) as first, prepared(tmp_path / "two", people=people) as second:
+    """Behind a balancer that asks for readiness: drained, stopped once it says so, and started again, while callers ask without a pause."""
+    with prepared(tmp_path / "one", people=PEOPLE) as first, prepared(tmp_path / "two", people=PEOPLE) as second:
         (second.state / "identity.sqlite").write_bytes((first.state / "identity.sqlite").read_bytes())
         second.keys = first.keys
         first.start()
@@ -155,8 +207,10 @@ def test_a_node_is_taken_out_of_two_under_load_and_no_request_fails(tmp_path: Pa
             assert first.process.stop() == 0
             before = balancer.served(second)
             until(lambda: balancer.served(second) > before + 50, "the other one served on")
+            assert balancer.served(first) == last
+            first.start()
+            until(lambda: balancer.served(first) > last + 50, "it was asked again, for a node that is started serves")
         assert balancer.failed == []
-        assert balancer.served(first) == last
 
 
 class Balancer:
