@@ -21,6 +21,7 @@ from router.control import (
     learning,
     metrics,
     nodes,
+    objectives,
     policy,
     reviews,
     rollouts,
@@ -58,6 +59,7 @@ def create_app(services: ControlServices) -> FastAPI:
         config,
         nodes,
         draining,
+        objectives,
         policy,
         rollouts,
     )

@@ -262,6 +262,11 @@ class OwnNode(Protocol):
     async def resume(self, by: Subject, by_key: str, reason: str) -> Json: ...
 
 
+class Objectives(Protocol):
+    def document(self) -> Json | None:
+        """`at`, `every_s` and `objectives` as of the last look; None where all are switched off."""
+
+
 class Indexing(Protocol):
     async def sign(self) -> Json:
         """The record that signs what was in no section of the index yet (`record`, `leaf`), under a checkpoint that was signed for it at
@@ -442,3 +447,4 @@ class ControlServices:
     certificates: CertificateCallers | None = None
     alarm: Alarm = _nobody_told
     quality: Quality | None = None
+    objectives: Objectives | None = None

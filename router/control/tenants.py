@@ -55,6 +55,7 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         rollouts=None,
         nodes=None,
         node=None,
+        objectives=None,
         rules=None,
         certificates=None,
         learning=None,

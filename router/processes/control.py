@@ -115,6 +115,8 @@ class ControlProcess:
         except BaseException:
             await _left(membership)
             raise
+        if learning is not None:
+            learning.reviews = reviews.store
         fates = make_fates(workspace, evidence.outbox, self._clock)
         supervisor = Supervisor(
             sockets,

@@ -34,6 +34,7 @@ STEP = "step"  # for whom the candidate of a rollout decides from now on
 ROLLOUT_FIGURES = "rollout_figures"  # what was counted since the last time
 ACTIVATE = "activate"  # let it serve
 METRICS = "metrics"
+INDICATORS = "indicators"  # the few counts that objectives are told from
 FORGET_KEY = "forget_key"  # by its id, for it was destroyed
 KEYS_UNTIL = "keys_until"  # until when the subjects' keys that it has may be used
 POLICY = "policy"  # the problem of its policy engine, by code; empty where there is none

@@ -19,5 +19,9 @@ class Refusals:
         self._counts.clear()
         return taken
 
+    def waiting(self) -> dict[str, int]:
+        """What is not recorded yet."""
+        return dict(self._counts)
+
     def put(self, counts: dict[str, int]) -> None:
         self._counts.update(counts)

@@ -46,6 +46,7 @@ from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
 from router.telemetry.logs import configure_logs
+from router.telemetry.objectives.indicators import Indicators
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.candidate import Candidate
 from router.wiring.delivering import make_delivering
@@ -128,6 +129,7 @@ class Worker:
             messages.PREPARE: self._prepare,
             messages.ACTIVATE: self._activate,
             messages.METRICS: self._metrics,
+            messages.INDICATORS: self._indicators,
             messages.STEP: self._step,
             messages.ROLLOUT_FIGURES: self._rollout_figures,
             messages.FORGET_KEY: self._forget_key,
@@ -303,6 +305,9 @@ class Worker:
 
     async def _metrics(self, _: Any) -> str:
         return self._telemetry.exposition() if self._telemetry is not None else ""
+
+    async def _indicators(self, _: Any) -> Indicators | None:
+        return self._telemetry.metrics.indicators() if self._telemetry is not None else None
 
     async def _step(self, payload: Any) -> None:
         """`[rollout, stage]`"""

@@ -108,5 +108,7 @@ METRICS = {
     "lockgate.learning.calibration.gap": "Mean confidence minus that share, with its 95 % interval.",
     "lockgate.learning.calibration.error": "Expected calibration error of the same decisions.",
     "lockgate.learning.calibration.tolerance": "How far mean confidence may be from the share that is right, as configured.",
+    "lockgate.objective.budget_left": "Share of an objective's budget of 30 days that is left; below 0 where it is overspent.",
+    "lockgate.objective.burn_rate": "How many times as fast as it may an objective's budget burned, over a window.",
     "lockgate.work.followed": "Work of engines whose end is still to be recorded.",
 }

@@ -23,6 +23,7 @@ from router.control.services import (
     Labels,
     Learning,
     Nodes,
+    Objectives,
     OwnNode,
     PolicyRollouts,
     PolicyTrials,
@@ -147,9 +148,11 @@ class ProcessStatus:
         notices: Callable[[], Iterable[Metric]] = tuple,
         learnt: Callable[[], Iterable[Metric]] = tuple,
         draining: DrainState | None = None,
+        objectives: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         self._draining = draining
         self._learnt = learnt
+        self._objectives = objectives
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -270,6 +273,7 @@ class ProcessStatus:
             *nodes,
             *self._notices(),
             *self._learnt(),
+            *self._objectives(),
         ]
 
     def _rolling(self) -> Iterator[Metric]:
@@ -342,6 +346,7 @@ def make_control(
     alarm: Alarm | None = None,
     quality: Quality | None = None,
     node: OwnNode | None = None,
+    objectives: Objectives | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -375,5 +380,6 @@ def make_control(
         **({} if alarm is None else {"alarm": alarm}),
         quality=quality,
         node=node,
+        objectives=objectives,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

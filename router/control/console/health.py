@@ -11,6 +11,7 @@ from router.control.console.draining import node_of
 from router.control.console.figures import Figures
 from router.control.console.forms import done
 from router.control.console.html import page
+from router.control.console.objectives import objectives_of
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.permissions import Permission
 from router.control.services import ControlServices
@@ -35,6 +36,7 @@ async def health(request: Request, services: Services, caller: Caller) -> HTMLRe
         figures=await _figures(services) if may else None,
         done=done(request),
         **await node_of(services),
+        objectives=objectives_of(services, caller),
         **await _nodes(services),
     )
 
