@@ -162,7 +162,7 @@ def test_an_operator_drains_and_lets_serve_again(lockgate: Lockgate) -> None:
             page.get_by_role("button", name="Sign in").press("Enter")
         page.goto("/console/health")
         standing = page.get_by_role("region", name="Draining")
-        assert (page.locator(".state").inner_text(), standing.count()) == ("Ready", 0)
+        assert (page.locator("#now > .state").inner_text(), standing.count()) == ("Ready", 0)
         with asking(lockgate, "/hold/z"):
             page.get_by_role("button", name="Drain this node").press("Enter")
             page.get_by_label("Reason").press_sequentially("a new disk")
@@ -171,14 +171,14 @@ def test_an_operator_drains_and_lets_serve_again(lockgate: Lockgate) -> None:
             expect(page.get_by_role("status")).to_contain_text("takes up nothing new")
             expect(standing).to_contain_text("Draining: 1 request under way")
             expect(standing).to_contain_text("a new disk")
-            assert (page.locator(".state").inner_text(), axe(page)) == ("Not ready", [])
+            assert (page.locator("#now > .state").inner_text(), axe(page)) == ("Not ready", [])
         expect(standing).to_contain_text("may be stopped", timeout=20_000)
         page.set_viewport_size(NARROW)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
         assert axe(page) == []
         page.get_by_role("button", name="Let it serve again").press("Enter")
         ordered(page, "Serve again")
-        expect(page.locator(".state")).to_have_text("Ready")
+        expect(page.locator("#now > .state")).to_have_text("Ready")
         assert standing.count() == 0
     assert [each["name"] for each in lockgate.system("node_drained")[-1:]] == [node(lockgate)["name"]]
 
