@@ -40,6 +40,7 @@ from router.system import SystemRandom, UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
+from router.wiring.draining import Draining
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
@@ -112,6 +113,10 @@ class Serving:
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
+        node = None if self.membership is None else self.membership.members.node
+        due = lambda: int(outbox.figures()["lockgate.deliveries.pending"])  # noqa: E731  # as above
+        sending = lambda: reviews.sending  # noqa: E731  # as above
+        draining = Draining(self.supervisor, self.evidence.ledger, self.evidence.keys, self.clock, UuidV7(), node, sending, waiting, due)
         objectives = self._objectives(reloader, open_reader, state)
         status = ProcessStatus(
             self.supervisor,
@@ -128,10 +133,11 @@ class Serving:
             outbox.figures,
             reviews.telling.figures,
             tuple if self.learning is None else self.learning.watch.figures,
+            draining,
             objectives.figures,
         )
         if self.membership is not None:
-            self.membership.follow(lambda: self._runs(reloader))
+            self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         certificates = CertificateCallers(LiveHolders(lambda: reloader.workspace.config.identity), self.clock)
         control = make_control(
@@ -155,6 +161,7 @@ class Serving:
             certificates,
             reviews.telling.alarm,
             None if self.learning is None else self.learning.quality,
+            draining,
             objectives,
         )
         if control.services.sign_in is not None:
@@ -176,6 +183,7 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
+            draining.keep(),
             objectives.keep(),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
