@@ -21,6 +21,7 @@ from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import CONTROL, TILES, ListenerCertificates
+from router.processes.ended_sessions import keep_ended
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
@@ -169,6 +170,7 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
+            keep_ended(control.services),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:
