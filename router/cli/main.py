@@ -28,7 +28,7 @@ COMMANDS = {
     "proposals": ("router.cli.proposals:proposals", "Draft, evaluate and roll out what was learnt."),
     "deliveries": ("router.cli.deliveries:deliveries", "List, retry and drop what is still to be delivered."),
     "endpoints": ("router.cli.endpoints:endpoints", "List webhook endpoints that are gone, and have them tried again."),
-    "nodes": ("router.cli.nodes:nodes", "Show the nodes of one ledger, and in what they differ."),
+    "nodes": ("router.cli.nodes:nodes", "Show the nodes of one ledger; take one out of service, and back."),
     "objectives": ("router.cli.objectives:objectives", "Show whether the objectives are met, and what budget is left."),
     "console": ("router.cli.console:console", "Sign in to the console of this machine's Lockgate."),
     "keys": ("router.cli.keys:keys", "Create, list and revoke API keys."),

@@ -42,5 +42,6 @@ SHARED_STATE = "shared_state"  # the problem of the state that nodes share, by c
 POLICY_UNTIL = "policy_until"  # until when the policies that it has may decide
 CERTIFICATES = "certificates"  # what the listeners show from now on
 ENVOY_TOLD = "envoy_told"  # such reports, which another worker was sent
-DRAIN = "drain"
+DRAIN = "drain"  # whether to take up nothing new; answered with what is under way
+END = "end"  # finish what is under way, and end
 PING = "ping"

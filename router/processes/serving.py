@@ -22,6 +22,7 @@ from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import CONTROL, TILES, ListenerCertificates
+from router.processes.ended_sessions import keep_ended
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
@@ -40,6 +41,7 @@ from router.system import SystemRandom, UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
+from router.wiring.draining import Draining
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
@@ -112,6 +114,10 @@ class Serving:
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
+        node = None if self.membership is None else self.membership.members.node
+        due = lambda: int(outbox.figures()["lockgate.deliveries.pending"])  # noqa: E731  # as above
+        sending = lambda: reviews.sending  # noqa: E731  # as above
+        draining = Draining(self.supervisor, self.evidence.ledger, self.evidence.keys, self.clock, UuidV7(), node, sending, waiting, due)
         objectives = self._objectives(reloader, open_reader, state)
         status = ProcessStatus(
             self.supervisor,
@@ -128,10 +134,11 @@ class Serving:
             outbox.figures,
             reviews.telling.figures,
             tuple if self.learning is None else self.learning.watch.figures,
+            draining,
             objectives.figures,
         )
         if self.membership is not None:
-            self.membership.follow(lambda: self._runs(reloader))
+            self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         certificates = CertificateCallers(LiveHolders(lambda: reloader.workspace.config.identity), self.clock)
         control = make_control(
@@ -155,6 +162,7 @@ class Serving:
             certificates,
             reviews.telling.alarm,
             None if self.learning is None else self.learning.quality,
+            draining,
             objectives,
         )
         if control.services.sign_in is not None:
@@ -176,7 +184,9 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
+            draining.keep(),
             objectives.keep(),
+            keep_ended(control.services),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:

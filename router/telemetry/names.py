@@ -52,6 +52,7 @@ def method(name: str) -> str:
 METRICS = {
     "lockgate.requests": "Requests that ended, by result, route and reason.",
     "lockgate.requests.active": "Requests that are under way, of every door; a stream until it begins.",
+    "lockgate.draining": "1 while this node is drained, or on the way there, by order of an operator; else 0.",
     "lockgate.refusals": "Requests that were refused before a decision, by reason.",
     "lockgate.decision.duration": "Seconds that a decision took until it was durable: the stages of the pipeline and its record.",
     "lockgate.request.duration": "Seconds from a request's header to the end of its response, or to the decision where that ended it.",

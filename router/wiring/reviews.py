@@ -149,6 +149,11 @@ class Reviews:
     def pending(self) -> int:
         return self._service.pending
 
+    @property
+    def sending(self) -> int:
+        """Released requests that are under way."""
+        return len(self._dispatching.under_way)
+
     async def hold(self, payload: Any) -> None:
         """A worker's call. Durable when it answers. Raises ReviewError, AuditError."""
         await self._service.hold(unpack_held(payload))

@@ -599,7 +599,7 @@ def test_health_says_what_readiness_and_the_figures_say(lockgate: Lockgate, seat
     """Without a reload; a viewer may look."""
     page = seat("idle")
     page.goto("/console/health")
-    assert page.locator(".state").inner_text() == "Ready"
+    assert page.locator("#now > .state").inner_text() == "Ready"
     before = int(page.locator(".tiles dd").first.inner_text().replace(" ", ""))
     lockgate.ask("ann", "GET", "/items/1")
     expect(page.locator(".tiles dd").first).not_to_have_text(str(before), timeout=20_000)

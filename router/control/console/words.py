@@ -18,7 +18,7 @@ TONES: Mapping[str, tuple[str, ...]] = {
     "bad": ("deny", "denied", "failed", "rejected", "rolled_back", "dead", "cancelled", "shed", "critical", "gone"),
     "wait": (
         "review", "held", "pending", "uncertain", "proposed", "waiting", "escalated", "assigned", "more_information", "expired",
-        "abstained", "split", "high",
+        "abstained", "split", "high", "draining", "drained",
     ),
     "other": ("reroute", "running", "dispatching", "sending", "superseded"),
 }  # fmt: skip
