@@ -22,6 +22,7 @@ from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import CONTROL, TILES, ListenerCertificates
+from router.processes.ended_sessions import keep_ended
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
@@ -185,6 +186,7 @@ class Serving:
             keep_acts(control.services),
             draining.keep(),
             objectives.keep(),
+            keep_ended(control.services),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:

@@ -302,6 +302,8 @@ class Worker:
             await peer.call(messages.REFUSED, counts)
         except LockgateError:
             self._refusals.put(counts)
+        else:
+            self._refusals.done()
 
     async def _metrics(self, _: Any) -> str:
         return self._telemetry.exposition() if self._telemetry is not None else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class LedgerCounts:
     way: Callable[[], None]
     judged: History = field(default_factory=lambda: History(0.0))
     ended: History = field(default_factory=lambda: History(0.0))
+    stopping: Event = field(default_factory=Event)
     _files: tuple[LedgerReader, SqliteIndex] | None = None
     _next: int = 0
 
@@ -45,21 +47,29 @@ class LedgerCounts:
         reader, index = self._opened()
         if behind(reader, index) > FAR:
             return False
-        complete = catch_up(reader, index, self.way)
+        complete = catch_up(reader, index, self._breathe)
         if complete < self._next:  # made anew from another ledger, or from an older copy of this
             self._next = 0
-        if not self._next:
-            since = max(now - PERIOD_S, self._first_s(reader))
-            self.judged, self.ended = History(since), History(since)
-        since_ns = int((now - PERIOD_S - TIERS[-1][0]) * NS)
-        self._count_decisions(index, complete, since_ns)
-        self._count_refusals(reader, index, complete, since_ns)
+        since = max(now - PERIOD_S, self._first_s(reader))
+        into = (self.judged, self.ended) if self._next else (History(since), History(since))
+        try:
+            self._count(reader, index, complete, now, *into)
+        except BaseException:
+            self._next = 0  # who knows how much of it was counted: all of it is counted again
+            raise
+        self.judged, self.ended = into
         self._next = complete
         return True
 
     def close(self) -> None:
         for each in self._files or ():
             each.close()
+
+    def _breathe(self) -> None:
+        """Gives way, and ends what nobody waits for any more. Raises AuditError `audit_closed`."""
+        if self.stopping.is_set():
+            raise AuditError("Lockgate is stopping.", "audit_closed")
+        self.way()
 
     def _opened(self) -> tuple[LedgerReader, SqliteIndex]:
         if self._files is None:
@@ -74,25 +84,28 @@ class LedgerCounts:
     def _asked(self, complete: int, since_ns: int, *more: Compare) -> Every:
         return Every((Compare("record", ">=", self._next), Compare("record", "<", complete), Compare("time", ">=", since_ns), *more))
 
-    def _count_decisions(self, index: SqliteIndex, complete: int, since_ns: int) -> None:
-        asked = self._asked(complete, since_ns, Compare("kind", "=", "decision"))
+    def _count(self, reader: LedgerReader, index: SqliteIndex, complete: int, now: float, judged: History, ended: History) -> None:
+        """One whose node has a clock that is ahead counts as of now: a time to come would push out what was."""
+        since_ns = int((now - PERIOD_S - TIERS[-1][0]) * NS)
+        for slot, total, unjudged, without in self._decisions(index, self._asked(complete, since_ns, Compare("kind", "=", "decision"))):
+            judged.add(min(now, slot * SLOT_S), total, unjudged)
+            ended.add(min(now, slot * SLOT_S), total, without)
+        asked = self._asked(complete, since_ns, Compare("kind", "=", "system"), Compare("event", "=", REFUSED))
+        for chunk in index.scan(asked, ()):
+            for leaf in _leaves(reader, chunk["record"].tolist()):
+                judged.add(min(now, _time_ns(leaf) / NS), *refused(leaf.get("details") or {}))
+                self._breathe()
+
+    def _decisions(self, index: SqliteIndex, asked: Every) -> Iterator[tuple[int, int, int, int]]:
+        """(slot of time, decisions in it, those that were not judged, those without an intent)"""
         for chunk in index.scan(asked, ("time", "reason", "classification", "result")):
             bad = np.isin(chunk["reason"], _codes(index, "reason", lambda words: any(map(VERDICTS.fullmatch, words))))
             bad |= np.isin(chunk["classification"], _codes(index, "classification", lambda word: word == UNCLASSIFIED))
             abstained = np.isin(chunk["result"], _codes(index, "result", lambda word: word == ABSTAINED))
             slots, places = np.unique(chunk["time"] // (SLOT_S * NS), return_inverse=True)
             counts = (np.bincount(places, weights=each, minlength=len(slots)) for each in (np.ones(len(bad)), bad, abstained))
-            for slot, total, unjudged, without in zip(slots.tolist(), *(each.astype(int).tolist() for each in counts), strict=True):
-                self.judged.add(slot * SLOT_S, total, unjudged)
-                self.ended.add(slot * SLOT_S, total, without)
-            self.way()
-
-    def _count_refusals(self, reader: LedgerReader, index: SqliteIndex, complete: int, since_ns: int) -> None:
-        asked = self._asked(complete, since_ns, Compare("kind", "=", "system"), Compare("event", "=", REFUSED))
-        for chunk in index.scan(asked, ()):
-            for leaf in _leaves(reader, chunk["record"].tolist()):
-                self.judged.add(_time_ns(leaf) / NS, *refused(leaf.get("details") or {}))
-                self.way()
+            yield from zip(slots.tolist(), *(each.astype(int).tolist() for each in counts), strict=True)
+            self._breathe()
 
 
 def refused(counts: dict[str, Any]) -> tuple[int, int]:

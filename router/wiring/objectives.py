@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from router.telemetry.objectives.indicators import Growth, within
 from router.telemetry.objectives.judging import Figure, Judged, Lasting
 from router.telemetry.objectives.rules import ABSTENTION_S, ALERTS, POLICY_S, UNSIGNED_S, WAITING_S
 from router.times import instant
-from router.wiring.objective_keeping import Kept, read_kept, write_kept
+from router.wiring.objective_keeping import Kept, new, read_kept, write_kept
 from router.wiring.objective_ledger import LedgerCounts, refused
 from router.wiring.objective_words import sentence
 
@@ -34,9 +35,11 @@ NS = 1_000_000_000
 SAVE_EVERY_S = 300.0
 STALE_S = 120.0
 """How long what the ledger said last is taken for current, where it cannot be read."""
+COUNTING_S = 2.0
 SIGNING_S = 120.0
 """After a quiet time the first record waits for its checkpoint a little, as it may."""
 LEDGER, NODE = "ledger", "node"
+UNKEPT, UNCOUNTED = "what was seen is not kept for the next start", "the ledger cannot be counted"
 
 
 class Standing(Protocol):
@@ -84,9 +87,11 @@ class Objectives:
         self._thread = ThreadPoolExecutor(1, "objectives")
         self._growth, self._lasting = Growth(), _Lasting()
         self._kept: Kept | None = None
-        self._saved = self._counted = self._begun = 0.0
+        self._saved = self._counted = 0.0
+        self._counting: asyncio.Future[bool] | None = None
+        self._anew = False
         self._found: dict[str, Any] | None = None
-        self._said = ""
+        self._said: dict[str, str] = {}
 
     def document(self) -> Json | None:
         """As of the last look; None where all are switched off."""
@@ -100,12 +105,13 @@ class Objectives:
         """For as long as it runs."""
         while True:
             settings = self._settings()
-            if settings is not None:
+            if settings is None:
+                self._forget()
+            else:
                 try:
                     await self.round(settings)
-                    self._said = ""
-                except (AuditError, OSError) as error:
-                    self._say(str(error))
+                except OSError as error:
+                    self._say(UNKEPT, str(error))
                 except Exception:  # the next look may get through
                     log.exception("looking at the objectives failed in a way that nobody foresaw")
             await asyncio.sleep(settings.every if settings is not None else 30.0)
@@ -113,26 +119,37 @@ class Objectives:
     async def round(self, settings: ObjectivesConfig) -> None:
         """One look at everything, and what is to be said of it. Raises OSError where it cannot be kept."""
         now = self._clock.now_ns() / NS
-        kept = self._kept = self._kept or await self._run(partial(read_kept, self._place, now))
-        self._begun = self._begun or now
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = new(now) if self._anew else await asyncio.to_thread(read_kept, self._place, now)
         kept.follow(settings, now)
-        self._take(kept, settings, await self._sources.workers(), now)
+        grown = self._growth.since_last({index: each for index, each in await self._sources.workers() if isinstance(each, dict)})
+        if not self._anew:
+            _take(kept, settings, grown, now)
+        self._anew = False
         await self._count(now)
         found = self._judged(kept, settings, now)
         self._found = {"at": instant(int(now * NS)), "objectives": found}
         if now - self._saved >= SAVE_EVERY_S or now < self._saved:
             self._saved = now
-            await self._run(partial(write_kept, self._place, kept))
+            await asyncio.to_thread(write_kept, self._place, kept)
+            self._said.pop(UNKEPT, None)
+
+    def _forget(self) -> None:
+        """What is switched off is not looked at, and once it is on again nobody knows what was meanwhile."""
+        if self._kept is not None:
+            self._kept, self._found, self._anew = None, None, True
 
     async def close(self) -> None:
         """What was seen is kept for the next start."""
         if self._kept is not None:
             try:
-                await self._run(partial(write_kept, self._place, self._kept))
+                await asyncio.to_thread(write_kept, self._place, self._kept)
             except OSError as error:
                 log.error("what was seen of the objectives is not kept: %s", error)
         if self._sources.counts is not None:
-            await self._run(self._sources.counts.close)
+            self._sources.counts.stopping.set()
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._sources.counts.close)
         self._thread.shutdown()
 
     def figures(self) -> Iterator[Metric]:
@@ -146,23 +163,23 @@ class Objectives:
                     rates.add_metric([each["name"], window["window"]], window["burn_rate"])
         yield from (left, rates)
 
-    def _take(self, kept: Kept, settings: ObjectivesConfig, told: Sequence[tuple[int, object]], now: float) -> None:
-        grown = self._growth.since_last({index: each for index, each in told if isinstance(each, dict)})
-        kept.judged.add(now, grown.get("requests", 0), grown.get("unjudged", 0))
-        kept.ended.add(now, grown.get("ended", 0), grown.get("abstained", 0))
-        if settings.decisions is not None:
-            every = grown.get(within(float("inf")), 0)
-            kept.decisions.add(now, every, every - grown.get(within(settings.decisions.within), 0))
-
     async def _count(self, now: float) -> None:
-        """What the ledger has; where it cannot be read, what it said last is good for a while, and then this node's own count is."""
-        if self._sources.counts is None:
+        """What the ledger has. Where it cannot be read, or takes long, what it said last is good for a while, and then what this node
+        counted: nobody waits for months to be counted."""
+        counts = self._sources.counts
+        if counts is None:
             return
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().run_in_executor(self._thread, partial(counts.read, now))
+        await asyncio.wait((self._counting,), timeout=COUNTING_S)
+        if not self._counting.done():
+            return
+        counted, self._counting = self._counting, None
         try:
-            if await self._run(partial(self._sources.counts.read, now)):
-                self._counted = now
+            self._counted = now if counted.result() else self._counted
+            self._said.pop(UNCOUNTED, None)
         except AuditError as error:
-            self._say(str(error))
+            self._say(UNCOUNTED, str(error))
 
     def _judged(self, kept: Kept, settings: ObjectivesConfig, now: float) -> list[dict[str, Any]]:
         found = list[tuple[str, Judged, str, float]]()
@@ -238,14 +255,19 @@ class Objectives:
         limit = max(wanted.above, wanted.times * (seen.before or 0.0))
         return judging.judged_drift(ended, now, limit, seen, over, ABSTENTION_S, wanted.least)
 
-    async def _run(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _say(self, problem: str) -> None:
+    def _say(self, what: str, problem: str) -> None:
         """Once, for it may go on for days."""
-        if problem != self._said:
-            log.warning("the objectives are not looked at in full: %s", problem)
-        self._said = problem
+        if self._said.get(what) != problem:
+            log.warning("of the objectives: %s: %s", what, problem)
+        self._said[what] = problem
+
+
+def _take(kept: Kept, settings: ObjectivesConfig, grown: Mapping[str, int], now: float) -> None:
+    kept.judged.add(now, grown.get("requests", 0), grown.get("unjudged", 0))
+    kept.ended.add(now, grown.get("ended", 0), grown.get("abstained", 0))
+    if settings.decisions is not None:
+        every = grown.get(within(inf), 0)
+        kept.decisions.add(now, every, every - grown.get(within(settings.decisions.within), 0))
 
 
 def _gauge(name: str, *labels: str) -> GaugeMetricFamily:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -19,9 +21,11 @@ from router.audit.tree.checkpoint import NoteSigner
 from router.config.objectives import DecisionsObjective, ObjectivesConfig
 from router.decision import Effect, Outcome, Reason, Result, Status, Verdict
 from router.errors import AuditError
+from router.processes.refusals import Refusals
 from router.telemetry.objectives.history import History
 from router.telemetry.objectives.rules import HOUR_S, WINDOWS
 from router.wiring import objective_ledger
+from router.wiring import objectives as module
 from router.wiring.objective_keeping import FILE
 from router.wiring.objective_ledger import LedgerCounts
 from router.wiring.objectives import Objectives, Sources
@@ -234,6 +238,87 @@ async def test_a_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, wri
     assert (await made.look())["judged"]["windows"][-1]["total"] == 3
     await made.made.close()
     assert (tmp_path / FILE).stat().st_size > 1000
+
+
+def test_what_was_counted_in_part_is_counted_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, after whatever stopped it; until then what was told before stands."""
+    some_traffic(ledger)
+    made, now = counts(ledger), (ledger.now + HOUR) / NS
+    assert made.read(now)
+    some_traffic(ledger)
+
+    def gone(*_: Any) -> Any:
+        raise AuditError("The database went away.", "audit_unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objective_ledger, "_leaves", gone)
+        for _ in range(3):
+            with pytest.raises(AuditError):
+                made.read(now)
+    assert made.read(now)
+    assert made.judged.window(now, WINDOWS["1d"]).total == 46
+    made.close()
+
+
+async def test_what_was_while_it_was_off_is_not_taken_for_now(tmp_path: Path) -> None:
+    """It begins anew, from when it is on again."""
+    made = house(tmp_path, HandClock())
+    made.around.counted(3)
+    first = (await made.look())["judged"]
+    made.made._forget()  # as the rounds do where nothing is configured
+    made.around.counted(500, unjudged=400)
+    assert (await made.look(3600))["judged"]["windows"][-1]["total"] == 0
+    made.around.counted(510, unjudged=400)
+    again = (await made.look())["judged"]
+    assert (again["windows"][-1]["total"], again["windows"][-1]["bad"]) == (10, 0)
+    assert again["since"] > first["since"]
+    await made.made.close()
+
+
+def test_refusals_that_are_being_recorded_still_wait() -> None:
+    """Until they are recorded; those that could not be wait on."""
+    refusals = Refusals()
+    refusals.add("overloaded", 2)
+    taken = refusals.take()
+    refusals.add("overloaded")
+    assert refusals.waiting() == {"overloaded": 3}
+    refusals.put(taken)
+    assert refusals.waiting() == {"overloaded": 3}
+    assert refusals.take() == {"overloaded": 3}
+    refusals.done()
+    assert refusals.waiting() == {}
+
+
+async def test_nobody_waits_for_months_to_be_counted(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile this node tells what it saw, and a stop ends the counting."""
+    some_traffic(ledger)
+    under_way = Event()
+    counted = counts(ledger)
+
+    def giving_way() -> None:
+        under_way.set()
+        counted.stopping.wait(30)
+
+    counted.way = giving_way
+    monkeypatch.setattr(module, "COUNTING_S", 0.01)
+    made = house(ledger.folder, HandClock(ledger.now), counted)
+    made.around.counted(5)
+    assert (await made.look())["judged"]["source"] == "node"
+    assert await asyncio.to_thread(under_way.wait, 10)
+    assert (await made.look())["judged"]["windows"][-1]["total"] == 5
+    await made.made.close()
+
+
+def test_a_clock_that_is_ahead_pushes_nothing_out(ledger: Ledger) -> None:
+    """A record from a node whose clock is years ahead counts as of now."""
+    some_traffic(ledger)
+    now = ledger.now / NS
+    ledger.now += 1000 * 24 * HOUR
+    some_traffic(ledger)
+    made = counts(ledger)
+    assert made.read(now)
+    assert made.judged.window(now, WINDOWS["1d"]).total == 46
+    made.close()
 
 
 async def test_a_clock_that_is_put_back_begins_anew(tmp_path: Path) -> None:
