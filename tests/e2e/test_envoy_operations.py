@@ -6,6 +6,7 @@ import copy
 import shutil
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,10 +97,16 @@ def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         followed = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=30)
         told = [next(followed).status]
+        waiting = threading.Thread(target=envoy.ask, args=("ann", "GET", "/hold/x"))
+        waiting.start()
+        until(lambda: lockgate.arrived("/hold/x"), "a request was at the service")
         for order in ("drain", "resume"):
-            lockgate.control("POST", f"/v1/nodes/self/{order}")
+            assert lockgate.control("POST", f"/v1/nodes/self/{order}").json["under_way"]["requests"] == 1
             told.append(next(followed).status)
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+            until(lambda: lockgate.control("GET", "/v1/nodes/self").json["under_way"]["requests"] == 1, "that one alone was under way")
+        lockgate.release()
+        waiting.join()
         followed.cancel()
         serving, leaving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         assert told == [serving, leaving, serving]
