@@ -146,7 +146,7 @@ def _envoy(folder: Path, origin: str, ports: list[int], *, log: bool = False) ->
                 "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
             }
         ],
-        "clusters": [cluster("lockgate", ports, http2=True, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
+        "clusters": [cluster("lockgate", ports, http2=True, calls=100, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
     }
     written = {"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}}, "static_resources": static}
     path = folder / "envoy.yaml"
