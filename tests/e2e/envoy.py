@@ -109,6 +109,7 @@ def bootstrap(
     *,
     als: bool = True,
     lockgates: list[int] | None = None,
+    calls: int | None = CALLS,
     **manager: Any,
 ) -> dict[str, Any]:
     entry = {
@@ -172,7 +173,7 @@ def bootstrap(
                 }
             ],
             "clusters": [
-                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True, calls=CALLS),
+                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True, calls=calls),
                 cluster("service", [lockgate.ports["upstream"]]),
                 cluster("chats", [lockgate.ports["sockets"]]),
                 cluster("nobody", [lockgate.ports["nobody"]]),
