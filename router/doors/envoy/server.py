@@ -83,7 +83,8 @@ class EnvoyServer:
             self._showing.take(material)
 
     async def ended(self) -> None:
-        await self._server.wait_for_termination()
+        """Never before it is told to. Whoever waited in gRPC for that and was cancelled would have cancelled its ending, too."""
+        await asyncio.Event().wait()
 
     async def drain(self, notice_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have
