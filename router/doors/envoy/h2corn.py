@@ -72,10 +72,13 @@ class H2cornServer:
             self._server = Server(self._application, _config(listening.fileno(), grace_s))
             self._serving = asyncio.create_task(self._server.serve())
             await self._server.wait_started()
-        self._health.tell(SERVING)
 
     def take(self, _: Material) -> None:
         """It shows no certificate."""
+
+    async def say(self, *, serving: bool) -> None:
+        """To who asks for its health, or follows it. Streams are taken all the same."""
+        self._health.tell(SERVING if serving else NOT_SERVING)
 
     async def ended(self) -> None:
         if self._serving is not None:
@@ -84,7 +87,7 @@ class H2cornServer:
     async def drain(self, notice_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have the
         grace period to end; `over` says that all have, and that their access log has come."""
-        self._health.tell(NOT_SERVING)
+        await self.say(serving=False)
         await asyncio.sleep(notice_s)
         if self._server is None or self._serving is None:
             return

@@ -61,7 +61,6 @@ class EnvoyServer:
     async def start(self, address: Address, material: Material | None, grace_s: float) -> None:
         """`grace_s`: see `drain`."""
         self._grace_s = grace_s
-        await self._told(health_pb2.HealthCheckResponse.SERVING)
         where = str(address)
         try:
             port = self._listened(where, material)
@@ -86,10 +85,14 @@ class EnvoyServer:
         """Never before it is told to. Whoever waited in gRPC for that and was cancelled would have cancelled its ending, too."""
         await asyncio.Event().wait()
 
+    async def say(self, *, serving: bool) -> None:
+        """To who asks for its health, or follows it. Streams are taken all the same."""
+        await self._told(health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING)
+
     async def drain(self, notice_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have
         the grace period to end; `over` says that all have, and that their access log has come."""
-        await self._told(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.say(serving=False)
         await asyncio.sleep(notice_s)
         stopping = asyncio.ensure_future(self._server.stop(self._grace_s))
         while not stopping.done() and not over():
