@@ -13,6 +13,7 @@ from router.cloud_events import Told, data_of
 from router.config.events import EventNames
 from router.decision import EventSource
 from router.errors import RefusedError
+from router.quick import quickly_made
 from router.templates import UnmappedError
 
 MOST_NAME = 512
@@ -21,6 +22,7 @@ _PLAIN = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ "  # of what may stand in a header field
 _AS_IT_IS = re.compile(rf"[A-Za-z0-9{re.escape(_PLAIN)}]*").fullmatch  # almost every value; `quote` finds that out in ten times as long
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Event:
     """`attributes` are those of CloudEvents, by name, as text; `source`, `id` and `type` are among them. `content` is what happened."""

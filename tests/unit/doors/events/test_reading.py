@@ -137,3 +137,30 @@ def test_attributes_are_encoded_as_the_binding_says(value: str) -> None:
     """CloudEvents HTTP binding, 3.1.3.2: printable ASCII stays, but the escape, the quotation mark and, as it may, the backslash."""
     ((_, written),) = Event({"subject": value}, b"", "").fields()
     assert written == "".join(each if " " <= each <= "~" and each not in '%"\\' else quote(each, safe="") for each in value)
+
+
+@pytest.mark.parametrize(
+    ("speaks_for", "always"),
+    [
+        ({"subject": "shop"}, True),
+        ({"subject": "shop", "tenant": "north"}, True),
+        ({"subject": "{{ body.who }}"}, False),
+        ({"subject": "shop", "tenant": "{{ body.who }}"}, False),
+    ],
+)
+def test_who_always_speaks_is_made_ready(speaks_for: dict[str, str], always: bool) -> None:
+    """And is who would be found in each event."""
+    made = plan(speaks_for=speaks_for)
+    event = Event({"id": "1", "source": "s", "type": "t"}, b'{"who": "ann"}', "application/json")
+    assert (made.always is not None) is always
+    wanted = {name: value if "{{" not in value else "ann" for name, value in speaks_for.items()}
+    speaker = made.speaker(event)
+    assert speaker is not None
+    assert (speaker.id, speaker.tenant) == (wanted["subject"], wanted.get("tenant"))
+
+
+def test_who_never_can_be_named_is_refused_with_each_event() -> None:
+    made = plan(speaks_for={"subject": "a\tb"})
+    assert made.always is None
+    with pytest.raises(RefusedError):
+        made.speaker(Event({"id": "1", "source": "s", "type": "t"}, b"", ""))
