@@ -3,7 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
-JOBS ?= 2
+# One more than CI has cores: many tests wait for a lease, a session or a broker, and then another has the core.
+JOBS ?= 3
 EXTRAS := $(VENV)/.extras
 .PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e long e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
 .DEFAULT_GOAL := demo
@@ -19,7 +20,7 @@ bench: $(DEV) model ; @$(PY) -m tests.bench $(ARGS)
 bench-large: $(DEV) model ; @$(PY) -m tests.bench --large $(ARGS)
 e2e: $(DEV) model ; @LOCKGATE_PICTURES=1 $(PY) -m pytest tests/e2e $(ARGS)
 long: $(DEV) model ; @$(PY) -m pytest -m slow tests --ignore tests/e2e --ignore tests/faults $(ARGS)
-e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py tests/contract/test_llm_destination.py $(ARGS)
+e2e-llm: $(DEV) ; @$(PY) -m pytest -m llm tests/e2e/test_llm.py tests/e2e/test_proposals.py tests/contract/test_llm_destination.py $(ARGS)
 e2e-engines: $(DEV) ; @$(PY) -m pytest -m engines tests/e2e/test_engines.py $(ARGS)
 faults: $(DEV) model ; @$(PY) -m pytest tests/faults $(ARGS)
 docs: $(DEV) ; @$(PY) -m router.cli.schema --write

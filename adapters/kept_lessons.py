@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from router.errors import AuditError, StateError
 from router.ports import Entry, LearntText, Lesson
 
-COLUMNS = "place, kind, id, about, state, version, at_ns, terms"
+COLUMNS = "place, kind, id, about, state, version, at_ns, terms, touched_ns"
 LAST = 2**63 - 1
 """Beyond any place."""
 UNAVAILABLE, CLOSED, UNREADABLE = "learning_store_unavailable", "learning_store_closed", "learning_unreadable"
@@ -35,6 +35,8 @@ class LessonCore(Protocol):
     def page(self, kind: str, states: Sequence[str], after: int, limit: int) -> list[tuple[int, Lesson]]: ...
 
     def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]: ...
+
+    def touched(self, kind: str, since_ns: int, after: int, limit: int) -> list[tuple[int, Lesson]]: ...
 
     def sealed_under(self, key_id: str) -> list[Lesson]: ...
 
@@ -75,6 +77,9 @@ class KeptLessons:
     async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
         return await self._run(lambda: self._core.newest(kind, before, limit))
 
+    async def touched(self, kind: str, since_ns: int, after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
+        return await self._run(lambda: self._core.touched(kind, since_ns, after, limit))
+
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         return await self._run(lambda: self._core.sealed_under(key_id))
 
@@ -103,13 +108,13 @@ def terms_of(lesson: Lesson) -> str:
 
 def lesson_from(row: Sequence[Any], texts: Iterable[Sequence[Any]], place: Any) -> tuple[int, Lesson]:
     """A row of `COLUMNS`, and rows of (name, key id, sealed). Raises StateError."""
-    number, kind, lesson_id, about, state, version, at_ns, terms = row
+    number, kind, lesson_id, about, state, version, at_ns, terms, touched_ns = row
     try:
         read = json.loads(terms)
     except ValueError as error:
         raise StateError(f"What {place} keeps under {kind} {lesson_id} cannot be read.", UNREADABLE) from error
     found = tuple(LearntText(name, key_id, bytes(sealed)) for name, key_id, sealed in texts)
-    return number, Lesson(kind, lesson_id, about, state, at_ns, read, found, version)
+    return number, Lesson(kind, lesson_id, about, state, at_ns, read, found, version, touched_ns)
 
 
 def following(lesson: Lesson) -> Lesson:

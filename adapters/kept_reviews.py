@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from router.errors import AuditError, ReviewError
-from router.ports import NEVER, Change, Held, Review
+from router.ports import NEVER, Change, Held, Review, ReviewStep, Stepped
 
 TERMS = tuple(name for name in Held.__slots__ if name != "sealed")
 T = TypeVar("T")
@@ -43,6 +43,8 @@ class ReviewCore(Protocol):
     def count(self, states: Sequence[str]) -> int: ...
 
     def versions(self, decision_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def stepped(self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None) -> list[Stepped]: ...
 
     def forget_replies(self, event: str, before_ns: int) -> int: ...
 
@@ -107,6 +109,11 @@ class KeptReviews:
     async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
         return await self._run(lambda: self._core.versions(decision_ids))
 
+    async def stepped(
+        self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None = None
+    ) -> Sequence[Stepped]:
+        return await self._run(lambda: self._core.stepped(events, since_ns, after, until_ns, limit, tenant))
+
     async def forget_replies(self, event: str, before_ns: int) -> int:
         return await self._run(lambda: self._core.forget_replies(event, before_ns))
 
@@ -122,6 +129,14 @@ class KeptReviews:
 def terms_of(held: Held) -> str:
     """A held request without its sealed part, as ASCII."""
     return json.dumps({name: getattr(held, name) for name in TERMS}, default=dict)
+
+
+def stepped_from(places: Sequence[Sequence[Any]], rows: Iterable[Sequence[Any]]) -> list[Stepped]:
+    """Rows of (moment, id), and of (id, event, moment, key id of the first record) in the order of steps."""
+    found: dict[str, list[ReviewStep]] = {decision_id: [] for _, decision_id in places}
+    for decision_id, event, at_ns, key_id in rows:
+        found[decision_id].append(ReviewStep(event, at_ns, key_id or ""))
+    return [Stepped(at_ns, decision_id, found[decision_id]) for at_ns, decision_id in places]
 
 
 def held_from(terms: str, sealed: bytes, decision_id: str, place: Any) -> Held:

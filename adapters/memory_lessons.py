@@ -62,6 +62,11 @@ class MemoryLessons:
         wanted = [(at, each) for at, each in placed if (before is None or at < before) and each.kind == kind]
         return wanted[::-1][:limit]
 
+    async def touched(self, kind: str, since_ns: int, after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
+        placed = enumerate(self._usable().values(), start=1)
+        wanted = [(at, each) for at, each in placed if each.kind == kind and (each.touched_ns, at) > (since_ns, after)]
+        return sorted(wanted, key=lambda found: (found[1].touched_ns, found[0]))[:limit]
+
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         return [lesson for lesson in self._usable().values() if any(text.key_id == key_id for text in lesson.texts)]
 

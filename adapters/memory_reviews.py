@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from router.errors import ReviewError
-from router.ports import NEVER, Change, Held, Review
+from router.ports import NEVER, Change, Held, Review, ReviewStep, Stepped
 
 
 class MemoryReviews:
@@ -88,6 +88,18 @@ class MemoryReviews:
         known = self._usable()
         return {each: known[each].version for each in decision_ids if each in known}
 
+    async def stepped(
+        self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None = None
+    ) -> Sequence[Stepped]:
+        found = [
+            Stepped(step.at_ns, decision_id, [_step(change) for change in review.history])
+            for decision_id, review in self._usable().items()
+            for step in review.history
+            if tenant in (None, review.held.tenant) and step.event in events
+        ]
+        wanted = [each for each in found if (since_ns, after) < (each.at_ns, each.decision_id) and each.at_ns < until_ns]
+        return sorted(wanted, key=lambda each: (each.at_ns, each.decision_id))[:limit]
+
     async def forget_replies(self, event: str, before_ns: int) -> int:
         old = [
             decision_id
@@ -104,6 +116,10 @@ class MemoryReviews:
         if not self._open:
             raise ReviewError("The review store is not open.", "review_store_closed")
         return self._reviews
+
+
+def _step(change: Change) -> ReviewStep:
+    return ReviewStep(change.event, change.at_ns, change.entries[0].key_id if change.entries else "")
 
 
 def _bare(review: Review) -> Review:

@@ -32,7 +32,8 @@ class SharedTier:
 
 
 def packed(answer: Classification) -> bytes:
-    return json.dumps(asdict(replace(answer, stages_ns=(), rule=None)), separators=(",", ":")).encode()
+    """What one tier says; which were asked before it is of each request."""
+    return json.dumps(asdict(replace(answer, stages_ns=(), rule=None, earlier_tiers=())), separators=(",", ":")).encode()
 
 
 def unpacked(data: bytes) -> Classification | None:
@@ -41,7 +42,6 @@ def unpacked(data: bytes) -> Classification | None:
         found: dict[str, Any] = json.loads(data)
         candidates = tuple(Candidate(str(each["intent"]), float(each["raw"]), float(each["calibrated"])) for each in found["candidates"])
         made = {"status": Status(found["status"]), "candidates": candidates, "prediction_set": tuple(found["prediction_set"])}
-        made["earlier_tiers"] = tuple((str(tier), str(intent)) for tier, intent in found["earlier_tiers"])
-        return Classification(**{**found, **made, "stages_ns": (), "cached": True})
+        return Classification(**{**found, **made, "earlier_tiers": (), "stages_ns": (), "cached": True})
     except (ValueError, TypeError, KeyError):
         return None

@@ -12,11 +12,6 @@ from router.errors import ClassifierError
 UNSURE = "static_unsure"
 
 
-def _likeliest(found: Prediction | None) -> tuple[Candidate, ...]:
-    """No answer, but whoever asks why tiers differ has it."""
-    return () if found is None else tuple(Candidate(each.intent, each.raw, each.calibrated) for each in found.candidates[:1])
-
-
 class StaticTier:
     name = "static"
 
@@ -30,9 +25,25 @@ class StaticTier:
             found = self._static.look(text)
         except EmbeddingsError as error:
             raise ClassifierError(str(error), "classifier_failed") from None
-        if found is None or not self._static.accepts(found):
-            return Classification(Status.UNDETERMINED, tier=self.name, reason=UNSURE, candidates=_likeliest(found))
+        if found is None:
+            return Classification(Status.UNDETERMINED, tier=self.name, reason=UNSURE)
+        if not self._static.accepts(found):
+            return self._left(found)
         return answer(self.name, self._static.model, found, self._least)
+
+    def _left(self, found: Prediction) -> Classification:
+        """No answer, but whoever asks why tiers differ has what it was unsure about, and how sure it would have had to be."""
+        return Classification(
+            Status.UNDETERMINED,
+            None,
+            found.confidence,
+            found.margin,
+            found.scope,
+            self._static.acceptance.confidence,
+            tuple(Candidate(each.intent, each.raw, each.calibrated) for each in found.candidates),
+            tier=self.name,
+            reason=UNSURE,
+        )
 
     def close(self) -> None:
         """Nothing is open."""

@@ -203,11 +203,26 @@ class Candidate:
 
 @quickly_made
 @dataclass(frozen=True, slots=True)
+class EarlierTier:
+    """A tier whose answer was not accepted: its likeliest intent, None where it had none to offer, and the reason. `threshold`: the
+    confidence that it would have taken."""
+
+    tier: str
+    intent: str | None
+    reason: str = ""
+    confidence: float | None = None
+    threshold: float | None = None
+    margin: float | None = None
+    scope: float | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Classification:
     """`confidence` is the calibrated probability that `intent` is right; 1.0 only where a deterministic rule decided, or the caller by
     taking one of the intents that were offered. `novelty` is the
-    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided. `earlier_tiers`: (tier, its likeliest intent)
-    of those that were asked before the one that answered, and whose answers were not accepted."""
+    share of held-out texts about intents that looked more familiar; 0.0 where a rule decided. `earlier_tiers`: those that were asked before
+    the one that answered, and whose answers were not accepted."""
 
     status: Status
     intent: str | None = None
@@ -227,7 +242,7 @@ class Classification:
     stages_ns: tuple[tuple[str, int], ...] = ()
     novelty: float | None = None
     injection: float | None = None  # probability that the text gives orders to the machine; None where the encoder was not asked
-    earlier_tiers: tuple[tuple[str, str], ...] = ()
+    earlier_tiers: tuple[EarlierTier, ...] = ()
 
 
 @quickly_made

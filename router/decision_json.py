@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from router.decision import Classification, Decision, Outcome, Risk, Route, Signals, Subject, Verdict
+from router.decision import Candidate, Classification, Decision, Outcome, Risk, Route, Signals, Subject, Verdict
 
 VERSION = 1
 
@@ -68,10 +68,7 @@ def _classification(classification: Classification) -> dict[str, Any]:
         "novelty": _rounded(classification.novelty),
         "injection": _rounded(classification.injection),
         "threshold": _rounded(classification.threshold),
-        "candidates": [
-            {"intent": each.intent, "confidence": round(each.calibrated, 6), "raw": round(each.raw, 6)}
-            for each in classification.candidates
-        ],
+        "candidates": _candidates(classification.candidates),
         "prediction_set": list(classification.prediction_set),
         "tier": classification.tier,
         "reason": classification.reason,
@@ -80,6 +77,27 @@ def _classification(classification: Classification) -> dict[str, Any]:
         "model_digest": classification.model_digest,
         "calibration_digest": classification.calibration_digest,
     }
+
+
+def earlier_tiers(classification: Classification) -> list[dict[str, Any]]:
+    """For who looks into why; callers are told the answer only."""
+    return [
+        {
+            "tier": each.tier,
+            "intent": each.intent,
+            "reason": each.reason,
+            "confidence": _rounded(each.confidence),
+            "threshold": _rounded(each.threshold),
+            "margin": _rounded(each.margin),
+            "scope": _rounded(each.scope),
+            "candidates": _candidates(each.candidates),
+        }
+        for each in classification.earlier_tiers
+    ]
+
+
+def _candidates(candidates: tuple[Candidate, ...]) -> list[dict[str, Any]]:
+    return [{"intent": each.intent, "confidence": round(each.calibrated, 6), "raw": round(each.raw, 6)} for each in candidates]
 
 
 def _risk(risk: Risk) -> dict[str, Any]:

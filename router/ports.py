@@ -331,6 +331,24 @@ class Review:
 NEVER = 2**63 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewStep:
+    """A step of a held request without its records. `key_id` stands for whoever took it; '' for Lockgate."""
+
+    event: str
+    at_ns: int
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """That a step of this review was taken at that moment, and all its steps."""
+
+    at_ns: int
+    decision_id: str
+    steps: Sequence[ReviewStep]
+
+
 class HeldRequests(Protocol):
     """Held requests where the control process keeps them; one process at a time, or those of several nodes, each of which goes on from its
     own steps, and from those of nodes that are gone. What a method wrote is durable when it returns. Every method raises ReviewError when
@@ -376,6 +394,12 @@ class HeldRequests(Protocol):
 
     async def versions(self, decision_ids: Sequence[str]) -> Mapping[str, int]:
         """Of those that there are."""
+
+    async def stepped(
+        self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None = None
+    ) -> Sequence[Stepped]:
+        """Of each of these steps that was taken at `since_ns`, behind the decision id `after`, or later and before `until_ns`: in that
+        order, so that a review comes as often as it has such steps. No tenant means any."""
 
     async def forget_replies(self, event: str, before_ns: int) -> int:
         """Removes the replies of reviews of which this step was taken before then, for good; how many."""
@@ -462,7 +486,8 @@ class LearntText:
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """Something that learning keeps, of a `kind` (an opinion, a proposal, a label), with what it is `about`: a decision, or nothing.
-    `terms` say nothing personal. `version` counts from 1; a lesson that was never stored has 0."""
+    `terms` say nothing personal. `version` counts from 1; a lesson that was never stored has 0. `touched_ns`: when somebody last said
+    something of it; 0 where nobody did."""
 
     kind: str
     id: str
@@ -472,6 +497,7 @@ class Lesson:
     terms: Mapping[str, Any]
     texts: tuple[LearntText, ...] = ()
     version: int = 0
+    touched_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,6 +533,10 @@ class Lessons(Protocol):
 
     async def newest(self, kind: str, before: int | None, limit: int) -> Sequence[tuple[int, Lesson]]:
         """The last that were put first come first, each with its place; only those before the place `before`."""
+
+    async def touched(self, kind: str, since_ns: int, after: int, limit: int) -> Sequence[tuple[int, Lesson]]:
+        """Those of which something was said at `since_ns`, behind the place `after`, or later: in that order, each with its place. The next
+        page begins from the last one's `touched_ns` and place. One that is touched meanwhile may come again."""
 
     async def sealed_under(self, key_id: str) -> Sequence[Lesson]:
         """Those that have texts under this key."""

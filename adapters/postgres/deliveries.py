@@ -121,8 +121,9 @@ def pending(rows: Rows) -> Pending:
 
 def page(rows: Rows, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
     whose, named = ("", ()) if tenant is None else (" AND tenant = %s", (tenant_text(tenant),))
-    sql = f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > %s{whose} AND (%s::boolean IS NULL OR dead = %s)"  # noqa: S608
-    found = rows(f"{sql} ORDER BY number LIMIT %s", (after, *named, dead, dead, limit))
+    chosen = "" if dead is None else " AND dead" if dead else " AND NOT dead"  # written out, so that the index of these fits
+    sql = f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > %s{whose}{chosen} ORDER BY number LIMIT %s"  # noqa: S608
+    found = rows(sql, (after, *named, limit))
     return [Waiting(number, gone, delivery_from(row)) for number, gone, *row in found]
 
 

@@ -18,8 +18,8 @@ from router.ports import Entry, Lesson
 T = TypeVar("T")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _KNOWN = "SELECT version, terms, state, at_ns FROM lessons WHERE kind = %s AND id = %s FOR UPDATE"
-_UPDATE = "UPDATE lessons SET about = %s, state = %s, version = %s, at_ns = %s, terms = %s WHERE kind = %s AND id = %s"
-_INSERT = "INSERT INTO lessons (about, state, version, at_ns, terms, kind, id) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+_UPDATE = "UPDATE lessons SET about = %s, state = %s, version = %s, at_ns = %s, terms = %s, touched_ns = %s WHERE kind = %s AND id = %s"
+_INSERT = "INSERT INTO lessons (about, state, version, at_ns, terms, touched_ns, kind, id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
 _LEASE = (
     "UPDATE lesson_entries SET owner = %s, until_ns = %s WHERE number IN (SELECT number FROM lesson_entries WHERE owner = %s"
     " OR until_ns <= %s ORDER BY number LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING number, leaf, sealed, key_id"
@@ -44,8 +44,8 @@ class LessonTables(KeptTables):
                 if version != lesson.version:
                     # Where the answer to our own commit was lost, this is what we wrote.
                     return bool(version == lesson.version + 1 and known[0][1:] == (terms_of(lesson), lesson.state, lesson.at_ns))
-                told = (lesson.about, lesson.state, lesson.version + 1, lesson.at_ns, terms_of(lesson), lesson.kind, lesson.id)
-                connection.execute(_UPDATE if known else _INSERT, told)
+                told = (lesson.about, lesson.state, lesson.version + 1, lesson.at_ns, terms_of(lesson), lesson.touched_ns)
+                connection.execute(_UPDATE if known else _INSERT, (*told, lesson.kind, lesson.id))
                 _note(connection, lesson, entries, owner, until_ns)
                 return True
 
@@ -65,6 +65,11 @@ class LessonTables(KeptTables):
 
     def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]:
         return self._found("kind = %s AND place < %s ORDER BY place DESC LIMIT %s", (kind, LAST if before is None else before, limit))
+
+    def touched(self, kind: str, since_ns: int, after: int, limit: int) -> list[tuple[int, Lesson]]:
+        return self._found(
+            "kind = %s AND (touched_ns, place) > (%s, %s) ORDER BY touched_ns, place LIMIT %s", (kind, since_ns, after, limit)
+        )
 
     def sealed_under(self, key_id: str) -> list[Lesson]:
         condition = "(kind, id) IN (SELECT kind, id FROM lesson_texts WHERE key_id = %s) ORDER BY place"

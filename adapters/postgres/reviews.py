@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from adapters.kept_deliveries import tenant_text
-from adapters.kept_reviews import KeptReviews, held_from, terms_of
+from adapters.kept_reviews import KeptReviews, held_from, stepped_from, terms_of
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.kept_tables import KeptTables
 from adapters.postgres.members import ALIVE, PostgresMembers
 from adapters.postgres.schema import SHARED, SHARED_STEPS
 from router.errors import ReviewError
-from router.ports import Change, Entry, Held, Review
+from router.ports import Change, Entry, Held, Review, Stepped
 
 T = TypeVar("T")
 _REVIEW = "SELECT place, id, state, terms, sealed, reply FROM reviews"
@@ -33,6 +33,12 @@ _CHANGE = (
 _ALIVE = ALIVE.format(node="review_steps.node")
 _TAKE = f"UPDATE review_steps SET node = %s WHERE NOT recorded AND node <> %s AND NOT {_ALIVE}"  # noqa: S608  # a constant
 _ELSEWHERE = f"SELECT 1 FROM review_steps WHERE id = %s AND NOT recorded AND node <> %s AND {_ALIVE} LIMIT 1"  # noqa: S608  # the same
+_TAKEN = "SELECT s.at_ns, s.id FROM review_steps s WHERE (s.at_ns, s.id) > (%s, %s) AND s.at_ns < %s AND s.event = ANY(%s)"
+_THEIRS = " AND EXISTS (SELECT 1 FROM reviews WHERE reviews.id = s.id AND strpos(terms, %s) > 0)"
+_STEPS = (
+    "SELECT s.id, s.event, s.at_ns, e.key_id FROM review_steps s LEFT JOIN review_entries e ON e.id = s.id AND e.number = s.number"
+    " AND e.part = 0 WHERE s.id = ANY(%s) ORDER BY s.id, s.number"
+)
 _LIVING = "SELECT node FROM members WHERE until > clock_timestamp()"
 
 
@@ -134,6 +140,17 @@ class ReviewTables(KeptTables):
     def versions(self, decision_ids: Sequence[str]) -> dict[str, int]:
         statement = "SELECT id, version FROM reviews WHERE id = ANY(%s)"
         return dict(self._run(lambda connection: connection.rows(statement, (list(decision_ids),))))
+
+    def stepped(self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None) -> list[Stepped]:
+        # Only the held request itself has these two beside each other, and within a text quotes are escaped.
+        theirs = [] if tenant is None else [f'"tenant": {tenant_text(tenant)}, "subject_key_id": ']
+        wanted = f"{_TAKEN}{_THEIRS if theirs else ''} ORDER BY s.at_ns, s.id LIMIT %s"
+
+        def read(connection: BoundedConnection) -> list[Stepped]:
+            places = connection.rows(wanted, (since_ns, after, until_ns, list(events), *theirs, limit))
+            return stepped_from(places, connection.rows(_STEPS, (list({row[1] for row in places}),)))
+
+        return self._run(read)
 
     def forget_replies(self, event: str, before_ns: int) -> int:
         statement = (

@@ -78,6 +78,7 @@ SHARED_STEPS: Steps = {
         "UPDATE reviews SET due_ns = expires_ns",
         "CREATE INDEX reviews_due ON reviews (state, due_ns)",
     ),
+    3: ("CREATE INDEX review_steps_taken ON review_steps (at_ns, id, event)", "CREATE INDEX reviews_place ON reviews (state, place)"),
 }
 SESSION_STEPS: Steps = {
     1: (
@@ -117,6 +118,14 @@ LEARNING_STEPS: Steps = {
         " leaf bytea NOT NULL, sealed bytea NOT NULL, key_id text NOT NULL, owner text NOT NULL, until_ns bigint NOT NULL)",
     ),
     2: ("CREATE INDEX lessons_kind ON lessons (kind, place)",),
+    3: (
+        # When somebody last said something of it. What a node of the release before is told meanwhile is not found by it.
+        "ALTER TABLE lessons ADD COLUMN touched_ns bigint NOT NULL DEFAULT 0",
+        "UPDATE lessons SET touched_ns = coalesce((SELECT max(found[1]::bigint)"
+        """ FROM regexp_matches(terms, '"at_ns": ([0-9]{1,18}|[0-8][0-9]{18})[,}]', 'g') AS found), 0)"""
+        """ WHERE kind IN ('label_task', 'label_seed') AND strpos(terms, '"answers": {}') = 0""",
+        "CREATE INDEX lessons_touched ON lessons (kind, touched_ns, place)",
+    ),
 }
 LEDGER, KEYS, SHARED, NOTICES, SESSIONS, LEARNING = "ledger", "keys", "shared", "notices", "sessions", "learning"
 LONGEST_S = 3600.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adapters.kept_lessons import CLOSED, COLUMNS, LAST, KeptLessons, lesson_from, terms_of
@@ -27,7 +28,14 @@ STEPS: Steps = {
         " leaf BLOB NOT NULL, sealed BLOB NOT NULL, key_id TEXT NOT NULL, owner TEXT NOT NULL, until_ns INTEGER NOT NULL) STRICT",
     ),
     2: ("CREATE INDEX lessons_kind ON lessons (kind, place)",),
+    3: (
+        "ALTER TABLE lessons ADD COLUMN touched_ns INTEGER NOT NULL DEFAULT 0",
+        "UPDATE lessons SET touched_ns = coalesce((SELECT max(value ->> '$.at_ns') FROM json_each(terms, '$.answers')), 0)"
+        " WHERE kind IN ('label_task', 'label_seed')",
+        "CREATE INDEX lessons_touched ON lessons (kind, touched_ns, place)",
+    ),
 }
+TEXTS_AT_ONCE = 400
 
 
 class LessonFile(KeptFile):
@@ -64,6 +72,10 @@ class LessonFile(KeptFile):
     def newest(self, kind: str, before: int | None, limit: int) -> list[tuple[int, Lesson]]:
         return self._found("kind = ? AND place < ? ORDER BY place DESC LIMIT ?", (kind, LAST if before is None else before, limit))
 
+    def touched(self, kind: str, since_ns: int, after: int, limit: int) -> list[tuple[int, Lesson]]:
+        condition = "kind = ? AND (touched_ns, place) > (?, ?) ORDER BY touched_ns, place LIMIT ?"
+        return self._found(condition, (kind, since_ns, after, limit))
+
     def sealed_under(self, key_id: str) -> list[Lesson]:
         return [
             lesson for _, lesson in self._found("(kind, id) IN (SELECT kind, id FROM texts WHERE key_id = ?) ORDER BY place", (key_id,))
@@ -86,21 +98,32 @@ class LessonFile(KeptFile):
 
     @staticmethod
     def _written(run: Callable[..., list[Any]], lesson: Lesson) -> bool:
-        told = (lesson.about, lesson.state, lesson.version + 1, lesson.at_ns, terms_of(lesson))
+        told = (lesson.about, lesson.state, lesson.version + 1, lesson.at_ns, terms_of(lesson), lesson.touched_ns)
         if lesson.version:
             statement = (
-                "UPDATE lessons SET about = ?, state = ?, version = ?, at_ns = ?, terms = ? WHERE kind = ? AND id = ? AND version = ?"
+                "UPDATE lessons SET about = ?, state = ?, version = ?, at_ns = ?, terms = ?, touched_ns = ?"
+                " WHERE kind = ? AND id = ? AND version = ?"
             )
             return bool(run(f"{statement} RETURNING place", (*told, lesson.kind, lesson.id, lesson.version)))
-        statement = "INSERT INTO lessons (about, state, version, at_ns, terms, kind, id) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+        columns = "(about, state, version, at_ns, terms, touched_ns, kind, id)"
+        statement = f"INSERT INTO lessons {columns} VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
         return bool(run(f"{statement} RETURNING place", (*told, lesson.kind, lesson.id)))
 
     def _found(self, condition: str, parameters: Sequence[Any]) -> list[tuple[int, Lesson]]:
         rows = self._open.execute(f"SELECT {COLUMNS} FROM lessons WHERE {condition}", parameters)  # noqa: S608  # constants
-        return [lesson_from(row, self._texts(row[1], row[2]), self._path) for row in rows]
+        texts = self._texts([(row[1], row[2]) for row in rows])
+        return [lesson_from(row, texts[row[1], row[2]], self._path) for row in rows]
 
-    def _texts(self, kind: str, lesson_id: str) -> list[Any]:
-        return self._open.execute("SELECT name, key_id, sealed FROM texts WHERE kind = ? AND id = ? ORDER BY rowid", (kind, lesson_id))
+    def _texts(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], list[Any]]:
+        found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for kind in {kind for kind, _ in wanted}:
+            ids = [lesson_id for each, lesson_id in wanted if each == kind]
+            for some in (ids[at : at + TEXTS_AT_ONCE] for at in range(0, len(ids), TEXTS_AT_ONCE)):
+                marks = ",".join("?" * len(some))
+                statement = f"SELECT id, name, key_id, sealed FROM texts WHERE kind = ? AND id IN ({marks}) ORDER BY rowid"  # noqa: S608
+                for lesson_id, *text in self._open.execute(statement, (kind, *some)):
+                    found[kind, lesson_id].append(text)
+        return found
 
 
 class SqliteLessons(KeptLessons):

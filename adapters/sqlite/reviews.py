@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.kept_deliveries import tenant_text
-from adapters.kept_reviews import KeptReviews, held_from, terms_of
+from adapters.kept_reviews import KeptReviews, held_from, stepped_from, terms_of
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from adapters.sqlite.migrations import Steps, migrate
 from router.errors import AuditError, ReviewError
-from router.ports import Change, Entry, Held, Review
+from router.ports import Change, Entry, Held, Review, Stepped
 
 PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON", "PRAGMA busy_timeout=10000")
 FIRST = (
@@ -42,9 +42,14 @@ STEPS: Steps = {
 # What only makes questions quick, whatever has been decided so far. An older release does not mind them.
 INDEXES = (
     "CREATE INDEX IF NOT EXISTS reviews_place ON reviews (state, place)",
+    "CREATE INDEX IF NOT EXISTS history_taken ON history (at_ns, id, event)",
     "CREATE INDEX IF NOT EXISTS reviews_answered ON reviews (place) WHERE length(reply) > 0",
 )
 ASKED_AT_ONCE = 500
+STEPPED = (
+    "SELECT history.id, event, at_ns, entries.key_id FROM history LEFT JOIN entries"
+    " ON entries.id = history.id AND entries.number = history.number AND part = 0"
+)
 STEP = "id, number, event, before, after, at_ns, recorded"
 
 
@@ -132,6 +137,16 @@ class ReviewFile:
             marks = ",".join("?" * len(some))
             found |= dict(self._open.execute(f"SELECT id, version FROM reviews WHERE id IN ({marks})", tuple(some)))  # noqa: S608  # marks only
         return found
+
+    def stepped(self, events: Sequence[str], since_ns: int, after: str, until_ns: int, limit: int, tenant: str | None) -> list[Stepped]:
+        own = " AND EXISTS (SELECT 1 FROM reviews WHERE reviews.id = history.id AND terms -> '$.tenant' = ?)" if tenant is not None else ""
+        within = f"at_ns >= ? AND (at_ns, id) > (?, ?) AND at_ns < ? AND event IN ({_marks(events)}){own}"
+        asked = (since_ns, since_ns, after, until_ns, *events, *([] if tenant is None else [tenant_text(tenant)]), limit)
+        places = self._open.execute(f"SELECT at_ns, id FROM history WHERE {within} ORDER BY at_ns, id LIMIT ?", asked)  # noqa: S608
+        ids = [row[1] for row in places]
+        return stepped_from(
+            places, self._open.execute(f"{STEPPED} WHERE history.id IN ({_marks(ids)}) ORDER BY history.id, history.number", ids)
+        )
 
     def forget_replies(self, event: str, before_ns: int) -> int:
         statement = (

@@ -196,7 +196,7 @@ class LabelService:
         said = {"label": label, "at_ns": now_ns, "dwell_ns": now_ns - claim["at_ns"], **self._checked(task, label)}
         answers = {**task.terms["answers"], who.key_id: said}
         terms = {**task.terms, "answers": answers, "claims": _without(task.terms["claims"], who.key_id)}
-        return replace(task, state=DONE if len(answers) >= terms["wanted"] else OPEN, terms=terms)
+        return replace(task, state=DONE if len(answers) >= terms["wanted"] else OPEN, terms=terms, touched_ns=now_ns)
 
     def _checked(self, task: Lesson, label: str) -> dict[str, bool | None]:
         """Of a seeded one whether it is right; None where who was asked did not say, or could not, for the catalog has it no more."""

@@ -9,7 +9,7 @@ unlike one from kappa's own standard error it does not vanish where everybody ag
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -76,21 +76,28 @@ class _Person:
             "agreement": matched,
             "kappa": kappa(self.pairs),
             "known_right": share(sum(self.right), len(self.right)),
-            "median_s": _seconds(dwells, 0.5),
-            "p90_s": _seconds(dwells, 0.9),
+            "median_s": nearest_rank(dwells, 0.5),
+            "p90_s": nearest_rank(dwells, 0.9),
             "too_quick": share(sum(each < quick_ns for each in dwells), done),
         }
 
 
-def figures(tasks: Iterable[Lesson], since_ns: int, until_ns: int, quick_ns: int) -> list[dict[str, Any]]:
-    """Of everybody who labelled something from `since_ns` on and before `until_ns`, by their keys, which say nothing of them."""
-    people: dict[str, _Person] = {}
-    for task in tasks:
+class Labelling:
+    """What people said from `since_ns` on and before `until_ns`, task by task."""
+
+    def __init__(self, since_ns: int, until_ns: int) -> None:
+        self._since, self._until = since_ns, until_ns
+        self._people: dict[str, _Person] = {}
+
+    def take(self, task: Lesson) -> None:
         answers = task.terms["answers"]
         for key_id, answer in answers.items():
-            if since_ns <= answer["at_ns"] < until_ns:
-                _take(people.setdefault(key_id, _Person()), task.kind, key_id, answers)
-    return [people[key_id].told(key_id, quick_ns) for key_id in sorted(people)]
+            if self._since <= answer["at_ns"] < self._until:
+                _take(self._people.setdefault(key_id, _Person()), task.kind, key_id, answers)
+
+    def told(self, quick_ns: int) -> list[dict[str, Any]]:
+        """Of everybody who labelled something, by their keys, which say nothing of them."""
+        return [self._people[key_id].told(key_id, quick_ns) for key_id in sorted(self._people)]
 
 
 def _take(person: _Person, kind: str, key_id: str, answers: Mapping[str, Any]) -> None:
@@ -105,6 +112,6 @@ def _take(person: _Person, kind: str, key_id: str, answers: Mapping[str, Any]) -
         person.pairs.append((answer["label"], others))
 
 
-def _seconds(dwells: Sequence[int], part: float) -> float | None:
-    """By nearest rank: a time that somebody took."""
+def nearest_rank(dwells: Sequence[int], part: float) -> float | None:
+    """Of times in order the one that this part did not exceed, in seconds: a time that somebody took. None of too few."""
     return dwells[ceil(part * len(dwells)) - 1] / SECOND_NS if len(dwells) >= LEAST else None

@@ -66,7 +66,7 @@ def disagree(classification: Mapping[str, Any]) -> bool:
     by_llm = classification.get("tier") == LLM  # then the candidates are still those of the encoder
     if classification.get("status") == Status.OUT_OF_SCOPE and not by_llm:
         return False
-    said = {each["intent"] for each in classification.get("earlier_tiers") or ()}
+    said = {each["intent"] for each in classification.get("earlier_tiers") or () if each["intent"]}
     said |= {each["intent"] for each in (classification.get("candidates") or ())[:1]}
     return len({*said, classification.get("intent")} if by_llm else said) > 1
 

@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.decision import ANONYMOUS, Decision, Request, Subject
-from router.decision_json import decision_document
+from router.decision_json import decision_document, earlier_tiers
+from router.earlier_tiers import why_not
 from router.workspace import Workspace, parse, read
 
 BAR = 24
@@ -52,7 +53,7 @@ def explain(
     who = _subject(workspace, subject, roles, tenant)
     decision = asyncio.run(_decide(workspace, who, method, path, text, body))
     if as_json:
-        click.echo(json.dumps(decision_document(decision)))
+        click.echo(json.dumps(_document(decision)))
     else:
         show(Console(), decision)
 
@@ -102,8 +103,14 @@ def show(console: Console, decision: Decision) -> None:
         console.print("Nobody was named: --as SUBJECT says who asks.", style="dim")
 
 
-def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
+def _document(decision: Decision) -> dict[str, Any]:
     document = decision_document(decision)
+    document["classification"]["earlier_tiers"] = earlier_tiers(decision.classification)
+    return document
+
+
+def _stages(decision: Decision) -> list[tuple[str, list[str]]]:
+    document = _document(decision)
     return [
         ("admission", _verdict(document["admission"])),
         (
@@ -136,9 +143,13 @@ def _classification(found: dict[str, Any]) -> list[str]:
     numbers = {
         name: found[name] for name in ("confidence", "threshold", "margin", "scope", "novelty", "injection") if found[name] is not None
     }
-    bars = [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
     plausible = [f"plausible: {', '.join(found['prediction_set'])}"] if len(found["prediction_set"]) > 1 else []
-    return [head, _pairs(numbers), *plausible, *bars]
+    earlier = [line for tier in found["earlier_tiers"] for line in (f"before: {tier['tier']}, {escape(why_not(tier))}", *_bars(tier))]
+    return [head, _pairs(numbers), *plausible, *_bars(found), *earlier]
+
+
+def _bars(found: dict[str, Any]) -> list[str]:
+    return [f"{'█' * round(each['confidence'] * BAR):<{BAR}} {each['confidence']:.3f} {each['intent']}" for each in found["candidates"]]
 
 
 def _verdict(verdict: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +15,7 @@ from router.cli.control_client import ControlClient, control_url
 from router.cli.feedback import PIPED_WIDTH, connected, text
 
 FIGURES = ("unsure", "agreement", "kappa", "known_right", "too_quick")
+DECIDING = ("rejected", "agreement")
 TOO_FEW = "too few"
 
 
@@ -107,7 +108,8 @@ def known(config: Path, url: str | None, key: str, as_json: bool) -> None:
 @click.option("--until", help="RFC 3339; now unless told otherwise.")
 @connected
 def reviewers(since: str | None, until: str | None, config: Path, url: str | None, key: str, as_json: bool) -> None:
-    """How people labelled, by the keys that stand for them. Needs the permission `reviewers.read`; that you looked is on record."""
+    """How people labelled, and decided about held requests, by the keys that stand for them. Needs the permission `reviewers.read`;
+    that you looked is on record."""
     asked = urlencode({name: value for name, value in (("since", since), ("until", until)) if value})
     found = _client(config, url, key).call("GET", f"/v1/labels/reviewers{f'?{asked}' if asked else ''}")
     if as_json:
@@ -122,6 +124,17 @@ def reviewers(since: str | None, until: str | None, config: Path, url: str | Non
         times = (TOO_FEW if row[name] is None else f"{row[name]:.1f} s" for name in ("median_s", "p90_s"))
         table.add_row(row["reviewer"], str(row["labelled"]), *(_figure(row[name], name != "kappa") for name in FIGURES), *times)
     out.print(table if found["reviewers"] else "Nobody labelled anything in that time.")
+    out.print(_deciding(found["deciding"]) if found["deciding"] else "Nobody decided about a held request in that time.")
+
+
+def _deciding(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("reviewer", "decided", *DECIDING, "claimed", "median", "90 %"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        times = (TOO_FEW if row[name] is None else f"{row[name]:.1f} s" for name in ("median_s", "p90_s"))
+        table.add_row(row["reviewer"], str(row["decided"]), *(_figure(row[name], True) for name in DECIDING), str(row["claimed"]), *times)
+    return table
 
 
 def _figure(told: Mapping[str, Any], percent: bool) -> str:

@@ -1,4 +1,4 @@
-"""`lockgate nodes`: the nodes of one ledger, over the control API of any of them."""
+"""`lockgate nodes`: the nodes of one ledger, over the control API of any of them; and the one that is asked, out of service and back."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
 from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
 from router.cli.control_options import key_option, url_option
+from router.cli.draining import drain, resume, show
 
 PIPED_WIDTH = 240
 SHORT = 12
 DIGESTS = ("config_digest", "catalog_digest", "policy_digest", "model", "override")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @config_option
 @url_option
 @key_option("API key with the permission `config.read`.")
 @json_option
-def nodes(config: Path, url: str | None, key: str, as_json: bool) -> None:
-    """Show the nodes of this ledger, what each of them runs, and in what they differ since when."""
+@click.pass_context
+def nodes(context: click.Context, config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show the nodes of this ledger, what each of them runs, and in what they differ since when. With a command: take the node that is
+    asked out of service, or let it serve again."""
+    if context.invoked_subcommand is not None:
+        given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:  # they would be the list's, and nobody's
+            raise click.UsageError(f"Give options after the command: lockgate nodes {context.invoked_subcommand} …")
+        return
     found = ControlClient(url or control_url(config), key).call("GET", "/v1/nodes")
     if as_json:
         print_json(found)
@@ -44,8 +53,13 @@ def nodes(config: Path, url: str | None, key: str, as_json: bool) -> None:
         out.print("All living nodes run the same.")
 
 
+for command in (show, drain, resume):
+    nodes.add_command(command)
+
+
 def _cells(each: dict[str, Any]) -> tuple[str, ...]:
     state = ("here" if each["own"] else "alive") if each["alive"] else "gone"
+    state += f", {each['state']}" if each["alive"] and each["state"] not in (None, "serving") else ""
     bundle = "-" if each["bundle_revision"] is None else f"{each['bundle_revision']} ({each['bundle_sequence']})"
     policies = _short(each["policy_digest"]) + (" (overridden)" if each["override"] else "")
     digests = (_short(each["config_digest"]), _short(each["catalog_digest"]), policies, _short(each["model"]), bundle)

@@ -10,6 +10,7 @@ from router.config.blocks import AdapterBlock
 from router.config.identity import SecureUrl
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.config.notify import Link, Notify
+from router.config.objectives import ObjectivesConfig
 from router.config.projections import Projection
 from router.config.retention import RetentionConfig
 from router.config.tls import MutualTls
@@ -189,4 +190,7 @@ class TelemetryConfig(Strict):
         default=False,
         description="A log line for every request: decision id, method, route, status, result and milliseconds, with the trace id; nothing "
         "personal.",
+    )
+    objectives: ObjectivesConfig | None = Field(
+        default=ObjectivesConfig(), description="What is held to be good enough; `null` switches all of it off."
     )

@@ -26,6 +26,7 @@ CertificateScope = Literal[
     "control:metrics.read",
     "control:config.read",
     "control:config.reload",
+    "control:nodes.drain",
     "control:audit.read",
     "control:audit.personal",
     "control:evidence.write",

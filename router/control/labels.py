@@ -65,14 +65,29 @@ class ReviewerRow(BaseModel):
     too_quick: ReviewerFigure
 
 
+class DecidingRow(BaseModel):
+    """Of held requests: `agreement` with others who decided about the same content, `claimed`: how many decisions followed a claim, from
+    which times are."""
+
+    reviewer: str
+    decided: int
+    rejected: ReviewerFigure
+    agreement: ReviewerFigure
+    claimed: int
+    median_s: float | None
+    p90_s: float | None
+
+
 class Reviewers(BaseModel):
-    """Of fewer than `least` cases nothing is said; quicker than `quick_s` is too quick."""
+    """Of fewer than `least` cases nothing is said; quicker than `quick_s` is too quick. `reviewers` are of labels, `deciding` of held
+    requests."""
 
     since: str
     until: str
     least: int
     quick_s: float
     reviewers: list[ReviewerRow]
+    deciding: list[DecidingRow]
 
 
 class ToLabel(BaseModel):
@@ -143,8 +158,8 @@ async def withdraw(decision_id: Identifier, services: Services, caller: Caller) 
 async def reviewers(
     services: Services, caller: Caller, since: AwareDatetime | None = None, until: AwareDatetime | None = None
 ) -> Reviewers:
-    """How people labelled, each by the key that stands for them, from `since` on and before `until`: the last 30 days unless told
-    otherwise. That somebody looked is on record."""
+    """How people labelled, and decided about held requests, each by the key that stands for them, from `since` on and before
+    `until`: the last 30 days unless told otherwise. That somebody looked is on record."""
     found = await labels_of(services).reviewers(nanoseconds(since), nanoseconds(until), caller.subject)
     return Reviewers.model_validate(found)
 

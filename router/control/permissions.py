@@ -15,6 +15,7 @@ class Permission(StrEnum):
     METRICS_READ = "metrics.read"
     CONFIG_READ = "config.read"
     CONFIG_RELOAD = "config.reload"
+    NODES_DRAIN = "nodes.drain"  # to take this node out of service, and to let it serve again
     AUDIT_READ = "audit.read"
     AUDIT_PERSONAL = "audit.personal"  # no role but admin's has it: it is granted to a key, for a purpose
     EVIDENCE_WRITE = "evidence.write"  # what a service did under a decision; in no role but admin, services get it as a single scope
@@ -51,7 +52,7 @@ REVIEWER = frozenset({P.REVIEWS_READ, P.REVIEWS_DECIDE, P.FEEDBACK_WRITE, P.LABE
 # Held requests and audit records show what people asked for, so operating Lockgate does not include reading them.
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": VIEWER,
-    "operator": VIEWER | {P.CONFIG_RELOAD, P.POLICY_ROLLBACK, P.DELIVERIES_READ, P.DELIVERIES_WRITE},
+    "operator": VIEWER | {P.CONFIG_RELOAD, P.NODES_DRAIN, P.POLICY_ROLLBACK, P.DELIVERIES_READ, P.DELIVERIES_WRITE},
     "policy_author": VIEWER
     | {P.CONFIG_RELOAD, P.AUDIT_READ, P.POLICY_TRY, P.POLICY_PROPOSE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_PROPOSE},
     "policy_approver": VIEWER | {P.AUDIT_READ, P.POLICY_TRY, P.POLICY_APPROVE, P.POLICY_ROLLBACK, P.PROPOSALS_READ, P.PROPOSALS_APPROVE},

@@ -243,6 +243,30 @@ class Nodes(Protocol):
         """`nodes` as they are now, and their `skew`. Raises AuditError."""
 
 
+class OwnNode(Protocol):
+    """`names`: by which this node is asked about itself. Raises AuditError."""
+
+    @property
+    def names(self) -> frozenset[str]: ...
+
+    @property
+    def state(self) -> str:
+        """`serving`, `draining` or `drained`."""
+
+    async def show(self) -> Json:
+        """As `models.NodeState` has it."""
+
+    async def drain(self, by: Subject, by_key: str, reason: str) -> Json:
+        """On record before it is done; what is so already stays so, and is not recorded again. `resume` likewise."""
+
+    async def resume(self, by: Subject, by_key: str, reason: str) -> Json: ...
+
+
+class Objectives(Protocol):
+    def document(self) -> Json | None:
+        """`at`, `every_s` and `objectives` as of the last look; None where all are switched off."""
+
+
 class Indexing(Protocol):
     async def sign(self) -> Json:
         """The record that signs what was in no section of the index yet (`record`, `leaf`), under a checkpoint that was signed for it at
@@ -410,6 +434,7 @@ class ControlServices:
     policies: PolicyTrials | None = None
     rollouts: PolicyRollouts | None = None
     nodes: Nodes | None = None
+    node: OwnNode | None = None
     deliveries: DeliveryDesk | None = None
     sign_in: SignIn | None = None
     acts: Acts = field(default_factory=no_acts)
@@ -422,3 +447,4 @@ class ControlServices:
     certificates: CertificateCallers | None = None
     alarm: Alarm = _nobody_told
     quality: Quality | None = None
+    objectives: Objectives | None = None

@@ -54,6 +54,8 @@ def within(services: ControlServices, tenant: str, reader: str) -> ControlServic
         policies=None,
         rollouts=None,
         nodes=None,
+        node=None,
+        objectives=None,
         rules=None,
         certificates=None,
         learning=None,

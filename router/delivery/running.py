@@ -84,6 +84,16 @@ class Running:
         self._woken = asyncio.Event()
         self._rounds: list[asyncio.Task[None]] = []
         self.often = False
+        self._out = False
+
+    @property
+    def under_way(self) -> int:
+        return len(self._going)
+
+    def drain(self, out: bool) -> None:
+        """Whether nothing is leased in rounds: what this process decides itself is still tried once."""
+        self._out = out
+        self.wake()
 
     @property
     def full(self) -> bool:
@@ -171,6 +181,8 @@ class Running:
     async def _round(self) -> bool:
         """Whether there may be more at once."""
         self._woken.clear()
+        if self._out:
+            return False
         free = BATCH - len(self._going)
         if free <= BATCH // 2:
             await asyncio.wait([each.task for each in self._going.values()], return_when=asyncio.FIRST_COMPLETED)

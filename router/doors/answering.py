@@ -20,6 +20,7 @@ from router.doors.held import IDENTIFIER, replied
 from router.doors.own_space import Body, Told, missing
 from router.doors.runtime import Runtime
 from router.errors import RefusedError
+from router.ports import Headers
 from router.review.answering import MOST_CHARS
 from router.review.given import Given
 from router.review.waiting import Waits
@@ -36,9 +37,9 @@ class AnswerWriter:
 
     async def write(self, runtime: Runtime, head: Head, subject: Subject, name: str, body: Body) -> Told:
         _own_page(runtime, head)  # 1
-        version, key = _version(head), _key(head)  # 2
-        media = _media(head)
-        text = _text(await body(MOST_BYTES), media)  # 3
+        version, key = question_of(head.headers), key_of(head.headers)  # 2
+        media = media_of(head.headers)
+        text = text_of(await body(MOST_BYTES), media)  # 3
         if not IDENTIFIER.fullmatch(name) or not follows(subject) or runtime.keys is None:
             raise missing()
         key_id, _ = await runtime.keys.key_for(subject.id)
@@ -54,8 +55,8 @@ class AnswerWriter:
 
 def _own_page(runtime: Runtime, head: Head) -> None:
     """Raises RefusedError (403) where a browser says that another site's page sends this."""
-    origins, sites = _values(head, ORIGIN), _values(head, b"sec-fetch-site")
-    if not origins and all(site in (b"same-origin", b"none") for site in sites):
+    origins = _values(head.headers, ORIGIN)
+    if is_no_page(head.headers):
         return
     if len(origins) == 1 and (_is_own(head, origins[0]) or _is_known(runtime, head, origins[0])):
         return
@@ -73,9 +74,15 @@ def _is_known(runtime: Runtime, head: Head, origin: bytes) -> bool:
     return policy is not None and policy.knows(origin)
 
 
-def _version(head: Head) -> int:
-    """Of the one ETag that the question came with. Raises RefusedError (400, 428)."""
-    tags = _values(head, b"if-match")
+def is_no_page(headers: Headers) -> bool:
+    """Whether no page of another site can have sent it, as far as a browser says."""
+    sites = _values(headers, b"sec-fetch-site")
+    return not _values(headers, ORIGIN) and all(site in (b"same-origin", b"none") for site in sites)
+
+
+def question_of(headers: Headers) -> int:
+    """By the one ETag that it came with. Raises RefusedError (400, 428)."""
+    tags = _values(headers, b"if-match")
     if not tags:
         raise RefusedError("An answer names its question: If-Match with the ETag that it came with.", "if_match_missing", 428)
     found = _TAG.fullmatch(tags[0].decode("latin-1").strip()) if len(tags) == 1 else None
@@ -84,24 +91,25 @@ def _version(head: Head) -> int:
     return int(found[1])
 
 
-def _key(head: Head) -> str:
-    key = head.text(b"idempotency-key") or ""
-    if len(key) > MOST_KEY:
-        raise _invalid(f"An Idempotency-Key has at most {MOST_KEY} characters.")
-    return key
+def key_of(headers: Headers) -> str:
+    """Raises RefusedError (400)."""
+    keys = _values(headers, b"idempotency-key")
+    if len(keys) > 1 or len(b"".join(keys)) > MOST_KEY:
+        raise _invalid(f"An answer has at most one Idempotency-Key, of at most {MOST_KEY} characters.")
+    return b"".join(keys).decode("latin-1")
 
 
-def _media(head: Head) -> str:
+def media_of(headers: Headers) -> str:
     """Raises RefusedError (415)."""
-    found = head.text(b"content-type") or ""
-    encoding = (head.text(b"content-encoding") or "identity").lower()
-    if found.partition(";")[0].strip().lower() not in _TYPES or encoding != "identity":
+    found, encodings = _values(headers, b"content-type"), _values(headers, b"content-encoding")
+    media = found[0].decode("latin-1") if len(found) == 1 else ""
+    if media.partition(";")[0].strip().lower() not in _TYPES or any(each.lower() != b"identity" for each in encodings):
         detail = "An answer is text/plain, or application/json with its `text`; neither is compressed."
         raise RefusedError(detail, "answer_media_type", 415, fields=(("accept", ", ".join(_TYPES)),))
-    return found
+    return media
 
 
-def _text(body: bytes, media: str) -> str:
+def text_of(body: bytes, media: str) -> str:
     """Raises RefusedError (422)."""
     document, text, problem = read_text(body, media, ())
     if problem is not None:
@@ -120,8 +128,8 @@ def _member(document: Any) -> str:
     return text
 
 
-def _values(head: Head, name: bytes) -> list[bytes]:
-    return [value for each, value in head.headers if each == name]
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value for each, value in headers if each == name]
 
 
 def _invalid(sentence: str, status: int = 400) -> RefusedError:

@@ -15,7 +15,7 @@ from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subjec
 from router.decision import Request as Asked
 from router.decision_json import decision_document
 from router.doors.body import Receive, whole_body_view
-from router.doors.decide_held import Following, followed, held_too
+from router.doors.decide_held import Body, Following, answered, followed, held_too
 from router.doors.decide_models import DecideRequest, SubjectIn
 from router.doors.decide_repeating import Asking, Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
@@ -67,6 +67,19 @@ class DecideDoor:
         with self._runtime() as runtime:
             caller = await self._identify(runtime, runtime.decide_authenticator, headers, client, certificate)
         return await followed(runtime, caller, review_id, headers, receive)
+
+    async def answer(
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: str,
+        review_id: str,
+        body: Body,
+        certificate: PeerCertificate | None = None,
+    ) -> Following:
+        """What this caller says to the question of a reviewer about a request that it had held. Raises as `follow`."""
+        with self._runtime() as runtime:
+            caller = await self._identify(runtime, runtime.decide_authenticator, headers, client, certificate)
+        return await answered(runtime, caller, review_id, headers, body)
 
     async def admit(self, headers: Sequence[tuple[bytes, bytes]], client: str, certificate: PeerCertificate | None = None) -> None:
         """For what is no decision and for callers of this door alone. Raises RefusedError, StateError."""

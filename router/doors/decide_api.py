@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,9 +13,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from router.doors.answering import MOST_BYTES
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
-from router.doors.decide_models import DecideRequest, DecisionOut, HeldOut
+from router.doors.decide_models import AnswerIn, DecideRequest, DecisionOut, HeldOut
 from router.doors.decide_repeating import LONGEST_KEY
 from router.doors.held import GoneError
 from router.doors.responses import STATE_FAILED, refuse
@@ -68,6 +70,31 @@ FOLLOWING: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing changed."},
     404: {**PROBLEMS[503], "description": "This service had no such request held."},
 }
+MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The `if_match` of the question, which is the `ETag` that it came with.",
+}
+ANSWER_KEY = {**KEY, "description": "The same answer once more under its key counts once, however late."}
+ANSWER = {
+    "required": True,
+    "content": {"application/json": {"schema": AnswerIn.model_json_schema()}, "text/plain": {"schema": {"type": "string"}}},
+}
+ANSWERING: dict[int | str, dict[str, Any]] = {
+    **{status: PROBLEMS[status] for status in (400, 401, 403, 413, 429, 431, 500, 503)},
+    **{
+        status: {**PROBLEMS[503], "description": why}
+        for status, why in (
+            (404, "This service had no such request held."),
+            (409, "It is not the question that is open, nothing is asked any more, or its time is over."),
+            (415, "The answer is neither `text/plain` nor `application/json`, or compressed."),
+            (422, "The answer is no text of up to 4,000 characters, or its `Idempotency-Key` was used for another one."),
+            (428, "The answer does not name its question."),
+        )
+    },
+}
 GONE = Response(status_code=499)
 """For who left: nobody reads it."""
 
@@ -120,6 +147,20 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
             return Response(status_code=304, headers=found.headers)
         return Response(found.document, headers={**found.headers, "cache-control": "no-store"}, media_type="application/json")
 
+    @app.post(
+        "/v1/decide/{decision_id}",
+        response_model=HeldOut,
+        responses=ANSWERING,
+        summary="Answer a reviewer's question about a request that this service had held",
+        openapi_extra={"parameters": [MATCH, ANSWER_KEY], "requestBody": ANSWER},
+        max_body_size=max_body,
+    )
+    async def answer(decision_id: str, request: Request) -> Response:
+        client = request.client.host if request.client is not None else ""
+        body = partial(_bounded, request)
+        found = await door.answer(request.scope["headers"], client, decision_id, body, certificate_of(request.scope))
+        return Response(found.document, headers={**found.headers, "cache-control": "no-store"}, media_type="application/json")
+
     @app.get("/openapi.json", include_in_schema=False)
     async def document(request: Request) -> Response:
         """The same for everybody who may ask for decisions; others learn nothing of what is asked here."""
@@ -138,6 +179,16 @@ def create_app(door: DecideDoor, ready: Callable[[], bool], max_body: int) -> Fa
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
     return app
+
+
+async def _bounded(request: Request) -> bytes:
+    """Raises RefusedError (413)."""
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > MOST_BYTES:
+            raise too_large(MOST_BYTES)
+    return found
 
 
 class _Announced:

@@ -1,11 +1,11 @@
 """Where a request stands that a service had held by the decide API, for that service: on its call and at `GET /v1/decide/{decision id}`,
-both with `Prefer: wait=N` if it wants to wait.
+both with `Prefer: wait=N` if it wants to wait. `POST` there answers what a reviewer asks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,18 +13,21 @@ from typing import Any
 import orjson
 
 from router.decision import Subject
+from router.doors.answering import is_no_page, key_of, media_of, question_of, text_of
 from router.doors.body import Receive
 from router.doors.decide_repeating import Decided
 from router.doors.following import follows
 from router.doors.held import AGAIN_S, IDENTIFIER, applied, awaited, preferred_wait, tag
 from router.doors.own_space import missing
 from router.doors.runtime import Runtime
-from router.errors import LockgateError
+from router.errors import LockgateError, RefusedError
+from router.review.given import Given
 from router.review.standing import Standing
 from router.times import instant
 
 log = logging.getLogger("lockgate.decide")
 PLACE = "/v1/decide/"
+Body = Callable[[], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,27 @@ async def followed(
     return Following(None if same else orjson.dumps(_told(review_id, found)), own)
 
 
+async def answered(runtime: Runtime, caller: Subject, review_id: str, headers: Sequence[tuple[bytes, bytes]], body: Body) -> Following:
+    """1 from no page   2 to a question, by its ETag   3 a text that is one   4 of one's own request   5 durable, on record. Raises
+    RefusedError, ReviewError, AuditError."""
+    if not is_no_page(headers := list(headers)):  # 1; no page is served here, and none may call
+        raise RefusedError("Pages may not call here.", "cors_refused", 403)
+    version, key, media = question_of(headers), key_of(headers), media_of(headers)  # 2
+    text = text_of(await body(), media)  # 3
+    if not IDENTIFIER.fullmatch(review_id) or not follows(caller) or runtime.waits is None or runtime.keys is None:
+        raise missing()
+    feed, (key_id, _) = runtime.waits.feed, await runtime.keys.key_for(caller.id)
+    if await feed.standing(review_id, key_id, caller.tenant) is None:  # 4
+        raise missing()
+    new = await feed.answer(Given(review_id, caller, text, version, key))  # 5
+    found = await feed.standing(review_id, key_id, caller.tenant)
+    if found is None:
+        raise missing()
+    return Following(
+        orjson.dumps(_told(review_id, found)), {"etag": tag(found).decode(), **({} if new else {"idempotent-replayed": "true"})}
+    )
+
+
 async def _standing(
     runtime: Runtime,
     caller: Subject,
@@ -93,10 +117,20 @@ async def _standing(
 
 
 def _told(review_id: str, standing: Standing) -> dict[str, Any]:
+    asked = standing.question
     return {
         "id": review_id,
         "state": standing.state,
         "expires": instant(standing.expires_ns),
         "approvals": standing.approvals,
         "quorum": standing.quorum,
+        "question": None
+        if asked is None
+        else {
+            "number": asked.number,
+            "text": asked.text,
+            "answer_by": instant(min(asked.respond_ns, standing.expires_ns)) if asked.respond_ns else None,
+            "answer_at": f"{PLACE}{review_id}",
+            "if_match": tag(standing).decode(),
+        },
     }

@@ -166,14 +166,32 @@ class RequestOut(BaseModel):
     path: str
 
 
+class HeldQuestion(BaseModel):
+    """What a reviewer asks: answered by `POST` to `answer_at` with `If-Match: if_match`. Without `answer_by` only `expires` counts."""
+
+    number: int
+    text: str
+    answer_by: str | None
+    answer_at: str
+    if_match: str
+
+
+class AnswerIn(Strict):
+    """What is said to a reviewer's question."""
+
+    text: str = Field(min_length=1, max_length=4000)
+
+
 class HeldOut(BaseModel):
-    """Where a held request stands. `released`: the asking service may do it now, once. `approvals` of the `quorum` that policy wants."""
+    """Where a held request stands. `released`: the asking service may do it now, once. `approvals` of the `quorum` that policy wants.
+    `question`: what a reviewer asks the asking service, while that is open."""
 
     id: str
     state: str
     expires: str
     approvals: int
     quorum: int
+    question: HeldQuestion | None
 
 
 class DecisionOut(BaseModel):

@@ -53,7 +53,7 @@ class Gate:
             place.slot = True
             await self._serve(runtime, scope, receive, send, place)
         finally:
-            place.leave()
+            place.end()
             self.leave(runtime)
 
     async def _serve(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send, place: _Place) -> None:
@@ -65,7 +65,7 @@ class Gate:
                 place.leave()
                 return
             if not started and _lasts(message):
-                place.leave()
+                place.stream()
             started = True
             await send(message)
 
@@ -95,7 +95,7 @@ class Gate:
         if runtime is None:
             raise RefusedError("Lockgate is starting.", "starting", 503, 1)
         self.keep(runtime)
-        self._under_way.count += 1
+        self._under_way.begin()
         try:
             yield runtime
         finally:
@@ -126,9 +126,10 @@ class _Place:
 
     def __init__(self, gate: Gate) -> None:
         self._gate: Gate | None = gate
+        self._streaming: UnderWay | None = None
         self.slot = False
         gate._inside += 1
-        gate._under_way.count += 1
+        gate._under_way.begin()
 
     def leave(self) -> None:
         gate, self._gate = self._gate, None
@@ -137,6 +138,17 @@ class _Place:
             gate._under_way.count -= 1
             if self.slot:
                 gate._slots.release()
+
+    def stream(self) -> None:
+        if self._gate is not None:
+            self._streaming = self._gate._under_way
+            self._streaming.streams += 1
+            self.leave()
+
+    def end(self) -> None:
+        self.leave()
+        if self._streaming is not None:
+            self._streaming.streams -= 1
 
 
 def _lasts(message: Any) -> bool:

@@ -33,6 +33,7 @@ class GuardedHttp(HttpToolsProtocol):
     max_connections: int | None = None
     send_timeout = SEND_TIMEOUT_S
     linger = LINGER_S
+    leaving = False  # every answer that has not begun is the last of its connection, and says so
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,6 +107,14 @@ class GuardedHttp(HttpToolsProtocol):
             self._refuse(400, "ambiguous_host", "The request's target names another host than its Host header.")
         if not self._refused:
             super().on_headers_complete()
+        if self.leaving:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Whoever waits for an answer here asks for the next elsewhere. A connection on which nothing is asked stays open: closed from
+        here, it would break a request that is on its way."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def _host_is_doubtful(self) -> bool:
         """A target with a host of its own outranks the Host field (RFC 9112 §3.2.2), which is the one that policy sees."""

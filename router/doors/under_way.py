@@ -4,12 +4,19 @@ from __future__ import annotations
 
 
 class UnderWay:
-    """Requests of every door, from when they are let in until they end; a stream, which may last for hours, until it begins."""
+    """`count`: requests of every door, from when they are let in until they end; a stream, which may last for hours, until it begins.
+    `streams` are those that began and go on. `began`: how many were ever let in."""
 
-    __slots__ = ("count",)
+    __slots__ = ("began", "count", "streams")
 
     def __init__(self) -> None:
+        self.began = 0
         self.count = 0
+        self.streams = 0
+
+    def begin(self) -> None:
+        self.began += 1
+        self.count += 1
 
     def alone(self) -> bool:
         return self.count <= 1

@@ -103,19 +103,32 @@ class SessionService:
     async def end(self, which: Which) -> Sequence[Session]:
         return await asyncio.to_thread(self._store.end, which)
 
-    async def end_secret(self, secret: bytes) -> Sequence[Session]:
+    def held(self, secret: bytes) -> Which:
         """The one that the browser holds."""
-        return await self.end(Which(digest=_digest(secret)))
+        return Which(digest=_digest(secret))
 
     async def end_on_record(self, whose: Sequence[Which], record: Callable[[list[str]], Awaitable[None]]) -> list[str]:
+        """As `end_recorded`, by their names, which it gives."""
+        named = list[str]()
+
+        async def by_name(ended: Sequence[Session]) -> None:
+            named.extend(each.id for each in ended)
+            await record(named)
+
+        await self.end_recorded(whose, by_name)
+        return named
+
+    async def end_recorded(self, whose: Sequence[Which], record: Callable[[Sequence[Session]], Awaitable[None]]) -> None:
         """Ends those that fit, has it recorded, and only then forgets them: where Lockgate is lost in between, or the ledger is down, they
         have ended all the same, and who ends them again names them. Raises what `record` raises."""
         ended = [each for which in whose for each in await asyncio.to_thread(self._store.ending, which)]
-        named = [each.id for each in ended]
-        await record(named)
+        await record(ended)
         for each in ended:
             await self.end(Which(digest=each.digest))
-        return named
+
+    async def unrecorded(self) -> Sequence[Session]:
+        """Those that have ended, and that nobody has recorded so far."""
+        return [each for each in await asyncio.to_thread(self._store.all) if each.expires_ns == 0]
 
     async def named(self, session_id: str) -> Which | None:
         """By the name that people know it by; also one that has ended and is not on record yet."""

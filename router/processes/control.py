@@ -115,6 +115,8 @@ class ControlProcess:
         except BaseException:
             await _left(membership)
             raise
+        if learning is not None:
+            learning.reviews = reviews.store
         fates = make_fates(workspace, evidence.outbox, self._clock)
         supervisor = Supervisor(
             sockets,
@@ -175,7 +177,7 @@ class ControlProcess:
                 *for_envoy,
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
-            await asyncio.gather(supervisor.drain(), *([serving.end_export()] if serving is not None else []))
+            await asyncio.gather(supervisor.end(), *([serving.end_export()] if serving is not None else []))
             await fates.close()
             await governance.close()
             await reviews.close()

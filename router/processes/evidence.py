@@ -71,6 +71,7 @@ class Evidence:
             return
         try:
             await self.system("refused", counts)
+            self.refusals.done()
         except AuditError as error:
             self.refusals.put(counts)
             log.error("%d refusals are not recorded yet: %s", sum(counts.values()), error)

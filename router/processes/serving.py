@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from router.audit.questions.reader import Stored
+from router.audit.questions.reader import LedgerReader, Stored
 from router.control.app import create_app
 from router.doors.http1 import GuardedHttp
 from router.identity.certificate_callers import CertificateCallers
 from router.ports import Clock
+from router.processes import messages
 from router.processes.acts import keep_acts
 from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import CONTROL, TILES, ListenerCertificates
+from router.processes.ended_sessions import keep_ended
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
@@ -39,15 +41,19 @@ from router.system import SystemRandom, UuidV7, settle_memory
 from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
+from router.wiring.draining import Draining
 from router.wiring.evidence_in import EvidenceIntake
 from router.wiring.fates import LedgerFates
 from router.wiring.following import Following
 from router.wiring.governance import Governance
 from router.wiring.identity import LiveHolders
-from router.wiring.indexing import Indexing
+from router.wiring.indexing import GivingWay, Indexing
 from router.wiring.learning import Learning
 from router.wiring.ledger_place import ledger_place
 from router.wiring.membership import Facts, Membership, facts
+from router.wiring.objective_keeping import FILE
+from router.wiring.objective_ledger import LedgerCounts
+from router.wiring.objectives import Objectives, Sources
 from router.wiring.policy_trials import Trials
 from router.wiring.projections import make_projections
 from router.wiring.questions import AuditQuestions
@@ -108,6 +114,11 @@ class Serving:
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above
+        node = None if self.membership is None else self.membership.members.node
+        due = lambda: int(outbox.figures()["lockgate.deliveries.pending"])  # noqa: E731  # as above
+        sending = lambda: reviews.sending  # noqa: E731  # as above
+        draining = Draining(self.supervisor, self.evidence.ledger, self.evidence.keys, self.clock, UuidV7(), node, sending, waiting, due)
+        objectives = self._objectives(reloader, open_reader, state)
         status = ProcessStatus(
             self.supervisor,
             reloader,
@@ -123,9 +134,11 @@ class Serving:
             outbox.figures,
             reviews.telling.figures,
             tuple if self.learning is None else self.learning.watch.figures,
+            draining,
+            objectives.figures,
         )
         if self.membership is not None:
-            self.membership.follow(lambda: self._runs(reloader))
+            self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})
         self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
         certificates = CertificateCallers(LiveHolders(lambda: reloader.workspace.config.identity), self.clock)
         control = make_control(
@@ -149,6 +162,8 @@ class Serving:
             certificates,
             reviews.telling.alarm,
             None if self.learning is None else self.learning.quality,
+            draining,
+            objectives,
         )
         if control.services.sign_in is not None:
             status.open_glass = control.services.sign_in.open_glass
@@ -169,6 +184,9 @@ class Serving:
             keep_rolling(rolling.service),
             self.certificates.keep(self.supervisor),
             keep_acts(control.services),
+            draining.keep(),
+            objectives.keep(),
+            keep_ended(control.services),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
         try:
@@ -191,8 +209,21 @@ class Serving:
             running.stop()
             await serving
             await following.close()
+            await objectives.close()
             await control.services.acts.flush()
             await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
+
+    def _objectives(self, reloader: Reloader, open_reader: Callable[[], LedgerReader], state: Path) -> Objectives:
+        """Where the signed index is not kept, that of questions is not either, and keeping it would be work for this alone."""
+        counts = None if self.workspace.config.audit.index is None else LedgerCounts(open_reader, state, GivingWay())
+        sources = Sources(
+            partial(self.supervisor.ask, messages.INDICATORS),
+            self.evidence.ledger,
+            self.evidence.refusals.waiting,
+            lambda: self.bundles.age,
+            counts,
+        )
+        return Objectives(sources, lambda: reloader.workspace.config.telemetry.objectives, state / FILE, self.clock)
 
     def _runs(self, reloader: Reloader) -> Facts:
         current = self.supervisor.current

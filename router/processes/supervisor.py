@@ -65,7 +65,8 @@ class Supervisor:
         self._keepers: list[asyncio.Task[None]] = []
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
-        self._draining = False
+        self._ending = False
+        self._out = False  # whether workers take up nothing new
         self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
         self._certificates: Mapping[str, Any] = {}
@@ -176,12 +177,18 @@ class Supervisor:
     def alive(self) -> int:
         return sum(1 for worker in self._workers.values() if worker.process.returncode is None)
 
-    async def drain(self) -> None:
+    async def drain(self, out: bool) -> list[tuple[int, object]]:
+        """Whether workers take up nothing new; what each is busy with, as `Drainable.busy` tells it. One that starts later is told before
+        it serves; one that does not answer has to be told again."""
+        self._out = out
+        return await self.ask(messages.DRAIN, out)
+
+    async def end(self) -> None:
         """Workers finish what they are doing and end; one that takes too long is ended."""
-        self._draining = True
+        self._ending = True
         for keeper in self._keepers:
             keeper.cancel()
-        await self.ask(messages.DRAIN)
+        await self.ask(messages.END)
         await asyncio.gather(*(_end(worker) for worker in self._workers.values()))
 
     async def _keep(self, index: int) -> None:
@@ -190,7 +197,7 @@ class Supervisor:
         while True:
             began = asyncio.get_running_loop().time()
             status = await self._workers[index].process.wait()
-            if self._draining:
+            if self._ending:
                 return
             log.error("worker %d ended with status %s; starting another", index, status)
             if asyncio.get_running_loop().time() - began > HEALTHY_AFTER_S:
@@ -218,6 +225,7 @@ class Supervisor:
                 if self._current is not None:
                     await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
                     await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
+                    await _within(ANSWER_S, worker.peer.call(messages.DRAIN, self._out))
                     await worker.take(self._current)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
             worker.process.kill()

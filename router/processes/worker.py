@@ -23,10 +23,12 @@ from router.delivery.running import Running, Ways
 from router.doors.http1 import guarded
 from router.doors.onward import Onward
 from router.doors.tls import Listening, Material
+from router.doors.under_way import UnderWay
 from router.errors import LockgateError
 from router.ipc import Handler, Peer, connect, heard
 from router.processes import messages
 from router.processes.conversations import RemoteConversations
+from router.processes.drained import Drainable
 from router.processes.fates import RemoteFates
 from router.processes.outbox import RemoteOutbox
 from router.processes.quotas import RemoteQuotas
@@ -44,6 +46,7 @@ from router.snapshot import Snapshot
 from router.stages.lapsing import Lapse
 from router.system import SystemClock, SystemRandom, UuidV7, hand_over_soon, release_memory, settle_memory
 from router.telemetry.logs import configure_logs
+from router.telemetry.objectives.indicators import Indicators
 from router.telemetry.setup import Telemetry, start_telemetry
 from router.wiring.candidate import Candidate
 from router.wiring.delivering import make_delivering
@@ -93,12 +96,14 @@ class Worker:
         self._onward: Onward | None = None
         self._events: Events | None = None
         self._for_envoy: Material | None = None
+        self._drainable = Drainable(UnderWay())
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self, given: Inherited) -> None:
         peer = self._peer = await connect(inherited(given.ipc), self._handlers())
-        self._services = _services(peer, self._workers, self._lapse)
+        self._services = _services(peer, self._workers, self._lapse, self._drainable.under_way)
+        self._drainable.waits = self._services.waits
         watch = asyncio.create_task(self._stop_with(peer))
         reporting = asyncio.create_task(self._report_refusals(peer))
         try:
@@ -124,6 +129,7 @@ class Worker:
             messages.PREPARE: self._prepare,
             messages.ACTIVATE: self._activate,
             messages.METRICS: self._metrics,
+            messages.INDICATORS: self._indicators,
             messages.STEP: self._step,
             messages.ROLLOUT_FIGURES: self._rollout_figures,
             messages.FORGET_KEY: self._forget_key,
@@ -134,6 +140,7 @@ class Worker:
             messages.CERTIFICATES: self._take_certificates,
             messages.ENVOY_TOLD: self._envoy_told,
             messages.DRAIN: self._drain,
+            messages.END: self._end,
             messages.PING: self._ping,
         }
 
@@ -179,6 +186,7 @@ class Worker:
         self._step_everywhere(built.rolling)
         set_pace(built.services.waits, built.workspace)
         if self._delivering is not None:
+            self._drainable.delivering = self._delivering
             self._delivering.often = built.workspace.config.events is not None or bool(built.runtime.deliveries)
         await self._serve_events(built.workspace)
         self._configured.set()
@@ -198,6 +206,8 @@ class Worker:
                 workspace, self._services, self._telemetry, self._telemetry.metrics, self._doors.gate.using, self._onward
             )
         if self._events is not None:
+            self._drainable.events = self._events
+            self._drainable.tell()
             await self._events.serve(workspace)
 
     def _ways(self) -> Ways | None:
@@ -230,7 +240,8 @@ class Worker:
         if self._serving is None or self._doors is None:
             return
         limits = self._serving.workspace.config.gateway.limits
-        http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
+        http = self._drainable.http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
+        self._drainable.servers = self._servers
         bounds: dict[str, Any] = {"http": http, "grace_s": GRACE_S, "handshake_s": limits.header_timeout}
         sockets = []
         if given.gateway is not None:
@@ -239,12 +250,13 @@ class Worker:
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs
 
-            app = create_app(self._doors.decide, lambda: not self._stopping.is_set(), limits.body)
+            app = create_app(self._doors.decide, lambda: not self._stopping.is_set() and not self._drainable.out, limits.body)
             self._servers.append(server(app, ssl=self._listening.get("decide"), **bounds))
             sockets.append(inherited(given.decide))
         if given.events is not None and self._events is not None:
             self._servers.append(server(self._events.door, ssl=self._listening.get("events"), **bounds))
             sockets.append(inherited(given.events))
+        self._drainable.tell()
         if self._delivering is not None:
             self._delivering.start()
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
@@ -259,6 +271,8 @@ class Worker:
         workspace = self._serving.workspace
         gate, telemetry = self._doors.gate, self._telemetry
         self._envoy = make_envoy(workspace, self._services, gate, telemetry, self._tell_elsewhere, self._for_envoy)
+        self._drainable.envoy = self._envoy
+        self._drainable.tell()
         await self._envoy.serve(address, self._stopping, GRACE_S)
 
     def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
@@ -288,9 +302,14 @@ class Worker:
             await peer.call(messages.REFUSED, counts)
         except LockgateError:
             self._refusals.put(counts)
+        else:
+            self._refusals.done()
 
     async def _metrics(self, _: Any) -> str:
         return self._telemetry.exposition() if self._telemetry is not None else ""
+
+    async def _indicators(self, _: Any) -> Indicators | None:
+        return self._telemetry.metrics.indicators() if self._telemetry is not None else None
 
     async def _step(self, payload: Any) -> None:
         """`[rollout, stage]`"""
@@ -348,7 +367,12 @@ class Worker:
         if self._telemetry is not None:
             self._telemetry.metrics.refused(code)
 
-    async def _drain(self, _: Any) -> None:
+    async def _drain(self, out: Any) -> dict[str, Any]:
+        if not self._stopping.is_set():
+            self._drainable.drain(bool(out))
+        return self._drainable.busy()
+
+    async def _end(self, _: Any) -> None:
         self.stop()
 
     async def _ping(self, _: Any) -> str:
@@ -390,7 +414,7 @@ async def _quietly(closing: Awaitable[None]) -> None:
         log.exception("a former configuration was not closed cleanly")
 
 
-def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
+def _services(peer: Peer, workers: int, lapse: Lapse, under_way: UnderWay) -> Services:
     ledger = RemoteLedger(peer)
     return Services(
         ledger=ledger,
@@ -409,6 +433,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse) -> Services:
         fates=RemoteFates(peer),
         waits=Waits(RemoteReviewFeed(peer)),
         lapse=lapse,
+        under_way=under_way,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, Language, Request, RuleMatch, Status, Turn
+from router.decision import UNDETERMINED_LANGUAGE, Candidate, Classification, EarlierTier, Language, Request, RuleMatch, Status, Turn
 from router.errors import ClassifierError
 from router.ports import Arbiter, Clock, Tier
 from router.stages.clauses import clauses
@@ -18,6 +18,7 @@ from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
 
 _KEPT_CHARS = 256
+KEPT_CANDIDATES = 3  # of a tier that did not decide; each decision has them on record
 MOST_ASKED = 3  # more than so many plausible intents are no question that anybody could answer
 # Circumstances stand in clauses of their own, and are about the same things as requests: a clause must be plainer than a text.
 LEAST_CLAUSE_SCOPE = 0.7
@@ -199,12 +200,13 @@ class Cascade:
         """The first tier's answer that is accepted, else the last one's; with what those before it held likeliest."""
         if not self._tiers:
             raise ClassifierError("no classification tier is configured", "classifier_missing")
-        earlier: tuple[tuple[str, str], ...] = ()
+        earlier: tuple[EarlierTier, ...] = ()
         for tier in self._tiers[:-1]:
             scored = _after(earlier, await _answer(tier, text))
-            if self._judge(scored).status is Status.CLASSIFIED:
+            judged = self._judge(scored)
+            if judged.status is Status.CLASSIFIED:
                 return scored
-            earlier += tuple((tier.name, each.intent) for each in scored.candidates[:1])
+            earlier += (_passed(tier.name, scored, judged),)
         return _after(earlier, await _answer(self._tiers[-1], text))
 
     def _judge(self, scored: Classification) -> Classification:
@@ -218,6 +220,7 @@ class Cascade:
         began = self._clock.monotonic_ns()
         try:
             answer = self._settle(await arbiter.arbitrate(text, scored), scored, text)
+            answer = _after((*scored.earlier_tiers, _passed(scored.tier, scored, judged)), answer)
         except ClassifierError as error:
             answer = replace(judged, reason=error.code)
         except TimeoutError:
@@ -297,7 +300,15 @@ def _key(text: str) -> str | bytes:
     return text if len(text) <= _KEPT_CHARS else sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _after(earlier: tuple[tuple[str, str], ...], scored: Classification) -> Classification:
+def _passed(tier: str, scored: Classification, judged: Classification) -> EarlierTier:
+    """A tier that abstained by itself did so by a threshold of its own."""
+    least = judged.threshold if scored.status is Status.CLASSIFIED else scored.threshold
+    likeliest = scored.candidates[:KEPT_CANDIDATES]
+    intent = likeliest[0].intent if likeliest else None
+    return EarlierTier(tier, intent, judged.reason, scored.confidence, least, scored.margin, scored.scope, likeliest)
+
+
+def _after(earlier: tuple[EarlierTier, ...], scored: Classification) -> Classification:
     return replace(scored, earlier_tiers=earlier) if earlier else scored
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -31,6 +32,11 @@ class Histogram(Collector):
             counts = self._begin(labels)
         counts[bisect_left(self._bounds, value)] += 1
         self._sums[labels] += value
+
+    def cumulated(self, *labels: str) -> list[tuple[float, int]]:
+        """How many values were no larger, by bound; the last one is infinite."""
+        counts = self._counts.get(labels, [0] * (len(self._bounds) + 1))
+        return list(zip((*self._bounds, inf), accumulate(counts), strict=True))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._help, labels=self._labels, unit=self._unit)

@@ -4,21 +4,21 @@ instruments cost four, and histograms are our own; `otlp_metrics` hands the same
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
+from router.buckets import FAST, SHARE, SLOW
 from router.decision import Decision, Outcome
 from router.telemetry.access import duration_ns, result_of
 from router.telemetry.histogram import Histogram
 from router.telemetry.names import METRICS
+from router.telemetry.objectives.indicators import Indicators, indicators
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
 
-FAST = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5)
-SLOW = (5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
-SHARE = tuple(step / 20 for step in range(1, 21))
 REASONS_KEPT = 500  # reason codes come from policy authors; a label that grows without end would take the memory
 
 
@@ -55,6 +55,7 @@ class Metrics:
         self._stages = self._histogram("lockgate.stage.duration", FAST, "stage")
         self._confidence = self._histogram("lockgate.confidence", SHARE, "tier", unit="")
         self._audit = self._histogram("lockgate.audit.duration", SLOW)
+        self._born_ns = time.time_ns()
         self._reasons: set[str] = set()
         self._children: dict[tuple[object, ...], Counter] = {}
 
@@ -138,8 +139,24 @@ class Metrics:
     def state_health(self, healthy: bool) -> None:
         self._state_healthy.set(healthy)
 
+    def indicators(self) -> Indicators:
+        """What the objectives are told from."""
+        return indicators(
+            self._born_ns,
+            self._values(self._requests),
+            self._values(self._refusals),
+            self._values(self._verdicts, 1),
+            self._values(self._classifications),
+            self._decision.cumulated(),
+        )
+
     def exposition(self) -> str:
         return generate_latest(self.registry).decode()
+
+    def _values(self, family: Counter, label: int = 0) -> list[tuple[str, float]]:
+        """With the value of that label."""
+        children = list(self._children.items())
+        return [(str(key[label + 1]), child._value.get()) for key, child in children if key[0] is family]
 
     def _child(self, family: Counter, *labels: str) -> Counter:
         key = (family, *labels)

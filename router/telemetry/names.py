@@ -52,6 +52,7 @@ def method(name: str) -> str:
 METRICS = {
     "lockgate.requests": "Requests that ended, by result, route and reason.",
     "lockgate.requests.active": "Requests that are under way, of every door; a stream until it begins.",
+    "lockgate.draining": "1 while this node is drained, or on the way there, by order of an operator; else 0.",
     "lockgate.refusals": "Requests that were refused before a decision, by reason.",
     "lockgate.decision.duration": "Seconds that a decision took until it was durable: the stages of the pipeline and its record.",
     "lockgate.request.duration": "Seconds from a request's header to the end of its response, or to the decision where that ended it.",
@@ -107,5 +108,7 @@ METRICS = {
     "lockgate.learning.calibration.gap": "Mean confidence minus that share, with its 95 % interval.",
     "lockgate.learning.calibration.error": "Expected calibration error of the same decisions.",
     "lockgate.learning.calibration.tolerance": "How far mean confidence may be from the share that is right, as configured.",
+    "lockgate.objective.budget_left": "Share of an objective's budget of 30 days that is left; below 0 where it is overspent.",
+    "lockgate.objective.burn_rate": "How many times as fast as it may an objective's budget burned, over a window.",
     "lockgate.work.followed": "Work of engines whose end is still to be recorded.",
 }

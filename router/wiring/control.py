@@ -23,6 +23,8 @@ from router.control.services import (
     Labels,
     Learning,
     Nodes,
+    Objectives,
+    OwnNode,
     PolicyRollouts,
     PolicyTrials,
     Quality,
@@ -120,6 +122,12 @@ class NodeState(Protocol):
     def figures(self) -> Iterator[Metric]: ...
 
 
+class DrainState(Protocol):
+    @property
+    def check(self) -> Check | None:
+        """Why it is not ready where it is drained; None while it serves."""
+
+
 class ProcessStatus:
     """Implements the control API's status port."""
 
@@ -139,8 +147,12 @@ class ProcessStatus:
         deliveries: Callable[[], Mapping[str, float]] = dict,
         notices: Callable[[], Iterable[Metric]] = tuple,
         learnt: Callable[[], Iterable[Metric]] = tuple,
+        draining: DrainState | None = None,
+        objectives: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
+        self._draining = draining
         self._learnt = learnt
+        self._objectives = objectives
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -157,7 +169,12 @@ class ProcessStatus:
         self._bundles = bundles
 
     async def ready(self) -> Sequence[Check]:
-        """Ready means: policy active and model loaded in every worker, and the audit trail writable."""
+        """Ready means: policy active and model loaded in every worker, the audit trail writable, and nobody has taken this node out."""
+        draining = self._draining.check if self._draining is not None else None
+        checks = await self._checks()
+        return checks if draining is None else [draining, *checks]
+
+    async def _checks(self) -> Sequence[Check]:
         wanted = self._reloading.workspace.digests.config
         serving = [digest for _, digest in await self._supervised.ask("ping")]
         workers = Check("workers", bool(serving) and all(digest == wanted for digest in serving), f"{len(serving)} serve")
@@ -235,6 +252,7 @@ class ProcessStatus:
             "lockgate.reviews.pending": self._pending(),
             "lockgate.control.break_glass": self.open_glass[0],
             "lockgate.work.followed": self._followed(),
+            "lockgate.draining": int(self._draining is not None and self._draining.check is not None),
         }
         age = time.monotonic() - self._reloading.taken_up_s
         witnessed = () if self._witnesses is None else self._witnesses.figures()
@@ -255,6 +273,7 @@ class ProcessStatus:
             *nodes,
             *self._notices(),
             *self._learnt(),
+            *self._objectives(),
         ]
 
     def _rolling(self) -> Iterator[Metric]:
@@ -326,6 +345,8 @@ def make_control(
     certificates: CertificateCallers | None = None,
     alarm: Alarm | None = None,
     quality: Quality | None = None,
+    node: OwnNode | None = None,
+    objectives: Objectives | None = None,
 ) -> Control:
     control = workspace.config.control
     keys = api_keys_of(workspace, clock)
@@ -358,5 +379,7 @@ def make_control(
         certificates=certificates,
         **({} if alarm is None else {"alarm": alarm}),
         quality=quality,
+        node=node,
+        objectives=objectives,
     )
     return Control(services, audit, keys, evidence, reconciling, indexing)

@@ -35,18 +35,39 @@ class EnvoyListener:
         self._outcomes = outcomes
         self.showing = showing
         self._notice_s = notice_s
+        self._out = False
+        self._changed = asyncio.Event()
+
+    @property
+    def beyond(self) -> int:
+        return self._door.beyond
+
+    def drain(self, out: bool) -> None:
+        """Whether Envoy is told to ask another node; who asks all the same is answered."""
+        self._out = out
+        self._changed.set()
 
     async def serve(self, address: Address, stopping: asyncio.Event, grace_s: float) -> None:
         """Until it is told to stop; requests under way are finished within the grace period. Raises ConfigError."""
+        await self._server.say(serving=not self._out)
         await self._server.start(address, self.showing)
-        keeping = asyncio.create_task(self._outcomes.keep())
+        keeping, saying = asyncio.create_task(self._outcomes.keep()), asyncio.create_task(self._keep_saying())
         try:
             await stopping.wait()
+            saying.cancel()
+            await asyncio.gather(saying, return_exceptions=True)
             await self._server.drain(self._notice_s, max(1.0, grace_s - self._notice_s), self._idle)
         finally:
             keeping.cancel()
+            saying.cancel()
             await self._door.decided(LAST_DECISIONS_S)
             await self._outcomes.close()
+
+    async def _keep_saying(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._server.say(serving=not self._out)
 
     def _idle(self) -> bool:
         return self._door.inside == 0 and len(self._outcomes) == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Protocol
@@ -65,7 +65,10 @@ class Events:
         self._counting = counting
         self._full = _Full(outbox)
         self._taking = Taking(runtime, onward, outbox, services.clock, services.ids, services.random, observer)
+        self._wanted: Callable[[], None] = lambda: None  # begins what is not running, as of the configuration that serves
         self._running: dict[str, _Running] = {}
+        self._finishing: list[_Running] = []  # of a node that is drained
+        self._out = False
         self._changing = asyncio.Lock()
         self.door = EventDoor(runtime, self._taking, self._full.now, services.clock, services.random, observer, counting, body)
 
@@ -80,21 +83,49 @@ class Events:
             wanted = {name: plan for name, plan in plans.items() if plan.settings.consume is not None}
             for name in [name for name, each in self._running.items() if not _same(each, wanted.get(name), workspace)]:
                 await _ended(self._running.pop(name))
-            for name, plan in wanted.items():
-                if name not in self._running:
-                    self._running[name] = self._begun(workspace, plan)
+            self._wanted = partial(self._begin, workspace, wanted)
+            if not self._out:
+                self._wanted()
 
     async def close(self) -> None:
         async with self._changing:
-            running, self._running = list(self._running.values()), {}
+            self._out = True
+            running, self._running = [*self._running.values(), *self._finishing], {}
             await asyncio.gather(*map(_ended, running))
+
+    def drain(self, out: bool) -> None:
+        """Whether nothing more is taken from brokers: what was taken is decided and acknowledged, the rest is left to others."""
+        self._out, self.door.ready = out, not out
+        if not out:
+            self._wanted()
+            return
+        for each in self._running.values():
+            each.task.cancel()
+            self._finishing.append(replace(each, task=asyncio.create_task(each.consuming.finish(each.task))))
+        self._running.clear()
+
+    @property
+    def under_way(self) -> int:
+        return sum(each.consuming.under_way for each in (*self._running.values(), *self._finishing))
+
+    @property
+    def deciding(self) -> int:
+        """How many of them count among the requests that are under way."""
+        return sum(each.consuming.deciding for each in (*self._running.values(), *self._finishing))
+
+    def _begin(self, workspace: Workspace, wanted: Mapping[str, SourcePlan]) -> None:
+        self._finishing = [each for each in self._finishing if not each.task.done()]
+        for name, plan in wanted.items():
+            if name not in self._running:
+                self._running[name] = self._begun(workspace, plan)
 
     def _begun(self, workspace: Workspace, plan: SourcePlan) -> _Running:
         settings = workspace.consumers[plan.name]
         consumer = make_consumer(workspace, plan.name, self._services)
         count = partial(self._counting.event, plan.name)
         consuming = Consuming(consumer, plan, self._taking, self._full.room, self._buried, count)
-        return _Running((plan.settings, settings), consuming, asyncio.create_task(consuming.run()))
+        before = [each.task for each in self._finishing if each.settings[0] == plan.settings]
+        return _Running((plan.settings, settings), consuming, asyncio.create_task(_after(before, consuming)))
 
     async def _buried(self, plan: SourcePlan, message: Incoming, reason: str) -> None:
         """A message that nobody could read may hold anything: its digest is sealed under the key of whom the source speaks for."""
@@ -185,6 +216,13 @@ def _scheme(settings: Signature, secrets: list[str]) -> Verifier:
 
 def _same(running: _Running, plan: SourcePlan | None, workspace: Workspace) -> bool:
     return plan is not None and running.settings == (plan.settings, workspace.consumers.get(plan.name))
+
+
+async def _after(before: list[asyncio.Task[None]], consuming: Consuming) -> None:
+    """Two of one source at once could overtake each other."""
+    if before:
+        await asyncio.wait(before)
+    await consuming.run()
 
 
 async def _ended(running: _Running) -> None:

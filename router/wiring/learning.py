@@ -34,6 +34,7 @@ from router.ports import Clock, Ids
 from router.review.holding import actors
 from router.review.people import KeysById
 from router.wiring.control_policy import approval_policy
+from router.wiring.deciding import Steps
 from router.wiring.learned_versions import LearnedVersions, Reloading
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import lessons_of
@@ -199,7 +200,7 @@ class LearningDesk:
 
 
 class Learning:
-    """`reloading` serves the workspace; until it is there, there is nothing to ask for."""
+    """`reloading` serves the workspace; until it is there, there is nothing to ask for. `reviews`: what is told of how people decide."""
 
     def __init__(self, workspace: Workspace, store: KeptLessons, evidence: Evidence, clock: Clock, ids: Ids) -> None:
         self._store = store
@@ -223,7 +224,9 @@ class Learning:
         labelling = LabelService(
             self.keeping, feedback, keys, clock, lambda: self._current.catalog.intents, self._claim_s, material.text_of_task
         )
-        self.labels = LabelDesk(labelling, self._sampler, known, ReviewerFigures(self.keeping, keys, clock, self._quick_s), self._intents)
+        self.reviews: Steps | None = None
+        figures = ReviewerFigures(self.keeping, keys, clock, self._quick_s, lambda: self.reviews)
+        self.labels = LabelDesk(labelling, self._sampler, known, figures, self._intents)
         self.watch = Watch(store, clock, lambda: self._current.config.learning)
         self.quality = QualityDesk(self.watch)
 

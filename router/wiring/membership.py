@@ -45,12 +45,15 @@ def facts(workspace: Workspace, model: str | None) -> Facts:
     }
 
 
+def node_name() -> str:
+    return (os.environ.get(NAME) or socket.gethostname())[:200]
+
+
 class Membership:
     """`known` is what this node knew of all at its last beat."""
 
     def __init__(self, place: SharedPlace) -> None:
-        name = os.environ.get(NAME) or socket.gethostname()
-        self.members: Members = place.members(secrets.token_hex(8), name[:200])
+        self.members: Members = place.members(secrets.token_hex(8), node_name())
         self.known: Sequence[Member] = ()
         self._facts: Callable[[], Facts] = dict
         self._since: dict[str, tuple[Any, float]] = {}
@@ -129,11 +132,13 @@ def skew(members: Sequence[Member]) -> list[dict[str, Any]]:
 
 
 def _shown(each: Member, *, own: bool) -> dict[str, Any]:
-    """`clock_ahead`: seconds by which the node's clock was ahead of the database's, the way there included."""
+    """`state`: serving, draining or drained, None where it has not said so. `clock_ahead`: seconds by which the node's clock was ahead of
+    the database's, the way there included."""
     running = {name: each.told.get(name, {}).get("is") for name in COMPARED}
     ahead = round(each.told.get("clock", each.seen) - each.seen, 3)
     times = {"started": _time(each.started), "seen": _time(each.seen)}
-    return {"node": each.node, "name": each.name, "alive": each.alive, "own": own, **times, "clock_ahead": ahead, **running}
+    state = each.told.get("state", {}).get("is")
+    return {"node": each.node, "name": each.name, "alive": each.alive, "state": state, "own": own, **times, "clock_ahead": ahead, **running}
 
 
 def _time(at: float) -> str:

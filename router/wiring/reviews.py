@@ -118,6 +118,8 @@ class Ways:
 
 
 class Reviews:
+    """`store` is open."""
+
     def __init__(
         self,
         store: KeptReviews,
@@ -133,7 +135,7 @@ class Reviews:
         self.telling, self.standings, self.changes = telling, standings, Changes()
         store.changed = self._changed
         self._forgetting: asyncio.Task[None] | None = None
-        self._store = store
+        self._store = self.store = store
         self._recording = recording
         self._service = service
         self._dispatching = dispatching
@@ -146,6 +148,11 @@ class Reviews:
     @property
     def pending(self) -> int:
         return self._service.pending
+
+    @property
+    def sending(self) -> int:
+        """Released requests that are under way."""
+        return len(self._dispatching.under_way)
 
     async def hold(self, payload: Any) -> None:
         """A worker's call. Durable when it answers. Raises ReviewError, AuditError."""

@@ -27,7 +27,7 @@ class Drafter:
         except ClassifierError as error:
             said = str(error)
             raise RefusedError(f"{said[:1].upper()}{said[1:]}; the proposal keeps its own words.", error.code, 503) from error
-        return wording_of(completion.text, taken), model_of(completion.model, self._model)
+        return wording_of(completion.text, words, taken), model_of(completion.model, self._model)
 
 
 def make_drafter(workspace: Workspace, clock: Clock) -> Drafter | None:

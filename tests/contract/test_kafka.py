@@ -84,6 +84,10 @@ class TestDestination(Promises):
             yield Case(made, arrived, once=False)
 
 
+SESSION = "2s"
+"""This broker lets the first member of a group wait for half of it, until it is sure that no others come."""
+
+
 @asynccontextmanager
 async def yard_at(broker: KafkaBroker, **settings: Any) -> AsyncIterator[Yard]:
     """A topic of its own, with one for what is put aside."""
@@ -91,7 +95,7 @@ async def yard_at(broker: KafkaBroker, **settings: Any) -> AsyncIterator[Yard]:
     aside = f"{topic}-aside"
 
     def make() -> KafkaConsumer:
-        given = {"brokers": broker.address, "topics": topic, "group": f"g-{topic}", "bury": aside, "session": "6s", **settings}
+        given = {"brokers": broker.address, "topics": topic, "group": f"g-{topic}", "bury": aside, "session": SESSION, **settings}
         return build_consumer(ConsumerConfig.model_validate(given), name=SOURCE_NAME, clock=SystemClock(), random=SystemRandom())
 
     async def put_one(content: bytes, fields: Mapping[str, str], key: str) -> None:

@@ -98,6 +98,20 @@ async def test_the_newest_come_page_by_page_as_well(store: Store) -> None:
     assert await store.newest("topic", None, 3) == []
 
 
+async def test_what_was_touched_comes_in_the_order_of_that(store: Store) -> None:
+    """From a moment on, page by page; what nobody touched, and another kind, does not; touched again it moves on."""
+    for number, at in enumerate((30, 0, 10, 20, 20)):
+        await put(store, replace(LESSON, id=f"p{number}", touched_ns=at))
+    await put(store, replace(LESSON, kind="feedback", id="x", touched_ns=25))
+    first = await store.touched("proposal", 10, 0, 2)
+    assert [each.id for _, each in first] == ["p2", "p3"]
+    assert first[0][1] == replace(LESSON, id="p2", touched_ns=10, version=1)
+    place, last = first[-1]
+    assert [each.id for _, each in await store.touched("proposal", last.touched_ns, place, 9)] == ["p4", "p0"]
+    await put(store, replace(LESSON, id="p2", touched_ns=40, version=1))
+    assert [each.id for _, each in await store.touched("proposal", 11, 0, 9)] == ["p3", "p4", "p0", "p2"]
+
+
 async def test_what_is_about_one_thing_is_found_by_it(store: Store) -> None:
     """And nothing of another kind."""
     await put(store, replace(LESSON, kind="feedback", id="d1:k1", about="d1"))

@@ -22,6 +22,7 @@ from router.system import SystemClock, SystemRandom
 from tests.contract.message_promises import Case, Promises, asked, id_of
 from tests.contract.rabbit_by_hand import channel, make_queue, read_all
 from tests.rabbitmq_server import PASSWORD, READER, USER, RabbitServer, running
+from tests.rabbitmq_server import made as not_started
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +206,7 @@ async def test_a_broker_that_is_killed_and_comes_back_has_what_it_confirmed() ->
 
 
 async def test_open_does_not_fail_because_the_broker_is_away_and_a_ping_says_so() -> None:
-    with running() as server:
-        await make_queue(server, "q")
-        server.kill()
+    with not_started() as server:
         made = await opened(server, routing_key="q")
         with pytest.raises(DestinationError) as away:
             await made.ping()

@@ -58,7 +58,8 @@ async def a_yard(server: RabbitServer, kind: str, *, ordered: bool, name: str = 
         return [(each.body, dict(each.header.properties.headers or {})) for each in await read_all(server, f"{name}.dead")]
 
     async def kill() -> None:
-        await asyncio.sleep(SETTLED_S)
+        if kind == "quorum":
+            await asyncio.sleep(SETTLED_S)
         await asyncio.to_thread(server.kill)
 
     async def revive() -> None:

@@ -16,7 +16,7 @@ from adapters.postgres.members import PostgresMembers
 from adapters.postgres.reviews import PostgresReviews
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.errors import ReviewError
-from router.ports import Change, Entry, Held
+from router.ports import Change, Entry, Held, ReviewStep
 
 Store = KeptReviews | MemoryReviews
 ENTRY = Entry(b'{"id":"1"}', b"sealed", "5d" * 16)
@@ -47,6 +47,29 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await made.open()
         yield made
         await made.close()
+
+
+def said(event: str, before: str, after: str, at_ns: int, key_id: str) -> Change:
+    return Change(event, before, after, at_ns, (Entry(b"{}", b"", key_id), ENTRY))
+
+
+async def test_reviews_are_found_by_the_steps_of_a_time(store: Store) -> None:
+    """With all their steps and who took each, in the order of those, of one tenant where one is named, page by page."""
+    for number, (name, tenant) in enumerate((("d1", "lund"), ("d2", None), ("d3", "lund"), ("d4", "lund"))):
+        summary = {**SUMMARY, "tenant": "lund"}
+        await store.add(replace(held(name), tenant=tenant, summary=summary), HELD_STEP)
+        await store.change(name, 1, said("claimed", "pending", "assigned", 20, "k1"))
+        await store.change(name, 2, Change("lapsed", "assigned", "pending", 25))
+        await store.change(name, 3, said("approved" if number < 3 else "rejected", "pending", "approved", 30 + number, "k2"))
+    wanted = ("endorsed", "approved")
+    first = await store.stepped(wanted, 30, "", 40, 2)
+    assert [(each.at_ns, each.decision_id) for each in first] == [(30, "d1"), (31, "d2")]
+    told = [ReviewStep("claimed", 20, "k1"), ReviewStep("lapsed", 25, ""), ReviewStep("approved", 30, "k2")]
+    assert list(first[0].steps[1:]) == told
+    assert [each.decision_id for each in await store.stepped(wanted, 31, "d2", 40, 2)] == ["d3"]
+    assert [each.decision_id for each in await store.stepped(wanted, 30, "", 40, 9, "lund")] == ["d1", "d3"]
+    assert [each.decision_id for each in await store.stepped((*wanted, "claimed"), 20, "d3", 32, 9)] == ["d4", "d1", "d2"]
+    assert await store.stepped(wanted, 41, "", 50, 9) == []
 
 
 async def test_what_is_held_comes_back_whole(store: Store) -> None:

@@ -46,6 +46,7 @@ PEOPLE = (
     Person("otto", ("operator",), ("control",)),
     Person("root", ("admin",), ("control",)),
     Person("idle", ("viewer",), ("control",)),
+    Person("clerk", (), ("control:config.read",)),
 )
 SAMPLING = {"sampling": {"random": 1.0, "overlap": 0.0}}
 Seat = Callable[..., Page]
@@ -598,10 +599,37 @@ def test_health_says_what_readiness_and_the_figures_say(lockgate: Lockgate, seat
     """Without a reload; a viewer may look."""
     page = seat("idle")
     page.goto("/console/health")
-    assert page.locator(".state").inner_text() == "Ready"
+    assert page.locator("#now > .state").inner_text() == "Ready"
     before = int(page.locator(".tiles dd").first.inner_text().replace(" ", ""))
     lockgate.ask("ann", "GET", "/items/1")
     expect(page.locator(".tiles dd").first).not_to_have_text(str(before), timeout=20_000)
+
+
+def test_objectives_stand_on_top_of_health_for_who_may_see_figures(lockgate: Lockgate, seat: Seat) -> None:
+    """In words, with what to do; what somebody opened by keyboard stays open while the page shows itself anew; who may not see figures
+    sees none of it."""
+    lockgate.ask("ann", "GET", "/items/1")
+    until(lambda: lockgate.control("GET", "/v1/objectives").json["at"], "they were looked at")
+    page = seat("idle")
+    page.goto("/console/health")
+    judged = page.get_by_role("article", name="Requests judged")
+    assert "99.9 % of requests are judged." in judged.inner_text()
+    assert "LockgateRequestsUnjudgedFast" in judged.inner_text()
+    assert judged.locator(".badge").inner_text() in ("met", "not enough data", "at risk", "burning fast", "missed")
+    judged.get_by_text("Over time").focus()
+    page.keyboard.press("Enter")
+    page.evaluate("document.activeElement.blur(); document.getElementById('now').dataset.first = 'yes'")
+    expect(page.locator("#now")).not_to_have_attribute("data-first", "yes", timeout=20_000)
+    assert judged.get_by_role("row").count() == 7
+    assert axe(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(NARROW)
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    other = seat("clerk")
+    other.goto("/console/health")
+    assert other.get_by_role("heading", name="What runs here").is_visible()
+    assert other.get_by_role("heading", name="Objectives").count() == 0
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,47 @@ SHOWN = {**DUPLEX, "response_body_mode": "STREAMED", "response_trailer_mode": "S
 KEPT = {"keep": "1h", "answer": "1KiB"}
 
 
+@contextmanager
+def behind(folder: Path, *arguments: str, route: dict[str, Any] | None = None, **settings: Any) -> Iterator[Lockgate]:
+    """A Lockgate that answers Envoy, and keeps answers."""
+    (port,) = free_ports(1)
+    block = {"listen": f"127.0.0.1:{port}", "outcome_patience": "3s", "notice": "0ms"}
+    with prepared(folder, *arguments, envoy=block, **settings) as node:
+        file = node.yard.folder / "catalog.yaml"
+        catalog = load(file)
+        for name in ("plain", "lonely"):
+            catalog["routes"][name]["idempotency"] = {**KEPT, **(route or {})}
+        save(file, catalog)
+        node.start()
+        node.ports = {**node.ports, "envoy": port}
+        yield node
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Any]:
     with ExitStack() as stack:
 
-        def start(*arguments: str, route: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **envoy: Any) -> Any:
-            (port,) = free_ports(1)
-            block = {"listen": f"127.0.0.1:{port}", "outcome_patience": "3s", "notice": "0ms"}
-            node = stack.enter_context(prepared(tmp_path / "node", *arguments, envoy=block, **(settings or {})))
-            file = node.yard.folder / "catalog.yaml"
-            catalog = load(file)
-            for name in ("plain", "lonely"):
-                catalog["routes"][name]["idempotency"] = {**KEPT, **(route or {})}
-            save(file, catalog)
-            node.start()
-            node.ports = {**node.ports, "envoy": port}
-            ports = [port + each for each in range(2 if "2" in arguments else 1)]
-            return node, stack.enter_context(envoy_before(node, tmp_path / "envoy", lockgates=ports, **envoy))
+        def start(*arguments: str, **more: Any) -> Any:
+            changed = {name: more.pop(name) for name in ("route", "shared_state") if name in more}
+            node = stack.enter_context(behind(tmp_path / "node", *arguments, **changed))
+            ports = [node.ports["envoy"] + each for each in range(2 if "2" in arguments else 1)]
+            return node, stack.enter_context(envoy_before(node, tmp_path / "envoy", lockgates=ports, **more))
 
         (tmp_path / "node").mkdir()
         yield start
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with behind(tmp_path_factory.mktemp("node")) as node:
+        yield node
+
+
+@pytest.fixture
+def node(standing: Lockgate) -> Lockgate:
+    """One for all that ask for it; its service remembers nothing of the test before, and keys are each test's own."""
+    standing.forget()
+    return standing
 
 
 def pay(envoy: Envoy, key: str | None, path: str = "/echo/pay", amount: int = 5, who: str = "ann") -> Answer:
@@ -93,20 +114,20 @@ def test_a_repeated_request_is_dispatched_once(start: Any, mode: dict[str, str])
     assert node.verify().returncode == 0
 
 
-def test_while_the_first_is_under_way_others_are_refused(start: Any) -> None:
+def test_while_the_first_is_under_way_others_are_refused(node: Lockgate, tmp_path: Path) -> None:
     """409, and the answer once there is one."""
-    node, envoy = start()
-    with ThreadPoolExecutor(1) as caller:
-        first = caller.submit(pay, envoy, "k1", "/hold/x")
-        until(lambda: node.arrived("/hold/x"), "the first was at the service")
-        try:
-            early = pay(envoy, "k1", "/hold/x")
-        finally:
-            node.release()
-        assert (early.status, early.code) == (409, "idempotency_under_way")
-        assert first.result().status == 200
-    assert repeated(envoy, "k1", "/hold/x").body == first.result().body
-    assert len(node.arrived("/hold/x")) == 1
+    with envoy_before(node, tmp_path / "envoy") as envoy:
+        with ThreadPoolExecutor(1) as caller:
+            first = caller.submit(pay, envoy, "way", "/hold/x")
+            until(lambda: node.arrived("/hold/x"), "the first was at the service")
+            try:
+                early = pay(envoy, "way", "/hold/x")
+            finally:
+                node.release()
+            assert (early.status, early.code) == (409, "idempotency_under_way")
+            assert first.result().status == 200
+        assert repeated(envoy, "way", "/hold/x").body == first.result().body
+        assert len(node.arrived("/hold/x")) == 1
 
 
 def test_a_route_may_insist_on_a_key(start: Any) -> None:
@@ -135,40 +156,40 @@ def test_what_may_have_happened_is_not_done_again(start: Any) -> None:
         assert "idempotent-replayed" not in repeated(envoy, "k3", "/lonely/x").fields
 
 
-def test_envoys_own_words_are_not_kept_as_the_services(start: Any) -> None:
+def test_envoys_own_words_are_not_kept_as_the_services(node: Lockgate, tmp_path: Path) -> None:
     """Without the attribute that says who answered, the access log says it a moment later; without both nothing is kept."""
-    node, envoy = start(filters=[processor(response_attributes=[])])
-    first = pay(envoy, "k1")
-    assert repeated(envoy, "k1").body == first.body
-    assert repeated(envoy, "k2", "/lonely/x").status == 503
-    assert "idempotent-replayed" not in repeated(envoy, "k2", "/lonely/x").fields
-    assert len(node.arrived("/echo/pay")) == 1
+    with envoy_before(node, tmp_path / "envoy", filters=[processor(response_attributes=[])]) as envoy:
+        first = pay(envoy, "own")
+        assert repeated(envoy, "own").body == first.body
+        assert repeated(envoy, "own 2", "/lonely/x").status == 503
+        assert "idempotent-replayed" not in repeated(envoy, "own 2", "/lonely/x").fields
+        assert len(node.arrived("/echo/pay")) == 1
 
 
-def test_a_held_request_is_held_once(start: Any) -> None:
+def test_a_held_request_is_held_once(node: Lockgate, tmp_path: Path) -> None:
     """The same 202, and reviewers see one."""
-    node, envoy = start()
-    first = pay(envoy, "k1", "/pay/1")
-    again = repeated(envoy, "k1", "/pay/1")
-    assert (first.status, again.status, again.body, again.fields["idempotent-replayed"]) == (202, 202, first.body, "true")
-    assert reason(node, again) == ("held", 202, "idempotency_replayed")
+    with envoy_before(node, tmp_path / "envoy") as envoy:
+        first = pay(envoy, "held", "/pay/1")
+        again = repeated(envoy, "held", "/pay/1")
+        assert (first.status, again.status, again.body, again.fields["idempotent-replayed"]) == (202, 202, first.body, "true")
+        assert reason(node, again) == ("held", 202, "idempotency_replayed")
 
 
 @pytest.mark.parametrize("asks", [authorizer(), processor(processing_mode=DUPLEX)], ids=["ext_authz", "streamed"])
-def test_who_is_not_shown_answers_refuses(start: Any, asks: Any) -> None:
+def test_who_is_not_shown_answers_refuses(node: Lockgate, tmp_path: Path, asks: Any) -> None:
     """What cannot be remembered is not sent, unless the route says otherwise."""
-    node, envoy = start(filters=[asks])
-    refused = pay(envoy, "k1")
-    assert (refused.status, refused.code) == (503, "idempotency_unavailable")
-    assert node.arrived("/echo/pay") == []
-    assert pay(envoy, None).status == 200
+    with envoy_before(node, tmp_path / "envoy", filters=[asks]) as envoy:
+        refused = pay(envoy, "shown")
+        assert (refused.status, refused.code) == (503, "idempotency_unavailable")
+        assert node.arrived("/echo/pay") == []
+        assert pay(envoy, None).status == 200
 
 
 def test_redis_remembers_and_without_it_nothing_goes_on(start: Any) -> None:
     """The gateway's listener gives what Envoy's kept, for they are one memory; when Redis is gone it is a 503."""
     with redis_server.running() as redis:
         shared = {"adapter": "redis", "server": str(redis.address), "key": "secret", "timeout": "100ms"}
-        node, envoy = start(settings={"shared_state": shared})
+        node, envoy = start(shared_state=shared)
         first = pay(envoy, "k1")
         assert repeated(envoy, "k1").body == first.body
         fields = {"idempotency-key": "k1"}
@@ -180,13 +201,12 @@ def test_redis_remembers_and_without_it_nothing_goes_on(start: Any) -> None:
 
 
 @pytest.mark.parametrize("bodies", ["buffered", "streamed"])
-def test_what_lockgate_writes_for_envoy_is_enough(start: Any, tmp_path: Path, bodies: str) -> None:
+def test_what_lockgate_writes_for_envoy_is_enough(node: Lockgate, tmp_path: Path, bodies: str) -> None:
     """Envoy as `lockgate envoy config` sets it up for a catalog that keeps answers, in each of its modes for bodies."""
-    node, _ = start()
     with configured(node, tmp_path, "--bodies", bodies, name="written") as envoy:
-        first = pay(envoy, "k1")
-        again = repeated(envoy, "k1")
+        first = pay(envoy, f"written {bodies}")
+        again = repeated(envoy, f"written {bodies}")
         assert (first.status, again.body, again.fields["idempotent-replayed"]) == (200, first.body, "true")
         assert len(node.arrived("/echo/pay")) == 1
-        long = pay(envoy, "k2", "/download/300000")
-        assert (long.status, repeated(envoy, "k2", "/download/300000").code) == (200, "idempotency_unanswered")
+        long = pay(envoy, f"long {bodies}", "/download/300000")
+        assert (long.status, repeated(envoy, f"long {bodies}", "/download/300000").code) == (200, "idempotency_unanswered")

@@ -87,12 +87,22 @@ def shown(lockgate: Lockgate, pair: tuple[Path, Path], ca: Path) -> bytes | None
 
 
 def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
-    """The standard health service, for the whole and for each filter's; no reflection."""
-    with fronted(tmp_path) as (lockgate, _), grpc.insecure_channel(f"127.0.0.1:{lockgate.ports['envoy']}") as channel:
+    """The standard health service, for the whole and for each filter's, to who follows it as well; a drained node says no, and judges what
+    comes all the same. No reflection."""
+    with fronted(tmp_path) as (lockgate, envoy), grpc.insecure_channel(f"127.0.0.1:{lockgate.ports['envoy']}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        followed = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=30)
+        told = [next(followed).status]
+        for order in ("drain", "resume"):
+            lockgate.control("POST", f"/v1/nodes/self/{order}")
+            told.append(next(followed).status)
+            assert envoy.ask("ann", "GET", "/items/1").status == 200
+        followed.cancel()
+        serving, leaving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        assert told == [serving, leaving, serving]
         reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
             list(reflect(iter([b""]), timeout=5))

@@ -33,6 +33,7 @@ from confluent_kafka import TopicPartition
 from tests.contract.kafka_broker import kafka_broker
 from tests.contract.nats_server import nats_server
 from tests.contract.rabbit_by_hand import make_queue, put, read_all
+from tests.contract.test_kafka import SESSION
 from tests.rabbitmq_server import PASSWORD, USER
 from tests.rabbitmq_server import running as rabbit
 
@@ -179,8 +180,9 @@ def kafka(folder: Path) -> Iterator[Broker]:
             finally:
                 client.close()
 
+        place = {"adapter": "kafka", "brokers": broker.address, "topics": "orders", "group": "lockgate", "bury": "orders-buried"}
         yield Broker(
-            {"adapter": "kafka", "brokers": broker.address, "topics": "orders", "group": "lockgate", "bury": "orders-buried"},
+            {**place, "session": SESSION},
             "",
             lambda content, key: broker.put("orders", content, headers=[("message-id", key.encode())]),
             aside,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, Person, cli, make_keys
-from tests.e2e.wire import ask
+from tests.e2e.wire import Answer, ask
 
 WANTED = {"method": "GET", "path": "/items/7"}
 
@@ -66,6 +66,54 @@ def test_a_held_request_is_left_to_the_service_once_it_is_approved(lockgate: Loc
     assert (approved.status, approved.json["state"], standing()["state"]) == (200, "released", "released")
     assert [leaf.get("event") for leaf in lockgate.story(found["id"])] == [None, "held", "approved", "released"]
     assert lockgate.arrivals() == []
+
+
+def test_a_service_is_asked_and_answers_where_it_decides(lockgate: Lockgate) -> None:
+    """The question stands in what it follows, by the description; the answer is on record once, and nobody else sees or answers it."""
+    wanted = {"method": "POST", "path": "/pay/1", "body": {"amount": 5}, "hold": True}
+    review = lockgate.decide("checkout", wanted).json["id"]
+    place, port = f"/v1/decide/{review}", lockgate.ports["decide"]
+
+    def look(who: str = "checkout", **fields: str) -> Answer:
+        return ask(port, "GET", place, lockgate.keys[who], **fields)
+
+    def say(body: Any, who: str = "checkout", **fields: str) -> Answer:
+        return ask(port, "POST", place, lockgate.keys[who], body, **fields)
+
+    before = look()
+    assert before.json["question"] is None
+    assert lockgate.control("POST", f"/v1/reviews/{review}/ask", {"question": "For whom?"}, who="max").status == 200
+    seen = look(prefer="wait=20", if_none_match=before.fields["etag"])
+    described(lockgate, "HeldOut", seen.json)
+    asked = seen.json["question"]
+    assert (asked["number"], asked["text"], asked["answer_at"], asked["if_match"]) == (1, "For whom?", place, seen.fields["etag"])
+    tag = asked["if_match"]
+    assert (look("portal").status, say({"text": "mine"}, "portal", if_match=tag).status) == (404, 404)
+    refused = [say("x"), say("x", if_match="3"), say({"txt": "x"}, if_match=tag), say("x" * 4001, if_match=tag)]
+    refused += [say("x", if_match=tag, origin="https://evil.example"), say("x" * 40_000, if_match=tag), say("x", if_match='"1"')]
+    refused += [say("x", if_match=tag, content_type="text/html")]
+    assert [(each.status, each.code) for each in refused] == [
+        (428, "if_match_missing"), (400, "request_invalid"), (422, "request_invalid"), (422, "request_invalid"),
+        (403, "cors_refused"), (413, "body_too_large"), (409, "review_changed"), (415, "answer_media_type"),
+    ]  # fmt: skip
+    first, again = (say({"text": "For Zoe."}, if_match=tag, idempotency_key="k") for _ in range(2))
+    assert (first.status, first.json["state"], first.json["question"], "idempotent-replayed" in first.fields) == (
+        200,
+        "pending",
+        None,
+        False,
+    )
+    assert (again.status, again.fields["idempotent-replayed"], again.fields["etag"]) == (200, "true", look().fields["etag"])
+    assert say("other", if_match=tag, idempotency_key="k").code == "idempotency_key_reused"
+    events = [leaf.get("event") for leaf in lockgate.story(review)]
+    assert events == [None, "held", "information_asked", "refused", "information_given"]
+    shown = lockgate.control("GET", f"/v1/reviews/{review}", who="max").json["request"]["information"]
+    assert [(each["text"], each["by"]) for each in shown] == [("For Zoe.", "checkout")]
+
+
+def described(lockgate: Lockgate, name: str, found: Any) -> None:
+    published = document(lockgate)
+    jsonschema.Draft202012Validator({**published["components"]["schemas"][name], "components": published["components"]}).validate(found)
 
 
 def test_what_is_not_to_be_held_has_no_review(lockgate: Lockgate) -> None:

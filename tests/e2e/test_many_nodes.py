@@ -275,7 +275,7 @@ def test_orders_that_contradict_acknowledgements_are_found() -> None:
 
 def test_nodes_that_are_killed_at_random_lose_and_double_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
     """Some seconds of it."""
-    storm = survives(postgres, tmp_path, 7, 12, 2, kill)
+    storm = survives(postgres, tmp_path, 7, 6, 2, kill)
     assert len(storm.acknowledged) > 100
     assert any(each.held for each in storm.acknowledged)
 

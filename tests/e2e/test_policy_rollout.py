@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,48 +85,6 @@ def _recorded(lockgate: Lockgate, rollout: str) -> None:
     assert told[0][1]["config_digest"] in configs
 
 
-def test_who_may_what(start: START) -> None:
-    """Nobody says yes to their own, not even who may everything; an operator may stop but not begin; a look at it needs a right, too."""
-    lockgate = start()
-    assert propose(lockgate, archive(closed_data()), who="pat").json()["code"] == "permission_missing"
-    assert propose(lockgate, archive(closed_data()), who="idle").json()["code"] == "permission_missing"
-    own = propose(lockgate, archive(closed_data()), who="root").json()
-    assert move(lockgate, own["id"], "approve", "root", digest=own["digest"]).code == "self_approval"
-    assert move(lockgate, own["id"], "approve", "ada", digest=own["digest"]).code == "permission_missing"
-    assert move(lockgate, own["id"], "approve", "pat", digest="0" * 64).code == "rollout_changed"
-    assert propose(lockgate, archive(closed_data())).json()["code"] == "rollout_busy"
-    assert move(lockgate, own["id"], "withdraw", "ada").code == "rollout_not_yours"
-    assert move(lockgate, own["id"], "withdraw", "root").json["state"] == "withdrawn"
-    assert move(lockgate, own["id"], "approve", "pat", digest=own["digest"]).code == "rollout_state"
-    rollout = begun(lockgate, archive(closed_data()), {"steps": [{}], "guards": FREE})
-    assert move(lockgate, rollout, "advance", "otto").code == "permission_missing"
-    assert move(lockgate, rollout, "rollback", "otto", comment="enough").json["state"] == "rolled_back"
-    assert shown(lockgate, rollout)["history"][-1]["by"] == "otto"
-    assert lockgate.control("GET", "/v1/policy/rollouts/nothing", who="pat").code == "rollout_not_found"
-
-
-def test_what_cannot_be_used_is_not_proposed(start: START) -> None:
-    """What does not compile, has no tests, or fails them; the same as is in force; and nothing is on record of it."""
-    lockgate = start()
-    broken = {"lockgate/more.rego": "package lockgate.more\n\nx := {"}
-    failing = {"lockgate/more_test.rego": "package lockgate.more_test\n\ntest_no if false\n"}
-    calling = {"lockgate/more.rego": 'package lockgate.more\n\nx := http.send({"url": "a"})\n'}
-    for content, said in (
-        (archive(more=broken), "does not compile"),
-        (archive(more=failing), "test_no"),
-        (archive(more=calling), "http.send"),
-        (b"garbage", "not a gzip file"),
-    ):
-        answer = propose(lockgate, content)
-        assert (answer.status_code, answer.json()["code"]) == (422, "candidate_refused"), answer.text
-        assert said in str(answer.json()["faults"])
-    for plan in ({"steps": [{"share": "5%", "tenants": ["a"]}]}, {"steps": [{"tenants": ["a" * 70_000]}]}):
-        bad = propose(lockgate, archive(closed_data()), plan)
-        assert (bad.status_code, bad.json()["code"]) == (422, "request_invalid")
-    assert events(lockgate) == []
-    assert set(asked(lockgate, 3).values()) == {200}
-
-
 def test_a_guard_takes_it_back_by_itself(start: START) -> None:
     """Within moments of the first requests that show it; nobody is judged by it afterwards, and the record says why."""
     lockgate = start("--workers", "2")
@@ -179,42 +136,6 @@ def test_policies_that_fail_or_take_long_are_taken_back(start: START, name: str,
 
     until(taken_back, "it was rolled back")
     assert shown(lockgate, rollout)["reason"] == {"slow": "guard_latency", "failing": "guard_errors"}[name]
-
-
-def test_steps_go_on_by_themselves(start: START) -> None:
-    """When their time is over and enough was compared, and not before."""
-    lockgate = start()
-    rollout = begun(
-        lockgate, archive(closed_data()), {"steps": [{"for": "1s"}, {"share": "100%", "for": "1s"}], "least": 5, "guards": FREE}
-    )
-    until(lambda: shown(lockgate, rollout)["seen"]["compared"] == 0, "nothing was compared")
-    assert shown(lockgate, rollout)["step"] == 1
-    asked(lockgate, 5)
-    until(lambda: shown(lockgate, rollout)["step"] == 2, "the second step began")
-    assert set(asked(lockgate, 5).values()) == {403}
-    is_now(lockgate, rollout, "promoted")
-    assert [each["by"] for each in shown(lockgate, rollout)["history"]] == ["ada", "pat", None, None]
-
-
-def test_tenants_can_be_the_first(start: START) -> None:
-    """All of theirs, and nobody else's."""
-    lockgate = start()
-    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"tenants": ["acme"]}, {"share": "100%"}], "guards": FREE})
-    assert {who: lockgate.ask(who, "GET", "/items/1").status for who in ("tom", "tim", "ann")} == {"tom": 403, "tim": 200, "ann": 200}
-    assert shown(lockgate, rollout)["stage"] == "1 tenant"
-    assert move(lockgate, rollout, "rollback", "otto").json["state"] == "rolled_back"
-    assert lockgate.ask("tom", "GET", "/items/1").status == 200
-
-
-def test_what_is_only_tried_never_decides(start: START) -> None:
-    """Without `promote` it ends after the last step, with its figures on record."""
-    lockgate = start()
-    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"for": "1s"}], "promote": False, "least": 5, "guards": FREE})
-    asked(lockgate, 5)
-    is_now(lockgate, rollout, "completed")
-    assert set(asked(lockgate, 5).values()) == {200}
-    event, details = events(lockgate)[-1]
-    assert (event, details["flips"]) == ("rollout_completed", 5)
 
 
 def test_it_goes_on_after_a_crash_and_ends_with_other_policies(start: START) -> None:
@@ -326,23 +247,6 @@ def test_a_server_of_bundles_goes_on_meanwhile(prepare: START) -> None:
         assert lockgate.ask("ann", "GET", "/items/1").status == 200
 
 
-def test_back_to_the_workspace(start: START) -> None:
-    """By hand, once it could serve; what is wrong with it is said, and then nothing changes."""
-    lockgate = start()
-    rollout = begun(lockgate, archive(closed_data()), {"steps": [{"share": "100%"}], "guards": FREE})
-    move(lockgate, rollout, "advance")
-    assert "is in force over them" in cli("check", "--config", str(lockgate.yard.config)).stdout
-    data = lockgate.yard.data.read_bytes()
-    lockgate.yard.data.write_bytes(b"lockgate: [")
-    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").status == 422
-    assert lockgate.ask("ann", "GET", "/items/1").status == 403
-    lockgate.yard.data.write_bytes(data)
-    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").json["override"] is None
-    assert lockgate.ask("ann", "GET", "/items/1").status == 200
-    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto").code == "policy_not_overridden"
-    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "ffff"}, "otto").code == "policy_version_unknown"
-
-
 def test_no_way_back_to_a_workspace_that_could_not_start(prepare: START) -> None:
     """Its own bundle is older than what was promoted: without the override the next start would refuse it."""
     lockgate = prepare(policy={"bundle": {"from": "b.tar.gz", "keys": {"release": {"file": "k.pub"}}, "attested": "required"}})
@@ -358,22 +262,3 @@ def test_no_way_back_to_a_workspace_that_could_not_start(prepare: START) -> None
     assert in_force(lockgate)["sequence"] == 6
     assert lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto").json["override"]["why"] == "rolled_back"
     assert [event for event, _ in events(lockgate) if event == "policy_released"] == []
-
-
-def test_what_was_taken_back_decides_no_slow_request_that_began_before(start: START) -> None:
-    """Its body is still on its way while the workspace is changed and the rollout is rolled back."""
-    lockgate = start(gateway={"limits": {"body_timeout": "20s"}})
-    data = closed_data()
-    data["lockgate"]["config"]["access"]["risks"].pop("high")
-    rollout = begun(lockgate, archive(data), {"steps": [{"share": "100%"}], "guards": FREE})
-    head = f"POST /pay/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {lockgate.keys['ann']}\r\ncontent-length: 10\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", lockgate.ports["gateway"]), timeout=20) as slow:
-        slow.sendall(head.encode() + b"12345")
-        assert lockgate.ask("ann", "POST", "/pay/1").status == 403
-        catalog = lockgate.yard.folder / "catalog.yaml"
-        put(catalog, catalog.read_bytes() + b"\n# changed\n")
-        until(lambda: any(leaf.get("event") == "config_changed" for leaf in lockgate.leaves()), "the change was taken up")
-        assert lockgate.ask("ann", "POST", "/pay/1").status == 403
-        assert move(lockgate, rollout, "rollback").json["state"] == "rolled_back"
-        slow.sendall(b"67890")
-        assert slow.recv(1000).startswith(b"HTTP/1.1 202 ")

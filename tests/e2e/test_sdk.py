@@ -305,5 +305,22 @@ def test_who_calls_through_the_gateway_answers_what_is_asked(kind: type, lockgat
     with pytest.raises(ReviewUnavailable) as nobodys:
         client(kind, lockgate, gateway_url=f"http://127.0.0.1:{lockgate.gateway}", gateway_key=lockgate.keys["bob"]).question(review)
     assert nobodys.value.code == "not_found"
-    with pytest.raises(ReviewUnavailable, match="gateway_url"):
-        client(kind, lockgate).question(review)
+    with pytest.raises(ReviewUnavailable, match="nothing here"):
+        client(kind, lockgate).question(review)  # no service had it held
+
+
+def test_a_service_answers_what_is_asked_about_what_it_had_held(kind: type, lockgate: Lockgate) -> None:
+    """Where it decides, with the key that it decides with; what the subject could say the service says for it."""
+    asking = client(kind, lockgate)
+    held = asking.decide(**PAY, subject=ANN, hold=True)
+    assert asking.question(held) is None
+    assert lockgate.control("POST", f"/v1/reviews/{held.id}/ask", {"question": "Für wen?"}, who="max").status == 200
+    question = asking.question(held)
+    assert (question.number, question.text) == (1, "Für wen?")
+    answered = [asking.answer(held, "Für Zoë.", question) for _ in range(2)]
+    assert [(each.id, each.state, each.quorum) for each in answered] == [(held.id, "pending", 1)] * 2
+    told = lockgate.control("GET", f"/v1/reviews/{held.id}", who="max").json["request"]["information"]
+    assert [each["text"] for each in told] == ["Für Zoë."]
+    with pytest.raises(AnswerRefused) as other:
+        asking.answer(held, "For Max.", question)
+    assert other.value.code == "review_not_pending"

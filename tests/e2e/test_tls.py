@@ -214,9 +214,21 @@ def _handshake(place: Place, context: ssl.SSLContext) -> str:
     return found[0]
 
 
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    yield from place(tmp_path_factory.mktemp("changing"), {})
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Place]:
-    yield from place(tmp_path, {})
+def own(changing: Place) -> Iterator[Place]:
+    """Whose files a test may change: each finds good ones, which are shown."""
+    settings = changing.lockgate.yard.config.read_bytes()
+    yield changing
+    changing.lockgate.yard.config.write_bytes(settings)
+    before = changing.shown().serial_number
+    changing.authority.issue("server")
+    until(lambda: all(changing.shown().serial_number != before for _ in range(6)), "every worker showed good ones")
+    until(lambda: changing.readiness()["warnings"] == [], "nothing is told any more")
 
 
 def test_certificates_are_exchanged_under_load_without_a_failed_request(own: Place) -> None:

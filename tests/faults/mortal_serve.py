@@ -1,7 +1,8 @@
 """`lockgate serve` that dies with `kill -9`, workers and all, at one durable step of a held request or of a notice about it.
 
-Run as `python -m tests.faults.mortal_serve FILE serve --config …`. As long as FILE is not there it is the product. Once a moment is written
-there, it dies the first time that it comes by; whoever starts it again removes FILE.
+Run as `python -m tests.faults.mortal_serve FILE OTHERS serve --config …`. As long as FILE is not there it is the product. Once a moment is
+written there, it dies the first time that it comes by; whoever starts it again removes FILE. As long as OTHERS, another node's FILE, is
+there, its rounds learn nothing: what was said is that node's to take, until it died of it.
 
 Moments are `before …` or `after …` one of `step EVENT` (durable in the store), `record EVENT` (durable in the ledger), `mark EVENT` (the
 store knows that it is recorded), `send` (to the upstream), `notice add|lease|hasten|end`, and of what is learnt `lesson KIND` (kept),
@@ -26,6 +27,8 @@ import router.wiring.learning
 from adapters.kept_lessons import KeptLessons
 from adapters.kept_notices import KeptNotices
 from adapters.kept_reviews import KeptReviews
+from router.adaptation.keeping import Keeping
+from router.adaptation.overrides import Overrides
 from router.audit.ledger import AuditLedger
 from router.cli.main import main
 from router.ports import Outbound, Reply
@@ -48,6 +51,10 @@ class Moments:
             return
         if moment == wanted:
             os.killpg(0, signal.SIGKILL)
+
+    @property
+    def awaited(self) -> bool:
+        return self._file.exists()
 
     def around(self, kind: type[Any], name: str, called: Called) -> None:
         """`called` makes the moment's name of the method's arguments."""
@@ -94,6 +101,16 @@ class MortalDestination:
         return reply
 
 
+def behind(others: Moments, kind: type[Any], name: str) -> None:
+    method: Method = getattr(kind, name)
+
+    async def after_the_other(own: Any) -> None:
+        if not others.awaited:
+            await method(own)
+
+    setattr(kind, name, after_the_other)
+
+
 def mortal(moments: Moments) -> None:
     moments.around(KeptReviews, "add", lambda held, change, **_: f"step {change.event}")
     moments.around(KeptReviews, "change", lambda review, version, change, **_: f"step {change.event}")
@@ -132,5 +149,8 @@ def _learnt(entry: Any) -> bool:
 
 
 if __name__ == "__main__":
-    mortal(Moments(Path(sys.argv.pop(1))))
+    own, others = Moments(Path(sys.argv.pop(1))), Moments(Path(sys.argv.pop(1)))
+    mortal(own)
+    behind(others, Overrides, "round")
+    behind(others, Keeping, "record")
     main()

@@ -237,7 +237,7 @@ def staged(folder: Path, **changes: Any) -> Iterator[Stage]:
     with receiving(folder) as port, prepared(folder, "--workers", "1", people=CAST, review=_notify(port), **changes) as lockgate:
         _change(lockgate, port)
         moment = folder / "moment"
-        lockgate.process = _mortal(lockgate, moment)
+        lockgate.process = _mortal(lockgate, moment, folder / "nobody")
         lockgate.start()
         yield Stage(lockgate, moment, port)
 
@@ -250,8 +250,9 @@ def paired(server: PostgresServer, folder: Path, **changes: Any) -> Iterator[Pai
             _change(node, port)
         one, two = made.nodes
         moment = folder / "moment"
-        one.process = _mortal(one, moment)
-        two.process = _mortal(two, folder / "never")  # only for its rounds, which are as quick
+        one.process = _mortal(one, moment, folder / "nobody")
+        # For its rounds, which are as quick, and leave to the other what that is to die of.
+        two.process = _mortal(two, folder / "never", moment)
         made.start()
         yield Pair(one, moment, port, nodes=made, one=one, two=two)
 
@@ -268,10 +269,10 @@ def receiving(folder: Path) -> Iterator[int]:
         receiver.kill()
 
 
-def _mortal(lockgate: Lockgate, moment: Path) -> Process:
+def _mortal(lockgate: Lockgate, moment: Path, others: Path) -> Process:
     serve = list(lockgate.process.command)
     at = serve.index("lockgate")
-    return replace(lockgate.process, command=[*serve[:at], "tests.faults.mortal_serve", str(moment), *serve[at + 1 :]])
+    return replace(lockgate.process, command=[*serve[:at], "tests.faults.mortal_serve", str(moment), str(others), *serve[at + 1 :]])
 
 
 def _tells(port: int) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from router.telemetry.metrics import SLOW, Metrics
+from router.buckets import SLOW
+from router.telemetry.metrics import Metrics
 from router.telemetry.names import METRICS
 from tests.helm.monitored import ALERTS, DASHBOARD, PANELS, RECORDED, RULES, SHOWN, asked_series, series
 from tests.helm.rendering import ROOT, manifests, of_kind, one, values

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from router.audit.records.canonical import code, decimal, integer, is_slug, timestamp
-from router.decision import BodyView, Classification, Decision, Outcome, Request, Risk, Route, Signals, Step, Subject, Verdict
+from router.decision import (
+    BodyView,
+    Candidate,
+    Classification,
+    Decision,
+    EarlierTier,
+    Outcome,
+    Request,
+    Risk,
+    Route,
+    Signals,
+    Step,
+    Subject,
+    Verdict,
+)
 from router.obligations import tags
 
 Fields = dict[str, Any]
@@ -109,9 +123,7 @@ def classification_fields(classified: Classification) -> Fields:
         "novelty": decimal(classified.novelty),
         "injection": decimal(classified.injection),
         "threshold": decimal(classified.threshold),
-        "candidates": [
-            {"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in classified.candidates
-        ],
+        "candidates": _candidates(classified.candidates),
         "prediction_set": classified.prediction_set,
         "tier": classified.tier,
         "reason": code(classified.reason),
@@ -127,8 +139,25 @@ def classification_fields(classified: Classification) -> Fields:
 
 def _earlier(classified: Classification) -> Fields:
     """Left out where there are none, as in records from before they were kept."""
-    listed = [{"tier": tier, "intent": intent} for tier, intent in classified.earlier_tiers]
+    listed = [_earlier_tier(each) for each in classified.earlier_tiers]
     return {"earlier_tiers": listed} if listed else {}
+
+
+def _earlier_tier(passed: EarlierTier) -> Fields:
+    return {
+        "tier": passed.tier,
+        "intent": passed.intent,
+        "reason": code(passed.reason),
+        "confidence": decimal(passed.confidence),
+        "threshold": decimal(passed.threshold),
+        "margin": decimal(passed.margin),
+        "scope": decimal(passed.scope),
+        "candidates": _candidates(passed.candidates),
+    }
+
+
+def _candidates(candidates: tuple[Candidate, ...]) -> list[Fields]:
+    return [{"intent": one.intent, "raw": decimal(one.raw), "calibrated": decimal(one.calibrated)} for one in candidates]
 
 
 def risk_fields(risk: Risk) -> Fields:

@@ -14,6 +14,7 @@ from router.audit.checking.verify import Report
 from router.audit.questions.query import Found, Proven
 from router.audit.records.canonical import timestamp
 from router.audit.witnesses.policy import shown
+from router.earlier_tiers import why_not
 
 HEADINGS = ("time", "record", "decision", "subject", "intent", "confidence", "risk", "verdict", "reason", "route", "result")
 WIDE = 170
@@ -148,6 +149,10 @@ def _proof(proven: Proven) -> str:
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if name.endswith(".candidates") and isinstance(value, list):
+        return [(name, _candidates(value))] if value else []
+    if name.endswith(".earlier_tiers") and isinstance(value, list):
+        return [line for tier in value for line in _passed(tier, f"{name}.{tier['tier']}")]
     if isinstance(value, dict) and value:
         return [line for key, item in value.items() if key != "commitments" for line in _flat(item, f"{name}.{key}" if name else key)]
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
@@ -155,6 +160,17 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, list):
         return [(name, ", ".join(map(str, value)))] if value else []
     return [] if value in (None, "", {}) else [(name, str(value))]
+
+
+def _candidates(listed: list[Any]) -> str:
+    """What they are worth, the likeliest first; raw scores are in `--json`."""
+    return ", ".join(f"{each['intent']} {each['calibrated']}" for each in listed)
+
+
+def _passed(tier: dict[str, Any], name: str) -> list[tuple[str, str]]:
+    told = ", ".join(part for part in (tier.get("reason"), why_not(tier)) if part)
+    held = _candidates(tier.get("candidates") or []) or str(tier["intent"] or "nothing")
+    return [*([(name, told)] if told else []), (f"{name}.likeliest", held)]
 
 
 def print_report(console: Console, report: Report, verifier: str | None) -> None:

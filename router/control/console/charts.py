@@ -35,6 +35,22 @@ def strip(parts: Sequence[tuple[str, int]]) -> Markup:
     )
 
 
+def spark(name: str, heights: Sequence[float | None], tone: str = "", marked: bool = False) -> Markup:
+    """Steps of time with heights of 0..1, the oldest first; none where there was nothing. What they say stands beside it, as a table."""
+    marks = [Markup('<line class="grid" x1="0" y1="20" x2="100" y2="20"/>') if marked else Markup("")]
+    step = 100 / max(1, len(heights))
+    for place, height in enumerate(heights):
+        if height is not None:
+            tall = max(1.5, 40 * min(1.0, height))
+            piece = Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>')
+            marks.append(piece.format("fill" if height else "rail", place * step, 40 - tall, step * 0.7, tall))
+    known, worst = [height for height in heights if height is not None], max((height or 0 for height in heights), default=0)
+    told = f"{len(known)} of {len(heights)} half hours had something" + (", none of it bad" if known and not worst else "")
+    return Markup('<svg class="spark {}" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{}: {}">{}</svg>').format(
+        tone, name, told, Markup("").join(marks)
+    )
+
+
 WIDE, HIGH, LEFT, UNDER = 640, 200, 44, 24
 
 
@@ -146,6 +162,6 @@ def _steps() -> list[Markup]:
 
 
 GLOBALS: Mapping[str, Callable[..., Markup]] = {
-    "bar": bar, "strip": strip, "histogram": histogram, "stacked": stacked, "diagram": diagram,
+    "bar": bar, "spark": spark, "strip": strip, "histogram": histogram, "stacked": stacked, "diagram": diagram,
     "overlaid": overlaid, "intervals": intervals,
 }  # fmt: skip

@@ -44,6 +44,8 @@ DONE: Mapping[str, str] = {
     "proposal_rejected": "Rejected; its texts are removed.",
     "proposal_rolled_out": "It is in force.",
     "proposal_reverted": "What was in force before is so again.",
+    "node_drained": "Draining: this node takes up nothing new. That is on record.",
+    "node_resumed": "It serves again. That is on record.",
     "session_ended": "Ended: whoever has it is refused with the next request.",
     "sessions_ended": "All others are ended.",
     "key_revoked": "Revoked, for good; every worker notices within a second or so.",

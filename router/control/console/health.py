@@ -7,8 +7,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from router.control.console.draining import node_of
 from router.control.console.figures import Figures
+from router.control.console.forms import done
 from router.control.console.html import page
+from router.control.console.objectives import objectives_of
 from router.control.guarded import Caller, Services, guarded_router, needs
 from router.control.permissions import Permission
 from router.control.services import ControlServices
@@ -31,6 +34,9 @@ async def health(request: Request, services: Services, caller: Caller) -> HTMLRe
         warnings=services.status.warnings(),
         running=services.status.describe(),
         figures=await _figures(services) if may else None,
+        done=done(request),
+        **await node_of(services),
+        objectives=objectives_of(services, caller),
         **await _nodes(services),
     )
 

@@ -1,4 +1,4 @@
-"""How people label, for who leads them: by the keys that stand for them, in no order that says anything."""
+"""How people label and decide, for who leads them: by the keys that stand for them, in no order that says anything."""
 
 from __future__ import annotations
 

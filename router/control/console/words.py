@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from router.earlier_tiers import why_not
+
 NONE = "–"
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 # A colour says no more than the word beside it.
@@ -16,7 +18,7 @@ TONES: Mapping[str, tuple[str, ...]] = {
     "bad": ("deny", "denied", "failed", "rejected", "rolled_back", "dead", "cancelled", "shed", "critical", "gone"),
     "wait": (
         "review", "held", "pending", "uncertain", "proposed", "waiting", "escalated", "assigned", "more_information", "expired",
-        "abstained", "split", "high",
+        "abstained", "split", "high", "draining", "drained",
     ),
     "other": ("reroute", "running", "dispatching", "sending", "superseded"),
 }  # fmt: skip
@@ -151,5 +153,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         left,
         pretty,
         span,
+        why_not,
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -107,12 +108,19 @@ async def signed_in(
 @router.post(SIGN_OUT, **needs(Permission.SELF), include_in_schema=False)
 @told_on_a_page
 async def sign_out(services: Services, caller: Caller, request: Request) -> Response:
-    """Ends this session; with the field `everywhere` all of the same person."""
+    """Ends this session; with the field `everywhere` all of the same person. They have ended, whatever becomes of Lockgate or the ledger;
+    what is not on record then is recorded later (`router.processes.ended_sessions`)."""
     sign_in = sign_in_of(services)
     everywhere = bool((await form_fields(request)).get("everywhere"))
     secret = session_secret(request.headers.raw, sign_in.secure)
-    ended = await end_own(sign_in, caller.subject.id, secret, everywhere=everywhere)
-    await services.record("signed_out", {"sessions": [each.id for each in ended], "by_key": caller.key_id})
+    whose = [Which(subject=caller.subject.id)] if everywhere else [] if secret is None else [sign_in.sessions.held(secret)]
+    ended = list[Session]()
+
+    async def record(sessions: Sequence[Session]) -> None:
+        ended.extend(sessions)
+        await services.record("signed_out", {"sessions": [each.id for each in sessions], "by_key": caller.key_id})
+
+    await sign_in.sessions.end_recorded(whose, record)
     answer = await _signed_out(sign_in, at_provider=any(each.issuer for each in ended))
     drop_session(answer, sign_in.secure)
     return answer
@@ -126,12 +134,6 @@ async def _signed_out(sign_in: SignIn, *, at_provider: bool) -> Response:
         forward = None  # here it is done, whatever the provider does
     told = "Close the browser's window if others use this machine."
     return page("You are signed out", told, link=SIGN_IN, button="Sign in again", forward=forward or "")
-
-
-async def end_own(sign_in: SignIn, subject: str, secret: bytes | None, *, everywhere: bool) -> list[Session]:
-    if everywhere:
-        return list(await sign_in.sessions.end(Which(subject=subject)))
-    return list(await sign_in.sessions.end_secret(secret)) if secret is not None else []
 
 
 @router.get("/v1/identity", **needs(Permission.SELF))

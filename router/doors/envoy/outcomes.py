@@ -140,6 +140,11 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self._awaited)
 
+    @property
+    def alone(self) -> int:
+        """How many are waited for whose stream has ended, or who had none."""
+        return sum(each.due_ns != 0 for each in self._awaited.values())
+
     def _give_up(self, awaited: Awaited) -> None:
         """Nobody says more: an answer of which only the header was seen is routed, and not known to be whole."""
         if awaited.status:

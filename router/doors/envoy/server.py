@@ -62,7 +62,6 @@ class EnvoyServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, address: Address, showing: Showing | None) -> None:
-        await self._told(health_pb2.HealthCheckResponse.SERVING)
         where = str(address)
         try:
             port = self._listened(where, showing)
@@ -77,10 +76,14 @@ class EnvoyServer:
             return self._server.add_insecure_port(where)
         return self._server.add_secure_port(where, showing.credentials)
 
+    async def say(self, *, serving: bool) -> None:
+        """To who asks for its health, or follows it. Streams are taken all the same."""
+        await self._told(health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING)
+
     async def drain(self, notice_s: float, grace_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have
         `grace_s` to end; `over` says that all have, and that their access log has come."""
-        await self._told(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.say(serving=False)
         await asyncio.sleep(notice_s)
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
         while not stopping.done() and not over():

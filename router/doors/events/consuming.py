@@ -38,6 +38,7 @@ class Consuming:
         self._count = count
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._tasks = set[asyncio.Task[bool]]()
+        self.deciding = 0
         self._paused_until = 0.0
 
     async def run(self) -> None:
@@ -56,6 +57,18 @@ class Consuming:
             await self._closed()
             await asyncio.sleep(wait)
             wait = min(LONGEST_RETRY_S, wait * 2)
+
+    @property
+    def under_way(self) -> int:
+        """Messages that were taken and are not done with."""
+        return len(self._tasks)
+
+    async def finish(self, running: asyncio.Task[None]) -> None:
+        """Of a `run` that was cancelled: what was taken is decided and acknowledged, however long it takes; what was not is given back."""
+        await asyncio.wait([running])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._closed()
 
     async def close(self, grace_s: float) -> None:
         """What is under way may end; what does not is given back."""
@@ -109,7 +122,11 @@ class Consuming:
                 subject = self._plan.speaker(event)
                 if subject is None:
                     raise RefusedError("The source does not say for whom its events speak.", "event_invalid", 422)
-                taken = await self._taking.take(event, self._plan, subject, message.order)
+                self.deciding += 1
+                try:
+                    taken = await self._taking.take(event, self._plan, subject, message.order)
+                finally:
+                    self.deciding -= 1
                 self._count("duplicate" if taken.again else taken.answer.outcome)
         except (AuditError, StateError) as error:
             self._paused_until = asyncio.get_running_loop().time() + self._plan.settings.pause

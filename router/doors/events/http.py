@@ -44,7 +44,8 @@ class EventObserver(Protocol):
 
 
 class EventDoor:
-    """An ASGI application. `plans` by name, of those that HTTP brings; `full` says whether no more events may be taken now."""
+    """An ASGI application. `plans` by name, of those that HTTP brings; `full` says whether no more events may be taken now; `ready`,
+    whether a balancer is to send any here."""
 
     plans: Mapping[str, SourcePlan]
     addresses: AddressList | None
@@ -61,6 +62,7 @@ class EventDoor:
         body: int,
     ) -> None:
         self.plans, self.addresses = {}, None
+        self.ready = True
         self._runtime = runtime
         self._taking = taking
         self._full = full
@@ -96,7 +98,8 @@ class EventDoor:
 
     async def _handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["path"] in ("/healthz", "/readyz"):
-            await respond(send, 200, b"ok\n", [(b"content-type", b"text/plain")])
+            ready = self.ready or scope["path"] == "/healthz"
+            await respond(send, 200 if ready else 503, b"ok\n" if ready else b"not ready\n", [(b"content-type", b"text/plain")])
             return
         with self._runtime() as runtime:
             head = read_head(scope, runtime.options.trusted, sample=False)

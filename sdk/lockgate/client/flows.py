@@ -97,15 +97,15 @@ def looking(places: Places, decision_id: str, patience: Patience, wait: float = 
 
 
 def questioning(places: Places, decision_id: str, patience: Patience) -> Flow[ReviewQuestion | None]:
-    """Where the caller of the gateway sees how its request stands. Raises ReviewUnavailable."""
-    came = yield from calling(Call("GET", _own(places, decision_id), repeatable=True, gateway=True), patience)
+    """Where the caller of the gateway sees how its request stands, or the service that had it held. Raises ReviewUnavailable."""
+    came = yield from calling(Call("GET", _own(places, decision_id), repeatable=True, gateway=places.gateway is not None), patience)
     if isinstance(came, Failure):
         passes = came.trouble is not Trouble.CREDENTIAL
         raise ReviewUnavailable(f"Whether something is asked is not known: {came.why}.", came.trouble.value, passes=passes)
-    if not came.review:
+    if not (came.review if places.gateway is not None else came.status == 200):
         raise _untold(came)
     try:
-        return read_question(came.body) if came.review == "more_information" else None
+        return read_question(came.body) if places.gateway is None or came.review == "more_information" else None
     except MalformedError as error:
         raise ReviewUnavailable(f"Lockgate's answer is no question: {error}.", "malformed") from error
 
@@ -114,7 +114,8 @@ def answering(places: Places, decision_id: str, text: str, question: ReviewQuest
     """To that very question, so that it may be said again. Raises AnswerRefused, ReviewUnavailable."""
     fields = {"if-match": question.tag, **({"idempotency-key": key} if key is not None else {})}
     body = json.dumps({"text": text}).encode()
-    came = yield from calling(Call("POST", _own(places, decision_id), body, repeatable=True, gateway=True, fields=fields), patience)
+    at, by_caller = _own(places, decision_id), places.gateway is not None
+    came = yield from calling(Call("POST", at, body, repeatable=True, gateway=by_caller, fields=fields), patience)
     if isinstance(came, Failure):
         passes = came.trouble is not Trouble.CREDENTIAL
         raise ReviewUnavailable(f"Whether the answer was taken is not known: {came.why}.", came.trouble.value, passes=passes)
@@ -124,15 +125,15 @@ def answering(places: Places, decision_id: str, text: str, question: ReviewQuest
     if came.status != 200:
         raise _untold(came)
     try:
-        return read_own_review(came.body)
+        return read_own_review(came.body) if by_caller else read_review(came.body)
     except MalformedError as error:
         raise ReviewUnavailable(f"Lockgate's answer is no state: {error}.", "malformed") from error
 
 
 def _own(places: Places, decision_id: str) -> str:
-    if places.gateway is None:
-        raise ReviewUnavailable("This client was given no `gateway_url`, where its caller's questions are.", "gateway_unknown")
-    return f"{places.gateway}/.lockgate/reviews/{quote(decision_id, safe='')}"
+    """Of who calls through the gateway; else of the service that asked for the decision."""
+    name = quote(decision_id, safe="")
+    return f"{places.decide}/v1/decide/{name}" if places.gateway is None else f"{places.gateway}/.lockgate/reviews/{name}"
 
 
 def _untold(came: Answer) -> ReviewUnavailable:

@@ -102,7 +102,8 @@ class Client:
         return self._run(flows.waiting(self._places, _id(decision), self.settings.patience, timeout, every))
 
     def question(self, decision: Decision | str) -> ReviewQuestion | None:
-        """What a reviewer asks who called through the gateway, if anything. Raises ReviewUnavailable."""
+        """What a reviewer asks who called through the gateway or, without a `gateway_url`, this service, which had it held; if anything.
+        Raises ReviewUnavailable."""
         return self._run(flows.questioning(self._places, _id(decision), self.settings.patience))
 
     def answer(self, decision: Decision | str, text: str, question: ReviewQuestion, *, idempotency_key: str | None = None) -> Review:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from adapters.memory_reviews import MemoryReviews
 from router.adaptation.estimating import wilson
 from router.adaptation.labelling import KIND, SEEDED
-from router.adaptation.reviewers import LEAST, Figure, figures, kappa, share
-from router.ports import Lesson
+from router.adaptation.reviewers import LEAST, Figure, Labelling, kappa, share
+from router.ports import Change, Entry, Held, Lesson
 from router.wiring.reviewers import ReviewerFigures
 from tests.unit.adaptation.parts import RITA, Learning
 
@@ -19,7 +20,15 @@ Said = tuple[str, str]
 
 def task(number: int, *said: Said, kind: str = KIND, seconds: float = 5, at: int = 10, tenant: str | None = None, **more: Any) -> Lesson:
     answers = {who: {"label": label, "at_ns": at, "dwell_ns": int(seconds * SECOND), **more} for who, label in said}
-    return Lesson(kind, f"task {number}", f"decision {number}", "done", 0, {"answers": answers, "tenant": tenant})
+    terms = {"answers": answers, "tenant": tenant}
+    return Lesson(kind, f"task {number}", f"decision {number}", "done", 0, terms, touched_ns=at)
+
+
+def figures(tasks: list[Lesson], since_ns: int, until_ns: int, quick_ns: int) -> list[dict[str, Any]]:
+    people = Labelling(since_ns, until_ns)
+    for each in tasks:
+        people.take(each)
+    return people.told(quick_ns)
 
 
 def one(tasks: list[Lesson], who: str = "a", since: int = 0, until: int = 100) -> dict[str, Any]:
@@ -93,8 +102,28 @@ async def test_a_tenants_lead_sees_that_tenants_tasks(learning: Learning) -> Non
     for number, tenant in enumerate(("halden", "lund", None)):
         at = learning.clock.now_ns() - 1
         await learning.store.put(task(number, (f"of {tenant}", "x"), at=at, tenant=tenant), [], "", 0)
-    service = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0)
+    service = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0, lambda: None)
     told = {tenant: await service.told(None, None, RITA, tenant) for tenant in ("lund", None)}
+    assert told[None]["deciding"] == []
     assert [each["reviewer"] for each in told["lund"]["reviewers"]] == ["of lund"]
     assert len(told[None]["reviewers"]) == 3
     assert [each["details"]["rows"] for each in learning.leaves] == [1, 3]
+
+
+async def test_decisions_about_held_requests_stand_apart_and_of_that_tenant(learning: Learning) -> None:
+    """By the keys of who decided; read page by page, and counted in what is on record."""
+    store, now_ns = MemoryReviews(), learning.clock.now_ns()
+    await store.open()
+    for number in range(3):
+        tenant = "lund" if number else None
+        await store.add(
+            Held(f"d{number}", "", now_ns, now_ns, None, "r", "d", "low", tenant, "k", b""), Change("held", "", "pending", now_ns)
+        )
+        entry = Entry(b"{}", b"", f"key {number % 2}")
+        await store.change(f"d{number}", 1, Change("approved", "pending", "approved", now_ns - 1, (entry,)))
+    service = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0, lambda: store)
+    every, own = await service.told(None, None, RITA, None), await service.told(None, None, RITA, "lund")
+    assert [(each["reviewer"], each["decided"]) for each in every["deciding"]] == [("key 0", 2), ("key 1", 1)]
+    assert [(each["reviewer"], each["decided"]) for each in own["deciding"]] == [("key 0", 1), ("key 1", 1)]
+    assert every["reviewers"] == []
+    assert [each["details"]["rows"] for each in learning.leaves] == [2, 2]

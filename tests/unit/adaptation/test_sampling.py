@@ -59,6 +59,7 @@ def test_unsure_is_what_the_settings_say(classification: dict[str, Any], expecte
         ({}, False),
         ({"earlier_tiers": [{"tier": "static", "intent": "pay"}]}, False),
         ({"earlier_tiers": [{"tier": "static", "intent": "cancel"}]}, True),
+        ({"earlier_tiers": [{"tier": "static", "intent": None}]}, False),
         ({"earlier_tiers": [{"tier": "static", "intent": "cancel"}], "status": "out_of_scope", "intent": None}, False),
         ({"tier": "llm", "intent": "pay"}, False),
         ({"tier": "llm", "intent": "cancel"}, True),

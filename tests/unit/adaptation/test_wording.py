@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.adaptation.wording import LENGTHS, MOST_TEXTS, Wording, model_of, question, shared, used_of, wording_of
+from router.adaptation.wording import LENGTHS, MOST_TEXTS, SYSTEM, Wording, model_of, question, shared, used_of, wording_of
 from router.errors import RefusedError
 
 GOOD = {
@@ -19,23 +19,40 @@ GOOD = {
 }
 
 
+WORDS = ("lunch", "soup")
+
+
 def answer(**changes: Any) -> str:
     return json.dumps({**GOOD, **changes})
 
 
 def refused(said: str, taken: tuple[str, ...] = ()) -> str:
     with pytest.raises(RefusedError) as found:
-        wording_of(said, taken)
+        wording_of(said, WORDS, taken)
     assert found.value.code == "wording_refused"
     return str(found.value)
 
 
 def test_an_answer_of_the_form_is_three_texts() -> None:
     """In any order, and in any script."""
-    assert wording_of(answer(), ["book_room"]) == Wording(**GOOD)
-    assert wording_of(json.dumps(dict(reversed(GOOD.items()))), ()) == Wording(**GOOD)
-    assert wording_of(answer(description="Bestellt Mittagessen für heute."), ()).description == "Bestellt Mittagessen für heute."
-    assert wording_of(answer(description="يطلب الغداء من المطعم"), ()).description == "يطلب الغداء من المطعم"
+    assert wording_of(answer(), WORDS, ["book_room"]) == Wording(**GOOD)
+    assert wording_of(json.dumps(dict(reversed(GOOD.items()))), WORDS, ()) == Wording(**GOOD)
+    assert wording_of(answer(description="Bestellt Mittagessen für heute."), WORDS, ()).description == "Bestellt Mittagessen für heute."
+    assert wording_of(answer(description="يطلب الغداء من المطعم"), WORDS, ()).description == "يطلب الغداء من المطعم"
+
+
+def test_what_was_shown_to_a_model_is_no_answer_and_neither_is_what_says_nothing_of_the_requests() -> None:
+    """Models of a few hundred million weights do both."""
+    for sentence in SYSTEM.replace("{", ".").replace("}", ".").split(". "):
+        if 10 <= len(sentence) <= 200:
+            assert "keeps its own words" in refused(answer(description=sentence))
+            assert "keeps its own words" in refused(answer(rationale=sentence))
+    assert "repeats" in refused(answer(rationale="Write plain sentences without quotes, links, lists or markup"))
+    assert "keeps its own words" in refused('{"name": "…", "description": "…", "rationale": "…"}')
+    other = {"name": "book_club", "description": "Somebody goes to a club tomorrow."}
+    assert "in common" in refused(answer(**other))
+    assert wording_of(answer(**other), ("clubs",), ()).name == "book_club"
+    assert wording_of(answer(name="mensa", description="食堂の昼食を注文する"), ("食堂",), ()).name == "mensa"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +146,7 @@ def test_texts_are_plain_words(field: str, text: str) -> None:
 def test_whatever_passes_is_short_and_printable(text: str) -> None:
     """Of any text at all."""
     try:
-        found = wording_of(answer(description=text), ())
+        found = wording_of(answer(description=text), WORDS, ())
     except RefusedError:
         return
     least, most = LENGTHS["description"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.lessons import LessonFile
 from adapters.sqlite.reviews import ReviewFile
 from router.review.state import OPEN, State
+from tests.contract.test_lesson_stores import LESSON
 from tests.contract.test_review_stores import HELD_STEP, held, step
 
 
@@ -62,6 +65,7 @@ def test_held_requests_that_wait_are_found_behind_all_that_ended(tmp_path: Path)
     assert [review.held.decision_id for _, review in file.page((State.REJECTED, State.PENDING), 0, 3, None)] == ["d0", "d1", "d2"]
     assert len(file.page((), 0, 100, "h\ud800lden")) == 60
     assert (file.page(OPEN, 0, 4, "lund"), file.count(OPEN), len(file.due(100, OPEN))) == ([], 6, 6)
+    assert len(file.stepped(("rejected", "approved"), 20, "d3", 21, 7, "h\ud800lden")) == 7
     file.versions(["d1", "d2"])
     file.unrecorded()
     file.recorded("d1", 1)
@@ -69,7 +73,29 @@ def test_held_requests_that_wait_are_found_behind_all_that_ended(tmp_path: Path)
     assert file.forget_replies("rejected", 21) == 30
     (connection,) = made
     assert connection.scanned() == {}
+    assert any("history_taken" in each for sql, plan in connection.plans.items() if "(at_ns, id) >" in sql for each in plan)
     by_state = [plan for sql, plan in connection.plans.items() if "place IN" in sql]
     assert len(by_state) == 3
     assert all(any("reviews_place (state=? AND place>?" in each.replace("rowid", "place") for each in plan) for plan in by_state), by_state
+    file.close()
+
+
+def test_what_was_touched_is_found_behind_all_that_was_not(tmp_path: Path) -> None:
+    """As who leads people asks for it, with its texts."""
+    made: list[Planned] = []
+
+    def connect(path: Path) -> Planned:
+        made.append(Planned(path))
+        return made[-1]
+
+    file = LessonFile(tmp_path / "learning.sqlite", connect)
+    file.open()
+    made[0].plans.clear()
+    for number in range(60):
+        file.put(replace(LESSON, id=f"p{number}", touched_ns=number if number > 57 else 0), [], "", 0)
+    assert [lesson.texts for _, lesson in file.touched("proposal", 1, 0, 9)] == [LESSON.texts] * 2
+    (connection,) = made
+    assert connection.scanned() == {}
+    (plan,) = [plan for sql, plan in connection.plans.items() if "touched_ns" in sql and sql.startswith("SELECT")]
+    assert any("lessons_touched (kind=? AND touched_ns>?" in each for each in plan), plan
     file.close()

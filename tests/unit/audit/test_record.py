@@ -13,7 +13,21 @@ from hypothesis import strategies as st
 
 from router.audit.records.canonical import MAX_LEAF_BYTES, is_canonical
 from router.audit.records.record import decision_entry, open_personal, outcome_entry, review_entry, system_entry
-from router.decision import BodyView, Candidate, Classification, Decision, Outcome, Reason, Request, Result, Status, Step, Turn, Verdict
+from router.decision import (
+    BodyView,
+    Candidate,
+    Classification,
+    Decision,
+    EarlierTier,
+    Outcome,
+    Reason,
+    Request,
+    Result,
+    Status,
+    Step,
+    Turn,
+    Verdict,
+)
 from router.errors import AuditError
 from tests.unit.audit.samples import DECISION, DENIED, KEY, KEY_ID, OUTCOME, POLICY_INPUT, REQUEST, SECRETS, VERDICT
 
@@ -44,7 +58,9 @@ def test_every_field_of_a_decision_reaches_its_record() -> None:
     """The schema is complete: a field that is added to a value must be added to the record too."""
     assert DENIED.outcome is not None
     talking = replace(DENIED.request, conversation="c", earlier=(Turn("t", None, ("a",)),))
-    passed = replace(DENIED.classification, earlier_tiers=(("static", "a"),))
+    passed = replace(
+        DENIED.classification, earlier_tiers=(EarlierTier("static", "a", "static_unsure", 0.5, 0.9, 0.1, 0.7, (Candidate("a", 1.5, 0.5),)),)
+    )
     ended = replace(
         DENIED, parent="p", request=talking, classification=passed, outcome=replace(DENIED.outcome, steps=(Step("s", Result.DENIED, 403),))
     )
@@ -54,7 +70,10 @@ def test_every_field_of_a_decision_reaches_its_record() -> None:
     assert {renamed.get(one.name, one.name) for one in fields(Decision)} <= leaf.keys()
     classified = leaf["classification"].keys()
     assert {one.name for one in fields(Classification)} <= classified
-    assert leaf["classification"]["earlier_tiers"] == [{"tier": "static", "intent": "a"}]
+    numbers = {"confidence": "0.500000", "threshold": "0.900000", "margin": "0.100000", "scope": "0.700000"}
+    candidates = [{"intent": "a", "raw": "1.500000", "calibrated": "0.500000"}]
+    told = {"tier": "static", "intent": "a", "reason": "static_unsure", **numbers, "candidates": candidates}
+    assert leaf["classification"]["earlier_tiers"] == [told]
     assert "earlier_tiers" not in orjson.loads(decision_entry(DENIED, POLICY_INPUT, KEY_ID, KEY).leaf)["classification"]
     sealed = {"host", "path", "query", "headers", "client", "idempotency_key", "conversation", "earlier"}
     assert sealed <= personal.keys()

@@ -294,7 +294,8 @@ class OneTenantsLabels:
 def test_every_service_is_narrowed_or_taken_away(control: Control) -> None:
     """A service that is added is open to one tenant's people only once somebody says so here."""
     whole = replace(
-        control.services, **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes", "certificates")}
+        control.services,
+        **{name: object() for name in ("governance", "indexing", "policies", "rollouts", "nodes", "node", "certificates", "objectives")},
     )
     whole = replace(whole, rules=dict, learning=object(), labels=OneTenantsLabels())  # type: ignore[arg-type]  # that there is one is enough
     whole = replace(whole, quality=OneTenantsLabels())  # type: ignore[arg-type]  # as above

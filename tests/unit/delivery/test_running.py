@@ -335,3 +335,24 @@ def test_waits_double_up_to_a_bound_and_heed_what_was_asked() -> None:
     assert waits == [each * NS for each in (5, 10, 20, 40, 60, 60)]
     assert next_due_ns(waiting, judged(503, [(b"Retry-After", b"90")], 0), terms, Half(), 0) == 90 * NS
     assert next_due_ns(waiting, judged(410, [], 0), terms, Half(), 0) is None
+
+
+async def test_a_drained_worker_leases_nothing_and_ends_what_it_sends() -> None:
+    """What is due is another's, or waits; what is being sent ends; afterwards it goes on by itself."""
+    async with running() as (yard, made):
+        yard.block = asyncio.Event()
+        await yard.put("d1")
+        made.wake()
+        await until(lambda: made.under_way == 1)
+        made.drain(True)
+        await yard.put("d2")
+        made.wake()
+        yard.block.set()
+        await until(lambda: made.under_way == 0)
+        assert [each[:2] for each in yard.outcomes()] == [("routed", 200)]
+        other = await yard.other(CLOCK, Answer())
+        await until(lambda: len(yard.outcomes()) == 2)
+        await other.close(0.0)
+        await yard.put("d3")
+        made.drain(False)
+        await until(lambda: len(yard.outcomes()) == 3)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from router.doors.http1 import GuardedHttp
+from router.doors.under_way import UnderWay
+from router.processes.drained import Drainable
 from router.processes.server import server, started
 
 Asked = list[dict[str, Any]]
@@ -134,3 +136,49 @@ async def test_a_refused_header_opens_no_websocket() -> None:
         writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n" + fields + b"authorization: x\r\n\r\n")
         assert (await ends(reader)).startswith(b"HTTP/1.1 431 ")
     assert asked == []
+
+
+async def test_who_leaves_says_so_and_lets_idle_connections_be() -> None:
+    """What is answered from then on is the last of its connection, also where it was asked before. A connection on which nothing is asked
+    is not closed, and keeps on when it is taken back."""
+    waiting, let = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            waiting.set()
+            await let.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    http = type("Guarded", (GuardedHttp,), {})
+    running = server(app, http=http, grace_s=1)
+    task = asyncio.create_task(running.serve([sock]))
+    await started(running, task)
+    port = sock.getsockname()[1]
+    try:
+        async with connected(port) as slow, connected(port) as idle, connected(port) as kept:
+            slow[1].write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            await waiting.wait()
+            assert b"close" not in await _asked(*idle)
+            assert b"close" not in await _asked(*kept)
+            drainable = Drainable(UnderWay(), http=http, servers=[running])
+            drainable.drain(True)
+            assert drainable.busy()["connections"] == 3
+            let.set()
+            assert b"connection: close" in await ends(slow[0])
+            assert b"connection: close" in await _asked(*idle)
+            assert await ends(idle[0]) == b""
+            drainable.drain(False)
+            assert b"close" not in await _asked(*kept)
+            assert b"close" not in await _asked(*kept)
+    finally:
+        running.stop()
+        running.force_exit = True
+        await task
+
+
+async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        return await reader.readuntil(b"ok")

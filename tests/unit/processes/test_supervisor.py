@@ -33,7 +33,7 @@ async def test_a_worker_that_cannot_take_its_configuration_is_ended(tmp_path: Pa
                 while supervisor.alive:  # noqa: ASYNC110  # the supervisor tells nobody
                     await asyncio.sleep(0.01)
         finally:
-            await supervisor.drain()
+            await supervisor.end()
 
 
 async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() -> None:
@@ -48,7 +48,7 @@ async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() 
             with pytest.raises(ConfigError, match="failed"):  # the next one's answer, not that the first is gone
                 await supervisor.start(Assignment("d" * 64, b"rubbish", None))
         finally:
-            await supervisor.drain()
+            await supervisor.end()
 
 
 class Peers:

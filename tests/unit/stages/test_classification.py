@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import BodyView, Candidate, Classification, Language, RuleMatch, Status
+from router.decision import BodyView, Candidate, Classification, EarlierTier, Language, RuleMatch, Status
 from router.errors import ClassifierError
 from router.stages.classification import Cascade, Thresholds, normalise
 from router.system import SystemClock
@@ -336,14 +336,22 @@ async def test_the_first_tier_that_stands_by_its_answer_counts() -> None:
     assert (await cascade(unsure, unsure).classify(text_request("x"), None, False)).status is Status.UNDETERMINED
 
 
-async def test_an_answer_says_what_tiers_before_it_held_likeliest() -> None:
-    """Also from the cache; one that was sure, or that had nothing to offer, is followed by none or leaves none."""
-    unsure, nothing = Tier(replace(SURE, confidence=0.1)), Tier(Classification(Status.OUT_OF_SCOPE, tier="static"))
+async def test_an_answer_says_what_tiers_before_it_held_likeliest_and_why_they_did_not_decide() -> None:
+    """Also from the cache: by which threshold it was passed over, a tier's own where it abstained by itself; at most three candidates; one
+    that was sure is followed by none."""
+    four = tuple(Candidate(name, 3.0, 0.1) for name in ("cancel", "pay", "look", "leave"))
+    unsure = Tier(replace(SURE, confidence=0.1, candidates=four))
+    by_itself = Tier(Classification(Status.UNDETERMINED, None, 0.6, 0.3, 0.9, 0.95, reason="static_unsure", tier="static"))
     pay = Tier(replace(SURE, intent="pay", candidates=(Candidate("pay", 3.0, 0.9),)))
-    both = cascade(unsure, nothing, pay)
+    both = cascade(unsure, by_itself, pay)
+    expected = (
+        EarlierTier("told", "cancel", "confidence_too_low", 0.1, 0.7, SURE.margin, SURE.scope, four[:3]),
+        EarlierTier("told", None, "static_unsure", 0.6, 0.95, 0.3, 0.9),
+    )
     for cached in (False, True):
         found = await both.classify(text_request("x"), None, False)
-        assert (found.intent, found.earlier_tiers, found.cached) == ("pay", (("told", "cancel"),), cached)
+        assert (found.intent, found.cached) == ("pay", cached)
+        assert found.earlier_tiers == expected
     assert (await cascade(Tier(SURE), pay).classify(text_request("x"), None, False)).earlier_tiers == ()
 
 

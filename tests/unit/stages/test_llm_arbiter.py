@@ -93,6 +93,8 @@ async def test_what_the_encoder_leaves_open_is_decided(scores: dict[str, float])
     assert (found.status, found.intent, found.tier, found.prediction_set) == (Status.CLASSIFIED, "pay", "llm", ("pay",))
     assert (found.confidence, found.threshold, found.catalog_digest) == (CALIBRATION.disagree.confidence, 0.7, "c")
     assert [stage for stage, _ in found.stages_ns] == ["llm"]
+    reason = "margin_too_small" if "margin" in scores else "confidence_too_low"
+    assert [(each.tier, each.intent, each.reason) for each in found.earlier_tiers] == [("encoder", "cancel", reason)]
 
 
 @pytest.mark.parametrize("scores", [{"confidence": 0.9}, {"scope": 0.1}, {"intent": "unknown"}])

@@ -13,6 +13,8 @@ async function turn() {
       if (found) {
         // What can be done depends on the state, and stands outside of this part.
         if (found.dataset.state !== now.dataset.state) return location.reload();
+        // Who opened something goes on reading it.
+        for (const opened of now.querySelectorAll("details[id][open]")) found.querySelector(`#${CSS.escape(opened.id)}`)?.setAttribute("open", "");
         now.replaceWith(found);
       }
     }

@@ -32,7 +32,7 @@ def labelling() -> Labelling:
 def client(services: ControlServices, labelling: Labelling) -> Iterator[TestClient]:
     unasked: Any = None
     learning = labelling.learning
-    figures = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0)
+    figures = ReviewerFigures(learning.keeping, learning.keys, learning.clock, lambda: 2.0, lambda: None)
     app = create_app(replace(services, labels=LabelDesk(labelling.service, unasked, unasked, figures, lambda: INTENTS)))
     with TestClient(app, base_url="http://127.0.0.1:8081", follow_redirects=False) as opened:
         assert opened.portal is not None

@@ -1,0 +1,117 @@
+"""Consumers of a node that is drained, over the twin of a broker: what was taken is finished, the rest is anybody's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters.memory_consumer import MemoryConsumer, MemoryQueue
+from router.audit.beside import Pending
+from router.config.events import EventsConfig
+from router.doors.events.taking import Taken
+from router.wiring import events as module
+from router.wiring.events import Events
+
+SOURCE = {
+    "consume": {"adapter": "memory"},
+    "concurrency": 2,
+    "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
+    "speaks_for": {"subject": "shop"},
+}
+
+
+class Outbox:
+    async def pending(self) -> Pending:
+        return Pending(0, 0, 0)
+
+
+class Yard:
+    """Two places at once; every event waits until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.queue, self.let, self.decided, self.inside = MemoryQueue(), asyncio.Event(), list[str](), 0
+        monkeypatch.setattr(module, "make_consumer", lambda _, name, __: MemoryConsumer(name, self.queue))
+        services: Any = SimpleNamespace(clock=None, ids=None, random=None)
+        given: dict[str, Any] = {"runtime": None, "onward": None, "observer": None, "body": 1000, "outbox": Outbox(), "services": services}
+        self.events = Events(counting=SimpleNamespace(event=lambda *_: None), **given)  # type: ignore[arg-type]  # of what counts one thing is asked
+        self.events._taking = self  # type: ignore[assignment]  # decides by waiting
+
+    async def take(self, event: Any, *_: Any) -> Taken:
+        self.inside += 1
+        try:
+            await self.let.wait()
+        finally:
+            self.inside -= 1
+        self.decided.append(event.named.id)
+        return Taken(SimpleNamespace(outcome="accepted"))  # type: ignore[arg-type]  # nobody asks for more of it
+
+    async def serve(self, **changes: Any) -> None:
+        config = EventsConfig.model_validate({"listen": None, "sources": {"orders": {**SOURCE, **changes}}})
+        workspace: Any = SimpleNamespace(config=SimpleNamespace(events=config), consumers={"orders": None}, root=None)
+        await self.events.serve(workspace)
+
+    def put(self, *names: str) -> None:
+        for each in names:
+            self.queue.put(b"{}", {"message-id": each, "content-type": "application/json"})
+
+
+async def until(question: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not question():  # noqa: ASYNC110  # what is waited for wakes nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_taken_is_finished_and_what_follows_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    yard = Yard(monkeypatch)
+    await yard.serve()
+    yard.put("a", "b", "c")
+    await until(lambda: yard.inside == 2)
+    yard.events.drain(True)
+    assert (yard.events.under_way, yard.events.deciding, yard.events.door.ready) == (2, 2, False)
+    await yard.serve(concurrency=3)  # a changed configuration takes nothing up either
+    yard.let.set()
+    await until(lambda: yard.events.under_way == 0)
+    assert sorted(yard.decided) == ["a", "b"]
+    other = MemoryConsumer("other", yard.queue)
+    await other.open()
+    (message,) = await other.take(5)
+    assert (message.fields["message-id"], message.tries) == ("c", 1)
+    await other.give_back(message, 0)
+    await other.close()
+    yard.events.drain(False)
+    await until(lambda: sorted(yard.decided) == ["a", "b", "c"])
+    await yard.events.close()
+
+
+async def test_who_resumes_at_once_takes_nothing_before_what_was_taken_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two consumers of one source would overtake each other."""
+    yard = Yard(monkeypatch)
+    await yard.serve()
+    yard.put("a", "b", "c")
+    await until(lambda: yard.inside == 2)
+    for out in (True, False, True, False):
+        yard.events.drain(out)
+        for _ in range(50):  # time enough to take what is there
+            await asyncio.sleep(0)
+    assert (yard.events.under_way, yard.inside) == (2, 2)
+    yard.let.set()
+    await until(lambda: len(yard.decided) == 3)
+    await yard.events.close()
+
+
+async def test_a_stop_gives_back_what_a_drained_node_has_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE_S", 0.01)
+    yard = Yard(monkeypatch)
+    await yard.serve()
+    yard.put("a")
+    await until(lambda: yard.inside == 1)
+    yard.events.drain(True)
+    await yard.events.close()
+    other = MemoryConsumer("other", yard.queue)
+    await other.open()
+    assert [each.fields["message-id"] for each in await other.take(5)] == ["a"]
+    await other.close()
