@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from router.quick import quickly_made
+
 JsonObject = Mapping[str, Any]
 EMPTY: JsonObject = {}
 
@@ -52,6 +54,7 @@ class Result(StrEnum):
     FAILED = "failed"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Who is calling. `authenticated_by` is `api_key`, `jwt`, `certificate`, `delegated` (named by a trusted service), `signature` or
@@ -69,6 +72,7 @@ class Subject:
 ANONYMOUS = Subject(id="anonymous", type="anonymous")
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class TraceContext:
     """W3C trace context: `trace_id` 32 hex, `span_id` 16 hex (ours), `parent_id` the caller's span if there was one."""
@@ -80,6 +84,7 @@ class TraceContext:
     parent_id: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class EventSource:
     """CloudEvents `source` and `id`: together they name one event once."""
@@ -88,6 +93,7 @@ class EventSource:
     id: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class BodyView:
     """What was seen of a body before the decision.
@@ -116,6 +122,7 @@ class Turn:
     offered: tuple[str, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as every front door builds it. `headers` holds allow-listed names only, lower-case, in order."""
@@ -139,6 +146,7 @@ class Request:
     earlier: tuple[Turn, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A named signal: `pii.iban`, `secret.aws_key`, `injection`, `size`. Spans are character offsets into the request text."""
@@ -152,6 +160,7 @@ class Finding:
         return max(1, len(self.spans))
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
     """A deterministic rule that decided: an intent, or `intent=None` where no intent is needed."""
@@ -173,6 +182,7 @@ class Language:
 UNDETERMINED_LANGUAGE = Language("und", 0.0)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Signals:
     findings: tuple[Finding, ...] = ()
@@ -191,6 +201,7 @@ class Candidate:
     calibrated: float
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class EarlierTier:
     """A tier whose answer was not accepted: its likeliest intent, None where it had none to offer, and the reason. `threshold`: the
@@ -234,12 +245,14 @@ class Classification:
     earlier_tiers: tuple[EarlierTier, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Contribution:
     name: str
     score: float
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Risk:
     level: Level
@@ -247,6 +260,7 @@ class Risk:
     contributions: tuple[Contribution, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Reason:
     """`code` is a stable slug (`[a-z0-9_.]`); `message` is for people and may hold personal data."""
@@ -261,6 +275,7 @@ class Obligation:
     params: JsonObject = field(default_factory=dict)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`status`: of a denial, None for 403. `fields`: header fields that tell its caller what would help."""
@@ -277,6 +292,7 @@ class Verdict:
     fields: tuple[tuple[str, str], ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where the request goes. `path`/`method` rewrite the request; None passes the caller's on. `why`: rule, intent, abstain, reroute; and
@@ -290,6 +306,7 @@ class Route:
     split: bool = False
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Outcome:
     result: Result
@@ -315,6 +332,7 @@ class Step:
     status: int
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Everything that was decided. `outcome` is set when the decision itself ended the request (denied, held, abstained, shed);

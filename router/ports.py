@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from router.decision import Classification, Decision, Subject, Verdict
+from router.quick import quickly_made
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -130,6 +131,7 @@ class PolicyObserver(Protocol):
         """After each evaluation that was put to a second engine: `same`, `different`, `unavailable` or `skipped`."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """What makes an event the same one. `key`: SHA-256 over tenant, source and id. `answer`: what whoever sends it again is told; nothing
@@ -146,6 +148,7 @@ class Due(StrEnum):
     HOLD = "hold"  # policy wants a human: the request is still to be put where they look
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A decided request that is still to go out. `id` is its decision's; `sealed` the outbound request, encrypted under the subject's key
@@ -170,6 +173,7 @@ class Delivery:
     tenant: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A delivery that has ended, by the record of how. `dead`: it was given up after `attempts` that failed, the last one by `reason`, and
@@ -183,6 +187,7 @@ class Settled:
     owner: str = ""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record for the ledger. `leaf` is canonical JSON (RFC 8785), at most 65,535 bytes, nothing personal. `sealed` is the
@@ -197,6 +202,7 @@ class Entry:
     settled: Settled | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What is to be durable together with a decision."""
@@ -544,6 +550,7 @@ class Lessons(Protocol):
         """Whether a record of this lesson is not in the ledger yet."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """A request to an upstream. `target` is path plus query, percent-encoded. `body` is bytes when it was buffered (and so can be
@@ -628,6 +635,7 @@ class Destination(Protocol):
         """Opens a WebSocket. Raises DestinationError; code `websocket_unsupported` where the kind of destination has none."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """One message as a broker hands it out. `fields` are its header fields, names in lower case; `order` is what messages that must stay in

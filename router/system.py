@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
-import secrets
 import sys
 import time
 
 # Collections of the young are cheap at this size, and of everything rare.
 GC_THRESHOLDS = (2_000, 10, 100)
 HAND_OVER_S = 0.0005
+VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
+RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
 class SystemClock:
@@ -31,8 +33,8 @@ class UuidV7:
 
     def new(self) -> str:
         millis = time.time_ns() // 1_000_000
-        bits = secrets.randbits(74)
-        value = (millis << 80) | (0x7 << 76) | ((bits >> 62) << 64) | (0b10 << 62) | (bits & ((1 << 62) - 1))
+        bits = int.from_bytes(os.urandom(10), "big")  # six of them go where the version and the variant stand
+        value = (millis << 80) | (bits & RANDOM_BITS) | VERSION_AND_VARIANT
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

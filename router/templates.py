@@ -20,6 +20,7 @@ FILTERS = (
     "truncate", "upper",
 )  # fmt: skip
 MOST_BYTES = 1 << 20
+SHORT_CHARS = 4096
 MOST_DEEP = 32
 
 _ALLOWED = (
@@ -88,7 +89,7 @@ class InputTemplate:
         """Raises UnmappedError where the document lacks something, or the result is no JSON value of at most a mebibyte."""
         try:
             value = self._fill(document)
-            if len(orjson.dumps(value)) > MOST_BYTES:
+            if not _is_short(value) and len(orjson.dumps(value)) > MOST_BYTES:
                 raise UnmappedError("what the input mapping makes of the request is larger than a mebibyte")
         except UnmappedError:
             raise
@@ -110,12 +111,19 @@ class TextTemplate(InputTemplate):
     def fill(self, document: Mapping[str, Any]) -> str:
         """Raises UnmappedError, also for a result that is empty, or no text, number or boolean, or has control characters."""
         value = super().fill(document)
+        if _is_short(value) and value:
+            return str(value)
         if value is None or not isinstance(value, str | int | float) or value == "":
             raise UnmappedError(f"{self.source!r} gives no text for this request")
         text = str(value)
         if not text.isprintable():
             raise UnmappedError(f"{self.source!r} gives text with control characters")
         return text
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it is text that is JSON at a glance and far below a mebibyte of it; what is printable has no lone surrogates either."""
+    return type(value) is str and len(value) <= SHORT_CHARS and value.isprintable()
 
 
 def _compiled(source: Any, deep: int) -> Fill:
@@ -179,7 +187,7 @@ def _along(path: Sequence[str], otherwise: Fill) -> Fill:
         value: Any = document
         try:
             for name in path:
-                if not isinstance(value, Mapping):
+                if type(value) is not dict and not isinstance(value, Mapping):  # almost always one, which is quicker to see
                     return otherwise(document)
                 value = value[name]
         except LookupError:

@@ -23,11 +23,13 @@ from adapters.messaging.destination import failure
 from adapters.messaging.queueing import Queue, Waiting
 from router.errors import DestinationError
 from router.ports import Incoming
+from router.quick import quickly_made
 
 MOST = 64 << 20  # a message that could be consumed can be put aside, where the brokers take it
 CLOSING_S = 10.0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Token:
     """`number`: its place among all that came here. `place`: its partition's, for as long as that is ours."""

@@ -16,6 +16,7 @@ from adapters.messaging.document import JSON
 from adapters.messaging.message import Message, message
 from router.errors import DestinationError
 from router.ports import Clock, Headers, Marks, Outbound, Random, Socket, Tallies
+from router.quick import quickly_made
 
 NANO = 1e-9
 PASSING = frozenset(
@@ -60,6 +61,7 @@ def failure(code: str, sentence: str, *, sent: bool = False, wait: float | None 
     return made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What the peer said. 202: it has the message; 200: it has done what it was asked, and `content` is its answer. `place`: where the

@@ -11,9 +11,11 @@ import orjson
 from adapters.messaging.document import CARRIED, DECISION_ID, JSON, Document
 from router.errors import DestinationError
 from router.ports import Headers, Outbound
+from router.quick import quickly_made
 from router.templates import InputTemplate, TextTemplate, UnmappedError
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Message:
     """`id`: the caller's idempotency key or the decision's id; every sending of one request has the same, so a peer that remembers it acts

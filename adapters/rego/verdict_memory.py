@@ -14,6 +14,7 @@ from router.decision import Verdict
 
 Path = tuple[str, ...]
 KINDS = {dict: "object", list: "array", tuple: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+_NOWHERE: Mapping[str, Any] = {}
 MOST = 4096
 MOST_BYTES = 2048  # of one key: a caller must not fill the memory with what it sends
 
@@ -39,9 +40,10 @@ class VerdictMemory:
             node: Any = document
             for part in above:
                 node = node.get(part) if isinstance(node, dict) else None
+            here = node if isinstance(node, dict) else _NOWHERE
             for name in names:
-                if isinstance(node, dict) and name in node:
-                    values.append(node[name])
+                if name in here:
+                    values.append(here[name])
                 else:
                     absent.append((above, name))
         values.extend(_kind(document, path) for path in self._kinds)

@@ -154,7 +154,7 @@ def read_text(data: bytes, content_type: str, text_paths: Sequence[tuple[str, ..
 
 def _strict_json(text: str) -> Any:
     """JSON with one meaning: no repeated keys, NaN, endless numbers or lone surrogates, which another parser might read in its own way."""
-    document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+    document = _STRICT.decode(text)
     if "\\u" in text:
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     return document
@@ -174,6 +174,9 @@ def _finite(number: str) -> float:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)  # `json.loads` would make one each time
 
 
 def _request_text(document: Any, text_paths: Sequence[tuple[str, ...]]) -> str | None:

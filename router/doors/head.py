@@ -7,8 +7,8 @@ so that the path and headers that policy judged are the ones that the upstream s
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -198,7 +198,7 @@ def _is_address(text: str) -> bool:
 def trace_context(traceparent: bytes | None, headers: Headers, sample: bool, trusted: bool = False) -> TraceContext:
     """W3C trace context: the caller's when it is well-formed, else a new one. Never an error. Whether it is sampled is for a trusted
     caller to say, and else for `sample`: a span costs."""
-    fresh = secrets.token_hex(24)
+    fresh = os.urandom(24).hex()
     span_id = fresh[:16]
     parts = (traceparent or b"").decode("latin-1").split("-")
     if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4) or not _ids_valid(parts):

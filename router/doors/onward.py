@@ -12,10 +12,12 @@ from router.delivery.running import Running
 from router.doors.runtime import Observer, Runtime
 from router.errors import LockgateError
 from router.ports import Clock, Delivery, Due, Held, Outbound, ReviewStore, Settled
+from router.quick import quickly_made
 
 MakeOutbound = Callable[[Decision], Outbound]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """What follows a decision. `held`: what is to be put where reviewers look."""

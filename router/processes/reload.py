@@ -271,10 +271,18 @@ class Reloader:
     def _folders(self) -> list[Path]:
         return sorted({file.parent for file in self._files if file.parent.is_dir()})
 
+    def _matters(self, path: Path) -> bool:
+        """The folder around the workspace is watched in case all of it is put there anew; what else changes there is others'."""
+        root = self.snapshot.root
+        if path == root or path.parent != root.parent:
+            return True
+        return any(not Path(os.path.normpath(file)).is_relative_to(root) for file in self._files)
+
     async def _wake_on_change(self, folders: list[Path]) -> None:
         try:
-            async for _ in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False):
-                self._woken.set()
+            async for changes in watchfiles.awatch(*folders, debounce=SETTLE_MS, recursive=False):
+                if any(self._matters(Path(path)) for _, path in changes):
+                    self._woken.set()
         except (OSError, RuntimeError) as error:  # such as the system's limit on watches
             log.warning("the workspace cannot be watched, so it is looked at every %g seconds: %s", LOOK_S, error)
         while True:

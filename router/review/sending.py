@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from router.decision import Outcome, Result
 from router.errors import DestinationError
 from router.ports import Headers, Outbound, Reply
+from router.quick import quickly_made
 from router.review.packing import Answer
 
 KEPT_BYTES = 16 * 1024
@@ -18,6 +19,7 @@ RESPONSE_BYTES = "response_bytes"  # of a held request's summary: how long polic
 IDEMPOTENCY_KEY = b"idempotency-key"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Received:
     """`reason` says why the answer's end was not seen, if it was not."""

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import re2
-
 from router.stages.injection_phrases import MARKUP, PHRASES, Families
-from router.stages.patterns import Pattern, Patterns, Place, options
+from router.stages.patterns import Pattern, Patterns, Place, search_set
 
 _SKELETON = bytes.maketrans(b"013457@$!|l", b"oieastasiii")
 _PHRASE_SKELETON = str.maketrans("013457l", "oieasti")  # without the signs, which mean something else in an expression
@@ -36,16 +34,16 @@ class InjectionDetector:
         self._markup = _patterns(MARKUP, str.encode)
         self._phrases = _patterns(PHRASES, _apart)
         self._squeezed = _patterns(PHRASES, _together)
-        self._letters_apart = re2.compile(_LETTERS_APART, options())
+        self._letters_apart = search_set([_LETTERS_APART])
 
-    def find(self, data: bytes) -> Injection | None:
-        """`data` is folded text."""
+    def find(self, data: bytes, *, placed: bool = True) -> Injection | None:
+        """`data` is folded text. `placed`: whether anybody asks for the places, which take longer to find than the families."""
         lowered = data.lower()
         skeleton = lowered.translate(_SKELETON)
-        hits = self._markup.find(lowered) + self._phrases.find(skeleton)
-        families = {hit.name for hit in hits}
-        if self._letters_apart.search(lowered) is not None:
-            families.update(hit.name for hit in self._squeezed.find(skeleton.translate(None, _BETWEEN)))
+        hits = self._markup.find(lowered) + self._phrases.find(skeleton) if placed else []
+        families = {hit.name for hit in hits} if placed else self._markup.named(lowered) | self._phrases.named(skeleton)
+        if self._letters_apart.Match(lowered):
+            families |= self._squeezed.named(skeleton.translate(None, _BETWEEN))
         if not families:
             return None
         return Injection(_score(families), tuple(sorted(families)), tuple((hit.start, hit.end) for hit in hits))

@@ -63,6 +63,10 @@ class Patterns:
         self._expressions = [re2.compile(pattern.expression, options()) for pattern in patterns]
         self._any = search_set([pattern.expression for pattern in patterns])
 
+    def named(self, data: bytes) -> set[str]:
+        """Names of the patterns that occur, for who does not ask where; of patterns that verify nothing."""
+        return {self._patterns[number].name for number in self._any.Match(data) or ()}
+
     def find(self, data: bytes) -> list[Hit]:
         matched = self._any.Match(data)
         if not matched:

@@ -32,6 +32,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "novelty": 0.2,
     "other": 0.3,  # a finding that has no weight
 }
+_INTENT = {level: f"intent.{level.value}" for level in LEVELS}
 _GROUPS = {
     "text.hidden_characters": "hidden_characters",
     "text.mixed_script": "mixed_script",
@@ -68,13 +69,19 @@ class RiskModel:
     def weigh(self, intent_risk: str | None, signals: Signals, classification: Classification) -> Risk:
         """`intent_risk` is a level's name; None where there is no intent."""
         own = _intent_level(intent_risk, classification)
-        parts = [] if own is None else [("intent", self._weights[f"intent.{own.value}"])]
+        parts = [] if own is None else [("intent", self._weights[_INTENT[own]])]
         parts += self._of_classification(classification)
         parts += self._of_signals(signals)
-        contributions = tuple(Contribution(name, score) for name, score in parts if score > 0.0)
-        score = noisy_or(contribution.score for contribution in contributions)
-        reached = next((level for least, level in self._levels if score >= least), Level.LOW)
+        contributions = tuple([Contribution(name, score) for name, score in parts if score > 0.0])
+        score = noisy_or([contribution.score for contribution in contributions])
+        reached = self._reached(score)
         return Risk(reached if own is None else max(reached, own, key=LEVELS.index), score, contributions)
+
+    def _reached(self, score: float) -> Level:
+        for least, level in self._levels:
+            if score >= least:
+                return level
+        return Level.LOW
 
     def _of_classification(self, classification: Classification) -> list[tuple[str, float]]:
         if classification.status is Status.SKIPPED:

@@ -126,7 +126,7 @@ class SignalDetector:
             return UNDETERMINED_LANGUAGE
 
     def _injected(self, _text: str, folded: Folded, seen: _Seen, placed: bool) -> None:
-        injection = self._injection.find(folded.data)
+        injection = self._injection.find(folded.data, placed=placed)
         if injection is None:
             return
         seen.add("injection", injection.score)

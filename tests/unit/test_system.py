@@ -1,14 +1,16 @@
-"""What a process leaves out of garbage collection when it begins to serve, and what it does not."""
+"""Ids; and what a process leaves out of garbage collection when it begins to serve, and what it does not."""
 
 from __future__ import annotations
 
 import gc
+import time
+import uuid
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from router.system import release_memory, settle_memory
+from router.system import UuidV7, release_memory, settle_memory
 
 
 class Circle:
@@ -40,3 +42,17 @@ def test_what_was_there_is_not_looked_at_again() -> None:
     del there
     release_memory()
     assert circle() is not None
+
+
+def test_ids_are_of_version_7_and_differ_and_tell_their_time() -> None:
+    """RFC 9562, 5.7: milliseconds in the first 48 bits, then the version and the variant; the other 74 are random."""
+    before = time.time_ns() // 1_000_000
+    ids = [uuid.UUID(text) for text in (UuidV7().new() for _ in range(1000))]
+    after = time.time_ns() // 1_000_000
+    assert len(set(ids)) == 1000
+    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
+    assert all(before <= each.int >> 80 <= after for each in ids)
+    ever, always = 0, (1 << 128) - 1
+    for each in ids:
+        ever, always = ever | each.int, always & each.int
+    assert ((ever & ~always) & ((1 << 76) - 1)) == ((1 << 76) - 1) ^ (0b11 << 62)

@@ -109,3 +109,22 @@ def made_of(source: str, body: Any) -> Any:
         return InputTemplate(source).fill(document(body=body))
     except UnmappedError:
         return UnmappedError
+
+
+@given(
+    st.text(max_size=20)
+    | st.text(st.characters(), max_size=6)
+    | st.integers()
+    | st.booleans()
+    | st.none()
+    | st.lists(st.text(), max_size=1)
+)
+def test_short_text_is_held_to_what_all_values_are_held_to(value: Any) -> None:
+    """It is seen to be so at a glance; whatever else comes is looked at."""
+    template = TextTemplate("{{ body.id }}")
+    printable = isinstance(value, str | int) and value != "" and str(value).isprintable()
+    if printable and not (isinstance(value, int) and value.bit_length() > 63):
+        assert template.fill({"body": {"id": value}}) == str(value)
+    else:
+        with pytest.raises(UnmappedError):
+            template.fill({"body": {"id": value}})

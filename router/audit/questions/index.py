@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -106,14 +107,20 @@ def index_row(stored: Stored) -> IndexRow:
     """Columns by name, as `router.audit.questions.columns` keeps them, and `idx`; what is not named is NULL. Whose key `key_id` is, only
     the keys' file can tell, and no longer once the key was destroyed. A damaged leaf, which is for `verify` to report, becomes a row of
     kind `unreadable`."""
-    row: IndexRow = {"idx": stored.index, "kind": "unreadable", "key_id": stored.key_id or None}
+    key_id = stored.key_id or None
     try:
         leaf = orjson.loads(stored.leaf)
         kind = _word(leaf["schema"]).split(".")[1]
-        whose = {"decision_id": _word(leaf.get("id")), "time": nanoseconds(leaf["time"])}
-        return {**row, "kind": kind, **whose, **_COLUMNS.get(kind, _event)(leaf, stored)}
+        return {
+            "idx": stored.index,
+            "kind": kind,
+            "key_id": key_id,
+            "decision_id": _word(leaf.get("id")),
+            "time": nanoseconds(leaf["time"]),
+            **_COLUMNS.get(kind, _event)(leaf, stored),
+        }
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
-        return row
+        return {"idx": stored.index, "kind": "unreadable", "key_id": key_id}
 
 
 def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
@@ -151,7 +158,8 @@ def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
     if outcome is not None:
         row.update(_ended(outcome))
     reasons = [*admission["reasons"], *verdict["reasons"], leaf["classification"]["reason"], (outcome or {}).get("reason", "")]
-    return {**row, "reason": _names(*reasons)}
+    row["reason"] = _names(*reasons)
+    return row
 
 
 def _classified(found: Mapping[str, Any]) -> IndexRow:
@@ -161,7 +169,12 @@ def _classified(found: Mapping[str, Any]) -> IndexRow:
         "intent": _word(found["intent"]),
         "runner_up": _word(others[0]) if others and found["intent"] is not None else None,
         "classification": _word(found["status"]),
-        **{name: _score(found[name]) for name in ("confidence", "margin", "threshold", "scope", "novelty", "injection")},
+        "confidence": _score(found["confidence"]),
+        "margin": _score(found["margin"]),
+        "threshold": _score(found["threshold"]),
+        "scope": _score(found["scope"]),
+        "novelty": _score(found["novelty"]),
+        "injection": _score(found["injection"]),
         "tier": _word(found["tier"]) or None,
         "rule": _word(rule.get("name")),
         "cached": _flag(found["cached"]),
@@ -230,6 +243,8 @@ _COLUMNS = {"decision": _decision, "outcome": _outcome, "review": _review, "syst
 
 
 def _names(*codes: Any) -> Sequence[str] | None:
+    if not codes:  # as of most lists
+        return None
     return tuple(sorted({word for word in map(_word, codes) if word})) or None
 
 
@@ -240,6 +255,7 @@ def _word(value: Any) -> Any:
     raise TypeError("not a word")
 
 
+@lru_cache(maxsize=4096)  # scores come again and again: of rules, of weights
 def _score(value: str | None) -> int | None:
     return None if value is None else _count(round(float(value) * MILLIONTHS))
 

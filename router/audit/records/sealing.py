@@ -12,16 +12,13 @@ import json
 import os
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from router.errors import AuditError
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 VERSION = b"\x01"
 _NONCE = 12
@@ -48,13 +45,13 @@ def commit(key: bytes, record_id: str, fields: Mapping[str, str]) -> dict[str, s
     inner = sha256(block.translate(_INNER))
     inner.update(record_id.encode() + b"\x00")
     outer = sha256(block.translate(_OUTER))
-    return {name: _commitment(inner.copy(), outer.copy(), name.encode(), value.encode()) for name, value in fields.items()}
-
-
-def _commitment(inner: _Hash, outer: _Hash, name: bytes, value: bytes) -> str:
-    inner.update(name)
-    outer.update(inner.digest())
-    return sha256(outer.digest() + value).hexdigest()
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        within, around = inner.copy(), outer.copy()
+        within.update(name.encode())
+        around.update(within.digest())
+        found[name] = sha256(around.digest() + value.encode()).hexdigest()
+    return found
 
 
 def salt(key: bytes, record_id: str, name: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +13,16 @@ from router.cloud_events import Told, data_of
 from router.config.events import EventNames
 from router.decision import EventSource
 from router.errors import RefusedError
+from router.quick import quickly_made
 from router.templates import UnmappedError
 
 MOST_NAME = 512
 UNSAFE = '%"'
 _PLAIN = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ "  # of what may stand in a header field, all but the escape and the quotation mark
+_AS_IT_IS = re.compile(rf"[A-Za-z0-9{re.escape(_PLAIN)}]*").fullmatch  # almost every value; `quote` finds that out in ten times as long
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Event:
     """`attributes` are those of CloudEvents, by name, as text; `source`, `id` and `type` are among them. `content` is what happened."""
@@ -34,7 +38,7 @@ class Event:
 
     def fields(self) -> list[tuple[str, str]]:
         """As header fields of the CloudEvents HTTP binding, percent-encoded where they are more than printable ASCII."""
-        return [(f"ce-{name}", quote(value, safe=_PLAIN)) for name, value in self.attributes.items()]
+        return [(f"ce-{name}", value if _AS_IT_IS(value) else quote(value, safe=_PLAIN)) for name, value in self.attributes.items()]
 
 
 def from_cloud_event(told: Told) -> Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
@@ -13,6 +13,7 @@ from router.config.events import SCHEME_NAMES, EventNames, EventSource, Speaker
 from router.decision import Subject
 from router.doors.events.event import Event, invalid
 from router.doors.events.signatures import Verifier
+from router.errors import RefusedError
 from router.templates import InputTemplate, TextTemplate, UnmappedError
 
 _NOTHING: Mapping[str, Any] = {"decision": {}, "subject": {}, "trace": {}, "request": {}}
@@ -33,6 +34,11 @@ class SourcePlan:
     settings: EventSource
     verifier: Verifier | None = None
     notices: Notices | None = None
+    always: Subject | None = field(init=False, compare=False)
+    """For whom each of its events speaks, where no event has to be looked into for that."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "always", _always(self.settings.speaks_for, self._known_by))
 
     @property
     def path(self) -> str:
@@ -50,7 +56,9 @@ class SourcePlan:
     def speaker(self, event: Event) -> Subject | None:
         """None where the caller is the subject. Raises RefusedError `event_invalid` where the event does not say for whom it speaks."""
         wanted = self.settings.speaks_for
-        return None if wanted is None else _subject(wanted, event, self._known_by)
+        if wanted is None:
+            return None
+        return self.always if self.always is not None else _subject(wanted, event, self._known_by)
 
     def order(self, event: Event, broker: bytes) -> bytes:
         """What the event's delivery has in common with those that it must not overtake; empty where it may. Raises RefusedError."""
@@ -63,6 +71,15 @@ class SourcePlan:
     @property
     def _known_by(self) -> str:
         return "signature" if self.settings.signature is not None else "broker"
+
+
+def _always(wanted: Speaker | None, known_by: str) -> Subject | None:
+    if wanted is None or any(constant(each) is None for each in (wanted.subject, wanted.tenant) if each is not None):
+        return None
+    try:
+        return _subject(wanted, Event({}, b"", ""), known_by)
+    except RefusedError:  # no text that names anybody: each event is told so
+        return None
 
 
 def _subject(wanted: Speaker, event: Event, known_by: str) -> Subject:

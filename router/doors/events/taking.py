@@ -27,6 +27,7 @@ from router.doors.onward import Ahead, Onward
 from router.doors.runtime import Observer, Runtime
 from router.errors import EVENT_KNOWN, AuditError, DestinationError
 from router.ports import Arrival, Arrivals, Beside, Clock, Headers, Ids, Outbound, Random
+from router.quick import quickly_made
 from router.telemetry.logs import current_trace
 
 DOOR = "events"
@@ -34,6 +35,7 @@ Ending = Literal["accepted", "held", "denied", "abstained"]
 _ENDINGS: dict[Result, Ending] = {Result.DENIED: "denied", Result.ABSTAINED: "abstained", Result.HELD: "held"}
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the sender is told, the first time and every other. `outcome` is how the decision ended it: accepted means that it goes out."""
@@ -54,6 +56,7 @@ class Answer:
         return cls(**orjson.loads(kept))
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Taken:
     answer: Answer

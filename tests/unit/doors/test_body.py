@@ -217,3 +217,26 @@ def test_no_body_is_an_error(data: bytes, content_type: str) -> None:
     """Arbitrary bytes are a view: with a text, with a problem, or with neither."""
     seen = view(data, content_type)
     assert seen.text is None or seen.problem in (None, "text_too_long")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+)
+DRAWN = st.text('{}[]",:\\u0019ateflsrnNIiy.-+ \ufeff\n', max_size=30)
+
+
+@given(JSON.map(json.dumps) | DRAWN)
+def test_strict_json_is_json_of_the_standard_library_or_refused(text: str) -> None:
+    """The decoder that is kept reads as one that is made for the occasion."""
+    document, _, problem = read_text(text.encode(), "application/json", ())
+    try:
+        expected = json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        assert problem == "malformed_json"
+        return
+    assert problem == "malformed_json" or document == expected
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)

@@ -32,7 +32,7 @@ class Counting(Reloader):
     """Counts reloads instead of making them; each waits for `going`."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "lockgate.yaml", None, None, None, None, None, lambda *_: None, None, None)  # type: ignore[arg-type]  # none is asked
+        super().__init__(folder / "lockgate.yaml", Snapshot(folder, "", {}), None, None, None, None, lambda *_: None, None, None)  # type: ignore[arg-type]  # none is asked
         self.begun = 0
         self.going = asyncio.Event()
 
@@ -71,6 +71,43 @@ async def test_a_change_during_a_reload_is_taken_up_after_it(file: Path) -> None
         await reloader.until(2)
     finally:
         await ended(watching)
+
+
+async def test_what_others_change_beside_the_workspace_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace in a folder where others write all the time would be read again and again; one that is put there anew must be."""
+    root = tmp_path / "workspace"
+    root.mkdir()
+    (root / "lockgate.yaml").write_text("a")
+    monkeypatch.setattr(reload, "watched", lambda _: [root / "lockgate.yaml", root])
+    reloader = Counting(root)
+    reloader.going.set()
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        await reloader.until(1)
+        beside = asyncio.Event()
+        matters = reloader._matters
+
+        def noted(path: Path) -> bool:
+            if path.name == "others":
+                beside.set()
+            return matters(path)
+
+        monkeypatch.setattr(reloader, "_matters", noted)
+        await asyncio.to_thread((tmp_path / "others").write_text, "b")
+        await asyncio.wait_for(beside.wait(), PATIENCE_S)
+        assert reloader.begun == 1
+        assert not reloader._woken.is_set()
+        await asyncio.to_thread(root.rename, tmp_path / "former")
+        await reloader.until(2)
+    finally:
+        await ended(watching)
+
+
+async def test_files_outside_of_the_workspace_may_appear_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of policies that is put there anew, for one."""
+    root = tmp_path / "workspace"
+    monkeypatch.setattr(reload, "watched", lambda _: [root / "lockgate.yaml", root / ".." / "policies" / "a.rego"])
+    assert Counting(root)._matters(tmp_path / "policies")
 
 
 async def test_a_workspace_that_cannot_be_watched_is_looked_at(

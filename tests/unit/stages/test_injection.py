@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,16 @@ def test_more_text_never_hides_an_attempt(text: str, other: str) -> None:
     assert alone is not None
     assert with_more is not None
     assert with_more.score >= alone.score - 1e-9
+
+
+ATTEMPTED = st.sampled_from([text for texts in ATTEMPTS.values() for text in texts])
+
+
+@given(st.lists(ATTEMPTED | st.text(max_size=60), max_size=4), st.booleans())
+def test_without_places_the_same_is_found(texts: list[str], apart: bool) -> None:
+    """Nobody asks where it stands in what is beside the request's text."""
+    text = (" " if apart else "\n").join(" ".join(each) if apart else each for each in texts)
+    placed, unplaced = found(text), DETECTOR.find(Folded(text).data, placed=False)
+    assert (placed is None) is (unplaced is None)
+    if placed is not None and unplaced is not None:
+        assert unplaced == replace(placed, places=())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.config.events import SCHEME_NAMES, EventNames, EventSource, Speaker
 from router.decision import EventSource as Named
@@ -126,3 +130,37 @@ def test_deliveries_keep_an_order_only_where_it_is_asked_for() -> None:
     assert by_subject.order(event, b"3") == by_subject.order(event, b"4") != by_subject.order(other, b"3")
     kept = {"signature": None, "consume": {"adapter": "nats"}, "ordered": True}
     assert plan(**kept).order(event, b"3") == plan(**kept).order(other, b"3") != plan(**kept).order(event, b"4")
+
+
+@given(st.text(max_size=40) | st.text(st.characters(max_codepoint=127), max_size=40))
+def test_attributes_are_encoded_as_the_binding_says(value: str) -> None:
+    """CloudEvents HTTP binding, 3.1.3.2: printable ASCII stays, but the escape, the quotation mark and, as it may, the backslash."""
+    ((_, written),) = Event({"subject": value}, b"", "").fields()
+    assert written == "".join(each if " " <= each <= "~" and each not in '%"\\' else quote(each, safe="") for each in value)
+
+
+@pytest.mark.parametrize(
+    ("speaks_for", "always"),
+    [
+        ({"subject": "shop"}, True),
+        ({"subject": "shop", "tenant": "north"}, True),
+        ({"subject": "{{ body.who }}"}, False),
+        ({"subject": "shop", "tenant": "{{ body.who }}"}, False),
+    ],
+)
+def test_who_always_speaks_is_made_ready(speaks_for: dict[str, str], always: bool) -> None:
+    """And is who would be found in each event."""
+    made = plan(speaks_for=speaks_for)
+    event = Event({"id": "1", "source": "s", "type": "t"}, b'{"who": "ann"}', "application/json")
+    assert (made.always is not None) is always
+    wanted = {name: value if "{{" not in value else "ann" for name, value in speaks_for.items()}
+    speaker = made.speaker(event)
+    assert speaker is not None
+    assert (speaker.id, speaker.tenant) == (wanted["subject"], wanted.get("tenant"))
+
+
+def test_who_never_can_be_named_is_refused_with_each_event() -> None:
+    made = plan(speaks_for={"subject": "a\tb"})
+    assert made.always is None
+    with pytest.raises(RefusedError):
+        made.speaker(Event({"id": "1", "source": "s", "type": "t"}, b"", ""))
