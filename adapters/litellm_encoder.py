@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from adapters.http_upstream.circuit import Circuit
-from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
+from adapters.litellm_library import NO_KEY, Fault, believed, fault_of, litellm, pause_of, server_client
 from adapters.own_loop import GRACE_S, own_loop, wait_for
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError, EncodingError
@@ -48,14 +49,23 @@ class LitellmEncoder:
     languages = DEFAULT_LANGUAGES  # servers do not say it
 
     def __init__(
-        self, settings: LitellmEncoderSettings, api_key: str | None, *, mask: Callable[[str], str], masking: object, clock: Clock
+        self,
+        settings: LitellmEncoderSettings,
+        api_key: str | None,
+        *,
+        mask: Callable[[str], str],
+        masking: object,
+        clock: Clock,
+        root: Path = Path(),
     ) -> None:
         self._settings = settings
         self._api_key = api_key or NO_KEY
         self._mask = mask
         self._clock = clock
         self._server = f"The encoder's server {urlsplit(settings.url).netloc.rpartition('@')[2]}"
-        self._client = server_client(settings.provider, settings.url, self._api_key, settings.batch_deadline, MOST_BYTES)
+        self._client = server_client(
+            settings.provider, settings.url, self._api_key, settings.batch_deadline, MOST_BYTES, ca=believed(settings.ca, root)
+        )
         self._circuit = Circuit(settings.failures, settings.open_for)
         self._not_before = 0.0
         self._loop = own_loop()

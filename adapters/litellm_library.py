@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from pathlib import Path
 
 # Before litellm is loaded: else it reads a `.env` file of the working directory into this process, and fetches a price list.
 os.environ["LITELLM_MODE"] = "PRODUCTION"
@@ -24,6 +25,7 @@ import openai
 from litellm.exceptions import RateLimitError, Timeout
 
 from adapters.bounded_httpx import bounded_response
+from adapters.http_upstream.tls import context
 
 __all__ = ["NO_KEY", "Fault", "fault_of", "litellm", "pause_of", "server_client"]
 
@@ -66,12 +68,23 @@ def pause_of(error: Exception) -> float:
     return min(float(wanted), LONGEST_PAUSE_S) if isinstance(wanted, str) and wanted.isdecimal() else 0.0
 
 
+def believed(ca: str | None, root: Path) -> Path | None:
+    """A file is named relative to the configuration's."""
+    return None if ca is None else root / ca
+
+
 def server_client(
-    provider: str, url: str, api_key: str, timeout_s: float, most_bytes: int, carried: frozenset[str] = frozenset()
+    provider: str,
+    url: str,
+    api_key: str,
+    timeout_s: float,
+    most_bytes: int,
+    carried: frozenset[str] = frozenset(),
+    ca: Path | None = None,
 ) -> openai.AsyncOpenAI | None:
     """A client of our own for OpenAI's protocol: litellm's would follow a redirect with text and key, and read whatever comes. It keeps no
-    idle connections, so that nothing has to be closed. `carried`: header fields of a call that go with it. None: litellm's own, which only
-    the deadline bounds."""
+    idle connections, so that nothing has to be closed. `carried`: header fields of a call that go with it; `ca`: believed beside the
+    system's authorities. None: litellm's own, which only the deadline bounds. Raises ConfigError."""
     if provider != OPENAI:
         return None
     wire = httpx.AsyncClient(
@@ -80,6 +93,7 @@ def server_client(
         limits=httpx.Limits(max_keepalive_connections=0),
         event_hooks={"request": [_own_headers(api_key, carried)], "response": [bounded_response(most_bytes)]},
         timeout=timeout_s,
+        verify=context(None if ca is None else str(ca), None, None),
     )
     return openai.AsyncOpenAI(api_key=api_key, base_url=url, http_client=wire, max_retries=0)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from adapters.http_upstream.circuit import Circuit
-from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
+from adapters.litellm_library import NO_KEY, Fault, believed, fault_of, litellm, pause_of, server_client
 from adapters.token_budget import TokenBudget
 from router.config.judgement import ChatConfig
 from router.errors import ClassifierError
@@ -33,13 +34,20 @@ class LitellmChat:
     """See `ports.Chat`. `tokens_per_minute` is this process's share."""
 
     def __init__(
-        self, config: ChatConfig, api_key: str | None, *, tokens_per_minute: float, clock: Clock, observer: ChatObserver | None = None
+        self,
+        config: ChatConfig,
+        api_key: str | None,
+        *,
+        tokens_per_minute: float,
+        clock: Clock,
+        observer: ChatObserver | None = None,
+        root: Path = Path(),
     ) -> None:
         self._config = config
         self._api_key = api_key or NO_KEY
         self._clock = clock
         self._observer = observer
-        self._client = server_client(config.provider, config.url, self._api_key, config.deadline, MOST_BYTES)
+        self._client = server_client(config.provider, config.url, self._api_key, config.deadline, MOST_BYTES, ca=believed(config.ca, root))
         self._circuit = Circuit(config.failures, config.open_for)
         self._budget = TokenBudget(tokens_per_minute, self._now())
         self._not_before = 0.0

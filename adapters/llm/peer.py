@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import orjson
 
-from adapters.litellm_library import NO_KEY, Fault, fault_of, litellm, pause_of, server_client
+from adapters.litellm_library import NO_KEY, Fault, believed, fault_of, litellm, pause_of, server_client
 from adapters.llm.answers import answer_of
 from adapters.llm.budget import DayBudget
 from adapters.llm.config import Config
@@ -62,7 +62,9 @@ class LlmPeer:
         self._key = settings.api_key.reveal(self._root) if settings.api_key is not None else NO_KEY
         most = MOST_BESIDE + settings.answer.most_chars * BYTES_A_CHARACTER
         carried = frozenset({*CARRIED, KEY})
-        self._client = server_client(settings.provider, settings.url, self._key, settings.timeout, most, carried)
+        self._client = server_client(
+            settings.provider, settings.url, self._key, settings.timeout, most, carried, believed(settings.ca, self._root)
+        )
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,12 @@ class EnvoyConfig(Strict):
     )
     tls: MutualTls | None = Field(
         default=None, description="Certificates; needed where `listen` is not a loopback address. gRPC asks for callers' or does not."
+    )
+    server: Literal["grpc", "h2corn"] = Field(
+        default="grpc",
+        description="Which library speaks gRPC. `h2corn` costs a fraction of the processor and serves no TLS; Envoy then needs "
+        "`max_requests_per_connection` on the door's cluster, which `lockgate envoy config` writes. Needs `pip install "
+        "'lockgate[envoy-h2corn]'`.",
     )
     insecure: Bool = Field(
         default=False,
@@ -48,6 +54,8 @@ class EnvoyConfig(Strict):
     def _encrypted_or_local(self) -> Self:
         if not (self.listen.loopback or self.tls or self.insecure):
             raise ValueError(f"would be served unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
+        if self.tls is not None and self.server == "h2corn":
+            raise ValueError("has 'tls', which 'server: h2corn' does not serve; leave out 'server', or let both be on one machine")
         if self.tls is not None and (self.tls.client_certificates == "optional" or self.tls.minimum_version != "1.2"):
             raise ValueError("has in 'tls' what gRPC cannot: callers' certificates are none or required, and TLS 1.2 is spoken")
         return self

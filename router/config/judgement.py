@@ -56,6 +56,16 @@ class ModelServer(Strict):
         default="openai", description="The server's protocol, as litellm names it; `openai` is every server that is compatible with it."
     )
     api_key: Secret | None = Field(default=None, description="The server's key, `${NAME}` or `{file: PATH}`.")
+    ca: Text | None = Field(
+        default=None,
+        description="PEM file with authorities that are believed beside the system's; with the provider `openai`.",
+    )
+
+    @model_validator(mode="after")
+    def _believing(self) -> Self:
+        if self.ca is not None and (self.provider != "openai" or not self.url.startswith("https://")):
+            raise ValueError("'ca' is for the provider 'openai' and a URL that begins with https://.")
+        return self
 
 
 class LitellmEncoderSettings(ModelServer, KnownLanguages):

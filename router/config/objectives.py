@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from router.buckets import SLOW
 from router.config.identity import SecureUrl
-from router.settings import Count, Fraction, Span, Strict
+from router.settings import Count, Fraction, Span, Strict, duration_text
 
 
 def _bound(seconds: float) -> float:
@@ -20,6 +20,17 @@ def _bound(seconds: float) -> float:
 
 def _text(seconds: float) -> str:
     return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+
+
+def between(least: float, most: float) -> AfterValidator:
+    """As a person writes a length of time."""
+
+    def check(seconds: float) -> float:
+        if not least <= seconds <= most:
+            raise ValueError(f"must be from {duration_text(least)} to {duration_text(most)}")
+        return seconds
+
+    return AfterValidator(check)
 
 
 class JudgedObjective(Strict):
@@ -42,15 +53,15 @@ class AuditLagObjective(Strict):
     """Records are committed at once, and signed soon."""
 
     waiting: Count = Field(default=256, le=1_000_000, description="Most records that may wait for their commit, for five minutes.")
-    unsigned: Span = Field(
-        default=900.0, ge=60, le=86_400, description="Longest time without a checkpoint while there are records that none covers."
+    unsigned: Annotated[Span, between(60, 86_400)] = Field(
+        default=900.0, description="Longest time without a checkpoint while there are records that none covers."
     )
 
 
 class PolicyAgeObjective(Strict):
     """The source of the policies' bundle confirms them."""
 
-    most: Span = Field(default=900.0, ge=60, le=30 * 86_400, description="Longest time since it last did.")
+    most: Annotated[Span, between(60, 30 * 86_400)] = Field(default=900.0, description="Longest time since it last did.")
 
 
 class AbstentionObjective(Strict):
@@ -64,7 +75,7 @@ class AbstentionObjective(Strict):
 class ObjectivesConfig(Strict):
     """Objectives over 30 days. Each is switched off by `null`. Prometheus' alerts are changed in their own file."""
 
-    every: Span = Field(default=30.0, ge=1, le=60, description="How often is looked.")
+    every: Annotated[Span, between(1, 60)] = Field(default=30.0, description="How often is looked.")
     runbooks: SecureUrl | None = Field(
         default=None,
         description="Where `docs/runbooks.md` is kept as a page: the console links to what to do. Without it only its headings are named.",

@@ -22,6 +22,8 @@ UNDECIDED = "lockgate-undecided"
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
     """Raises ConfigError for what Envoy Gateway cannot be told."""
+    if door_of(workspace).server == "h2corn":
+        raise ConfigError("Envoy Gateway's connections to the door cannot be bounded, which 'envoy.server: h2corn' needs; leave it out.")
     if options.filter != "ext_proc" or door_of(workspace).tls is not None:
         raise ConfigError(
             "For Envoy Gateway only --filter ext_proc and a door without TLS (or with a BackendTLSPolicy of yours) are written."

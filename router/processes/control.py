@@ -263,9 +263,15 @@ def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:
     """Raises ConfigError."""
     if config is None:
         return []
-    if find_spec("grpc") is None or find_spec("grpc_health") is None:
+    if config.server == "grpc" and not _has("grpc", "grpc_health"):
         raise ConfigError("The door for Envoy needs more packages: pip install 'lockgate[envoy]'.")
+    if config.server == "h2corn" and not _has("h2corn", "google", "google.protobuf"):
+        raise ConfigError("'envoy.server: h2corn' needs more packages: pip install 'lockgate[envoy-h2corn]'.")
     return held(config.listen.host, config.listen.port, workers)
+
+
+def _has(*modules: str) -> bool:
+    return all(find_spec(each) is not None for each in modules)
 
 
 def _addresses(sockets: Sequence[socket.socket]) -> tuple[Address, ...]:

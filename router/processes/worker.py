@@ -352,8 +352,8 @@ class Worker:
         for name, material in payload.items():
             if name == "envoy":  # gRPC has a TLS of its own
                 self._for_envoy = Material.from_payload(material)
-                if self._envoy is not None and self._envoy.showing is not None:
-                    self._envoy.showing.take(self._for_envoy)
+                if self._envoy is not None:
+                    self._envoy.take(self._for_envoy)
             elif name in self._listening:
                 self._listening[name].take(Material.from_payload(material))
             else:

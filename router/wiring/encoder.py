@@ -83,6 +83,7 @@ def _served(workspace: Workspace, module: Any, settings: LitellmEncoderSettings)
         mask=str if settings.raw_text else SignalDetector(recogniser=recogniser(workspace)).mask,
         masking=None if settings.raw_text else ["masked", looking],
         clock=SystemClock(),
+        root=workspace.root,
     )
     return encoder
 

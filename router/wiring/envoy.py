@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Protocol
 
 from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import Outcomes, Report
 from router.doors.envoy.processing import Processor
-from router.doors.envoy.server import EnvoyServer, Showing
 from router.doors.gate import Gate
 from router.doors.gateway import Gateway
 from router.doors.runtime import Observer
 from router.doors.tls import Material
-from router.errors import ConfigError
+from router.errors import ConfigError, LockgateError
 from router.settings import Address
 from router.wiring.doors import own_space
 from router.wiring.runtime import Services
@@ -26,14 +25,28 @@ from router.workspace import Workspace
 LAST_DECISIONS_S = 2.0
 
 
-class EnvoyListener:
-    """`showing`: its certificates; None where it serves unencrypted."""
+class Server(Protocol):
+    """One of the two transports."""
 
-    def __init__(self, server: EnvoyServer, door: EnvoyDoor, outcomes: Outcomes, showing: Showing | None, notice_s: float) -> None:
+    async def start(self, address: Address, material: Material | None, grace_s: float) -> None: ...
+
+    def take(self, material: Material) -> None: ...
+
+    async def ended(self) -> None: ...
+
+    async def say(self, *, serving: bool) -> None: ...
+
+    async def drain(self, notice_s: float, over: Callable[[], bool]) -> None: ...
+
+
+class EnvoyListener:
+    """`material`: its certificates; None where it serves unencrypted."""
+
+    def __init__(self, server: Server, door: EnvoyDoor, outcomes: Outcomes, material: Material | None, notice_s: float) -> None:
         self._server = server
         self._door = door
         self._outcomes = outcomes
-        self.showing = showing
+        self._material = material
         self._notice_s = notice_s
         self._out = False
         self._changed = asyncio.Event()
@@ -50,18 +63,34 @@ class EnvoyListener:
     async def serve(self, address: Address, stopping: asyncio.Event, grace_s: float) -> None:
         """Until it is told to stop; requests under way are finished within the grace period. Raises ConfigError."""
         await self._server.say(serving=not self._out)
-        await self._server.start(address, self.showing)
+        await self._server.start(address, self._material, max(1.0, grace_s - self._notice_s))
         keeping, saying = asyncio.create_task(self._outcomes.keep()), asyncio.create_task(self._keep_saying())
         try:
-            await stopping.wait()
+            await self._stopped(stopping)
             saying.cancel()
             await asyncio.gather(saying, return_exceptions=True)
-            await self._server.drain(self._notice_s, max(1.0, grace_s - self._notice_s), self._idle)
+            await self._server.drain(self._notice_s, self._idle)
         finally:
             keeping.cancel()
             saying.cancel()
             await self._door.decided(LAST_DECISIONS_S)
             await self._outcomes.close()
+
+    async def _stopped(self, stopping: asyncio.Event) -> None:
+        """A worker whose listener is gone must not go on as if it were there: whoever watches it starts another."""
+        told, gone = asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(self._server.ended())
+        try:
+            await asyncio.wait((told, gone), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                await gone
+                raise LockgateError("The listener for Envoy ended by itself.")
+        finally:
+            told.cancel()
+            gone.cancel()
+
+    def take(self, material: Material) -> None:
+        """Shows another certificate from here on."""
+        self._server.take(material)
 
     async def _keep_saying(self) -> None:
         while True:
@@ -93,10 +122,21 @@ def make_envoy(
     gateway = Gateway(services.clock, services.ids, services.random, observer, "envoy")
     outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
     door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services))
-    server = EnvoyServer(
+    server = _transport(config.server)(
         Processor(door, config.deadline),
         Authorizer(door, config.deadline, config.longest_request),
         AccessLog(outcomes, lambda reports: elsewhere([list(astuple(each)) for each in reports])),
         limits.body,
     )
-    return EnvoyListener(server, door, outcomes, Showing(material) if material is not None else None, config.notice)
+    return EnvoyListener(server, door, outcomes, material, config.notice)
+
+
+def _transport(name: str) -> Callable[[Processor, Authorizer, AccessLog, int], Server]:
+    """Only what is configured is imported."""
+    if name == "h2corn":
+        from router.doors.envoy.h2corn import H2cornServer
+
+        return H2cornServer
+    from router.doors.envoy.server import EnvoyServer
+
+    return EnvoyServer

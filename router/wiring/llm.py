@@ -17,7 +17,7 @@ from router.workspace import Workspace, tuned_settings
 
 ASKING = {"url", "provider", "model", "response_format", "candidates", "out_of_scope", "max_tokens", "raw_text"}
 # What decides how an encoder is reached, and not which vectors it gives.
-REACHING = {"threads", "url", "api_key", "deadline", "batch", "batch_deadline", "failures", "open_for"}
+REACHING = {"threads", "url", "api_key", "ca", "deadline", "batch", "batch_deadline", "failures", "open_for"}
 
 
 def make_arbiter(
@@ -58,7 +58,8 @@ def make_chat(config: ChatConfig, root: Path, clock: Clock, workers: int, observ
     """Each worker keeps its own budget, so each gets its share. A key's file is relative to `root`."""
     adapter = ADAPTERS.load("language model", "litellm")
     key = config.api_key.reveal(root) if config.api_key is not None else None
-    chat: Chat = adapter.LitellmChat(config, key, tokens_per_minute=config.tokens_per_minute / workers, clock=clock, observer=observer)
+    tokens = config.tokens_per_minute / workers
+    chat: Chat = adapter.LitellmChat(config, key, tokens_per_minute=tokens, clock=clock, observer=observer, root=root)
     return chat
 
 

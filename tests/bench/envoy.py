@@ -1,5 +1,5 @@
-"""What a decision costs behind Envoy: CPU of Lockgate's processes over a do-nothing ext_proc server of the same gRPC stack, and the latency
-that it adds at half of what it can do. Envoy is the same for both."""
+"""What a decision costs behind Envoy: CPU of Lockgate's processes over a do-nothing ext_proc server on the same transport, on each of the
+two, and the latency that it adds at half of what it can do. Envoy is the same for all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,99 @@ import yaml
 from tests.bench.load import Make, closed, opened
 from tests.bench.processes import BenchError, Tree, answers, free_ports, process_cpu_s, running
 from tests.bench.report import Figure, Report, median, percentile, spread
-from tests.bench.workspace import Workspace, lockgate, make_workspace
+from tests.bench.workspace import lockgate, make_workspace
 from tests.e2e.envoy import HTTP, binary, cluster, processor, routes
 
 ADDED_US, P99_MS, WORKERS = 500.0, 12.0, 1.1
 CONCURRENCIES = (1, 16, 64)
+TRANSPORTS = {"grpc": "grpc.aio", "h2corn": "h2corn"}
 
 
 def measure(report: Report, folder: Path, origin: str, repetitions: int, count: int, seconds: float) -> None:
-    workspace = _workspace(folder / "envoy", origin)
-    kinds = {"GET by rule": workspace.lookup, "POST cached": workspace.cached}
     with ExitStack() as stack:
-        (port,) = free_ports(1)
-        bare = stack.enter_context(running(Tree("bare", ["-m", "tests.bench.bare_processor", str(port)], folder / "bare.log")))
-        _listening(port, bare)
-        ours = stack.enter_context(lockgate(workspace))
-        before_bare = stack.enter_context(_envoy(folder / "envoy-bare", origin, [port]))
-        before_ours = stack.enter_context(_envoy(folder / "envoy-ours", origin, [workspace.envoy], log=True))
-        for make in kinds.values():
-            for each in (before_bare, before_ours):
-                closed(each, make, count, 16)
-        figures = [
-            _cost(f"{name}, {many} at once", make, (bare, before_bare), (ours, before_ours), repetitions, count, many)
-            for name, make in kinds.items()
-            for many in CONCURRENCIES
-        ]
-        report.section("Behind Envoy: added CPU a decision, grpc.aio on uvloop", figures)
-        report.section(
-            "Behind Envoy: added latency at half of saturation", _latency(workspace, before_bare, before_ours, repetitions, seconds)
-        )
+        sides = {name: _side(stack, folder, origin, name) for name in TRANSPORTS}
+        for side in sides.values():
+            for make in side.kinds.values():
+                closed(side.before_bare, make, count, 16)
+                closed(side.before_ours, make, count, 16)
+        costs = _costs(sides, repetitions, count)
+        for name, title in TRANSPORTS.items():
+            report.section(f"Behind Envoy: added CPU a decision, {title} on uvloop", [_added(at, each) for at, each in costs[name].items()])
+        report.section("Behind Envoy: CPU a decision, h2corn over grpc.aio", _compared(costs))
+        side = sides["grpc"]
+        report.section("Behind Envoy: added latency at half of saturation", _latency(side, repetitions, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One transport: a server that does nothing, ours, and an Envoy before each."""
+
+    bare: Tree
+    ours: Tree
+    before_bare: int
+    before_ours: int
+    kinds: Mapping[str, Make]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """µs a request, of every repetition: of the server that does nothing, of all of Lockgate, of its worker."""
+
+    bare: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    worker: list[float] = field(default_factory=list)
+
+
+def _side(stack: ExitStack, folder: Path, origin: str, transport: str) -> Side:
+    workspace = _workspace(folder / f"envoy-{transport}", origin, transport)
+    (port,) = free_ports(1)
+    log = folder / f"bare-{transport}.log"
+    bare = stack.enter_context(running(Tree("bare", ["-m", "tests.bench.bare_processor", str(port), transport], log)))
+    _listening(port, bare)
+    ours = stack.enter_context(lockgate(workspace))
+    before_bare = stack.enter_context(_envoy(folder / f"envoy-bare-{transport}", origin, [port]))
+    before_ours = stack.enter_context(_envoy(folder / f"envoy-ours-{transport}", origin, [workspace.envoy], log=True))
+    return Side(bare, ours, before_bare, before_ours, {"GET by rule": workspace.lookup, "POST cached": workspace.cached})
+
+
+def _costs(sides: Mapping[str, Side], repetitions: int, count: int) -> dict[str, dict[str, Cost]]:
+    """Both transports in turn, so that what else the machine does falls on both."""
+    found: dict[str, dict[str, Cost]] = {name: {} for name in sides}
+    for _ in range(repetitions):
+        for kind in ("GET by rule", "POST cached"):
+            for many in CONCURRENCIES:
+                for name, side in sides.items():
+                    _cost(found[name].setdefault(f"{kind}, {many} at once", Cost()), side, side.kinds[kind], count, many)
+    return found
+
+
+def _cost(cost: Cost, side: Side, make: Make, count: int, many: int) -> None:
+    before = side.bare.cpu_s()
+    closed(side.before_bare, make, count, many)
+    cost.bare.append((side.bare.cpu_s() - before) / count * 1e6)
+    worker = side.ours.workers()[0].pid
+    before, before_worker = side.ours.cpu_s(), process_cpu_s(worker)
+    closed(side.before_ours, make, count, many)
+    cost.ours.append((side.ours.cpu_s() - before) / count * 1e6)
+    cost.worker.append((process_cpu_s(worker) - before_worker) / count * 1e6)
+
+
+def _added(name: str, cost: Cost) -> Figure:
+    added = [one - other for one, other in zip(cost.ours, cost.bare, strict=True)]
+    bare = median(cost.bare)
+    note = f"{median(cost.ours):.0f} µs (worker {median(cost.worker):.0f}) over {bare:.0f} µs = {1e6 / bare:,.0f}/CPU-s"
+    return Figure(name, median(added), "µs", ADDED_US, spread(added), note)
+
+
+def _compared(costs: Mapping[str, Mapping[str, Cost]]) -> list[Figure]:
+    figures = []
+    for name, slow in costs["grpc"].items():
+        fast = costs["h2corn"][name]
+        ratios = [one / other for one, other in zip(fast.ours, slow.ours, strict=True)]
+        over = [one - other for one, other in zip(fast.ours, slow.bare, strict=True)]
+        note = f"{median(fast.ours):.0f} µs over {median(slow.ours):.0f} µs; {median(over):.0f} µs more than grpc.aio that does nothing"
+        figures.append(Figure(name, median(ratios), "×", None, spread(ratios), note))
+    return figures
 
 
 def two_workers(report: Report, folder: Path, origin: str, repetitions: int, count: int) -> None:
@@ -67,30 +131,15 @@ def two_workers(report: Report, folder: Path, origin: str, repetitions: int, cou
     report.section("Two workers behind Envoy", [Figure(name, median(ratios), "×", WORKERS, spread(ratios), note)])
 
 
-def _cost(name: str, make: Make, bare: tuple[Tree, int], ours: tuple[Tree, int], repetitions: int, count: int, many: int) -> Figure:
-    theirs, mine, workers = [], [], []
-    for _ in range(repetitions):
-        before = bare[0].cpu_s()
-        closed(bare[1], make, count, many)
-        theirs.append((bare[0].cpu_s() - before) / count * 1e6)
-        worker = ours[0].workers()[0].pid
-        before, before_worker = ours[0].cpu_s(), process_cpu_s(worker)
-        closed(ours[1], make, count, many)
-        mine.append((ours[0].cpu_s() - before) / count * 1e6)
-        workers.append((process_cpu_s(worker) - before_worker) / count * 1e6)
-    added = [one - other for one, other in zip(mine, theirs, strict=True)]
-    note = f"{median(mine):.0f} µs (worker {median(workers):.0f}) over {median(theirs):.0f} µs = {1e6 / median(theirs):,.0f}/CPU-s"
-    return Figure(name, median(added), "µs", ADDED_US, spread(added), note)
-
-
-def _latency(workspace: Workspace, bare: int, ours: int, repetitions: int, seconds: float) -> list[Figure]:
-    saturation = closed(ours, workspace.cached, 1500, 64)
+def _latency(side: Side, repetitions: int, seconds: float) -> list[Figure]:
+    make, bare, ours = side.kinds["POST cached"], side.before_bare, side.before_ours
+    saturation = closed(ours, make, 1500, 64)
     rate = saturation / 2
     count = int(rate * seconds)
     added: dict[float, list[float]] = {0.5: [], 0.99: []}
     for turn in range(repetitions):
-        theirs = opened(bare, workspace.cached, rate, count, turn, 0)
-        mine = opened(ours, workspace.cached, rate, count, turn, 0)
+        theirs = opened(bare, make, rate, count, turn, 0)
+        mine = opened(ours, make, rate, count, turn, 0)
         for at, found in added.items():
             found.append((percentile(mine, at) - percentile(theirs, at)) * 1000)
     note = f"{rate:,.0f}/s, half of {saturation:,.0f}/s"
@@ -100,11 +149,11 @@ def _latency(workspace: Workspace, bare: int, ours: int, repetitions: int, secon
     ]
 
 
-def _workspace(folder: Path, origin: str) -> Any:
+def _workspace(folder: Path, origin: str, transport: str = "grpc") -> Any:
     made = make_workspace(folder, origin)
     (port, _) = free_ports(2)
     written = yaml.safe_load(made.config.read_text())
-    made.config.write_text(yaml.safe_dump(written | {"envoy": {"listen": f"127.0.0.1:{port}", "notice": "0ms"}}))
+    made.config.write_text(yaml.safe_dump(written | {"envoy": {"listen": f"127.0.0.1:{port}", "notice": "0ms", "server": transport}}))
     return replace(made, envoy=port)
 
 
@@ -146,7 +195,7 @@ def _envoy(folder: Path, origin: str, ports: list[int], *, log: bool = False) ->
                 "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
             }
         ],
-        "clusters": [cluster("lockgate", ports, http2=True, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
+        "clusters": [cluster("lockgate", ports, http2=True, calls=100, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
     }
     written = {"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}}, "static_resources": static}
     path = folder / "envoy.yaml"

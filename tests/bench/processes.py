@@ -18,7 +18,7 @@ import psutil
 from examples.halden.demo.company import free_ports
 
 ROOT = Path(__file__).parents[2]
-READY_S = 90.0
+READY_S = 240.0
 STOP_S = 20.0
 
 

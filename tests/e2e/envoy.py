@@ -15,11 +15,12 @@ import yaml
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.processes import Process, until
-from tests.e2e.running import Lockgate, company
+from tests.e2e.running import ENVOY_SERVER, Lockgate, company
 from tests.e2e.wire import Answer, ask
 from tests.needs import needs
 
 HTTP = "type.googleapis.com/envoy.extensions"
+CALLS = 100 if ENVOY_SERVER == "h2corn" else None
 BUFFER = 32768
 MODE = {"request_header_mode": "SEND", "response_header_mode": "SEND", "request_body_mode": "BUFFERED", "response_body_mode": "NONE"}
 
@@ -108,6 +109,7 @@ def bootstrap(
     *,
     als: bool = True,
     lockgates: list[int] | None = None,
+    calls: int | None = CALLS,
     **manager: Any,
 ) -> dict[str, Any]:
     entry = {
@@ -171,7 +173,7 @@ def bootstrap(
                 }
             ],
             "clusters": [
-                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True),
+                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True, calls=calls),
                 cluster("service", [lockgate.ports["upstream"]]),
                 cluster("chats", [lockgate.ports["sockets"]]),
                 cluster("nobody", [lockgate.ports["nobody"]]),
@@ -180,7 +182,8 @@ def bootstrap(
     }
 
 
-def cluster(name: str, ports: list[int], *, http2: bool = False, **more: Any) -> dict[str, Any]:
+def cluster(name: str, ports: list[int], *, http2: bool = False, calls: int | None = None, **more: Any) -> dict[str, Any]:
+    """`calls`: how many a connection carries at most."""
     made = {
         "name": name,
         "connect_timeout": "1s",
@@ -191,7 +194,12 @@ def cluster(name: str, ports: list[int], *, http2: bool = False, **more: Any) ->
         **more,
     }
     if http2:
-        protocol = {"@type": f"{HTTP}.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}}}
+        protocol: dict[str, Any] = {
+            "@type": f"{HTTP}.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+        if calls is not None:
+            protocol["common_http_protocol_options"] = {"max_requests_per_connection": calls}
         made["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol}
     return made
 

@@ -26,7 +26,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     StreamedBodyResponse,
     TrailersResponse,
 )
-from router.doors.envoy.server import AUTHORIZATION, PROCESSOR
+from router.doors.envoy.names import AUTHORIZATION, PROCESSOR
 from tests.e2e.grpc_thread import served
 
 INTENT = "x-intent"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ from tests.e2e.yard import NAMES, Settings, Yard
 
 HOUR_NS = 3_600_000_000_000
 READY_S = 60.0
+ENVOY_SERVER = os.environ.get("LOCKGATE_TEST_ENVOY_SERVER", "grpc")  # what speaks to Envoy where a test does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ def prepared(
 ) -> Iterator[Lockgate]:
     """As `company`, with Lockgate not started yet."""
     yard = Yard(folder, folder / "state", dict(zip(NAMES, free_ports(len(NAMES)), strict=True)))
+    if isinstance(block := changes.get("envoy"), dict) and "tls" not in block:
+        changes["envoy"] = {"server": ENVOY_SERVER, **block}
     yard.write(**changes)
     behind = service(yard, folder)
     lockgate = serve(yard, folder, make_keys(yard.state, people), *arguments, prefix=prefix)

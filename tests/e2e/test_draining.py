@@ -77,16 +77,31 @@ def asking(lockgate: Lockgate, path: str) -> Iterator[list[Answer]]:
         thread.join(TIMEOUT_S)
 
 
+@contextmanager
+def streaming(lockgate: Lockgate) -> Iterator[None]:
+    """While a caller has events sent to it."""
+    connection = http.client.HTTPConnection("127.0.0.1", lockgate.gateway, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/events/x", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+        with connection.getresponse() as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            yield
+    finally:
+        connection.close()
+
+
 def test_what_is_under_way_ends_and_what_comes_is_told_to_go(lockgate: Lockgate) -> None:
-    """Not ready, by name; a slow request is shown until it ends; new ones are answered on connections that end; then it is drained, and
+    """Not ready, by name; a slow request and a stream are shown until they end; new requests are answered on connections that end; it
     serves again when it is told to. All of it is on record once."""
-    with asking(lockgate, "/hold/x") as answers:
+    before = len(lockgate.system("node_drained"))
+    with asking(lockgate, "/hold/x") as answers, streaming(lockgate):
         told = drain(lockgate, "a new disk")
         assert (told["state"], told["by"], told["reason"], told["under_way"]["requests"]) == ("draining", "otto", "a new disk", 1)
+        assert told["under_way"]["streams"] == 1
         assert drain(lockgate, "once more")["reason"] == "a new disk"
         ready = ask(lockgate.ports["control"], "GET", "/readyz")
         (check,) = [each for each in ready.json["checks"] if not each["ok"]]
-        (record,) = lockgate.system("node_drained")
+        (record,) = lockgate.system("node_drained")[before:]
         assert (ready.status, check["name"], check["detail"]) == (503, "draining", f"since {told['since']}, by {record['by']}")
         assert ask(lockgate.ports["decide"], "GET", "/readyz").status == 503
         assert "lockgate_draining 1.0" in lockgate.control("GET", "/metrics").body.decode()
@@ -99,7 +114,8 @@ def test_what_is_under_way_ends_and_what_comes_is_told_to_go(lockgate: Lockgate)
     assert resume(lockgate)["since"] is None
     until(lockgate.ready, "it was ready again")
     assert "connection" not in lockgate.ask("ann", "GET", "/echo/2").fields
-    assert len(lockgate.system("node_drained")) == len(lockgate.system("node_resumed")) == 1
+    assert len(lockgate.system("node_drained")) == len(lockgate.system("node_resumed")) == before + 1
+    until(lambda: not any(node(lockgate)["under_way"].values()), "nothing was under way")
     done = [each for each in lockgate.system("control_action") if each["permission"] == "nodes.drain"]
     assert {each["by"] for each in done} == {record["by"]}
     assert "a new disk" not in str(lockgate.leaves())

@@ -6,6 +6,7 @@ import copy
 import shutil
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.authority import Authority, write
-from tests.e2e.envoy import HTTP, Envoy, cluster, envoy_before, fronted, processor, routes
+from tests.e2e.envoy import CALLS, HTTP, Envoy, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.grpc_thread import served
 from tests.e2e.load import load
 from tests.e2e.processes import until
@@ -96,10 +97,16 @@ def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         followed = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=30)
         told = [next(followed).status]
+        waiting = threading.Thread(target=envoy.ask, args=("ann", "GET", "/hold/x"))
+        waiting.start()
+        until(lambda: lockgate.arrived("/hold/x"), "a request was at the service")
         for order in ("drain", "resume"):
-            lockgate.control("POST", f"/v1/nodes/self/{order}")
+            assert lockgate.control("POST", f"/v1/nodes/self/{order}").json["under_way"]["requests"] == 1
             told.append(next(followed).status)
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+            until(lambda: lockgate.control("GET", "/v1/nodes/self").json["under_way"]["requests"] == 1, "that one alone was under way")
+        lockgate.release()
+        waiting.join()
         followed.cancel()
         serving, leaving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
         assert told == [serving, leaving, serving]
@@ -114,7 +121,9 @@ def test_restarting_one_after_the_other_under_load_fails_no_request(tmp_path: Pa
     with two_nodes(tmp_path) as (first, second):
         ports = [first.ports["envoy"], second.ports["envoy"]]
         at_once = {"update_merge_window": "0s"}  # else a second may pass before a worker thread hears of the health that another knows
-        checked = [cluster("both", ports, http2=True, health_checks=CHECKED, lb_policy="LEAST_REQUEST", common_lb_config=at_once)]
+        checked = [
+            cluster("both", ports, http2=True, calls=CALLS, health_checks=CHECKED, lb_policy="LEAST_REQUEST", common_lb_config=at_once)
+        ]
         with envoy_before(first, tmp_path / "envoy", [processor("both")], clusters=checked) as envoy:
             through = copy.copy(first)
             through.ports = {**first.ports, "gateway": envoy.ports["envoy"]}

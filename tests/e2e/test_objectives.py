@@ -7,14 +7,17 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from tests.e2e.nodes import cluster
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli
 from tests.e2e.yard import load, save
+from tests.postgres_server import PostgresServer
 
 Prepare = Callable[..., Lockgate]
 OFTEN: dict[str, Any] = {"objectives": {"every": "1s"}}
@@ -134,3 +137,20 @@ def test_a_ledger_that_takes_nothing_is_seen_while_it_does_not(prepare: Prepare)
     during = told(lockgate, "judged", 50)
     assert (during["state"], during["source"], during["windows"][-1]["bad"]) == ("burning_fast", "ledger", 30)
     assert lockgate.system("refused") == []
+
+
+@pytest.mark.slow
+def test_every_node_of_a_ledger_tells_what_all_of_them_judged(postgres: PostgresServer, tmp_path: Path) -> None:
+    """And how long its own decisions took. One that came later knows what was before."""
+    with cluster(postgres, tmp_path, telemetry=OFTEN) as made:
+        first, second = made.nodes
+        first.start()
+        for number in range(10):
+            assert first.ask("ann", "GET", f"/items/{number}").status == 200
+        second.start()
+        for number in range(7):
+            assert second.ask("ann", "GET", f"/items/{number}").status == 200
+        for node, own in ((first, 10), (second, 7)):
+            judged, decisions = told(node, "judged", 17), told(node, "decisions", own)
+            assert (judged["source"], judged["windows"][-1]["total"], judged["state"]) == ("ledger", 17, "met")
+            assert (decisions["source"], decisions["windows"][-1]["total"]) == ("node", own)

@@ -137,8 +137,8 @@ def test_an_api_key_is_known_and_revoked_on_all_nodes(pair: Cluster) -> None:
 
 @pytest.mark.slow
 def test_nodes_know_each_other_and_what_they_differ_in(pair: Cluster, tmp_path: Path) -> None:
-    """All the same at first; a changed catalog on one is told by both with who and since when, on the command line and as a metric; a
-    node that is killed is gone, and one that stopped is not listed."""
+    """All the same at first; a changed catalog on one is told by both with who and since when, on the command line and as a metric; so
+    is a drained node, by its own name alone; a node that is killed is gone, and one that stopped is not listed."""
     one, two = pair.nodes
     listed = until(lambda: len((found := nodes(one))["nodes"]) == 2 and found, "both were there")
     assert ([(each["name"], each["alive"], each["own"]) for each in listed["nodes"]], listed["skew"]) == (
@@ -157,6 +157,10 @@ def test_nodes_know_each_other_and_what_they_differ_in(pair: Cluster, tmp_path: 
     assert "They differ in catalog_digest since 20" in text.stdout, text.stdout
     figures = lambda: one.control("GET", "/metrics").body.decode()  # noqa: E731  # once
     until(lambda: 'lockgate_nodes_skew{property="catalog_digest"} 1.0' in figures(), "the metric said so")
+    assert one.control("POST", "/v1/nodes/node2/drain").code == "node_elsewhere"
+    assert two.control("POST", "/v1/nodes/node2/drain").json["name"] == "node2"
+    until(lambda: [each["state"] for each in nodes(one)["nodes"]][1] in ("draining", "drained"), "the other one heard of it")
+    assert ", drain" in command(one, "nodes", "--key", one.keys["root"]).stdout
     two.process.kill()
     until(lambda: [each["alive"] for each in nodes(one)["nodes"]] == [True, False], "the killed one was gone")
     assert nodes(one)["skew"] == []

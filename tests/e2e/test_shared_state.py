@@ -65,6 +65,12 @@ def detail(node: Lockgate) -> tuple[bool, str]:
     return found["ok"], found["detail"]
 
 
+def goes_without(node: Lockgate) -> bool:
+    """A Redis that stands still takes connections: who tried to make another one says that its answer is late."""
+    ok, told = detail(node)
+    return ok and bool(told) and set(told.split(", ")) <= {"shared_state_unavailable", "shared_state_late"}
+
+
 def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
     """Two nodes with two workers each let one caller's burst through once, and not once each; others have their own. A limit on an intent
     leaves other intents alone, and what it refuses is on record."""
@@ -91,13 +97,13 @@ def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
 def test_a_redis_that_dies_under_load_holds_nobody_up(tmp_path: Path, redis: RedisServer, number: signal.Signals) -> None:
     """Requests go on, none is lost and none hangs; each node says so; and when Redis is back it is used again."""
     with two(tmp_path, redis, [{**EACH, "rate": "100000/s", "burst": 100000}], retry="100ms") as nodes:
-        with load(nodes[0], callers=4) as first, load(nodes[1], callers=4) as second:
+        with load(nodes[0], callers=2) as first, load(nodes[1], callers=2) as second:
             until(lambda: min(first.answered, second.answered) > 100, "there was some load")
             redis.signal(number)
             until(lambda: all(detail(node)[1] for node in nodes), "both nodes noticed")
             before = first.answered, second.answered
             until(lambda: first.answered > before[0] + 100 and second.answered > before[1] + 100, "requests went on")
-            assert all(detail(node) == (True, "shared_state_unavailable") for node in nodes)
+            assert all(goes_without(node) for node in nodes)
             # A process that does not ask just now hears of it by its heartbeat.
             until(lambda: all(figure(node, "lockgate_shared_state_healthy") == 0 for node in nodes), "the figures said so")
             if number is signal.SIGKILL:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
 
 from router.doors.body import BodyLimits, too_large, too_slow
 from router.doors.envoy.cases import Pass
@@ -19,6 +18,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     StreamedBodyResponse,
     TrailersResponse,
 )
+from router.doors.envoy.streams import Reading, Stream
 
 
 class Duplex:
@@ -30,7 +30,7 @@ class Duplex:
         self._ended = False
         self._trailers = False
 
-    async def read(self, stream: Any) -> bytes | ProcessingRequest | None:
+    async def read(self, stream: Reading) -> bytes | ProcessingRequest | None:
         """All of the body, or more of it than is judged; None where nobody sends any more, the answer's head where Envoy has given one by
         itself. Raises RefusedError (408, 413)."""
         try:
@@ -46,7 +46,7 @@ class Duplex:
             raise too_slow() from None
         return b"".join(self._parts)
 
-    async def let_go(self, stream: Any, answer: Pass) -> None:
+    async def let_go(self, stream: Stream, answer: Pass) -> None:
         """What waited here, after the head was answered."""
         parts, self._parts = self._parts, []
         if answer.changes.body is not None:
@@ -57,7 +57,7 @@ class Duplex:
             await stream.write(ProcessingResponse(request_trailers=TrailersResponse()))
         self._note(answer)
 
-    async def pass_on(self, stream: Any, body: HttpBody, answer: Pass) -> None:
+    async def pass_on(self, stream: Stream, body: HttpBody, answer: Pass) -> None:
         """Raises RefusedError (413), when its beginning has been sent already."""
         await stream.write(_part(self._counted(body), end=body.end_of_stream))
         self._note(answer)

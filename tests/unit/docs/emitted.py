@@ -54,6 +54,7 @@ class Module:
     constants: Mapping[str, str]
 
 
+@cache
 def reason_codes() -> frozenset[str]:
     return frozenset(_python(ARGUMENTS)) | frozenset(_in_places()) | frozenset(rego_codes())
 
