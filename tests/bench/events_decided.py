@@ -13,11 +13,14 @@ from typing import Any
 
 import psutil
 
+from router.config.evidence import CheckpointConfig
 from tests.e2e.processes import group
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.yard import load, save
 
 SOURCE = "bench"
+OFTEN = CheckpointConfig()  # as who says nothing has it; tests want checkpoints more often
+CHECKPOINT = {"every": f"{OFTEN.every:g}s", "records": OFTEN.records}
 SETTLE_S = 0.5
 LONGEST_S = 300.0
 ENDED = (  # in one question, for records come between two
@@ -37,7 +40,8 @@ class Decided:
         self.lockgate: Lockgate | None = None
 
     def start(self) -> None:
-        self._running = prepared(Path(self._stack.name), events={"listen": None, "sources": {SOURCE: self._source()}})
+        events = {"listen": None, "sources": {SOURCE: self._source()}}
+        self._running = prepared(Path(self._stack.name), events=events, audit={"checkpoint": CHECKPOINT})
         lockgate: Lockgate = self._running.__enter__()
         catalog = load(lockgate.yard.folder / "catalog.yaml")
         catalog["destinations"]["out"] = self._writing
