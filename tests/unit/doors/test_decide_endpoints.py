@@ -11,7 +11,7 @@ from tests.faults.gateway_harness import Seen
 from tests.unit.doors.test_decide import Stranger, client
 
 PUBLIC = {("GET", "/healthz"), ("GET", "/readyz")}
-CLOSED = {("GET", "/openapi.json"), ("POST", "/v1/decide"), ("GET", "/v1/decide/{decision_id}")}
+CLOSED = {("GET", "/openapi.json"), ("POST", "/v1/decide"), ("GET", "/v1/decide/{decision_id}"), ("POST", "/v1/decide/{decision_id}")}
 
 
 def application(asked: TestClient) -> FastAPI:
