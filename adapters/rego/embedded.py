@@ -213,16 +213,22 @@ def trees(policies: Mapping[str, str]) -> list[Node]:
     faults: list[str] = []
     found: list[Node] = []
     for path, text in sorted(policies.items()):
-        engine = regorus.Engine()
         try:
-            engine.add_policy(path, text)
-            engine.eval_query("true")
-            found.append(orjson.loads(engine.get_ast_as_json())[0])
+            found.append(_tree(path, text))
         except RuntimeError as error:
             faults.append(_fault(path, error))
-    if faults:
+    if faults:  # from here, where no engine is: they end on the thread that made them, and an error may be told on another
         raise ConfigError(*faults)
     return found
+
+
+def _tree(path: str, text: str) -> Node:
+    """Raises RuntimeError."""
+    engine = regorus.Engine()
+    engine.add_policy(path, text)
+    engine.eval_query("true")
+    tree: Node = orjson.loads(engine.get_ast_as_json())[0]
+    return tree
 
 
 def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[list[Module], list[Module]]:
