@@ -13,18 +13,9 @@ from router.cli.common import config_option, console, json_option, print_json
 from router.cli.control_client import ControlClient, control_url
 from router.cli.control_options import key_option, url_option
 from router.cli.feedback import text
-from router.telemetry.objectives.judging import State, percent
+from router.telemetry.objectives.judging import BROKEN, SHOWN, WORDS, percent
 
 NONE, PIPED_WIDTH = "–", 160
-WORDS = {
-    State.MET: "met",
-    State.AT_RISK: "at risk",
-    State.BURNING_FAST: "burning fast",
-    State.MISSED: "missed",
-    State.NO_DATA: "not enough data",
-}
-BROKEN = (State.BURNING_FAST, State.MISSED)
-SHOWN = ("5m", "1h", "6h", "1d", "3d", "30d")
 
 
 @click.command()

@@ -11,9 +11,8 @@ import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
-from tests.e2e.test_event_brokers import GOOD, _routed, kafka, nats, rabbitmq, redis, sqs
+from tests.e2e.test_event_brokers import GOOD, consuming, kafka, nats, rabbitmq, redis, sqs
 from tests.e2e.test_events import Target
-from tests.e2e.yard import load, save
 
 NODE = "/v1/nodes/self"
 MORE = 5
@@ -28,18 +27,7 @@ def test_a_drained_node_leaves_messages_to_others_until_it_serves_again(
     target, let = Target(), threading.Event()
     target.answer = lambda _: 200 if let.wait(20) else 500
     with kind(tmp_path) as broker:
-        source = {
-            "consume": broker.settings,
-            "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
-            "speaks_for": {"subject": "shop", "roles": ["employee"]},
-        }
-        lockgate = prepare(events={"sources": {"orders": source}})
-        config = load(lockgate.yard.config)
-        config["events"]["listen"] = None
-        save(lockgate.yard.config, config)
-        (lockgate.yard.folder / "secret").write_text(broker.secret)
-        _routed(lockgate, target)
-        lockgate.start()
+        lockgate = consuming(prepare, broker, target)
         broker.send(GOOD, "m-1")
         until(lambda: target.came, "it was sent on")
         told = lockgate.control("POST", f"{NODE}/drain").json

@@ -190,24 +190,30 @@ def kafka(folder: Path) -> Iterator[Broker]:
         )
 
 
+def consuming(prepare: Callable[..., Lockgate], broker: Broker, target: Target) -> Lockgate:
+    """Started, with the broker's messages for its only events; those that are about orders go to `target`."""
+    source = {
+        "consume": broker.settings,
+        "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
+        "speaks_for": {"subject": "shop", "roles": ["employee"]},
+    }
+    lockgate = prepare(events={"sources": {"orders": source}})
+    config = load(lockgate.yard.config)
+    config["events"]["listen"] = None
+    save(lockgate.yard.config, config)
+    (lockgate.yard.folder / "secret").write_text(broker.secret)
+    _routed(lockgate, target)
+    lockgate.start()
+    return lockgate
+
+
 @pytest.mark.parametrize("kind", [rabbitmq, sqs, redis, nats, kafka])
 def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(
     kind: Callable[[Path], Any], prepare: Callable[..., Lockgate], tmp_path: Path
 ) -> None:
     target = Target()
     with kind(tmp_path) as broker:
-        source = {
-            "consume": broker.settings,
-            "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
-            "speaks_for": {"subject": "shop", "roles": ["employee"]},
-        }
-        lockgate = prepare(events={"sources": {"orders": source}})
-        config = load(lockgate.yard.config)
-        config["events"]["listen"] = None
-        save(lockgate.yard.config, config)
-        (lockgate.yard.folder / "secret").write_text(broker.secret)
-        _routed(lockgate, target)
-        lockgate.start()
+        lockgate = consuming(prepare, broker, target)
         for content, key in ((GOOD, "m-1"), (BAD, "m-2"), (GOOD, "m-1"), (GOOD, "m-3")):
             broker.send(content, key)
         until(lambda: len(target.came) >= 2, "both were delivered")

@@ -164,7 +164,8 @@ def _works(console: Console, company: Company, results: list[tuple[Asking, Seen]
         return 0
     shown = _lockgate(company, "audit", "show", str(seen.decision["id"]), *_where(company)).stdout
     told = [" ".join(line.split()) for line in shown.splitlines() if line.strip().startswith("evidence.")]
-    console.print(f"lockgate audit show {seen.decision['id']}: {'; '.join(told) or 'no evidence'}")
+    ended = "; ".join(line.removeprefix("evidence.") for line in told) or "nothing"
+    console.print(f"\nwhat the last work left on record: {ended} (lockgate audit show {seen.decision['id']})")
     return int(not any(seen.then in line for line in told))
 
 

@@ -9,7 +9,7 @@ from router.control.guarded import Principal
 from router.control.objectives import last_look
 from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
-from router.telemetry.objectives.judging import long_name, percent
+from router.telemetry.objectives.judging import BROKEN, SHOWN, WORDS, State, long_name, percent
 from router.telemetry.objectives.rules import PERIOD_S
 
 TITLES: Mapping[str, str] = {
@@ -19,16 +19,8 @@ TITLES: Mapping[str, str] = {
     "policy_age": "Policies confirmed",
     "abstention": "Requests understood",
 }
-STATES: Mapping[str, tuple[str, str]] = {
-    "met": ("met", "good"),
-    "at_risk": ("at risk", "wait"),
-    "burning_fast": ("burning fast", "bad"),
-    "missed": ("missed", "bad"),
-    "no_data": ("not enough data", "calm"),
-}
-"""In words, and in what tone."""
-WORST = ("burning_fast", "missed", "at_risk")
-SHOWN = ("5m", "1h", "6h", "1d", "3d", "30d")
+TONES: Mapping[str, str] = {"met": "good", "at_risk": "wait", "burning_fast": "bad", "missed": "bad", "no_data": "calm"}
+WORST = (*BROKEN, State.AT_RISK)
 TALLEST = 2.0
 """Burn rate that fills the picture; what is more is as tall."""
 
@@ -46,8 +38,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """In a few words what is worst, and its tone."""
     for state in WORST:
         if count := sum(row["key"] == state for row in rows):
-            word, tone = STATES[state]
-            return f"{count} of {len(rows)} {word}", tone
+            return f"{count} of {len(rows)} {WORDS[state]}", TONES[state]
     known = [row for row in rows if row["key"] != "no_data"]
     if len(known) == len(rows):
         return ("All met", "good") if rows else ("", "")
@@ -55,14 +46,13 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 
 def _row(found: Json, runbooks: str | None) -> dict[str, Any]:
-    word, tone = STATES[found["state"]]
     left = found["budget_left"]
     return {
         "name": found["name"],
         "title": TITLES[found["name"]],
         "key": found["state"],
-        "state": word,
-        "tone": tone,
+        "state": WORDS[found["state"]],
+        "tone": TONES[found["state"]],
         "sentence": found["sentence"],
         "said": found["said"],
         "measured": None if found["measured"] is None else percent(found["measured"]),

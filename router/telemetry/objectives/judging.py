@@ -25,6 +25,18 @@ class State(StrEnum):
     NO_DATA = "no_data"
 
 
+WORDS: Mapping[State, str] = {
+    State.MET: "met",
+    State.AT_RISK: "at risk",
+    State.BURNING_FAST: "burning fast",
+    State.MISSED: "missed",
+    State.NO_DATA: "not enough data",
+}
+BROKEN = (State.BURNING_FAST, State.MISSED)
+SHOWN = ("5m", "1h", "6h", "1d", "3d", "30d")
+"""Windows for people; the others are for the rules."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """`good` is a share, None where there was nothing. `whole`: whether it is known from its beginning on."""
