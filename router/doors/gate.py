@@ -35,7 +35,7 @@ class Gate:
         self._slots = asyncio.Semaphore(concurrency)
         self._most = concurrency + queue
         self._inside = 0
-        self._under_way = under_way
+        self.under_way = under_way
         self._users: dict[int, int] = {}
         self._left: dict[int, asyncio.Event] = {}
 
@@ -95,11 +95,11 @@ class Gate:
         if runtime is None:
             raise RefusedError("Lockgate is starting.", "starting", 503, 1)
         self.keep(runtime)
-        self._under_way.begin()
+        self.under_way.begin()
         try:
             yield runtime
         finally:
-            self._under_way.count -= 1
+            self.under_way.count -= 1
             self.leave(runtime)
 
     def keep(self, runtime: Runtime) -> None:
@@ -129,19 +129,19 @@ class _Place:
         self._streaming: UnderWay | None = None
         self.slot = False
         gate._inside += 1
-        gate._under_way.begin()
+        gate.under_way.begin()
 
     def leave(self) -> None:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate._inside -= 1
-            gate._under_way.count -= 1
+            gate.under_way.count -= 1
             if self.slot:
                 gate._slots.release()
 
     def stream(self) -> None:
         if self._gate is not None:
-            self._streaming = self._gate._under_way
+            self._streaming = self._gate.under_way
             self._streaming.streams += 1
             self.leave()
 

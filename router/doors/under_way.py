@@ -5,18 +5,24 @@ from __future__ import annotations
 
 class UnderWay:
     """`count`: requests of every door, from when they are let in until they end; a stream, which may last for hours, until it begins.
-    `streams` are those that began and go on. `began`: how many were ever let in."""
+    `streams` are those that began and go on. `began`: how many were ever let in. `shown`: those of Envoy's that it has shown, and not ended;
+    they count while something is decided about them."""
 
-    __slots__ = ("began", "count", "streams")
+    __slots__ = ("began", "count", "shown", "streams")
 
     def __init__(self) -> None:
         self.began = 0
+        self.shown = 0
         self.count = 0
         self.streams = 0
 
     def begin(self) -> None:
         self.began += 1
         self.count += 1
+
+    def at_hand(self) -> int:
+        """Of which some may be about to be decided."""
+        return max(self.count, self.shown)
 
     def alone(self) -> bool:
         return self.count <= 1

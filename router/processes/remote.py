@@ -1,14 +1,14 @@
 """The control process's ledger, subject keys and review store, as a worker sees them.
 
-Records that are appended in one turn of the event loop travel in one call and are answered together, so a busy worker pays for one frame,
-one commit and one wake-up for many requests.
+Records that are appended in one turn of the event loop travel in one call and are answered together, and those of a busy worker wait for
+each other (`router.processes.sharing`), so that it pays for one frame, one commit and one wake-up for many requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from router.ipc import Peer, RemoteError
 from router.ports import Entry, Held, Notice
 from router.processes.messages import APPEND, HOLD, PING_LEDGER, RESUME_KEEP, SUBJECT_KEY
 from router.processes.outbox import packed_entry
+from router.processes.sharing import Sharing
 from router.review.packing import pack_held
 
 KEYS_CACHED = 10_000
@@ -29,30 +30,30 @@ LINGER_S = 0.005
 
 
 class RemoteLedger:
-    def __init__(self, peer: Peer) -> None:
+    """`at_hand`: how many requests the worker is busy with."""
+
+    def __init__(self, peer: Peer, at_hand: Callable[[], int] = lambda: 0) -> None:
         self._peer = peer
         self._loop = asyncio.get_running_loop()
+        self._sharing = Sharing(self._send, at_hand)
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[int]] = []
-        self._sending: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._urgent = False
 
     async def append(self, entry: Entry) -> int:
         if not self._urgent:
             self._urgent = True
-            self._send_by(self._loop.call_soon(self._send))
+            if self._later is not None:
+                self._later.cancel()
+            self._sharing.begin()
         return await self._add(entry)
 
     async def append_later(self, entry: Entry) -> int:
-        """Travels with the next urgent record, at most `LINGER_S` from now."""
-        if self._sending is None:
-            self._send_by(self._loop.call_later(LINGER_S, self._send))
+        """Travels with the next urgent record, or alone `LINGER_S` from now."""
+        if self._later is None and not self._urgent:
+            self._later = self._loop.call_later(LINGER_S, self._send)
         return await self._add(entry)
-
-    def _send_by(self, handle: asyncio.Handle) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
-        self._sending = handle
 
     def _add(self, entry: Entry) -> asyncio.Future[int]:
         future: asyncio.Future[int] = self._loop.create_future()
@@ -61,7 +62,7 @@ class RemoteLedger:
         return future
 
     def _send(self) -> None:
-        self._sending, self._urgent = None, False
+        self._later, self._urgent = None, False
         waiting, self._waiting = self._waiting, []
         entries, self._entries = self._entries, []
         for some in _calls(entries):

@@ -415,7 +415,7 @@ async def _quietly(closing: Awaitable[None]) -> None:
 
 
 def _services(peer: Peer, workers: int, lapse: Lapse, under_way: UnderWay) -> Services:
-    ledger = RemoteLedger(peer)
+    ledger = RemoteLedger(peer, under_way.at_hand)
     return Services(
         ledger=ledger,
         keys=RemoteSubjectKeys(peer),
