@@ -5,8 +5,8 @@ from __future__ import annotations
 
 class UnderWay:
     """`count`: requests of every door, from when they are let in until they end; a stream, which may last for hours, until it begins.
-    `streams` are those that began and go on. `began`: how many were ever let in. `shown`: those of Envoy's that it has shown, and not ended;
-    they count while something is decided about them."""
+    `streams` are those that began and go on. `began`: how many were ever let in. `shown`: those that Envoy has shown and not ended; in
+    `count` they are while something is decided about them."""
 
     __slots__ = ("began", "count", "shown", "streams")
 
