@@ -7,11 +7,13 @@ import os
 import random
 import sys
 import time
+from typing import ClassVar
 
 # Collections of the young are cheap at this size, and of everything rare.
 GC_THRESHOLDS = (2_000, 10, 100)
 HAND_OVER_S = 0.0005
 VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
+CHANCE, AT_ONCE = 10, 256  # bytes of an id that are random, and for how many they are fetched
 RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 
 
@@ -31,12 +33,23 @@ class SystemRandom:
 class UuidV7:
     """RFC 9562 version 7 in its canonical text form: 48 bits of milliseconds, 74 random bits."""
 
+    _chance: ClassVar[list[bytes]] = []  # the kernel is asked for many at once; each is taken out once, by whichever thread
+
     def new(self) -> str:
         millis = time.time_ns() // 1_000_000
-        bits = int.from_bytes(os.urandom(10), "big")  # six of them go where the version and the variant stand
+        try:
+            chance = self._chance.pop()
+        except IndexError:
+            many = os.urandom(CHANCE * AT_ONCE)
+            self._chance += [many[at : at + CHANCE] for at in range(CHANCE, len(many), CHANCE)]
+            chance = many[:CHANCE]
+        bits = int.from_bytes(chance, "big")  # six of them go where the version and the variant stand
         value = (millis << 80) | (bits & RANDOM_BITS) | VERSION_AND_VARIANT
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+os.register_at_fork(after_in_child=UuidV7._chance.clear)
 
 
 def settle_memory() -> None:

@@ -110,8 +110,8 @@ def writer() -> Table:
     return ("records a commit", "CPU a record, measured", "by the two parameters"), rows
 
 
-COMPARED = {1: (1.99, 410), 16: (14.1, 112), 64: (26.4, 80)}
-"""Callers: (records a commit, µs of the control process a decision), measured on the busy machine by `commits` and `aiohttp`."""
+COMPARED = {1: (2.0, 369), 16: (31.4, 83), 64: (56.0, 77)}
+"""Callers: (records a commit, µs of the control process a decision), measured by `commits`, quietly, on another machine of that speed."""
 
 
 def compared() -> Table:

@@ -1,5 +1,6 @@
 """A cell as a discrete-event simulation: workers that take all that is ready in a turn, frames of records, one interpreter that takes them
-in and commits them, and a disk. It forms its batches as `router.audit.ledger` and `router.processes.remote` do; times are given to it."""
+in and commits them, and a disk. It forms its batches as `router.audit.ledger`, `router.processes.remote` and `sharing` do; times are given
+to it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from itertools import count
 
 from router.audit.ledger import BATCH_RECORDS
 from router.processes.remote import LINGER_S
+from router.processes.sharing import EACH_NS, FEWEST, LONGEST_NS
 
 US, MS = 1e-6, 1e-3
 WAITING_AT_MOST = 8192
@@ -112,6 +114,9 @@ class Simulation:
         self._ready: list[list[Asked]] = [[] for _ in range(cell.workers)]
         self._turning = [False] * cell.workers
         self._outcomes = [0] * cell.workers
+        self._at_hand = [0] * cell.workers
+        self._held: list[list[Asked]] = [[] for _ in range(cell.workers)]
+        self._due = [0.0] * cell.workers
         self._jobs: list[tuple[int, Asked | None]] = []
         self._interpreter = 0.0
         self._writing = False
@@ -150,6 +155,7 @@ class Simulation:
     def _arrive(self, caller: int) -> None:
         """Connections stay where they were made: a caller's always with one worker, anybody's with any."""
         worker = caller % self._cell.workers if self._again else self._chance.randrange(self._cell.workers)
+        self._at_hand[worker] += 1
         self._make_ready(worker, [Asked(self._now, caller)])
 
     def _make_ready(self, worker: int, asked: Sequence[Asked]) -> None:
@@ -158,7 +164,7 @@ class Simulation:
             self._turn(worker)
 
     def _turn(self, worker: int) -> None:
-        """All that is ready, and then one frame."""
+        """All that is ready; its records go when nothing more is, or have waited for long enough."""
         taken, self._ready[worker], self._turning[worker] = self._ready[worker], [], True
         costs = self._cell.costs
         spent = (costs.turn + sum(costs.steps[each.step] for each in taken)) * US
@@ -174,8 +180,13 @@ class Simulation:
                 self._at(self._now + each.upstream, self._replied, worker, each)
             elif each.step == 2:
                 self._ended(worker, each)
-        if urgent:
-            self._send(worker, urgent)
+        if urgent and not self._held[worker]:
+            many = self._at_hand[worker]
+            self._due[worker] = self._now + (min(LONGEST_NS, many * EACH_NS) / 1e9 if many >= FEWEST else 0.0)
+        self._held[worker] += urgent
+        if self._held[worker] and (self._now >= self._due[worker] or not self._ready[worker]):
+            held, self._held[worker] = self._held[worker], []
+            self._send(worker, held)
         self._make_ready(worker, ())
 
     def _replied(self, worker: int, asked: Asked) -> None:
@@ -185,6 +196,7 @@ class Simulation:
     def _ended(self, worker: int, asked: Asked) -> None:
         """The outcome's record goes with the next urgent one, or after a while."""
         self.seen.took.append((asked.began, (self._now - asked.began - asked.upstream) / MS))
+        self._at_hand[worker] -= 1
         self._outcomes[worker] += 1
         if self._outcomes[worker] == 1:
             self._at(self._now + LINGER_S, self._linger_over, worker)

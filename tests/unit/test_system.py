@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 import uuid
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from router.system import UuidV7, release_memory, settle_memory
+from router.system import AT_ONCE, UuidV7, release_memory, settle_memory
 
 
 class Circle:
@@ -56,3 +58,27 @@ def test_ids_are_of_version_7_and_differ_and_tell_their_time() -> None:
     for each in ids:
         ever, always = ever | each.int, always & each.int
     assert ((ever & ~always) & ((1 << 76) - 1)) == ((1 << 76) - 1) ^ (0b11 << 62)
+
+
+def test_ids_differ_also_where_threads_and_a_child_process_make_them() -> None:
+    """Randomness is fetched for many at once: no two take the same of it, whoever they are."""
+
+    def made() -> list[str]:
+        return [UuidV7().new() for _ in range(AT_ONCE * 8)]
+
+    with ThreadPoolExecutor(4) as threads:
+        ids = [each for future in [threads.submit(made) for _ in range(4)] for each in future.result()]
+    assert len(set(ids)) == 4 * 8 * AT_ONCE
+    UuidV7().new()  # so that something is at hand when the process is doubled
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, _random_part(UuidV7().new()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 64).decode() != _random_part(UuidV7().new())
+    os.close(reading)
+    os.close(writing)
+
+
+def _random_part(text: str) -> str:
+    return text[15:]

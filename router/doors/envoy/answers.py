@@ -99,10 +99,10 @@ def stopped(struct: Struct, stop: Stop) -> None:
         struct.fields["decision_id"].string_value = stop.decision_id
 
 
-def response_headers(mutation: HeaderMutation, decision: Decision, upstream: Iterable[bytes]) -> None:
-    """An upstream cannot speak in our name. `upstream`: names of the fields that it sent."""
+def response_headers(mutation: HeaderMutation, decision: Decision, forged: Iterable[str]) -> None:
+    """An upstream cannot speak in our name. `forged`: names of the fields in which it did."""
     _set(mutation.set_headers, [(b"x-lockgate-decision-id", decision.id.encode())])
-    mutation.remove_headers.extend(_name(name) for name in upstream if name.startswith(b"x-lockgate-"))
+    mutation.remove_headers.extend(forged)
 
 
 def grpc_status(status: int) -> int:

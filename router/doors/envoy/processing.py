@@ -37,6 +37,8 @@ UNFIT = "Envoy's filter passes bodies on before they are judged; set `request_bo
 DEAF = "Envoy's filter only watches, and lets requests go without an answer; leave `observability_mode` out."
 HEADLESS = "Envoy's filter does not show the head of requests; set `request_header_mode: SEND`."
 ATTRIBUTES = "envoy.filters.http.ext_proc"
+OWN_NAME = OWN_PREFIX.decode()
+UNCHANGED = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
 
 
 class Processor:
@@ -185,11 +187,13 @@ def _asked(first: ProcessingRequest, wanted: Overrides) -> _Asked:
 def _waiting(came: Headers) -> ProcessingResponse:
     """The head may wait for its body. Where only a trailer follows, Envoy asks nothing more and lets the head go: what a caller says in our
     name must not be there then, or callers choose their own route."""
-    response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
-    if forged := [name.decode("latin-1") for name, _ in came if name.startswith(OWN_PREFIX)]:
-        common = response.request_headers.response
-        common.header_mutation.remove_headers.extend(forged)
-        common.clear_route_cache = True
+    forged = [name.decode("latin-1") for name, _ in came if name.startswith(OWN_PREFIX)]
+    if not forged:
+        return UNCHANGED
+    response = ProcessingResponse()
+    common = response.request_headers.response
+    common.header_mutation.remove_headers.extend(forged)
+    common.clear_route_cache = True
     return response
 
 
@@ -207,11 +211,11 @@ def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
 
 
 def _answer_seen(message: ProcessingRequest, asked: _Asked, answer: Pass) -> ProcessingResponse:
-    names = [each.key.encode("latin-1", "replace") for each in message.response_headers.headers.headers]
+    forged = [each.key for each in message.response_headers.headers.headers if each.key.startswith(OWN_NAME)]
     answer.awaited.status = _status(message.response_headers)
     answer.awaited.whole = message.response_headers.end_of_stream
     response = ProcessingResponse()
-    response_headers(response.response_headers.response.header_mutation, answer.decision, names)
+    response_headers(response.response_headers.response.header_mutation, answer.decision, forged)
     keeping = answer.awaited.keeping
     if keeping is not None:
         shown = message.response_headers
