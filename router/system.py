@@ -41,7 +41,7 @@ class UuidV7:
             chance = self._chance.pop()
         except IndexError:
             many = os.urandom(CHANCE * AT_ONCE)
-            self._chance.extend(many[at : at + CHANCE] for at in range(CHANCE, len(many), CHANCE))
+            self._chance.extend([many[at : at + CHANCE] for at in range(CHANCE, len(many), CHANCE)])
             chance = many[:CHANCE]
         bits = int.from_bytes(chance, "big")  # six of them go where the version and the variant stand
         value = (millis << 80) | (bits & RANDOM_BITS) | VERSION_AND_VARIANT
