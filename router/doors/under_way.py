@@ -5,8 +5,8 @@ from __future__ import annotations
 
 class UnderWay:
     """`count`: requests of every door, from when they are let in until they end; a stream, which may last for hours, until it begins.
-    `streams` are those that began and go on. `began`: how many were ever let in. `shown`: those that Envoy has shown and not ended; in
-    `count` they are while something is decided about them."""
+    `streams` are those that began and go on. `began`: how many were ever let in. `shown`: those that Envoy has shown, until their
+    answers begin; in `count` they are while something is decided about them."""
 
     __slots__ = ("began", "count", "shown", "streams")
 
@@ -21,7 +21,7 @@ class UnderWay:
         self.count += 1
 
     def at_hand(self) -> int:
-        """Of which some may be about to be decided."""
+        """Of which some are about to be decided, or whose callers are about to ask again."""
         return max(self.count, self.shown)
 
     def alone(self) -> bool:

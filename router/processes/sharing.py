@@ -15,7 +15,7 @@ from collections.abc import Callable
 FEWEST = 4  # requests at hand, from which on one waits for another
 EACH_NS, LONGEST_NS = 500_000, 8_000_000  # for each that is at hand, and in all
 EMPTY_NS = 30_000  # a turn of the event loop that takes no longer had nothing to do
-TURNS = 8  # so many of those in a row, and the loop is idle
+TURNS = 24  # so many of those in a row, and the loop is idle; each costs less than a microsecond
 
 
 class Sharing:

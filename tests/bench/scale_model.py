@@ -117,6 +117,7 @@ class Simulation:
         self._at_hand = [0] * cell.workers
         self._held: list[list[Asked]] = [[] for _ in range(cell.workers)]
         self._due = [0.0] * cell.workers
+        self._lingering = [0] * cell.workers  # counted up where a timer of outcomes that was set is void: by a frame, or a record
         self._jobs: list[tuple[int, Asked | None]] = []
         self._interpreter = 0.0
         self._writing = False
@@ -182,6 +183,7 @@ class Simulation:
                 self._ended(worker, each)
         if urgent and not self._held[worker]:
             many = self._at_hand[worker]
+            self._lingering[worker] += 1
             self._due[worker] = self._now + (min(LONGEST_NS, many * EACH_NS) / 1e9 if many >= FEWEST else 0.0)
         self._held[worker] += urgent
         if self._held[worker] and (self._now >= self._due[worker] or not self._ready[worker]):
@@ -198,17 +200,18 @@ class Simulation:
         self.seen.took.append((asked.began, (self._now - asked.began - asked.upstream) / MS))
         self._at_hand[worker] -= 1
         self._outcomes[worker] += 1
-        if self._outcomes[worker] == 1:
-            self._at(self._now + LINGER_S, self._linger_over, worker)
+        if self._outcomes[worker] == 1 and not self._held[worker]:
+            self._at(self._now + LINGER_S, self._linger_over, worker, self._lingering[worker])
         if self._again:
             self._at(self._now, self._arrive, asked.caller)
 
-    def _linger_over(self, worker: int) -> None:
-        if self._outcomes[worker]:
+    def _linger_over(self, worker: int, timer: int) -> None:
+        if timer == self._lingering[worker] and self._outcomes[worker]:
             self._send(worker, ())
 
     def _send(self, worker: int, urgent: Sequence[Asked]) -> None:
         outcomes, self._outcomes[worker] = self._outcomes[worker], 0
+        self._lingering[worker] += 1
         for each in urgent:
             each.left = self._now
         costs, idle = self._cell.costs, self._interpreter <= self._now and not self._writing

@@ -116,6 +116,21 @@ async def test_a_decision_that_nobody_waits_for_keeps_its_configuration(leaving:
     assert len(behind.outcomes) == 0
 
 
+async def test_a_request_is_at_hand_until_its_answer_begins() -> None:
+    """A WebSocket or a stream of events, which goes on for hours after that, keeps no other request's record waiting."""
+    behind = Behind(House())
+    many = behind.gate.under_way
+    first, second = await behind.opened(), await behind.opened()
+    assert many.at_hand() == 2
+    behind.door.begun(first)
+    behind.door.begun(first)
+    assert (many.at_hand(), behind.door.beyond) == (1, 2)
+    behind.door.close(first)
+    assert (many.at_hand(), behind.door.beyond) == (1, 1)
+    behind.door.close(second)
+    assert (many.at_hand(), behind.door.beyond) == (0, 0)
+
+
 async def test_what_nobody_foresaw_after_a_decision_is_its_outcome() -> None:
     """No decision stays without an end because of a fault of ours."""
     house = House(policy={"admission": ALLOW, "decision": REVIEW})

@@ -72,12 +72,16 @@ def test_ids_differ_also_where_threads_and_a_child_process_make_them() -> None:
     UuidV7().new()  # so that something is at hand when the process is doubled
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writing, _random_part(UuidV7().new()).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 64).decode() != _random_part(UuidV7().new())
-    os.close(reading)
+        try:
+            os.write(writing, _random_part(UuidV7().new()).encode())
+        finally:
+            os._exit(0)
     os.close(writing)
+    os.waitpid(child, 0)
+    told = os.read(reading, 64).decode()
+    os.close(reading)
+    assert told
+    assert told != _random_part(UuidV7().new())
 
 
 def _random_part(text: str) -> str:

@@ -42,9 +42,10 @@ class Pass:
     awaited: Awaited
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
-    """A request whose head is known and whose caller may come in. `body`: what its decision waits for; `own`: it is answered here."""
+    """A request whose head is known and whose caller may come in. `body`: what its decision waits for; `own`: it is answered here.
+    `at_hand` until its answer begins, which may last for hours."""
 
     runtime: Runtime
     head: Head
@@ -57,3 +58,4 @@ class Case:
     received_ns: int
     started_ns: int
     own: bool = False
+    at_hand: bool = True

@@ -55,23 +55,33 @@ class EnvoyDoor:
         self._observer = observer
         self._most = most
         self.inside = 0  # decisions that are under way
+        self._cases = 0  # opened and not closed
         self._deciding: set[asyncio.Task[Pass | Stop]] = set()
 
     async def open(self, came: Headers, source: str, *, bodiless: bool, unseen: bool) -> Case | Stop:
         """`unseen`: Envoy is not going to show a body. A case is to be closed. The one call that may be broken off: nothing is recorded."""
         opened = await self._caught(lambda: self._opened(came, source, bodiless=bodiless, unseen=unseen))
-        self._gate.under_way.shown += isinstance(opened, Case)
+        if isinstance(opened, Case):
+            self._cases += 1
+            self._gate.under_way.shown += 1
         return opened
 
     def close(self, case: Case) -> None:
         """Its configuration may go, as far as it is concerned."""
-        self._gate.under_way.shown -= 1
+        self._cases -= 1
+        self.begun(case)
         self._gate.leave(case.runtime)
+
+    def begun(self, case: Case) -> None:
+        """Its answer has; nothing more is going to be decided about it. Twice is harmless."""
+        if case.at_hand:
+            case.at_hand = False
+            self._gate.under_way.shown -= 1
 
     @property
     def beyond(self) -> int:
         """Requests that nothing is being decided about: their bodies are awaited, or Envoy passes them on."""
-        return max(0, self._gate.under_way.shown - self.inside) + self.outcomes.alone
+        return max(0, self._cases - self.inside) + self.outcomes.alone
 
     async def judge(
         self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, asked_once: bool = False, blind: bool = False

@@ -86,7 +86,7 @@ class Processor:
             await stream.write(_go_on(asked, case, answer))
             if duplex is not None:
                 await duplex.let_go(stream, answer)
-            await self._answered(stream, asked, answer, duplex, case.came)
+            await self._answered(stream, asked, case, answer, duplex)
         finally:
             self._door.outcomes.over(answer.awaited)
 
@@ -119,11 +119,12 @@ class Processor:
         self._door.answered_by_envoy(_status(message.response_headers))
         await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
 
-    async def _answered(self, stream: Stream, asked: _Asked, answer: Pass, duplex: Duplex | None, came: Headers) -> None:
+    async def _answered(self, stream: Stream, asked: _Asked, case: Case, answer: Pass, duplex: Duplex | None) -> None:
         """Until Envoy ends the stream, which is when the request has ended."""
         while isinstance(message := await stream.read(), ProcessingRequest):
             kind = message.WhichOneof("request")
             if kind == "response_headers":
+                self._door.begun(case)
                 await stream.write(_answer_seen(message, asked, answer))
                 self._door.outcomes.answered(answer.awaited)
             elif kind == "request_body" and duplex is not None:
@@ -131,7 +132,7 @@ class Processor:
                     await duplex.pass_on(stream, message.request_body, answer)
                 except RefusedError as error:
                     self._door.outcomes.broken(answer.awaited, error.status, error.code, began=True)
-                    await self._stop(stream, await self._door.refuse(error), came)
+                    await self._stop(stream, await self._door.refuse(error), case.came)
                     return
             elif kind == "request_body":
                 await stream.write(ProcessingResponse(request_body=BodyResponse(response=CommonResponse())))

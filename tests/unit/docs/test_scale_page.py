@@ -60,7 +60,7 @@ def test_limits_of_the_code_are_those_of_the_model() -> None:
         ("1.53 ms with it", 64 / scale.value("sqlite") * 1000),
         ("5,500 decisions, a second", scale.value("index") / 4),
         ("percentile of a commit is 24 ms", scale.cell(scale.RATE).wait(0.99, scale.SETTLED)),
-        ("it would be 8 ms", scale.cell(scale.RATE, copies_log=False).wait(0.99, scale.SETTLED)),
+        ("it would be 7 ms", scale.cell(scale.RATE, copies_log=False).wait(0.99, scale.SETTLED)),
         ("with workers at 55 %", scale.cell(scale.RATE).workers_s / scale.SECONDS / scale.WORKERS * 100),
         ("half as much again: 70 % busy", scale.cell(scale.RATE * 1.5).workers_s / scale.SECONDS / scale.WORKERS * 100),
         ("Take 182 cells", 2e6 / (scale.value("index") / 2)),
