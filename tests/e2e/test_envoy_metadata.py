@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.halden.demo.company import free_ports
-from tests.e2e.envoy import HTTP, authorizer, envoy_before, processor
+from tests.e2e.envoy import CLUSTERS, HTTP, authorizer, envoy_before, processor, routes
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.yard import load, save
 
@@ -63,6 +66,54 @@ def test_a_later_filter_limits_what_was_decided(lockgate: Lockgate, tmp_path: Pa
     with envoy_before(lockgate, tmp_path / "limited", [FILTERS[asking], _limit(NAMESPACES[asking], "intent", "look")]) as envoy:
         statuses = [envoy.ask("ann", "GET", path).status for path in ("/items/1", "/items/2", "/glances/1", "/glances/2")]
     assert statuses == [200, 429, 200, 200]
+
+
+@both_filters
+def test_a_route_gives_less_time_for_a_decision(lockgate: Lockgate, tmp_path: Path, asking: str) -> None:
+    """While the ledger stands still, a request of the route that allows a second is a 503 `decision_late` and never reaches the service; one
+    of another route, asked at the same time, waits within the door's own deadline and goes on."""
+    table = _before_decision("/items/", asking, {"deadline": "1s"})
+    with envoy_before(lockgate, tmp_path / "hasty", [FILTERS[asking]], table) as envoy, ThreadPoolExecutor(1) as other:
+        assert envoy.ask("ann", "GET", "/items/1").status == 200
+        lockgate.forget()
+        lockgate.process.signal(signal.SIGSTOP)
+        try:
+            waiting = other.submit(envoy.ask, "ann", "GET", "/glances/1")
+            time.sleep(0.2)
+            late = envoy.ask("ann", "GET", "/items/2")
+            assert (late.status, late.code, waiting.done()) == (503, "decision_late", False)
+        finally:
+            lockgate.process.signal(signal.SIGCONT)
+        assert waiting.result().status == 200
+        assert [each["target"] for each in lockgate.arrivals()] == ["/glances/1"]
+
+
+def test_a_route_says_how_ext_authz_asks(lockgate: Lockgate, tmp_path: Path) -> None:
+    """By `context_extensions`: its bodies go unread, and others' do not; what is not understood refuses the request."""
+    with envoy_before(
+        lockgate, tmp_path / "unread", [FILTERS["ext_authz"]], _before_decision("/echo/", "ext_authz", {"body": "none"})
+    ) as envoy:
+        assert envoy.ask("ann", "POST", "/echo/1", {"n": 1}).code == "request.body_truncated"
+        assert envoy.ask("ann", "POST", "/forge/1", {"n": 1}).status == 200
+    for number, wrong in enumerate(({"bodies": "none"}, {"body": "some"}, {"deadline": "11s"}, {"deadline": "soon"})):
+        with envoy_before(
+            lockgate, tmp_path / f"wrong{number}", [FILTERS["ext_authz"]], _before_decision("/echo/", "ext_authz", wrong)
+        ) as envoy:
+            refused = envoy.ask("ann", "GET", "/echo/1")
+            assert (refused.status, refused.code) == (500, "envoy_metadata_invalid")
+            assert envoy.ask("ann", "GET", "/items/1").status == 200
+
+
+def _before_decision(prefix: str, asking: str, wanted: Mapping[str, str]) -> list[Any]:
+    """The routes by decision, and before the last resort one that a request has before it is decided, which says how to ask."""
+    if asking == "ext_proc":
+        pairs = [{"key": f"x-lockgate-{name}", "value": value} for name, value in wanted.items()]
+        says = {"@type": f"{HTTP}.filters.http.ext_proc.v3.ExtProcPerRoute", "overrides": {"grpc_initial_metadata": pairs}}
+    else:
+        says = {"@type": f"{HTTP}.filters.http.ext_authz.v3.ExtAuthzPerRoute", "check_settings": {"context_extensions": dict(wanted)}}
+    *chosen, nowhere = routes(CLUSTERS)
+    asks = {**nowhere, "match": {"prefix": prefix}, "typed_per_filter_config": {f"envoy.filters.http.{asking}": says}}
+    return [*chosen, asks, nowhere]
 
 
 def _rbac(namespace: str, name: str, value: str) -> dict[str, Any]:
