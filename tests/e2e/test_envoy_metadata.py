@@ -70,8 +70,8 @@ def test_a_later_filter_limits_what_was_decided(lockgate: Lockgate, tmp_path: Pa
 
 @both_filters
 def test_a_route_gives_less_time_for_a_decision(lockgate: Lockgate, tmp_path: Path, asking: str) -> None:
-    """While the ledger stands still, a request of the route that allows a second is a 503 `decision_late` and never reaches the service; one
-    of another route, asked at the same time, waits within the door's own deadline and goes on."""
+    """While the ledger stands still, a request of the route that allows a second is a 503 `decision_late` and never reaches the service;
+    one of another route, asked at the same time, waits within the door's own deadline and goes on."""
     table = _before_decision("/items/", asking, {"deadline": "1s"})
     with envoy_before(lockgate, tmp_path / "hasty", [FILTERS[asking]], table) as envoy, ThreadPoolExecutor(1) as other:
         assert envoy.ask("ann", "GET", "/items/1").status == 200
