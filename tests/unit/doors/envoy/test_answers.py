@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[4] / "docs/envoy.md"
 
 def test_the_page_names_what_the_metadata_have() -> None:
     """All of a decision's, and all of a refusal's."""
-    text = re.search(r"Dynamic metadata under(.*?)\. Envoy's JSON", PAGE.read_text(), re.DOTALL)
+    text = re.search(r"Dynamic metadata under(.*?)\. Later filters", PAGE.read_text(), re.DOTALL)
     assert text is not None
     listed, refused = text[1].partition("):")[2].split(";")
     made = decision(subject=Subject("ann", "user", (), (), "halden", {}, "api_key"))
