@@ -7,7 +7,7 @@ from router.envoy.options import CLUSTER, Options, door_of
 from router.envoy.values import Json, extension
 from router.workspace import Workspace
 
-DECIDED = ("decision_id", "intent", "effect", "reason")
+DECIDED = ("decision_id", "intent", "risk", "effect", "reasons", "stopped")
 
 
 def access_logs(workspace: Workspace, options: Options) -> list[Json]:

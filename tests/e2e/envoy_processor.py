@@ -35,8 +35,8 @@ INTENT = "x-intent"
 @dataclass(slots=True)
 class Behaviour:
     """`answers_at`: the part whose answer sets the header `x-intent: pay`. `pause_s`: before its answer to the body. `extends_ms`:
-    asks for more time then. `lowers`: the body mode that the head's answer asks for. `sets`: a further header of that answer. `late_mode`:
-    asks for another mode in the body's answer."""
+    asks for more time then. `lowers`: the body mode that the head's answer asks for. `sets`: a further header of that answer. `hides_at`:
+    the part whose answer asks not to be shown the response's head."""
 
     answers_at: str = "request_body"
     clears: bool = True
@@ -48,13 +48,16 @@ class Behaviour:
     as_text: bool = False
     duplex: bool = False
     namespace: str = ""
-    late_mode: bool = False
+    hides_at: str = ""
 
 
 class Toy:
+    """`bodies`: how long each part of a body was that it was shown; `kinds`: of which kind each message was."""
+
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self.bodies: list[int] = []
+        self.kinds: list[str] = []
 
     async def process(self, _: Any, stream: Any) -> None:
         while isinstance(message := await stream.read(), ProcessingRequest):
@@ -72,7 +75,8 @@ class Toy:
         return CheckResponse(status=Status(code=0), ok_response=OkHttpResponse(headers=[self._option(INTENT, "pay")]))
 
     def _answer(self, message: ProcessingRequest) -> ProcessingResponse:
-        kind = message.WhichOneof("request")
+        kind = message.WhichOneof("request") or ""
+        self.kinds.append(kind)
         response = ProcessingResponse()
         if kind == "request_headers":
             response.request_headers.CopyFrom(HeadersResponse(response=self._common(kind)))
@@ -85,12 +89,13 @@ class Toy:
                 part = StreamedBodyResponse(body=message.request_body.body, end_of_stream=message.request_body.end_of_stream)
                 common.body_mutation.CopyFrom(BodyMutation(streamed_response=part))
             response.request_body.CopyFrom(BodyResponse(response=common))
-            if self._behaviour.late_mode:
-                response.mode_override.CopyFrom(ProcessingMode(response_header_mode=ProcessingMode.SKIP))
         elif kind == "response_headers":
             response.response_headers.CopyFrom(HeadersResponse(response=CommonResponse()))
         elif kind == "request_trailers":
             response.request_trailers.CopyFrom(TrailersResponse())
+        if kind == self._behaviour.hides_at:
+            hidden = ProcessingMode(request_body_mode=ProcessingMode.BUFFERED, response_header_mode=ProcessingMode.SKIP)
+            response.mode_override.CopyFrom(hidden)
         if self._behaviour.namespace:
             response.dynamic_metadata.fields[self._behaviour.namespace].struct_value.fields["intent"].string_value = "pay"
         return response

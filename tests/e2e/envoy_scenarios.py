@@ -21,7 +21,7 @@ from typing import Any
 from examples.halden.demo.company import free_ports
 from router.doors.envoy.messages.envoy_pb2 import ProcessingMode
 from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, processor
-from tests.e2e.envoy_processor import INTENT, Behaviour, serving
+from tests.e2e.envoy_processor import INTENT, Behaviour, Toy, serving
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, prepared
 
@@ -44,7 +44,7 @@ DUPLEX = mode("FULL_DUPLEX_STREAMED", request_trailer_mode="SEND")
 class Scenario:
     """`filter`: what differs from the filter that the documentation shows. `body`: bytes, in `chunks`. `direct`: the
     chosen route is a direct response. `door`: what Lockgate does about it. `hasty`: what happens depends on all of the body coming at once,
-    which a busy machine does not always manage."""
+    which a busy machine does not always manage. `seen`: what the processor saw, as far as the row is about that."""
 
     name: str
     expected: str
@@ -58,6 +58,7 @@ class Scenario:
     authz: bool = False
     direct: bool = False
     hasty: bool = False
+    seen: Callable[[Scenario, Toy], str] | None = None
 
 
 def sent(envoy: Envoy, scenario: Scenario, *extra: str) -> str:
@@ -145,6 +146,15 @@ def entries(envoy: Envoy) -> list[Any]:
     return found
 
 
+def how_much(scenario: Scenario, toy: Toy) -> str:
+    parts = [f"{length / KIB:g}" for length in toy.bodies]
+    return f"the processor saw {' and '.join(parts)} of {scenario.body / KIB:g} KiB"
+
+
+def response_head(_: Scenario, toy: Toy) -> str:
+    return f"the response's head is {'shown' if 'response_headers' in toy.kinds else 'not shown'}"
+
+
 REFUSED = "refuses: `envoy_mode_unfit`"
 SCENARIOS = (
     Scenario("BUFFERED, route cache cleared in the answer to the body", "200 on the chosen route", "answers so"),
@@ -194,11 +204,12 @@ SCENARIOS = (
     ),
     Scenario(
         "BUFFERED_PARTIAL, 60 KiB in 3 parts",
-        "200 on the default route, header set",
+        "200 on the default route, header set; the processor saw 40 of 60 KiB",
         REFUSED,
         filter=mode("BUFFERED_PARTIAL"),
         body=60 * KIB,
         chunks=3,
+        seen=how_much,
     ),
     Scenario(
         "BUFFERED_PARTIAL, 60 KiB in 3 parts, the chosen route is a direct response",
@@ -250,6 +261,20 @@ SCENARIOS = (
         Behaviour(answers_at="none", lowers=ProcessingMode.FULL_DUPLEX_STREAMED, duplex=True),
         body=60 * KIB,
         hasty=True,
+    ),
+    Scenario(
+        "response head turned off by `mode_override` in the answer to the head",
+        "200 on the chosen route; the response's head is not shown",
+        "lowers modes there",
+        Behaviour(hides_at="request_headers"),
+        seen=response_head,
+    ),
+    Scenario(
+        "the same in the answer to the body",
+        "200 on the chosen route; the response's head is shown",
+        "never asks there",
+        Behaviour(hides_at="request_body"),
+        seen=response_head,
     ),
     Scenario(
         "the client sends the header itself, the processor sets none",
@@ -311,8 +336,9 @@ def played(scenario: Scenario, lockgate: Lockgate, folder: Path) -> str:
     if scenario.behaviour is None:
         (port,) = free_ports(1)
         return _behind(scenario, lockgate, folder, port)
-    with serving(scenario.behaviour) as (port, _):
-        return _behind(scenario, lockgate, folder, port)
+    with serving(scenario.behaviour) as (port, toy):
+        came = _behind(scenario, lockgate, folder, port)
+        return came if scenario.seen is None else f"{came}; {scenario.seen(scenario, toy)}"
 
 
 def _behind(scenario: Scenario, lockgate: Lockgate, folder: Path, port: int) -> str:

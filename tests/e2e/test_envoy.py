@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
@@ -247,10 +248,14 @@ def test_events_come_one_by_one(lockgate: Lockgate, envoy: Envoy) -> None:
 
 
 def test_a_body_above_the_buffer_is_refused_by_envoy_and_counted_here(lockgate: Lockgate, envoy: Envoy) -> None:
-    """BUFFERED: 413, nothing decided."""
-    answer = envoy.ask("ann", "POST", "/echo/1", BIG)
-    assert answer.status == 413
+    """BUFFERED: 413, nothing decided; and the figure of refusals says why, once for each."""
+    before, recorded = _refused(lockgate, "body_too_large"), len(lockgate.leaves())
+    for number in (1, 2):
+        assert envoy.ask("ann", "POST", "/echo/1", BIG).status == 413
+        until(lambda number=number: _refused(lockgate, "body_too_large") == before + number, "it was counted")
     assert not lockgate.arrivals()
+    decided = [leaf for leaf in lockgate.leaves()[recorded:] if leaf["schema"] == "lockgate.decision.v1"]
+    assert not decided
 
 
 def test_a_body_above_the_buffer_is_judged_by_its_beginning_in_full_duplex(lockgate: Lockgate, duplex: Envoy) -> None:
@@ -370,6 +375,12 @@ def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:
         assert "gateway" not in lockgate.process.said
         with envoy_before(lockgate, tmp_path / "envoy") as envoy:
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+
+
+def _refused(lockgate: Lockgate, reason: str) -> float:
+    page = lockgate.control("GET", "/metrics").body.decode()
+    families = {each.name: each for each in text_string_to_metric_families(page)}
+    return sum(each.value for each in families["lockgate_refusals"].samples if each.labels["reason"] == reason)
 
 
 def _outcome_at(lockgate: Lockgate, path: str) -> Any:

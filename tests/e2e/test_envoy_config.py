@@ -93,6 +93,20 @@ def test_a_request_arrives_with_its_decision_and_without_its_credential(envoy: E
     assert answer.json["recorded"] is True
 
 
+@pytest.mark.parametrize("asking", ["buffered", "authz"])
+def test_envoys_own_log_says_what_was_decided_and_why(lockgate: Lockgate, tmp_path: Path, asking: str) -> None:
+    """A line for each request on its standard output: of what went on the intent, risk and reasons, of a refusal what stopped it."""
+    with configured(lockgate, tmp_path, *MODES[asking]) as envoy:
+        passed, refused = envoy.ask("ann", "GET", "/items/1"), envoy.ask("eve", "GET", "/items/1")
+        assert envoy.process.stop() == 0
+        lines = [json.loads(line) for line in envoy.process.said.splitlines() if line.startswith("{")]
+    by_id = {line["decision_id"]: line for line in lines}
+    told = by_id[passed.decision]
+    assert (told["status"], told["intent"], told["risk"], told["effect"]) == (200, "look", "low", "allow")
+    assert (told["reasons"], told["stopped"]) == (["rbac.granted"], None)
+    assert (by_id[refused.decision]["status"], by_id[refused.decision]["stopped"]) == (403, "rbac.no_grant")
+
+
 def test_callers_are_told_as_over_the_gateway(envoy: Envoy) -> None:
     """The same status and code, from Lockgate and from Envoy itself, and the decision's id where there is one."""
     asked: list[tuple[str | None, str, str, Any]] = [
