@@ -41,6 +41,14 @@
 {{- range $name := list "extProc" "extAuth" }}
   {{- if and (index $v.gatewayApi $name).enabled (not (index $v.gatewayApi $name).targetRefs) }}{{ fail (printf "gatewayApi.%s.enabled needs targetRefs." $name) }}{{ end -}}
 {{- end -}}
+{{- $deadline := default "2s" (default dict $v.config.envoy).deadline -}}
+{{- range $path := list (list "extProc" "messageTimeout") (list "extAuth" "timeout") }}
+  {{- $way := index $v.gatewayApi (first $path) -}}
+  {{- $wait := index $way (last $path) -}}
+  {{- if and $way.enabled (le (include "lockgate.millis" $wait | int64) (include "lockgate.millis" $deadline | int64)) }}{{ fail (printf "gatewayApi.%s (%s) must be longer than config.envoy.deadline (%s): Envoy would give up before Lockgate says that it is late." (join "." $path) $wait $deadline) }}{{ end -}}
+{{- end -}}
+{{- $view := include "lockgate.bytes" (default "64KiB" (default dict (default dict $v.config.gateway).limits).view) | int64 -}}
+{{- if and $v.gatewayApi.extAuth.enabled (le (int64 $v.gatewayApi.extAuth.maxRequestBytes) $view) }}{{ fail (printf "Envoy may cut a body at gatewayApi.extAuth.maxRequestBytes without a word: set it to %d or more, one byte beyond config.gateway.limits.view, so that Lockgate sees that there is more." (add $view 1)) }}{{ end -}}
 {{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not (and $v.gatewayApi.backendTls.hostname $v.gatewayApi.backendTls.caConfigMap))) }}{{ fail "gatewayApi.backendTls needs tls.source, hostname and caConfigMap." }}{{ end -}}
 {{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
 {{- range $key := list "version" "state" "workers" }}

@@ -82,3 +82,53 @@ app.kubernetes.io/component: migration
   to: {{- toYaml . | nindent 4 }}
 {{- end }}
 {{- end }}
+
+{{/* A duration of Lockgate's or Go's in milliseconds, and as Gateway API writes it; empty where it is none, such as a ${VARIABLE}. */}}
+{{- define "lockgate.millis" -}}
+{{- if regexMatch "^([0-9]+([.][0-9]+)?(ms|s|m|h|d))+$" (toString .) -}}
+  {{- $units := dict "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 "d" 86400000.0 -}}
+  {{- $sum := 0.0 -}}
+  {{- range regexFindAll "[0-9.]+[a-z]+" . -1 -}}
+    {{- $sum = addf $sum (mulf (regexFind "[0-9.]+" . | float64) (get $units (regexFind "[a-z]+" .))) -}}
+  {{- end -}}
+  {{- round $sum 0 | int64 -}}
+{{- end -}}
+{{- end }}
+{{- define "lockgate.duration" -}}
+{{- with include "lockgate.millis" . -}}
+  {{- $millis := max 1 (int64 .) -}}
+  {{- if eq (mod $millis 1000) 0 -}}{{ div $millis 1000 }}s{{- else -}}{{ $millis }}ms{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A size of Lockgate's in bytes, and as a quantity of Kubernetes'; empty where it is none. */}}
+{{- define "lockgate.bytes" -}}
+{{- if not (kindIs "string" .) -}}{{ int64 . }}
+{{- else if regexMatch "^[0-9]+(B|KiB|MiB|GiB)?$" . -}}
+  {{- $units := dict "" 1 "B" 1 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 -}}
+  {{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[A-Za-z]*$" .)) -}}
+{{- end -}}
+{{- end }}
+{{- define "lockgate.quantity" -}}
+{{- with include "lockgate.bytes" . -}}
+  {{- if eq (mod (int64 .) 1024) 0 -}}{{ div (int64 .) 1024 }}Ki{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What services read, and routes are chosen by: callers must not say it. */}}
+{{- define "lockgate.ownFields" -}}
+{{- range list "confidence" "decision-id" "destination" "intent" "risk" "roles" "route" "subject" "subject-type" "tenant" }}
+- x-lockgate-{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* The Gateways, and listeners of them, that the policies for Envoy name. */}}
+{{- define "lockgate.gateways" -}}
+{{- $found := list -}}
+{{- range $way := list .Values.gatewayApi.extProc .Values.gatewayApi.extAuth -}}
+  {{- if $way.enabled -}}
+    {{- range $way.targetRefs -}}{{- if eq (toString .kind) "Gateway" -}}{{- $found = append $found . -}}{{- end -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toYaml (uniq $found) -}}
+{{- end }}

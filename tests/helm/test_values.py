@@ -60,6 +60,14 @@ SENTENCES = {
     "fewer at most than at least": (POSTGRES | {"hpa": {"enabled": True, "minReplicas": 20}}, "larger than hpa.maxReplicas"),
     "ext_proc without its door": ({"gatewayApi": {"extProc": {"enabled": True, "targetRefs": [{"name": "x"}]}}}, "envoy.enabled"),
     "ext_authz for nobody": (ENVOY | {"gatewayApi": {"extAuth": {"enabled": True}}}, "needs targetRefs"),
+    "ext_proc that gives up too early": (
+        ENVOY | {"gatewayApi": {"extProc": {"enabled": True, "targetRefs": [{"name": "x"}], "messageTimeout": "2s"}}},
+        "gatewayApi.extProc.messageTimeout (2s) must be longer than config.envoy.deadline (2s)",
+    ),
+    "ext_authz that shows no more than is judged": (
+        ENVOY | {"gatewayApi": {"extAuth": {"enabled": True, "targetRefs": [{"name": "x"}], "maxRequestBytes": 65536}}},
+        "set it to 65537 or more",
+    ),
     "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
     "certificates in the clear": ({"control": {"clientCertificates": "required"}}, "needs tls.source"),
