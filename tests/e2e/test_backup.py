@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A node whose files were copied under load. `early` is the checkpoint of then, `note` the last one, which covers all; `waiting` and
-    `paid` were held before the backup, `late` after it, and `paid` was approved after it."""
+    """A node whose files were copied under load, the first time so that bob was erased after the keys and before the ledger.
+
+    `early` is the checkpoint of then, `note` the last one, which covers all; `waiting` and `paid` were held before the backup, `late` after
+    it, and `paid` was approved after it."""
 
     lockgate: Lockgate
     backups: dict[str, Backup]
@@ -71,13 +74,14 @@ class Served:
     late: str
 
 
-def copied(state: Path, to: Path, way: Callable[[Path, Path], None], before: frozenset[str]) -> Backup:
-    """In the order of the page, the ledger last."""
+def copied(state: Path, to: Path, way: Callable[[Path, Path], None], before: frozenset[str], between: Callable[[], object]) -> Backup:
+    """In the order of the page: the keys, then `between` happens, then the rest, the ledger last."""
     records, keys = to / "records", to / "keys"
     for folder in (records, keys):
         folder.mkdir(parents=True)
     way(state / "keys.sqlite", keys / "keys.sqlite")
     shutil.copytree(state / "keys", keys / "keys")
+    between()
     for name in FOLDERS:
         if (state / name).exists():
             shutil.copytree(state / name, records / name)
@@ -87,17 +91,25 @@ def copied(state: Path, to: Path, way: Callable[[Path, Path], None], before: fro
     return Backup(records, keys, before)
 
 
+def erase(lockgate: Lockgate) -> None:
+    answer = lockgate.control("POST", "/v1/audit/erasures", {"subject": "bob", "authority": "Olga", "reason": "gdpr_art_17"})
+    assert answer.status == 200, answer
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("backup")
     with company(folder, audit={"checkpoint": {"every": "200ms", "records": 5}}) as lockgate:
         waiting, paid = held(lockgate, "/pay/1"), held(lockgate, "/pay/2")
-        backups = {}
+        assert lockgate.ask("bob", "GET", "/echo/1").status == 200
+        assert lockgate.control("POST", "/v1/audit/holds", {"on": "intent", "target": "pay", "case": "Case 7"}).status == 201
+        backups, between = {}, partial(erase, lockgate)
         with load(lockgate, callers=2) as seen:
             until(lambda: seen.answered > 20, "there was some load")
             early = kept(lockgate, 20, folder / "early")
             for name, way in WAYS.items():
-                backups[name] = copied(lockgate.state, folder / name.strip("."), way, frozenset(seen.acknowledged))
+                backups[name] = copied(lockgate.state, folder / name.strip("."), way, frozenset(seen.acknowledged), between)
+                between = partial(bool)
         late = held(lockgate, "/pay/3")
         assert approve(lockgate, paid).status == 200
         until(lambda: shown(lockgate, paid)["state"] == "done", "it was sent")
@@ -225,7 +237,8 @@ def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Serve
 def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) -> None:
     """Under its old name it does not start beside its newest checkpoint. Recovered, the new ledger's first record embeds that and says how
     many records are missing; callers keep their keys; what was held is approved and sent once; what was approved after the backup waits
-    again, what was held after it is gone; old and new ledger answer and verify, personal parts included."""
+    again, what was held after it is gone; whose key came back can be erased again, and legal holds are not there; old and new ledger answer
+    and verify, personal parts included."""
     node, backup = served.lockgate, served.backups[".backup"]
     node.process.kill()
     node.state.rename(tmp_path / "lost")
@@ -252,6 +265,8 @@ def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) 
     until(lambda: shown(node, served.waiting)["state"] == "done", "it was sent")
     assert len(node.arrived("/pay/1")) == 1
     assert node.ask("ann", "GET", "/echo/after").status == 200
+    assert node.control("GET", "/v1/audit/holds").json["holds"] == []
+    erase(node)
     assert files(node.state) <= documented()
     assert node.process.stop() == 0
     verified = command(node, "audit", "verify", "--personal")
@@ -259,6 +274,7 @@ def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) 
     (old,) = (node.state / "predecessors").iterdir()
     assert str(old) in recovered.stdout
     assert decided(old) >= backup.before
+    assert len(found("--kind", "system", "--result", "subject_erased", "--state", str(old))) == 1
     assert len(found("--kind", "decision", "--state", str(old))) == len(decided(old))
     for name in ("keys.sqlite", "keys"):
         (old / name).symlink_to(Path("../..") / name)
