@@ -103,13 +103,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         waiting, paid = held(lockgate, "/pay/1"), held(lockgate, "/pay/2")
         assert lockgate.ask("bob", "GET", "/echo/1").status == 200
         assert lockgate.control("POST", "/v1/audit/holds", {"on": "intent", "target": "pay", "case": "Case 7"}).status == 201
-        backups, between = {}, partial(erase, lockgate)
+        backups: dict[str, Backup] = {}
+        between: Callable[[], object] = partial(erase, lockgate)
         with load(lockgate, callers=2) as seen:
             until(lambda: seen.answered > 20, "there was some load")
             early = kept(lockgate, 20, folder / "early")
             for name, way in WAYS.items():
                 backups[name] = copied(lockgate.state, folder / name.strip("."), way, frozenset(seen.acknowledged), between)
-                between = partial(bool)
+                between = bool
         late = held(lockgate, "/pay/3")
         assert approve(lockgate, paid).status == 200
         until(lambda: shown(lockgate, paid)["state"] == "done", "it was sent")
@@ -212,8 +213,7 @@ def elsewhere(lockgate: Lockgate, folder: Path) -> Lockgate:
 
 
 def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Served, tmp_path: Path) -> None:
-    """With only another name it does not start; recovered it says that nothing is missing, serves who has a key, has what was held, and
-    verifies, while the node that it is of goes on."""
+    """With only another name it does not start; recovered it says that nothing is missing, serves who has a key and has what was held."""
     there = elsewhere(served.lockgate, tmp_path / "practice")
     put_back(served.backups["VACUUM INTO"], there.state)
     origin(there.yard, "yard.example/practice")
@@ -227,8 +227,6 @@ def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Serve
         there.start()
         assert there.ask("ann", "GET", "/echo/practised").status == 200
         assert shown(there, served.waiting)["state"] == "pending"
-        verified = there.verify()
-        assert verified.returncode == 0, verified.stdout
         assert files(there.state) <= documented()
     finally:
         there.process.kill()
