@@ -7,7 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -205,11 +205,14 @@ def test_the_ledgers_backup_says_nothing_of_persons_without_the_keys(served: Ser
 def elsewhere(lockgate: Lockgate, folder: Path) -> Lockgate:
     """The same workspace on another machine."""
     shutil.copytree(lockgate.yard.folder, folder, ignore=shutil.ignore_patterns("state", "*.log", "early", "note", "backup", "VACUUM INTO"))
-    ports = {**lockgate.ports, **dict(zip(DOORS, free_ports(len(DOORS)), strict=True))}
-    yard = replace(lockgate.yard, folder=folder, state=folder / "state", ports=ports)
+    return on_free_ports(replace(lockgate.yard, folder=folder, state=folder / "state"), lockgate.keys)
+
+
+def on_free_ports(yard: Yard, keys: Mapping[str, str]) -> Lockgate:
+    ports = {**yard.ports, **dict(zip(DOORS, free_ports(len(DOORS)), strict=True))}
     doors = {door: {"listen": f"127.0.0.1:{ports[door]}"} for door in DOORS}
     save(yard.config, merged(configured(yard.config), {"state": str(yard.state), **doors}))
-    return serve(yard, folder, lockgate.keys)
+    return serve(replace(yard, ports=ports), yard.folder, keys)
 
 
 def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Served, tmp_path: Path) -> None:
@@ -224,6 +227,7 @@ def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Serve
         recovered = command(there, "audit", "recover", "--checkpoint", str(served.early))
         assert recovered.returncode == 0, recovered.stderr
         assert "are those that the last known checkpoint was signed for" in recovered.stdout
+        there = on_free_ports(there.yard, there.keys)  # those of before may be somebody else's by now
         there.start()
         assert there.ask("ann", "GET", "/echo/practised").status == 200
         assert shown(there, served.waiting)["state"] == "pending"
