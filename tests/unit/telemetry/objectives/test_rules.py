@@ -14,6 +14,8 @@ from router.telemetry.objectives.rules import (
     ABSTENTION_S,
     ALERTS,
     FAST,
+    KEPT,
+    PACED,
     POLICY_S,
     REFUSALS,
     SLOW,
@@ -23,7 +25,8 @@ from router.telemetry.objectives.rules import (
     WINDOWS,
     Pace,
 )
-from tests.helm.monitored import RULES
+from router.wiring.objectives import SIGNING_S
+from tests.helm.monitored import RULES, series
 from tests.unit.telemetry.objectives.alerting import Case, cases, looked, ours
 
 BEGIN = 1_790_000_000.0
@@ -35,7 +38,7 @@ ASKED = [case for case in cases() if any(case.expected.values()) or "quiet" in c
 
 def paces(alert: str) -> tuple[tuple[Pace, ...], set[float]]:
     """What the expression has: factors with their long and short windows; and the part that may be bad."""
-    parts = re.findall(r"(?:rate5m\[(\w+)\]\)|(rate5m)) > (?:([\d.]+) \* )?([\d.]+)", ALERT[alert]["expr"])
+    parts = re.findall(r"(?:(?:rate5m|over)\[(\w+)\]\)|(rate5m)) > (?:([\d.]+) \* )?([\d.]+)", ALERT[alert]["expr"])
     told = [(WINDOWS[window or "5m"], float(factor or 1), float(part)) for window, _, factor, part in parts]
     assert len(told) == 4
     pairs = zip(told[::2], told[1::2], strict=True)
@@ -49,6 +52,36 @@ def test_paces_and_shares_are_those_of_the_alerts(name: str) -> None:
     target = getattr(DEFAULTS, name).share
     assert paces(fast) == (FAST, {round(1 - target, 9)})
     assert paces(slow) == (SLOW, {round(1 - target, 9)})
+
+
+@pytest.mark.parametrize("name", ["audit_lag", "policy_age"])
+def test_time_beyond_a_limit_burns_by_the_same_paces(name: str) -> None:
+    """Factors, both windows of each, the budget of time, and that it is the time beyond that objective's limit."""
+    fast, slow = PACED[name]
+    assert paces(fast) == (FAST, {round(1 - KEPT, 9)})
+    assert paces(slow) == (SLOW, {round(1 - KEPT, 9)})
+    assert all(series(ALERT[alert]["expr"]) == {f"lockgate:{name}:over"} for alert in PACED[name])
+
+
+def test_time_beyond_a_limit_is_that_of_the_objective() -> None:
+    """Its bounds of records that wait, of time without a checkpoint and of the policies' age, and how long the first record may wait."""
+    lag, policy = DEFAULTS.audit_lag, DEFAULTS.policy_age
+    assert lag is not None
+    assert policy is not None
+    over = RECORD["lockgate:audit_lag:over"]
+    assert re.findall(r"lockgate_audit_waiting > bool (\d+)", over) == [str(lag.waiting)]
+    assert re.findall(r"offset (\d+)m", over) == [f"{lag.unsigned / 60:g}"]
+    assert re.findall(r"lockgate_audit_unsigned\[(\d+)m\]", over) == [f"{SIGNING_S / 60:g}"]
+    assert RECORD["lockgate:policy_age:over"] == f"lockgate_policy_age_seconds > bool {policy.most:g}"
+
+
+def test_abstentions_burn_what_is_borne_without_a_word() -> None:
+    """The budget is the share up to which the objective says nothing, and the night's handful of requests is as many for both."""
+    wanted = DEFAULTS.abstention
+    assert wanted is not None
+    (alert,) = PACED["abstention"]
+    assert paces(alert) == (FAST, {wanted.above})
+    assert re.findall(r"\* 3600 > (\d+)$", ALERT[alert]["expr"]) == [str(wanted.least)]
 
 
 def test_what_counts_as_not_judged_is_what_the_alerts_count() -> None:
@@ -87,7 +120,8 @@ def test_abstention_is_that_of_the_alert() -> None:
 def test_every_objective_has_the_alerts_of_its_rule() -> None:
     """And no alert that there is not."""
     assert set(ALERTS) == {name for name, value in DEFAULTS if isinstance(value, Strict)}
-    assert {alert for alerts in ALERTS.values() for alert in alerts} <= set(ALERT)
+    assert {alert for told in (ALERTS, PACED) for alerts in told.values() for alert in alerts} <= set(ALERT)
+    assert {*ALERTS} - {*PACED} == {"judged", "decisions"}
     assert ours(set(ALERT)) >= {name for name in ALERT if "Unjudged" in name or "DecisionsSlow" in name}
 
 
