@@ -84,7 +84,7 @@ def copied(state: Path, to: Path, way: Callable[[Path, Path], None], before: fro
     between()
     for name in FOLDERS:
         if (state / name).exists():
-            shutil.copytree(state / name, records / name)
+            shutil.copytree(state / name, records / name, ignore=shutil.ignore_patterns("*.draft", ".*.part"))  # gone before one looks
     for name in RECORDS:
         if (state / name).exists():
             way(state / name, records / name)
