@@ -54,11 +54,3 @@ ALERTS: Mapping[str, tuple[str, ...]] = {
     "abstention": ("LockgateAbstentionDrifts",),
 }
 """What is alerted on by the same rule, and has a runbook of that name."""
-KEPT = 0.99
-"""Share of the time in which a limit is to be kept; of abstentions the budget is the share up to which nothing is said."""
-PACED: Mapping[str, tuple[str, ...]] = {
-    "audit_lag": ("LockgateAuditLagFast", "LockgateAuditLagSlow"),
-    "policy_age": ("LockgatePolicyStaleFast", "LockgatePolicyStaleSlow"),
-    "abstention": ("LockgateAbstentionFast",),
-}
-"""What of these is alerted on by the pace at which such a budget burns, which only Prometheus looks at."""

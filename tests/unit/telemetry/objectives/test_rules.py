@@ -14,8 +14,6 @@ from router.telemetry.objectives.rules import (
     ABSTENTION_S,
     ALERTS,
     FAST,
-    KEPT,
-    PACED,
     POLICY_S,
     REFUSALS,
     SLOW,
@@ -30,6 +28,14 @@ from tests.helm.monitored import RULES, series
 from tests.unit.telemetry.objectives.alerting import Case, cases, looked, ours
 
 BEGIN = 1_790_000_000.0
+KEPT = 0.99
+"""Share of the time in which a limit is to be kept; of abstentions the budget is the share up to which nothing is said."""
+PACED = {
+    "audit_lag": ("LockgateAuditLagFast", "LockgateAuditLagSlow"),
+    "policy_age": ("LockgatePolicyStaleFast", "LockgatePolicyStaleSlow"),
+    "abstention": ("LockgateAbstentionFast",),
+}
+"""What of these is alerted on by the pace at which such a budget burns, which only Prometheus looks at."""
 DEFAULTS = ObjectivesConfig()
 ALERT = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORD = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
