@@ -127,7 +127,16 @@ LEARNING_STEPS: Steps = {
         "CREATE INDEX lessons_touched ON lessons (kind, touched_ns, place)",
     ),
 }
+REPORT_STEPS: Steps = {
+    1: (
+        # `node` is one start of a node. Sealed, and worth nothing a minute later: not in the write-ahead log, and not on a standby.
+        "CREATE UNLOGGED TABLE envoy_reports (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, node text NOT NULL,"
+        " at timestamptz NOT NULL DEFAULT clock_timestamp(), sealed bytea NOT NULL)",
+        "CREATE INDEX envoy_reports_node ON envoy_reports (node, number)",
+    ),
+}
 LEDGER, KEYS, SHARED, NOTICES, SESSIONS, LEARNING = "ledger", "keys", "shared", "notices", "sessions", "learning"
+REPORTS = "reports"
 LONGEST_S = 3600.0
 """A step over a large table takes its time."""
 

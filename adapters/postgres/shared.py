@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server, check_url, connect
+from adapters.postgres.envoy_reports import PostgresEnvoyReports
 from adapters.postgres.lessons import PostgresLessons
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.notices import PostgresNotices
@@ -15,6 +16,8 @@ from adapters.postgres.schema import (
     LEARNING_STEPS,
     NOTICES,
     NOTICES_STEPS,
+    REPORT_STEPS,
+    REPORTS,
     SESSION_STEPS,
     SESSIONS,
     SHARED,
@@ -50,11 +53,21 @@ class PostgresShared:
     def sessions(self) -> PostgresSessions:
         return PostgresSessions(self.server)
 
+    def envoy_reports(self, node: str) -> PostgresEnvoyReports:
+        """Not open yet."""
+        return PostgresEnvoyReports(self.server, node)
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Makes the tables, or brings them to this release's format: (part, the format before, the format now)."""
         connection = connect(self.server)
         try:
-            parts = ((SHARED, SHARED_STEPS), (NOTICES, NOTICES_STEPS), (SESSIONS, SESSION_STEPS), (LEARNING, LEARNING_STEPS))
+            parts = (
+                (SHARED, SHARED_STEPS),
+                (NOTICES, NOTICES_STEPS),
+                (SESSIONS, SESSION_STEPS),
+                (LEARNING, LEARNING_STEPS),
+                (REPORTS, REPORT_STEPS),
+            )
             return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()

@@ -27,6 +27,7 @@ from router.processes.bundle_server import read_with_bundle
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.certificates import ListenerCertificates
 from router.processes.conversations import ConversationDesk
+from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.fates import FateDesk
 from router.processes.outbox import OutboxDesk
@@ -42,6 +43,7 @@ from router.telemetry.logs import configure_logs
 from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.learning import Learning, open_learning
+from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
@@ -118,6 +120,7 @@ class ControlProcess:
         if learning is not None:
             learning.reviews = reviews.store
         fates = make_fates(workspace, evidence.outbox, self._clock)
+        reports = None if membership is None else _envoy_reports(workspace, membership.members.node)
         supervisor = Supervisor(
             sockets,
             partial(
@@ -129,15 +132,21 @@ class ControlProcess:
                 OutboxDesk(evidence.outbox),
                 FateDesk(fates),
                 ConversationDesk(self._clock),
+                reports,
             ),
             _addresses(for_envoy),
+            "" if membership is None else membership.members.node,
         )
+        if reports is not None:
+            reports.here = supervisor.envoy_told
         around = evidence.keys.holders = Around(supervisor, reviews, learning)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
         try:
             await governance.finish()  # 3, before anybody gets a key that was ordered to be destroyed
+            if reports is not None:
+                await reports.open()
             await supervisor.launch(workers)  # 4
             preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), plan_policies(workspace), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):
@@ -168,6 +177,7 @@ class ControlProcess:
                 fates,
                 membership,
                 learning,
+                reports,
             )
             await serving.run(self._stopping)  # 7
         finally:
@@ -178,6 +188,8 @@ class ControlProcess:
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
             await asyncio.gather(supervisor.end(), *([serving.end_export()] if serving is not None else []))
+            if reports is not None:
+                await reports.close()
             await fates.close()
             await governance.close()
             await reviews.close()
@@ -227,6 +239,14 @@ async def _among_others(workspace: Workspace) -> Membership | None:
     membership = Membership(place)
     await membership.open(lambda: facts(workspace, None))
     return membership
+
+
+def _envoy_reports(workspace: Workspace, node: str) -> EnvoyReports | None:
+    """None where Envoy sends no access log here. Not open yet. Raises ConfigError."""
+    config, place = workspace.config, shared_place(workspace)
+    if place is None or config.envoy is None or not config.envoy.access_log:
+        return None
+    return EnvoyReports(place.envoy_reports(node), node, partial(open_sealing_key, config.audit.sealing_key, workspace.root, create=False))
 
 
 async def _left(membership: Membership | None) -> None:
@@ -293,8 +313,10 @@ def _handlers(
     outbox: OutboxDesk,
     fates: FateDesk,
     talks: ConversationDesk,
+    reports: EnvoyReports | None,
 ) -> Mapping[str, Handler]:
     return {
+        **({} if reports is None else {messages.ENVOY_ENDED: reports.ended}),
         **outbox.handlers,
         **fates.handlers,
         **ReviewFeedDesk(reviews).handlers,

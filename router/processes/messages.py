@@ -26,7 +26,7 @@ REVIEWS_CHANGED = "reviews_changed"  # since when it asked last; answered when t
 REVIEW_VERSIONS = "review_versions"
 REVIEW_STANDING = "review_standing"  # for its own caller
 REVIEW_ANSWER = "review_answer"  # what its caller says to a reviewer's question
-ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers
+ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers, or nodes
 
 # The control process asks a worker.
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves

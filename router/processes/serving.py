@@ -23,6 +23,7 @@ from router.processes.bundle_server import follow
 from router.processes.bundles import Bundles
 from router.processes.certificates import CONTROL, TILES, ListenerCertificates
 from router.processes.ended_sessions import keep_ended
+from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
@@ -87,6 +88,7 @@ class Serving:
     fates: LedgerFates
     membership: Membership | None = None
     learning: Learning | None = None
+    envoy_reports: EnvoyReports | None = None
     _exported: Exporters | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -136,6 +138,7 @@ class Serving:
             tuple if self.learning is None else self.learning.watch.figures,
             draining,
             objectives.figures,
+            tuple if self.envoy_reports is None else self.envoy_reports.figures,
         )
         if self.membership is not None:
             self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})

@@ -53,13 +53,18 @@ class Worker:
 
 class Supervisor:
     """`listening`: the sockets of the HTTP doors that are open, by name. `handlers` answer the workers' calls. `envoy`: where each worker
-    serves Envoy; empty for nowhere."""
+    serves Envoy; empty for nowhere. `node`: this one's name among others."""
 
     def __init__(
-        self, listening: Mapping[str, socket.socket], handlers: Callable[[], Mapping[str, Handler]], envoy: Sequence[Address] = ()
+        self,
+        listening: Mapping[str, socket.socket],
+        handlers: Callable[[], Mapping[str, Handler]],
+        envoy: Sequence[Address] = (),
+        node: str = "",
     ) -> None:
         self._listening = listening
         self._envoy = envoy
+        self._node = node
         self._handlers = handlers
         self._workers: dict[int, Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -161,7 +166,7 @@ class Supervisor:
             worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(heard)
 
     async def envoy_told(self, reports: Any) -> None:
-        """Every worker hears it, for nobody else knows whose they are; nobody waits for an answer."""
+        """Every worker hears it, for only they know whose they are; nobody waits for an answer."""
         for worker in self._workers.values():
             worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
 
@@ -244,10 +249,11 @@ class Supervisor:
                 *map(str, (index, self._count, theirs.fileno())),
                 *(f"--{name}={descriptor}" for name, descriptor in doors.items()),
                 *(["--envoy", str(self._envoy[index])] if self._envoy else []),
+                *(["--node", self._node] if self._node else []),
                 pass_fds=[theirs.fileno(), *doors.values()],
                 env=_environment(),
             )
-            peer = await connect(ours, {**self._handlers(), messages.ENVOY_ENDED: self.envoy_told})
+            peer = await connect(ours, {messages.ENVOY_ENDED: self.envoy_told, **self._handlers()})
             undone.pop_all()
         worker = self._workers[index] = Worker(index, process, peer)
         return worker

@@ -66,13 +66,15 @@ REFUSALS_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """File descriptors, None for a door that is switched off. `envoy`: where this worker serves Envoy, None for nowhere."""
+    """File descriptors, None for a door that is switched off. `envoy`: where this worker serves Envoy, None for nowhere; `node`: what its
+    node is called among others, empty where there are none."""
 
     ipc: int
     gateway: int | None = None
     decide: int | None = None
     events: int | None = None
     envoy: Address | None = None
+    node: str = ""
 
 
 class Worker:
@@ -260,9 +262,9 @@ class Worker:
         if self._delivering is not None:
             self._delivering.start()
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
-        await asyncio.gather(*serving, *([self._serve_envoy(given.envoy)] if given.envoy is not None else []))
+        await asyncio.gather(*serving, *([self._serve_envoy(given.envoy, given.node)] if given.envoy is not None else []))
 
-    async def _serve_envoy(self, address: Address) -> None:
+    async def _serve_envoy(self, address: Address, node: str) -> None:
         """Raises ConfigError."""
         if self._serving is None or self._doors is None or self._services is None or self._telemetry is None:
             return
@@ -270,14 +272,15 @@ class Worker:
 
         workspace = self._serving.workspace
         gate, telemetry = self._doors.gate, self._telemetry
-        self._envoy = make_envoy(workspace, self._services, gate, telemetry, self._tell_elsewhere, self._for_envoy)
+        elsewhere = self._tell_elsewhere if self._workers > 1 or node else None
+        self._envoy = make_envoy(workspace, self._services, gate, telemetry, elsewhere, self._for_envoy, node)
         self._drainable.envoy = self._envoy
         self._drainable.tell()
         await self._envoy.serve(address, self._stopping, GRACE_S)
 
     def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
-        """What Envoy's access log says of requests that another worker decided: the control process asks them all."""
-        if self._peer is not None and self._workers > 1:
+        """What Envoy's access log says of requests that another worker decided, or another node: the control process finds them."""
+        if self._peer is not None:
             self._peer.begin(messages.ENVOY_ENDED, list(reports)).add_done_callback(heard)
 
     async def _envoy_told(self, reports: Any) -> None:
@@ -438,7 +441,7 @@ def _services(peer: Peer, workers: int, lapse: Lapse, under_way: UnderWay) -> Se
 
 
 def _inherited(options: argparse.Namespace) -> Inherited:
-    return Inherited(options.ipc, options.gateway, options.decide, options.events, options.envoy)
+    return Inherited(options.ipc, options.gateway, options.decide, options.events, options.envoy, options.node)
 
 
 async def main(index: int, workers: int, given: Inherited) -> None:
@@ -459,6 +462,7 @@ if __name__ == "__main__":
     parser.add_argument("--decide", type=int)
     parser.add_argument("--events", type=int)
     parser.add_argument("--envoy", type=address, help="where Envoy is served")
+    parser.add_argument("--node", default="", help="what this node is called among others")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(main(options.index, options.workers, _inherited(options)))

@@ -97,6 +97,7 @@ METRICS = {
     "lockgate.policy.overridden": "Whether a version of the policies is in force over the workspace's own.",
     "lockgate.nodes": "Nodes of this ledger that are there.",
     "lockgate.nodes.skew": "How many values more than one the living nodes have, by what they differ in.",
+    "lockgate.envoy.reports": "Reports of Envoy's access log between the node that was told and the one that decided, by result.",
     "lockgate.reviews.pending": "Requests that wait for a reviewer.",
     "lockgate.control.break_glass": "Sessions in the control API that break-glass opened.",
     "lockgate.notices": "Notices of held requests, by notifier and result.",

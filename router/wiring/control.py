@@ -149,10 +149,12 @@ class ProcessStatus:
         learnt: Callable[[], Iterable[Metric]] = tuple,
         draining: DrainState | None = None,
         objectives: Callable[[], Iterable[Metric]] = tuple,
+        envoy_reports: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
         self._draining = draining
         self._learnt = learnt
         self._objectives = objectives
+        self._envoy_reports = envoy_reports
         self._notices = notices
         self.open_glass = [0]
         self._deliveries = deliveries
@@ -274,6 +276,7 @@ class ProcessStatus:
             *self._notices(),
             *self._learnt(),
             *self._objectives(),
+            *self._envoy_reports(),
         ]
 
     def _rolling(self) -> Iterator[Metric]:

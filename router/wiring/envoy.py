@@ -40,14 +40,18 @@ class Server(Protocol):
 
 
 class EnvoyListener:
-    """`material`: its certificates; None where it serves unencrypted."""
+    """`material`: its certificates; None where it serves unencrypted. `others`: whether somebody else may be told how requests ended that
+    were decided here."""
 
-    def __init__(self, server: Server, door: EnvoyDoor, outcomes: Outcomes, material: Material | None, notice_s: float) -> None:
+    def __init__(
+        self, server: Server, door: EnvoyDoor, outcomes: Outcomes, material: Material | None, notice_s: float, *, others: bool
+    ) -> None:
         self._server = server
         self._door = door
         self._outcomes = outcomes
         self._material = material
         self._notice_s = notice_s
+        self._others = others
         self._out = False
         self._changed = asyncio.Event()
 
@@ -69,7 +73,10 @@ class EnvoyListener:
             await self._stopped(stopping)
             saying.cancel()
             await asyncio.gather(saying, return_exceptions=True)
+            until = asyncio.get_running_loop().time() + grace_s
             await self._server.drain(self._notice_s, self._idle)
+            if self._others:  # Envoy has nobody to report to here any more
+                await self._outcomes.ended(until)
         finally:
             keeping.cancel()
             saying.cancel()
@@ -112,23 +119,25 @@ def make_envoy(
     services: Services,
     gate: Gate,
     observer: Observer,
-    elsewhere: Callable[[Sequence[Any]], None],
+    elsewhere: Callable[[Sequence[Any]], None] | None,
     material: Material | None,
+    node: str,
 ) -> EnvoyListener:
-    """`elsewhere` takes reports about what was decided by another worker; `material`: its certificates. Raises ConfigError."""
+    """`elsewhere` takes reports about what was decided by another worker or node, where there are some; `material`: its certificates;
+    `node`: this one's name among others. Raises ConfigError."""
     config, limits = workspace.config.envoy, workspace.config.gateway.limits
     if config is None:
         raise ConfigError("there is no block `envoy`")
     gateway = Gateway(services.clock, services.ids, services.random, observer, "envoy")
     outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
-    door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services))
+    door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services), node)
     server = _transport(config.server)(
         Processor(door, config.deadline),
         Authorizer(door, config.deadline, config.longest_request),
-        AccessLog(outcomes, lambda reports: elsewhere([list(astuple(each)) for each in reports])),
+        AccessLog(outcomes, None if elsewhere is None else lambda reports: elsewhere([list(astuple(each)) for each in reports])),
         limits.body,
     )
-    return EnvoyListener(server, door, outcomes, material, config.notice)
+    return EnvoyListener(server, door, outcomes, material, config.notice, others=elsewhere is not None)
 
 
 def _transport(name: str) -> Callable[[Processor, Authorizer, AccessLog, int], Server]:

@@ -70,6 +70,20 @@ class Members(Protocol):
     def close(self) -> None: ...
 
 
+class EnvoyReportStore(Protocol):
+    """Reports of Envoy's access log on their way to the node that decided. Every method may wait, and raises AuditError."""
+
+    def open(self) -> None: ...
+
+    def exchange(self, sealed: Sequence[tuple[str, bytes]]) -> Sequence[bytes]:
+        """Leaves each for the node that it names, and takes what was left for this one, perhaps a second time."""
+
+    def prune(self) -> None:
+        """Forgets what nobody is going to take."""
+
+    def close(self) -> None: ...
+
+
 class SharedPlace(Protocol):
     def members(self, node: str, name: str) -> Members: ...
 
@@ -82,6 +96,8 @@ class SharedPlace(Protocol):
     def api_keys(self) -> OpenApiKeys: ...
 
     def sessions(self) -> Sessions: ...
+
+    def envoy_reports(self, node: str) -> EnvoyReportStore: ...
 
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""

@@ -25,6 +25,8 @@ from tests.e2e.yard import NAMES, Yard, load, merged, save
 from tests.postgres_server import PostgresServer
 
 DOORS = ("gateway", "decide", "control")
+ENVOY = "envoy"
+"""A door that a node has where its configuration does."""
 
 
 @dataclass(slots=True)
@@ -92,22 +94,26 @@ def cluster(server: PostgresServer, folder: Path, count: int = 2, people: tuple[
 
 def _node(folder: Path, common: Mapping[str, int], place: Place, keys: Mapping[str, str], changes: Mapping[str, Any]) -> Lockgate:
     folder.mkdir(parents=True)
-    ports = {**common, **dict(zip(DOORS, free_ports(len(DOORS)), strict=True))}
+    doors = (*DOORS, ENVOY) if ENVOY in changes else DOORS
+    ports = {**common, **dict(zip(doors, free_ports(len(doors)), strict=True))}
     yard = Yard(folder, folder / "state", ports)
     (folder / "ledger-url").write_text(place.url + "\n")
     (folder / "keys-url").write_text(place.server.url(f"{place.name}_keys"))
     store = {"adapter": "postgres", "url": {"file": "ledger-url"}, "keys": {"file": "keys-url"}}
     yard.write(**merged({"audit": {"store": store}, "nodes": {}}, changes))
     written = load(yard.config)
-    for door in DOORS:
+    for door in doors:
         written[door]["listen"] = f"${{{door.upper()}}}"
     save(yard.config, {**written, "state": "state"})
-    environment = {door.upper(): f"127.0.0.1:{ports[door]}" for door in DOORS} | {"LOCKGATE_NODE": folder.name}
+    environment = _addresses(ports) | {"LOCKGATE_NODE": folder.name}
     command = [sys.executable, "-m", "lockgate", "serve", "--config", str(yard.config)]
     return Lockgate(Process(command, folder / "lockgate.log", environment), ports, keys, yard.state, yard)
 
 
 def command(node: Lockgate, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line with this node's configuration."""
-    environment = {door.upper(): f"127.0.0.1:{node.ports[door]}" for door in DOORS}
-    return cli(*arguments, "--config", str(node.yard.config), **environment)
+    return cli(*arguments, "--config", str(node.yard.config), **_addresses(node.ports))
+
+
+def _addresses(ports: Mapping[str, int]) -> dict[str, str]:
+    return {door.upper(): f"127.0.0.1:{ports[door]}" for door in (*DOORS, ENVOY) if door in ports}

@@ -60,9 +60,9 @@ FAILURES = {
 
 
 class AccessLog:
-    """The service. `elsewhere`: what was decided by another worker of this node."""
+    """The service. `elsewhere`: what was decided by another worker, or another node; None where there are none."""
 
-    def __init__(self, outcomes: Outcomes, elsewhere: Callable[[Sequence[Report]], None]) -> None:
+    def __init__(self, outcomes: Outcomes, elsewhere: Callable[[Sequence[Report]], None] | None) -> None:
         self._outcomes = outcomes
         self._elsewhere = elsewhere
         self._closing = asyncio.Event()
@@ -88,7 +88,8 @@ class AccessLog:
 
     def _took(self, message: StreamAccessLogsMessage) -> None:
         reports = [report(entry) for entry in message.http_logs.log_entry if _is_end(entry)]
-        if others := [each for each in reports if each is not None and not self._outcomes.told(each)]:
+        others = [each for each in reports if each is not None and not self._outcomes.told(each)]
+        if others and self._elsewhere is not None:
             self._elsewhere(others)
 
 
@@ -96,15 +97,15 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
     """None where nothing was decided that went on."""
     common, response = entry.common_properties, entry.response
     own = common.metadata.filter_metadata
-    found = (own[name].fields["decision_id"].string_value for name in (NAMESPACE, AUTHZ_NAMESPACE) if name in own)
-    decision_id = next(filter(None, found), None)
-    if decision_id is None:
+    told = (own[name].fields for name in (NAMESPACE, AUTHZ_NAMESPACE) if name in own)
+    said = next((each for each in told if each["decision_id"].string_value), None)
+    if said is None:
         return None
     upstream = common.upstream_remote_address.socket_address  # empty for one that is reached over a socket of this machine
     answered = response.response_code_details in ("", VIA_UPSTREAM)
     routed = answered and common.HasField("upstream_remote_address") and bool(response.response_code.value)
     return Report(
-        decision_id=decision_id,
+        decision_id=said["decision_id"].string_value,
         status=response.response_code.value,
         reason=_reason(common, routed, response.response_code_details),
         routed=routed,
@@ -113,6 +114,7 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
         upstream_ns=_ns(common.time_to_last_upstream_rx_byte),
         total_ns=_ns(common.duration),
         response_bytes=response.response_body_bytes,
+        node=said["node"].string_value,
     )
 
 

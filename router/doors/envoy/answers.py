@@ -61,19 +61,19 @@ def denied(stop: Stop) -> CheckResponse:
     return response
 
 
-def allowed(changes: Changes, decision: Decision) -> CheckResponse:
+def allowed(changes: Changes, decision: Decision, node: str) -> CheckResponse:
     response = CheckResponse()
     response.status.code = 0
     answer = response.ok_response
     _set_texts(answer.headers, changes.set)
     answer.headers_to_remove.extend(map(_name, changes.remove))
     _set_texts(answer.response_headers_to_add, [(b"x-lockgate-decision-id", decision.id.encode())])
-    metadata(response.dynamic_metadata, decision)
+    metadata(response.dynamic_metadata, decision, node)
     return response
 
 
-def metadata(struct: Struct, decision: Decision) -> None:
-    """For Envoy's access logs, rate limits and later filters."""
+def metadata(struct: Struct, decision: Decision, node: str) -> None:
+    """For Envoy's access logs, rate limits and later filters. `node`: the one that decided, by which the access log's report finds it."""
     classification, verdict = decision.classification, decision.verdict
     own = struct.fields
     own["decision_id"].string_value = decision.id
@@ -88,6 +88,8 @@ def metadata(struct: Struct, decision: Decision) -> None:
         own["route"].string_value = decision.route.name
     if decision.request.subject.tenant is not None:
         own["tenant"].string_value = decision.request.subject.tenant
+    if node:
+        own["node"].string_value = node
     reasons = own["reasons"].list_value.values
     for reason in verdict.reasons:
         reasons.add().string_value = reason.code

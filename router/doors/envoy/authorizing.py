@@ -46,7 +46,7 @@ class Authorizer:
             answer = await self._judged(opened, body, wanted)
         finally:
             self._door.close(opened)
-        return denied(answer) if isinstance(answer, Stop) else allowed(answer.changes, answer.decision)
+        return denied(answer) if isinstance(answer, Stop) else allowed(answer.changes, answer.decision, self._door.node)
 
     async def _opened(self, told: AttributeContext, came: Headers, body: bytes, wanted: Overrides) -> Case | Stop:
         partial = any(name == PARTIAL and value == b"true" for name, value in came)

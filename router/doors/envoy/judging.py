@@ -42,12 +42,21 @@ UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on.
 
 class EnvoyDoor:
     """`most`: how many decisions may be under way in this worker; beyond it they are shed. `own`: paths that are answered here, as by the
-    gateway. `longest_s`: see `Outcomes.begin`."""
+    gateway. `node`: this one's name among others. `longest_s`: see `Outcomes.begin`."""
 
     def __init__(
-        self, gate: Gate, gateway: Gateway, clock: Clock, observer: Observer, outcomes: Outcomes, most: int, own: OwnSpace | None = None
+        self,
+        gate: Gate,
+        gateway: Gateway,
+        clock: Clock,
+        observer: Observer,
+        outcomes: Outcomes,
+        most: int,
+        own: OwnSpace | None = None,
+        node: str = "",
     ) -> None:
         self.outcomes = outcomes
+        self.node = node
         self._own = own
         self._gate = gate
         self._gateway = gateway

@@ -7,6 +7,7 @@ it is sent to us the outcome waits for it, with patience; where it does not come
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One request as Envoy's access log has it. `reason`: a reason code, empty where all went well; `routed`: an upstream answered it."""
+    """One request as Envoy's access log has it. `reason`: a reason code, empty where all went well; `routed`: an upstream answered it;
+    `node`: which one decided, empty where nodes do not know each other."""
 
     decision_id: str
     status: int
@@ -38,6 +40,7 @@ class Report:
     upstream_ns: int
     total_ns: int
     response_bytes: int
+    node: str = ""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Outcomes:
         self._most = most
         self._awaited: dict[str, Awaited] = {}  # in the order of their decisions
         self._recording: set[asyncio.Task[None]] = set()
+        self._none = asyncio.Event()  # is waited for any more; looked at by who waits for that
 
     def begin(self, awaited: Awaited, longest_s: float | None = None) -> None:
         """The caller may go on from here; with `longest_s` nobody is going to say that its request is over."""
@@ -130,6 +134,15 @@ class Outcomes:
             for awaited in [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]:
                 self._give_up(awaited)
 
+    async def ended(self, until: float) -> None:
+        """Returns when no outcome is waited for, and not after `until`, in seconds by the loop's clock."""
+        self._none.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while self._awaited:
+                    await self._none.wait()
+                    self._none.clear()
+
     async def close(self) -> None:
         """Records what is known of all that is still waited for. Returns when that is durable, or known not to be."""
         for awaited in list(self._awaited.values()):
@@ -159,6 +172,8 @@ class Outcomes:
     def _end(self, awaited: Awaited, outcome: Outcome, *, reported: bool = False) -> None:
         if self._awaited.pop(awaited.decision.id, None) is None:
             return
+        if not self._awaited:
+            self._none.set()
         if awaited.keeping is not None:
             self._in_background(awaited.keeping.settle(outcome, reported=reported))
         self._in_background(self._record(awaited, outcome))

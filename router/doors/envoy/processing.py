@@ -83,7 +83,7 @@ class Processor:
             await self._stop(stream, answer, case.came)
             return
         try:
-            await stream.write(_go_on(asked, case, answer))
+            await stream.write(_go_on(asked, case, answer, self._door.node))
             if duplex is not None:
                 await duplex.let_go(stream, answer)
             await self._answered(stream, asked, case, answer, duplex)
@@ -198,7 +198,7 @@ def _waiting(came: Headers) -> ProcessingResponse:
     return response
 
 
-def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
+def _go_on(asked: _Asked, case: Case, answer: Pass, node: str) -> ProcessingResponse:
     response = ProcessingResponse()
     if case.body is Body.WHOLE and not asked.duplex:
         go_on(response.request_body.response, answer.changes)
@@ -207,7 +207,7 @@ def _go_on(asked: _Asked, case: Case, answer: Pass) -> ProcessingResponse:
         if asked.lowered and (case.body is Body.UNSEEN or case.socket):
             response.mode_override.request_body_mode = NONE
             response.mode_override.response_header_mode = ProcessingMode.SEND
-    metadata(response.dynamic_metadata.fields[NAMESPACE].struct_value, answer.decision)
+    metadata(response.dynamic_metadata.fields[NAMESPACE].struct_value, answer.decision, node)
     return response
 
 

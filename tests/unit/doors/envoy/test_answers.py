@@ -24,7 +24,7 @@ def test_the_page_names_what_the_metadata_have() -> None:
     made = decision(subject=Subject("ann", "user", (), (), "halden", {}, "api_key"))
     made = replace(made, classification=replace(made.classification, confidence=0.9))
     decided, ended = Struct(), Struct()
-    metadata(decided, made)
+    metadata(decided, made, "a")
     stopped(ended, Stop(403, [], b"", "rbac.no_grant", "d-1"))
     assert set(re.findall(r"`(\w+)`", listed)) == set(decided.fields)
     assert set(re.findall(r"`(\w+)`", refused)) == set(ended.fields)
