@@ -17,6 +17,16 @@ from router.settings import Address, duration_text
 from router.workspace import Workspace
 
 PREFIX = "destination."
+_LEAST = extension(
+    "envoy.load_balancing_policies.least_request",
+    "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+    selection_method="FULL_SCAN",  # else the less busy of two that were drawn, which may be one twice
+)
+BALANCE: dict[str, Json] = {
+    "round_robin": {"lb_policy": "ROUND_ROBIN"},
+    "least_requests": {"load_balancing_policy": {"policies": [{"typed_extension_config": _LEAST}]}},
+    "hash": {"lb_policy": "RING_HASH"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
         "name": name,
         "type": "STATIC" if all(is_address(host.host) for host in hosts) else "STRICT_DNS",
         "connect_timeout": seconds(connect),
-        "lb_policy": "ROUND_ROBIN",
+        **BALANCE[settings.balance],
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "typed_extension_protocol_options": http_protocol(
             {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}, _answered(), idle_timeout=seconds(settings.keep)
@@ -137,9 +147,9 @@ def _bounds(settings: HttpSettings) -> Json:
 
 def _outliers(settings: HttpSettings) -> Json:
     """A circuit: after so many failures in a row an upstream is left alone for so long. Failures are 502, 503, 504 and those of the
-    connection, never another 500."""
-    circuit = settings.circuit
-    return {
+    connection, never another 500. Envoy has one time and one share for all that it puts out: with `outliers` they are those of these."""
+    circuit, outliers = settings.circuit, settings.outliers
+    made = {
         "consecutive_gateway_failure": circuit.failures,
         "enforcing_consecutive_gateway_failure": 100,
         "enforcing_consecutive_5xx": 0,
@@ -149,6 +159,20 @@ def _outliers(settings: HttpSettings) -> Json:
         "base_ejection_time": seconds(circuit.open),
         "max_ejection_time": seconds(circuit.open),
         "max_ejection_percent": 100,
+    }
+    if outliers is None:
+        return made
+    return made | {
+        "consecutive_5xx": outliers.consecutive,
+        "enforcing_consecutive_5xx": 100,
+        "failure_percentage_threshold": max(0, round(outliers.failures * 100) - 1),  # Envoy wants it exceeded
+        "failure_percentage_request_volume": outliers.requests,
+        "failure_percentage_minimum_hosts": 1,
+        "enforcing_failure_percentage": 100,
+        "interval": seconds(outliers.interval),
+        "base_ejection_time": seconds(outliers.ejection),
+        "max_ejection_time": seconds(outliers.longest),
+        "max_ejection_percent": round(outliers.most * 100),
     }
 
 

@@ -99,8 +99,18 @@ def _policy(way: Sending) -> Json:
         },
         "retry": _retry(way),
         "healthCheck": _health(settings),
+        "loadBalancer": _balance(settings),
     }
     return manifest("BackendTrafficPolicy", ALPHA, f"lockgate-{way.name}", dropping_none(spec))
+
+
+def _balance(settings: HttpSettings) -> Json:
+    """Among what is behind a service."""
+    if settings.balance == "least_requests":
+        return {"type": "LeastRequest"}
+    if settings.balance == "hash":
+        return {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": settings.hashed_header}}}
+    return {"type": "RoundRobin"}
 
 
 def _retry(way: Sending) -> Json | None:
@@ -121,12 +131,21 @@ def _retry(way: Sending) -> Json | None:
 
 
 def _health(settings: HttpSettings) -> Json:
-    circuit = {
+    outliers = settings.outliers
+    circuit: Json = {
         "consecutiveGatewayErrors": settings.circuit.failures,
+        "consecutive5XxErrors": 0,  # else five
         "baseEjectionTime": duration(settings.circuit.open),
         "interval": "1s",
         "maxEjectionPercent": 100,
     }
+    if outliers is not None:
+        circuit |= {
+            "consecutive5XxErrors": outliers.consecutive,
+            "baseEjectionTime": duration(outliers.ejection),
+            "interval": duration(outliers.interval),
+            "maxEjectionPercent": round(outliers.most * 100),
+        }
     if (health := settings.health) is None:
         return {"passive": circuit, "panicThreshold": 0}
     active = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, authority_of, sendings
 from router.envoy.door import asking, door_cluster
 from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
@@ -103,16 +104,28 @@ def _destination_rules(ways: list[Sending]) -> Iterator[Json]:
                     "tcp": {"maxConnections": settings.concurrency, "connectTimeout": seconds(way.connect)},
                     "http": {"http1MaxPendingRequests": settings.concurrency, "http2MaxRequests": settings.concurrency},
                 },
-                "outlierDetection": {
-                    "consecutiveGatewayErrors": settings.circuit.failures,
-                    "consecutive5xxErrors": 0,
-                    "interval": "1s",
-                    "baseEjectionTime": seconds(settings.circuit.open),
-                    "maxEjectionPercent": 100,
-                    "minHealthPercent": 0,
-                },
+                "outlierDetection": _outliers(settings),
+                "loadBalancer": _balance(settings),
             }
             if upstream.url.startswith("https:"):
                 policy["tls"] = {"mode": "SIMPLE", "sni": settings.tls.server_name or host}
             name = f"lockgate-{way.destination}-{index}"
             yield manifest("DestinationRule", NETWORKING, name, {"host": host, "trafficPolicy": policy})
+
+
+def _outliers(settings: HttpSettings) -> Json:
+    outliers = settings.outliers
+    return {
+        "consecutiveGatewayErrors": settings.circuit.failures,
+        "consecutive5xxErrors": 0 if outliers is None else outliers.consecutive,
+        "interval": "1s" if outliers is None else seconds(outliers.interval),
+        "baseEjectionTime": seconds(settings.circuit.open if outliers is None else outliers.ejection),
+        "maxEjectionPercent": 100 if outliers is None else round(outliers.most * 100),
+        "minHealthPercent": 0,
+    }
+
+
+def _balance(settings: HttpSettings) -> Json:
+    if settings.balance == "hash":
+        return {"consistentHash": {"httpHeaderName": settings.hashed_header}}
+    return {"simple": "LEAST_REQUEST" if settings.balance == "least_requests" else "ROUND_ROBIN"}

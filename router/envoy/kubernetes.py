@@ -49,6 +49,11 @@ def check_routes(ways: list[Sending]) -> None:
     for each in ways:
         if each.chosen or each.route.mirror is not None:
             raise ConfigError(f"The route '{each.name}' has a canary or a mirror, which is written for --format bootstrap and filter only.")
+        balance, hashed = each.settings.balance, each.settings.hashed_header
+        if balance != "round_robin" and len(each.settings.upstreams) > 1:
+            raise ConfigError(f"The route '{each.name}' has several upstreams and 'balance: {balance}': name one service for them.")
+        if balance == "hash" and hashed is None:
+            raise ConfigError(f"The route '{each.name}' is balanced by path, which is written for --format bootstrap and filter only.")
         other = seen.setdefault(resource_name(each.name), each.name)
         if other != each.name:
             raise ConfigError(f"The routes '{other}' and '{each.name}' would have one name in Kubernetes; rename one of them.")

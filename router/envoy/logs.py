@@ -34,6 +34,7 @@ def _typed_log() -> Json:
             "transport_api_version": "V3",
             "grpc_service": grpc_service(),
             "buffer_flush_interval": "1s",
+            "grpc_stream_retry_policy": {"num_retries": 3},  # else what was gathered is lost where the first that is tried has just gone
         },
     )
     return {"typed_config": made["typed_config"]}

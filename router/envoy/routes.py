@@ -72,8 +72,19 @@ def _action(sending: Sending, *, total: float | None, repeatable: bool) -> Json:
         "timeout": seconds(total or 0),
         "idle_timeout": seconds(sending.idle or 0),
         "retry_policy": retry_policy(sending, repeatable=repeatable),
+        **_hashed(sending),
         **_copies(sending),
     }
+
+
+def _hashed(sending: Sending) -> Json:
+    """By what its requests go to the same upstream each: a path without its query, or a field, as it is once it was decided about."""
+    if sending.settings.balance != "hash":
+        return {}
+    field = sending.settings.hashed_header
+    without_query = {"pattern": {"regex": r"^([^?]*).*$"}, "substitution": r"\1"}
+    header = {"header_name": ":path", "regex_rewrite": without_query} if field is None else {"header_name": field}
+    return {"hash_policy": [{"header": header}]}
 
 
 def _copies(sending: Sending) -> Json:
@@ -94,6 +105,7 @@ def _socket_action(sending: Sending) -> Json:
         "timeout": "0s",
         "idle_timeout": seconds(SOCKET_IDLE_S),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
+        **_hashed(sending),
     }
 
 

@@ -95,6 +95,16 @@ def _split(folder: Path) -> Made:
     return workspace(folder, {"old": PLAIN, "new": EVERYTHING, "seen": PLAIN}, {"split": route}), Options()
 
 
+def _balanced(folder: Path) -> Made:
+    """In every way, and by how well upstreams answer."""
+    outliers = {"consecutive": 3, "failures": 0.2, "requests": 5, "interval": "5s", "ejection": "20s", "longest": "2m", "most": 0.25}
+    ways = {"least": {"balance": "least_requests"}} | {
+        by.partition(":")[0]: {"balance": "hash", "hash_by": by} for by in ("subject", "tenant", "path", "header:x-cart")
+    }
+    destinations = {name: {**EVERYTHING, **way, "outliers": outliers} for name, way in ways.items()}
+    return workspace(folder, destinations, {name: {"destination": name, "websocket": name == "path"} for name in ways}), Options()
+
+
 def _many_doors(folder: Path) -> Made:
     return workspace(folder), Options(lockgate=(Address("one.internal", 50051), Address("127.0.0.1", 50052)))
 
@@ -106,6 +116,7 @@ CASES: dict[str, Callable[[Path], Made]] = {
     "everything": _everything,
     "sockets": _sockets,
     "split": _split,
+    "balanced": _balanced,
     "many doors": _many_doors,
 }
 
@@ -148,15 +159,17 @@ def test_pieces_are_messages_too(tmp_path: Path) -> None:
 
 
 class Before:
-    """A real Envoy before a service, as if the door had decided `route` about every request; without one nobody has."""
+    """A real Envoy before a service, as if the door had decided `route` about every request of `who`; without a route nobody has."""
 
-    def __init__(self, folder: Path, made: Workspace, route: str | None, http2: str | None, **changes: Any) -> None:
+    def __init__(self, folder: Path, made: Workspace, route: str | None, http2: str | None, who: str | None = None, **changes: Any) -> None:
         self.port, self.admin = free_ports(2)
         written = bootstrap(made, at(self.port, self.admin, http2=frozenset({http2} - {None})))
         manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         if route is not None:
-            chosen = {"header": {"key": "x-lockgate-route", "value": route}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            manager["early_header_mutation_extensions"][0]["typed_config"]["mutations"].append({"append": chosen})
+            for key, value in (("x-lockgate-route", route), ("x-lockgate-subject", who)):
+                if value is not None:
+                    said = {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                    manager["early_header_mutation_extensions"][0]["typed_config"]["mutations"].append({"append": said})
             manager["http_filters"] = [each for each in manager["http_filters"] if "ext_proc" not in each["name"]]
             for each in manager["route_config"]["virtual_hosts"][0]["routes"]:
                 each.pop("typed_per_filter_config", None)

@@ -1,4 +1,5 @@
-"""A real Envoy as load balancer before several nodes: as docs/many-nodes.md has it."""
+"""A real Envoy before several nodes: as a load balancer, as docs/many-nodes.md has it, or asking their doors, as `lockgate envoy config`
+writes it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import yaml
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import HTTP, _address, _ready, binary
+from tests.e2e.nodes import command
 from tests.e2e.processes import Process, until
 from tests.e2e.running import Lockgate
 
@@ -89,11 +91,30 @@ def balanced(nodes: Sequence[Lockgate], folder: Path) -> Iterator[int]:
     admin, port = free_ports(2)
     file = folder / "balancer.yaml"
     file.write_text(yaml.safe_dump(bootstrap(nodes, port, admin), sort_keys=False))
-    command = [str(binary()), "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
-    process = Process(command, folder / "balancer.log")
+    with _running(file, admin):
+        yield port
+
+
+@contextmanager
+def asking(nodes: Sequence[Lockgate], folder: Path) -> Iterator[int]:
+    """The port of an Envoy that carries requests to the service itself, and asks any of the nodes about each."""
+    admin, port = free_ports(2)
+    file = folder / "envoy.yaml"
+    doors = [part for node in nodes for part in ("--lockgate", f"127.0.0.1:{node.ports['envoy']}")]
+    where = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--output", str(file)]
+    written = command(nodes[0], "envoy", "config", *doors, *where)
+    assert written.returncode == 0, written.stderr
+    with _running(file, admin):
+        yield port
+
+
+@contextmanager
+def _running(file: Path, admin: int) -> Iterator[None]:
+    envoy = [str(binary()), "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
+    process = Process(envoy, file.with_suffix(".log"))
     try:
         process.start()
-        until(lambda: _ready(admin, process), f"the balancer was ready; it said:\n{process.said[-2000:]}")
-        yield port
+        until(lambda: _ready(admin, process), f"Envoy was ready; it said:\n{process.said[-2000:]}")
+        yield
     finally:
         process.kill()
