@@ -27,9 +27,13 @@ def resource_name(name: str) -> str:
 
 
 def duration(span: float) -> str:
-    """Of Gateway API: whole numbers only (GEP-2257)."""
+    """Of Gateway API (GEP-2257): whole numbers of at most five digits, each with its unit."""
     millis = max(round(span * 1000), 1)
-    return f"{millis // 1000}s" if millis % 1000 == 0 else f"{millis}ms"
+    if millis < 100_000 and millis % 1000:
+        return f"{millis}ms"
+    seconds, rest = divmod(millis, 1000)
+    hours, seconds = divmod(seconds, 3600) if seconds >= 100_000 else (0, seconds)
+    return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (seconds, "s"), (rest, "ms")) if count)
 
 
 def quantity(size: int) -> str:
