@@ -46,7 +46,7 @@ MEASURED: Mapping[str, Measured] = {
     "frame": Measured(10, "µs", "CPU of the control process for a frame of two records, while it is busy", "intake", BUSY),
     "woken": Measured(100, "µs", "the same, to wake it", "aiohttp", BUSY),
     "bandwidth": Measured(550, "MB/s", "what a disk takes, from 33,900 full records/s in batches of 1,024, less CPU", "size", README),
-    "stall": Measured(1_730, "records", "of 3.8 kB between two commits in which SQLite copies its log", "stalls", BUSY),
+    "stall": Measured(448, "records", "of 3.8 kB between two commits in which SQLite copies its log", "stalls", BUSY),
     "index": Measured(22_000, "records/s", "records put into the index for questions, one core; it takes half of one", "questions", BUSY),
     "sqlite": Measured(41_800, "records/s", "ledger on SQLite, 64 records a commit", "ledger", README),
     "postgres": Measured(9_000, "records/s", "ledger on PostgreSQL, 256 waiting, one node or several", "ledger", BUSY),

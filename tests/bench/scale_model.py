@@ -18,9 +18,9 @@ from router.processes.sharing import EACH_NS, FEWEST, LONGEST_NS
 US, MS = 1e-6, 1e-3
 WAITING_AT_MOST = 8192
 CHECKPOINT_SYNCS = 3  # the store's transaction, the note's file, its folder
-LOG_BYTES = 2048 * 4096  # `wal_autocheckpoint` of `adapters.sqlite.ledger`: then the writer copies its log into the file
+LOG_BYTES = 512 * 4096  # `wal_autocheckpoint` of `adapters.sqlite.ledger`: then the writer copies its log into the file
 LOG_SYNCS = 2  # the log, the file
-PAGES = 1.28  # bytes of whole pages in the log for a byte of records: it was copied every 1,730 records of 3.8 kB
+PAGES = 1.23  # bytes of whole pages in the log for a byte of records: it was copied every 448 records of 3.8 kB
 NORMAL_P99 = 2.326
 
 

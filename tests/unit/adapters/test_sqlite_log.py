@@ -1,0 +1,60 @@
+"""Only the writer of a ledger copies SQLite's write-ahead log: a second one that did would meet SQLite's WAL-reset bug."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite.ledger import PRAGMAS, SqliteStore
+from adapters.sqlite.reader import SqliteReader
+from router.audit.journal import Checkpointing, Journal
+from router.audit.questions.reader import Stored
+from router.errors import AuditError
+from tests.unit.audit.ledgers import SIGNER, entries
+
+
+def test_a_reader_cannot_copy_it_and_does_not_when_it_closes(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    journal = Journal(SqliteStore(file), Checkpointing(SIGNER))
+    journal.open()
+    journal.append(entries(3))
+    log = file.with_name(file.name + "-wal")
+    before = (file.read_bytes(), log.read_bytes())
+    reader = SqliteReader(file, Stored)
+    assert reader.size() == 3
+    for way in ("PASSIVE", "TRUNCATE"):
+        with pytest.raises(AuditError, match=r"disk I/O error|readonly"):
+            reader._connection.execute(f"PRAGMA wal_checkpoint({way})")
+    with pytest.raises(AuditError, match=r"disk I/O error|readonly"):
+        reader._connection.execute("DELETE FROM records")
+    reader.close()
+    assert (file.read_bytes(), log.read_bytes()) == before
+    journal.close()
+
+
+def test_one_that_may_write_would(tmp_path: Path) -> None:
+    """So that the test above can fail."""
+    file = tmp_path / "ledger.sqlite"
+    journal = Journal(SqliteStore(file), Checkpointing(SIGNER))
+    journal.open()
+    journal.append(entries(3))
+    before = file.read_bytes()
+    with sqlite3.connect(file) as other:
+        other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    assert file.read_bytes() != before
+    journal.close()
+
+
+def test_it_is_copied_in_small_pieces(tmp_path: Path) -> None:
+    """However much is written, the log does not become much longer than it may; the writer begins it anew."""
+    pages = next(int(each.partition("=")[2]) for each in PRAGMAS if "autocheckpoint" in each)
+    file = tmp_path / "ledger.sqlite"
+    journal = Journal(SqliteStore(file), Checkpointing(SIGNER))
+    journal.open()
+    for _ in range(60):
+        journal.append(entries(200))
+    assert file.stat().st_size > 2 * pages * 4096
+    assert file.with_name(file.name + "-wal").stat().st_size < 2 * pages * 4096
+    journal.close()
