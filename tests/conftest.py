@@ -17,6 +17,9 @@ __all__ = ["postgres", "redis_server"]
 settings.register_profile("lockgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockgate")
 
+# Files are tested side by side, one for each core and one more. Threads of PyTorch that wait for each other keep the cores from the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 LONGEST = Path(__file__).with_name("longest.txt")
 MODELS = Path(__file__).parent.parent / ".cache" / "tests" / "models"
 
