@@ -7,6 +7,8 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 # Collections of the young are cheap at this size, and of everything rare.
@@ -50,6 +52,19 @@ class UuidV7:
 
 
 os.register_at_fork(after_in_child=UuidV7._chance.clear)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around imports: modules stay, and looking for garbage among them again and again, as their objects become more, is a tenth of what
+    they cost."""
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looked:
+            gc.enable()
 
 
 def settle_memory() -> None:

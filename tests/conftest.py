@@ -1,10 +1,13 @@
 """What holds for every test."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from router.wiring.languages import open_identifier
+from router.wiring.prepared_models import LANGUAGES, VARIABLE
 from tests.postgres_server import postgres
 from tests.redis_server import redis_server
 
@@ -14,7 +17,19 @@ __all__ = ["postgres", "redis_server"]
 settings.register_profile("lockgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockgate")
 
+# Files are tested side by side, one for each core and one more. Threads of PyTorch that wait for each other keep the cores from the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 LONGEST = Path(__file__).with_name("longest.txt")
+MODELS = Path(__file__).parent.parent / ".cache" / "tests" / "models"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def languages() -> None:
+    """Every Lockgate that a test starts has a state of its own, and would unpack the languages' model and write it down there."""
+    if VARIABLE not in os.environ:
+        open_identifier([], MODELS / LANGUAGES)
+        os.environ[VARIABLE] = str(MODELS)
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from router.system import loading
+
 Table = Mapping[str, tuple[str, str]]
 """(`module:attribute`, one sentence) by name, in the order of help."""
 
@@ -24,7 +26,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self._table:
             return None
         module, _, attribute = self._table[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        with loading():
+            command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -38,7 +38,7 @@ from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.processes.waiting import ReviewFeedDesk
 from router.settings import Address
-from router.system import SystemClock, UuidV7, hand_over_soon
+from router.system import SystemClock, UuidV7, hand_over_soon, loading
 from router.telemetry.logs import configure_logs
 from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
@@ -300,7 +300,8 @@ def _addresses(sockets: Sequence[socket.socket]) -> tuple[Address, ...]:
 
 async def _loaded() -> type[Serving]:
     """On a thread, beside the model's preparation."""
-    module = await asyncio.to_thread(import_module, "router.processes.serving")
+    with loading():
+        module = await asyncio.to_thread(import_module, "router.processes.serving")
     found: type[Serving] = module.Serving
     return found
 

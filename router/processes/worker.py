@@ -5,6 +5,10 @@ Started by the supervisor as `python -m router.processes.worker`, with the socke
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # as `router.system.loading`, but here the modules are those of this module
+
 import argparse
 import asyncio
 import contextlib
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from router.wiring.envoy import EnvoyListener
     from router.wiring.events import Events
 
+gc.enable()
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
 HANDSHAKE_S = 60.0  # after which one is not counted any more that nobody has told of

@@ -29,9 +29,9 @@ _TOLD_APART = (
 CODES = frozenset(_TOLD_APART.split())
 
 
-@cache
-def _identifier() -> LanguageIdentifier:
-    """The library's model, without the languages that are not asked about: these are a fifth of its memory and most of its errors."""
+def unpack() -> LanguageIdentifier:
+    """The library's model, without the languages that are not asked about: these are a fifth of its memory and most of its errors. Takes
+    half a second of CPU; what serves has it from `router.wiring.languages`."""
     whole = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     whole.set_languages(sorted(CODES))
     return LanguageIdentifier(
@@ -39,13 +39,17 @@ def _identifier() -> LanguageIdentifier:
     )
 
 
+_unpacked = cache(unpack)
+
+
 class LanguageDetector:
     """`expected`: the languages that requests are usually in; texts of which nothing is known are not called anything else. Answers are
-    remembered by the text's beginning, which alone is looked at."""
+    remembered by the text's beginning, which alone is looked at. Without an `identifier` one is unpacked when a text is first asked about:
+    who only masks never asks."""
 
-    def __init__(self, expected: Iterable[str] = ("en",)) -> None:
+    def __init__(self, expected: Iterable[str] = ("en",), identifier: LanguageIdentifier | None = None) -> None:
         self._expected = frozenset(expected) & CODES
-        self._model = _identifier()
+        self._identifier = identifier
         self._remembered = lru_cache(_REMEMBERED)(self._look)
 
     def detect(self, text: str) -> Language:
@@ -57,13 +61,14 @@ class LanguageDetector:
         words = _words(normalise(text))
         if len(words) < (LEAST_LETTERS if words.isascii() else 1):
             return UNDETERMINED_LANGUAGE
-        code, score = self._model.classify(words)
-        if code not in self._expected and not self._stands_out(words, score):
+        identifier = self._identifier or _unpacked()
+        code, score = identifier.classify(words)
+        if code not in self._expected and not self._stands_out(identifier, words, score):
             return UNDETERMINED_LANGUAGE
         return Language(code, score) if score >= LEAST_SCORE else UNDETERMINED_LANGUAGE
 
-    def _stands_out(self, words: str, score: float) -> bool:
-        return all(score >= MORE_LIKELY * other for code, other in self._model.rank(words) if code in self._expected)
+    def _stands_out(self, identifier: LanguageIdentifier, words: str, score: float) -> bool:
+        return all(score >= MORE_LIKELY * other for code, other in identifier.rank(words) if code in self._expected)
 
 
 def _words(text: str) -> str:

@@ -38,6 +38,7 @@ from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock
 from router.wiring.index import open_index, store_examples
+from router.wiring.languages import language_identifier
 from router.wiring.prepared_models import take_prepared
 from router.wiring.stages import recogniser
 from router.workspace import Workspace
@@ -111,6 +112,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
         if static is not None:
             told = lambda step, done, total: progress(f"static: {step}", done, total)  # noqa: E731  # the same steps once more
             save_beside(path, load_or_train(cache, examples, outside, static, told))
+        language_identifier(workspace)  # unpacked before those come who serve, and for an image
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
     return path

@@ -10,6 +10,7 @@ from pathlib import Path
 from router.errors import ConfigError
 
 VARIABLE = "LOCKGATE_MODELS"
+LANGUAGES = "languages"  # a folder whose files are mapped where they are, and so not taken over
 
 
 def take_prepared(cache: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -25,6 +26,8 @@ def take_prepared(cache: Path, environment: Mapping[str, str] = os.environ) -> N
         )
     try:
         for found in sorted(source.glob("*/*")):
+            if found.parent.name == LANGUAGES:
+                continue
             _take(found, cache / found.relative_to(source))
     except OSError as error:
         raise ConfigError(f"The prepared models in {source} cannot be taken over into {cache}: {error.strerror}.") from error

@@ -15,10 +15,12 @@ from router.review.judge import Judge
 from router.review.judging import Again
 from router.review.packing import Content
 from router.stages.demands import Demands
+from router.stages.language import LanguageDetector
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
 from router.stages.rules import json_path
 from router.stages.signals import SignalDetector
+from router.wiring.languages import language_identifier
 from router.wiring.policy import make_policy, plan_policies
 from router.wiring.runtime import spans
 from router.wiring.stages import policy_parts, recogniser, routing_table
@@ -98,7 +100,9 @@ def make_judge(workspace: Workspace, engine: PolicyEngine, clock: Clock, leads: 
     return Judge(
         engine=engine,
         routing=routing_table(catalog, config),
-        signals=SignalDetector(config.gateway.limits.view, recogniser=recogniser(workspace)),
+        signals=SignalDetector(
+            config.gateway.limits.view, LanguageDetector(identifier=language_identifier(workspace)), recogniser(workspace)
+        ),
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),
         demands=Demands(None, frozenset(catalog.destinations)),
         view=lambda data, content_type: whole_body_view(data, content_type, paths, limits),

@@ -38,6 +38,7 @@ from router.stages.rules import Rule, RuleIndex, json_path
 from router.stages.signals import SignalDetector
 from router.stages.tuned import Tuned
 from router.stages.usual import Usual
+from router.wiring.languages import language_identifier
 from router.workspace import Workspace, stated_aim
 
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
@@ -60,9 +61,10 @@ def make_stages(
     languages = known_languages(workspace.encoder, model)
     if model is not None and workspace.tuned is not None:
         refuse_other_training(workspace.tuned, model.examples_digest, model.encoder_digest)
+    language = LanguageDetector(_expected(languages), language_identifier(workspace))
     return Stages(
         rules=rule_index(catalog.rules),
-        signals=SignalDetector(config.gateway.limits.view, LanguageDetector(_expected(languages)), recogniser(workspace)),
+        signals=SignalDetector(config.gateway.limits.view, language, recogniser(workspace)),
         cascade=make_cascade(workspace, tiers, model, clock, arbiter),
         usual=usual,
         risk=RiskModel(Levels(**catalog.risk.levels.model_dump()), catalog.risk.weights),

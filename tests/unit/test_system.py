@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import time
 import uuid
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from router.system import AT_ONCE, UuidV7, release_memory, settle_memory
+from router.system import AT_ONCE, UuidV7, loading, release_memory, settle_memory
 
 
 class Circle:
@@ -44,6 +45,24 @@ def test_what_was_there_is_not_looked_at_again() -> None:
     del there
     release_memory()
     assert circle() is not None
+
+
+def test_nothing_is_looked_for_while_modules_are_loaded() -> None:
+    """Afterwards it is, also after one that cannot be loaded and where two load at once."""
+    with loading():
+        with loading():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), loading():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_a_worker_that_is_loaded_looks_for_garbage() -> None:
+    """Its module switches that off for its imports."""
+    importlib.import_module("router.processes.worker")
+    assert gc.isenabled()
 
 
 def test_ids_are_of_version_7_and_differ_and_tell_their_time() -> None:

@@ -41,6 +41,15 @@ def test_what_is_there_is_left(tmp_path: Path) -> None:
     assert (here / "head.npz").read_bytes() == b"our own"
 
 
+def test_what_tells_languages_apart_stays_where_it_is(tmp_path: Path) -> None:
+    """It is mapped from there, and fifty megabytes are not copied into each state."""
+    kept = prepared(tmp_path) / "languages" / "0ab1.arrays"
+    kept.parent.mkdir()
+    kept.write_bytes(b"arrays")
+    take_prepared(tmp_path / "models", {VARIABLE: str(tmp_path / "prepared")})
+    assert files(tmp_path / "models") == {"0ab1/c0ffee/head.npz", "by-digest/c0ffee.report.json"}
+
+
 def test_a_copy_that_was_broken_off_is_no_model(tmp_path: Path) -> None:
     """What a crash left half-done has a hidden name, which nobody takes for a model, and the next start takes over the whole."""
     half = tmp_path / "models" / "0ab1" / ".c0ffee.7"
