@@ -136,6 +136,7 @@ class Serving:
             tuple if self.learning is None else self.learning.watch.figures,
             draining,
             objectives.figures,
+            lambda: self.governance.destroyed_again,
         )
         if self.membership is not None:
             self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})

@@ -149,7 +149,9 @@ class ProcessStatus:
         learnt: Callable[[], Iterable[Metric]] = tuple,
         draining: DrainState | None = None,
         objectives: Callable[[], Iterable[Metric]] = tuple,
+        returned: Callable[[], int] = int,
     ) -> None:
+        self._returned = returned
         self._draining = draining
         self._learnt = learnt
         self._objectives = objectives
@@ -248,6 +250,7 @@ class ProcessStatus:
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
             "lockgate.audit.unsigned": self._ledger.unsigned,
+            "lockgate.audit.keys.returned": self._returned(),
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
             "lockgate.control.break_glass": self.open_glass[0],
