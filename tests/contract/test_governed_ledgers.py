@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -199,6 +200,95 @@ async def test_a_node_without_the_keys_database_stops_using_keys(node: Node, sha
         assert await code_of(one.keys.key_for("bo")) == "audit_keys_unconfirmed"
     await confirmed(one)
     assert await one.keys.key_for("bo")
+
+
+TABLES = ("keys", "destroyed", "compared")
+
+
+@pytest.fixture
+def put_back(at: LedgerPlace, tmp_path: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Copies the subjects' keys aside, and puts the copy back; nobody has them open."""
+    if isinstance(at, PostgresPlace):
+        return partial(copied, at.subject_keys), partial(restored, at.subject_keys)
+    file, copy = tmp_path / "keys.sqlite", tmp_path / "backup"
+    return partial(shutil.copy, file, copy), partial(shutil.copy, copy, file)  # type: ignore[return-value]  # what it returns nobody asks
+
+
+def copied(server: Server) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for table in TABLES:
+            connection.execute(f'CREATE TABLE "{server.schema}".{table}_copy AS SELECT * FROM "{server.schema}".{table}')
+
+
+def restored(server: Server) -> None:
+    with psycopg.connect(server.url) as connection:
+        for table in TABLES:
+            connection.execute(f'DELETE FROM "{server.schema}".{table}')
+            connection.execute(
+                f'INSERT INTO "{server.schema}".{table} OVERRIDING SYSTEM VALUE SELECT * FROM "{server.schema}".{table}_copy'
+            )
+
+
+async def test_an_old_copy_of_the_keys_is_held_against_the_ledger(
+    at: LedgerPlace, tmp_path: Path, put_back: tuple[Callable[[], None], Callable[[], None]]
+) -> None:
+    """What was erased since is destroyed again at the next start, and recorded once; nobody else's key is touched, and all verifies."""
+    copy, restore = put_back
+    async with running(tmp_path, at=at) as place:
+        await place.decide(1)
+        await place.decide(2, subject="bo")
+        erased, _ = await place.keys.key_for(SUBJECT.id)
+        kept, _ = await place.keys.key_for("bo")
+        await place.erasing.finish()
+    copy()
+    async with running(tmp_path, at=at) as place:
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        mark = await place.keys.compared()
+        assert mark == place.facts.compared()
+    restore()
+    assert [fault.kind for fault in checked(at).faults if fault.kind == "erased_present"] == ["erased_present"]
+    async with running(tmp_path, at=at) as place:
+        assert await place.keys.compared() != mark
+        assert len(await place.erasing.finish()) == 1
+        assert await place.keys.present([erased, kept]) == [kept]
+        (found,) = place.leaves("erased_keys_found")
+        assert (found["details"]["reason"], found["details"]["key_ids"]) == ("older_keys", [erased])
+        assert await place.erasing.finish() == []
+    assert [fault for fault in checked(at).faults if fault.kind != "key_missing"] == []  # the officer's is younger than the copy
+
+
+async def test_of_nodes_that_start_on_old_keys_one_destroys_what_came_back(node: Node, shared: PostgresPlace) -> None:
+    """They take turns: the second finds nothing."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    copied(shared.subject_keys)
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    await asyncio.gather(one.keys.close(), two.keys.close())
+    restored(shared.subject_keys)
+    await asyncio.gather(one.keys.open(), two.keys.open())
+    finished = await asyncio.gather(one.erasing.finish(), two.erasing.finish())
+    assert sorted(len(each) for each in finished) == [0, 1]
+    assert len(one.leaves("erased_keys_found")) == len(one.leaves("erasure_repeated")) == 1
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_node_under_which_old_keys_were_put_back_uses_none_again(node: Node, shared: PostgresPlace) -> None:
+    """The numbers of destroyed keys are given out a second time, for others: it would not hear of one that has a number that it saw."""
+    one, two = await node("one"), await node("two")
+    for subject in (SUBJECT.id, "bo", "cy"):
+        await one.decide(1, subject=subject)
+    copied(shared.subject_keys)
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    await two.keys.key_for("bo")
+    await confirmed(two)
+    restored(shared.subject_keys)
+    await asyncio.sleep(1.5)  # longer than its lease
+    async with running(one.folder.parent, one.clock, one.ids, shared) as three:
+        await three.erasing.finish()
+        await three.erasing.erase("bo", REASON, OFFICER)
+        await asyncio.sleep(0.3)
+        assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
+        assert (await three.keys.key_for("cy"))[1]
 
 
 async def confirmed(place: Place) -> None:
