@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from adapters.postgres import subject_keys as postgres_subject_keys
 from adapters.postgres.connection import Server
 from adapters.postgres.orders import PostgresTurns
 from adapters.postgres.place import PostgresPlace
+from adapters.postgres.subject_keys import PostgresKeys
 from adapters.sqlite.place import SqlitePlace
 from router.audit.checking.verify import Plan, Report, verify
 from router.audit.governance import pruning
@@ -33,6 +34,7 @@ from router.audit.records.record import decision_entry, system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
+from router.wiring.recovery import Around, recover_shared
 from tests.postgres_server import PostgresServer
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, Place, running
 from tests.unit.audit.ledgers import SIGNER
@@ -269,6 +271,35 @@ async def test_of_nodes_that_start_on_old_keys_one_destroys_what_came_back(node:
     finished = await asyncio.gather(one.erasing.finish(), two.erasing.finish())
     assert sorted(len(each) for each in finished) == [0, 1]
     assert len(one.leaves("erased_keys_found")) == len(one.leaves("erasure_repeated")) == 1
+
+
+async def test_a_recovered_ledger_of_several_nodes_knows_erasures_and_holds(tmp_path: Path, shared: PostgresPlace) -> None:
+    """With old keys beside it the erased one is destroyed before the new ledger has its place; a hold on a decision of the ledger before
+    keeps whose it is."""
+    async with running(tmp_path, at=shared) as place:
+        await place.decide(1)
+        (held,) = await place.decide(2, subject="bo")
+        erased, _ = await place.keys.key_for(SUBJECT.id)
+        copied(shared.subject_keys)
+        await place.holding.add("decision", held.id, OFFICER)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    restored(shared.subject_keys)
+    following = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
+
+    def keys() -> PostgresKeys:
+        made = shared.keys(SEALING_KEY)
+        made.open()
+        return made
+
+    _, schema, carried = recover_shared(shared, tmp_path / "checkpoints", following, "restored", None, Around((), keys))
+    assert schema.startswith(shared.ledger.schema)
+    assert (carried.erasures, carried.destroyed, carried.holds) == (1, 1, 1)
+    with closing(keys()) as there:
+        assert there.present([erased]) == []
+    async with running(tmp_path, at=shared, signer=following) as place:
+        assert await place.erasing.finish() == []
+        assert await code_of(place.erasing.erase("bo", REASON, OFFICER)) == "audit_on_hold"
+        assert erased in place.facts.standing().erased
 
 
 @pytest.mark.usefixtures("quick_leases")

@@ -8,6 +8,7 @@
     5 held requests of theirs end      they could not be opened any more
     6 `subject_erased` is durable      from here on it is said to be erased, and is
     7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
+    8 the keys are marked              crash before it: the next start looks at this erasure again, and finds nothing to do
 
 The order is written first, as every decision here is, so that no key ever vanishes without a record of who wanted it. "Erased" is said
 last, so that it is never said of a key that exists. What was ordered is carried out, whatever happens to whoever ordered it.
@@ -157,7 +158,7 @@ class Erasing:
             index = await self._carried_out(order, who)
             receipt = await self._orders.receipt(index)  # 7
             try:
-                await self._mark()
+                await self._mark()  # 8
             except AuditError as error:  # it is erased all the same
                 log.warning("it is not marked in the subjects' keys that record %d was carried out: %s", index, error)
             return receipt
