@@ -50,6 +50,11 @@ KEY_STEPS: Steps = {
         "CREATE TABLE destroyed (number bigint PRIMARY KEY, key_id text NOT NULL)",
         "CREATE TABLE holders (node text PRIMARY KEY, seen bigint NOT NULL)",
     ),
+    2: (
+        # Up to where of which ledger its erasures were looked after here. The last row counts; nobody needs a right to change one.
+        "CREATE TABLE compared (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, origin text NOT NULL, size bigint NOT NULL,"
+        " leaf bytea NOT NULL)",
+    ),
 }
 SHARED_STEPS: Steps = {
     1: (

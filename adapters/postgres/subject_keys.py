@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from adapters.postgres.connection import BoundedConnection, Server, connect, is_lost, translated
 from adapters.postgres.schema import KEY_STEPS, KEYS, Steps, check_known, migrate, stored_format
 from adapters.sqlite.subject_keys import KeyFile, SubjectKey
+from router.audit.keys.comparing import Compared
 from router.audit.keys.leasing import LEASE_S, MARGIN_S, lease_clock
 from router.errors import AuditError
 
@@ -81,16 +82,17 @@ class PostgresKeys(KeyFile):
             found = {row[0] for row in connection.rows("SELECT key_id FROM keys WHERE key_id = ANY(%s)", (list(key_ids),))}
         return [key_id for key_id in key_ids if key_id in found]
 
-    def destroy(self, key_id: str) -> None:
-        """The row is deleted, and every node will learn of it, when this returns; the server's files lose it where this user may have them
-        rewritten. `await_others` then says when no node keeps the key. Raises AuditError, after which it may or may not be deleted."""
+    def destroy(self, *key_ids: str) -> None:
+        """The rows are deleted, and every node will learn of it, when this returns; the server's files lose them where this user may have
+        them rewritten. `await_others` then says when no node keeps a key. Raises AuditError, after which they may or may not be deleted."""
         with self._said() as connection:
             connection.warned = ""
             with connection.transaction():
                 # One at a time, so that numbers are seen in their order.
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lockgate destroyed {self._server.schema}",))
-                connection.execute("DELETE FROM keys WHERE key_id = %s", (key_id,))
-                connection.execute("INSERT INTO destroyed SELECT coalesce(max(number), 0) + 1, %s FROM destroyed", (key_id,))
+                for key_id in key_ids:
+                    connection.execute("DELETE FROM keys WHERE key_id = %s", (key_id,))
+                    connection.execute("INSERT INTO destroyed SELECT coalesce(max(number), 0) + 1, %s FROM destroyed", (key_id,))
             if connection.warned:
                 raise AuditError(f"A key's destruction is not known to be durable: {connection.warned}.")
         self._rewrite()
@@ -127,6 +129,26 @@ class PostgresKeys(KeyFile):
         if waiting:
             with self._said() as connection:  # who comes back says again that it is there
                 connection.execute("DELETE FROM holders WHERE seen < %s AND node <> %s", (number, own))
+
+    def destroyed(self) -> list[str]:
+        with self._said() as connection:
+            found = connection.rows("SELECT key_id FROM destroyed GROUP BY key_id ORDER BY min(number)")
+        return [row[0] for row in found]
+
+    def compared(self) -> Compared | None:
+        with self._said() as connection:
+            found = connection.rows("SELECT origin, size, leaf FROM compared ORDER BY number DESC LIMIT 1")
+        return Compared(*found[0]) if found else None
+
+    def mark(self, compared: Compared) -> None:
+        with self._said() as connection:
+            values = (compared.origin, compared.size, compared.leaf)
+            connection.execute("INSERT INTO compared (origin, size, leaf) VALUES (%s, %s, %b)", values)
+
+    def destroyed_as(self, number: int) -> str | None:
+        with self._said() as connection:
+            found = connection.rows("SELECT key_id FROM destroyed WHERE number = %s", (number,))
+        return found[0][0] if found else None
 
     def newest_destroyed(self) -> int:
         with self._said() as connection:

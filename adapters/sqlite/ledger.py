@@ -36,7 +36,7 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",
-    "PRAGMA wal_autocheckpoint=512",  # within a commit, which is what waits; another connection must not copy (ADR 77)
+    "PRAGMA wal_autocheckpoint=512",  # within a commit, which is what waits; another connection must not copy (ADR 75)
     "PRAGMA cache_size=-16384",
 )
 Run = Callable[..., Any]

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from adapters.sqlite.connection import Connect, Connection, connect, private_file
 from adapters.sqlite.migrations import Steps, migrate
+from router.audit.keys.comparing import Compared
 from router.audit.keys.leasing import Lease, SharedKeys
 from router.errors import AuditError
 
@@ -39,8 +40,14 @@ STEPS: Steps = {
         " created_ns INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     ),
+    2: (
+        "CREATE TABLE destroyed (number INTEGER PRIMARY KEY, key_id TEXT NOT NULL UNIQUE)",
+        # One row: up to where of which ledger its erasures were looked after here.
+        "CREATE TABLE compared (number INTEGER PRIMARY KEY, origin TEXT NOT NULL, size INTEGER NOT NULL, leaf BLOB NOT NULL)",
+    ),
 }
 _NONCE = 12
+_TOLD = "INSERT OR IGNORE INTO destroyed (key_id) VALUES (?)"
 
 SubjectKey = tuple[str, bytes]
 
@@ -81,18 +88,39 @@ class KeyFile:
         with self._one_at_a_time:
             return [each for each in key_ids if self._open.execute("SELECT 1 FROM keys WHERE key_id = ?", (each,))]
 
-    def destroy(self, key_id: str) -> None:
-        """Neither the file nor its write-ahead log holds the key when it returns. Without such a key it does the same: an attempt before
-        may have ended between the two. Raises AuditError `audit_keys_busy` while another process reads an older state of the file."""
+    def destroy(self, *key_ids: str) -> None:
+        """Neither the file nor its write-ahead log holds the keys when it returns; their ids stay, in `destroyed`. Without such a key it
+        does the same: an attempt before may have ended between the two. Raises AuditError `audit_keys_busy` while another process reads an
+        older state of the file."""
         with self._one_at_a_time:
             try:
-                self._open.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))  # zeros its place, by secure_delete
+                self._open.execute("BEGIN IMMEDIATE")
+                for key_id in key_ids:
+                    self._open.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))  # zeros its place, by secure_delete
+                    self._open.execute(_TOLD, (key_id,))
+                self._open.execute("COMMIT")
                 ((busy, _, _),) = self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except AuditError:
                 self._abandon()
                 raise
         if busy:
             raise AuditError(f"The key is deleted but still in {self._path}-wal, for another process reads the file.", "audit_keys_busy")
+
+    def destroyed(self) -> list[str]:
+        """The ids of all keys that were destroyed here, in that order."""
+        with self._one_at_a_time:
+            return [row[0] for row in self._open.execute("SELECT key_id FROM destroyed ORDER BY number")]
+
+    def compared(self) -> Compared | None:
+        """The last mark. Raises AuditError."""
+        with self._one_at_a_time:
+            found = self._open.execute("SELECT origin, size, leaf FROM compared ORDER BY number DESC LIMIT 1")
+        return Compared(*found[0]) if found else None
+
+    def mark(self, compared: Compared) -> None:
+        """On stable storage when it returns. Raises AuditError."""
+        with self._one_at_a_time:
+            self._open.execute("INSERT OR REPLACE INTO compared VALUES (1, ?, ?, ?)", (compared.origin, compared.size, compared.leaf))
 
     def ensure(self, subjects: Sequence[str]) -> dict[str, SubjectKey]:
         """One transaction for all that are missing, on stable storage when it returns."""
@@ -239,17 +267,26 @@ class SqliteSubjectKeys:
         """Those of them that were not destroyed."""
         return await asyncio.to_thread(self._file.present, key_ids)
 
-    async def destroy(self, key_id: str) -> None:
-        """The key is in no file, kept by no other node and given to nobody when it returns. The next request of the same subject gets
+    async def destroy(self, *key_ids: str) -> None:
+        """The keys are in no file, kept by no other node and given to nobody when it returns. The next request of the same subject gets
         another one."""
         async with self._changing:
-            self._drop(key_id)
-            await asyncio.to_thread(self._file.destroy, key_id)
+            self._drop(*key_ids)
+            await asyncio.to_thread(self._file.destroy, *key_ids)
         if self._lease is not None and isinstance(self._file, SharedKeys):
-            await asyncio.to_thread(self._file.await_others, key_id, self._lease.node)
+            await asyncio.to_thread(self._file.await_others, key_ids[-1], self._lease.node)  # nodes forget in the order of numbers
 
-    def _drop(self, key_id: str) -> None:
-        for subject in [subject for subject, (known, _) in self._cache.items() if known == key_id]:
+    async def compared(self) -> Compared | None:
+        """Up to where of a ledger its erasures were looked after here; None where never."""
+        return await asyncio.to_thread(self._file.compared)
+
+    async def mark(self, compared: Compared) -> None:
+        """Durable when it returns. Raises AuditError."""
+        await asyncio.to_thread(self._file.mark, compared)
+
+    def _drop(self, *key_ids: str) -> None:
+        gone = frozenset(key_ids)
+        for subject in [subject for subject, (known, _) in self._cache.items() if known in gone]:
             del self._cache[subject]
 
     async def _forgotten(self, key_id: str) -> None:

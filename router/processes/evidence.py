@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.journal import Journal
+from router.audit.keys.comparing import refuse_older
 from router.audit.ledger import AuditLedger
 from router.audit.outbox import Outbox
 from router.audit.questions.reader import Stored
@@ -95,6 +96,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = await asyncio.to_thread(ledger_signer, workspace)
     sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
+    await asyncio.to_thread(_refuse_older, place, sealing_key, signer.name)  # before anything is recorded or signed
     store, newer = place.store(signer.verifier), _Newer()
     ledger = AuditLedger(Journal(store, replace(checkpointing(workspace, signer), signed=newer)))
     witnesses = _witnesses(workspace, place, signer, clock, lambda note, met: ledger.keep_cosigned(note, witnessed=met))
@@ -116,6 +118,29 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         await evidence.close()
         raise
     return evidence
+
+
+def _refuse_older(place: LedgerPlace, sealing_key: bytes, origin: str) -> None:
+    """Raises AuditError `audit_rolled_back` where the ledger is older than the subjects' keys."""
+    keys = place.keys(sealing_key)
+    keys.open()
+    try:
+        mark = keys.compared()
+    finally:
+        keys.close()
+    if mark is None or mark.origin != origin:  # of another ledger than the one that is to be continued
+        return
+    try:
+        reader = place.reader(Stored)
+    except AuditError as error:
+        if error.code != "audit_missing":
+            raise
+        message = f"The subjects' keys were held against {mark.size} records of {origin}, and there is no ledger."
+        raise AuditError(f"{message} Put it back, or begin one with another name ('audit.origin').", "audit_rolled_back") from None
+    try:
+        refuse_older(mark, reader)
+    finally:
+        reader.close()
 
 
 class _Newer:

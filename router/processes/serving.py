@@ -139,6 +139,7 @@ class Serving:
             draining,
             objectives.figures,
             tuple if self.envoy_reports is None else self.envoy_reports.figures,
+            lambda: self.governance.destroyed_again,
         )
         if self.membership is not None:
             self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})

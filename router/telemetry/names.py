@@ -82,6 +82,7 @@ METRICS = {
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
     "lockgate.audit.records": "Records in the ledger.",
+    "lockgate.audit.keys.returned": "Keys that were erased, had come back, and were destroyed again, since the start.",
     "lockgate.audit.projection.lag": "Records that a projection does not have yet.",
     "lockgate.audit.unsigned": "Records that no checkpoint covers yet.",
     "lockgate.audit.waiting": "Records that wait for their commit.",

@@ -150,7 +150,9 @@ class ProcessStatus:
         draining: DrainState | None = None,
         objectives: Callable[[], Iterable[Metric]] = tuple,
         envoy_reports: Callable[[], Iterable[Metric]] = tuple,
+        returned: Callable[[], int] = int,
     ) -> None:
+        self._returned = returned
         self._draining = draining
         self._learnt = learnt
         self._objectives = objectives
@@ -250,6 +252,7 @@ class ProcessStatus:
             "lockgate.audit.records": self._ledger.size,
             "lockgate.audit.waiting": self._ledger.waiting,
             "lockgate.audit.unsigned": self._ledger.unsigned,
+            "lockgate.audit.keys.returned": self._returned(),
             "lockgate.workers": self._supervised.alive,
             "lockgate.reviews.pending": self._pending(),
             "lockgate.control.break_glass": self.open_glass[0],

@@ -80,6 +80,11 @@ class Governance:
         self._every = None if settings is None else settings.every
         self._pruning = None if settings is None else Pruning(orders, retention(settings))
 
+    @property
+    def destroyed_again(self) -> int:
+        """Keys that had come back, since this was made."""
+        return self._erasing.destroyed_again
+
     async def finish(self) -> list[int]:
         """What a crash or an old copy of the keys left half done; before anybody is served."""
         return await self._erasing.finish()

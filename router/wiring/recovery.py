@@ -3,10 +3,12 @@
 A ledger that is behind a checkpoint that was signed for it would, if continued, have two histories under one name. So a new one is begun
 under another origin, and its first record says what went before: the predecessor's origin, size and root, and the checkpoint that is known
 of it, whole. The predecessor is kept beside it, to be read and verified. What lies beside the records goes over: events that were decided
-are not decided again, and deliveries that wait still go out, perhaps a second time under their id.
+are not decided again, and deliveries that wait still go out, perhaps a second time under their id. So do erasures and the legal holds that
+stood (`carrying`), as the records after the first.
 
-1 nobody else writes   2 what the predecessor is   3 the new ledger with its first record and checkpoint, aside   4 the predecessor's file
-gets a second name, its checkpoints go aside   5 the new one takes its place, in one step   6 its checkpoint is published.
+1 nobody else writes   2 what the predecessor is, and what it leaves; keys that it says were destroyed are destroyed   3 the new ledger with
+its first records and checkpoint, aside   4 the predecessor's file gets a second name, its checkpoints go aside   5 the new one takes its
+place, in one step   6 its checkpoint is published.
 A crash before 5 leaves the predecessor in its place, which the new origin does not open; the command is then given again.
 """
 
@@ -14,8 +16,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reader import SqliteReader
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal, LedgerStore
 from router.audit.questions.reader import LedgerReader, Stored
 from router.audit.records.record import system_entry
@@ -32,9 +35,11 @@ from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_publishe
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
 from router.errors import AuditError
+from router.wiring.carrying import CarriedOver, carried_over, in_parts, left_by
 from router.wiring.ledger_place import LedgerPlace
 
 PREDECESSORS = "predecessors"
+AT_ONCE = 1000  # records of a commit
 BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
 
 
@@ -70,12 +75,40 @@ class Place:
         return self.state / LEDGER_FILE
 
 
-def recover(place: Place, signer: NoteSigner, reason: str, outside: str | None = None) -> tuple[Predecessor, Path]:
-    """What was left behind, and the folder where it is kept now. `outside` is a checkpoint that was kept elsewhere. Raises AuditError."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else tells of a predecessor. `copies` are other copies of its ledger, such as the damaged one. `keys` opens the keys."""
+
+    copies: Sequence[Callable[[], LedgerReader]] = ()
+    keys: Callable[[], KeyFile] | None = None
+
+    def left(self, reader: LedgerReader, before: Predecessor) -> CarriedOver:
+        """Raises AuditError."""
+        with ExitStack() as stack:
+            copies = [stack.enter_context(closing(each())) for each in self.copies]
+            signed = note_checkpoint(before.note).size if before.note else 0
+            left = left_by(reader, copies, max(before.size, signed))
+            try:
+                keys = None if self.keys is None else stack.enter_context(closing(self.keys()))
+            except AuditError as error:
+                return carried_over(left, None, str(error).rstrip("."))
+            return carried_over(left, keys, "" if keys is not None else "there are none here")
+
+
+NOTHING = Around()
+
+
+def recover(
+    place: Place, signer: NoteSigner, reason: str, outside: str | None = None, around: Around = NOTHING
+) -> tuple[Predecessor, Path, CarriedOver]:
+    """What was left behind, the folder where it is kept now, and what went over. `outside` is a checkpoint that was kept elsewhere. Raises
+    AuditError."""
     with _alone(place.ledger):  # 1
-        before = _predecessor(SqliteReader(place.ledger, Stored), place.checkpoints, outside, signer)  # 2
+        with closing(SqliteReader(place.ledger, Stored)) as reader:
+            before = _predecessor(reader, place.checkpoints, outside, signer)  # 2
+            carried = around.left(reader, before)
         try:
-            return before, _succeed(place, signer, before, reason)
+            return before, _succeed(place, signer, before, reason, carried), carried
         except OSError as error:
             raise AuditError(f"{place.state} cannot be written: {error.strerror}.", "audit_io_failed") from error
 
@@ -94,30 +127,31 @@ def _alone(ledger: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def recover_shared(place: LedgerPlace, checkpoints: Path, signer: NoteSigner, reason: str, outside: str | None) -> tuple[Predecessor, str]:
+def recover_shared(
+    place: LedgerPlace, checkpoints: Path, signer: NoteSigner, reason: str, outside: str | None, around: Around = NOTHING
+) -> tuple[Predecessor, str, CarriedOver]:
     """The same for a ledger of several nodes, none of which runs, by who owns its tables; and the schema that it is in now. Steps 3 to 5
     are in the database, where 5 is one transaction. Raises AuditError."""
-    before = _predecessor(place.reader(Stored), checkpoints, outside, signer)  # 2
+    with closing(place.reader(Stored)) as reader:
+        before = _predecessor(reader, checkpoints, outside, signer)  # 2
+        carried = around.left(reader, before)
     new = place.aside()
-    checkpoint, note = _first_record(new.store(signer.verifier), signer, before, reason)  # 3
+    checkpoint, note = _first_records(new.store(signer.verifier), signer, before, reason, carried)  # 3
     _put_aside(checkpoints, checkpoints / before.name)  # 4
     kept = place.put_in_place(new, f"before_{before.size}_{before.root.hex()[:8]}")  # 5
     publish(checkpoints, checkpoint, note)  # 6
-    return before, kept
+    return before, kept, carried
 
 
 def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner) -> Predecessor:
-    try:
-        if reader.origin() == signer.name:
-            message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
-            raise AuditError(message, "audit_origin_unchanged")
-        size, root = reader.last_commit()
-        known = [note for note in (outside, latest_published(checkpoints), reader.latest_checkpoint()) if note is not None]
-        note = outside or max(known, key=lambda each: note_checkpoint(each).size, default="")
-        relation = _relation(reader, size, note_checkpoint(note)) if note else ""
-        return Predecessor(reader.origin(), size, root, note, relation)
-    finally:
-        reader.close()
+    if reader.origin() == signer.name:
+        message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
+        raise AuditError(message, "audit_origin_unchanged")
+    size, root = reader.last_commit()
+    known = [note for note in (outside, latest_published(checkpoints), reader.latest_checkpoint()) if note is not None]
+    note = outside or max(known, key=lambda each: note_checkpoint(each).size, default="")
+    relation = _relation(reader, size, note_checkpoint(note)) if note else ""
+    return Predecessor(reader.origin(), size, root, note, relation)
 
 
 def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
@@ -128,9 +162,9 @@ def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
     return COVERED if tree_root(reader, checkpoint.size) == checkpoint.root else DIFFERS
 
 
-def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str) -> Path:
+def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str, carried: CarriedOver) -> Path:
     aside = place.state / f"{LEDGER_FILE}.new"
-    checkpoint, note = _begun(aside, signer, before, reason)  # 3
+    checkpoint, note = _begun(aside, signer, before, reason, carried)  # 3
     carry_over(place.ledger, aside)
     kept = place.state / PREDECESSORS / before.name
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -144,23 +178,36 @@ def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str)
     return kept
 
 
-def _begun(aside: Path, signer: NoteSigner, before: Predecessor, reason: str) -> tuple[Checkpoint, str]:
+def _begun(aside: Path, signer: NoteSigner, before: Predecessor, reason: str, carried: CarriedOver) -> tuple[Checkpoint, str]:
     for leftover in aside.parent.glob(f"{aside.name}*"):
         leftover.unlink()
-    begun = _first_record(SqliteStore(aside), signer, before, reason)
+    begun = _first_records(SqliteStore(aside), signer, before, reason, carried)
     aside.with_name(f"{aside.name}.lock").unlink()
     return begun
 
 
-def _first_record(store: LedgerStore, signer: NoteSigner, before: Predecessor, reason: str) -> tuple[Checkpoint, str]:
+def _first_records(
+    store: LedgerStore, signer: NoteSigner, before: Predecessor, reason: str, carried: CarriedOver
+) -> tuple[Checkpoint, str]:
     journal = Journal(store, Checkpointing(signer))
     journal.open()
     try:
-        journal.append([system_entry("recovered", time.time_ns(), before.details(reason))])
+        journal.append([system_entry("recovered", time.time_ns(), {**before.details(reason), **_counted(carried)})])
+        for some in in_parts(carried.entries, AT_ONCE):
+            journal.append(some)
         checkpoint = Checkpoint(signer.name, journal.size, journal.root())
     finally:
         journal.close()
     return checkpoint, signer.sign(checkpoint.text())
+
+
+def _counted(carried: CarriedOver) -> dict[str, Any]:
+    """What could not be read is said in the ledger as well: its silence about an erasure there means nothing."""
+    if not (carried.entries or carried.missing or carried.malformed):
+        return {}
+    unread = sum(end - start for start, end in carried.missing) + carried.malformed
+    told = {"erasures": carried.erasures + carried.from_keys, "holds": carried.holds, "unread": unread}
+    return {"carried_over": told}
 
 
 def _put_aside(checkpoints: Path, kept: Path) -> None:

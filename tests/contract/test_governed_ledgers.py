@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adapters.postgres import subject_keys as postgres_subject_keys
 from adapters.postgres.connection import Server
 from adapters.postgres.orders import PostgresTurns
 from adapters.postgres.place import PostgresPlace
+from adapters.postgres.subject_keys import PostgresKeys
 from adapters.sqlite.place import SqlitePlace
 from router.audit.checking.verify import Plan, Report, verify
 from router.audit.governance import pruning
@@ -32,6 +34,7 @@ from router.audit.records.record import decision_entry, system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
+from router.wiring.recovery import Around, recover_shared
 from tests.postgres_server import PostgresServer
 from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, Place, running
 from tests.unit.audit.ledgers import SIGNER
@@ -199,6 +202,124 @@ async def test_a_node_without_the_keys_database_stops_using_keys(node: Node, sha
         assert await code_of(one.keys.key_for("bo")) == "audit_keys_unconfirmed"
     await confirmed(one)
     assert await one.keys.key_for("bo")
+
+
+TABLES = ("keys", "destroyed", "compared")
+
+
+@pytest.fixture
+def put_back(at: LedgerPlace, tmp_path: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Copies the subjects' keys aside, and puts the copy back; nobody has them open."""
+    if isinstance(at, PostgresPlace):
+        return partial(copied, at.subject_keys), partial(restored, at.subject_keys)
+    file, copy = tmp_path / "keys.sqlite", tmp_path / "backup"
+    return partial(shutil.copy, file, copy), partial(shutil.copy, copy, file)  # type: ignore[return-value]  # what it returns nobody asks
+
+
+def copied(server: Server) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for table in TABLES:
+            connection.execute(f'CREATE TABLE "{server.schema}".{table}_copy AS SELECT * FROM "{server.schema}".{table}')
+
+
+def restored(server: Server) -> None:
+    with psycopg.connect(server.url) as connection:
+        for table in TABLES:
+            connection.execute(f'DELETE FROM "{server.schema}".{table}')
+            connection.execute(
+                f'INSERT INTO "{server.schema}".{table} OVERRIDING SYSTEM VALUE SELECT * FROM "{server.schema}".{table}_copy'
+            )
+
+
+async def test_an_old_copy_of_the_keys_is_held_against_the_ledger(
+    at: LedgerPlace, tmp_path: Path, put_back: tuple[Callable[[], None], Callable[[], None]]
+) -> None:
+    """What was erased since is destroyed again at the next start, and recorded once; nobody else's key is touched, and all verifies."""
+    copy, restore = put_back
+    async with running(tmp_path, at=at) as place:
+        await place.decide(1)
+        await place.decide(2, subject="bo")
+        erased, _ = await place.keys.key_for(SUBJECT.id)
+        kept, _ = await place.keys.key_for("bo")
+        await place.erasing.finish()
+    copy()
+    async with running(tmp_path, at=at) as place:
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        mark = await place.keys.compared()
+        assert mark == place.facts.compared()
+    restore()
+    assert [fault.kind for fault in checked(at).faults if fault.kind == "erased_present"] == ["erased_present"]
+    async with running(tmp_path, at=at) as place:
+        assert await place.keys.compared() != mark
+        assert len(await place.erasing.finish()) == 1
+        assert await place.keys.present([erased, kept]) == [kept]
+        (found,) = place.leaves("erased_keys_found")
+        assert (found["details"]["reason"], found["details"]["key_ids"]) == ("older_keys", [erased])
+        assert await place.erasing.finish() == []
+    assert [fault for fault in checked(at).faults if fault.kind != "key_missing"] == []  # the officer's is younger than the copy
+
+
+async def test_of_nodes_that_start_on_old_keys_one_destroys_what_came_back(node: Node, shared: PostgresPlace) -> None:
+    """They take turns: the second finds nothing."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    copied(shared.subject_keys)
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    await asyncio.gather(one.keys.close(), two.keys.close())
+    restored(shared.subject_keys)
+    await asyncio.gather(one.keys.open(), two.keys.open())
+    finished = await asyncio.gather(one.erasing.finish(), two.erasing.finish())
+    assert sorted(len(each) for each in finished) == [0, 1]
+    assert len(one.leaves("erased_keys_found")) == len(one.leaves("erasure_repeated")) == 1
+
+
+async def test_a_recovered_ledger_of_several_nodes_knows_erasures_and_holds(tmp_path: Path, shared: PostgresPlace) -> None:
+    """With old keys beside it the erased one is destroyed before the new ledger has its place; a hold on a decision of the ledger before
+    keeps whose it is."""
+    async with running(tmp_path, at=shared) as place:
+        await place.decide(1)
+        (held,) = await place.decide(2, subject="bo")
+        erased, _ = await place.keys.key_for(SUBJECT.id)
+        copied(shared.subject_keys)
+        await place.holding.add("decision", held.id, OFFICER)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    restored(shared.subject_keys)
+    following = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
+
+    def keys() -> PostgresKeys:
+        made = shared.keys(SEALING_KEY)
+        made.open()
+        return made
+
+    _, schema, carried = recover_shared(shared, tmp_path / "checkpoints", following, "restored", None, Around((), keys))
+    assert schema.startswith(shared.ledger.schema)
+    assert (carried.erasures, carried.destroyed, carried.holds) == (1, 1, 1)
+    with closing(keys()) as there:
+        assert there.present([erased]) == []
+    async with running(tmp_path, at=shared, signer=following) as place:
+        assert await place.erasing.finish() == []
+        assert await code_of(place.erasing.erase("bo", REASON, OFFICER)) == "audit_on_hold"
+        assert erased in place.facts.standing().erased
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_node_under_which_old_keys_were_put_back_uses_none_again(node: Node, shared: PostgresPlace) -> None:
+    """The numbers of destroyed keys are given out a second time, for others: it would not hear of one that has a number that it saw."""
+    one, two = await node("one"), await node("two")
+    for subject in (SUBJECT.id, "bo", "cy"):
+        await one.decide(1, subject=subject)
+    copied(shared.subject_keys)
+    await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
+    await two.keys.key_for("bo")
+    await confirmed(two)
+    restored(shared.subject_keys)
+    await asyncio.sleep(1.5)  # longer than its lease
+    async with running(one.folder.parent, one.clock, one.ids, shared) as three:
+        await three.erasing.finish()
+        await three.erasing.erase("bo", REASON, OFFICER)
+        await asyncio.sleep(0.3)
+        assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
+        assert (await three.keys.key_for("cy"))[1]
 
 
 async def confirmed(place: Place) -> None:

@@ -20,6 +20,7 @@ from adapters.postgres.schema import LEDGER_STEPS
 from adapters.postgres.subject_keys import PostgresKeys
 from router.audit.checking.verify import Plan, Report, verify
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.comparing import Compared
 from router.audit.keys.rotation import hand_over, last_note, lost, vouched
 from router.audit.ledger import AuditLedger
 from router.audit.questions.reader import Stored
@@ -435,7 +436,7 @@ KEY_GRANTS = """
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT ON "{schema}".meta TO {role};
 GRANT SELECT, INSERT, DELETE ON "{schema}".keys TO {role};
-GRANT SELECT, INSERT ON "{schema}".keys_check, "{schema}".destroyed TO {role};
+GRANT SELECT, INSERT ON "{schema}".keys_check, "{schema}".destroyed, "{schema}".compared TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".holders TO {role};
 """
 
@@ -485,6 +486,9 @@ def test_a_node_needs_no_right_to_change_keys(postgres: PostgresServer) -> None:
     keys.open()
     key_id, _ = keys.ensure(["anna"])["anna"]
     keys.destroy(key_id)  # which needs DELETE, and leaves the rewriting to the owner
+    for size in (3, 4):
+        keys.mark(Compared("ledger.test", size, bytes(32)))
+    assert (keys.compared(), keys.destroyed()) == (Compared("ledger.test", 4, bytes(32)), [key_id])
     assert keys.find("anna") is None
     keys.close()
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

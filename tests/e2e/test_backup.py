@@ -239,8 +239,8 @@ def test_a_restored_copy_is_practised_elsewhere_under_another_name(served: Serve
 def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) -> None:
     """Under its old name it does not start beside its newest checkpoint. Recovered, the new ledger's first record embeds that and says how
     many records are missing; callers keep their keys; what was held is approved and sent once; what was approved after the backup waits
-    again, what was held after it is gone; whose key came back can be erased again, and legal holds are not there; old and new ledger answer
-    and verify, personal parts included."""
+    again, what was held after it is gone; whose key came back is erased still, and legal holds stand; old and new ledger answer and verify,
+    personal parts included."""
     node, backup = served.lockgate, served.backups[".backup"]
     node.process.kill()
     node.state.rename(tmp_path / "lost")
@@ -255,6 +255,9 @@ def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) 
     assert recovered.returncode == 0, recovered.stderr
     signed = note_checkpoint(served.note.read_text()).size
     assert f"signed for {signed} records: {signed - size} are missing from it" in recovered.stdout
+    assert "Carried over: 1 erasures, 1 legal holds." in recovered.stdout
+    assert "1 keys that were erased had come back" in recovered.stdout
+    assert f"{signed - size} records ({size}–{signed - 1}) are missing" in recovered.stdout
     node.start()
     first = node.leaves()[0]
     assert (first["event"], first["details"]["predecessor"]["checkpoint"]) == ("recovered", served.note.read_text())
@@ -267,8 +270,12 @@ def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) 
     until(lambda: shown(node, served.waiting)["state"] == "done", "it was sent")
     assert len(node.arrived("/pay/1")) == 1
     assert node.ask("ann", "GET", "/echo/after").status == 200
-    assert node.control("GET", "/v1/audit/holds").json["holds"] == []
-    erase(node)
+    (hold,) = node.control("GET", "/v1/audit/holds").json["holds"]
+    assert (hold["on"], hold["target"]) == ("intent", "pay")
+    again = node.control("POST", "/v1/audit/erasures", {"subject": "bob", "authority": "Olga", "reason": "gdpr_art_17"})
+    assert (again.status, again.json["code"]) == (404, "subject_unknown")
+    held_back = node.control("POST", "/v1/audit/erasures", {"subject": "ann", "authority": "Olga", "reason": "gdpr_art_17"})
+    assert (held_back.status, held_back.json["code"]) == (409, "audit_on_hold")
     assert files(node.state) <= documented()
     assert node.process.stop() == 0
     verified = command(node, "audit", "verify", "--personal")
@@ -281,6 +288,7 @@ def test_a_lost_node_comes_back_from_its_backup(served: Served, tmp_path: Path) 
     for name in ("keys.sqlite", "keys"):
         (old / name).symlink_to(Path("../..") / name)
     assert {each["subject"] for each in personal(old, served.waiting)} == {"ann"}
+    assert not [each for each in found("--personal", "--state", str(old)) if "bob" in json.dumps(each.get("personal"))]
     verified = cli("audit", "verify", "--personal", "--state", str(old), "--checkpoint", str(served.note), "--json")
     report = json.loads(verified.stdout)
     assert (verified.returncode, report["records"], {fault["kind"] for fault in report["faults"]}) == (1, size, {"records_cut"})

@@ -3,6 +3,7 @@ finished at the next start."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from router.audit.journal import Journal
+from router.audit.keys.comparing import Compared
 from router.errors import AuditError, LockgateError
 from router.ports import Entry
 from tests.unit.audit.governed import OFFICER, Clock, Counted, Noted, Place, running
@@ -47,7 +49,7 @@ class BreakingLedger:
         self._breaking = breaking
 
     async def append(self, entry: Entry) -> int:
-        step = "told" if b'"subject_erased"' in entry.leaf else "ordered"
+        step = "told" if b'"subject_erased"' in entry.leaf else "found" if b'"erased_keys_found"' in entry.leaf else "ordered"
         self._breaking.before(step)
         index = await self._ledger.append(entry)
         self._breaking.after(step)
@@ -73,14 +75,20 @@ class BreakingKeys:
         self._keys = place.keys
         self._breaking = breaking
         self.find, self.key, self.key_for = place.keys.find, place.keys.key, place.keys.key_for
+        self.compared = place.keys.compared
 
     async def present(self, key_ids: Sequence[str]) -> list[str]:
         return await self._keys.present(key_ids)
 
-    async def destroy(self, key_id: str) -> None:
+    async def destroy(self, *key_ids: str) -> None:
         self._breaking.before("destroyed")
-        await self._keys.destroy(key_id)
+        await self._keys.destroy(*key_ids)
         self._breaking.after("destroyed")
+
+    async def mark(self, compared: Compared) -> None:
+        self._breaking.before("marked")
+        await self._keys.mark(compared)
+        self._breaking.after("marked")
 
 
 class BreakingAround(Noted):
@@ -153,3 +161,36 @@ async def test_asking_again_finishes_it_without_a_restart(tmp_path: Path, step: 
             assert ("finished just now" in str(again.value)) is not (step == "told" and done)
         assert await place.keys.key(key_id) is None
         assert len(place.leaves("erasure_ordered")) == len(place.leaves("subject_erased")) == 1
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["failed", "failed-but-done"])
+@pytest.mark.parametrize("step", ["found", "barred", "destroyed", "forgotten", "dropped", "signed", "marked"])
+async def test_keys_that_came_back_are_destroyed_whatever_breaks(tmp_path: Path, step: str, done: bool) -> None:
+    """A start that ends anywhere is gone over again: no key is destroyed without a record before it that names it, and in the end there is
+    none; a third start finds nothing to do."""
+    clock, ids, breaking = Clock(), Counted(), Breaking(step, done)
+    async with running(tmp_path, clock, ids) as place:
+        await place.decide(1)
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await place.keys.close()
+        shutil.copy(tmp_path / "keys.sqlite", tmp_path / "backup")
+        await place.keys.open()
+        await place.erasing.erase(SUBJECT.id, "gdpr_art_17", OFFICER)
+    shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+    async with running(tmp_path, clock, ids) as place:
+        broken = place.erasing_over(BreakingLedger(place, breaking), BreakingKeys(place, breaking), BreakingAround(breaking))
+        with pytest.raises(LockgateError):
+            await broken.finish()
+        assert breaking.broken == 1
+        named = [found["details"]["key_ids"] for found in place.leaves("erased_keys_found")]
+        assert (await place.keys.key(key_id) is not None) or named == [[key_id]]
+    async with running(tmp_path, clock, ids) as place:
+        await place.erasing.finish()
+        assert await place.keys.key(key_id) is None
+        assert {found["details"]["key_ids"][0] for found in place.leaves("erased_keys_found")} == {key_id}
+        assert len(place.leaves("erasure_repeated")) <= 1
+        assert (await place.keys.compared()) == place.facts.compared()
+        told = len(place.leaves("erased_keys_found", "erasure_repeated"))
+        assert await place.erasing.finish() == []
+        assert len(place.leaves("erased_keys_found", "erasure_repeated")) == told
+    assert verified(tmp_path).ok

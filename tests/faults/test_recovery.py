@@ -58,7 +58,7 @@ def goes_on(folder: Path) -> None:
 def test_the_first_record_embeds_the_last_known_checkpoint(tmp_path: Path) -> None:
     """Who reads the new ledger learns what went before and that ten records are missing; the old one verifies as far as it goes."""
     outside = restored(tmp_path)
-    before, kept = recover(place(tmp_path), NEXT, "restored", outside)
+    before, kept, _ = recover(place(tmp_path), NEXT, "restored", outside)
     said = first_details(tmp_path)
     assert said["reason"] == "restored"
     assert said["predecessor"] == {
@@ -77,7 +77,7 @@ def test_the_first_record_embeds_the_last_known_checkpoint(tmp_path: Path) -> No
 def test_the_newest_checkpoint_of_this_machine_is_taken_where_none_is_given(tmp_path: Path) -> None:
     """That from the directory, since the file came back from a backup."""
     restored(tmp_path)
-    before, _ = recover(place(tmp_path), NEXT, "restored")
+    before, _, _ = recover(place(tmp_path), NEXT, "restored")
     assert note_checkpoint(before.note).size == 30
     assert before.relation == "behind"
 
@@ -98,7 +98,7 @@ def test_without_any_checkpoint_nothing_is_claimed(tmp_path: Path) -> None:
     written(tmp_path, entries(3))
     run(tmp_path, "DELETE FROM checkpoints")
     shutil.rmtree(tmp_path / "checkpoints")
-    before, _ = recover(place(tmp_path), NEXT, "restored")
+    before, _, _ = recover(place(tmp_path), NEXT, "restored")
     assert (before.note, before.relation) == ("", "")
     goes_on(tmp_path)
 

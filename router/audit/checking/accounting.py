@@ -72,7 +72,8 @@ class Account:
             if index >= signed or not _taken(standing, index, leaf):
                 continue
             if leaf["event"] == ORDERED:
-                hold = standing.holding(key_id=leaf["details"]["key_id"])
+                key_id = leaf["details"]["key_id"]
+                hold = standing.holding(key_id=key_id) or standing.reaching(key_id)
                 if hold is not None:
                     message = f"Record {index} orders the erasure of a subject that record {hold.record} had put on hold."
                     yield Fault(index, "held_erased", message)

@@ -8,6 +8,7 @@
     5 held requests of theirs end      they could not be opened any more
     6 `subject_erased` is durable      from here on it is said to be erased, and is
     7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
+    8 the keys are marked              crash before it: the next start looks at this erasure again, and finds nothing to do
 
 The order is written first, as every decision here is, so that no key ever vanishes without a record of who wanted it. "Erased" is said
 last, so that it is never said of a key that exists. What was ordered is carried out, whatever happens to whoever ordered it.
@@ -22,14 +23,16 @@ from typing import Any, Protocol, TypeVar
 
 from router.audit.governance.facts import Facts, Receipt
 from router.audit.governance.ordering import NodeTurns, OneAtATime
-from router.audit.governance.standing import ERASED, ORDERED, REPEATED, Hold, Ordered
+from router.audit.governance.standing import ERASED, FOUND_AGAIN, ORDERED, REPEATED, Hold, Ordered, Standing
 from router.audit.journal import Journal, check_entry
+from router.audit.keys.comparing import Compared
 from router.audit.records.canonical import is_slug
 from router.audit.records.record import open_personal, system_entry
 from router.errors import AuditError
 from router.ports import Clock, Entry, Ids, Ledger, SubjectKeys
 
 log = logging.getLogger("lockgate.audit")
+AT_ONCE = 500  # key ids that one record names
 T = TypeVar("T")
 
 
@@ -48,8 +51,13 @@ class DestroyableKeys(SubjectKeys, Protocol):
     async def present(self, key_ids: Sequence[str]) -> list[str]:
         """Those that are there."""
 
-    async def destroy(self, key_id: str) -> None:
-        """Raises AuditError unless the key is in no file any more; once more is harmless."""
+    async def destroy(self, *key_ids: str) -> None:
+        """Raises AuditError unless the keys are in no file any more; once more is harmless."""
+
+    async def compared(self) -> Compared | None:
+        """Up to where of a ledger its erasures were looked after in this store."""
+
+    async def mark(self, compared: Compared) -> None: ...
 
 
 class Ask(Protocol):
@@ -100,6 +108,14 @@ class Orders:
         check_entry(entry)
         return await self.ledger.call(lambda journal: journal.append([entry], pruning, order))
 
+    async def append_all(self, entries: Sequence[Entry]) -> list[int]:
+        """In one commit, otherwise as `append`."""
+        order = self.one_at_a_time.number
+        for entry in entries:
+            check_entry(entry)
+        first = await self.ledger.call(lambda journal: journal.append(entries, (), order))
+        return list(range(first, first + len(entries)))
+
     async def entry(self, event: str, details: Mapping[str, Any], who: Who, record_id: str = "") -> Entry:
         """A system record whose personal part is sealed under the key of the person who orders."""
         key_id, key = await self.keys.key_for(who.by)
@@ -115,9 +131,14 @@ class Orders:
 
 
 class Erasing:
+    """`destroyed_again` counts the keys that came back and were destroyed since it was made."""
+
     def __init__(self, orders: Orders, elsewhere: Elsewhere) -> None:
         self._orders = orders
         self._elsewhere = elsewhere
+        self._marked: Compared | None = None
+        self._seen, self._whole = 0, False
+        self.destroyed_again = 0
 
     async def erase(self, subject: str, reason: str, who: Who) -> Receipt:
         """Raises AuditError: `subject_unknown`, `audit_on_hold`, `audit_self_erasure`, `audit_reason_invalid`, with nothing written; any
@@ -135,36 +156,78 @@ class Erasing:
             await self._check(key_id, who)  # 1
             order = await self._ordered(key_id, reason, who)  # 2
             index = await self._carried_out(order, who)
-            return await self._orders.receipt(index)  # 7
+            receipt = await self._orders.receipt(index)  # 7
+            try:
+                await self._mark()  # 8
+            except AuditError as error:  # it is erased all the same
+                log.warning("it is not marked in the subjects' keys that record %d was carried out: %s", index, error)
+            return receipt
 
     async def finish(self) -> list[int]:
-        """Carries out what was ordered and not finished, and destroys again what an old copy of the keys brought back. The indexes of
+        """Destroys again what an old copy of the keys brought back, and carries out what was ordered and not finished. The indexes of
         the records that say so. Raises AuditError."""
         async with self._orders.one_at_a_time:
-            done = [*(await self._finish()).values(), *await self._repeat()]
+            mark = await self._orders.keys.compared()
+            self._seen = await self._orders.ask(lambda facts: facts.seen(mark))
+            done = [*await self._repeat(mark), *(await self._finish()).values()]
             if done:  # only what is signed over excuses a key that is gone
                 await self._orders.ledger.call(Journal.sign_checkpoint)
+            await self._mark()
             return done
 
     async def carry_on(self) -> None:
-        """Carries out what was ordered and not finished, such as while somebody else read the keys. Raises AuditError."""
+        """Carries out what was ordered and not finished, such as while somebody else read the keys, and looks for keys that came back
+        where the keys have another mark than this node saw last, or the index was not there to look for all. Raises AuditError."""
         async with self._orders.one_at_a_time:
-            await self._finish()
+            found = await self._orders.keys.compared()
+            back = [] if self._whole and found == self._marked else await self._repeat(found)
+            if back:
+                await self._orders.ledger.call(Journal.sign_checkpoint)
+            if await self._finish() or back:
+                await self._mark()
+            else:
+                self._marked = found
+
+    async def _mark(self) -> None:
+        """Last, so that what a crash leaves is looked at again: everything ordered is carried out, and nothing erased is there."""
+        mark = await self._orders.ask(lambda facts: facts.compared())
+        await self._orders.keys.mark(mark)
+        self._marked = mark
 
     async def _finish(self) -> dict[str, int]:
         """The records that say so, by key id."""
-        standing = await self._orders.ask(lambda facts: facts.orders())
+        standing = await self._standing()
         return {order.key_id: await self._carried_out(order, None) for order in standing.unfinished()}
 
-    async def _repeat(self) -> list[int]:
-        standing, done = await self._orders.ask(lambda facts: facts.orders()), list[int]()
-        for key_id in await self._orders.keys.present(list(standing.erased)):
-            index = standing.erased[key_id]
-            await self._destroyed(key_id)
-            log.warning("a key that record %d says was destroyed had come back with an old copy of the keys; it is destroyed again", index)
-            entry = system_entry(REPEATED, self._orders.clock.now_ns(), {"key_id": key_id, "erasure": index})
-            done.append(await self._orders.append(entry))
+    async def _repeat(self, mark: Compared | None) -> list[int]:
+        """The ledger's word counts, of all its records, and not the mark, which only says how the keys may have come back; but where the
+        index is to be made first, those after the mark, and the others a round later."""
+        standing = await self._standing()
+        self._whole = standing.since == 0
+        found, done = await self._orders.keys.present(list(standing.erased)), list[int]()
+        for start in range(0, len(found), AT_ONCE):
+            done += await self._destroyed_again(found[start : start + AT_ONCE], standing.erased, mark)
         return done
+
+    async def _standing(self) -> Standing:
+        return await self._orders.ask(lambda facts: facts.orders(self._seen))
+
+    async def _destroyed_again(self, key_ids: Sequence[str], erased: Mapping[str, int], mark: Compared | None) -> list[int]:
+        """Recorded before and after, as every erasure: a crash between leaves the first, which names them, and the rest is found again."""
+        now, origin = self._orders.clock.now_ns, (await self._orders.ask(lambda facts: facts.compared())).origin
+        reason = why_found(mark, origin, [erased[key_id] for key_id in key_ids])
+        seen = mark.size if mark is not None and mark.origin == origin else 0
+        told = {"reason": reason, "count": len(key_ids), "key_ids": list(key_ids), "compared": seen}
+        index = await self._orders.append(system_entry(FOUND_AGAIN, now(), told))
+        log.warning(
+            "%d keys that were destroyed are there again (%s, record %d): an old copy of the keys was put back; they are destroyed",
+            *(len(key_ids), reason, index),
+        )
+        await self._destroyed(*key_ids)
+        self.destroyed_again += len(key_ids)
+        return await self._orders.append_all(
+            [system_entry(REPEATED, now(), {"key_id": key_id, "erasure": erased[key_id]}) for key_id in key_ids]
+        )
 
     async def _check(self, key_id: str, who: Who) -> None:
         await self._orders.ledger.ping()
@@ -188,11 +251,13 @@ class Erasing:
         log.info("the key %s was destroyed as record %d ordered; record %d says so", order.key_id, order.record, index)
         return index
 
-    async def _destroyed(self, key_id: str) -> None:
-        await self._orders.ledger.bar(key_id)
-        await self._orders.keys.destroy(key_id)  # 3
-        await self._elsewhere.forget_key(key_id)  # 4
-        await self._elsewhere.drop_held(key_id)  # 5
+    async def _destroyed(self, *key_ids: str) -> None:
+        for key_id in key_ids:
+            await self._orders.ledger.bar(key_id)
+        await self._orders.keys.destroy(*key_ids)  # 3
+        for key_id in key_ids:
+            await self._elsewhere.forget_key(key_id)  # 4
+            await self._elsewhere.drop_held(key_id)  # 5
 
     async def _told(self, order: Ordered, details: Mapping[str, Any], who: Who | None) -> Entry:
         if who is not None:
@@ -202,6 +267,15 @@ class Erasing:
         key = await self._orders.keys.key(entry.key_id) if entry.sealed else None
         personal = {} if key is None else _opened(entry, key)
         return system_entry(ERASED, self._orders.clock.now_ns(), details, order.id, personal, entry.key_id, key or b"")
+
+
+def why_found(mark: Compared | None, origin: str, erasures: Sequence[int]) -> str:
+    """One of `standing.FOUND`. `erasures` are the records that say of the keys that they were destroyed."""
+    if mark is None:
+        return "unmarked_keys"
+    if mark.origin != origin:
+        return "other_ledger"
+    return "older_keys" if mark.size <= min(erasures) else "put_back"
 
 
 def _opened(entry: Entry, key: bytes) -> dict[str, str]:

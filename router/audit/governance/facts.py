@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from router.audit.governance.standing import Hold, Standing, follow, read_through
+from router.audit.keys.comparing import Compared, compared_now, is_of
 from router.audit.questions.conditions import Plain
 from router.audit.questions.index import FAR, behind, catch_up
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
@@ -36,19 +37,33 @@ class Facts:
         self.reader = reader
         self.index = index
         self._standing = Standing()
+        self._later: Standing | None = None
 
     def standing(self) -> Standing:
         catch_up(self.reader, self.index)
         follow(self.reader, self.index, self._standing)
         return self._standing
 
-    def orders(self) -> Standing:
+    def orders(self, since: int = 0) -> Standing:
         """The same for who needs nothing else: where the index is far behind, from the records, which takes a sixth of building it, and
-        once more only what came since."""
+        once more only what came since. Of the records before `since`, which somebody looked at already, nothing is read then; the answer's
+        `since` says so."""
         if behind(self.reader, self.index) <= FAR:
             return self.standing()
+        if self._standing.taken < since:
+            self._later = self._later or Standing(taken=since, since=since)
+            read_through(self.reader, self._later)
+            return self._later
         read_through(self.reader, self._standing)
         return self._standing
+
+    def compared(self) -> Compared:
+        """The mark for keys that were held against all that is there."""
+        return compared_now(self.reader)
+
+    def seen(self, mark: Compared | None) -> int:
+        """How many of these very records a mark is over."""
+        return 0 if mark is None or not is_of(mark, self.reader) else mark.size
 
     def rows(self, *conditions: Plain, newest: bool = False) -> Iterator[IndexRow]:
         after: int | None = None
@@ -63,9 +78,9 @@ class Facts:
         return sum(1 for row in rows if row["kind"] != "system" or self.stored(row["idx"]).key_id == key_id), size
 
     def hold_on_subject(self, key_id: str) -> Hold | None:
-        """A hold on the subject, on a decision of theirs, or on an intent that one of theirs was about."""
+        """A hold on the subject, on a decision of theirs, or on an intent that one of theirs was about, here or in a ledger before."""
         standing = self.standing()
-        direct = standing.holding(key_id=key_id)
+        direct = standing.holding(key_id=key_id) or standing.reaching(key_id)
         return direct or next((hold for hold in standing.holds.values() if self._concerns(hold, key_id)), None)
 
     def stored(self, index: int) -> Stored:

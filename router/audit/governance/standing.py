@@ -4,10 +4,16 @@
 |---|---|
 | `erasure_ordered` | `key_id`, `reason` |
 | `subject_erased` | `key_id`, `reason`, `order` (index of `erasure_ordered`), `records` (so many were sealed under the key), `up_to` |
+| `erased_keys_found` | `reason` (one of FOUND), `count`, `key_ids`, `compared`: destroyed keys that are there, and go next |
 | `erasure_repeated` | `key_id`, `erasure`: a key that came back with an old copy of the keys was destroyed again |
-| `hold_added` | one of `key_id`, `decision`, `intent` |
+| `erasure_carried_over` | `key_id`, `reason`, `from`: another ledger, or the keys' store, says that it was destroyed |
+| `hold_added` | one of `key_id`, `decision`, `intent`; with `from` it was in force in another ledger |
+| `hold_reaches` | `hold`, `key_ids`: whose decisions, in the ledger that the hold came from, it is on |
 | `hold_released` | `hold` (index of the record that added it) |
 | `pruned` | `class`, `keep`, `policy`, `from`, `until`, `ranges` ([first, end) pairs), `count` |
+
+`from` is `{"origin", "record"}` of the ledger before this one, or `{"keys": number}` (the place in the store's own list) where that ledger
+does not tell of it.
 """
 
 from __future__ import annotations
@@ -21,13 +27,18 @@ from typing import Any
 
 import orjson
 
-from router.audit.questions.reader import IndexStore, LedgerReader, Stored
+from router.audit.questions.index import catch_up
+from router.audit.questions.reader import IndexStore, KeyLookup, LedgerReader, Stored
 from router.audit.records.record import SYSTEM
 from router.errors import AuditError
 
 ORDERED, ERASED, REPEATED = "erasure_ordered", "subject_erased", "erasure_repeated"
-HOLD, RELEASE, PRUNED = "hold_added", "hold_released", "pruned"
-EVENTS = (ORDERED, ERASED, HOLD, RELEASE, PRUNED)
+CARRIED, FOUND_AGAIN = "erasure_carried_over", "erased_keys_found"
+HOLD, RELEASE, PRUNED, REACHES = "hold_added", "hold_released", "pruned", "hold_reaches"
+EVENTS = (ORDERED, ERASED, CARRIED, HOLD, REACHES, RELEASE, PRUNED)
+FOUND = ("older_keys", "other_ledger", "unmarked_keys", "put_back")
+"""Why a destroyed key can be there: the store was last held against this ledger before the erasure; against another one; never; or after
+it, so that somebody put back single keys."""
 _SYSTEM = f'"schema":"{SYSTEM}"'.encode()
 SPAN = 4096
 TARGETS = ("key_id", "decision", "intent")
@@ -77,14 +88,17 @@ class Pruning:
 
 @dataclass(slots=True)
 class Standing:
-    """Built by `take` from the records in their order. `erased` says by which record a key's erasure is told."""
+    """Built by `take` from the records in their order. `erased` says by which record a key's erasure is told. Nothing before the record
+    `since` is in it."""
 
     holds: dict[int, Hold] = field(default_factory=dict)
     ordered: dict[str, Ordered] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
     prunings: list[Pruning] = field(default_factory=list)
+    reached: dict[int, frozenset[str]] = field(default_factory=dict)
     released: int = -1
     taken: int = 0
+    since: int = 0
     _by_place: dict[int, list[Pruning]] = field(default_factory=dict)
 
     def take(self, index: int, leaf: Mapping[str, Any]) -> None:
@@ -111,17 +125,29 @@ class Standing:
         """The first hold on one of these: `key_id`, `decision`, `intent`."""
         return next((hold for hold in self.holds.values() if targets.get(hold.on) == hold.target), None)
 
+    def reaching(self, key_id: str) -> Hold | None:
+        """The first hold on something, in a ledger before this one, that is sealed under this key."""
+        return next((hold for record, hold in self.holds.items() if key_id in self.reached.get(record, ())), None)
+
+    def gone(self, key_id: str) -> bool:
+        """Whether nobody may be given this key any more: it was destroyed, or is going to be."""
+        return key_id in self.erased or key_id in self.ordered
+
     def _take(self, index: int, event: str, details: Mapping[str, Any], leaf: Mapping[str, Any]) -> None:
         if event == ORDERED:
             key_id = _text(details["key_id"])
             self.ordered.setdefault(key_id, Ordered(index, _text(leaf.get("id", "")), key_id, _text(details["reason"])))
-        elif event == ERASED:
+        elif event in (ERASED, CARRIED):
             self.erased.setdefault(_text(details["key_id"]), index)
         elif event == HOLD:
             (on,) = [each for each in TARGETS if each in details]
             self.holds[index] = Hold(index, on, _text(details[on]), _text(leaf["time"]))
+        elif event == REACHES:
+            record = int(details["hold"])
+            self.reached[record] = self.reached.get(record, frozenset()).union(map(_text, details["key_ids"]))
         elif event == RELEASE:
             self.holds.pop(int(details["hold"]), None)
+            self.reached.pop(int(details["hold"]), None)
             self.released = index
         elif event == PRUNED:
             pruning = _pruning(index, details)
@@ -141,6 +167,19 @@ def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, toler
             if not tolerant:
                 raise
             standing.taken = place + 1
+
+
+def standing_now(reader: LedgerReader, index: IndexStore) -> Standing:
+    """For who only looks."""
+    catch_up(reader, index)
+    standing = Standing()
+    follow(reader, index, standing, tolerant=True)
+    return standing
+
+
+def but_destroyed(keys: KeyLookup, standing: Standing) -> KeyLookup:
+    """The keys without those that the ledger says were, or are to be, destroyed."""
+    return lambda key_id: None if standing.gone(key_id) else keys(key_id)
 
 
 def read_through(reader: LedgerReader, standing: Standing) -> None:

@@ -9,6 +9,9 @@
 
 Both sides measure durations, on a clock that also counts while a machine sleeps; nothing depends on the time of day. A process that is
 frozen between looking at its lease and sealing is stopped by the ledger, which takes nothing under a destroyed key (`Journal.bar`).
+
+Numbers grow for as long as it is one store. Where an old copy of it was put back they are given out a second time, for other keys: who has
+seen a number that is not there any more, or is another key's, uses no key again until it was started anew.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from router.errors import AuditError, LockgateError
 
 log = logging.getLogger("lockgate.audit")
 LEASE_S, MARGIN_S, EVERY_S = 5.0, 1.0, 1.0
-UNCONFIRMED = "audit_keys_unconfirmed"
+UNCONFIRMED, PUT_BACK = "audit_keys_unconfirmed", "audit_keys_put_back"
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -38,6 +41,9 @@ class SharedKeys(Protocol):
     """What several nodes keep keys from. Blocks; raises AuditError."""
 
     def newest_destroyed(self) -> int: ...
+
+    def destroyed_as(self, number: int) -> str | None:
+        """The key id of a number."""
 
     def destroyed_after(self, number: int) -> list[tuple[int, str]]:
         """(number, key id), rising"""
@@ -61,13 +67,15 @@ class Lease:
         self._keys = keys
         self._forget = forget
         self._told = told
-        self._seen = 0
+        self._seen, self._seen_as = 0, ""
+        self._put_back = False
         self._task: asyncio.Task[None] | None = None
         self._failing = ""
 
     async def begin(self) -> None:
         """Before any key is kept. Raises AuditError."""
         self._seen = await asyncio.to_thread(self._keys.newest_destroyed)
+        self._seen_as = await self._key_of_seen()
         await self._renew()
         self._task = asyncio.create_task(self._keep())
 
@@ -102,14 +110,25 @@ class Lease:
     async def _renew(self) -> None:
         while True:
             began = lease_clock()
+            await self._check_same()  # before anything is confirmed: who destroys a key would believe it
             newest = await asyncio.to_thread(self._keys.confirm, self.node, self._seen)
             if newest == self._seen:
                 break
             for number, key_id in await asyncio.to_thread(self._keys.destroyed_after, self._seen):
                 await self._forget(key_id)
-                self._seen = number
+                self._seen, self._seen_as = number, key_id
         self.until, self._failing = began + LEASE_S, ""
         self._told(self.until)
+
+    async def _check_same(self) -> None:
+        """For good: a number that is given out later may be the one that was seen."""
+        if not self._put_back:
+            self._put_back = await self._key_of_seen() != self._seen_as
+        if self._put_back:
+            raise AuditError("an old copy of the subjects' keys was put back while this node ran: start it anew", PUT_BACK)
+
+    async def _key_of_seen(self) -> str:
+        return await asyncio.to_thread(self._keys.destroyed_as, self._seen) or ""
 
     def _fails(self, why: str) -> None:
         if not self._failing:

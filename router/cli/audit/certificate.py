@@ -24,7 +24,7 @@ def write_certificate(place: Sources, question: Query, out: Path, personal: bool
     if out.exists():
         raise AuditError(f"{out} exists already; a certificate replaces nothing.", "export_exists")
     try:
-        with place.opened() as (reader, index), place.keys(personal) as keys, place.folder() as state, replace(out) as file:
+        with place.opened() as (reader, index), place.keys(personal, reader, index) as keys, place.folder() as state, replace(out) as file:
             for line in certificate(Sections(reader, index, state / FOLDER), question, keys):
                 file.write(line)
     except OSError as error:

@@ -79,7 +79,7 @@ def prove(
 
 @contextmanager
 def _bundles(place: Sources, *, opening: bool) -> Iterator[tuple[Bundles, KeyLookup | None]]:
-    with place.opened() as (reader, index), place.keys(opening) as keys:
+    with place.opened() as (reader, index), place.keys(opening, reader, index) as keys:
         yield Bundles(reader, Trail(reader, index)), keys
 
 

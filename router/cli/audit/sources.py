@@ -16,6 +16,7 @@ from adapters.sqlite.index import INDEX_FILE, SqliteIndex
 from adapters.sqlite.place import SqlitePlace
 from adapters.sqlite.subject_keys import KeyFile
 from router.audit.checking.chunk import OpenReader
+from router.audit.governance.standing import but_destroyed, standing_now
 from router.audit.questions.query import Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.audit.tree.checkpoint import latest_published
@@ -86,17 +87,18 @@ class Sources:
             yield reader, stack.enter_context(closing(SqliteIndex(stack.enter_context(self.folder()) / INDEX_FILE)))
 
     @contextmanager
-    def keys(self, wanted: bool) -> Iterator[KeyLookup | None]:
-        """None unless they are wanted."""
+    def keys(self, wanted: bool, reader: LedgerReader, index: SqliteIndex) -> Iterator[KeyLookup | None]:
+        """None unless they are wanted. No key that this ledger says was destroyed is given out, though an old copy of the keys may have it
+        until the next start."""
         if not wanted:
             yield None
             return
         with closing(self.open_keys()) as file:
-            yield file.key
+            yield but_destroyed(file.key, standing_now(reader, index))
 
     @contextmanager
     def trail(self, personal: bool) -> Iterator[Trail]:
-        with self.opened() as (reader, index), self.keys(personal) as keys:
+        with self.opened() as (reader, index), self.keys(personal, reader, index) as keys:
             yield Trail(reader, index, keys)
 
     @contextmanager

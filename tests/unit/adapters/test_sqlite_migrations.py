@@ -147,12 +147,15 @@ def test_keys_take_their_steps_and_stay_readable(tmp_path: Path) -> None:
     keys.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("DELETE FROM meta WHERE name = 'format'")
-    steps = {**KEY_STEPS, 2: ("ALTER TABLE keys ADD COLUMN erased_ns INTEGER",)}
+        file.execute("DROP TABLE destroyed")
+        file.execute("DROP TABLE compared")
+    newest = max(KEY_STEPS) + 1
+    steps = {**KEY_STEPS, newest: ("ALTER TABLE keys ADD COLUMN erased_ns INTEGER",)}
     again = KeyFile(path, bytes(32), steps=steps)
     again.open()
     assert again.ensure(["anna"]) == made
     again.close()
-    assert asked(path, "SELECT value FROM meta WHERE name = 'format'") == [("2",)]
+    assert asked(path, "SELECT value FROM meta WHERE name = 'format'") == [(str(newest),)]
     assert code_of(KeyFile(path, bytes(32)).open) == "audit_format_unknown"
 
 
@@ -173,7 +176,7 @@ def test_an_index_of_another_version_is_made_anew(tmp_path: Path) -> None:
 def test_a_copy_is_migrated_where_nobody_has_it_open(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `lockgate audit migrate` does: (part, format before, format now)."""
     KeyFile(ledger.parent / "keys.sqlite", bytes(32)).open()
-    assert SqlitePlace(ledger.parent).migrate() == [("ledger", TODAY, TODAY), ("keys", 1, 1)]
+    assert SqlitePlace(ledger.parent).migrate() == [("ledger", TODAY, TODAY), ("keys", max(KEY_STEPS), max(KEY_STEPS))]
     running = SqliteStore(ledger)
     running.open("ledger.test")
     assert code_of(SqlitePlace(ledger.parent).migrate) == "audit_locked"

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite.subject_keys import KeyFile
+from router.audit.governance.erasing import why_found
+from router.audit.governance.standing import FOUND, but_destroyed, standing_now
+from router.audit.keys.comparing import Compared
 from router.audit.records.record import open_personal
 from router.audit.tree.checkpoint import NoteVerifier
 from router.audit.tree.merkle import leaf_hash, verify_inclusion
@@ -169,23 +172,137 @@ async def test_a_start_knows_what_was_ordered_without_an_index(tmp_path: Path, m
         assert place.facts.orders().erased == place.facts.standing().erased == expected.erased
 
 
+async def kept_aside(place: Place) -> None:
+    await place.keys.close()
+    shutil.copy(place.folder / "keys.sqlite", place.folder / "backup")
+    await place.keys.open()
+
+
 async def test_an_old_copy_of_the_keys_does_not_bring_a_key_back(tmp_path: Path) -> None:
-    """At the next start it is destroyed again, and the ledger says so."""
+    """At the next start it is destroyed again, and the ledger says so: before, how many and why, and after, which."""
     async with running(tmp_path) as place:
         await place.decide(1)
         key_id, _ = await place.keys.key_for(SUBJECT.id)
-        await place.keys.close()
-        shutil.copy(tmp_path / "keys.sqlite", tmp_path / "backup")
-        await place.keys.open()
+        await place.erasing.finish()
+        marked = await place.keys.compared()
+        await kept_aside(place)
         await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
     shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
     async with running(tmp_path) as place:
         assert await place.keys.key(key_id) is not None
+        assert await place.keys.compared() == marked
         assert len(await place.erasing.finish()) == 1
+        assert place.erasing.destroyed_again == 1
         assert await place.keys.key(key_id) is None
+        (found,) = place.leaves("erased_keys_found")
+        assert marked is not None
+        assert found["details"] == {"reason": "older_keys", "count": 1, "key_ids": [key_id], "compared": marked.size}
         (told,) = place.leaves("erasure_repeated")
         assert told["details"]["key_id"] == key_id
         assert await place.erasing.finish() == []
+        assert place.erasing.destroyed_again == 1
+
+
+async def test_who_comes_back_after_an_erasure_keeps_their_new_key(tmp_path: Path) -> None:
+    """Records of erasures name keys and nobody: another key of the same person is another id, also where an old copy has the first."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        old, _ = await place.keys.key_for(SUBJECT.id)
+        await kept_aside(place)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        await place.decide(2)
+        new, _ = await place.keys.key_for(SUBJECT.id)
+        assert await place.erasing.finish() == []
+        assert await place.keys.present([old, new]) == [new]
+    shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+    async with running(tmp_path) as place:
+        assert len(await place.erasing.finish()) == 1
+        third, _ = await place.keys.key_for(SUBJECT.id)
+        assert third not in (old, new)
+
+
+async def test_without_an_index_only_what_came_after_the_mark_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start on a long ledger does not read all of it; once the index is there, all erasures are looked at after all."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        await place.decide(2, subject="bo")
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await kept_aside(place)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        marked = place.facts.compared()
+        await place.erasing.erase("bo", REASON, OFFICER)
+    shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+    (tmp_path / "index.sqlite").unlink()
+    async with running(tmp_path) as place:
+        await place.keys.mark(marked)  # as if the keys were of between the two, and somebody had put one of them back
+        with monkeypatch.context() as far:
+            far.setattr("router.audit.governance.facts.FAR", 0)
+            assert len(await place.erasing.finish()) == 1
+            assert place.facts.orders(marked.size).since == marked.size
+            assert (await place.keys.present([key_id])) == [key_id]
+        await place.erasing.carry_on()
+        assert await place.keys.present([key_id]) == []
+        assert {found["details"]["reason"] for found in place.leaves("erased_keys_found")} == {"older_keys", "put_back"}
+
+
+async def test_who_only_asks_is_given_no_key_that_is_ordered_destroyed(place: Place) -> None:
+    """The order is on record and the key is there still, as after a crash: commands beside a stopped node do not open it."""
+    key_id, key = await place.keys.key_for(SUBJECT.id)
+    file = place.keys._file
+    assert but_destroyed(file.key, standing_now(place.facts.reader, place.facts.index))(key_id) == key
+    await place.erasing._ordered(key_id, REASON, OFFICER)
+    lookup = but_destroyed(file.key, standing_now(place.facts.reader, place.facts.index))
+    assert (file.key(key_id), lookup(key_id)) == (key, None)
+    officer, _ = await place.keys.key_for(OFFICER.by)
+    assert lookup(officer) is not None
+
+
+async def test_many_keys_that_come_back_go_with_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many as one record names are destroyed in one transaction, and told of in one commit."""
+    monkeypatch.setattr("router.audit.governance.erasing.AT_ONCE", 3)
+    async with running(tmp_path) as place:
+        key_ids = [(await place.keys.key_for(f"subject-{number}"))[0] for number in range(4)]
+        await kept_aside(place)
+        for number in range(4):
+            await place.erasing.erase(f"subject-{number}", REASON, OFFICER)
+    shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+    async with running(tmp_path) as place:
+        assert len(await place.erasing.finish()) == 4
+        assert [found["details"]["count"] for found in place.leaves("erased_keys_found")] == [3, 1]
+        assert await place.keys.present(key_ids) == []
+
+
+async def test_a_key_that_is_put_back_while_it_runs_is_found_with_its_mark(tmp_path: Path) -> None:
+    """The next round sees that the keys have another mark than it left, and looks; where they have the same, it does not."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await kept_aside(place)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        await place.keys.close()
+        shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+        await place.keys.open()
+        await place.erasing.carry_on()
+        assert await place.keys.key(key_id) is None
+        (found,) = place.leaves("erased_keys_found")
+        assert found["details"]["reason"] == "unmarked_keys"
+        await place.erasing.carry_on()
+        assert len(place.leaves("erased_keys_found")) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        (None, "unmarked_keys"),
+        (Compared("another", 9, b""), "other_ledger"),
+        (Compared("ledger.test", 5, b""), "older_keys"),
+        (Compared("ledger.test", 6, b""), "put_back"),
+    ],
+)
+def test_the_mark_says_how_a_key_can_have_come_back(mark: Compared | None, reason: str) -> None:
+    """The erasure is record 5: who saw five records had not seen it."""
+    assert why_found(mark, "ledger.test", [7, 5]) == reason
+    assert reason in FOUND
 
 
 async def test_a_key_that_somebody_else_still_reads_is_not_said_to_be_erased(place: Place) -> None:

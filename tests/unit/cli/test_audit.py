@@ -195,7 +195,7 @@ def test_a_directory_without_a_ledger_is_said(tmp_path: Path, capsys: pytest.Cap
 
 def test_migrate_says_which_formats_there_were(lockgate: Lockgate) -> None:
     """A ledger of today needs nothing."""
-    assert lockgate("migrate") == (0, "ledger: format 3, as it was\nkeys: format 1, as it was\n", "")
+    assert lockgate("migrate") == (0, "ledger: format 3, as it was\nkeys: format 2, as it was\n", "")
 
 
 @pytest.mark.parametrize("url", ["mysql://me:hunter2@db/ledger", "postgresql://me:hunter2@db.example/ledger"])
