@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from adapters.postgres.connection import BoundedConnection, Server
 from adapters.postgres.schema import REPORT_STEPS, REPORTS, migrate
 from adapters.postgres.session import Session
 
 KEPT_S = 60.0
+ANSWER_S = 2.0  # later than that an outcome does not wait for it, and who stops does not either
 MOST_ROWS = 200
 """Taken in one turn; what is beyond is taken in the next."""
 _ADD = "INSERT INTO envoy_reports (node, sealed) SELECT * FROM unnest(%s::text[], %s::bytea[])"
-_DONE = "DELETE FROM envoy_reports WHERE number = ANY(%s)"
+_DONE = "DELETE FROM envoy_reports WHERE number = ANY(%s) AND node = %s"
 _MINE = "SELECT number, sealed FROM envoy_reports WHERE node = %s ORDER BY number LIMIT %s"
 _PRUNE = "DELETE FROM envoy_reports WHERE at < clock_timestamp() - make_interval(secs => %s)"
 
@@ -26,7 +28,7 @@ class PostgresEnvoyReports:
         self._server = server
         self._node = node
         self._kept = kept
-        self._session = Session(server, patience=0.0)
+        self._session = Session(replace(server, answer_within=min(server.answer_within, ANSWER_S)), patience=0.0)
         self._one_at_a_time = threading.Lock()
         self._taken: list[int] = []
 
@@ -44,7 +46,7 @@ class PostgresEnvoyReports:
             def turn(connection: BoundedConnection) -> list[tuple[int, bytes]]:
                 with connection.transaction():
                     if taken:
-                        connection.execute(_DONE, (taken,))
+                        connection.execute(_DONE, (taken, self._node))
                     if sealed:
                         connection.execute(_ADD, ([node for node, _ in sealed], [each for _, each in sealed]))
                     return connection.rows(_MINE, (self._node, MOST_ROWS))

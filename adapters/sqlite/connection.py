@@ -95,6 +95,20 @@ def connect(path: Path) -> Connection:
     return StandardConnection(path)
 
 
+def opened_to_read(path: Path) -> StandardConnection:
+    """Neither changes the file nor copies its write-ahead log, now or when it closes. A file in WAL mode wants its shared memory beside it;
+    where that cannot be made nobody writes either."""
+    first = StandardConnection(path, mode="ro")
+    try:
+        first.execute("SELECT 1 FROM meta")
+    except AuditError:
+        first.close()
+        second = StandardConnection(path, mode="ro&immutable=1")
+        second.execute("SELECT 1 FROM meta")
+        return second
+    return first
+
+
 def private_file(path: Path) -> None:
     """Makes the file, unreadable for others, and its directory entry durable: SQLite syncs directories for journals only. One that is
     there is not opened: closing it would end every lock that this process has on it (POSIX), and another process, which then believes

@@ -20,11 +20,11 @@ Steps = Mapping[int, Sequence[str]]
 def migrate(connection: Connection, path: Path, steps: Steps) -> int:
     """Returns the format before; 0 for a new file. Raises AuditError `audit_format_unknown` when a newer release made the file."""
     newest = max(steps)
-    if _known(connection, path, newest) == newest:
+    if check_known(connection, path, newest) == newest:
         return newest
     connection.execute("BEGIN IMMEDIATE")
     try:
-        found = _known(connection, path, newest)  # another process may have been quicker
+        found = check_known(connection, path, newest)  # another process may have been quicker
         for number in range(found + 1, newest + 1):
             for statement in steps[number]:
                 connection.execute(statement)
@@ -46,13 +46,14 @@ def stored_format(connection: Connection) -> int:
 
 def check_readable(connection: Connection, path: Path, newest: int) -> None:
     """For who only reads."""
-    found = _known(connection, path, newest)
+    found = check_known(connection, path, newest)
     if found < newest:
         message = f"{path} has format {found}, this release reads {newest}: run `lockgate audit migrate` on it or on a copy."
         raise AuditError(message, "audit_format_old")
 
 
-def _known(connection: Connection, path: Path, newest: int) -> int:
+def check_known(connection: Connection, path: Path, newest: int) -> int:
+    """The format. Raises AuditError `audit_format_unknown` when a newer release made the file."""
     found = stored_format(connection)
     if found > newest:
         raise AuditError(f"{path} has format {found}, this release knows {newest}.", "audit_format_unknown")

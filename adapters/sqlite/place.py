@@ -34,12 +34,12 @@ class SqlitePlace:
         return SqliteReader(self.state / LEDGER_FILE, make)
 
     def kept_keys(self, sealing_key: Callable[[], bytes]) -> KeyFile:
-        """Open, for who only asks. Raises AuditError `audit_keys_missing` before the sealing key is looked for."""
+        """Open, for who only asks, also beside who makes keys. Raises AuditError, `audit_keys_missing` before the sealing key is read."""
         file = self.state / KEYS_FILE
         if not os.path.isfile(file):
             raise AuditError(f"There are no subject keys at {file}.", "audit_keys_missing")
         keys = self.keys(sealing_key())
-        keys.open()
+        keys.open_to_read()
         return keys
 
     def turns(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.connection import opened_to_read
 from adapters.sqlite.ledger import FORMAT, last_commit, stored_nodes
 from adapters.sqlite.migrations import check_readable
 from router.errors import AuditError
@@ -26,7 +26,7 @@ class SqliteReader:
         if not os.path.isfile(path):  # False also for what may not be looked at
             raise AuditError(f"There is no ledger at {path}.", "audit_missing")
         self._make = make
-        self._connection = _opened(path)
+        self._connection = opened_to_read(path)
         self._meta = dict(self._connection.execute("SELECT name, value FROM meta"))
         try:
             check_readable(self._connection, path, FORMAT)
@@ -77,16 +77,3 @@ class SqliteReader:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _opened(path: Path) -> StandardConnection:
-    """A file in WAL mode wants its shared memory beside it; where that cannot be made nobody writes either."""
-    first = StandardConnection(path, mode="ro")
-    try:
-        first.execute("SELECT 1 FROM meta")
-    except AuditError:
-        first.close()
-        second = StandardConnection(path, mode="ro&immutable=1")
-        second.execute("SELECT 1 FROM meta")
-        return second
-    return first

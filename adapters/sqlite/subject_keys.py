@@ -13,7 +13,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from adapters.sqlite.connection import Connect, Connection, connect, private_file
-from adapters.sqlite.migrations import Steps, migrate
+from adapters.sqlite.connection import Connect, Connection, connect, opened_to_read, private_file
+from adapters.sqlite.migrations import Steps, check_known, migrate
 from router.audit.keys.comparing import Compared
 from router.audit.keys.leasing import Lease, SharedKeys
 from router.errors import AuditError
@@ -53,22 +54,33 @@ SubjectKey = tuple[str, bytes]
 
 
 class KeyFile:
-    """The blocking core. `read_only` neither makes the file nor a key."""
+    """The blocking core."""
 
     def __init__(self, path: Path, sealing_key: bytes, connect: Connect = connect, steps: Steps = STEPS) -> None:
         self._path = path
-        self._connect = connect
         self._steps = steps
         self._wrapping = AESGCM(_derived(sealing_key, b"lockgate subject key wrapping v1"))
         self._index = _derived(sealing_key, b"lockgate subject key index v1")
         self._connection: Connection | None = None
+        self._opening: Callable[[], Connection] = partial(prepared, path, connect, steps)
         self._one_at_a_time = threading.RLock()
 
     def open(self) -> None:
         private_file(self._path)
         try:
-            self._connection = prepared(self._path, self._connect, self._steps)
+            self._connection = self._opening()
             self._check_sealing_key()
+        except AuditError:
+            self.close()
+            raise
+
+    def open_to_read(self) -> None:
+        """For who only asks, beside the process that makes and destroys keys: nothing is made or changed. Raises AuditError."""
+        self._opening = partial(opened_to_read, self._path)
+        try:
+            self._connection = self._opening()
+            check_known(self._connection, self._path, max(self._steps))
+            self._check_sealing_key(make=False)
         except AuditError:
             self.close()
             raise
@@ -180,16 +192,18 @@ class KeyFile:
     def _abandon(self) -> None:
         """A transaction that could not be finished must not swallow the next one; the connection is made anew."""
         self.close()
-        self._connection = prepared(self._path, self._connect, self._steps)
+        self._connection = self._opening()
 
-    def _check_sealing_key(self) -> None:
+    def _check_sealing_key(self, *, make: bool = True) -> None:
         """With another sealing key every subject would silently get a second key, and the first would never be found again."""
-        nonce = os.urandom(_NONCE)
-        mark = nonce + self._wrapping.encrypt(nonce, b"lockgate", None)
-        self._open.execute("INSERT OR IGNORE INTO meta VALUES ('check', ?)", (mark,))
-        kept = self._open.execute("SELECT value FROM meta WHERE name = 'check'")[0][0]
+        if make:
+            nonce = os.urandom(_NONCE)
+            mark = nonce + self._wrapping.encrypt(nonce, b"lockgate", None)
+            self._open.execute("INSERT OR IGNORE INTO meta VALUES ('check', ?)", (mark,))
+        found = self._open.execute("SELECT value FROM meta WHERE name = 'check'")
         try:
-            self._wrapping.decrypt(kept[:_NONCE], kept[_NONCE:], None)
+            for (kept,) in found:  # none where a start was broken off before there was a key
+                self._wrapping.decrypt(kept[:_NONCE], kept[_NONCE:], None)
         except InvalidTag as error:
             raise AuditError(f"The sealing key is not the one that {self._path} was made with.", "audit_sealing_key_wrong") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from urllib.parse import urlsplit
 
 from adapters.http_upstream.config import Config as HttpSettings
@@ -147,7 +148,8 @@ def _bounds(settings: HttpSettings) -> Json:
 
 def _outliers(settings: HttpSettings) -> Json:
     """A circuit: after so many failures in a row an upstream is left alone for so long. Failures are 502, 503, 504 and those of the
-    connection, never another 500. Envoy has one time and one share for all that it puts out: with `outliers` they are those of these."""
+    connection, never another 500. Envoy has one time and one share for all that it puts out: with `outliers` they are those of these. The
+    only upstream has its circuit alone, for Envoy would put it out for neither."""
     circuit, outliers = settings.circuit, settings.outliers
     made = {
         "consecutive_gateway_failure": circuit.failures,
@@ -160,20 +162,27 @@ def _outliers(settings: HttpSettings) -> Json:
         "max_ejection_time": seconds(circuit.open),
         "max_ejection_percent": 100,
     }
-    if outliers is None:
+    several = len(settings.upstreams)
+    most = 0 if outliers is None else min(int(several * outliers.most), several - 1)
+    if outliers is None or most == 0:
         return made
     return made | {
         "consecutive_5xx": outliers.consecutive,
         "enforcing_consecutive_5xx": 100,
-        "failure_percentage_threshold": max(0, round(outliers.failures * 100) - 1),  # Envoy wants it exceeded
+        "failure_percentage_threshold": at_least(outliers.failures),
         "failure_percentage_request_volume": outliers.requests,
         "failure_percentage_minimum_hosts": 1,
         "enforcing_failure_percentage": 100,
         "interval": seconds(outliers.interval),
-        "base_ejection_time": seconds(outliers.ejection),
+        "base_ejection_time": seconds(min(outliers.ejection, outliers.longest)),
         "max_ejection_time": seconds(outliers.longest),
-        "max_ejection_percent": round(outliers.most * 100),
+        "max_ejection_percent": at_least(most / several),
     }
+
+
+def at_least(share: float) -> int:
+    """The least percentage, in whole numbers, that is no less than the share; never 0, which would be every upstream that is asked."""
+    return max(1, ceil(round(share * 100, 6)))
 
 
 def _health(health: HealthConfig) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.http_upstream.config import Config as HttpSettings
-from router.envoy.destinations import Sending, authority_of, sendings
+from router.envoy.destinations import Sending, at_least, authority_of, sendings
 from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, patience
 from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
@@ -142,9 +142,9 @@ def _health(settings: HttpSettings) -> Json:
     if outliers is not None:
         circuit |= {
             "consecutive5XxErrors": outliers.consecutive,
-            "baseEjectionTime": duration(outliers.ejection),
+            "baseEjectionTime": duration(min(outliers.ejection, outliers.longest)),
             "interval": duration(outliers.interval),
-            "maxEjectionPercent": round(outliers.most * 100),
+            "maxEjectionPercent": at_least(outliers.most),
         }
     if (health := settings.health) is None:
         return {"passive": circuit, "panicThreshold": 0}

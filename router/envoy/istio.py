@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from adapters.http_upstream.config import Config as HttpSettings
-from router.envoy.destinations import Sending, authority_of, sendings
+from router.envoy.destinations import Sending, at_least, authority_of, sendings
 from router.envoy.door import asking, door_cluster
 from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
 from router.envoy.listener import buffered, strictness
@@ -119,8 +119,8 @@ def _outliers(settings: HttpSettings) -> Json:
         "consecutiveGatewayErrors": settings.circuit.failures,
         "consecutive5xxErrors": 0 if outliers is None else outliers.consecutive,
         "interval": "1s" if outliers is None else seconds(outliers.interval),
-        "baseEjectionTime": seconds(settings.circuit.open if outliers is None else outliers.ejection),
-        "maxEjectionPercent": 100 if outliers is None else round(outliers.most * 100),
+        "baseEjectionTime": seconds(settings.circuit.open if outliers is None else min(outliers.ejection, outliers.longest)),
+        "maxEjectionPercent": 100 if outliers is None else at_least(outliers.most),
         "minHealthPercent": 0,
     }
 

@@ -4,7 +4,6 @@ on record how a request ended. They leave such reports for each other, sealed, w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections import Counter, defaultdict, deque
@@ -26,9 +25,13 @@ log = logging.getLogger("lockgate.envoy")
 TURN_S = 0.5
 PRUNED_EVERY = 60  # turns
 MOST = 20_000
-"""Reports that wait for their turn. What is beyond is lost from the oldest on, whose outcomes no longer wait for them either."""
+"""Reports that wait for their turn; of more the oldest are lost, and counted."""
 EACH = 500  # reports in a row
 NONCE = 12
+FORMAT = 1
+LAST_S = 3.0
+AGAIN = frozenset({"audit_store_unavailable", "audit_unsettled"})
+"""Failures of the database after which the same may be left there later."""
 NODE = -1  # where a report, the fields of `doors.envoy.outcomes.Report` in their order, has its node
 Reports = Sequence[Sequence[Any]]
 
@@ -67,16 +70,20 @@ class EnvoyReports:
         told = list(self._waiting)
         self._waiting.clear()
         try:
-            taken = await asyncio.to_thread(lambda: self._store.exchange(self._sealed(told)))
-        except BaseException:  # also when nobody waits for it any more: it may come twice, and may not be lost
-            self._wait(told, first=True)
+            taken = await asyncio.to_thread(self._exchanged, told)
+        except asyncio.CancelledError:
+            self._wait(told, first=True)  # it may come twice
+            raise
+        except Exception as error:
+            if isinstance(error, AuditError) and error.code in AGAIN:
+                self._wait(told, first=True)
+            else:  # what cannot be left must not keep what comes after it
+                self._counts["lost"] += len(told)
             raise
         self._counts["sent"] += len(told)
-        for each in taken:
-            reports = self._opened(each)
+        for reports in taken:
             self._counts["taken"] += len(reports)
-            if reports:
-                await self.here(reports)
+            await self.here(reports)
 
     def figures(self) -> Iterator[Metric]:
         name = "lockgate.envoy.reports"
@@ -92,8 +99,12 @@ class EnvoyReports:
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
         self._keeping = None
-        with contextlib.suppress(AuditError):  # their outcomes are then what the response's head told
-            await self.turn()
+        if self._problem is None and self._waiting:
+            try:
+                async with asyncio.timeout(LAST_S):
+                    await self.turn()
+            except (AuditError, TimeoutError) as error:  # their outcomes are then what the response's head told
+                log.warning("the last reports of Envoy's access log did not reach the nodes that decided: %s", error or "no answer in time")
         await asyncio.to_thread(self._store.close)
 
     async def _keep(self) -> None:
@@ -112,6 +123,10 @@ class EnvoyReports:
                 self._problem = str(error)
             except Exception:  # the turns must go on
                 log.exception("handing on reports of Envoy's access log failed in a way that nobody foresaw")
+
+    def _exchanged(self, told: Reports) -> list[Reports]:
+        """On a thread."""
+        return [reports for reports in map(self._opened, self._store.exchange(self._sealed(told))) if reports]
 
     def _wait(self, reports: Reports, *, first: bool = False) -> None:
         if first:
@@ -134,12 +149,12 @@ class EnvoyReports:
 
     def _seal(self, node: str, reports: Reports) -> bytes:
         nonce = os.urandom(NONCE)
-        return nonce + self._opener().encrypt(nonce, orjson.dumps(list(reports)), node.encode())
+        return nonce + self._opener().encrypt(nonce, orjson.dumps([FORMAT, list(reports)]), node.encode())
 
     def _opened(self, sealed: bytes) -> Reports:
         """Who writes to the database can take reports away, and can invent none. One that is there again finds nobody who waits for it."""
         try:
-            found: Reports = orjson.loads(self._opener().decrypt(sealed[:NONCE], sealed[NONCE:], self._node.encode()))
+            version, found = orjson.loads(self._opener().decrypt(sealed[:NONCE], sealed[NONCE:], self._node.encode()))
         except (InvalidTag, ValueError):
             self._counts["forged"] += 1
             if not self._forged:
@@ -148,7 +163,7 @@ class EnvoyReports:
                     "A report of Envoy's access log was not sealed with this node's sealing key; such reports are ignored, and counted."
                 )
             return ()
-        return found
+        return found if version == FORMAT else ()  # another release's, during an upgrade
 
     def _opener(self) -> AESGCM:
         if self._cipher is None:

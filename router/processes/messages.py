@@ -27,6 +27,7 @@ REVIEW_VERSIONS = "review_versions"
 REVIEW_STANDING = "review_standing"  # for its own caller
 REVIEW_ANSWER = "review_answer"  # what its caller says to a reviewer's question
 ENVOY_ENDED = "envoy_ended"  # reports of Envoy's access log about decisions of other workers, or nodes
+ENVOY_OVER = "envoy_over"  # a worker that ends waits for no more of them; answered when no other that ends does either
 
 # The control process asks a worker.
 PREPARE = "prepare"  # build the runtime of a snapshot, beside the one that serves

@@ -71,6 +71,8 @@ class Supervisor:
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
         self._ending = False
+        self._over: set[int] = set()  # workers that end, and have heard from Envoy all that there is to hear
+        self._all_over = asyncio.Event()
         self._out = False  # whether workers take up nothing new
         self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
@@ -170,6 +172,17 @@ class Supervisor:
         for worker in self._workers.values():
             worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
 
+    async def _envoy_over(self, index: int) -> None:
+        """Answered when all workers have said so, or have ended; at once to one that ends by itself."""
+        self._over.add(index)
+        self._look_over()
+        if self._ending:
+            await self._all_over.wait()
+
+    def _look_over(self) -> None:
+        if self._over.issuperset(each.index for each in self._workers.values() if each.process.returncode is None):
+            self._all_over.set()
+
     async def certificates(self, payload: Mapping[str, Any]) -> None:
         """The listeners' TLS, by listener. Returns when every worker shows it; one that starts later gets it before it serves."""
         self._certificates = payload
@@ -194,7 +207,11 @@ class Supervisor:
         for keeper in self._keepers:
             keeper.cancel()
         await self.ask(messages.END)
-        await asyncio.gather(*(_end(worker) for worker in self._workers.values()))
+        await asyncio.gather(*(self._ended(worker) for worker in self._workers.values()))
+
+    async def _ended(self, worker: Worker) -> None:
+        await _end(worker)
+        self._look_over()
 
     async def _keep(self, index: int) -> None:
         """Starts a worker again when it ends by itself, more slowly each time it ends soon."""
@@ -237,6 +254,7 @@ class Supervisor:
             raise
 
     async def _launched(self, index: int) -> Worker:
+        self._over.discard(index)
         ours, theirs = socket.socketpair()
         doors = {name: sock.fileno() for name, sock in self._listening.items()}
         with theirs, contextlib.ExitStack() as undone:
@@ -253,7 +271,7 @@ class Supervisor:
                 pass_fds=[theirs.fileno(), *doors.values()],
                 env=_environment(),
             )
-            peer = await connect(ours, {messages.ENVOY_ENDED: self.envoy_told, **self._handlers()})
+            peer = await connect(ours, {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()})
             undone.pop_all()
         worker = self._workers[index] = Worker(index, process, peer)
         return worker

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 
+_looked = gc.isenabled()
 gc.disable()  # as `router.system.loading`, but here the modules are those of this module
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import signal
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -62,7 +64,8 @@ if TYPE_CHECKING:
     from router.wiring.envoy import EnvoyListener
     from router.wiring.events import Events
 
-gc.enable()
+if _looked:
+    gc.enable()
 log = logging.getLogger("lockgate.worker")
 GRACE_S = 25.0
 HANDSHAKE_S = 60.0  # after which one is not counted any more that nobody has told of
@@ -273,12 +276,14 @@ class Worker:
         """Raises ConfigError."""
         if self._serving is None or self._doors is None or self._services is None or self._telemetry is None:
             return
-        from router.wiring.envoy import make_envoy  # only who fronts with Envoy has what it needs
+        from router.wiring.envoy import Others, make_envoy  # only who fronts with Envoy has what it needs
 
         workspace = self._serving.workspace
         gate, telemetry = self._doors.gate, self._telemetry
-        elsewhere = self._tell_elsewhere if self._workers > 1 or node else None
-        self._envoy = make_envoy(workspace, self._services, gate, telemetry, elsewhere, self._for_envoy, node)
+        others = None
+        if self._peer is not None and (self._workers > 1 or node):
+            others = Others(self._tell_elsewhere, partial(self._peer.call, messages.ENVOY_OVER, self._index), self._peer.closed)
+        self._envoy = make_envoy(workspace, self._services, gate, telemetry, others, self._for_envoy, node)
         self._drainable.envoy = self._envoy
         self._drainable.tell()
         await self._envoy.serve(address, self._stopping, GRACE_S)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
+from router.config import EnvoyConfig
 from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
 from router.doors.envoy.judging import EnvoyDoor
@@ -39,18 +40,28 @@ class Server(Protocol):
     async def drain(self, notice_s: float, over: Callable[[], bool]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Who else may be told how requests ended that were decided here. `tell` takes reports about what was decided there; `over` returns
+    when no worker of this node waits for a report any more, or raises LockgateError; `gone` is set when nobody can be told anything."""
+
+    tell: Callable[[Sequence[Any]], None]
+    over: Callable[[], Awaitable[None]]
+    gone: asyncio.Event
+
+
 class EnvoyListener:
-    """`material`: its certificates; None where it serves unencrypted. `others`: whether somebody else may be told how requests ended that
-    were decided here."""
+    """`material`: its certificates; None where it serves unencrypted."""
 
     def __init__(
-        self, server: Server, door: EnvoyDoor, outcomes: Outcomes, material: Material | None, notice_s: float, *, others: bool
+        self, server: Server, door: EnvoyDoor, outcomes: Outcomes, material: Material | None, config: EnvoyConfig, others: Others | None
     ) -> None:
         self._server = server
         self._door = door
         self._outcomes = outcomes
         self._material = material
-        self._notice_s = notice_s
+        self._notice_s = config.notice
+        self._patience_s = config.outcome_patience
         self._others = others
         self._out = False
         self._changed = asyncio.Event()
@@ -73,15 +84,36 @@ class EnvoyListener:
             await self._stopped(stopping)
             saying.cancel()
             await asyncio.gather(saying, return_exceptions=True)
-            until = asyncio.get_running_loop().time() + grace_s
-            await self._server.drain(self._notice_s, self._idle)
-            if self._others:  # Envoy has nobody to report to here any more
-                await self._outcomes.ended(until)
+            await self._drained(grace_s)
         finally:
             keeping.cancel()
             saying.cancel()
             await self._door.decided(LAST_DECISIONS_S)
             await self._outcomes.close()
+
+    async def _drained(self, grace_s: float) -> None:
+        """With others, who report to here is heard until all of this node have heard how their requests ended; and where nobody reports to
+        here any more, what others are told is waited for, for an outcome's patience."""
+        if self._others is None:
+            await self._server.drain(self._notice_s, self._idle)
+            return
+        until = asyncio.get_running_loop().time() + grace_s
+        gone = asyncio.create_task(self._others.gone.wait())
+        over = asyncio.create_task(self._all_over(self._others, until))
+        try:
+            await self._server.drain(self._notice_s, lambda: over.done() or gone.done())
+            left = min(until - asyncio.get_running_loop().time(), self._patience_s)
+            await asyncio.wait((over, gone), timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (over, gone):
+                task.cancel()
+            await asyncio.gather(over, gone, return_exceptions=True)
+
+    async def _all_over(self, others: Others, until: float) -> None:
+        while not self._idle() and asyncio.get_running_loop().time() < until:
+            await self._outcomes.ended(until)
+            await self._door.decided(LAST_DECISIONS_S)
+        await others.over()
 
     async def _stopped(self, stopping: asyncio.Event) -> None:
         """A worker whose listener is gone must not go on as if it were there: whoever watches it starts another."""
@@ -119,25 +151,23 @@ def make_envoy(
     services: Services,
     gate: Gate,
     observer: Observer,
-    elsewhere: Callable[[Sequence[Any]], None] | None,
+    others: Others | None,
     material: Material | None,
     node: str,
 ) -> EnvoyListener:
-    """`elsewhere` takes reports about what was decided by another worker or node, where there are some; `material`: its certificates;
-    `node`: this one's name among others. Raises ConfigError."""
+    """`others`: workers of this node, or nodes; None where there are none. `material`: its certificates; `node`: this one's name among
+    others. Raises ConfigError."""
     config, limits = workspace.config.envoy, workspace.config.gateway.limits
     if config is None:
         raise ConfigError("there is no block `envoy`")
     gateway = Gateway(services.clock, services.ids, services.random, observer, "envoy")
     outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
     door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services), node)
+    tell = None if others is None else lambda reports: others.tell([list(astuple(each)) for each in reports])
     server = _transport(config.server)(
-        Processor(door, config.deadline),
-        Authorizer(door, config.deadline, config.longest_request),
-        AccessLog(outcomes, None if elsewhere is None else lambda reports: elsewhere([list(astuple(each)) for each in reports])),
-        limits.body,
+        Processor(door, config.deadline), Authorizer(door, config.deadline, config.longest_request), AccessLog(outcomes, tell), limits.body
     )
-    return EnvoyListener(server, door, outcomes, material, config.notice, others=elsewhere is not None)
+    return EnvoyListener(server, door, outcomes, material, config, others)
 
 
 def _transport(name: str) -> Callable[[Processor, Authorizer, AccessLog, int], Server]:

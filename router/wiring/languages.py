@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ FORMAT = 1  # part of the name: another layout is another file
 ENDING = ".arrays"
 DIGEST = 32  # bytes of SHA-256 at the beginning, over all that follows
 ALIGNED = 64
+KINDS = {"ptc": ("<f2", 2), "pc": ("<f4", 1), "nextmove": ("<u4", 1), "row": ("<u2", 1), "output": ("<i4", 1)}
+"""Of each array its type and its dimensions."""
 PATIENCE_S = 10.0  # with another process that unpacks; then this one does so for itself
 _open: list[LanguageIdentifier] = []
 
@@ -70,7 +73,7 @@ def open_identifier(prepared: Sequence[Path], own: Path | None) -> LanguageIdent
 @cache
 def _name() -> str:
     """By everything that decides what is in it."""
-    about = json.dumps([FORMAT, sorted(CODES), hashlib.sha256((MODEL_DIR / MODEL_FILE).read_bytes()).hexdigest()])
+    about = json.dumps([FORMAT, version("py3langid"), sorted(CODES), hashlib.sha256((MODEL_DIR / MODEL_FILE).read_bytes()).hexdigest()])
     return hashlib.sha256(about.encode()).hexdigest()[:32] + ENDING
 
 
@@ -113,7 +116,7 @@ def _write(file: Path, identifier: LanguageIdentifier) -> None:
         draft.write(digest.digest())
         draft.writelines(parts)
     file.chmod(0o644)  # nothing in it is secret, and who starts a command may be another than who serves
-    for former in file.parent.glob(f"*{ENDING}"):
+    for former in (*file.parent.glob(f"*{ENDING}"), *file.parent.glob(f".*{ENDING}*")):
         if former != file:
             former.unlink(missing_ok=True)  # of another version; who has it mapped keeps it
 
@@ -141,7 +144,7 @@ def _mapped(file: Path) -> LanguageIdentifier | None:
             return _read(content)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         log.warning("%s is not the languages' model as it was kept, and is not used: %s", file, error)
         return None
 
@@ -167,6 +170,8 @@ def _read(content: BufferedReader) -> LanguageIdentifier:
 
 def _arrays(content: BufferedReader, start: int, described: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     mapped = {}
+    if {name: (kind, len(shape)) for name, (kind, shape) in described.items()} != KINDS:
+        raise ValueError("its arrays are others")  # numbers only: an array of objects would be addresses of whoever wrote it
     for name, (kind, shape) in described.items():
         mapped[name] = np.memmap(content, dtype=kind, mode="r", offset=start, shape=tuple(shape)).view(np.ndarray)
         start += mapped[name].nbytes + -mapped[name].nbytes % ALIGNED

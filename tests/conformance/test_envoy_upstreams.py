@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +28,17 @@ PAIRS: dict[str, dict[str, Any]] = {
     "path": {"balance": "hash", "hash_by": "path"},
     "field": {"balance": "hash", "hash_by": "header:x-cart"},
     "outliers": {"outliers": {"consecutive": 2, "ejection": "60s"}},
+    "share": {"outliers": {"consecutive": 1000, "failures": "50%", "requests": 10, "interval": "1s", "ejection": "60s"}},
+    "flawless": {
+        "outliers": {"consecutive": 1000, "failures": "1%", "requests": 1, "interval": "500ms", "ejection": "10m", "longest": "5m"}
+    },
     "checked": {"health": {"path": "/healthz", "interval": "100ms", "timeout": "1s", "unhealthy": 1}},
 }
 ALONE: dict[str, dict[str, Any]] = {
     "circuit": {"circuit": {"failures": 2, "open": "60s"}},
-    "only": {"outliers": {"consecutive": 2, "ejection": "60s"}},
+    "closing": {"circuit": {"failures": 2, "open": "500ms"}},
+    "only": {"outliers": {"consecutive": 2, "ejection": "60s"}, "circuit": {"failures": 3, "open": "60s"}},
+    "idle": {"timeouts": {"idle": "500ms"}},
     "capped": {"concurrency": 1},
     "unbudgeted": {"retries": {"attempts": 3, "budget": 0, "floor": 0}},
     "budgeted": {"retries": {"attempts": 3, "budget": 1, "floor": 3}},
@@ -40,9 +47,10 @@ ALONE: dict[str, dict[str, Any]] = {
 
 @dataclass(slots=True)
 class Upstream:
-    """Says `status`, after `go` where a path begins with /hold."""
+    """Says `status`, and after it what else there is in `others`, in turns; after `go` where a path begins with /hold."""
 
     status: int = 200
+    others: tuple[int, ...] = ()
     healthy: bool = True
     asked: list[str] = field(default_factory=list)
     go: Event = field(default_factory=Event)
@@ -63,7 +71,7 @@ def upstream() -> Iterator[Upstream]:
             made.asked.append(self.path)
             if self.path.startswith("/hold"):
                 made.go.wait(20)
-            self._say(made.status)
+            self._say((made.status, *made.others)[len(made.asked) % (1 + len(made.others))])
 
         def _say(self, status: int) -> None:
             self.send_response(status)
@@ -169,9 +177,28 @@ def test_one_that_answers_with_errors_is_left_alone(edge: Edge) -> None:
     assert len(first.asked) == asked
 
 
+def test_one_that_fails_too_often_is_left_alone(edge: Edge) -> None:
+    """Half of what it is asked, which is as much as it may not; a third of that goes on for as long as it likes."""
+    first, second = edge.upstreams["share"]
+    first.others, second.others = (500,), (200, 200, 200, 200, 500)
+    until(lambda: _turns(edge, "share", 24)[0] == 0, "it was left alone")
+    assert _turns(edge, "share", 24) == [0, 24]
+
+
+def test_who_never_fails_is_not_left_alone_however_little_he_may(edge: Edge) -> None:
+    for _ in range(3):
+        assert _turns(edge, "flawless", 10) == [5, 5]
+        time.sleep(0.7)  # the next interval: it is judged at its end
+    assert _turns(edge, "flawless", 10) == [5, 5]
+
+
 def test_the_only_one_is_not(edge: Edge) -> None:
-    edge.upstreams["only"][0].status = 500
+    """By how well it answers; its circuit opens all the same."""
+    (only,) = edge.upstreams["only"]
+    only.status = 500
     assert [edge.ask("only", f"/{number}").status for number in range(6)] == [500] * 6
+    only.status = 503
+    until(lambda: "content-type" in edge.ask("only", "/x").fields, "Envoy answered itself")
 
 
 def test_active_checks_take_one_out_and_back(edge: Edge) -> None:
@@ -191,6 +218,20 @@ def test_a_circuit_opens(edge: Edge) -> None:
     assert 2 <= asked <= 4
     assert {edge.ask("circuit", f"/{number}").code for number in range(5)} == {"no_healthy_upstream"}
     assert len(broken.asked) == asked
+
+
+def test_a_circuit_closes_again(edge: Edge) -> None:
+    (broken,) = edge.upstreams["closing"]
+    broken.status = 503
+    until(lambda: "content-type" in edge.ask("closing", "/x").fields, "Envoy answered itself")
+    broken.status = 200
+    until(lambda: edge.ask("closing", "/x").status == 200, "it was asked again")
+
+
+def test_a_silent_one_is_given_up(edge: Edge) -> None:
+    """After the idle time, long before the total one."""
+    answer = edge.ask("idle", "/hold")
+    assert (answer.status, answer.code) == (504, "upstream_timeout")
 
 
 def test_concurrency_is_capped_and_given_back(edge: Edge) -> None:

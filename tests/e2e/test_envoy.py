@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,27 @@ def test_two_workers_share_the_access_log(tmp_path: Path) -> None:
             outcomes = [lockgate.outcome(each) for each in decisions]
         assert {each["upstream"] for each in outcomes} == {f"127.0.0.1:{lockgate.ports['upstream']}"}
         assert all(each["complete"] for each in outcomes)
+
+
+def test_workers_that_stop_hear_how_each_others_requests_ended(tmp_path: Path) -> None:
+    """Envoy reports to one of them, which goes on listening until none of them waits for anything; with Envoy gone nobody waits longer than
+    an outcome may."""
+    patience = {"outcome_patience": "20s"}
+    with fronted(tmp_path, "--workers", "2", envoy=patience) as (lockgate, _), ThreadPoolExecutor(4) as pool:
+        ports = [lockgate.ports["envoy"], lockgate.ports["envoy"] + 1]
+        with envoy_before(lockgate, tmp_path / "both", lockgates=ports) as spread:
+            assert lockgate.outcome(spread.ask("ann", "GET", "/items/0").decision)["complete"]
+            held = [pool.submit(spread.ask, "ann", "GET", f"/hold/{number}") for number in range(4)]
+            until(lambda: len(lockgate.arrivals()) == 5, "all were under way")
+            lockgate.process.signal(signal.SIGTERM)
+            time.sleep(0.5)
+            lockgate.release()
+            decisions = [each.result().decision for each in held]
+            began = time.monotonic()
+            assert lockgate.process.wait() == 0
+            assert time.monotonic() - began < 15, "nobody waited in vain"
+        outcomes = [lockgate.outcome(each) for each in decisions]
+    assert {(each["status"], each["complete"], each["attempts"]) for each in outcomes} == {(200, True, 1)}
 
 
 def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.envoy import Envoy
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, company
 from tests.e2e.test_envoy_config import configured
-from tests.e2e.wire import opened, said
+from tests.e2e.wire import is_closed, opened, said
 
 BURST = 4
 GATEWAY = {"trusted_proxies": ["127.0.0.0/8"], "deny": ["10.66.0.0/16"], "limits": {"concurrency": 2, "queue": 0}}
@@ -83,3 +83,26 @@ def test_a_caller_that_never_ends_is_ended(lockgate: Lockgate, envoy: Envoy, sen
         answer = said(connection)
     assert answer.status == 408
     assert time.monotonic() - began > 0.5
+
+
+def test_http_1_0_is_served_and_ended(lockgate: Lockgate, envoy: Envoy) -> None:
+    with opened(envoy.ports["envoy"]) as connection:
+        connection.sendall(b"GET /echo/old HTTP/1.0\r\nhost: yard\r\nauthorization: Bearer %s\r\n\r\n" % lockgate.keys["ann"].encode())
+        assert said(connection).status == 200
+        assert is_closed(connection)
+
+
+def test_hop_by_hop_fields_end_at_envoy_or_the_door(lockgate: Lockgate, envoy: Envoy) -> None:
+    """Also those that a caller's `Connection` names: they do not reach the service."""
+    names = ("x-hop", "keep-alive", "te", "proxy-authorization", "proxy-connection", "upgrade")
+    with opened(envoy.ports["envoy"]) as connection:
+        fields = b"".join(b"%s: 1\r\n" % name.encode() for name in names)
+        head = b"GET /echo/hop HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer %s\r\nconnection: close, x-hop\r\n%s\r\n"
+        connection.sendall(head % (lockgate.keys["ann"].encode(), fields))
+        answer = said(connection)
+    assert answer.status == 200, answer.body
+    assert not {name for name, _ in answer.json["headers"]} & set(names)
+
+
+def test_a_header_that_is_too_large_is_refused(envoy: Envoy) -> None:
+    assert envoy.ask("ann", "GET", "/echo/large", x_large="x" * 40_000).status == 431

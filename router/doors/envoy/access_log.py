@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ BEFORE_THE_END = (
 )
 VIA_UPSTREAM = "via_upstream"  # the details of an answer that is not Envoy's own
 AUTHZ_NAMESPACE = "envoy.filters.http.ext_authz"  # under which Envoy puts what that filter is told
+NODE = re.compile(r"[0-9a-f]{16}")
 # Envoy's response flags, the one that says most first. Reasons that our own gateway has are the same.
 FAILURES = {
     "downstream_connection_termination": "client_gone",
@@ -114,8 +116,13 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
         upstream_ns=_ns(common.time_to_last_upstream_rx_byte),
         total_ns=_ns(common.duration),
         response_bytes=response.response_body_bytes,
-        node=said["node"].string_value,
+        node=_node(said["node"].string_value),
     )
+
+
+def _node(said: str) -> str:
+    """As nodes are called; any other word is no node's."""
+    return said if NODE.fullmatch(said) else ""
 
 
 def _reason(common: AccessLogCommon, routed: bool, details: str) -> str:

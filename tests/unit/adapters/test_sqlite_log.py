@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite.ledger import PRAGMAS, SqliteStore
+from adapters.sqlite.place import KEYS_FILE, SqlitePlace
 from adapters.sqlite.reader import SqliteReader
 from router.audit.journal import Checkpointing, Journal
 from router.audit.questions.reader import Stored
@@ -58,3 +59,23 @@ def test_it_is_copied_in_small_pieces(tmp_path: Path) -> None:
     assert file.stat().st_size > 2 * pages * 4096
     assert file.with_name(file.name + "-wal").stat().st_size < 2 * pages * 4096
     journal.close()
+
+
+def test_who_asks_for_keys_beside_who_makes_them_copies_nothing_either(tmp_path: Path) -> None:
+    """Finds what the other makes, makes nothing, and leaves the file and its log as they are."""
+    place = SqlitePlace(tmp_path)
+    writer = place.keys(b"s" * 32)
+    writer.open()
+    made = writer.ensure(["ann"])["ann"]
+    file = tmp_path / KEYS_FILE
+    before = (file.read_bytes(), file.with_name(file.name + "-wal").read_bytes())
+    reader = place.kept_keys(lambda: b"s" * 32)
+    assert (reader.find("ann"), reader.key(made[0]), reader.find("bob")) == (*made, None)
+    for attempt in (lambda: reader.ensure(["bob"]), lambda: reader.destroy(made[0])):
+        with pytest.raises(AuditError):
+            attempt()
+    reader.close()
+    assert (file.read_bytes(), file.with_name(file.name + "-wal").read_bytes()) == before
+    with pytest.raises(AuditError, match="not the one"):
+        place.kept_keys(lambda: b"x" * 32)
+    writer.close()

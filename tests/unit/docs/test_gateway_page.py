@@ -13,7 +13,7 @@ from tests.unit.docs.pages import page, section
 ROOT = Path(__file__).parents[3]
 HEADING = "What a gateway is expected to do"
 SHOWN = r"(?:: \[(test_\w+\.py)::(test_\w+)\]\(\.\./([\w/.]+)\))?"
-ROW = re.compile(rf"\| ([^|]+) \| (yes|no){SHOWN} \| (the same|by Envoy|Envoy's own|no){SHOWN} \|")
+ROW = re.compile(rf"\| ([^|]+) \| (yes|no){SHOWN} \| (the same|by Envoy|Envoy's own|no)(?: \([\w ,]+\))?{SHOWN} \|")
 LINES = [line for line in section(page("gateway.md"), HEADING).splitlines() if line.startswith("|")][2:]
 
 

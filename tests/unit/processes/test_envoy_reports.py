@@ -21,7 +21,7 @@ class Between:
 
     def __init__(self) -> None:
         self.left: defaultdict[str, list[bytes]] = defaultdict(list)
-        self.away = False
+        self.away = ""
 
     def of(self, node: str) -> Store:
         return Store(self, node)
@@ -39,7 +39,7 @@ class Store:
 
     def exchange(self, sealed: Sequence[tuple[str, bytes]]) -> Sequence[bytes]:
         if self._between.away:
-            raise AuditError("away", "audit_store_unavailable")
+            raise AuditError("away", self._between.away)
         for node, each in sealed:
             self._between.left[node].append(each)
         return self._between.left.pop(self._node, [])
@@ -84,12 +84,12 @@ async def test_what_could_not_be_left_waits_in_its_order_and_is_bounded(monkeypa
     monkeypatch.setattr(envoy_reports, "MOST", 3)
     between = Between()
     (one, _), (two, at_two) = await joined(between, "one"), await joined(between, "two")
-    between.away = True
+    between.away = "audit_store_unavailable"
     await one.ended([report(number, "two") for number in range(3)])
     with pytest.raises(AuditError):
         await one.turn()
     await one.ended([report(3, "two")])
-    between.away = False
+    between.away = ""
     await one.turn()
     await two.turn()
     assert at_two == [report(number, "two") for number in (1, 2, 3)]
@@ -143,3 +143,33 @@ async def test_who_stops_tells_the_others_first() -> None:
     await two.turn()
     assert at_two == [report(1, "two")]
     await two.close()
+
+
+async def test_what_cannot_be_left_does_not_keep_what_comes_after_it() -> None:
+    between = Between()
+    (one, _), (two, at_two) = await joined(between, "one"), await joined(between, "two")
+    between.away = "audit_store_denied"
+    await one.ended([report(1, "two")])
+    with pytest.raises(AuditError):
+        await one.turn()
+    between.away = ""
+    await one.ended([report(2, "two")])
+    await one.turn()
+    await two.turn()
+    assert (at_two, counted(one)["lost"]) == ([report(2, "two")], 1)
+    for each in (one, two):
+        await each.close()
+
+
+async def test_another_releases_reports_are_left_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Nodes of two releases may run beside each other; that is no forgery."""
+    between = Between()
+    (one, _), (two, at_two) = await joined(between, "one"), await joined(between, "two")
+    monkeypatch.setattr(envoy_reports, "FORMAT", 2)
+    await one.ended([report(1, "two")])
+    await one.turn()
+    monkeypatch.undo()
+    await two.turn()
+    assert (at_two, counted(two)["forged"], caplog.records) == ([], 0, [])
+    for each in (one, two):
+        await each.close()

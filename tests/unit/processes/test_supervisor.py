@@ -112,3 +112,38 @@ async def test_a_step_while_workers_prepare_is_heard_at_once_and_stays() -> None
     await stepping[0]
     heard = peers.stages.index(NOBODY.to_json())
     assert all(stage == NOBODY.to_json() for stage in peers.stages[heard:])
+
+
+class Closing(Peers):
+    def close(self) -> None: ...
+
+
+class Running:
+    """A process that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+        self.gone = asyncio.Event()
+
+    async def wait(self) -> int:
+        await self.gone.wait()
+        self.returncode = 0
+        return 0
+
+
+async def test_workers_that_end_hear_when_none_waits_for_envoy_any_more() -> None:
+    """Those that said so are answered when the last one did, or has ended; one that ends by itself at once."""
+    supervisor, processes = Supervisor({}, dict), [Running() for _ in range(3)]
+    for index, process in enumerate(processes):
+        supervisor._workers[index] = Worker(index, process, Closing())  # type: ignore[arg-type]
+    await supervisor._envoy_over(0)  # nobody was told to end
+    ending = asyncio.create_task(supervisor.end())
+    await asyncio.sleep(0)
+    over = [asyncio.create_task(supervisor._envoy_over(index)) for index in (0, 1)]
+    await asyncio.sleep(0.05)
+    assert not any(each.done() for each in over)
+    processes[2].gone.set()
+    await asyncio.wait_for(asyncio.gather(*over), 5)
+    for each in processes:
+        each.gone.set()
+    await ending

@@ -72,3 +72,15 @@ def test_every_flag_that_says_of_a_failure_is_known() -> None:
     """Those left out say nothing of how a request ended, or belong to filters that answer before a decision."""
     silent = {"failed_local_healthcheck", "delay_injected", "rate_limit_service_error", "invalid_envoy_request_headers"}
     assert {field.name for field in ResponseFlags.DESCRIPTOR.fields} == set(FAILURES) | silent
+
+
+@pytest.mark.parametrize(
+    ("said", "node"), [("0123456789abcdef", "0123456789abcdef"), ("a\0b", ""), ("A" * 16, ""), ("0" * 17, ""), ("", "")]
+)
+def test_only_what_nodes_are_called_is_a_node(said: str, node: str) -> None:
+    """What anybody writes into the metadata must not keep others' reports from their nodes."""
+    made = entry()
+    made.common_properties.metadata.filter_metadata["lockgate"]["node"] = said
+    found = report(made)
+    assert found is not None
+    assert found.node == node
