@@ -83,7 +83,8 @@ def test_a_family_stands_once_with_its_help(text: str) -> None:
     assert 'worker="1"' in text
 
 
-AMONG_NODES = {"lockgate_nodes", "lockgate_nodes_skew"}  # of a node that knows others: tests/e2e/test_shared_nodes.py
+AMONG_NODES = {"lockgate_nodes", "lockgate_nodes_skew", "lockgate_envoy_reports"}
+"""Of a node that knows others: tests/e2e/test_shared_nodes.py, test_envoy_nodes.py."""
 
 
 def test_every_documented_metric_is_there(text: str) -> None:

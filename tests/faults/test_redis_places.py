@@ -85,7 +85,7 @@ async def test_a_cluster_keeps_each_key_where_it_belongs() -> None:
     """Whichever node is named, and whatever is asked for together; and when one node dies only its keys are judged without it."""
     with clustered() as servers:
         heard = Heard()
-        async with opened(heard, cluster=[str(servers[0].address)]) as state:
+        async with opened(heard, cluster=[str(servers[0].address)], timeout="2s") as state:  # a hundred questions on a busy machine
             draws = [Draw(key, 0.001, 1) for key in KEYS]
             assert await RedisAllowances(state).draw(draws) is None
             assert [await RedisAllowances(state).draw([each]) is None for each in draws] == [False] * len(draws)
