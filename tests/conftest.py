@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from examples.halden.demo import company
 from router.wiring.languages import open_identifier
 from router.wiring.prepared_models import LANGUAGES, VARIABLE
 from tests.postgres_server import postgres
@@ -19,6 +20,10 @@ settings.load_profile("lockgate")
 
 # Files are tested side by side, one for each core and one more. Threads of PyTorch that wait for each other keep the cores from the others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Of the processes that test side by side each has ports of its own: what one was promised nobody else takes before it listens.
+if beside := os.environ.get("PYTEST_XDIST_WORKER"):
+    company.port_turns = company.ports_in_turn(int(beside.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 LONGEST = Path(__file__).with_name("longest.txt")
 MODELS = Path(__file__).parent.parent / ".cache" / "tests" / "models"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ SERVERS = ("postgres", "redis", "nats", "temporal")
 SERVER_PORTS = (*SERVERS, "temporal_http")
 READY_S = 60.0
 STOP_S = 40.0
-PORTS = (10_000, 32_000)
+PORTS = range(10_000, 32_000)
 ENDS = {"postgres": signal.SIGINT}  # at the other signal it would wait for those who are connected
 
 
@@ -42,6 +43,16 @@ def listens(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+def ports_in_turn(share: int = 0, shares: int = 1) -> Iterator[int]:
+    """None comes a second time before all others have, for what was promised one may not listen on it yet. Of processes that look for
+    ports beside each other every one takes a `share` of its own."""
+    own = PORTS[share::shares]
+    return itertools.cycle(random.sample(own, len(own)))  # any order will do
+
+
+port_turns = ports_in_turn()
+
+
 def free_ports(count: int) -> list[int]:
     """Below those that systems give to connections, for one of these could take a port before its server does."""
     found: list[socket.socket] = []
@@ -49,7 +60,7 @@ def free_ports(count: int) -> list[int]:
         while len(found) < count:
             sock = socket.socket()
             try:
-                sock.bind(("127.0.0.1", random.randrange(*PORTS)))  # any will do
+                sock.bind(("127.0.0.1", next(port_turns)))
             except OSError:
                 sock.close()
             else:
