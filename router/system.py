@@ -56,13 +56,13 @@ os.register_at_fork(after_in_child=UuidV7._chance.clear)
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Around imports: modules stay, and looking for garbage among them again and again, as their objects become more, is a tenth of what
-    they cost."""
+    """Around imports: modules stay, so that nobody has to look for garbage among them, neither as they become more nor later."""
     looked = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if looked:
             gc.enable()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from pathlib import Path
 
 import click
 import uvloop
-from rich.console import Console
 
 from router.processes.control import ControlProcess, Started
+from router.processes.training import Progress
 from router.telemetry.logs import configure_logs
 
 
@@ -25,41 +27,44 @@ from router.telemetry.logs import configure_logs
 def serve(config: Path, workers: int | None, log: str) -> None:
     """Serve the workspace until SIGTERM or Ctrl-C. SIGHUP, or a change of its files, takes up the changed workspace."""
     configure_logs(log)
-    console = Console(stderr=True)
-    uvloop.run(_serve(config, workers, console))
+    uvloop.run(_serve(config, workers))
 
 
-async def _serve(config: Path, workers: int | None, console: Console) -> None:
-    process = ControlProcess(config, workers, _progress(console), lambda started: _announce(console, started))
+async def _serve(config: Path, workers: int | None) -> None:
+    process = ControlProcess(config, workers, _progress(), _announce)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop)
     await process.run()
 
 
-def _progress(console: Console):  # type: ignore[no-untyped-def]  # a closure over the last step shown
+def _progress() -> Progress:
     shown: dict[str, int] = {}
 
     def progress(step: str, done: int, total: int) -> None:
         tenth = done * 10 // max(total, 1)
         if shown.get(step) != tenth:
             shown[step] = tenth
-            console.print(f"  {step}: {done}/{total}", highlight=False)
+            _say(f"  {step}: {done}/{total}")
 
     return progress
 
 
-def _announce(console: Console, started: Started) -> None:
-    console.print(
-        f"[bold green]Lockgate serves[/] with {started.workers} worker(s), configuration {started.config_digest[:12]}", highlight=False
-    )
+def _announce(started: Started) -> None:
+    serves = click.style("Lockgate serves", fg="green", bold=True)
+    _say(f"{serves} with {started.workers} worker(s), configuration {started.config_digest[:12]}")
     for name, where in started.doors.items():
-        console.print(f"  {name:8} {where}{'/v1/decide' if name == 'decide' else ''}", highlight=False)
+        _say(f"  {name:8} {where}{'/v1/decide' if name == 'decide' else ''}")
     for address in started.envoy:
-        console.print(f"  envoy    {address} (gRPC)", highlight=False)
-    console.print(f"  control  {started.control}", highlight=False)
-    console.print(f"  ledger   {started.records} records", highlight=False)
+        _say(f"  envoy    {address} (gRPC)")
+    _say(f"  control  {started.control}")
+    _say(f"  ledger   {started.records} records")
     if started.sign_in:
         # What is written to a log may be read by people who are no administrators.
-        told = started.sign_in if console.is_terminal else "run `lockgate console link` for a link that signs you in"
-        console.print(f"  console  {told}", highlight=False, soft_wrap=True, markup=False)
+        told = started.sign_in if sys.stderr.isatty() else "run `lockgate console link` for a link that signs you in"
+        _say(f"  console  {told}")
+
+
+def _say(line: str) -> None:
+    """Colours are for terminals, and for nobody who does not want them."""
+    click.echo(line, err=True, color=False if os.environ.get("NO_COLOR") else None)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from adapters.bundle_http import BundleServer
-from adapters.bundle_oci import Login, OciBundle
-from adapters.bundle_s3 import S3Keys, S3Object
-from adapters.bundle_source import Given
 from router.config.bundle_places import OCI, S3, S3Settings, oci_reference, s3_object
 from router.config.bundles import BundleConfig
 from router.errors import BundleError
+
+if TYPE_CHECKING:
+    from adapters.bundle_s3 import S3Keys
+    from adapters.bundle_source import Given
 
 
 class Place(Protocol):
@@ -27,14 +27,20 @@ def make_place(settings: BundleConfig, root: Path, environment: Mapping[str, str
     ca = root / settings.ca if settings.ca is not None else None
     token = settings.token.reveal(root) if settings.token is not None else None
     if settings.source.startswith(OCI):
+        from adapters.bundle_oci import Login, OciBundle  # only what is asked is loaded
+
         login = Login(token)
         if settings.registry is not None:
             login = Login(None, settings.registry.user, settings.registry.password.reveal(root))
         return OciBundle(*oci_reference(settings.source), login, ca, settings.timeout)
     if settings.source.startswith(S3):
+        from adapters.bundle_s3 import S3Object
+
         s3 = settings.s3 or S3Settings()
         bucket, key = s3_object(settings.source)
         return S3Object(bucket, key, s3.region, lambda: s3_keys(s3, root, environment), s3.endpoint, ca, settings.timeout)
+    from adapters.bundle_http import BundleServer
+
     return BundleServer(settings.source, token, ca, settings.timeout)
 
 
@@ -52,6 +58,8 @@ def s3_keys(settings: S3Settings, root: Path, environment: Mapping[str, str]) ->
 
 
 def _sendable(access: str, secret: str, session: str | None) -> S3Keys:
+    from adapters.bundle_s3 import S3Keys
+
     if not all(each.isascii() and each.isprintable() and each for each in (access, secret, session or "-")):
         raise BundleError("A key for the bundle's bucket is empty or not one line.", "bundle_unavailable")
     return S3Keys(access, secret, session)

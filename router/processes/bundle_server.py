@@ -9,9 +9,8 @@ import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from adapters.bundle_source import Given
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, LockgateError
 from router.policy_sources import DOWNLOADED
@@ -20,6 +19,9 @@ from router.snapshot import Snapshot, read
 from router.validation import validate
 from router.workspace import Workspace
 from router.yaml_source import read_yaml
+
+if TYPE_CHECKING:
+    from adapters.bundle_source import Given
 
 log = logging.getLogger("lockgate.policy")
 FIRST_PAUSE_S = 0.1

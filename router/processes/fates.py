@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.delivery.fates import Fate, State
 from router.errors import StateError
 from router.ipc import Handler, Peer, RemoteError
 from router.processes.messages import FATE
-from router.wiring.fates import LedgerFates
+
+if TYPE_CHECKING:
+    from router.wiring.fates import LedgerFates  # a worker has no ledger to read
 
 PATIENCE_S = 5.0
 UNAVAILABLE = "delivery_unknown_now"

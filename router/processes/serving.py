@@ -61,7 +61,7 @@ from router.wiring.questions import AuditQuestions
 from router.wiring.readings import Readings
 from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
-from router.wiring.runtime import delivery_terms
+from router.wiring.terms import delivery_terms
 from router.workspace import Snapshot, Workspace
 
 GRACE_S = 10.0

@@ -10,10 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LockgateError
-from router.workspace import Snapshot, Workspace, parse
+from router.system import loading
+
+if TYPE_CHECKING:
+    from router.workspace import Snapshot, Workspace
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,7 +58,9 @@ async def _told(child: asyncio.subprocess.Process, snapshot: bytes, progress: Pr
 
 
 def main() -> None:
-    from router.wiring.encoder import ensure_model  # the encoder's libraries are loaded in this process only
+    with loading():
+        from router.wiring.encoder import ensure_model  # the encoder's libraries are loaded in this process only
+        from router.workspace import Snapshot, parse
 
     def tell(**what: Any) -> None:
         print(json.dumps(what), flush=True)  # noqa: T201  # this is the channel

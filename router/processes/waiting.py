@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.errors import AuditError, RefusedError, ReviewError
 from router.ipc import Handler, Peer, RemoteError
@@ -11,7 +11,9 @@ from router.processes.messages import REVIEW_ANSWER, REVIEW_STANDING, REVIEW_VER
 from router.review.given import Given, given_of
 from router.review.refusing import REVIEW_STATUS
 from router.review.standing import Standing, unpacked
-from router.wiring.reviews import Reviews
+
+if TYPE_CHECKING:
+    from router.wiring.reviews import Reviews  # a worker has none
 
 LONGEST_S = 60.0
 

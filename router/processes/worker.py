@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from router.wiring.envoy import EnvoyListener
     from router.wiring.events import Events
 
+gc.freeze()
 if _looked:
     gc.enable()
 log = logging.getLogger("lockgate.worker")

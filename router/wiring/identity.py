@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.jwks_file import JwksFile
-from adapters.jwks_http import JwksUrl
 from router.config import IdentityConfig, JwtIssuer
 from router.identity.authenticate import Authenticator
 from router.identity.certificates import CertificateHolders, Holder
@@ -108,7 +107,10 @@ async def _let_go(keys: OpenApiKeys | None, opened: Sequence[FetchedKeys]) -> No
 
 async def _fetch(config: IdentityConfig, clock: Clock, before: Mapping[str, FetchedKeys], found: dict[str, FetchedKeys]) -> None:
     """Key sets by URL; new ones are opened."""
-    for url in {issuer.jwks.url for issuer in config.jwt if issuer.jwks.url is not None}:
+    urls = {issuer.jwks.url for issuer in config.jwt if issuer.jwks.url is not None}
+    if urls:
+        from adapters.jwks_http import JwksUrl  # aiohttp is for who asks somebody
+    for url in urls:
         found[url] = before.get(url) or FetchedKeys(JwksUrl(url), clock, pause=REFETCH_S)
         if url not in before:
             await found[url].open()

@@ -29,7 +29,8 @@ from router.review.service import ReviewService
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring.explaining import open_stages
 from router.wiring.review_judge import make_judge
-from router.wiring.runtime import descriptions, door_options, spans
+from router.wiring.runtime import descriptions, door_options
+from router.wiring.terms import spans
 from router.workspace import Workspace
 
 SERVICE = Subject("service", "service", (), (), None, {}, "api_key")

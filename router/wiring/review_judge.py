@@ -22,8 +22,8 @@ from router.stages.rules import json_path
 from router.stages.signals import SignalDetector
 from router.wiring.languages import language_identifier
 from router.wiring.policy import make_policy, plan_policies
-from router.wiring.runtime import spans
 from router.wiring.stages import policy_parts, recogniser, routing_table
+from router.wiring.terms import spans
 from router.workspace import Workspace
 
 Leads = Callable[[str, str], bool]

@@ -18,10 +18,8 @@ from router.audit.outbox import Outboxes
 from router.audit.recorder import LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
-from router.config.evidence import ReviewConfig
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
 from router.decision import NO_BODY
-from router.delivery.judging import Terms
 from router.dispatch import Dispatcher
 from router.doors.addresses import address_list
 from router.doors.body import BodyLimits
@@ -48,7 +46,7 @@ from router.ports import (
     StateObserver,
     SubjectKeys,
 )
-from router.review.holding import Holding, Resumes, Spans
+from router.review.holding import Holding, Resumes
 from router.review.waiting import ALONE_S, SHARED_S, Waits
 from router.rollout.rolling import Rolling
 from router.stages.alternatives import Standings
@@ -69,6 +67,7 @@ from router.wiring.policy import Differences, make_policy, make_second_engine
 from router.wiring.shared_state import SharedState, intent_limits, make_shared_state, rate_limiter
 from router.wiring.sharing import share_among_nodes
 from router.wiring.stages import make_stages, policy_parts
+from router.wiring.terms import delivery_terms, spans
 from router.workspace import Workspace, same_but_policies
 
 
@@ -275,17 +274,6 @@ def set_pace(waits: Waits | None, workspace: Workspace) -> None:
     nodes, review = workspace.config.nodes, workspace.config.review
     waits.look_s = SHARED_S if nodes is not None and REVIEWS in nodes.share else ALONE_S
     waits.most = review.waiting
-
-
-def spans(settings: ReviewConfig) -> Spans:
-    """How long held requests wait, where policy does not say."""
-    return Spans(settings.expires, settings.claim, settings.respond)
-
-
-def delivery_terms(workspace: Workspace) -> dict[str, Terms]:
-    """By route, of those whose requests are delivered."""
-    routes = ((name, route.delivery) for name, route in workspace.catalog.routes.items() if route.delivery is not None)
-    return {name: Terms(each.patience, each.backoff, each.max_backoff, each.order) for name, each in routes}
 
 
 def _copies(workspace: Workspace) -> dict[str, tuple[str, float]]:

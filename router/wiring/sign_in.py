@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters.jwks_http import JwksUrl
-from adapters.oidc_http import OidcHttp
 from router.config.identity import LOCAL
 from router.config.listeners import ControlConfig
 from router.config.sign_in import OidcConfig
@@ -48,6 +46,9 @@ def is_secure(control: ControlConfig) -> bool:
 
 def make_oidc(settings: OidcConfig, root: Path, clock: Clock) -> OidcClient:
     """Asks nobody anything yet. Raises ConfigError where the client's private key cannot be used."""
+    from adapters.jwks_http import JwksUrl  # aiohttp is for who asks somebody
+    from adapters.oidc_http import OidcHttp
+
     secret, console = settings.client_secret, f"{settings.public_url}{SIGN_IN}"
     if secret is not None:
         secret.reveal(root)  # a file that is missing is found now, and not when the first person signs in

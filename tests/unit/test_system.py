@@ -59,6 +59,14 @@ def test_nothing_is_looked_for_while_modules_are_loaded() -> None:
     assert gc.isenabled()
 
 
+def test_modules_are_not_looked_at_once_they_are_loaded() -> None:
+    """A hundred thousand objects, which the first requests would wait for."""
+    before = gc.get_freeze_count()
+    with loading():
+        kept = [Circle() for _ in range(10)]
+    assert gc.get_freeze_count() >= before + len(kept)
+
+
 def test_a_worker_that_is_loaded_looks_for_garbage() -> None:
     """Its module switches that off for its imports."""
     importlib.import_module("router.processes.worker")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from router.cli.main import run
 from router.cli.serve import _announce
@@ -52,10 +52,27 @@ def test_where_links_are_off_one_sentence_says_so(workspace: Path, capsys: pytes
     assert "nobody sign in by a link" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("terminal", "shown"), [(True, True), (False, False)])
-def test_serve_shows_the_link_on_a_terminal_only(terminal: bool, shown: bool) -> None:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("told", "shown"), [(Terminal(), True), (io.StringIO(), False)])
+def test_serve_shows_the_link_on_a_terminal_only(told: io.StringIO, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log is read by people who are no administrators."""
-    said = io.StringIO()
-    _announce(Console(file=said, force_terminal=terminal, width=40, color_system=None), STARTED)
-    assert ("token=secret" in said.getvalue()) is shown
-    assert ("lockgate console link" in said.getvalue()) is not shown
+    monkeypatch.setattr("sys.stderr", told)
+    _announce(STARTED)
+    assert ("token=secret" in told.getvalue()) is shown
+    assert ("lockgate console link" in told.getvalue()) is not shown
+
+
+@pytest.mark.parametrize(("told", "unwanted", "coloured"), [(Terminal(), "", True), (Terminal(), "1", False), (io.StringIO(), "", False)])
+def test_colours_are_for_terminals_that_want_them(
+    told: io.StringIO, unwanted: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are lines cut to a width that nobody has: where they go is a log."""
+    monkeypatch.setenv("NO_COLOR", unwanted)
+    monkeypatch.setattr("sys.stderr", told)
+    _announce(replace(STARTED, doors={"decide": "http://127.0.0.1:" + "8" * 100}))
+    assert ("\x1b[" in told.getvalue()) is coloured
+    assert "8" * 100 + "/v1/decide\n" in told.getvalue()
