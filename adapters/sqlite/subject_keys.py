@@ -41,12 +41,14 @@ class KeyFile(SubjectKeyStore):
         super().__init__(sealing_key, str(path))
         self._path = path
         self._steps = steps
+        self._is_open = False
         self._connection: Connection | None = None
         self._opening: Callable[[], Connection] = partial(prepared, path, connect, steps)
         self._one_at_a_time = threading.RLock()
 
     def open(self) -> None:
         private_file(self._path)
+        self._is_open = True
         try:
             self._connection = self._opening()
             self._check_sealing_key()
@@ -57,6 +59,7 @@ class KeyFile(SubjectKeyStore):
     def open_to_read(self) -> None:
         """For who only asks, beside the process that makes and destroys keys: nothing is made or changed. Raises AuditError."""
         self._opening = partial(opened_to_read, self._path)
+        self._is_open = True
         try:
             self._connection = self._opening()
             check_known(self._connection, self._path, max(self._steps))
@@ -128,9 +131,8 @@ class KeyFile(SubjectKeyStore):
         return {subject: key or self._present(subject) for subject, key in known.items()}
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._is_open = False
+        self._drop()
 
     @property
     def _open(self) -> Connection:
@@ -150,9 +152,15 @@ class KeyFile(SubjectKeyStore):
         return key
 
     def _abandon(self) -> None:
-        """A transaction that could not be finished must not swallow the next one; the connection is made anew."""
-        self.close()
-        self._connection = self._opening()
+        """A transaction that could not be finished must not swallow the next one; the connection is made anew, where the store is open."""
+        self._drop()
+        if self._is_open:
+            self._connection = self._opening()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _check_sealing_key(self, *, make: bool = True) -> None:
         if make:

@@ -85,6 +85,24 @@ def test_a_store_that_was_closed_has_all_when_it_is_opened_again(kind: Kind) -> 
         again.close()
 
 
+def test_a_store_that_is_not_open_says_so_whatever_it_is_asked(kind: Kind, tmp_path: Path) -> None:
+    """Before it was opened and after it was closed. Nothing that is asked opens it, or makes its file."""
+    store = kind.make(bytes(32))
+    assert_closed(store, kind.where)
+    assert list(tmp_path.iterdir()) == []
+    store.open()
+    store.close()
+    assert_closed(store, kind.where)
+
+
+def assert_closed(store: SubjectKeyStore, where: str) -> None:
+    for name, arguments in ASKED.items():
+        with pytest.raises(AuditError, match="not open") as refused:
+            getattr(store, name)(*arguments)
+        assert (name, refused.value.code) == (name, "audit_closed")
+        assert where in str(refused.value)
+
+
 def test_another_sealing_key_is_refused_in_words_that_name_the_store(kind: Kind) -> None:
     """When it is opened, so that no subject gets a second key."""
     store = kind.make(bytes(32))
