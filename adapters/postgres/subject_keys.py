@@ -6,35 +6,30 @@ They belong into a database of their own, whose backups are kept apart from the 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psycopg
-from cryptography.exceptions import InvalidTag
 
 from adapters.postgres.connection import BoundedConnection, Server, connect, is_lost, translated
 from adapters.postgres.schema import KEY_STEPS, KEYS, Steps, check_known, migrate, stored_format
-from adapters.sqlite.subject_keys import KeyFile, SubjectKey
 from router.audit.keys.comparing import Compared
-from router.audit.keys.leasing import LEASE_S, MARGIN_S, lease_clock
+from router.audit.keys.leasing import LEASE_S, MARGIN_S, SharedKeys, lease_clock
+from router.audit.keys.store import SubjectKey, SubjectKeyStore
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
-_NONCE = 12
 _CONFIRMED = "SELECT coalesce((SELECT max(number) FROM destroyed), 0) FROM holders WHERE node = %s AND seen = %s"
 LOOK_S = 0.05
 
 
-class PostgresKeys(KeyFile):
-    """The blocking core, with the wrapping that the file has. `read_only` makes neither tables nor keys."""
+class PostgresKeys(SubjectKeyStore, SharedKeys):
+    """`read_only` makes neither tables nor keys."""
 
     def __init__(self, server: Server, sealing_key: bytes, *, read_only: bool = False, steps: Steps = KEY_STEPS) -> None:
-        super().__init__(Path(f"the schema {server.schema} of {server}"), sealing_key)
+        super().__init__(sealing_key, f"the schema {server.schema} of {server}")
         self._server = server
         self._read_only = read_only
         self._steps = steps
@@ -50,7 +45,7 @@ class PostgresKeys(KeyFile):
                     self._check_there(connection)
                 else:
                     migrate(connection, self._server, KEYS, self._steps)
-                self._check_mark(connection)
+                self._check_sealing_key(connection)
         except AuditError:
             self.close()
             raise
@@ -197,35 +192,25 @@ class PostgresKeys(KeyFile):
             if connection.warned:
                 raise AuditError(f"A subject's key is not known to be durable: {connection.warned}.")
 
-    def _fresh(self, subject: str) -> tuple[bytes, str, bytes, int]:
-        place, key_id, nonce = self._place(subject), secrets.token_hex(16), os.urandom(_NONCE)
-        return place, key_id, nonce + self._wrapping.encrypt(nonce, secrets.token_bytes(32), key_id.encode() + place), time.time_ns()
-
     def _check_there(self, connection: BoundedConnection) -> None:
         found = stored_format(connection, KEYS)
         check_known(self._server, KEYS, found, max(self._steps))
         if found == 0:
-            raise AuditError(f"There are no subject keys in {self._path}.", "audit_keys_missing")
+            raise AuditError(f"There are no subject keys in {self._where}.", "audit_keys_missing")
 
-    def _check_mark(self, connection: BoundedConnection) -> None:
-        """With another sealing key every subject would silently get a second key, and the first would never be found again."""
+    def _check_sealing_key(self, connection: BoundedConnection) -> None:
         kept = connection.rows("SELECT value FROM keys_check")
         if not kept and not self._read_only:
-            nonce = os.urandom(_NONCE)
-            mark = nonce + self._wrapping.encrypt(nonce, b"lockgate", None)
-            connection.execute("INSERT INTO keys_check (value) VALUES (%s) ON CONFLICT DO NOTHING", (mark,))
+            connection.execute("INSERT INTO keys_check (value) VALUES (%s) ON CONFLICT DO NOTHING", (self._fresh_check(),))
             kept = connection.rows("SELECT value FROM keys_check")
         if not kept:
-            raise AuditError(f"There are no subject keys in {self._path}.", "audit_keys_missing")
-        try:
-            self._wrapping.decrypt(kept[0][0][:_NONCE], kept[0][0][_NONCE:], None)
-        except InvalidTag as error:
-            raise AuditError(f"The sealing key is not the one that {self._path} was made with.", "audit_sealing_key_wrong") from error
+            raise AuditError(f"There are no subject keys in {self._where}.", "audit_keys_missing")
+        self._verify_check(kept[0][0])
 
     @contextmanager
     def _said(self) -> Iterator[BoundedConnection]:
         if not self._is_open:
-            raise AuditError(f"The subjects' keys in {self._path} are not open.", "audit_closed")
+            raise AuditError(f"The subjects' keys in {self._where} are not open.", "audit_closed")
         try:
             with self._one_at_a_time:
                 yield self._connected()

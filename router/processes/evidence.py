@@ -10,8 +10,8 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.journal import Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.comparing import refuse_older
 from router.audit.ledger import AuditLedger
 from router.audit.outbox import Outbox
@@ -37,7 +37,7 @@ REFUSALS_EVERY_S = 5.0
 @dataclass(slots=True)
 class Evidence:
     ledger: AuditLedger
-    keys: SqliteSubjectKeys
+    keys: CachedSubjectKeys
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
@@ -105,7 +105,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
             await witnesses.agree()
         handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
         log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1 if handed else -1, signer.verifier)
-    keys = SqliteSubjectKeys(place.keys(sealing_key))
+    keys = CachedSubjectKeys(place.keys(sealing_key))
     evidence = Evidence(ledger, keys, clock, witnesses=witnesses, verifier=signer.verifier)
     try:
         await ledger.open(None if witnesses is None else witnesses.agree)

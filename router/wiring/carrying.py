@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from adapters.sqlite.subject_keys import KeyFile
 from router.audit.governance.standing import CARRIED, EVENTS, FOUND_AGAIN, HOLD, REACHES, REPEATED, Hold, Standing
+from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.index import index_row
 from router.audit.questions.reader import LedgerReader, Stored
 from router.audit.records.record import SYSTEM, open_personal, system_entry
@@ -77,7 +77,7 @@ def left_by(reader: LedgerReader, copies: Sequence[LedgerReader], known: int) ->
     return left
 
 
-def carried_over(left: Left, keys: KeyFile | None, why_not: str = "") -> CarriedOver:
+def carried_over(left: Left, keys: SubjectKeyStore | None, why_not: str = "") -> CarriedOver:
     """Destroys in the keys' store what was erased and is there again, and makes the records of everything. They come after the first record
     of the new ledger, in this order. Raises AuditError, after which the same may be done again."""
     told = CarriedOver([], missing=left.missing, malformed=len(left.malformed), keys=why_not)
@@ -95,7 +95,7 @@ def carried_over(left: Left, keys: KeyFile | None, why_not: str = "") -> Carried
     return told
 
 
-def _erasures(told: CarriedOver, left: Left, keys: KeyFile | None) -> dict[str, int]:
+def _erasures(told: CarriedOver, left: Left, keys: SubjectKeyStore | None) -> dict[str, int]:
     """The record of the new ledger that says so, by key id. What was ordered is carried out: its key goes, if it is still there."""
     standing, places = left.standing, dict[str, int]()
     for key_id, record in {**{key_id: order.record for key_id, order in standing.ordered.items()}, **standing.erased}.items():
@@ -114,7 +114,7 @@ def _tell(told: CarriedOver, places: dict[str, int], key_id: str, reason: str, w
     places[key_id] = len(told.entries)  # after the first record
 
 
-def _holds(told: CarriedOver, left: Left, keys: KeyFile | None) -> None:
+def _holds(told: CarriedOver, left: Left, keys: SubjectKeyStore | None) -> None:
     for hold in left.standing.holds.values():
         told.entries.append(_hold(told, left, hold, keys))
         told.holds += 1
@@ -123,7 +123,7 @@ def _holds(told: CarriedOver, left: Left, keys: KeyFile | None) -> None:
             told.entries.append(system_entry(REACHES, time.time_ns(), {"hold": place, "key_ids": list(some)}))
 
 
-def _hold(told: CarriedOver, left: Left, hold: Hold, keys: KeyFile | None) -> Entry:
+def _hold(told: CarriedOver, left: Left, hold: Hold, keys: SubjectKeyStore | None) -> Entry:
     """With who ordered it, and for which case, where that can be opened; it is sealed anew under the same person's key."""
     stored = left.orders[hold.record]
     details = {hold.on: hold.target, "from": {"origin": left.origin, "record": hold.record, "time": hold.time}}

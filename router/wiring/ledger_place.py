@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.sqlite.subject_keys import KeyFile
 from router.audit.governance.ordering import NodeTurns
 from router.audit.journal import LedgerStore
+from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.reader import LedgerReader
 from router.config.evidence import PostgresStoreSettings
 from router.errors import ConfigError
@@ -23,12 +23,12 @@ class LedgerPlace(Protocol):
     def store(self, verifier: str) -> LedgerStore:
         """For a process that appends and signs under this public key."""
 
-    def keys(self, sealing_key: bytes) -> KeyFile:
+    def keys(self, sealing_key: bytes) -> SubjectKeyStore:
         """For a process that makes keys; not open yet."""
 
     def reader(self, make: Callable[[int, bytes, bytes, str], Any]) -> LedgerReader: ...
 
-    def kept_keys(self, sealing_key: Callable[[], bytes]) -> KeyFile:
+    def kept_keys(self, sealing_key: Callable[[], bytes]) -> SubjectKeyStore:
         """Open, for who only asks. Raises AuditError."""
 
     def turns(self) -> NodeTurns | None:

@@ -27,8 +27,8 @@ from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reader import SqliteReader
-from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal, LedgerStore
+from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.reader import LedgerReader, Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
@@ -80,7 +80,7 @@ class Around:
     """What else tells of a predecessor. `copies` are other copies of its ledger, such as the damaged one. `keys` opens the keys."""
 
     copies: Sequence[Callable[[], LedgerReader]] = ()
-    keys: Callable[[], KeyFile] | None = None
+    keys: Callable[[], SubjectKeyStore] | None = None
 
     def left(self, reader: LedgerReader, before: Predecessor) -> CarriedOver:
         """Raises AuditError."""

@@ -16,8 +16,9 @@ from adapters.postgres.connection import Server
 from adapters.postgres.ledger import PostgresStore
 from adapters.postgres.subject_keys import PostgresKeys
 from adapters.sqlite.ledger import SqliteStore
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
@@ -26,7 +27,7 @@ from router.errors import AuditError
 from router.ports import Entry
 
 Ledger = AuditLedger | MemoryLedger
-Keys = SqliteSubjectKeys | MemorySubjectKeys
+Keys = CachedSubjectKeys | MemorySubjectKeys
 
 
 KINDS = ["sqlite", "memory", "postgres", *(["POSTGRES_URL"] if "POSTGRES_URL" in os.environ else [])]
@@ -60,9 +61,9 @@ async def keys(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     if request.param == "memory":
         made = MemorySubjectKeys()
     elif request.param == "sqlite":
-        made = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+        made = CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
     else:
-        made = SqliteSubjectKeys(PostgresKeys(server(request), bytes(32)))
+        made = CachedSubjectKeys(PostgresKeys(server(request), bytes(32)))
     await made.open()
     yield made
     await made.close()

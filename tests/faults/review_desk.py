@@ -26,8 +26,9 @@ from adapters.postgres.reviews import ReviewTables
 from adapters.postgres.subject_keys import PostgresKeys
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.reviews import ReviewFile
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.ports import Change, Entry, Outbound, Reply
 from router.review.dispatching import Way
@@ -97,7 +98,7 @@ class MortalDestination:
 @asynccontextmanager
 async def opened(folder: Path, port: int, *, deduplicates: bool, dies: str = "never") -> AsyncIterator[Desk]:
     ledger = AuditLedger(Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints")))
-    keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", bytes(32)))
+    keys = CachedSubjectKeys(KeyFile(folder / "keys.sqlite", bytes(32)))
     async with _desk(ledger, keys, ReviewFile(folder / "reviews.sqlite"), port, deduplicates, dies) as desk:
         yield desk
 
@@ -107,7 +108,7 @@ async def joined(url: str, name: str, port: int, *, deduplicates: bool, dies: st
     """One node of several, all in one database. It is taken for gone a second after it last said that it is there."""
     server = Server(url)
     ledger = AuditLedger(Journal(PostgresStore(server, SIGNER.verifier), Checkpointing(SIGNER)))
-    keys = SqliteSubjectKeys(PostgresKeys(server, bytes(32)))
+    keys = CachedSubjectKeys(PostgresKeys(server, bytes(32)))
     members = PostgresMembers(server, f"{name}-{os.getpid()}", name, LEASE_S, in_touch=0.2)
     await asyncio.to_thread(members.open, {})
     beating = asyncio.create_task(_beat(members))
@@ -128,7 +129,7 @@ async def _beat(members: PostgresMembers) -> None:
 
 @asynccontextmanager
 async def _desk(
-    ledger: AuditLedger, keys: SqliteSubjectKeys, core: ReviewCore, port: int, deduplicates: bool, dies: str
+    ledger: AuditLedger, keys: CachedSubjectKeys, core: ReviewCore, port: int, deduplicates: bool, dies: str
 ) -> AsyncIterator[Desk]:
     death, clock = Death(dies), SystemClock()
     store = MortalStore(core, death)

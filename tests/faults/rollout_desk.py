@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 
 from adapters.sqlite.ledger import SqliteStore
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.bundle.versions import Override, Versions
 from router.config.rollouts import RolloutConfig
@@ -194,7 +195,7 @@ class Clock:
 class Desk:
     """Of one process."""
 
-    def __init__(self, folder: Path, ledger: AuditLedger, keys: SqliteSubjectKeys, faults: Faults, clock: Clock) -> None:
+    def __init__(self, folder: Path, ledger: AuditLedger, keys: CachedSubjectKeys, faults: Faults, clock: Clock) -> None:
         self.versions = Versions(folder / "state")
         self.files = Files(self.versions.folder, faults)
         self.workers = Workers(folder, self.versions, faults)
@@ -244,7 +245,7 @@ def compared(count: int, flips: int = 0) -> Figures:
 @asynccontextmanager
 async def running(folder: Path, faults: Faults, clock: Clock | None = None) -> AsyncIterator[Desk]:
     ledger = AuditLedger(Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints")))
-    keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", bytes(32)))
+    keys = CachedSubjectKeys(KeyFile(folder / "keys.sqlite", bytes(32)))
     await ledger.open()
     await keys.open()
     try:

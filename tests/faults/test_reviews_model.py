@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from adapters.memory_destination import Answer, MemoryDestination
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.reviews import ReviewFile
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.decision import Effect, Obligation, Reason, Subject, Verdict
 from router.errors import ReviewError
@@ -107,7 +108,7 @@ class Machine(RuleBasedStateMachine):
 
     async def start(self) -> None:
         ledger = AuditLedger(Journal(SqliteStore(self.folder / "ledger.sqlite"), Checkpointing(SIGNER, self.folder / "checkpoints")))
-        keys = SqliteSubjectKeys(KeyFile(self.folder / "keys.sqlite", bytes(32)))
+        keys = CachedSubjectKeys(KeyFile(self.folder / "keys.sqlite", bytes(32)))
         store, bank = MortalStore(ReviewFile(self.folder / "reviews.sqlite"), self.death), MemoryDestination(self.handle)
         self.parts: list[Any] = [ledger, keys, store, bank]
         for part in self.parts:

@@ -9,7 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from adapters.sqlite.subject_keys import KeyFile, SubjectKey
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.store import SubjectKey
 from router.errors import AuditError
 from tests.faults.lossy_files import ApswConnection, Break, Disk, LossyFiles, image_of
 

@@ -20,8 +20,8 @@ import asyncio
 import logging
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Protocol, runtime_checkable
 
 from router.errors import AuditError, LockgateError
 
@@ -36,24 +36,30 @@ def lease_clock() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-@runtime_checkable
-class SharedKeys(Protocol):
+class SharedKeys(ABC):
     """What several nodes keep keys from. Blocks; raises AuditError."""
 
-    def newest_destroyed(self) -> int: ...
+    @abstractmethod
+    def newest_destroyed(self) -> int:
+        """Its number; 0 where none was."""
 
+    @abstractmethod
     def destroyed_as(self, number: int) -> str | None:
         """The key id of a number."""
 
+    @abstractmethod
     def destroyed_after(self, number: int) -> list[tuple[int, str]]:
         """(number, key id), rising"""
 
+    @abstractmethod
     def confirm(self, node: str, seen: int) -> int:
         """Says that a node keeps no key that was destroyed up to `seen`; the newest number, read after that."""
 
+    @abstractmethod
     def leave(self, node: str) -> None:
         """It keeps none any more."""
 
+    @abstractmethod
     def await_others(self, key_id: str, own: str) -> None:
         """Returns when no node but `own` can use a destroyed key."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adapters.sqlite.place import SqlitePlace
-from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.reader import Stored
 from router.audit.tree.checkpoint import note_checkpoint
 from router.cli.audit.sources import note_in
@@ -63,7 +63,7 @@ def recover_command(checkpoint: Path | None, copies: tuple[Path, ...], reason: s
         click.echo(sentence)
 
 
-def _keys(workspace: Workspace) -> KeyFile:
+def _keys(workspace: Workspace) -> SubjectKeyStore:
     """Open, to be written to. Raises AuditError, `audit_keys_missing` where there are none."""
     place = ledger_place(workspace)
 

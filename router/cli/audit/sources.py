@@ -14,9 +14,9 @@ import click
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
 from adapters.sqlite.place import SqlitePlace
-from adapters.sqlite.subject_keys import KeyFile
 from router.audit.checking.chunk import OpenReader
 from router.audit.governance.standing import but_destroyed, standing_now
+from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.query import Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.audit.tree.checkpoint import latest_published
@@ -55,8 +55,8 @@ class Sources:
     def open_reader(self) -> OpenReader:
         return partial(self.place.reader, Stored)
 
-    def open_keys(self) -> KeyFile:
-        """Raises AuditError when there is no keys' file, or the sealing key is missing or another one."""
+    def open_keys(self) -> SubjectKeyStore:
+        """Raises AuditError when there are no subjects' keys, or the sealing key is missing or another one."""
         return self.place.kept_keys(partial(open_sealing_key, self.sealing_key, self.root, create=False))
 
     def key_id(self, subject: str) -> str | None:

@@ -13,11 +13,11 @@ import orjson
 
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.place import SqlitePlace
-from adapters.sqlite.subject_keys import SqliteSubjectKeys
 from router.audit.governance.erasing import DestroyableKeys, Elsewhere, Erasing, Orders, SigningLedger, Who
 from router.audit.governance.facts import Facts
 from router.audit.governance.holding import Holding
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.audit.questions.reader import Stored
 from router.audit.records.record import decision_entry, outcome_entry
@@ -82,7 +82,7 @@ class Place:
         self.around = Noted()
         self.journal = Journal(self.at.store(signer.verifier), Checkpointing(signer, folder / "checkpoints", 3600, 1000))
         self.ledger = AuditLedger(self.journal)
-        self.keys = SqliteSubjectKeys(self.at.keys(SEALING_KEY))
+        self.keys = CachedSubjectKeys(self.at.keys(SEALING_KEY))
         self.keys.holders = self.around
         self._facts: Facts | None = None
         self.orders = self.orders_over(self.ledger, self.keys)

@@ -248,7 +248,7 @@ async def test_without_an_index_only_what_came_after_the_mark_is_read(tmp_path: 
 async def test_who_only_asks_is_given_no_key_that_is_ordered_destroyed(place: Place) -> None:
     """The order is on record and the key is there still, as after a crash: commands beside a stopped node do not open it."""
     key_id, key = await place.keys.key_for(SUBJECT.id)
-    file = place.keys._file
+    file = place.keys._store
     assert but_destroyed(file.key, standing_now(place.facts.reader, place.facts.index))(key_id) == key
     await place.erasing._ordered(key_id, REASON, OFFICER)
     lookup = but_destroyed(file.key, standing_now(place.facts.reader, place.facts.index))
@@ -313,7 +313,8 @@ async def test_a_key_that_somebody_else_still_reads_is_not_said_to_be_erased(pla
     with closing(other):
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM keys").fetchall()
-        await asyncio.to_thread(place.keys._file._open.execute, "PRAGMA busy_timeout=50")
+        assert isinstance(place.keys._store, KeyFile)
+        await asyncio.to_thread(place.keys._store._open.execute, "PRAGMA busy_timeout=50")
         assert (await refused(place.erasing.erase(SUBJECT.id, REASON, OFFICER))).code == "audit_keys_busy"
         assert on_disk(place.folder, needle)
         assert place.leaves("subject_erased") == []

@@ -10,8 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite.ledger import SqliteStore
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner, NoteVerifier, latest_published
@@ -234,11 +235,11 @@ async def forever(ledger: AuditLedger) -> None:
 
 async def test_keys_survive_and_name_nobody(tmp_path: Path) -> None:
     """The file holds neither a subject's name nor a key in clear."""
-    keys = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    keys = CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
     await keys.open()
     key_id, key = await keys.key_for("anna.berg@halden.example")
     await keys.close()
-    again = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    again = CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
     await again.open()
     assert await again.key_for("anna.berg@halden.example") == (key_id, key)
     await again.close()
@@ -250,17 +251,17 @@ async def test_keys_survive_and_name_nobody(tmp_path: Path) -> None:
 
 async def test_another_sealing_key_is_refused(tmp_path: Path) -> None:
     """Otherwise every subject would get a second key and lose the first."""
-    keys = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
+    keys = CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)))
     await keys.open()
     await keys.close()
     with pytest.raises(AuditError) as refused:
-        await SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(31) + b"x")).open()
+        await CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(31) + b"x")).open()
     assert refused.value.code == "audit_sealing_key_wrong"
 
 
 async def test_a_small_cache_forgets_and_reads_again(tmp_path: Path) -> None:
     """The cache is bounded and never wrong."""
-    keys = SqliteSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)), cache=2)
+    keys = CachedSubjectKeys(KeyFile(tmp_path / "keys.sqlite", bytes(32)), cache=2)
     await keys.open()
     first = [await keys.key_for(f"s{number}") for number in range(5)]
     assert [await keys.key_for(f"s{number}") for number in range(5)] == first

@@ -15,7 +15,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from adapters.memory_reviews import MemoryReviews
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.files import read_sealing_key
 from router.audit.questions.saved import FILE
 from router.config.evidence import AuditConfig
@@ -129,7 +130,7 @@ def control(ledger: asked.Ledger, tmp_path: Path) -> Iterator[Control]:
     workspace: Any = SimpleNamespace(
         path=lambda name: root / name, ledger_store=None, config=SimpleNamespace(state="state", audit=AuditConfig())
     )
-    subjects = SqliteSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
+    subjects = CachedSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
     questions: Any = AuditQuestions(workspace, subjects, Recorded())
     store = open_keys(tmp_path, clock)
     reviews: Any = held

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.files import read_sealing_key
 from router.audit.questions.columns import ALIASES, COLUMNS, RECORD
 from router.audit.questions.saved import FILE, saved_queries
@@ -70,7 +71,7 @@ def control(ledger: asked.Ledger, tmp_path: Path) -> Iterator[tuple[TestClient, 
     workspace = SimpleNamespace(
         path=lambda name: root / name, ledger_store=None, config=SimpleNamespace(state="state", audit=AuditConfig())
     )
-    subjects = SqliteSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
+    subjects = CachedSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
     questions, clock = AuditQuestions(workspace, subjects, recorded), HandClock()
     store = open_keys(tmp_path, clock)
     keys = KeyService(store, clock)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from adapters.sqlite.ledger import SqliteStore
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
 from router.audit.journal import Checkpointing, Journal
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.audit.records.record import decision_entry, open_personal
 from router.audit.tree.proof import tree_root
@@ -41,7 +42,7 @@ def event(number: int = 1, decision: str | None = DECISION.id, **attributes: Any
 class Desk:
     """An intake over a real ledger with one decision about anna in it."""
 
-    def __init__(self, folder: Path, ledger: AuditLedger, keys: SqliteSubjectKeys) -> None:
+    def __init__(self, folder: Path, ledger: AuditLedger, keys: CachedSubjectKeys) -> None:
         self.folder, self.ledger, self.keys = folder, ledger, keys
         self.intake = EvidenceIntake(
             partial(reader, folder), folder, keys, ledger, HandClock(), UuidV7(), lambda: frozenset({"payments-service"})
@@ -76,7 +77,7 @@ class Desk:
 @asynccontextmanager
 async def desk(folder: Path) -> AsyncIterator[Desk]:
     ledger = AuditLedger(Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints")))
-    keys = SqliteSubjectKeys(KeyFile(folder / "keys.sqlite", SEALING_KEY))
+    keys = CachedSubjectKeys(KeyFile(folder / "keys.sqlite", SEALING_KEY))
     await ledger.open()
     await keys.open()
     if ledger.size == 0:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite.subject_keys import KeyFile, SqliteSubjectKeys
+from adapters.sqlite.subject_keys import KeyFile
+from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.files import read_sealing_key
 from router.audit.questions import index
 from router.config.evidence import AuditConfig
@@ -35,7 +36,7 @@ async def questions(tmp_path: Path) -> AsyncIterator[AuditQuestions]:
     workspace: Any = SimpleNamespace(
         path=lambda name: root / name, ledger_store=None, config=SimpleNamespace(state="state", audit=AuditConfig())
     )
-    subjects = SqliteSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
+    subjects = CachedSubjectKeys(KeyFile(ledger.folder / "keys.sqlite", read_sealing_key(ledger.folder / "keys" / "sealing.key")))
     await subjects.open()
     made = AuditQuestions(workspace, subjects, Recorded())
     yield made
