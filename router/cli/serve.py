@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
+import threading
 from pathlib import Path
 
 import click
@@ -11,7 +14,11 @@ import uvloop
 from rich.console import Console
 
 from router.processes.control import ControlProcess, Started
+from router.processes.stopping import STOP_S
 from router.telemetry.logs import configure_logs
+
+log = logging.getLogger("lockgate.stop")
+UNSTOPPED = 1
 
 
 @click.command()
@@ -33,8 +40,21 @@ async def _serve(config: Path, workers: int | None, console: Console) -> None:
     process = ControlProcess(config, workers, _progress(console), lambda started: _announce(console, started))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, process.stop)
+        loop.add_signal_handler(number, _stop, process)
     await process.run()
+
+
+def _stop(process: ControlProcess) -> None:
+    """By then it has ended, whatever its threads wait for: everything that was to be on record came before."""
+    process.stop()
+    last = threading.Timer(STOP_S, _end)
+    last.daemon = True
+    last.start()
+
+
+def _end() -> None:
+    log.error("this process has not stopped within %g seconds, and ends where it is; what was acknowledged is on record", STOP_S)
+    os._exit(UNSTOPPED)
 
 
 def _progress(console: Console):  # type: ignore[no-untyped-def]  # a closure over the last step shown
