@@ -100,10 +100,19 @@ class ControlProcess:
         try:
             await evidence.system("started", _describe(workspace))  # 3
             await self._with_evidence(snapshot, workspace, evidence)
-            if not await self._deadline.within(LAST_RECORDS, "the end of this node to be on record", _recorded_end(evidence)):
-                raise AuditError("That this node stopped is not on record: the ledger did not answer in time.", "audit_unsettled")
+            await self._record_end(evidence)
         finally:
             await self._close(evidence)
+
+    async def _record_end(self, evidence: Evidence) -> None:
+        """Raises AuditError."""
+        why = "the ledger did not answer in time."
+        try:
+            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence)):
+                return
+        except AuditError as error:
+            why = str(error)
+        raise AuditError(f"That this node stopped is not on record: {why}", "audit_unsettled")
 
     async def _close(self, evidence: Evidence) -> None:
         """The ledger first: that others hear of it spares them a wait, and is no more than that."""

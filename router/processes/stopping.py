@@ -45,11 +45,13 @@ STOP_S = LISTENERS.whole
 
 
 class Deadline:
-    """Begins once, when it is told to or first needed. `until` is by `time.monotonic`, which is the same for all processes of a machine."""
+    """Begins once, when it is told to or first needed. `until` is by `time.monotonic`, which is the same for all processes of a machine.
+    `behind`: whether something was left behind, which may keep this process's threads for longer than anybody waits."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until: float | None = None
+        self.behind = False
 
     def begin(self, until: float | None = None) -> None:
         if self._until is None:
@@ -71,6 +73,7 @@ class Deadline:
         if task.done():
             await task
             return True
+        self.behind = True
         log.error("this process stops, and waits no longer for %s", what)
         task.cancel()
         return False

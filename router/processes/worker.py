@@ -109,7 +109,7 @@ class Worker:
         self._drainable = Drainable(UnderWay())
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._deadline = Deadline(DOORS.whole)
+        self.deadline = Deadline(DOORS.whole)
 
     async def run(self, given: Inherited) -> None:
         peer = self._peer = await connect(inherited(given.ipc), self._handlers())
@@ -128,7 +128,7 @@ class Worker:
 
     def stop(self, until: float | None = None) -> None:
         """Ends the servers once what they are serving is finished. `until`, by `time.monotonic`, the process has ended."""
-        self._deadline.begin(until)
+        self.deadline.begin(until)
         self._stopping.set()
         if self._services is not None and self._services.waits is not None:
             self._services.waits.stop()
@@ -275,7 +275,7 @@ class Worker:
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
         doors = asyncio.gather(*serving, *([self._serve_envoy(given.envoy, given.node)] if given.envoy is not None else []))
         await self._first_of(self._stopping, ended=doors)
-        await self._deadline.within(DOORS, "its doors", doors)
+        await self.deadline.within(DOORS, "its doors", doors)
 
     async def _serve_envoy(self, address: Address, node: str) -> None:
         """Raises ConfigError."""
@@ -397,7 +397,7 @@ class Worker:
         return self._serving.workspace.digests.config if self._serving is not None else ""
 
     async def _close(self, peer: Peer) -> None:
-        stop = self._deadline
+        stop = self.deadline
         await stop.within(GIVE_BACK, "messages and deliveries that are under way", self._give_back())
         await stop.within(RECORD, "the outcomes of what was cut to be on record", self._recorded(peer))
         works: dict[str, Awaitable[object]] = {"its connections": self._let_go()}
@@ -408,9 +408,9 @@ class Worker:
 
     async def _give_back(self) -> None:
         if self._events is not None:
-            await self._events.close(self._deadline.left(DOORS))
+            await self._events.close(self.deadline.left(DOORS))
         if self._delivering is not None:
-            await self._delivering.close(self._deadline.left(DOORS))
+            await self._delivering.close(self.deadline.left(DOORS))
 
     async def _recorded(self, peer: Peer) -> None:
         """Requests that were cut have an outcome, too, and are under way until it is on record."""
@@ -484,6 +484,8 @@ async def main(index: int, workers: int, given: Inherited) -> None:
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C goes to the whole group; the control process drains us
     await worker.run(given)
+    if worker.deadline.behind:
+        os._exit(0)  # nothing is left to do, but for threads that may wait for minutes
 
 
 if __name__ == "__main__":
