@@ -116,11 +116,14 @@ class ControlProcess:
 
     async def _close(self, evidence: Evidence) -> None:
         """The ledger first: that others hear of it spares them a wait, and is no more than that."""
-        await self._deadline.within(CHECKPOINT, "the ledger's last checkpoint", evidence.close_ledger())
-        works: dict[str, Awaitable[object]] = {"the subjects' keys to be given up": evidence.keys.close()}
+        first: dict[str, Awaitable[object]] = {"the ledger's last checkpoint": evidence.ledger.close()}
+        if evidence.witnesses is not None:
+            first["what is asked of witnesses"] = evidence.witnesses.close()
+        await self._deadline.beside(CHECKPOINT, first)
+        last: dict[str, Awaitable[object]] = {"the subjects' keys to be given up": evidence.keys.close()}
         if self._membership is not None:
-            works["the other nodes to hear that it is gone"] = self._membership.close()
-        await self._deadline.beside(GOODBYES, works)
+            last["the other nodes to hear that it is gone"] = self._membership.close()
+        await self._deadline.beside(GOODBYES, last)
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config

@@ -82,13 +82,10 @@ class Evidence:
             await asyncio.sleep(REFUSALS_EVERY_S)
             await self.record_refusals()
 
-    async def close_ledger(self) -> None:
+    async def close(self) -> None:
         if self.witnesses is not None:
             await self.witnesses.close()
         await self.ledger.close()
-
-    async def close(self) -> None:
-        await self.close_ledger()
         await self.keys.close()
 
 
