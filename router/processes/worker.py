@@ -127,7 +127,7 @@ class Worker:
             await self._close(peer)
 
     def stop(self, until: float | None = None) -> None:
-        """Ends the servers once what they are serving is finished. `until`, by `time.monotonic`, the process has ended."""
+        """Ends the servers once what they are serving is finished. The process is to have ended by `until`, by `time.monotonic`."""
         self.deadline.begin(until)
         self._stopping.set()
         if self._services is not None and self._services.waits is not None:
