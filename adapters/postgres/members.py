@@ -7,8 +7,8 @@ compare and set of its own. So a clock that jumps, at a failover for instance, c
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from adapters.postgres.session import Session
 from router.audit.keys.leasing import lease_clock
 from router.errors import AuditError
 
+log = logging.getLogger("lockgate.nodes")
 LEASE_S = 10.0
 IN_TOUCH_S = 5.0
 """How long a node must have been in touch without a pause before it takes for gone those who were not: after an outage of the server
@@ -99,6 +100,8 @@ class PostgresMembers:
         with self._one_at_a_time:
             if self._last is not None:
                 self._last = None
-                with suppress(AuditError):  # then they learn of it by the time that it was given
+                try:
                     self._session.run(lambda connection: connection.execute("DELETE FROM members WHERE node = %s", (self.node,)))
+                except AuditError as error:
+                    log.warning("the other nodes take this one for gone after up to %g seconds: %s", self._lease, error)
             self._session.close()

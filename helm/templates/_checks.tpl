@@ -27,7 +27,7 @@
 {{- if and $v.migration.enabled (ne $v.store.kind "postgres") }}{{ fail "migration is for store.kind postgres; a node brings its own SQLite files to a newer format." }}{{ end -}}
 {{- if and $v.migration.enabled (not $v.migration.existingSecret) }}{{ fail "migration.enabled needs migration.existingSecret, with the URLs of the tables' owner." }}{{ end -}}
 {{- if and $v.migration.enabled $v.secrets.env (ne $v.secrets.source "existing") }}{{ fail "A migration runs before an ExternalSecret has its Secret: with secrets.env, migration needs secrets.source existing." }}{{ end -}}
-{{- if lt (int $v.drain.terminationGracePeriodSeconds) (add (int $v.drain.preStopSeconds) 40) }}{{ fail (printf "A node drains for up to 40 seconds after preStop: set drain.terminationGracePeriodSeconds to %d or more." (add (int $v.drain.preStopSeconds) 40)) }}{{ end -}}
+{{- if lt (int $v.drain.terminationGracePeriodSeconds) (add (int $v.drain.preStopSeconds) 65) }}{{ fail (printf "A node stops within 65 seconds after preStop: set drain.terminationGracePeriodSeconds to %d or more." (add (int $v.drain.preStopSeconds) 65)) }}{{ end -}}
 {{- if and $v.opa.enabled (not (or $v.opa.image.tag $v.opa.image.digest)) }}{{ fail "opa.enabled needs opa.image.tag or opa.image.digest; the chart chooses no version of OPA for you." }}{{ end -}}
 {{- if and $v.opa.enabled (dig "policy" "engine" "" $v.config) }}{{ fail "opa.enabled sets policy.engine; leave config.policy.engine out." }}{{ end -}}
 {{- if and $v.hpa.enabled (not (or $v.hpa.cpu $v.hpa.active)) }}{{ fail "hpa.enabled needs hpa.cpu or hpa.active to scale by." }}{{ end -}}

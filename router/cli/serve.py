@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
 import uvloop
 
 from router.processes.control import ControlProcess, Started
+from router.processes.stopping import STOP_S
 from router.processes.training import Progress
 from router.telemetry.logs import configure_logs
+
+log = logging.getLogger("lockgate.stop")
+UNSTOPPED = 1
 
 
 @click.command()
@@ -34,8 +40,21 @@ async def _serve(config: Path, workers: int | None) -> None:
     process = ControlProcess(config, workers, _progress(), _announce)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, process.stop)
+        loop.add_signal_handler(number, _stop, process)
     await process.run()
+
+
+def _stop(process: ControlProcess) -> None:
+    """By then it has ended, whatever its threads wait for: everything that was to be on record came before."""
+    process.stop()
+    last = threading.Timer(STOP_S, _end)
+    last.daemon = True
+    last.start()
+
+
+def _end() -> None:
+    log.error("this process has not stopped within %g seconds, and ends where it is; what was acknowledged is on record", STOP_S)
+    os._exit(UNSTOPPED)
 
 
 def _progress() -> Progress:

@@ -2,7 +2,8 @@
 
 Start:  1 read and check the workspace   2 open the evidence   3 record the start, finish erasures   4 launch the workers' processes
         5 prepare the model, check the policies   6 hand workers their configuration, which they serve from then on   7 control API
-Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed.
+Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed; the other nodes hear
+        of it last. All of it by one deadline (`router.processes.stopping`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.config import Config, EnvoyConfig
-from router.errors import ConfigError
+from router.errors import AuditError, ConfigError
 from router.ipc import Handler
 from router.processes import messages
 from router.processes.bundle_server import read_with_bundle
@@ -34,6 +35,7 @@ from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
 from router.processes.sockets import bound, held, listen
+from router.processes.stopping import CHECKPOINT, DISPATCHES, GOODBYES, LAST_RECORDS, STOP_S, WORKERS, Deadline
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.processes.waiting import ReviewFeedDesk
@@ -80,8 +82,11 @@ class ControlProcess:
         self._announce = announce
         self._clock = SystemClock()
         self._stopping = asyncio.Event()
+        self._deadline = Deadline(STOP_S)
+        self._membership: Membership | None = None
 
     def stop(self) -> None:
+        self._deadline.begin()
         self._stopping.set()
 
     async def run(self) -> None:
@@ -95,10 +100,30 @@ class ControlProcess:
         try:
             await evidence.system("started", _describe(workspace))  # 3
             await self._with_evidence(snapshot, workspace, evidence)
-            await evidence.record_refusals()
-            await evidence.system("stopped", {})
+            await self._record_end(evidence)
         finally:
-            await evidence.close()
+            await self._close(evidence)
+
+    async def _record_end(self, evidence: Evidence) -> None:
+        """Raises AuditError."""
+        why = "the ledger did not answer in time."
+        try:
+            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence)):
+                return
+        except AuditError as error:
+            why = str(error)
+        raise AuditError(f"That this node stopped is not on record: {why}", "audit_unsettled")
+
+    async def _close(self, evidence: Evidence) -> None:
+        """The ledger first: that others hear of it spares them a wait, and is no more than that."""
+        first: dict[str, Awaitable[object]] = {"the ledger's last checkpoint": evidence.ledger.close()}
+        if evidence.witnesses is not None:
+            first["what is asked of witnesses"] = evidence.witnesses.close()
+        await self._deadline.beside(CHECKPOINT, first)
+        last: dict[str, Awaitable[object]] = {"the subjects' keys to be given up": evidence.keys.close()}
+        if self._membership is not None:
+            last["the other nodes to hear that it is gone"] = self._membership.close()
+        await self._deadline.beside(GOODBYES, last)
 
     async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
         config = workspace.config
@@ -106,16 +131,12 @@ class ControlProcess:
         workers = self._wanted_workers or config.workers
         sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)
-        membership = await _among_others(workspace)
+        membership = self._membership = await _among_others(workspace)
+        learning = await open_learning(workspace, evidence, self._clock, UuidV7())
         try:
-            learning = await open_learning(workspace, evidence, self._clock, UuidV7())
-            try:
-                reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
-            except BaseException:
-                await _closed(learning)
-                raise
+            reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)
         except BaseException:
-            await _left(membership)
+            await _closed(learning)
             raise
         if learning is not None:
             learning.reviews = reviews.store
@@ -175,6 +196,7 @@ class ControlProcess:
                 bundles,
                 certificates,
                 fates,
+                self._deadline,
                 membership,
                 learning,
                 reports,
@@ -187,14 +209,17 @@ class ControlProcess:
                 *for_envoy,
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
                 sock.close()
-            await asyncio.gather(supervisor.end(), *([serving.end_export()] if serving is not None else []))
+            until = self._deadline.until - WORKERS.after
+            await asyncio.gather(supervisor.end(until), *([serving.end_export()] if serving is not None else []))
+            works: dict[str, Awaitable[object]] = {
+                "approved requests that are being sent": reviews.close(),
+                "what told how requests ended": fates.close(),
+                "erasures and holds": governance.close(),
+                "what is learnt": _closed(learning),
+            }
             if reports is not None:
-                await reports.close()
-            await fates.close()
-            await governance.close()
-            await reviews.close()
-            await _closed(learning)
-            await _left(membership)
+                works["reports of Envoy's access log to reach the nodes that decided"] = reports.close()
+            await self._deadline.beside(DISPATCHES, works)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
         """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
@@ -249,9 +274,9 @@ def _envoy_reports(workspace: Workspace, node: str) -> EnvoyReports | None:
     return EnvoyReports(place.envoy_reports(node), node, partial(open_sealing_key, config.audit.sealing_key, workspace.root, create=False))
 
 
-async def _left(membership: Membership | None) -> None:
-    if membership is not None:
-        await membership.close()
+async def _recorded_end(evidence: Evidence) -> None:
+    await evidence.record_refusals()
+    await evidence.system("stopped", {})
 
 
 async def _closed(learning: Learning | None) -> None:

@@ -44,5 +44,5 @@ POLICY_UNTIL = "policy_until"  # until when the policies that it has may decide
 CERTIFICATES = "certificates"  # what the listeners show from now on
 ENVOY_TOLD = "envoy_told"  # such reports, which another worker was sent
 DRAIN = "drain"  # whether to take up nothing new; answered with what is under way
-END = "end"  # finish what is under way, and end
+END = "end"  # finish what is under way, and end, before this by the monotonic clock
 PING = "ping"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from router.processes.rollout_desk import make_rollouts
 from router.processes.rollouts import keep_rolling
 from router.processes.server import server, started
 from router.processes.sockets import bound, listen
+from router.processes.stopping import LISTENERS, Deadline
 from router.processes.supervisor import Supervisor
 from router.processes.tiles import serving_tiles
 from router.processes.training import Progress
@@ -86,6 +88,7 @@ class Serving:
     bundles: Bundles
     certificates: ListenerCertificates
     fates: LedgerFates
+    deadline: Deadline
     membership: Membership | None = None
     learning: Learning | None = None
     envoy_reports: EnvoyReports | None = None
@@ -193,29 +196,34 @@ class Serving:
             keep_ended(control.services),
             *(() if self.learning is None else (self.learning.keep(),)),
         )
+        besides = AsyncExitStack()
         try:
             await started(running, serving)
-            async with (
-                serving_tiles(workspace, self.evidence, control.services, self.clock, self.certificates.context(TILES)),
-                serving_probes(workspace.config.control.probes, control.services),
-            ):
-                projecting.start()
-                settle_memory()
-                links = control.services.sign_in.local if control.services.sign_in is not None else None
-                self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
-                await reviews.resume()
-                await _first(stopping, serving)
+            await besides.enter_async_context(
+                serving_tiles(workspace, self.evidence, control.services, self.clock, self.certificates.context(TILES))
+            )
+            await besides.enter_async_context(serving_probes(workspace.config.control.probes, control.services))
+            projecting.start()
+            settle_memory()
+            links = control.services.sign_in.local if control.services.sign_in is not None else None
+            self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
+            await reviews.resume()
+            await _first(stopping, serving)
         finally:
             watching.cancel()
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
-            await serving
-            await following.close()
-            await objectives.close()
-            await control.services.acts.flush()
-            await asyncio.gather(asyncio.to_thread(projecting.close, LAST_BATCH_S), control.close())
+            await self.deadline.beside(LISTENERS, {"the control API": serving, "tiles and probes": besides.aclose()})
+            works = {
+                "refusals of the control API to be on record": control.services.acts.flush(),
+                "what followed the work that was sent": following.close(),
+                "what counted for objectives": objectives.close(),
+                "the projections": asyncio.to_thread(projecting.close, LAST_BATCH_S),
+                "what read the ledger for people": control.close(),
+            }
+            await self.deadline.beside(LISTENERS, works)
 
     def _objectives(self, reloader: Reloader, open_reader: Callable[[], LedgerReader], state: Path) -> Objectives:
         """Where the signed index is not kept, that of questions is not either, and keeping it would be work for this alone."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +17,12 @@ from typing import Any
 from router.errors import ConfigError, LockgateError
 from router.ipc import Handler, Peer, RemoteError, connect, heard
 from router.processes import messages
+from router.processes.stopping import DOORS
 from router.settings import Address
 
 log = logging.getLogger("lockgate.supervisor")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 HEALTHY_AFTER_S = 30.0
-KILL_AFTER_S = 30.0
 ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybody who asks
 
 
@@ -201,16 +203,17 @@ class Supervisor:
         self._out = out
         return await self.ask(messages.DRAIN, out)
 
-    async def end(self) -> None:
-        """Workers finish what they are doing and end; one that takes too long is ended."""
+    async def end(self, until: float = math.inf) -> None:
+        """Workers finish what they are doing and end by themselves; one that has not by `until`, by `time.monotonic`, is ended."""
         self._ending = True
+        until = min(until, time.monotonic() + DOORS.whole)
         for keeper in self._keepers:
             keeper.cancel()
-        await self.ask(messages.END)
-        await asyncio.gather(*(self._ended(worker) for worker in self._workers.values()))
+        await self.ask(messages.END, until)
+        await asyncio.gather(*(self._ended(worker, until) for worker in self._workers.values()))
 
-    async def _ended(self, worker: Worker) -> None:
-        await _end(worker)
+    async def _ended(self, worker: Worker, until: float) -> None:
+        await _end(worker, until)
         self._look_over()
 
     async def _keep(self, index: int) -> None:
@@ -293,9 +296,9 @@ async def _within(seconds: float, answer: Coroutine[Any, Any, Any]) -> Any:
         raise RemoteError(f"a worker has not answered within {seconds:g} seconds", "worker_silent") from None
 
 
-async def _end(worker: Worker) -> None:
+async def _end(worker: Worker, until: float) -> None:
     try:
-        async with asyncio.timeout(KILL_AFTER_S):
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
             await worker.process.wait()
     except TimeoutError:
         log.error("worker %d did not finish in time and is ended", worker.index)

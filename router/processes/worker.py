@@ -43,6 +43,7 @@ from router.processes.remote import Outcomes, RemoteLedger, RemoteReviews, Remot
 from router.processes.repeats import RemoteRepeats
 from router.processes.server import Server, inherited, server
 from router.processes.sockets import most_connections
+from router.processes.stopping import CLOSE, DOORS, DRAIN_S, GIVE_BACK, RECORD, Deadline
 from router.processes.waiting import RemoteReviewFeed
 from router.review.waiting import Waits
 from router.rollout.rolling import Rolling
@@ -68,7 +69,6 @@ gc.freeze()
 if _looked:
     gc.enable()
 log = logging.getLogger("lockgate.worker")
-GRACE_S = 25.0
 HANDSHAKE_S = 60.0  # after which one is not counted any more that nobody has told of
 REFUSALS_EVERY_S = 5.0
 
@@ -110,6 +110,7 @@ class Worker:
         self._drainable = Drainable(UnderWay())
         self._configured = asyncio.Event()
         self._stopping = asyncio.Event()
+        self.deadline = Deadline(DOORS.whole)
 
     async def run(self, given: Inherited) -> None:
         peer = self._peer = await connect(inherited(given.ipc), self._handlers())
@@ -123,15 +124,17 @@ class Worker:
                 await self._serve(given)
         finally:
             reporting.cancel()
-            await self._tell_refusals(peer)
             watch.cancel()
             await self._close(peer)
 
-    def stop(self) -> None:
-        """Ends the servers once what they are serving is finished."""
+    def stop(self, until: float | None = None) -> None:
+        """Ends the servers once what they are serving is finished. The process is to have ended by `until`, by `time.monotonic`."""
+        self.deadline.begin(until)
         self._stopping.set()
         if self._services is not None and self._services.waits is not None:
             self._services.waits.stop()
+        if self._delivering is not None:
+            self._delivering.drain(True)  # what is sent when the doors have ended is given little time
         for running in self._servers:
             running.stop()
 
@@ -253,7 +256,7 @@ class Worker:
         limits = self._serving.workspace.config.gateway.limits
         http = self._drainable.http = guarded(limits.header_timeout, limits.header_count, limits.header_bytes, most_connections())
         self._drainable.servers = self._servers
-        bounds: dict[str, Any] = {"http": http, "grace_s": GRACE_S, "handshake_s": limits.header_timeout}
+        bounds: dict[str, Any] = {"http": http, "grace_s": DRAIN_S, "handshake_s": limits.header_timeout}
         sockets = []
         if given.gateway is not None:
             self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds))
@@ -271,7 +274,9 @@ class Worker:
         if self._delivering is not None:
             self._delivering.start()
         serving = [running.serve([sock]) for running, sock in zip(self._servers, sockets, strict=True)]
-        await asyncio.gather(*serving, *([self._serve_envoy(given.envoy, given.node)] if given.envoy is not None else []))
+        doors = asyncio.gather(*serving, *([self._serve_envoy(given.envoy, given.node)] if given.envoy is not None else []))
+        await self._first_of(self._stopping, ended=doors)
+        await self.deadline.within(DOORS, "its doors", doors)
 
     async def _serve_envoy(self, address: Address, node: str) -> None:
         """Raises ConfigError."""
@@ -287,7 +292,7 @@ class Worker:
         self._envoy = make_envoy(workspace, self._services, gate, telemetry, others, self._for_envoy, node)
         self._drainable.envoy = self._envoy
         self._drainable.tell()
-        await self._envoy.serve(address, self._stopping, GRACE_S)
+        await self._envoy.serve(address, self._stopping, DRAIN_S)
 
     def _tell_elsewhere(self, reports: Sequence[Any]) -> None:
         """What Envoy's access log says of requests that another worker decided, or another node: the control process finds them."""
@@ -386,29 +391,47 @@ class Worker:
             self._drainable.drain(bool(out))
         return self._drainable.busy()
 
-    async def _end(self, _: Any) -> None:
-        self.stop()
+    async def _end(self, until: Any) -> None:
+        self.stop(until)
 
     async def _ping(self, _: Any) -> str:
         return self._serving.workspace.digests.config if self._serving is not None else ""
 
     async def _close(self, peer: Peer) -> None:
+        stop = self.deadline
+        await stop.within(GIVE_BACK, "messages and deliveries that are under way", self._give_back())
+        await stop.within(RECORD, "the outcomes of what was cut to be on record", self._recorded(peer))
+        works: dict[str, Awaitable[object]] = {"its connections": self._let_go()}
+        if self._telemetry is not None:
+            works["telemetry that is left"] = asyncio.to_thread(self._telemetry.close)
+        await stop.beside(CLOSE, works)
+        peer.close()
+
+    async def _give_back(self) -> None:
         if self._events is not None:
-            await self._events.close()
+            await self._events.close(self.deadline.left(DOORS))
         if self._delivering is not None:
-            await self._delivering.close(GRACE_S)
+            await self._delivering.close(self.deadline.left(DOORS))
+
+    async def _recorded(self, peer: Peer) -> None:
+        """Requests that were cut have an outcome, too, and are under way until it is on record."""
+        await self._tell_refusals(peer)
+        if self._retiring is not None:
+            await asyncio.wait([self._retiring])
+        if self._serving is not None:
+            await self._idle(self._serving)
+
+    async def _let_go(self) -> None:
         await self._discard()
         if self._serving is not None:
             await self._serving.close()
-        if self._telemetry is not None:
-            await asyncio.to_thread(self._telemetry.close)
-        peer.close()
 
     @staticmethod
-    async def _first_of(*events: asyncio.Event) -> None:
-        waiting = [asyncio.ensure_future(event.wait()) for event in events]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
+    async def _first_of(*events: asyncio.Event, ended: asyncio.Future[Any] | None = None) -> None:
+        """`ended` may come first, too, and goes on where it does not."""
+        told = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait([*told, *([] if ended is None else [ended])], return_when=asyncio.FIRST_COMPLETED)
+        for task in told:
             task.cancel()
 
 
@@ -462,6 +485,8 @@ async def main(index: int, workers: int, given: Inherited) -> None:
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C goes to the whole group; the control process drains us
     await worker.run(given)
+    if worker.deadline.behind:
+        os._exit(0)  # nothing is left to do, but for threads that may wait for minutes
 
 
 if __name__ == "__main__":

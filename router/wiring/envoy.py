@@ -24,6 +24,7 @@ from router.wiring.runtime import Services
 from router.workspace import Workspace
 
 LAST_DECISIONS_S = 2.0
+LAST_STREAMS_S = 1.0  # what a notice leaves them, however long it is to be
 
 
 class Server(Protocol):
@@ -77,8 +78,9 @@ class EnvoyListener:
 
     async def serve(self, address: Address, stopping: asyncio.Event, grace_s: float) -> None:
         """Until it is told to stop; requests under way are finished within the grace period. Raises ConfigError."""
+        self._notice_s = min(self._notice_s, grace_s - LAST_STREAMS_S)
         await self._server.say(serving=not self._out)
-        await self._server.start(address, self._material, max(1.0, grace_s - self._notice_s))
+        await self._server.start(address, self._material, grace_s - self._notice_s)
         keeping, saying = asyncio.create_task(self._outcomes.keep()), asyncio.create_task(self._keep_saying())
         try:
             await self._stopped(stopping)

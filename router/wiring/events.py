@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -87,11 +88,12 @@ class Events:
             if not self._out:
                 self._wanted()
 
-    async def close(self) -> None:
+    async def close(self, most_s: float = math.inf) -> None:
+        """What was taken may end, for so long at the most; what does not is given back."""
         async with self._changing:
             self._out = True
             running, self._running = [*self._running.values(), *self._finishing], {}
-            await asyncio.gather(*map(_ended, running))
+            await asyncio.gather(*(_ended(each, most_s) for each in running))
 
     def drain(self, out: bool) -> None:
         """Whether nothing more is taken from brokers: what was taken is decided and acknowledged, the rest is left to others."""
@@ -225,10 +227,10 @@ async def _after(before: list[asyncio.Task[None]], consuming: Consuming) -> None
     await consuming.run()
 
 
-async def _ended(running: _Running) -> None:
+async def _ended(running: _Running, most_s: float = math.inf) -> None:
     running.task.cancel()
     await asyncio.gather(running.task, return_exceptions=True)
-    await running.consuming.close(GRACE_S)
+    await running.consuming.close(min(GRACE_S, most_s))
 
 
 def make_events(

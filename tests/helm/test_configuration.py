@@ -12,8 +12,7 @@ import pytest
 
 from router.config import Config
 from router.processes.reload import refuse_what_needs_a_restart
-from router.processes.serving import GRACE_S as CONTROL_GRACE_S
-from router.processes.worker import GRACE_S as WORKER_GRACE_S
+from router.processes.stopping import STOP_S
 from router.telemetry.names import METRICS
 from router.workspace import parse, read
 from tests.helm.rendering import CASES, CHART, configuration, manifests, of_kind, one, values
@@ -70,11 +69,10 @@ def test_a_workspace_in_values_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_pods_end_later_than_lockgate_does() -> None:
-    """The kubelet waits for preStop, the workers' requests, the control API's, and ten seconds for what is recorded at the end."""
+    """The kubelet waits for preStop, and for as long as a node takes to stop, whatever hangs."""
     spec = one(manifests(), "StatefulSet")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    least = container["lifecycle"]["preStop"]["sleep"]["seconds"] + max(WORKER_GRACE_S, CONTROL_GRACE_S) + 15
-    assert spec["terminationGracePeriodSeconds"] >= least
+    assert spec["terminationGracePeriodSeconds"] >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + STOP_S
 
 
 def test_probes_ask_where_they_are_answered() -> None:

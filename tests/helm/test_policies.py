@@ -13,6 +13,7 @@ import pytest
 from adapters.rego.check import check_apart
 from adapters.rego.embedded import interpreter, trees
 from adapters.rego.syntax import read_module
+from router.processes.stopping import STOP_S
 from tests.helm.rendering import CASES, manifests, of_kind, values
 
 POLICIES = {path.name: path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "policies").glob("*.rego"))}
@@ -82,7 +83,7 @@ VIOLATIONS: dict[str, tuple[str, Callable[[list[Manifest]], None]]] = {
     "has a folder of the host": ("host", lambda found: pod(found)["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
     "fills the host's disk": ("unbounded_scratch", lambda found: pod(found)["volumes"].append({"name": "e", "emptyDir": {}})),
     "may write its secrets": ("writable_mount", mounted_to_write),
-    "is cut while it drains": ("short_grace", in_pod("terminationGracePeriodSeconds", 30)),
+    "is cut while it drains": ("short_grace", in_pod("terminationGracePeriodSeconds", int(STOP_S) + 4)),
     "leaves before proxies know": ("no_prestop", lambda found: container(found)["lifecycle"].clear()),
     "carries a secret": ("secret_inside", lambda found: found.append({"kind": "Secret", "metadata": {"name": "s"}})),
     "may be drained away": ("no_pdb", without("PodDisruptionBudget")),

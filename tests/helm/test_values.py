@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from router.processes.stopping import STOP_S
 from tests.helm.rendering import CASES, CHART, rendered, values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -50,7 +51,7 @@ SENTENCES = {
     "a ConfigMap without a name": ({"workspace": {"source": "configMap"}}, "workspace.configMap.name"),
     "a migration of SQLite": ({"migration": {"enabled": True, "existingSecret": "o"}}, "store.kind postgres"),
     "a migration by nobody": (POSTGRES | {"migration": {"enabled": True}}, "migration.existingSecret"),
-    "a grace shorter than preStop and drain": ({"drain": {"preStopSeconds": 60}}, "to 100 or more"),
+    "a grace shorter than preStop and drain": ({"drain": {"preStopSeconds": 60}}, f"to {60 + STOP_S:g} or more"),
     "OPA of any version": ({"opa": {"enabled": True}}, "opa.image.tag"),
     "two engines": (
         {"opa": {"enabled": True, "image": {"tag": "1.20.0"}}, "config": {"policy": {"engine": {"adapter": "isolated"}}}},

@@ -44,11 +44,11 @@ violation contains {"code": "writable_mount", "where": sprintf("%s %s", [where, 
 	object.get(mount, "readOnly", false) != true
 }
 
-# Longer than what a node needs to drain: 25 s of a worker, 10 s of the control API, and a checkpoint.
+# What a node needs to stop, whatever hangs: STOP_S in router/processes/stopping.py.
 violation contains {"code": "short_grace", "where": where} if {
 	some [where, container, spec] in manifests.containers
 	container.name == "lockgate"
-	spec.terminationGracePeriodSeconds < container.lifecycle.preStop.sleep.seconds + 40
+	spec.terminationGracePeriodSeconds < container.lifecycle.preStop.sleep.seconds + 65
 }
 
 violation contains {"code": "no_prestop", "where": where} if {
