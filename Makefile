@@ -6,7 +6,7 @@ DEV := $(VENV)/.dev
 # One more than CI has cores: many tests wait for a lease, a session or a broker, and then another has the core.
 JOBS ?= 3
 EXTRAS := $(VENV)/.extras
-.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e long e2e-llm e2e-engines faults bench-large lock chart image sbom audit-dependencies
+.PHONY: demo demo-envoy test extras debian check fmt bench docs model multilingual clean e2e long e2e-llm e2e-engines faults bench-large lock chart image try-image sbom audit-dependencies
 .DEFAULT_GOAL := demo
 # Tests start Lockgate hundreds of times: where the environment forbids compiled modules to be kept, every start compiles everything anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -30,6 +30,7 @@ extras: $(EXTRAS) model multilingual
 debian: ; @sh requirements/debian.sh
 chart: $(DEV) ; @$(PY) -m tests.helm
 image: model ; @sh image/build.sh $(NAME)
+try-image: $(DEV) model ; @$(PY) -m pytest tests/helm/test_built_image.py $(ARGS)
 sbom: ; @sh image/dependencies.sh sbom
 audit-dependencies: ; @sh image/dependencies.sh audit
 lock: $(DEV) ; @sh requirements/compile.sh $(VENV)

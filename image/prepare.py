@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-# Tests and headers of packages, and tools beside ONNX Runtime's engine. None is imported while Lockgate serves or trains.
+# Tests and headers of packages, tools beside ONNX Runtime's engine, and uv's own lock. None is imported while Lockgate serves or trains.
 UNUSED = (
+    ".lock",
     "bin",
     "**/tests",
     "numpy/_core/include",

@@ -1,9 +1,10 @@
 #!/bin/sh
-# What tests need beside Python packages, from Debian. Run as root, or where these are there already.
+# What tests and the image need beside Python packages, from Debian. Run as root, or where these are there already.
 set -eu
 missing=
 for each in strace:strace chromium:chromium docker-registry:docker-registry promtool:prometheus \
-  redis-server:redis-server redis-sentinel:redis-sentinel rabbitmqctl:rabbitmq-server; do
+  redis-server:redis-server redis-sentinel:redis-sentinel rabbitmqctl:rabbitmq-server \
+  mmdebstrap:mmdebstrap buildah:buildah; do
   command -v "${each%%:*}" >/dev/null || missing="$missing ${each##*:}"
 done
 [ -n "$missing" ] || exit 0
