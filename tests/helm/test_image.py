@@ -55,7 +55,7 @@ def test_packages_come_by_their_hashes() -> None:
     for line in installs:
         assert "--require-hashes" in line or "--no-deps --no-index" in line
         assert "--only-binary :all:" in line or line.endswith(".whl")
-    for lock in ("image.lock", "image-build.lock"):
+    for lock in ("image.lock", "installer.lock"):
         text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
         named = re.findall(r"^[A-Za-z0-9]", text, re.M)
         assert named
