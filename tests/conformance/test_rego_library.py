@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ SHIPPED = read_folder(place(), place() / "data.yaml")
 BASE = SHIPPED.data["lockgate"]["config"] | {"access": {"risks": {"low": {"clerk": ["*"]}}, "intents": {}, "routes": {}}}
 JUDGED = {"source_address": "admission"}  # others judge the decision
 BESIDE = {"admission": "adopted_admission", "decision": "adopted"}
-MOST = 1500
-SAMPLE = 300
+LENGTHS = [pytest.param(400, id="short"), pytest.param(1500, id="long", marks=pytest.mark.slow)]
+SAMPLES = [pytest.param(100, id="short"), pytest.param(400, id="long", marks=pytest.mark.slow)]
 ZONES = ("Europe/Stockholm", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "UTC")
 VALID = Draft202012Validator(input_schema())
 
@@ -50,11 +51,16 @@ def over(name: str) -> Mapping[str, Any]:
     return {"lockgate": {"config": {**BASE, **settings_of(name)["lockgate"]["config"]}}}
 
 
-def asked(name: str) -> list[Document]:
-    """What can be made of the package's fixtures, the same every time."""
+@cache
+def made(name: str) -> list[Document]:
     lifting = PolicyFolder(Path("mine"), base(name).policies, {}, settings_of(name), "data.yaml")
-    found = generated(adopting(lifting, [name]))
-    return [*found[:20], *random.Random(1).sample(found[20:], min(len(found) - 20, MOST))]
+    return generated(adopting(lifting, [name]))
+
+
+def asked(name: str, most: int) -> list[Document]:
+    """What can be made of the package's fixtures, the same every time."""
+    found = made(name)
+    return [*found[:20], *random.Random(1).sample(found[20:], min(len(found) - 20, most))]
 
 
 def test_every_package_has_settings_here() -> None:
@@ -62,21 +68,23 @@ def test_every_package_has_settings_here() -> None:
     assert SETTINGS.keys() == set(packages())
 
 
+@pytest.mark.parametrize("most", LENGTHS)
 @pytest.mark.parametrize("name", packages())
-def test_what_is_not_known_lets_nothing_pass(name: str) -> None:
+def test_what_is_not_known_lets_nothing_pass(name: str, most: int) -> None:
     """Beside the shipped policies: an allow never stays one because a part of the input is missing."""
     folder = adopting(PolicyFolder(Path("mine"), SHIPPED.policies, {}, over(name), "data.yaml"), [name])
-    found = check_robust(folder, Policies(folder), asked(name))
+    found = check_robust(folder, Policies(folder), asked(name, most))
     assert list(map(str, found.faults)) == []
     assert found.allowed["decision"] > 0
 
 
+@pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("name", packages())
-async def test_both_engines_give_the_same_verdict(name: str) -> None:
+async def test_both_engines_give_the_same_verdict(name: str, sample: int) -> None:
     """Of inputs as the pipeline sends them and of broken ones. Of those the embedded engine may be unable to make anything, and denies."""
     chance, folder, entry = random.Random(2), adopting(base(name), [name]), JUDGED.get(name, "decision")
-    documents = [each for each in asked(name) if each["entry"] == entry]
-    documents = chance.sample(documents, min(SAMPLE, len(documents)))
+    documents = [each for each in asked(name, 1500) if each["entry"] == entry]
+    documents = chance.sample(documents, min(sample, len(documents)))
     broken = orjson.loads(orjson.dumps(documents))
     for each in broken:
         break_one(each, chance)

@@ -20,6 +20,7 @@ from examples.halden.demo.company import free_ports
 from router.decision import Subject
 from router.identity import api_keys
 from router.system import SystemClock
+from tests import forked
 from tests.e2e.processes import Process, group, inherited, until
 from tests.e2e.wire import Answer, ask
 from tests.e2e.yard import NAMES, Settings, Yard
@@ -168,15 +169,7 @@ class Lockgate:
 
 
 def cli(*arguments: str, folder: Path | None = None, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lockgate", *arguments],
-        cwd=folder,
-        env=inherited(environment),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    return forked.lockgate(arguments, folder, inherited(environment), timeout_s)
 
 
 def serve(yard: Yard, folder: Path, keys: Mapping[str, str], *arguments: str, prefix: tuple[str, ...] = ()) -> Lockgate:

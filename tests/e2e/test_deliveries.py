@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any
 
-from tests.e2e.processes import ROOT, until
-from tests.e2e.running import Lockgate
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, cli
 from tests.e2e.test_events import Target, lockgate, shop, target
 
 __all__ = ["lockgate", "target"]  # fixtures
@@ -16,9 +15,7 @@ __all__ = ["lockgate", "target"]  # fixtures
 
 def command(lockgate: Lockgate, *arguments: str, who: str = "root") -> subprocess.CompletedProcess[str]:
     where = ("--url", f"http://127.0.0.1:{lockgate.ports['control']}", "--key", lockgate.keys[who])
-    return subprocess.run(
-        [sys.executable, "-m", "lockgate", "deliveries", *arguments, *where], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    return cli("deliveries", *arguments, *where)
 
 
 def listed(lockgate: Lockgate, state: str) -> list[Any]:

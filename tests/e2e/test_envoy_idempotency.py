@@ -12,7 +12,7 @@ import pytest
 
 from examples.halden.demo.company import free_ports
 from tests import redis_server
-from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, processor
+from tests.e2e.envoy import CLUSTERS, MODE, Envoy, authorizer, envoy_before, processor, routes
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.test_envoy_config import configured
@@ -22,19 +22,27 @@ from tests.e2e.yard import load, save
 DUPLEX = {**MODE, "request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND"}
 SHOWN = {**DUPLEX, "response_body_mode": "STREAMED", "response_trailer_mode": "SEND"}
 KEPT = {"keep": "1h", "answer": "1KiB"}
+APART = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
+ROUTES = routes({**CLUSTERS, **dict.fromkeys(APART, CLUSTERS["plain"])})
 
 
 @contextmanager
-def behind(folder: Path, *arguments: str, route: dict[str, Any] | None = None, **settings: Any) -> Iterator[Lockgate]:
-    """A Lockgate that answers Envoy, and keeps answers."""
+def behind(folder: Path, *arguments: str, **settings: Any) -> Iterator[Lockgate]:
+    """A Lockgate that answers Envoy, and keeps answers. Two routes of one path each keep them otherwise."""
     (port,) = free_ports(1)
     block = {"listen": f"127.0.0.1:{port}", "outcome_patience": "3s", "notice": "0ms"}
     with prepared(folder, *arguments, envoy=block, **settings) as node:
         file = node.yard.folder / "catalog.yaml"
         catalog = load(file)
         for name in ("plain", "lonely"):
-            catalog["routes"][name]["idempotency"] = {**KEPT, **(route or {})}
+            catalog["routes"][name]["idempotency"] = KEPT
+        for name, changed in APART.items():
+            catalog["routes"][name] = {**catalog["routes"]["plain"], "idempotency": {**KEPT, **changed}}
+            catalog["rules"].insert(0, {"name": name, "match": {"path": f"/echo/{name}"}, "no_intent": True, "route": name})
         save(file, catalog)
+        data = load(node.yard.data)
+        data["lockgate"]["config"]["access"]["routes"] |= {name: {"employee": ["*"]} for name in APART}
+        save(node.yard.data, data)
         node.start()
         node.ports = {**node.ports, "envoy": port}
         yield node
@@ -45,7 +53,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
     with ExitStack() as stack:
 
         def start(*arguments: str, **more: Any) -> Any:
-            changed = {name: more.pop(name) for name in ("route", "shared_state") if name in more}
+            changed = {name: more.pop(name) for name in ("shared_state",) if name in more}
             node = stack.enter_context(behind(tmp_path / "node", *arguments, **changed))
             ports = [node.ports["envoy"] + each for each in range(2 if "2" in arguments else 1)]
             return node, stack.enter_context(envoy_before(node, tmp_path / "envoy", lockgates=ports, **more))
@@ -130,30 +138,30 @@ def test_while_the_first_is_under_way_others_are_refused(node: Lockgate, tmp_pat
         assert len(node.arrived("/hold/x")) == 1
 
 
-def test_a_route_may_insist_on_a_key(start: Any) -> None:
+def test_a_route_may_insist_on_a_key(node: Lockgate, tmp_path: Path) -> None:
     """400, recorded, and nothing goes out."""
-    node, envoy = start(route={"required": True})
-    refused = pay(envoy, None)
-    assert (refused.status, refused.code) == (400, "idempotency_key_missing")
-    assert reason(node, refused) == ("denied", 400, "idempotency_key_missing")
-    assert node.arrived("/echo/pay") == []
-    assert pay(envoy, "k1").status == 200
+    with envoy_before(node, tmp_path / "envoy", table=ROUTES) as envoy:
+        refused = pay(envoy, None, "/echo/insistent")
+        assert (refused.status, refused.code) == (400, "idempotency_key_missing")
+        assert reason(node, refused) == ("denied", 400, "idempotency_key_missing")
+        assert node.arrivals() == []
+        assert pay(envoy, "insisted", "/echo/insistent").status == 200
 
 
-def test_what_may_have_happened_is_not_done_again(start: Any) -> None:
+def test_what_may_have_happened_is_not_done_again(node: Lockgate, tmp_path: Path) -> None:
     """A service that broke off, an answer that is too long to be kept: who repeats is refused, and the service is spared. What never
     reached a service may be made again."""
-    node, envoy = start(route={"answer": "10B"})
-    with pytest.raises((OSError, AssertionError, Exception)):  # cut in the middle, however the client sees it
-        raise RuntimeError(pay(envoy, "k1", "/vanish/x").status)
-    assert repeated(envoy, "k1", "/vanish/x").code == "idempotency_unanswered"
-    assert len(node.arrived("/vanish/x")) == 1
-    assert pay(envoy, "k2").status == 200
-    assert repeated(envoy, "k2").code == "idempotency_unanswered"
-    assert len(node.arrived("/echo/pay")) == 1
-    for _ in range(2):
-        assert repeated(envoy, "k3", "/lonely/x").status == 503
-        assert "idempotent-replayed" not in repeated(envoy, "k3", "/lonely/x").fields
+    with envoy_before(node, tmp_path / "envoy", table=ROUTES) as envoy:
+        with pytest.raises((OSError, AssertionError, Exception)):  # cut in the middle, however the client sees it
+            raise RuntimeError(pay(envoy, "broken", "/vanish/x").status)
+        assert repeated(envoy, "broken", "/vanish/x").code == "idempotency_unanswered"
+        assert len(node.arrived("/vanish/x")) == 1
+        assert pay(envoy, "brief", "/echo/brief").status == 200
+        assert repeated(envoy, "brief", "/echo/brief").code == "idempotency_unanswered"
+        assert len(node.arrived("/echo/brief")) == 1
+        for _ in range(2):
+            assert repeated(envoy, "lonely", "/lonely/x").status == 503
+            assert "idempotent-replayed" not in repeated(envoy, "lonely", "/lonely/x").fields
 
 
 def test_envoys_own_words_are_not_kept_as_the_services(node: Lockgate, tmp_path: Path) -> None:

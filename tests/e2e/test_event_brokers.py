@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from tests import redis_server
 from tests.contract.aws_server import amazon, attributes, needed
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate
+from tests.e2e.running import Lockgate, prepared
 from tests.e2e.test_events import Target
 from tests.e2e.yard import load, save
 from tests.needs import needs
@@ -190,44 +190,75 @@ def kafka(folder: Path) -> Iterator[Broker]:
         )
 
 
-def consuming(prepare: Callable[..., Lockgate], broker: Broker, target: Target) -> Lockgate:
-    """Started, with the broker's messages for its only events; those that are about orders go to `target`."""
-    source = {
-        "consume": broker.settings,
-        "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
-        "speaks_for": {"subject": "shop", "roles": ["employee"]},
+KINDS = {"rabbitmq": rabbitmq, "sqs": sqs, "redis": redis, "nats": nats, "kafka": kafka}
+
+
+@dataclass
+class Consuming:
+    lockgate: Lockgate
+    brokers: dict[str, Broker]
+    target: Target
+
+
+@pytest.fixture(scope="module")
+def consuming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consuming]:
+    """One that consumes of every broker, and of nothing else; what they send goes to `target`."""
+    with ExitStack() as stack:
+        brokers = {name: stack.enter_context(kind(tmp_path_factory.mktemp(name))) for name, kind in KINDS.items()}
+        target = Target()
+        stack.callback(target.close)
+        lockgate = stack.enter_context(prepared(tmp_path_factory.mktemp("yard"), events={"sources": _sources(brokers)}))
+        config = load(lockgate.yard.config)
+        config["events"]["listen"] = None
+        save(lockgate.yard.config, config)
+        for name, broker in brokers.items():
+            (lockgate.yard.folder / f"{name}.secret").write_text(broker.secret)
+        _routed(lockgate, target)
+        lockgate.start()
+        yield Consuming(lockgate, brokers, target)
+
+
+def _sources(brokers: dict[str, Broker]) -> dict[str, Any]:
+    """Each speaks for a subject of its own."""
+    return {
+        name: {
+            "consume": _with_secret(broker.settings, f"{name}.secret"),
+            "names": {"id": "{{ request.headers['message-id'] }}", "type": "order.made"},
+            "speaks_for": {"subject": f"shop-{name}", "roles": ["employee"]},
+        }
+        for name, broker in brokers.items()
     }
-    lockgate = prepare(events={"sources": {"orders": source}})
-    config = load(lockgate.yard.config)
-    config["events"]["listen"] = None
-    save(lockgate.yard.config, config)
-    (lockgate.yard.folder / "secret").write_text(broker.secret)
-    _routed(lockgate, target)
-    lockgate.start()
-    return lockgate
 
 
-@pytest.mark.parametrize("kind", [rabbitmq, sqs, redis, nats, kafka])
-def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(
-    kind: Callable[[Path], Any], prepare: Callable[..., Lockgate], tmp_path: Path
-) -> None:
-    target = Target()
-    with kind(tmp_path) as broker:
-        lockgate = consuming(prepare, broker, target)
-        for content, key in ((GOOD, "m-1"), (BAD, "m-2"), (GOOD, "m-1"), (GOOD, "m-3")):
-            broker.send(content, key)
-        until(lambda: len(target.came) >= 2, "both were delivered")
-        until(lambda: broker.left() == 0, "all were acknowledged")
-        assert broker.aside() == [(BAD, "event_invalid")]
-        assert sorted(fields["ce-id"] for _, fields, _ in target.came) == ["m-1", "m-3"]
-        assert {body for _, _, body in target.came} == {GOOD}
-        assert {fields["x-lockgate-subject"] for _, fields, _ in target.came} == {"shop"}
-        for _, fields, _ in target.came:
-            decided = lockgate.story(fields["x-lockgate-decision-id"])[0]
-            assert (decided["request"]["door"], decided["subject"]["authenticated_by"]) == ("events", "broker")
-            assert lockgate.outcome(decided["id"])["result"] == "routed"
-        assert lockgate.verify().returncode == 0
-    target.close()
+def _with_secret(settings: dict[str, Any], file: str) -> dict[str, Any]:
+    return {name: {"file": file} if value == {"file": "secret"} else value for name, value in settings.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(kind: str, consuming: Consuming) -> None:
+    """Of every broker, by one Lockgate that consumes of them all."""
+    lockgate, broker, target = consuming.lockgate, consuming.brokers[kind], consuming.target
+
+    def came() -> list[tuple[Any, bytes]]:
+        return [(fields, body) for _, fields, body in target.came if fields["x-lockgate-subject"] == f"shop-{kind}"]
+
+    for content, key in ((GOOD, "m-1"), (BAD, "m-2"), (GOOD, "m-1"), (GOOD, "m-3")):
+        broker.send(content, key)
+    until(lambda: len(came()) >= 2, "both were delivered")
+    until(lambda: broker.left() == 0, "all were acknowledged")
+    assert broker.aside() == [(BAD, "event_invalid")]
+    assert sorted(fields["ce-id"] for fields, _ in came()) == ["m-1", "m-3"]
+    assert {body for _, body in came()} == {GOOD}
+    for fields, _ in came():
+        decided = lockgate.story(fields["x-lockgate-decision-id"])[0]
+        assert (decided["request"]["door"], decided["subject"]["authenticated_by"]) == ("events", "broker")
+        assert lockgate.outcome(decided["id"])["result"] == "routed"
+
+
+def test_what_came_from_all_of_them_is_in_one_ledger_that_verifies(consuming: Consuming) -> None:
+    """Nothing came to the target but of who speaks for a broker."""
+    assert {fields["x-lockgate-subject"] for _, fields, _ in consuming.target.came} <= {f"shop-{name}" for name in KINDS}
+    assert consuming.lockgate.verify().returncode == 0
 
 
 def _routed(lockgate: Lockgate, target: Target) -> None:

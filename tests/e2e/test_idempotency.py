@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,31 +20,54 @@ from tests.e2e.yard import load, save
 from tests.redis_server import RedisServer
 
 KEPT = {"keep": "1h", "answer": "1KiB"}
+APART = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
 
 
-def keeping(node: Lockgate, **changed: Any) -> None:
-    """Payments are kept, all of them; echoes go by the same route and are not asked for a key."""
-    file = node.yard.folder / "catalog.yaml"
+def keeping(folder: Path) -> None:
+    """Payments are kept, all of them; echoes go by the same route and are not asked for a key. Two routes of one path each differ."""
+    file = folder / "catalog.yaml"
     catalog = load(file)
-    catalog["routes"]["plain"]["idempotency"] = {**KEPT, **changed}
+    catalog["routes"]["plain"]["idempotency"] = KEPT
+    for name, changed in APART.items():
+        catalog["routes"][name] = {**catalog["routes"]["plain"], "idempotency": {**KEPT, **changed}}
+    catalog["rules"][:0] = [
+        {"name": "insistent", "match": {"path": "/echo/insistent"}, "no_intent": True, "route": "insistent"},
+        {"name": "brief", "match": {"path": "/echo/brief"}, "no_intent": True, "route": "brief"},
+    ]
     save(file, catalog)
+    data = load(folder / "policies/data.yaml")
+    data["lockgate"]["config"]["access"]["routes"] |= {name: {"employee": ["*"]} for name in APART}
+    save(folder / "policies/data.yaml", data)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockgate]:
+    with prepared(tmp_path_factory.mktemp("node"), "--workers", "2") as node:
+        keeping(node.yard.folder)
+        node.start()
+        yield node
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Callable[..., list[Lockgate]]]:
+def node(standing: Lockgate) -> Lockgate:
+    """One for all that ask for it; its service remembers nothing of the test before, and keys are each test's own."""
+    standing.forget()
+    return standing
+
+
+@pytest.fixture
+def pair(tmp_path: Path, redis: RedisServer) -> Iterator[list[Lockgate]]:
+    """Two nodes that remember in one Redis."""
+    shared = {"adapter": "redis", "server": str(redis.address), "key": "secret", "timeout": "100ms"}
     with ExitStack() as stack:
-
-        def started(count: int, *arguments: str, catalog: dict[str, Any] | None = None, **settings: Any) -> list[Lockgate]:
-            made = []
-            for number in range(count):
-                (tmp_path / str(number)).mkdir()
-                node = stack.enter_context(prepared(tmp_path / str(number), *arguments, **settings))
-                keeping(node, **(catalog or {}))
-                node.start()
-                made.append(node)
-            return made
-
-        yield started
+        made = []
+        for number in range(2):
+            (tmp_path / str(number)).mkdir()
+            node = stack.enter_context(prepared(tmp_path / str(number), shared_state=shared))
+            keeping(node.yard.folder)
+            node.start()
+            made.append(node)
+        yield made
 
 
 @pytest.fixture
@@ -76,10 +98,9 @@ def reason(node: Lockgate, answer: Answer) -> tuple[str, int, str]:
     return outcome["result"], outcome["status"], outcome["reason"]
 
 
-def test_a_repeated_request_is_dispatched_once(nodes: Callable[..., list[Lockgate]]) -> None:
+def test_a_repeated_request_is_dispatched_once(node: Lockgate) -> None:
     """Whichever worker it reaches: the same answer, marked, under a decision of its own that says what it was. Another caller's same key,
     another body, no key at all are told apart."""
-    (node,) = nodes(1, "--workers", "2")
     first = pay(node, "k1")
     assert first.status == 200
     again = [repeated(node, "k1") for _ in range(8)]
@@ -99,58 +120,54 @@ def test_a_repeated_request_is_dispatched_once(nodes: Callable[..., list[Lockgat
     assert node.verify().returncode == 0
 
 
-def test_while_the_first_is_under_way_others_are_refused(nodes: Callable[..., list[Lockgate]]) -> None:
+def test_while_the_first_is_under_way_others_are_refused(node: Lockgate) -> None:
     """409, and the answer once there is one."""
-    (node,) = nodes(1, "--workers", "2")
     with ThreadPoolExecutor(1) as caller:
-        first = caller.submit(pay, node, "k1", "/hold/x")
+        first = caller.submit(pay, node, "way", "/hold/x")
         until(lambda: node.arrived("/hold/x"), "the first was at the service")
         try:
-            early = pay(node, "k1", "/hold/x")
+            early = pay(node, "way", "/hold/x")
         finally:
             node.release()
         assert (early.status, early.code) == (409, "idempotency_under_way")
         assert first.result().status == 200
-    assert repeated(node, "k1", "/hold/x").body == first.result().body
+    assert repeated(node, "way", "/hold/x").body == first.result().body
     assert len(node.arrived("/hold/x")) == 1
 
 
-def test_a_route_may_insist_on_a_key(nodes: Callable[..., list[Lockgate]]) -> None:
+def test_a_route_may_insist_on_a_key(node: Lockgate) -> None:
     """400, recorded, and nothing goes out."""
-    (node,) = nodes(1, catalog={"required": True})
-    refused = pay(node, None)
+    refused = pay(node, None, "/echo/insistent")
     assert (refused.status, refused.code) == (400, "idempotency_key_missing")
     assert reason(node, refused) == ("denied", 400, "idempotency_key_missing")
-    assert node.arrived("/echo/pay") == []
-    assert pay(node, "k1").status == 200
+    assert node.arrivals() == []
+    assert pay(node, "insisted", "/echo/insistent").status == 200
 
 
-def test_what_may_have_happened_is_not_done_again(nodes: Callable[..., list[Lockgate]]) -> None:
+def test_what_may_have_happened_is_not_done_again(node: Lockgate) -> None:
     """A service that broke off, and an answer that is too long to be kept: who repeats is refused, and the service is spared."""
-    (node,) = nodes(1, catalog={"answer": "10B"})
     with pytest.raises(http.client.IncompleteRead):
-        pay(node, "k1", "/vanish/x")
-    assert repeated(node, "k1", "/vanish/x").code == "idempotency_unanswered"
-    assert pay(node, "k2").status == 200
-    assert (repeated(node, "k2").status, repeated(node, "k2").code) == (409, "idempotency_unanswered")
-    assert len(node.arrived("/echo/pay")) == 1
+        pay(node, "broken", "/vanish/x")
+    assert repeated(node, "broken", "/vanish/x").code == "idempotency_unanswered"
+    assert pay(node, "brief", "/echo/brief").status == 200
+    again = [repeated(node, "brief", "/echo/brief") for _ in range(2)]
+    assert {(each.status, each.code) for each in again} == {(409, "idempotency_unanswered")}
+    assert len(node.arrived("/echo/brief")) == 1
 
 
-def test_two_nodes_remember_together_and_deny_when_they_cannot(nodes: Callable[..., list[Lockgate]], redis: RedisServer) -> None:
+def test_two_nodes_remember_together_and_deny_when_they_cannot(pair: list[Lockgate], redis: RedisServer) -> None:
     """Of twenty at once over two nodes one is dispatched. When Redis forgets, the next is the first; when it is gone, nobody is."""
-    shared = {"adapter": "redis", "server": str(redis.address), "key": "secret", "timeout": "100ms"}
-    made = nodes(2, shared_state=shared)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: pay(made[number % 2], "k1"), range(20)))
+        answers = list(pool.map(lambda number: pay(pair[number % 2], "k1"), range(20)))
     found = Counter((each.status, each.code if each.status != 200 else "") for each in answers)
     assert set(found) <= {(200, ""), (409, "idempotency_under_way")}
-    assert sum(len(node.arrived("/echo/pay")) for node in made) == 1
-    assert repeated(made[0], "k1").body == repeated(made[1], "k1").body
+    assert sum(len(node.arrived("/echo/pay")) for node in pair) == 1
+    assert repeated(pair[0], "k1").body == repeated(pair[1], "k1").body
     redis.ask("FLUSHALL")
-    assert "idempotent-replayed" not in pay(made[1], "k1").fields
-    assert sum(len(node.arrived("/echo/pay")) for node in made) == 2
+    assert "idempotent-replayed" not in pay(pair[1], "k1").fields
+    assert sum(len(node.arrived("/echo/pay")) for node in pair) == 2
     redis.signal(signal.SIGKILL)
-    refused = until(lambda: (answer := pay(made[0], "k2")).status == 503 and answer, "the loss was noticed")
+    refused = until(lambda: (answer := pay(pair[0], "k2")).status == 503 and answer, "the loss was noticed")
     assert refused.code == "idempotency_unavailable"
-    assert reason(made[0], refused) == ("denied", 503, "idempotency_unavailable")
-    assert pay(made[0], None).status == 200
+    assert reason(pair[0], refused) == ("denied", 503, "idempotency_unavailable")
+    assert pay(pair[0], None).status == 200

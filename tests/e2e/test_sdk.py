@@ -35,7 +35,7 @@ from lockgate.client import (
 from tests.e2e.authority import Authority
 from tests.e2e.processes import until
 from tests.e2e.rooms import rooms
-from tests.e2e.running import Lockgate, Person, cli, listens, make_keys
+from tests.e2e.running import Lockgate, Person, cli, company, listens, make_keys
 from tests.e2e.wire import Answer, ask
 from tests.unit.sdk.apps import app
 from tests.unit.sdk.apps import ask as ask_app
@@ -241,17 +241,23 @@ def suspended(lockgate: Lockgate) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_a_certificate_says_who_asks(kind: type, prepare: Callable[..., Lockgate], tmp_path: Path) -> None:
-    """Mutual TLS without any key: the service is who its certificate says; without one, or where the server is not ours, nothing is
-    sent."""
-    authority = Authority(tmp_path)
+@pytest.fixture(scope="module")
+def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Authority]]:
+    """Where decisions are asked for with a certificate, and whose authority certificates are of."""
+    folder = tmp_path_factory.mktemp("mutual")
+    authority = Authority(folder)
     certificate, key = authority.issue("localhost")
-    own = authority.issue("payments", x509.UniformResourceIdentifier("spiffe://yard.example/pay"))
     tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(authority.ca), "client_certificates": "required"}
     who = [{"uri": "spiffe://yard.example/pay", "id": "payments", "roles": ["employee"], "scopes": ["decide"]}]
-    lockgate = prepare(decide={"tls": tls}, identity={"certificates": who})
-    lockgate.start()
-    url = f"https://localhost:{lockgate.ports['decide']}"
+    with company(folder, decide={"tls": tls}, identity={"certificates": who}) as lockgate:
+        yield f"https://localhost:{lockgate.ports['decide']}", authority
+
+
+def test_a_certificate_says_who_asks(kind: type, mutual: tuple[str, Authority]) -> None:
+    """Mutual TLS without any key: the service is who its certificate says; without one, or where the server is not ours, nothing is
+    sent."""
+    url, authority = mutual
+    own = authority.issue("payments", x509.UniformResourceIdentifier("spiffe://yard.example/pay"))
     decision = Blocking(kind, url, ca=authority.ca, certificate=own).decide(method="GET", path="/items/7")
     assert (decision.allowed, decision.subject) == (True, "payments")
     for wrong in ({"ca": authority.ca}, {"certificate": own}):

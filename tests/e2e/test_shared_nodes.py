@@ -21,9 +21,24 @@ from tests.postgres_server import PostgresServer
 
 @pytest.fixture
 def pair(postgres: PostgresServer, tmp_path: Path) -> Iterator[Cluster]:
+    """A test's own."""
     with cluster(postgres, tmp_path) as made:
         made.start()
         yield made
+
+
+@pytest.fixture(scope="module")
+def standing(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(postgres, tmp_path_factory.mktemp("nodes")) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def both(standing: Cluster) -> Cluster:
+    """Two for all whom nobody ends; their service remembers nothing of the test before."""
+    standing.nodes[0].forget()
+    return standing
 
 
 def outcomes(pair: Cluster, decision: str) -> list[Any]:
@@ -35,10 +50,10 @@ def told(pair: Cluster, decision: str) -> list[str]:
     return [leaf["event"] for leaf in pair.place.leaves() if leaf["schema"] == "lockgate.review.v1" and leaf["id"] == decision]
 
 
-def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> None:
+def test_held_on_one_node_approved_on_the_other_and_sent_once(both: Cluster) -> None:
     """Both list it; the other's approval sends it, and both say so; the same said again, on either, changes nothing. Who waits
     at the first node hears how it ended, though that node did nothing of it. A question is answered at any of them, once."""
-    one, two = pair.nodes
+    one, two = both.nodes
     review = held(one)
     assert review in {each["id"] for each in two.control("GET", "/v1/reviews?state=pending", who="max").json["reviews"]}
     asked = question(one, review)
@@ -54,16 +69,13 @@ def test_held_on_one_node_approved_on_the_other_and_sent_once(pair: Cluster) -> 
     assert [shown(node, review)["state"] for node in (one, two)] == ["done", "done"]
     assert {approve(node, review).status for node in (one, two)} == {200}
     assert len(one.arrived("/pay/1")) == 1
-    until(lambda: outcomes(pair, review), "its outcome was recorded")
-    assert told(pair, review) == ["held", "information_asked", "information_given", "approved", "dispatched"]
-    assert [node.process.stop() for node in pair.nodes] == [0, 0]
-    verified = command(one, "audit", "verify", "--personal")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    until(lambda: outcomes(both, review), "its outcome was recorded")
+    assert told(both, review) == ["held", "information_asked", "information_given", "approved", "dispatched"]
 
 
-def test_approved_on_both_at_once_it_is_sent_once(pair: Cluster) -> None:
+def test_approved_on_both_at_once_it_is_sent_once(both: Cluster) -> None:
     """Ten requests, each approved on both nodes at the same moment: one approval counts, and each is recorded and sent once."""
-    one, two = pair.nodes
+    one, two = both.nodes
     reviews = [held(one, f"/pay/{number}") for number in range(10)]
     with ThreadPoolExecutor(4) as people:
         for review in reviews:
@@ -72,8 +84,8 @@ def test_approved_on_both_at_once_it_is_sent_once(pair: Cluster) -> None:
     for number, review in enumerate(reviews):
         state_of(two, review, "done")
         assert len(one.arrived(f"/pay/{number}")) == 1
-        until(lambda review=review: outcomes(pair, review), "its outcome was recorded")
-        assert sorted(told(pair, review)) == ["approved", "dispatched", "held"]
+        until(lambda review=review: outcomes(both, review), "its outcome was recorded")
+        assert sorted(told(both, review)) == ["approved", "dispatched", "held"]
 
 
 @pytest.mark.slow
@@ -117,9 +129,9 @@ def test_a_node_that_lives_is_not_taken_for_gone(pair: Cluster) -> None:
     assert len(one.arrived("/once/2")) == 1
 
 
-def test_an_api_key_is_known_and_revoked_on_all_nodes(pair: Cluster) -> None:
+def test_an_api_key_is_known_and_revoked_on_all_nodes(both: Cluster) -> None:
     """Made over the API of one it opens the other; made on the command line it opens both; revoked on the other it opens neither."""
-    one, two = pair.nodes
+    one, two = both.nodes
     wanted = {"name": "new", "subject": "ann", "roles": ["employee"], "scopes": ["gateway"]}
     made = one.control("POST", "/v1/keys", wanted)
     assert made.status == 201, made.body
@@ -175,3 +187,14 @@ def nodes(node: Lockgate) -> Any:
     answer = node.control("GET", "/v1/nodes")
     assert answer.status == 200, answer.body
     return answer.json
+
+
+def test_both_end_in_order_and_their_ledger_verifies(both: Cluster) -> None:
+    """With what was held and approved on either of them, and what is personal in it."""
+    one, two = both.nodes
+    review = held(one)
+    assert approve(two, review).status == 200
+    until(lambda: outcomes(both, review), "its outcome was recorded")
+    assert [node.process.stop() for node in both.nodes] == [0, 0]
+    verified = command(one, "audit", "verify", "--personal")
+    assert verified.returncode == 0, verified.stdout + verified.stderr

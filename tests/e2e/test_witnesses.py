@@ -259,20 +259,17 @@ def test_a_start_without_witnesses_is_on_record_where_it_is_allowed(watched: Cal
     until(yard.lockgate.ready, "both witnesses were back, and it was ready", 60)
 
 
-@pytest.mark.parametrize(
-    ("policy", "says"),
-    [
+def test_a_policy_that_cannot_be_used_ends_the_start(watched: Callable[..., Watched]) -> None:
+    """With the line that is wrong."""
+    yard = watched("all")
+    for policy, says in (
         ("quorum none\n", "asks for no witness"),
         ("witness w1 x\nquorum w1\n", "witnesses.policy:1: Witness 'w1'"),
         ("", "witnesses.policy:1: There is no quorum line"),
         (f"log {OTHER}\nwitness w {cosigner().verifier} https://w.example\nquorum w\n", "is about other logs"),
-    ],
-)
-def test_a_policy_that_cannot_be_used_ends_the_start(watched: Callable[..., Watched], policy: str, says: str) -> None:
-    """With the line that is wrong."""
-    yard = watched("all")
-    yard.policy.write_text(policy)
-    assert says in yard.refused()
+    ):
+        yard.policy.write_text(policy)
+        assert says in yard.refused()
 
 
 def answered(seen: load.Load, many: int) -> bool:

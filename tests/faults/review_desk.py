@@ -1,9 +1,8 @@
 """A review desk over real files and a real HTTP upstream, and a process that approves with it, or goes on after a
 crash, and kills itself at a given moment.
 
-Run as `python -m tests.faults.review_desk FOLDER PORT DEDUPLICATES REVIEW MOMENT`; FOLDER may be a database's URL, where the desk is one
-node of several. Moments are `before …` or `after …` one of
-`step EVENT` (durable in the store), `record EVENT` (durable in the ledger), `mark EVENT` (the store knows that it is recorded), `send`.
+Moments are `before …` or `after …` one of `step EVENT` (durable in the store), `record EVENT` (durable in the ledger), `mark EVENT` (the
+store knows that it is recorded), `send`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -146,12 +144,11 @@ async def _desk(
         await part.close()
 
 
-async def main(folder: str, port: str, deduplicates: str, review_id: str, dies: str) -> None:
-    deduplicating = deduplicates == "yes"
+async def _approve_or_go_on(folder: str, port: int, deduplicates: bool, review_id: str, dies: str) -> None:
     if folder.startswith("postgresql://"):
-        made = joined(folder, "mortal", int(port), deduplicates=deduplicating, dies=dies)
+        made = joined(folder, "mortal", port, deduplicates=deduplicates, dies=dies)
     else:
-        made = opened(Path(folder), int(port), deduplicates=deduplicating, dies=dies)
+        made = opened(Path(folder), port, deduplicates=deduplicates, dies=dies)
     async with made as desk:
         review = await desk.store.get(review_id)
         if review is not None and review.state == State.PENDING:
@@ -161,5 +158,6 @@ async def main(folder: str, port: str, deduplicates: str, review_id: str, dies: 
         await desk.settled()
 
 
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+def approve_or_go_on(folder: str, port: int, deduplicates: bool, review_id: str, dies: str) -> None:
+    """All that the process does. FOLDER may be a database's URL, where the desk is one node of several."""
+    asyncio.run(_approve_or_go_on(folder, port, deduplicates, review_id, dies))

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +14,11 @@ import pytest
 
 from router.errors import ReviewError
 from router.ports import Entry
-from tests.faults.review_desk import opened
+from tests.faults.review_desk import approve_or_go_on, opened
+from tests.forked import forked
 from tests.unit.audit.ledgers import records_of, verified
 from tests.unit.review.parts import RITA, RUBEN, told
 
-ROOT = Path(__file__).parents[2]
 UNSENT = ("after step approved", "after record approved", "after mark approved", "before step dispatched")
 MAYBE_SENT = ("after step dispatched", "before send", "after send", "before step done")
 SENT = ("after step done", "after record dispatched", "after record routed 200", "after mark done")
@@ -76,9 +75,9 @@ async def approve_and_die(folder: Path, bank: Bank, moment: str, *, deduplicates
 
 
 async def go_on_and_die(folder: Path, bank: Bank, review_id: str, moment: str, *, deduplicates: bool) -> None:
-    arguments = (str(folder), str(bank.port), "yes" if deduplicates else "no", review_id, moment)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.faults.review_desk", *arguments, cwd=ROOT)
-    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    with forked(approve_or_go_on, str(folder), bank.port, deduplicates, review_id, moment) as process:
+        await asyncio.to_thread(process.join, 60)
+        assert process.exitcode == -signal.SIGKILL
 
 
 async def resumed(folder: Path, bank: Bank, review_id: str, *, deduplicates: bool) -> tuple[str, bool]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,8 +28,9 @@ from router.decision import Subject
 from router.errors import ReviewError
 from router.ports import Entry
 from router.review.attempts import Kind
-from tests.faults.review_desk import joined
-from tests.faults.test_reviews import MAYBE_SENT, ROOT, SENT, UNSENT, Bank
+from tests.faults.review_desk import approve_or_go_on, joined
+from tests.faults.test_reviews import MAYBE_SENT, SENT, UNSENT, Bank
+from tests.forked import forked
 from tests.postgres_server import PostgresServer
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.identity.parts import HandClock
@@ -84,12 +84,11 @@ async def killed_while_another_lives(url: str, bank: DatabaseBank, moment: str, 
     """(id, state) of what one node held and another approved and was killed in the middle of, once the first has gone on with it."""
     async with joined(url, "living", bank.port, deduplicates=deduplicates) as desk:
         review_id = await desk.held()
-        arguments = (url, str(bank.port), "yes" if deduplicates else "no", review_id, moment)
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.faults.review_desk", *arguments, cwd=ROOT)
-        while process.returncode is None:  # the living one looks all the time, also while the other lives
-            await desk.service.round()
-            await asyncio.wait({asyncio.create_task(process.wait())}, timeout=0.1)
-        assert process.returncode == -signal.SIGKILL
+        with forked(approve_or_go_on, url, bank.port, deduplicates, review_id, moment) as process:
+            while process.exitcode is None:  # the living one looks all the time, also while the other lives
+                await desk.service.round()
+                await asyncio.to_thread(process.join, 0.1)
+            assert process.exitcode == -signal.SIGKILL
         async with asyncio.timeout(30):
             while True:
                 await desk.service.round()

@@ -11,6 +11,7 @@ import yaml
 from tests.helm.rendering import CHART
 
 ALERTS = CHART / "files" / "alerts.yaml"
+TRIED = ("alerts_test.yaml", "alerts_days_test.yaml", "alerts_steady_test.yaml")
 DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
 RULES: list[dict[str, Any]] = [rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}

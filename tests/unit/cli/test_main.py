@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from router.cli.main import COMMANDS, run
+from tests import forked
+from tests.e2e.processes import inherited
 from tests.unit.cli import raising
 
 
@@ -72,6 +75,21 @@ def test_every_fault_of_a_configuration_is_printed(capsys: pytest.CaptureFixture
     """A missing workspace is a fault with its file."""
     assert run(["check", "--config", f"{tmp_path}/lockgate.yaml"]) == 1
     assert "lockgate.yaml:1: The file does not exist; `lockgate init` makes a workspace" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("check", "--json"), ("audit", "verify"), ("keys", "list", "--unknown")])
+def test_what_tests_fork_says_what_python_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """Most tests run commands in processes that have imported already: with folder and environment they end and say as a fresh one."""
+    (tmp_path / "lockgate.yaml").write_text("version: ${HERE}\nstate: ${NOWHERE}\n")
+    monkeypatch.setenv("NOWHERE", "left out")
+    environment = {**inherited({"HERE": "7", "COLUMNS": "60"})}
+    del environment["NOWHERE"]
+    command = [sys.executable, "-m", "lockgate", *arguments]
+    fresh = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    found = forked.lockgate(arguments, tmp_path, environment, 60)
+    assert (found.returncode, found.stdout, found.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+    assert fresh.returncode in (1, 2)
+    assert fresh.stdout + fresh.stderr
 
 
 def test_a_reader_that_leaves_hears_no_complaint() -> None:

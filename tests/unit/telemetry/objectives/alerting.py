@@ -12,9 +12,9 @@ import yaml
 from router.telemetry.objectives.history import History
 from router.telemetry.objectives.indicators import Growth, indicators, within
 from router.telemetry.objectives.rules import ALERTS
+from tests.helm.monitored import TRIED
 from tests.unit.docs.pages import ROOT
 
-FILES = ("alerts_test.yaml", "alerts_days_test.yaml")
 FOLDER = ROOT / "tests" / "helm"
 LENGTHS = {"m": 60, "h": 3600}
 COUNTED = re.compile(r"lockgate_(requests|refusals|verdicts|classifications)_total|lockgate_decision_duration_seconds_(count|bucket)")
@@ -32,7 +32,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Those that say all that fires at a time."""
-    for file in FILES:
+    for file in TRIED:
         for each in yaml.safe_load((FOLDER / file).read_text(encoding="utf-8"))["tests"]:
             series = {one["series"]: values(one["values"]) for one in each["input_series"]}
             expected = {}
