@@ -20,6 +20,7 @@ _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Places]"]
 _Job = tuple[Sequence[Entry], _Waiter]
 T = TypeVar("T")
 
+OVERLOADED = "audit_overloaded"
 BATCH_RECORDS = 1024
 BATCH_BYTES = 8 * 2**20
 
@@ -166,7 +167,7 @@ class AuditLedger:
         if self._journal.fault is not None:
             raise _fresh(self._journal.fault)
         if self._waiting and self._waiting + more > self._limit:
-            raise AuditError(f"{self._waiting} records already wait for the audit ledger.", "audit_overloaded")
+            raise AuditError(f"{self._waiting} records already wait for the audit ledger.", OVERLOADED)
 
     def _run(self) -> None:
         try:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from router.audit.journal import PASSING, UNSETTLED
+from router.audit.keys.leasing import UNCONFIRMED
+from router.audit.ledger import OVERLOADED
 from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import Decision, Outcome
 from router.errors import AuditError
 from router.ports import Clock, Entry, Ledger, MakeBeside, Settled, SubjectKeys
+
+if TYPE_CHECKING:
+    from router.pipeline import Recorder
+
+log = logging.getLogger("lockgate.audit")
+PATIENCE_S = 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
+NOT_YET = (PASSING - {UNSETTLED}) | {UNCONFIRMED, OVERLOADED}
+"""Surely not written, and it may work in a moment. What may have been written is not written again: a request has one outcome."""
 
 
 class LedgerRecorder:
@@ -36,6 +50,45 @@ class LedgerRecorder:
         key_id, key = await self._keys.key_for(decision.request.subject.id)
         entry = outcome_entry(decision.id, outcome, self._clock.now_ns(), key_id, key)
         await self._outcomes.append(entry if settled is None else Entry(entry.leaf, entry.sealed, entry.key_id, settled=settled))
+
+
+class PatientRecorder:
+    """An outcome waits while the ledger, or who confirms the subjects' keys, is away. Those that wait were under way when that began, for
+    without a ledger nothing new is sent on. The end of a delivery does not wait: the delivery is done again."""
+
+    def __init__(self, recorder: Recorder, patience_s: float = PATIENCE_S) -> None:
+        self._recorder = recorder
+        self._patience_s = patience_s
+        self._waiting = 0
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None:
+        await self._recorder.decided(decision, policy_input, beside)
+
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None:
+        try:
+            await self._recorder.ended(decision, outcome, settled)
+        except AuditError as error:
+            if settled is not None or error.code not in NOT_YET:
+                raise
+            await self._again(decision, outcome, error)
+
+    async def _again(self, decision: Decision, outcome: Outcome, error: AuditError) -> None:
+        if not self._waiting:
+            log.warning("outcomes wait, for %g seconds at the most, until they can be recorded: %s", self._patience_s, error)
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE_S
+        until = loop.time() + self._patience_s
+        self._waiting += 1
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    return await self._recorder.ended(decision, outcome)
+                except AuditError as still:
+                    if still.code not in NOT_YET or loop.time() >= until:
+                        raise
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+        finally:
+            self._waiting -= 1
 
 
 class NoRecorder:

@@ -120,8 +120,12 @@ def _settle(answer: asyncio.Future[Any], waiting: Sequence[asyncio.Future[int]])
         elif error is None:
             future.set_exception(AuditError("Another record decided this event.", EVENT_KNOWN))
         else:
-            code = error.code if isinstance(error, RemoteError) and error.code != "peer_gone" else AuditError.code
-            future.set_exception(AuditError(f"the record was not made durable: {error}", code))
+            future.set_exception(AuditError(f"the record was not made durable: {error}", _code(error)))
+
+
+def _code(error: BaseException) -> str:
+    """The control process's own; where it is gone nothing is known."""
+    return error.code if isinstance(error, RemoteError) and error.code != "peer_gone" else AuditError.code
 
 
 class RemoteSubjectKeys:
@@ -143,7 +147,7 @@ class RemoteSubjectKeys:
         try:
             key_id, key, until = await self._peer.call(SUBJECT_KEY, subject)
         except RemoteError as error:
-            raise AuditError(f"no key to seal the record with: {error}") from None
+            raise AuditError(f"no key to seal the record with: {error}", _code(error)) from None
         if until is not None:
             self.usable_until(until)
         if asked == self._forgotten:

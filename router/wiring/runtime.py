@@ -15,7 +15,7 @@ from adapters.encoder_tier import EncoderTier
 from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
 from router.audit.outbox import Outboxes
-from router.audit.recorder import LedgerRecorder
+from router.audit.recorder import LedgerRecorder, PatientRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
@@ -232,7 +232,7 @@ async def _rejudging(before: Built, workspace: Workspace, services: Services, te
 
 def _pipeline(stages: Stages, services: Services, telemetry: Measuring) -> Pipeline:
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
-    return Pipeline(stages, recorder, services.clock, services.ids)
+    return Pipeline(stages, PatientRecorder(recorder), services.clock, services.ids)
 
 
 def _runtime(

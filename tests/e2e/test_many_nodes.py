@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -260,7 +260,7 @@ def check(storm: Storm, made: Cluster, checkpoint: Path) -> None:
     try:
         until(lambda: unexplained(storm, made.place.leaves()) == [], "all outcomes were recorded but those that a kill explains")
     except AssertionError:
-        raise AssertionError(described(storm, made.place.leaves())) from None
+        raise AssertionError(described(storm, made.place.leaves(), arrivals(made))) from None
     leaves = made.place.leaves()
     size = made.place.server.sql("SELECT count(*), max(idx) + 1 FROM lockgate.records", database=made.place.name)
     count, end = map(int, size.split("|"))
@@ -272,11 +272,15 @@ def check(storm: Storm, made: Cluster, checkpoint: Path) -> None:
     assert [each for each in storm.acknowledged if len(decided.get(each.decision, ())) != 1] == []
     assert [each for each, indexes in decided.items() if len(indexes) > 1] == []
     assert out_of_order(storm.acknowledged, {each: indexes[0] for each, indexes in decided.items()}) == []
-    arrived = Counter(dict(asked["headers"])["x-lockgate-decision-id"] for asked in made.nodes[0].arrivals())
+    arrived = Counter(arrivals(made))
     assert [each for each, times in arrived.items() if times > 1] == []
     assert set(arrived) <= set(decided)
     steps = Counter((leaf["id"], leaf["event"]) for leaf in leaves if leaf["schema"] == "lockgate.review.v1")
     assert [each for each in steps if steps[each] > 1 and not near_a_kill(storm, leaves, *each)] == []
+
+
+def arrivals(made: Cluster) -> list[str]:
+    return [dict(asked["headers"])["x-lockgate-decision-id"] for asked in made.nodes[0].arrivals()]
 
 
 def unexplained(storm: Storm, leaves: list[dict]) -> list[str]:
@@ -289,16 +293,23 @@ def unexplained(storm: Storm, leaves: list[dict]) -> list[str]:
     return [leaf["id"] for leaf in left if leaf["id"] not in explained] + explained[lost:]
 
 
-def described(storm: Storm, leaves: list[dict]) -> str:
-    """Those decisions, what is on record of them, and how long before each kill they were made."""
-    left = unexplained(storm, leaves)
+def described(storm: Storm, leaves: list[dict], arrived: Iterable[str]) -> str:
+    """Those decisions, what is on record of them, whether the service got them, and how long before each trouble they were made."""
+    left, arrived = unexplained(storm, leaves), set(arrived)
     said = {leaf["id"]: leaf["outcome"] for leaf in leaves if leaf["schema"] == "lockgate.outcome.v1"}
+    acknowledged = {each.decision for each in storm.acknowledged}
     lines = [
-        f"{leaf['id']}: {said.get(leaf['id'])}; kills {[round(at - moment(leaf), 1) for at in storm.kills[::2]]}"
+        f"{leaf['id']}: {leaf['outcome']}, then {said.get(leaf['id'])};"
+        f" acknowledged {leaf['id'] in acknowledged}, arrived {leaf['id'] in arrived};"
+        f" kills {before(storm.kills, leaf)}, stood still {before(storm.frozen, leaf)}"
         for leaf in leaves
         if leaf["schema"] == "lockgate.decision.v1" and leaf["id"] in left
     ]
     return "\n".join([f"{len(lines)} decisions without a whole outcome that no kill explains:", *lines])
+
+
+def before(troubles: list[float], leaf: dict) -> list[float]:
+    return [round(at - moment(leaf), 1) for at in troubles[::2]]
 
 
 def denied(decision: dict) -> bool:

@@ -170,6 +170,28 @@ def test_without_the_database_nothing_is_dispatched(make_node: Callable[..., Loc
         assert_verified(node)
 
 
+def test_how_a_request_ended_is_on_record_once_the_database_is_back(make_node: Callable[..., Lockgate]) -> None:
+    """It was under way when the server went away, and its caller had the answer meanwhile."""
+    with running() as server, ThreadPoolExecutor() as callers:
+        place = place_on(server)
+        node = make_node(place, "one", patience="500ms")
+        node.start()
+        asking = [callers.submit(node.ask, who, "GET", "/held/long") for who in ("ann", "bob")]
+        until(lambda: len(node.arrived("/held/long")) == 2, "both were under way")
+        server.stop(at_once=True)
+        node.upstream("/_release")
+        answers = [each.result(30) for each in asking]
+        assert {each.status for each in answers} == {200}
+        until(lambda: "outcomes wait" in node.process.said, "it said that outcomes wait")
+        server.start()
+        ids = {each.decision for each in answers}
+        until(lambda: {leaf["id"] for leaf in place.leaves() if leaf["schema"] == "lockgate.outcome.v1"} >= ids, "both are on record")
+        ended = [leaf for leaf in place.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] in ids]
+        assert [(each["outcome"]["result"], each["outcome"]["complete"]) for each in ended] == [("routed", True)] * 2
+        assert node.process.stop() == 0
+        assert_verified(node)
+
+
 def test_a_node_without_the_ledgers_key_does_not_start(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """One sentence, before it can sign anything."""
     one, two = make_node(place, "one"), make_node(place, "two")
