@@ -12,11 +12,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from router.cli.main import run
+from tests.e2e.processes import inherited
 
 IMPORTED = (
     "router.cli.audit.commands",
@@ -33,9 +36,24 @@ _beginning = multiprocessing.get_context("forkserver")
 _beginning.set_forkserver_preload(list(IMPORTED))
 
 
+@cache
+def _ready() -> None:
+    """What is imported is this tree's, whatever folder a test is in when it is the first to ask, and whatever else is installed."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ |= inherited({})
+    try:
+        ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 @contextmanager
 def forked(program: Callable[..., object], *arguments: object) -> Iterator[BaseProcess]:
     """A process that does this, and has begun. It is killed, if it has not ended. `program` is a function that can be imported."""
+    _ready()
     process = _beginning.Process(target=program, args=arguments)
     process.start()
     try:
