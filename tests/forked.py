@@ -11,12 +11,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from router.cli.main import run
+from tests.e2e.processes import inherited
 
 IMPORTED = (
     "router.cli.audit.commands",
@@ -33,9 +37,24 @@ _beginning = multiprocessing.get_context("forkserver")
 _beginning.set_forkserver_preload(list(IMPORTED))
 
 
+@cache
+def _ready() -> None:
+    """What is imported is this tree's, whatever folder a test is in when it is the first to ask, and whatever else is installed."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ |= inherited({})
+    try:
+        ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 @contextmanager
 def forked(program: Callable[..., object], *arguments: object) -> Iterator[BaseProcess]:
     """A process that does this, and has begun. It is killed, if it has not ended. `program` is a function that can be imported."""
+    _ready()
     process = _beginning.Process(target=program, args=arguments)
     process.start()
     try:
@@ -49,21 +68,30 @@ def forked(program: Callable[..., object], *arguments: object) -> Iterator[BaseP
 def lockgate(
     arguments: tuple[str, ...], folder: Path | None, environment: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
-    """As `python -m lockgate` would have it."""
-    with TemporaryDirectory() as kept:
-        said, complained = Path(kept) / "stdout", Path(kept) / "stderr"
-        with forked(_command, arguments, folder or Path.cwd(), dict(environment), said, complained) as process:
+    """As `python -m lockgate` would have it, with pipes for what it says."""
+    (said, out), (complained, err) = _beginning.Pipe(duplex=False), _beginning.Pipe(duplex=False)
+    with said, complained, ThreadPoolExecutor(2) as readers:
+        with forked(_command, arguments, folder or Path.cwd(), dict(environment), out, err) as process:
+            out.close()
+            err.close()
+            told = [readers.submit(_whole, each.fileno()) for each in (said, complained)]
             process.join(timeout_s)
-            if process.exitcode is None:
-                raise subprocess.TimeoutExpired(["lockgate", *arguments], timeout_s, said.read_text(), complained.read_text())
-            return subprocess.CompletedProcess(["lockgate", *arguments], process.exitcode, said.read_text(), complained.read_text())
+            status = process.exitcode
+        texts = [each.result() for each in told]
+    if status is None:
+        raise subprocess.TimeoutExpired(["lockgate", *arguments], timeout_s, *texts)
+    return subprocess.CompletedProcess(["lockgate", *arguments], status, *texts)
 
 
-def _command(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: Path, complained: Path) -> None:
-    for number, file in ((1, said), (2, complained)):
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+def _whole(number: int) -> str:
+    with open(number, encoding="utf-8", closefd=False) as file:
+        return file.read()
+
+
+def _command(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], out: Connection, err: Connection) -> None:
+    for number, pipe in ((1, out), (2, err)):
+        os.dup2(pipe.fileno(), number)
+        pipe.close()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
-from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, cli
-from tests.e2e.test_events import Target, lockgate, shop, target
+import pytest
 
-__all__ = ["lockgate", "target"]  # fixtures
+from tests.e2e.processes import until
+from tests.e2e.running import Lockgate, cli, prepared
+from tests.e2e.test_events import SOURCES, Target, leads, shop
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lockgate, Target]]:
+    target = Target()
+    try:
+        with prepared(tmp_path_factory.mktemp("deliveries"), events={"sources": SOURCES}) as made:
+            leads(made, target)
+            made.start()
+            yield made, target
+    finally:
+        target.close()
+
+
+@pytest.fixture
+def lockgate(standing: tuple[Lockgate, Target]) -> Iterator[Lockgate]:
+    """One for all; no delivery of the test before is left."""
+    made, target = standing
+    yield made
+    target.answer = lambda _: 200
+    until(lambda: listed(made, "any") == [], "everything was delivered")
+
+
+@pytest.fixture
+def target(standing: tuple[Lockgate, Target]) -> Target:
+    standing[1].came.clear()
+    return standing[1]
 
 
 def command(lockgate: Lockgate, *arguments: str, who: str = "root") -> subprocess.CompletedProcess[str]:
@@ -57,7 +85,7 @@ def test_what_was_given_up_is_listed_retried_and_dropped(lockgate: Lockgate, tar
 def test_what_waits_can_be_seen_but_neither_retried_nor_dropped(lockgate: Lockgate, target: Target) -> None:
     """It is tried anyhow. Nothing of what was asked is shown."""
     target.answer = lambda _: 503
-    waiting = shop(lockgate, "m1", note="do-not-tell").json["decision_id"]
+    waiting = shop(lockgate, "m3", note="do-not-tell").json["decision_id"]
     until(lambda: any(each["attempts"] for each in listed(lockgate, "pending")), "it failed once")
     shown = lockgate.control("GET", f"/v1/deliveries/{waiting}")
     assert (shown.status, shown.json["reason"], b"do-not-tell" in shown.body) == (200, "status_503", False)

@@ -22,7 +22,7 @@ from tests.e2e.yard import load, save
 DUPLEX = {**MODE, "request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND"}
 SHOWN = {**DUPLEX, "response_body_mode": "STREAMED", "response_trailer_mode": "SEND"}
 KEPT = {"keep": "1h", "answer": "1KiB"}
-APART = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
+APART: dict[str, dict[str, Any]] = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
 ROUTES = routes({**CLUSTERS, **dict.fromkeys(APART, CLUSTERS["plain"])})
 
 

@@ -194,28 +194,40 @@ KINDS = {"rabbitmq": rabbitmq, "sqs": sqs, "redis": redis, "nats": nats, "kafka"
 
 
 @dataclass
-class Consuming:
+class Standing:
     lockgate: Lockgate
     brokers: dict[str, Broker]
     target: Target
 
 
 @pytest.fixture(scope="module")
-def consuming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consuming]:
-    """One that consumes of every broker, and of nothing else; what they send goes to `target`."""
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """One that consumes of every broker."""
     with ExitStack() as stack:
         brokers = {name: stack.enter_context(kind(tmp_path_factory.mktemp(name))) for name, kind in KINDS.items()}
         target = Target()
         stack.callback(target.close)
-        lockgate = stack.enter_context(prepared(tmp_path_factory.mktemp("yard"), events={"sources": _sources(brokers)}))
-        config = load(lockgate.yard.config)
-        config["events"]["listen"] = None
-        save(lockgate.yard.config, config)
-        for name, broker in brokers.items():
-            (lockgate.yard.folder / f"{name}.secret").write_text(broker.secret)
-        _routed(lockgate, target)
-        lockgate.start()
-        yield Consuming(lockgate, brokers, target)
+        folder = tmp_path_factory.mktemp("yard")
+        lockgate = consuming_all(lambda **changes: stack.enter_context(prepared(folder, **changes)), brokers, target)
+        yield Standing(lockgate, brokers, target)
+
+
+def consuming(prepare: Callable[..., Lockgate], broker: Broker, target: Target) -> Lockgate:
+    """Of one broker."""
+    return consuming_all(prepare, {"orders": broker}, target)
+
+
+def consuming_all(prepare: Callable[..., Lockgate], brokers: dict[str, Broker], target: Target) -> Lockgate:
+    """Started, with the brokers' messages for its only events; they go to `target`."""
+    lockgate = prepare(events={"sources": _sources(brokers)})
+    config = load(lockgate.yard.config)
+    config["events"]["listen"] = None
+    save(lockgate.yard.config, config)
+    for name, broker in brokers.items():
+        (lockgate.yard.folder / f"{name}.secret").write_text(broker.secret)
+    _routed(lockgate, target)
+    lockgate.start()
+    return lockgate
 
 
 def _sources(brokers: dict[str, Broker]) -> dict[str, Any]:
@@ -235,9 +247,9 @@ def _with_secret(settings: dict[str, Any], file: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(kind: str, consuming: Consuming) -> None:
+def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_aside(kind: str, standing: Standing) -> None:
     """Of every broker, by one Lockgate that consumes of them all."""
-    lockgate, broker, target = consuming.lockgate, consuming.brokers[kind], consuming.target
+    lockgate, broker, target = standing.lockgate, standing.brokers[kind], standing.target
 
     def came() -> list[tuple[Any, bytes]]:
         return [(fields, body) for _, fields, body in target.came if fields["x-lockgate-subject"] == f"shop-{kind}"]
@@ -255,10 +267,10 @@ def test_a_brokers_events_are_decided_once_and_delivered_and_what_is_none_lies_a
         assert lockgate.outcome(decided["id"])["result"] == "routed"
 
 
-def test_what_came_from_all_of_them_is_in_one_ledger_that_verifies(consuming: Consuming) -> None:
+def test_what_came_from_all_of_them_is_in_one_ledger_that_verifies(standing: Standing) -> None:
     """Nothing came to the target but of who speaks for a broker."""
-    assert {fields["x-lockgate-subject"] for _, fields, _ in consuming.target.came} <= {f"shop-{name}" for name in KINDS}
-    assert consuming.lockgate.verify().returncode == 0
+    assert {fields["x-lockgate-subject"] for _, fields, _ in standing.target.came} <= {f"shop-{name}" for name in KINDS}
+    assert standing.lockgate.verify().returncode == 0
 
 
 def _routed(lockgate: Lockgate, target: Target) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.e2e.yard import load, save
 from tests.redis_server import RedisServer
 
 KEPT = {"keep": "1h", "answer": "1KiB"}
-APART = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
+APART: dict[str, dict[str, Any]] = {"insistent": {"required": True}, "brief": {"answer": "10B"}}
 
 
 def keeping(folder: Path) -> None:

@@ -191,7 +191,8 @@ def prepare(tmp_path: Path) -> Iterator[START]:
 
 def test_signed_bundles_are_rolled_out_over_their_source(prepare: START) -> None:
     """A candidate has to be signed as a bundle has to. Once it is in force, the source's older one changes nothing; one can go back to an
-    older sequence on purpose, and a newer one of the source ends that."""
+    older sequence on purpose, and a newer one of the source ends that. There is no way back to a workspace that could not start: its own
+    bundle is older than what was promoted, and without the override the next start would refuse it."""
     lockgate = prepare(policy={"bundle": {"from": "b.tar.gz", "keys": {"release": {"file": "k.pub"}}, "attested": "required"}})
     (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
     file = lockgate.yard.folder / "b.tar.gz"
@@ -203,11 +204,15 @@ def test_signed_bundles_are_rolled_out_over_their_source(prepare: START) -> None
     assert lockgate.ask("ann", "GET", "/items/1").code == "rbac.no_grant"
     assert move(lockgate, rollout, "advance").json["state"] == "promoted"
     assert in_force(lockgate)["sequence"] == 6
+    none = lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto")
+    assert (none.status, none.code) == (422, "bundle_rolled_back"), none.json
     lockgate.process.stop()
     lockgate.start()
     assert in_force(lockgate)["sequence"] == 6
     back = lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto")
     assert (back.status, in_force(lockgate)["sequence"]) == (200, 5)
+    assert back.json["override"]["why"] == "rolled_back"
+    assert [event for event, _ in events(lockgate) if event == "policy_released"] == []
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
     put(file, bundle(6, closed=True))
     until(lambda: lockgate.control("POST", "/v1/config/reload").status == 200, "it was looked at")
@@ -245,20 +250,3 @@ def test_a_server_of_bundles_goes_on_meanwhile(prepare: START) -> None:
         shelf.put(bundle(7))
         until(lambda: in_force(lockgate)["sequence"] == 7, "the newer one was taken up")
         assert lockgate.ask("ann", "GET", "/items/1").status == 200
-
-
-def test_no_way_back_to_a_workspace_that_could_not_start(prepare: START) -> None:
-    """Its own bundle is older than what was promoted: without the override the next start would refuse it."""
-    lockgate = prepare(policy={"bundle": {"from": "b.tar.gz", "keys": {"release": {"file": "k.pub"}}, "attested": "required"}})
-    (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
-    put(lockgate.yard.folder / "b.tar.gz", bundle(5))
-    lockgate.start()
-    rollout = begun(lockgate, bundle(6, closed=True), {"steps": [{"share": "100%"}], "guards": FREE})
-    assert move(lockgate, rollout, "advance").json["state"] == "promoted"
-    back = lockgate.control("POST", "/v1/policy/rollback", {"to": "workspace"}, "otto")
-    assert (back.status, back.code) == (422, "bundle_rolled_back"), back.json
-    lockgate.process.stop()
-    lockgate.start()
-    assert in_force(lockgate)["sequence"] == 6
-    assert lockgate.control("POST", "/v1/policy/rollback", {"to": "r5"}, "otto").json["override"]["why"] == "rolled_back"
-    assert [event for event, _ in events(lockgate) if event == "policy_released"] == []

@@ -35,13 +35,13 @@ def redis() -> Iterator[RedisServer]:
 
 
 @contextmanager
-def two(folder: Path, server: RedisServer, limits: list[Any], **settings: Any) -> Iterator[tuple[Lockgate, Lockgate]]:
+def two(folder: Path, server: RedisServer, limits: list[Any], workers: int = 2, **settings: Any) -> Iterator[tuple[Lockgate, Lockgate]]:
     shared = {"adapter": "redis", "server": str(server.address), **settings}
     with ExitStack() as stack:
         made = []
         for name in ("one", "two"):
             (folder / name).mkdir()
-            made.append(stack.enter_context(company(folder / name, "--workers", "2", limits=limits, shared_state=shared)))
+            made.append(stack.enter_context(company(folder / name, "--workers", str(workers), limits=limits, shared_state=shared)))
         yield made[0], made[1]
 
 
@@ -118,7 +118,7 @@ def test_a_redis_that_dies_under_load_holds_nobody_up(tmp_path: Path, redis: Red
 
 def test_where_limits_must_hold_nobody_is_let_in(tmp_path: Path, redis: RedisServer) -> None:
     """`on_failure.limits: deny`: 503 with a named reason, not ready, counted; and a reload that drops the block serves again."""
-    with two(tmp_path, redis, [EACH], on_failure={"limits": "deny"}) as (node, other):
+    with two(tmp_path, redis, [EACH], 1, on_failure={"limits": "deny"}) as (node, other):
         assert node.ask("ann", "GET", "/echo/x").status == 200
         redis.signal(signal.SIGKILL)
         until(lambda: node.control("GET", "/readyz").status == 503, "it was not ready any more")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from examples.halden.demo.company import free_ports
 from tests.e2e.processes import until
-from tests.e2e.running import Lockgate, company, prepared
-from tests.e2e.yard import load, save
+from tests.e2e.running import Lockgate, company, make_keys, serve
+from tests.e2e.yard import NAMES, Settings, Yard, load, save
 
 MAKE = Callable[..., Lockgate]
 MISTAKE = 2
@@ -23,8 +24,17 @@ MISTAKE = 2
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[MAKE]:
+    """Not started yet, and without the service behind it: nobody asks for anything."""
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(prepared(tmp_path, **changes))
+
+        def made(**changes: Settings) -> Lockgate:
+            yard = Yard(tmp_path, tmp_path / "state", dict(zip(NAMES, free_ports(len(NAMES)), strict=True)))
+            yard.write(**changes)
+            lockgate = serve(yard, tmp_path, make_keys(yard.state))
+            stack.callback(lockgate.process.kill)
+            return lockgate
+
+        yield made
 
 
 @pytest.fixture(scope="module")

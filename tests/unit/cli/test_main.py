@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from router.cli.main import COMMANDS, run
 from tests import forked
-from tests.e2e.processes import inherited
+from tests.e2e.processes import ROOT, inherited
 from tests.unit.cli import raising
 
 
@@ -90,6 +91,21 @@ def test_what_tests_fork_says_what_python_says(tmp_path: Path, monkeypatch: pyte
     assert (found.returncode, found.stdout, found.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
     assert fresh.returncode in (1, 2)
     assert fresh.stdout + fresh.stderr
+
+
+def test_what_is_forked_has_imported_this_tree(tmp_path: Path) -> None:
+    """All that is named, before the program begins."""
+    with forked.forked(_tell_modules, tmp_path / "told") as process:
+        process.join(30)
+        assert process.exitcode == 0
+    told = json.loads((tmp_path / "told").read_text())
+    assert told.keys() >= set(forked.IMPORTED)
+    assert {Path(told[name]).is_relative_to(ROOT) for name in forked.IMPORTED} == {True}
+
+
+def _tell_modules(file: Path) -> None:
+    told = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    file.write_text(json.dumps({name: str(place) for name, place in told.items()}))
 
 
 def test_a_reader_that_leaves_hears_no_complaint() -> None:
