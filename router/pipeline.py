@@ -28,7 +28,7 @@ from router.decision import (
     Verdict,
 )
 from router.obligations import KINDS
-from router.ports import Clock, Ids, Intents, MakeBeside, PolicyEngine, Settled
+from router.ports import Clock, Ids, Intents, MakeBeside, PolicyEngine, Recorder, Settled
 from router.stages.alternatives import NO_CHOICE
 from router.stages.canary import split
 from router.stages.classification import NO_TEXT, SEVERAL_INTENTS, Cascade
@@ -54,14 +54,6 @@ class Choice(Protocol):
     def told(self, route: Route | None) -> Mapping[str, Any] | None: ...
 
     def note(self, route: Route | None, outcome: Outcome) -> None: ...
-
-
-class Recorder(Protocol):
-    """Makes records durable. Raises AuditError."""
-
-    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None: ...
-
-    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

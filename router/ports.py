@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from router.decision import Classification, Decision, Subject, Verdict
+from router.decision import Classification, Decision, Outcome, Subject, Verdict
 from router.quick import quickly_made
 
 Headers = list[tuple[bytes, bytes]]
@@ -223,6 +223,14 @@ class Ledger(Protocol):
 
     async def ping(self) -> None:
         """Raises AuditError when a record could not be written now."""
+
+
+class Recorder(Protocol):
+    """Makes records durable. Raises AuditError."""
+
+    async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None: ...
+
+    async def ended(self, decision: Decision, outcome: Outcome, settled: Settled | None = None) -> None: ...
 
 
 class Arrivals(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from router.audit.journal import PASSING, UNSETTLED
 from router.audit.keys.leasing import UNCONFIRMED
@@ -13,10 +13,7 @@ from router.audit.ledger import OVERLOADED
 from router.audit.records.record import decision_entry, outcome_entry
 from router.decision import Decision, Outcome
 from router.errors import AuditError
-from router.ports import Clock, Entry, Ledger, MakeBeside, Settled, SubjectKeys
-
-if TYPE_CHECKING:
-    from router.pipeline import Recorder
+from router.ports import Clock, Entry, Ledger, MakeBeside, Recorder, Settled, SubjectKeys
 
 log = logging.getLogger("lockgate.audit")
 PATIENCE_S = 60.0

@@ -8,8 +8,7 @@ from typing import Any
 
 from router.decision import Decision, Outcome
 from router.errors import EVENT_KNOWN, AuditError
-from router.pipeline import Recorder
-from router.ports import MakeBeside, Settled
+from router.ports import MakeBeside, Recorder, Settled
 from router.telemetry.access import log_refusal, log_request
 from router.telemetry.exporting import Exporters, make_exporters
 from router.telemetry.metrics import Metrics

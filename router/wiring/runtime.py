@@ -28,7 +28,7 @@ from router.doors.following import Fates
 from router.doors.runtime import ConversationOptions, DoorOptions, HeldOptions, KeptAnswers, Runtime, StepOptions
 from router.doors.under_way import UnderWay
 from router.mirroring import Mirroring
-from router.pipeline import Pipeline, Recorder, Stages
+from router.pipeline import Pipeline, Stages
 from router.ports import (
     AnswerObserver,
     ChatObserver,
@@ -41,6 +41,7 @@ from router.ports import (
     PolicyObserver,
     Quotas,
     Random,
+    Recorder,
     Repeats,
     ReviewStore,
     StateObserver,

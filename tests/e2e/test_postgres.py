@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -176,10 +177,10 @@ def test_how_a_request_ended_is_on_record_once_the_database_is_back(make_node: C
         place = place_on(server)
         node = make_node(place, "one", patience="500ms")
         node.start()
-        asking = [callers.submit(node.ask, who, "GET", "/held/long") for who in ("ann", "bob")]
-        until(lambda: len(node.arrived("/held/long")) == 2, "both were under way")
+        asking = [callers.submit(node.ask, who, "GET", "/hold/long") for who in ("ann", "bob")]
+        until(lambda: len(node.arrived("/hold/long")) == 2, "both were under way")
         server.stop(at_once=True)
-        node.upstream("/_release")
+        node.release()
         answers = [each.result(30) for each in asking]
         assert {each.status for each in answers} == {200}
         until(lambda: "outcomes wait" in node.process.said, "it said that outcomes wait")
