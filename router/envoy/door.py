@@ -17,6 +17,19 @@ ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_cert
 ANSWER_ATTRIBUTES = ("response.code_details",)
 # Told as well as done: the door cannot see whether there is a body that it is not shown.
 UNREAD = {"disable_request_body_buffering": True, "context_extensions": {"body": "none"}}
+# Who cannot be connected to has nothing to do, so that as the least busy it would be asked first until its health check has failed twice.
+# Nothing that it answers counts, and a check that passes brings it back.
+UNREACHABLE: Json = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 2,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "max_ejection_percent": 100,
+    "interval": "1s",
+    "base_ejection_time": "5s",
+}
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3."
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3."
 
@@ -46,6 +59,7 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
                 "grpc_health_check": {},
             }
         ],
+        "outlier_detection": UNREACHABLE,
         "load_assignment": assignment(CLUSTER, [endpoint(each) for each in addresses]),
     }
     if door_of(workspace).tls is not None:

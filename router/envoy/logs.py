@@ -34,7 +34,8 @@ def _typed_log() -> Json:
             "transport_api_version": "V3",
             "grpc_service": grpc_service(),
             "buffer_flush_interval": "1s",
-            "grpc_stream_retry_policy": {"num_retries": 3},  # else what was gathered is lost where the first that is tried has just gone
+            # Else what was gathered is lost where one that is tried has just gone; which is tried next may be one that has gone, too.
+            "grpc_stream_retry_policy": {"num_retries": 10},
         },
     )
     return {"typed_config": made["typed_config"]}
