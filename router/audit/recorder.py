@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from router.audit.journal import PASSING, UNSETTLED
@@ -49,14 +49,50 @@ class LedgerRecorder:
         await self._outcomes.append(entry if settled is None else Entry(entry.leaf, entry.sealed, entry.key_id, settled=settled))
 
 
-class PatientRecorder:
-    """An outcome waits while the ledger, or who confirms the subjects' keys, is away. Those that wait were under way when that began, for
-    without a ledger nothing new is sent on. The end of a delivery does not wait: the delivery is done again."""
+class Late:
+    """Outcomes that wait while the ledger, or who confirms the subjects' keys, is away; nobody waits for them but who ends. They were under
+    way when that began, for without a ledger nothing new is sent on."""
 
-    def __init__(self, recorder: Recorder, patience_s: float = PATIENCE_S) -> None:
-        self._recorder = recorder
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._waiting = 0
+        self._waiting = set[asyncio.Task[None]]()
+
+    def begin(self, decision_id: str, record: Callable[[], Awaitable[None]], why: AuditError) -> None:
+        if not self._waiting:
+            log.warning("outcomes wait, for %g seconds at the most, until they can be recorded: %s", self._patience_s, why)
+        task = asyncio.create_task(self._tried(decision_id, record))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def recorded(self) -> None:
+        """Returns when none waits any more."""
+        while self._waiting:
+            await asyncio.wait(self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def _tried(self, decision_id: str, record: Callable[[], Awaitable[None]]) -> None:
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE_S
+        until = loop.time() + self._patience_s
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                return await record()
+            except AuditError as error:
+                if error.code not in NOT_YET or loop.time() >= until:
+                    log.error("no outcome recorded for decision %s: %s", decision_id, error)
+                    return None
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+class PatientRecorder:
+    """What happened cannot be undone for not being on record: an outcome that cannot be recorded now is `late`. The end of a delivery is
+    not, for the delivery is done again."""
+
+    def __init__(self, recorder: Recorder, late: Late) -> None:
+        self._recorder = recorder
+        self._late = late
 
     async def decided(self, decision: Decision, policy_input: Mapping[str, Any], beside: MakeBeside | None = None) -> None:
         await self._recorder.decided(decision, policy_input, beside)
@@ -67,25 +103,7 @@ class PatientRecorder:
         except AuditError as error:
             if settled is not None or error.code not in NOT_YET:
                 raise
-            await self._again(decision, outcome, error)
-
-    async def _again(self, decision: Decision, outcome: Outcome, error: AuditError) -> None:
-        if not self._waiting:
-            log.warning("outcomes wait, for %g seconds at the most, until they can be recorded: %s", self._patience_s, error)
-        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE_S
-        until = loop.time() + self._patience_s
-        self._waiting += 1
-        try:
-            while True:
-                await asyncio.sleep(pause)
-                try:
-                    return await self._recorder.ended(decision, outcome)
-                except AuditError as still:
-                    if still.code not in NOT_YET or loop.time() >= until:
-                        raise
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-        finally:
-            self._waiting -= 1
+            self._late.begin(decision.id, lambda: self._recorder.ended(decision, outcome), error)
 
 
 class NoRecorder:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from router.audit.recorder import Late
 from router.delivery.running import Running
 from router.doors.http1 import GuardedHttp
 from router.doors.under_way import UnderWay
@@ -27,6 +28,7 @@ class Drainable:
 
     under_way: UnderWay
     waits: Waits | None = None
+    late: Late | None = None
     out: bool = False
     http: type[GuardedHttp] | None = None
     servers: Sequence[Server] = ()
@@ -59,7 +61,7 @@ class Drainable:
         return {
             "out": self.out,
             "began": self.under_way.began,
-            "requests": max(0, self.under_way.count - deciding) + beyond,
+            "requests": max(0, self.under_way.count - deciding) + beyond + (0 if self.late is None else len(self.late)),
             "streams": self.under_way.streams,
             "waiting": 0 if self.waits is None else self.waits.count,
             "events": 0 if events is None else events.under_way,

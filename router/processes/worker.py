@@ -115,7 +115,7 @@ class Worker:
     async def run(self, given: Inherited) -> None:
         peer = self._peer = await connect(inherited(given.ipc), self._handlers())
         self._services = _services(peer, self._workers, self._lapse, self._drainable.under_way)
-        self._drainable.waits = self._services.waits
+        self._drainable.waits, self._drainable.late = self._services.waits, self._services.late
         watch = asyncio.create_task(self._stop_with(peer))
         reporting = asyncio.create_task(self._report_refusals(peer))
         try:
@@ -420,6 +420,8 @@ class Worker:
             await asyncio.wait([self._retiring])
         if self._serving is not None:
             await self._idle(self._serving)
+        if self._services is not None:
+            await self._services.late.recorded()
 
     async def _let_go(self) -> None:
         await self._discard()

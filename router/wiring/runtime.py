@@ -15,7 +15,7 @@ from adapters.encoder_tier import EncoderTier
 from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
 from router.audit.outbox import Outboxes
-from router.audit.recorder import LedgerRecorder, PatientRecorder
+from router.audit.recorder import Late, LedgerRecorder, PatientRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
@@ -81,8 +81,8 @@ class ForgettingKeys(SubjectKeys, Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What outlives every configuration. `outcomes`: the ledger, for records that nobody waits for; `usual`: what requests were like;
-    `standings`: how routes did; `under_way`: how many there are now; `lapse`: until when policies may decide; `quotas`: where policy's
-    quotas are counted;
+    `standings`: how routes did; `under_way`: how many there are now; `late`: outcomes that wait for the ledger; `lapse`: until when
+    policies may decide; `quotas`: where policy's quotas are counted;
     `repeats`: where requests with an idempotency key are remembered; `outbox`: what events were decided, and what is to be delivered;
     `fates`: what became of that; `waits`: callers who wait for held requests; `resumes`: by what engines are resumed."""
 
@@ -97,6 +97,7 @@ class Services:
     usual: Usual = field(default_factory=Usual)
     standings: Standings = field(default_factory=Standings)
     under_way: UnderWay = field(default_factory=UnderWay)
+    late: Late = field(default_factory=Late)
     lapse: Lapse | None = None
     quotas: Quotas | None = None
     repeats: Repeats | None = None
@@ -233,7 +234,7 @@ async def _rejudging(before: Built, workspace: Workspace, services: Services, te
 
 def _pipeline(stages: Stages, services: Services, telemetry: Measuring) -> Pipeline:
     recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
-    return Pipeline(stages, PatientRecorder(recorder), services.clock, services.ids)
+    return Pipeline(stages, PatientRecorder(recorder, services.late), services.clock, services.ids)
 
 
 def _runtime(
