@@ -36,7 +36,7 @@ def redis() -> Iterator[RedisServer]:
 
 @contextmanager
 def two(folder: Path, server: RedisServer, limits: list[Any], workers: int = 2, **settings: Any) -> Iterator[tuple[Lockgate, Lockgate]]:
-    shared = {"adapter": "redis", "server": str(server.address), **settings}
+    shared = {"adapter": "redis", "server": str(server.address), "timeout": "100ms", **settings}
     with ExitStack() as stack:
         made = []
         for name in ("one", "two"):
@@ -59,6 +59,12 @@ def figure(node: Lockgate, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(name))
 
 
+def unanswered(nodes: tuple[Lockgate, Lockgate]) -> float:
+    """Requests that went by their node's own state, since the answer was late: on a busy machine one may be."""
+    counted = "lockgate_shared_state_calls_total{result="
+    return sum(figure(node, counted) - figure(node, counted + '"answered"') for node in nodes)
+
+
 def detail(node: Lockgate) -> tuple[bool, str]:
     checks = node.control("GET", "/readyz").json["checks"]
     (found,) = (check for check in checks if check["name"] == "shared_state")
@@ -78,7 +84,8 @@ def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
     with two(tmp_path, redis, [EACH, often]) as nodes:
         began = time.monotonic()
         looked = in_turn(nodes, 12, "/items/7")
-        assert statuses(looked) == {200: 6, 429: 6}
+        assert sum(statuses(looked)[status] for status in (200, 429)) == 12 > statuses(looked)[200] >= 6
+        until(lambda: statuses(looked)[200] <= 6 + unanswered(nodes), "one limit held, but where Redis was late")
         assert {each.code for each in looked if each.status == 429} == {"intent_rate_limited"}
         assert all(int(each.fields["retry-after"]) > 60 for each in looked if each.status == 429)
         place = next(place for place, each in enumerate(looked) if each.status == 429)
@@ -86,7 +93,8 @@ def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
         assert decision["outcome"]["reason"] == "intent_rate_limited"
         echoed = in_turn(nodes, 30)
         most = 8 + SLOWLY * (time.monotonic() - began) + 1
-        assert 8 <= statuses(echoed)[200] <= most, "of a burst of twenty, twelve were spent on looking"
+        assert statuses(echoed)[200] >= 8, "of a burst of twenty, twelve were spent on looking"
+        until(lambda: statuses(echoed)[200] <= most + unanswered(nodes), "and no more than those were let through, but where Redis was late")
         assert {each.code for each in echoed if each.status == 429} == {"rate_limited"}
         assert statuses(in_turn(nodes, 4, who="bob")) == {200: 4}
         assert [detail(node) for node in nodes] == [(True, "")] * 2
@@ -135,7 +143,7 @@ def test_where_limits_must_hold_nobody_is_let_in(tmp_path: Path, redis: RedisSer
 
 def test_two_nodes_hold_one_quota(tmp_path: Path, redis: RedisServer) -> None:
     """What policy lets through five times in a minute passes five times over both nodes; without Redis it is refused."""
-    shared = {"adapter": "redis", "server": str(redis.address)}
+    shared = {"adapter": "redis", "server": str(redis.address), "timeout": "100ms"}
     with ExitStack() as stack:
         made = []
         for name in ("one", "two"):
@@ -150,7 +158,11 @@ def test_two_nodes_hold_one_quota(tmp_path: Path, redis: RedisServer) -> None:
             made.append(node)
         nodes = made[0], made[1]
         answers = in_turn(nodes, 12, "/items/often")
-        assert statuses(answers) == {200: 5, 429: 7}
+        late = [each.code for each in answers if each.status == 503]
+        assert set(late) <= {"policy_rate_limit_unavailable"}
+        until(lambda: len(late) == unanswered(nodes), "who was refused without an answer had none, for it was late")
+        assert 5 - len(late) <= statuses(answers)[200] <= 5
+        assert statuses(answers)[429] + statuses(answers)[200] == 12 - len(late)
         redis.signal(signal.SIGKILL)
         until(lambda: all(detail(node)[1] for node in nodes), "both nodes noticed")
         refused = in_turn(nodes, 2, "/items/often")
