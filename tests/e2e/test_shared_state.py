@@ -94,7 +94,9 @@ def test_two_nodes_hold_one_limit(tmp_path: Path, redis: RedisServer) -> None:
         echoed = in_turn(nodes, 30)
         most = 8 + SLOWLY * (time.monotonic() - began) + 1
         assert statuses(echoed)[200] >= 8, "of a burst of twenty, twelve were spent on looking"
-        until(lambda: statuses(echoed)[200] <= most + unanswered(nodes), "and no more than those were let through, but where Redis was late")
+        until(
+            lambda: statuses(echoed)[200] <= most + unanswered(nodes), "and no more than those were let through, but where Redis was late"
+        )
         assert {each.code for each in echoed if each.status == 429} == {"rate_limited"}
         assert statuses(in_turn(nodes, 4, who="bob")) == {200: 4}
         assert [detail(node) for node in nodes] == [(True, "")] * 2
