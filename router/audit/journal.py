@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from router.audit.beside import Extras, KnownArrivalsError, Pending, Waiting, extras, known_places
+from router.audit.beside import REFUSED, Extras, KnownEntriesError, Pending, Waiting, extras, known_places
 from router.audit.keys.signing import Signer, Signing
 from router.audit.records.canonical import MAX_LEAF_BYTES
 from router.audit.records.record import withheld
@@ -25,6 +25,7 @@ from router.audit.tree.checkpoint import (
 )
 from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.audit.tree.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
+from router.audit.unsettled import Unsettled
 from router.errors import AuditError
 from router.ports import Delivery, Entry
 
@@ -175,6 +176,7 @@ class Journal:
         self._shared, self._heard_at = False, time.monotonic()
         self._fault: AuditError | None = None
         self._retired = False
+        self._unsettled = Unsettled()
 
     @property
     def size(self) -> int:
@@ -231,7 +233,9 @@ class Journal:
     def append(self, entries: Sequence[Entry], pruning: Sequence[int] = (), order: int | None = None) -> int:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
         the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are. With `order`,
-        the number of a turn of giving orders, nothing is written unless that turn lasts (`audit_order_overtaken`)."""
+        the number of a turn of giving orders, nothing is written unless that turn lasts (`audit_order_overtaken`). Raises
+        KnownEntriesError, and writes nothing, where some are there already because an earlier call, which ended `audit_unsettled`, did
+        write them; an append of the others, or of none, makes them as durable as itself."""
         if self._fault is not None:
             raise self._fault
         rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
@@ -239,7 +243,7 @@ class Journal:
         beside = _Beside(entries, found) if (found := extras(entries, time.time_ns())) is not None else None
         try:
             return self._written(rows, hashes, pruning, order, beside)
-        except KnownArrivalsError:
+        except KnownEntriesError:
             raise
         except AuditError as error:
             self._failed(error)
@@ -272,12 +276,20 @@ class Journal:
                     self._store.check_order(order)
                 if beside is not None:
                     self._refuse_known(beside)
-                rows, hashes = self._permitted(rows, hashes)
                 tree, nodes = self._following(head), list[Node]()
+                self._unsettled.settle(self._store, tree.size)
+                if there := self._unsettled.found(hashes):
+                    raise KnownEntriesError(there)
+                rows, written = self._permitted(rows, hashes)
                 first = tree.size
-                for hashed in hashes:
+                for hashed in written:
                     tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
-                self._store.write(first, rows, hashes, nodes, tree.root(), pruning, beside.extras if beside is not None else None)
+                try:
+                    self._store.write(first, rows, written, nodes, tree.root(), pruning, beside.extras if beside is not None else None)
+                except AuditError as error:
+                    if error.code == UNSETTLED:
+                        self._unsettled.add(first, hashes, written)
+                    raise
                 self._tree, self._heard_at = tree, time.monotonic()
                 return first
         self._tree = self._following(head)
@@ -287,7 +299,7 @@ class Journal:
         if beside.extras.arrivals:
             places = known_places(beside.entries, self._store.known([arrival.key for arrival in beside.extras.arrivals]))
             if places:
-                raise KnownArrivalsError(places)
+                raise KnownEntriesError(dict.fromkeys(places, REFUSED))
 
     def deliveries(self, work: Callable[[LedgerStore], T]) -> T:
         """What lies beside the records; `work` calls one method of the store. Raises AuditError."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from router.audit.beside import REFUSED, KnownArrivalsError
+from router.audit.beside import REFUSED, KnownEntriesError
 from router.audit.journal import PASSING, Journal, check_entry
 from router.errors import EVENT_KNOWN, AuditError
 from router.ports import Entry
@@ -221,38 +222,39 @@ class AuditLedger:
         entries = [entry for job in jobs for entry in job[0]]
         with self._lock:
             self._waiting -= len(entries)
-        refused = frozenset[int]()
+        known = dict[int, int]()
         try:
             try:
                 result: int | AuditError = self._journal.append(entries)
-            except KnownArrivalsError as known:  # the others of the batch are not to suffer
-                result, refused = self._without(entries, known.places)
+            except KnownEntriesError as error:  # the others of the batch are not to suffer
+                result, known = self._without(entries, error.places)
         except AuditError as error:
             result = error
         self._hindered = result if isinstance(result, AuditError) and result.code in PASSING else None
-        _answer(jobs, result, refused)
+        _answer(jobs, result, known)
 
-    def _without(self, entries: Sequence[Entry], refused: frozenset[int]) -> tuple[int, frozenset[int]]:
-        """The index of the first that was written, and which were not: of a ledger that several nodes append to, more may have come to be
-        known until it is our turn again."""
-        while len(refused) < len(entries):
-            kept = [place for place in range(len(entries)) if place not in refused]
+    def _without(self, entries: Sequence[Entry], places: Mapping[int, int]) -> tuple[int, dict[int, int]]:
+        """The index of the first that was written, and what to say of those that were not: of a ledger that several nodes append to, more
+        may have come to be known until it is our turn again. Where all are, an empty commit makes what was seen of them durable."""
+        known = dict(places)
+        while True:
+            kept = [place for place in range(len(entries)) if place not in known]
             try:
-                return self._journal.append([entries[place] for place in kept]), refused
-            except KnownArrivalsError as more:
-                refused |= {kept[place] for place in more.places}
-        return self._journal.size, refused
+                return self._journal.append([entries[place] for place in kept]), known
+            except KnownEntriesError as more:
+                known |= {kept[place]: index for place, index in more.places.items()}
 
 
-def _answer(jobs: list[_Job], result: int | AuditError, refused: frozenset[int] = frozenset()) -> None:
-    """One wake-up per event loop and commit, not per record. `refused`: places, in all the jobs' entries, of those that are not there."""
+def _answer(jobs: list[_Job], result: int | AuditError, known: Mapping[int, int] = MappingProxyType({})) -> None:
+    """One wake-up per event loop and commit, not per record. `known`: what to say of entries that were not written, by their places in all
+    the jobs'."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Places], Places | AuditError]]] = {}
     place = 0
     for entries, (loop, future) in jobs:
         answer: Places | AuditError = result
         if not isinstance(result, AuditError):
-            if refused:
-                answer, result = _places(result, range(place, place + len(entries)), refused)
+            if known:
+                answer, result = _places(result, range(place, place + len(entries)), known)
             else:
                 result += len(entries)
         place += len(entries)
@@ -262,11 +264,11 @@ def _answer(jobs: list[_Job], result: int | AuditError, refused: frozenset[int] 
             loop.call_soon_threadsafe(_resolve, answers)
 
 
-def _places(first: int, of: range, refused: frozenset[int]) -> tuple[tuple[int, ...], int]:
+def _places(first: int, of: range, known: Mapping[int, int]) -> tuple[tuple[int, ...], int]:
     found = list[int]()
     for place in of:
-        found.append(REFUSED if place in refused else first)
-        first += place not in refused
+        found.append(known.get(place, first))
+        first += place not in known
     return tuple(found), first
 
 

@@ -190,8 +190,9 @@ class Worker:
         if self._doors is None:
             self._delivering, self._onward = make_delivering(built.services, self._telemetry, self._telemetry.metrics, self._ways)
             self._doors = make_doors(built.workspace.config.gateway.limits, built.services, self._telemetry, self._onward)
-            under_way = built.services.under_way
+            under_way, late = built.services.under_way, built.services.late
             self._telemetry.metrics.count_active(lambda: under_way.count)
+            self._telemetry.metrics.count_late(lambda: len(late))
         self._doors.serve(built.runtime)
         settings = built.workspace.config.telemetry
         configure_logs(settings.log)

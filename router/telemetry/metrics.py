@@ -49,6 +49,7 @@ class Metrics:
         self._preflights = self._counter("lockgate.cors.preflights")
         self._verdicts = self._counter("lockgate.verdicts", "effect", "reason")
         self._audit_failures = self._counter("lockgate.audit.failures")
+        self._late = self._gauge("lockgate.audit.late")
         self._decision = self._histogram("lockgate.decision.duration", SLOW)
         self._duration = self._histogram("lockgate.request.duration", SLOW, "result")
         self._upstream = self._histogram("lockgate.upstream.duration", SLOW, "route")
@@ -62,6 +63,10 @@ class Metrics:
     def count_active(self, count: Callable[[], int]) -> None:
         """`count` is asked whenever the page is."""
         self._active.set_function(count)
+
+    def count_late(self, count: Callable[[], int]) -> None:
+        """`count` is asked whenever the page is."""
+        self._late.set_function(count)
 
     def delivered(self, result: str) -> None:
         self._child(self._deliveries, result).inc()
@@ -106,6 +111,10 @@ class Metrics:
         self._audit.observe(spent_ns / 1e9)
         if failed:
             self._audit_failures.inc()
+
+    def outcome_lost(self) -> None:
+        """One that was late, and could not be recorded after all."""
+        self._audit_failures.inc()
 
     def decision_durable(self, decision: Decision, recording_ns: int) -> None:
         self._decision.observe((sum(spent for _, spent in decision.stages_ns) + recording_ns) / 1e9)

@@ -81,6 +81,7 @@ METRICS = {
     "lockgate.verdicts": "Verdicts by effect and first reason.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
+    "lockgate.audit.late": "Outcomes that wait to be recorded because the ledger, or the keys that it seals with, were away.",
     "lockgate.audit.records": "Records in the ledger.",
     "lockgate.audit.keys.returned": "Keys that were erased, had come back, and were destroyed again, since the start.",
     "lockgate.audit.projection.lag": "Records that a projection does not have yet.",

@@ -49,6 +49,9 @@ class Telemetry:
     def timed(self, recorder: Recorder) -> Recorder:
         return TimedRecorder(recorder, self.metrics)
 
+    def outcome_lost(self) -> None:
+        self.metrics.outcome_lost()
+
     def llm_called(self, result: str, prompt_tokens: int, completion_tokens: int) -> None:
         self.metrics.llm_called(result, prompt_tokens, completion_tokens)
 

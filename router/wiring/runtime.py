@@ -15,7 +15,7 @@ from adapters.encoder_tier import EncoderTier
 from adapters.http_upstream.sharing import CircuitSharing
 from adapters.static_tier import StaticTier
 from router.audit.outbox import Outboxes
-from router.audit.recorder import Late, LedgerRecorder, PatientRecorder
+from router.audit.recorder import Late, LedgerRecorder
 from router.catalog import Idempotency
 from router.config.cors import Cors as CorsSettings
 from router.config.listeners import ConversationConfig, DecideConfig, StepsConfig
@@ -110,6 +110,8 @@ class Services:
 
 class Measuring(AnswerObserver, ChatObserver, CircuitObserver, PolicyObserver, StateObserver, Protocol):
     def timed(self, recorder: Recorder) -> Recorder: ...
+
+    def outcome_lost(self) -> None: ...
 
     def mirrored(self, result: str) -> None: ...
 
@@ -233,8 +235,8 @@ async def _rejudging(before: Built, workspace: Workspace, services: Services, te
 
 
 def _pipeline(stages: Stages, services: Services, telemetry: Measuring) -> Pipeline:
-    recorder = telemetry.timed(LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes))
-    return Pipeline(stages, PatientRecorder(recorder, services.late), services.clock, services.ids)
+    recorder = LedgerRecorder(services.ledger, services.keys, services.clock, services.outcomes, services.late, telemetry.outcome_lost)
+    return Pipeline(stages, telemetry.timed(recorder), services.clock, services.ids)
 
 
 def _runtime(

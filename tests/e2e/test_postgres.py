@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -191,6 +192,38 @@ def test_how_a_request_ended_is_on_record_once_the_database_is_back(make_node: C
         assert [(each["outcome"]["result"], each["outcome"]["complete"]) for each in ended] == [("routed", True)] * 2
         assert node.process.stop() == 0
         assert_verified(node)
+
+
+def test_a_database_that_goes_away_under_load_leaves_no_decision_open(make_node: Callable[..., Lockgate]) -> None:
+    """For longer than a record waits for it, in the middle of whatever commit is under way: once it is back every decision that is on
+    record has its one end, also those that nobody could tell their callers about."""
+    with running() as server:
+        place = place_on(server)
+        node = make_node(place, "one", patience="200ms")
+        node.start()
+        with load(node, callers=8) as seen:
+            until(lambda: seen.statuses[200] > 200, "there was load")
+            server.stop(at_once=True)
+            until(lambda: seen.statuses[503] > 8, "who asked was refused")
+            server.start()
+            until(node.ready, "it served again")
+        until(lambda: ends(place)[0] == set(), "no decision was open")
+        _, acknowledged, more = ends(place)
+        assert acknowledged >= set(seen.acknowledged)
+        assert more == []
+        assert node.process.stop() == 0
+        assert_verified(node)
+
+
+def ends(place: Place) -> tuple[set[str], set[str], list[str]]:
+    """Decisions that were to have an outcome and have none; those that ended well; and those with more than one."""
+    leaves = place.leaves()
+    decided = {leaf["id"] for leaf in leaves if leaf["schema"] == "lockgate.decision.v1" and leaf["outcome"] is None}
+    ended = [leaf for leaf in leaves if leaf["schema"] == "lockgate.outcome.v1"]
+    ids = [leaf["id"] for leaf in ended]
+    assert set(ids) <= decided
+    well = {leaf["id"] for leaf in ended if leaf["outcome"]["complete"]}
+    return decided - set(ids), well, [each for each, times in Counter(ids).items() if times > 1]
 
 
 def test_a_node_without_the_ledgers_key_does_not_start(place: Place, make_node: Callable[..., Lockgate]) -> None:

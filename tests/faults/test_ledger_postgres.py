@@ -23,6 +23,7 @@ import pytest
 from adapters.postgres.connection import Server
 from adapters.postgres.ledger import PostgresStore
 from adapters.postgres.reader import PostgresReader
+from router.audit.beside import KnownEntriesError
 from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.questions.reader import Stored
@@ -207,7 +208,7 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_standby_that_does_not_answer_stops_the_ledger_and_nothing_is_half_true(tmp_path: Path) -> None:
     """Without its standby no commit is acknowledged: unsettled, then unavailable. Once the standby is back the ledger goes on after what
-    had been committed, and nothing is there twice."""
+    had been committed, nothing is there twice, and who tries again what was unsettled is told where it stands."""
     with pair() as (first, second, _):
         server = Server(first.url(), answer_within=2.0)
         journal = opened(server, patience=0.5, folder=tmp_path)
@@ -219,6 +220,9 @@ def test_a_standby_that_does_not_answer_stops_the_ledger_and_nothing_is_half_tru
         assert journal.size == 4
         second.start()
         PostgresServer.until(lambda: appended(journal, made_entries[8:10]), "the standby was back")
+        with pytest.raises(KnownEntriesError) as there:
+            journal.append([made_entries[10], made_entries[5], made_entries[4]])
+        assert there.value.places == {1: 5, 2: 4}
         journal.close()
         assert latest_published(tmp_path) is not None
         reader = PostgresReader(Server(second.url()), Stored)
