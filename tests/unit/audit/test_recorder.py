@@ -170,7 +170,7 @@ DENIED = Outcome(Result.DENIED, 403, "risk.high")
     ],
 )
 async def test_what_is_told_of_an_unsettled_decision_is_true(outcome: Outcome | None, beside: Entry | None, told: int) -> None:
-    """One that is delivered will end by itself if it is there, a known event is answered with its decision, and what was denied has ended."""
+    """One that is delivered ends by itself if it is there, a known event is answered with its decision, and what was denied has ended."""
     tried = Tried(Ledger("audit_unsettled"))
     with pytest.raises(AuditError):
         await tried.recorder.decided(replace(DECISION, outcome=outcome), {}, None if beside is None else lambda *_: beside)
