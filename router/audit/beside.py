@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.errors import EVENT_KNOWN, AuditError
@@ -57,13 +57,12 @@ def bounded(due: Sequence[tuple[int, int]]) -> list[int]:
     return numbers
 
 
-class KnownEntriesError(AuditError):
-    """Entries at these `places` are not to be written, and nothing was: REFUSED for one whose event another record decided, its index for
-    one that is there already."""
+class KnownArrivalsError(AuditError):
+    """Entries at these `places` decide events that other records decided; nothing was written."""
 
-    def __init__(self, places: Mapping[int, int]) -> None:
-        super().__init__("Another record decided this event, or this one is there already.", EVENT_KNOWN)
-        self.places = places
+    def __init__(self, places: Sequence[int]) -> None:
+        super().__init__("Another record decided this event.", EVENT_KNOWN)
+        self.places = frozenset(places)
 
 
 def extras(entries: Sequence[Entry], at_ns: int) -> Extras | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from router.audit.beside import REFUSED, Extras, KnownEntriesError, Pending, Waiting, extras, known_places
+from router.audit.beside import Extras, KnownArrivalsError, Pending, Waiting, extras, known_places
 from router.audit.keys.signing import Signer, Signing
 from router.audit.records.canonical import MAX_LEAF_BYTES
 from router.audit.records.record import withheld
@@ -25,7 +26,7 @@ from router.audit.tree.checkpoint import (
 )
 from router.audit.tree.merkle import CompactRange, leaf_hash
 from router.audit.tree.proof import STRIDE, NodeSource, peaks, stored_hashes, tree_root
-from router.audit.unsettled import Unsettled
+from router.audit.unsettled import Unsettled, places
 from router.errors import AuditError
 from router.ports import Delivery, Entry
 
@@ -159,9 +160,27 @@ class Checkpointing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Beside:
+class Written:
+    """`first`: the index of the first entry that was written; the others follow it. `there`: indexes, by their places, of those that were
+    there already."""
+
+    first: int
+    there: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
     entries: Sequence[Entry]
-    extras: Extras
+    hashes: Sequence[bytes]
+    beside: Extras | None
+    pruning: Sequence[int]
+    order: int | None
+
+    def without(self, there: Container[int]) -> _Work:
+        kept = [place for place in range(len(self.entries)) if place not in there]
+        entries = [self.entries[place] for place in kept]
+        beside = extras(entries, self.beside.at_ns) if self.beside is not None else None
+        return replace(self, entries=entries, hashes=[self.hashes[place] for place in kept], beside=beside)
 
 
 class Journal:
@@ -233,17 +252,20 @@ class Journal:
     def append(self, entries: Sequence[Entry], pruning: Sequence[int] = (), order: int | None = None) -> int:
         """The index of the first; all of them are durable when it returns. Entries must have passed `check_entry`. The sealed parts of
         the earlier records `pruning` go with the same commit: what says that they are gone is there exactly when they are. With `order`,
-        the number of a turn of giving orders, nothing is written unless that turn lasts (`audit_order_overtaken`). Raises
-        KnownEntriesError, and writes nothing, where some are there already because an earlier call, which ended `audit_unsettled`, did
-        write them; an append of the others, or of none, makes them as durable as itself."""
+        the number of a turn of giving orders, nothing is written unless that turn lasts (`audit_order_overtaken`)."""
+        written = self.append_new(entries, pruning, order)
+        return written.there.get(0, written.first)
+
+    def append_new(self, entries: Sequence[Entry], pruning: Sequence[int] = (), order: int | None = None) -> Written:
+        """The same, of entries that may be there already because an earlier call, which ended `audit_unsettled`, did write them. They are
+        not written again, and are as durable as those that are."""
         if self._fault is not None:
             raise self._fault
-        rows = [(entry.leaf, entry.sealed, entry.key_id) for entry in entries]
-        hashes = [leaf_hash(entry.leaf) for entry in entries]
-        beside = _Beside(entries, found) if (found := extras(entries, time.time_ns())) is not None else None
+        beside = extras(entries, time.time_ns())
+        work = _Work(entries, [leaf_hash(entry.leaf) for entry in entries], beside, pruning, order)
         try:
-            return self._written(rows, hashes, pruning, order, beside)
-        except KnownEntriesError:
+            return self._written(work)
+        except KnownArrivalsError:
             raise
         except AuditError as error:
             self._failed(error)
@@ -252,54 +274,57 @@ class Journal:
             self._fault = AuditError(f"The ledger met an unexpected {type(error).__name__} while writing.", "audit_unavailable")
             raise self._fault from error
 
-    def _written(
-        self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None, beside: _Beside | None
-    ) -> int:
+    def _written(self, work: _Work) -> Written:
         for _ in range(ATTEMPTS):
             try:
-                first = self._attempt(rows, hashes, pruning, order, beside)
+                written = self._attempt(work)
             except AuditError as error:
                 if error.code != WRITE_AGAIN:
                     raise
                 continue
-            if first is not None:
-                return first
+            if written is not None:
+                return written
         raise AuditError(f"The ledger's store was lost {ATTEMPTS} times while records were written.", STORE_UNAVAILABLE)
 
-    def _attempt(
-        self, rows: Sequence[Row], hashes: Sequence[bytes], pruning: Sequence[int], order: int | None, beside: _Beside | None
-    ) -> int | None:
+    def _attempt(self, work: _Work) -> Written | None:
         """None when this node was so far behind that it gave up its turn to read on."""
         with self._store.turn() as head:
             if head is None or head[0] - self._tree.size <= FAR:
-                if order is not None:
-                    self._store.check_order(order)
-                if beside is not None:
-                    self._refuse_known(beside)
-                tree, nodes = self._following(head), list[Node]()
-                self._unsettled.settle(self._store, tree.size)
-                if there := self._unsettled.found(hashes):
-                    raise KnownEntriesError(there)
-                rows, written = self._permitted(rows, hashes)
-                first = tree.size
-                for hashed in written:
-                    tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
-                try:
-                    self._store.write(first, rows, written, nodes, tree.root(), pruning, beside.extras if beside is not None else None)
-                except AuditError as error:
-                    if error.code == UNSETTLED:
-                        self._unsettled.add(first, hashes, written)
-                    raise
-                self._tree, self._heard_at = tree, time.monotonic()
-                return first
+                if work.order is not None:
+                    self._store.check_order(work.order)
+                tree = self._following(head)
+                settled = self._unsettled.there(self._store, tree.size)
+                there = places(settled, work.hashes)
+                first = self._commit(tree, work.without(there) if there else work, there)
+                self._unsettled.settle(settled)
+                return Written(first, there)
         self._tree = self._following(head)
         return None
 
-    def _refuse_known(self, beside: _Beside) -> None:
-        if beside.extras.arrivals:
-            places = known_places(beside.entries, self._store.known([arrival.key for arrival in beside.extras.arrivals]))
-            if places:
-                raise KnownEntriesError(dict.fromkeys(places, REFUSED))
+    def _commit(self, tree: CompactRange, work: _Work, there: Container[int]) -> int:
+        """In a turn: `tree` is all that stands, and becomes this node's once it has grown by these entries. Their places are those not in
+        `there`."""
+        if work.beside is not None:
+            self._refuse_known(work.entries, work.beside, there)
+        first, nodes = tree.size, list[Node]()
+        rows, hashes = self._permitted([(entry.leaf, entry.sealed, entry.key_id) for entry in work.entries], work.hashes)
+        for hashed in hashes:
+            tree.append(hashed, lambda level, index, node: nodes.append((level, index, node)) if level % STRIDE == 0 else None)
+        try:
+            self._store.write(first, rows, hashes, nodes, tree.root(), work.pruning, work.beside)
+        except AuditError as error:
+            if error.code == UNSETTLED:
+                self._unsettled.add(first, work.hashes, hashes)
+            raise
+        self._tree, self._heard_at = tree, time.monotonic()
+        return first
+
+    def _refuse_known(self, entries: Sequence[Entry], beside: Extras, there: Container[int]) -> None:
+        if beside.arrivals:
+            known = known_places(entries, self._store.known([arrival.key for arrival in beside.arrivals]))
+            if known:
+                given = [place for place, _ in zip((each for each in count() if each not in there), entries, strict=False)]
+                raise KnownArrivalsError([given[place] for place in known])
 
     def deliveries(self, work: Callable[[LedgerStore], T]) -> T:
         """What lies beside the records; `work` calls one method of the store. Raises AuditError."""

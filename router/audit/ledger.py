@@ -7,11 +7,10 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import MappingProxyType
 from typing import Any, TypeVar
 
-from router.audit.beside import REFUSED, KnownEntriesError
-from router.audit.journal import PASSING, Journal, check_entry
+from router.audit.beside import REFUSED, KnownArrivalsError
+from router.audit.journal import PASSING, Journal, Written, check_entry
 from router.errors import EVENT_KNOWN, AuditError
 from router.ports import Entry
 
@@ -222,41 +221,44 @@ class AuditLedger:
         entries = [entry for job in jobs for entry in job[0]]
         with self._lock:
             self._waiting -= len(entries)
-        known = dict[int, int]()
+        result: Written | AuditError
         try:
             try:
-                result: int | AuditError = self._journal.append(entries)
-            except KnownEntriesError as error:  # the others of the batch are not to suffer
-                result, known = self._without(entries, error.places)
+                result = self._journal.append_new(entries)
+            except KnownArrivalsError as known:  # the others of the batch are not to suffer
+                result = self._without(entries, known.places)
         except AuditError as error:
             result = error
         self._hindered = result if isinstance(result, AuditError) and result.code in PASSING else None
-        _answer(jobs, result, known)
+        _answer(jobs, result)
 
-    def _without(self, entries: Sequence[Entry], places: Mapping[int, int]) -> tuple[int, dict[int, int]]:
-        """The index of the first that was written, and what to say of those that were not: of a ledger that several nodes append to, more
-        may have come to be known until it is our turn again. Where all are, an empty commit makes what was seen of them durable."""
-        known = dict(places)
-        while True:
-            kept = [place for place in range(len(entries)) if place not in known]
+    def _without(self, entries: Sequence[Entry], refused: frozenset[int]) -> Written:
+        """REFUSED is where those are that were not written: of a ledger that several nodes append to, more may be known once it is our turn
+        again."""
+        while len(refused) < len(entries):
+            kept = [place for place in range(len(entries)) if place not in refused]
             try:
-                return self._journal.append([entries[place] for place in kept]), known
-            except KnownEntriesError as more:
-                known |= {kept[place]: index for place, index in more.places.items()}
-
-
-def _answer(jobs: list[_Job], result: int | AuditError, known: Mapping[int, int] = MappingProxyType({})) -> None:
-    """One wake-up per event loop and commit, not per record. `known`: what to say of entries that were not written, by their places in all
-    the jobs'."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Places], Places | AuditError]]] = {}
-    place = 0
-    for entries, (loop, future) in jobs:
-        answer: Places | AuditError = result
-        if not isinstance(result, AuditError):
-            if known:
-                answer, result = _places(result, range(place, place + len(entries)), known)
+                written = self._journal.append_new([entries[place] for place in kept])
+            except KnownArrivalsError as more:
+                refused |= {kept[place] for place in more.places}
             else:
-                result += len(entries)
+                there = {kept[place]: index for place, index in written.there.items()}
+                return Written(written.first, there | dict.fromkeys(refused, REFUSED))
+        return Written(self._journal.size, dict.fromkeys(refused, REFUSED))
+
+
+def _answer(jobs: list[_Job], result: Written | AuditError) -> None:
+    """One wake-up per event loop and commit, not per record."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Places], Places | AuditError]]] = {}
+    place, index = 0, 0 if isinstance(result, AuditError) else result.first
+    for entries, (loop, future) in jobs:
+        answer: Places | AuditError
+        if isinstance(result, AuditError):
+            answer = result
+        elif result.there:
+            answer, index = _places(index, range(place, place + len(entries)), result.there)
+        else:
+            answer, index = index, index + len(entries)
         place += len(entries)
         loops.setdefault(loop, []).append((future, answer))
     for loop, answers in loops.items():
@@ -264,11 +266,11 @@ def _answer(jobs: list[_Job], result: int | AuditError, known: Mapping[int, int]
             loop.call_soon_threadsafe(_resolve, answers)
 
 
-def _places(first: int, of: range, known: Mapping[int, int]) -> tuple[tuple[int, ...], int]:
+def _places(first: int, of: range, there: Mapping[int, int]) -> tuple[tuple[int, ...], int]:
     found = list[int]()
     for place in of:
-        found.append(known.get(place, first))
-        first += place not in known
+        found.append(there.get(place, first))
+        first += place not in there
     return tuple(found), first
 
 

@@ -89,30 +89,30 @@ class LedgerRecorder:
 
     def _told(self, decision: Decision, entry: Entry) -> Callable[[], Awaitable[None]]:
         """That nothing came of a decision that may be on record, since nobody could tell; both are then."""
-        at_ns = self._clock.now_ns()
-        outcome = Outcome(Result.FAILED, 503, UNSETTLED, total_ns=max(0, at_ns - decision.request.received_ns), complete=False)
-        ending, decided = self._again(decision, outcome, at_ns, None), False
+        at_ns, decided = self._clock.now_ns(), False
+        outcome = Outcome(Result.DENIED, 503, UNSETTLED, total_ns=max(0, at_ns - decision.request.received_ns), complete=False)
+        end = outcome_entry(decision.id, outcome, at_ns)
 
         async def record() -> None:
             nonlocal decided
             if not decided:
                 await self._outcomes.append(entry)
                 decided = True
-            await ending()
+            await self._outcomes.append(end)
 
         return record
 
 
 def _ends_with(decision: Decision, entry: Entry) -> bool:
     """Whether nothing comes of a decision that its maker could not see on record. Not so of one that is delivered, or that answers whoever
-    sends the same event again: those go by what is there. One that itself was the end needs no other."""
+    sends the same event again: those go by what is there. One that itself was the end needs no other, unless it was to be held."""
     unended = decision.outcome is None or decision.outcome.result is Result.HELD
     return unended and entry.arrival is None and entry.delivery is None
 
 
 class Late:
     """Outcomes that wait while the ledger, or who confirms the subjects' keys, is away; nobody waits for them but who ends. They were under
-    way when that began, for without a ledger nothing new is sent on."""
+    way when that began, or in a commit that was cut, for without a ledger nothing new is sent on."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from router.audit.tree.proof import NodeSource, stored_hashes
 
-KEPT = 16_384
-"""Records that were found to be there; whoever tries one of them again does so within a minute or two."""
+KEPT_S = 600.0
+"""For how long entries are known again; whoever tries one again does so within a minute or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +19,49 @@ class _Batch:
     first: int
     given: Sequence[bytes]
     written: Sequence[bytes]
+    at: float = field(default_factory=time.monotonic)
+
+    def indexes(self) -> Iterator[tuple[bytes, int]]:
+        return zip(self.given, range(self.first, self.first + len(self.given)), strict=True)
+
+    def stands(self, source: NodeSource, size: int) -> bool:
+        end = self.first + len(self.written)
+        return end <= size and stored_hashes(source, 0, self.first, end) == list(self.written)
 
 
 class Unsettled:
     """Used on the ledger's thread. A leaf that is tried again has the hash that it had: times and salts make each another's."""
 
     def __init__(self) -> None:
-        self._batches: list[_Batch] = []
-        self._there: dict[bytes, int] = {}
+        self._open: list[_Batch] = []
+        self._there: list[_Batch] = []
 
     def add(self, first: int, given: Sequence[bytes], written: Sequence[bytes]) -> None:
         """They were to stand from the index `first` on."""
-        self._batches.append(_Batch(first, given, written))
+        if given:
+            self._open.append(_Batch(first, given, written))
 
-    def settle(self, source: NodeSource, size: int) -> None:
-        """In a turn, in which no commit is under way: each batch stands whole where it was to stand among `size` records, or nowhere."""
-        while self._batches:
-            batch = self._batches[-1]
-            end = batch.first + len(batch.written)
-            if end <= size and stored_hashes(source, 0, batch.first, end) == list(batch.written):
-                self._there.update(zip(batch.given, range(batch.first, end), strict=True))
-            self._batches.pop()
-        while len(self._there) > KEPT:
-            del self._there[next(iter(self._there))]
+    def there(self, source: NodeSource, size: int) -> list[_Batch]:
+        """In a turn, in which no other commit is under way: each batch stands whole where it was to stand among `size` records, or nowhere
+        and never will. Only a commit of that very turn makes this so for good: what another server does not have is not there."""
+        if not (self._open or self._there):
+            return []
+        self._open, self._there = _recent(self._open), _recent(self._there)
+        return [*self._there, *(batch for batch in self._open if batch.stands(source, size))]
 
-    def found(self, hashes: Sequence[bytes]) -> dict[int, int]:
-        """By their places, the indexes of those leaves that are there."""
-        if not self._there:
-            return {}
-        return {place: self._there[each] for place, each in enumerate(hashes) if each in self._there}
+    def settle(self, there: list[_Batch]) -> None:
+        """The turn that found these was committed."""
+        self._open, self._there = [], there
+
+
+def places(there: Sequence[_Batch], hashes: Sequence[bytes]) -> Mapping[int, int]:
+    """By their places, the indexes of those leaves that stand in one of these batches."""
+    if not there:
+        return {}
+    known = {leaf: index for batch in there for leaf, index in batch.indexes()}
+    return {place: known[each] for place, each in enumerate(hashes) if each in known}
+
+
+def _recent(batches: list[_Batch]) -> list[_Batch]:
+    oldest = time.monotonic() - KEPT_S
+    return [batch for batch in batches if batch.at > oldest]

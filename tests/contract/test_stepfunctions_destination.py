@@ -112,15 +112,18 @@ async def test_an_execution_that_fails_while_it_is_waited_for(aws: Aws) -> None:
 async def test_the_follower_tells_how_it_ended(aws: Aws) -> None:
     asking = follower(config(aws), name="flow")
     await asking.open()
-    async with opened(aws, "sleeps") as made:
-        work = (await made.send(asked(b"{}"))).work
-    assert await asking.ended(work) is None
-    arn = orjson.loads(work)["execution_arn"]
-    await asyncio.to_thread(lambda: aws.client("stepfunctions").stop_execution(executionArn=arn))
-    assert await asking.ended(work) == Ended("cancelled", False)
-    none = orjson.dumps({"execution_arn": f"{arn}-none"}).decode()
-    assert await asking.ended(none) == Ended("unknown", False)
-    await asking.close()
+    try:
+        async with opened(aws, "sleeps") as made:
+            work = (await made.send(asked(b"{}"))).work
+        assert await asking.ended(work) is None
+        arn = orjson.loads(work)["execution_arn"]
+        await asyncio.to_thread(lambda: aws.client("stepfunctions").stop_execution(executionArn=arn))
+        await asyncio.to_thread(until, lambda: execution(aws, arn)["status"] != "RUNNING", "it was stopped")
+        assert await asking.ended(work) == Ended("cancelled", False)
+        none = orjson.dumps({"execution_arn": f"{arn}-none"}).decode()
+        assert await asking.ended(none) == Ended("unknown", False)
+    finally:
+        await asking.close()
 
 
 @pytest.mark.parametrize("action", ["task_success", "task_failure"])

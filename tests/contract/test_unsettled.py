@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from adapters.postgres.connection import Server
@@ -18,7 +19,7 @@ from router.audit.ledger import AuditLedger
 from router.audit.questions.reader import Stored
 from router.audit.records.record import withheld
 from router.errors import AuditError
-from router.ports import Entry
+from router.ports import Arrival, Entry
 from tests.postgres_server import PostgresServer
 from tests.unit.audit.ledgers import SIGNER, entries
 from tests.unit.audit.samples import KEY_ID
@@ -133,3 +134,35 @@ async def test_what_is_there_is_as_durable_as_what_is_written(pair: Pair) -> Non
     assert raised.value.code == UNSETTLED
     assert await pair.ours.append(made[0]) == 0
     assert pair.leaves() == leaves(made)
+
+
+async def test_what_a_server_that_took_over_does_not_have_is_written_there(pair: Pair) -> None:
+    """It was seen on the first server, whose next commit was cut as well; nobody was told of it, so it is neither lost nor in the way."""
+    made = entries(5)
+    await pair.ours.append(made[0])
+    await pair.unsettled("after", made[1:3])
+    await pair.unsettled("before", made[1:2])
+    with psycopg.connect(pair.server.url, autocommit=True) as session:
+        for table, of in (("records", "idx"), ("leaf_hashes", "idx"), ("nodes", "idx"), ("commits", "size - 1")):
+            session.execute(f"DELETE FROM {pair.server.schema}.{table} WHERE {of} >= 1")
+    assert await pair.ours.append_many([made[3], made[2]]) == [1, 2]
+    assert await pair.ours.append(made[1]) == 3
+    assert pair.leaves() == leaves([made[0], made[3], made[2], made[1]])
+
+
+async def test_an_event_is_found_as_any_other_and_another_of_it_is_refused(pair: Pair) -> None:
+    """The very entry that decided it is no second decision of the event."""
+    made = [replace(each, arrival=Arrival(bytes([place]) * 32, b"")) for place, each in enumerate(entries(4))]
+    again = replace(entries(6)[5], arrival=made[1].arrival)
+    await pair.unsettled("after", made[:2])
+    assert await pair.ours.append_many([again, made[1], made[2], made[0]]) == [-1, 1, 2, 0]
+    assert pair.leaves() == leaves(made[:3])
+
+
+async def test_entries_are_known_for_some_minutes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever tries one again does so within one or two."""
+    made = entries(2)
+    await pair.unsettled("after", made)
+    assert await pair.ours.append(made[0]) == 0
+    monkeypatch.setattr("router.audit.unsettled.KEPT_S", 0.0)
+    assert await pair.ours.append(made[0]) == 2

@@ -109,7 +109,8 @@ def with_words(lockgate: Lockgate, *more: str) -> None:
 
 def test_another_model_is_taken_up_under_load(prepare: START) -> None:
     """New examples are trained while the former model answers; then the new one does, and no request failed on the way."""
-    lockgate = prepare("--workers", "2", classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    patient = {"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0, "deadline": "20s"}
+    lockgate = prepare("--workers", "2", classifier=patient)
     with_words(lockgate)
     save(lockgate.yard.data, lax(load(lockgate.yard.data)))
     lockgate.start()

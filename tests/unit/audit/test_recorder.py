@@ -133,7 +133,7 @@ async def test_a_decision_that_may_be_on_record_is_and_so_is_that_nothing_came_o
     assert ledger.asked == [decided] * 4 + [ended]
     assert [orjson.loads(each.leaf)["id"] for each in (decided, ended)] == [DECISION.id] * 2
     outcome = orjson.loads(ended.leaf)["outcome"]
-    assert (outcome["result"], outcome["status"], outcome["reason"]) == ("failed", 503, "audit_unsettled")
+    assert (outcome["result"], outcome["status"], outcome["reason"]) == ("denied", 503, "audit_unsettled")
     assert (outcome["attempts"], outcome["complete"], tried.lost) == (0, False, 0)
 
 
