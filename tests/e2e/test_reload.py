@@ -132,7 +132,7 @@ def test_another_model_is_taken_up_under_load(prepare: START) -> None:
 def test_changed_data_touches_nothing_but_the_policies(prepare: START) -> None:
     """A grant that is taken away is gone within moments, by itself, and on record; the models' files are not even there meanwhile, so that
     whatever looked at them would have to train anew. Data that is wrong changes nothing."""
-    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0, "deadline": "20s"})
     with_words(lockgate)
     save(lockgate.yard.data, lax(load(lockgate.yard.data)))
     save(lockgate.yard.config, load(lockgate.yard.config) | {"policy": {"data": ["policies/data.yaml", "tables"]}})
@@ -163,7 +163,7 @@ def test_changed_data_touches_nothing_but_the_policies(prepare: START) -> None:
 
 def test_an_altered_model_is_not_taken_up(prepare: START) -> None:
     """Changed on the disk since it was trained, it is refused with its name, and the one in memory goes on answering."""
-    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0})
+    lockgate = prepare(classifier={"static": False, "cache": 0, "min_confidence": 0, "min_margin": 0, "min_scope": 0, "deadline": "20s"})
     with_words(lockgate)
     save(lockgate.yard.data, lax(load(lockgate.yard.data)))
     lockgate.start()
