@@ -27,6 +27,7 @@ from tests.conformance.tiles_client import Client
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, prepared
+from tests.e2e.test_shared_state import figure
 from tests.e2e.wire import ask
 from tests.e2e.yard import load as load_config
 from tests.e2e.yard import save
@@ -185,11 +186,14 @@ def test_how_a_request_ended_is_on_record_once_the_database_is_back(make_node: C
         answers = [each.result(30) for each in asking]
         assert {each.status for each in answers} == {200}
         until(lambda: "outcomes wait" in node.process.said, "it said that outcomes wait")
+        assert figure(node, "lockgate_audit_late") == 2
         server.start()
         ids = {each.decision for each in answers}
         until(lambda: {leaf["id"] for leaf in place.leaves() if leaf["schema"] == "lockgate.outcome.v1"} >= ids, "both are on record")
         ended = [leaf for leaf in place.leaves() if leaf["schema"] == "lockgate.outcome.v1" and leaf["id"] in ids]
         assert [(each["outcome"]["result"], each["outcome"]["complete"]) for each in ended] == [("routed", True)] * 2
+        until(lambda: figure(node, "lockgate_audit_late") == 0, "none waited any more")
+        assert figure(node, "lockgate_audit_failures_total") == 0
         assert node.process.stop() == 0
         assert_verified(node)
 
