@@ -29,6 +29,7 @@ from router.audit.tree.proof import STRIDE, NodeSource, peaks, stored_hashes, tr
 from router.audit.unsettled import Unsettled, places
 from router.errors import AuditError
 from router.ports import Delivery, Entry
+from router.quick import quickly_made
 
 _LOG = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ class Checkpointing:
     hands_over: HandsOver | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Written:
     """`first`: the index of the first entry that was written; the others follow it. `there`: indexes, by their places, of those that were
@@ -168,6 +170,7 @@ class Written:
     there: Mapping[int, int]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class _Work:
     entries: Sequence[Entry]
