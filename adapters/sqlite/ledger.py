@@ -139,7 +139,7 @@ class SqliteStore:
         return stored_nodes(self._open, level, start, end)
 
     def latest_checkpoint(self) -> str | None:
-        found = self._open.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self._open.execute("SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.reader import SqliteReader
 from router.audit.checking.verify import Plan, verify
+from router.audit.journal import Checkpointing, Journal
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
@@ -247,6 +249,19 @@ def test_an_outside_checkpoint_by_another_key_is_refused(tmp_path: Path) -> None
     other = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
     with pytest.raises(AuditError, match="no signature by"):
         verify(Plan(partial(reader, tmp_path), other.verifier, outside))
+
+
+@pytest.mark.parametrize("note", ["NULL", "x'78'", "7", "''"])
+def test_a_checkpoint_that_is_no_text_any_more_is_found(tmp_path: Path, note: str) -> None:
+    """As a byte of the file may make it, for all that the table demands; the ledger does not go on from it either."""
+    outside = written(tmp_path, entries(20))
+    loose = "CREATE TABLE loose (size INTEGER PRIMARY KEY, note TEXT, at_ns INTEGER)"
+    run(tmp_path, loose, "INSERT INTO loose SELECT * FROM checkpoints", f"UPDATE loose SET note = {note}", "DROP TABLE checkpoints")
+    run(tmp_path, "ALTER TABLE loose RENAME TO checkpoints")
+    report = verified(tmp_path, outside)
+    assert {fault.kind for fault in report.faults} == {"checkpoint_invalid"}
+    with pytest.raises(AuditError):
+        Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER)).open()
 
 
 def test_a_checkpoint_of_another_log_does_not_verify(tmp_path: Path) -> None:
