@@ -307,8 +307,11 @@ class Journal:
     def _commit(self, tree: CompactRange, work: _Work, there: Container[int]) -> int:
         """In a turn: `tree` is all that stands, and becomes this node's once it has grown by these entries. Their places are those not in
         `there`."""
-        if work.beside is not None:
-            self._refuse_known(work.entries, work.beside, there)
+        if work.beside is not None and (known := self._known(work.entries, work.beside, there)):
+            if self._shared:  # a server that takes over may lack what was seen here, unless this very turn commits
+                self._store.write(tree.size, (), (), (), tree.root(), ())
+                self._tree, self._heard_at = tree, time.monotonic()
+            raise KnownArrivalsError(known)
         first, nodes = tree.size, list[Node]()
         rows, hashes = self._permitted([(entry.leaf, entry.sealed, entry.key_id) for entry in work.entries], work.hashes)
         for hashed in hashes:
@@ -322,12 +325,13 @@ class Journal:
         self._tree, self._heard_at = tree, time.monotonic()
         return first
 
-    def _refuse_known(self, entries: Sequence[Entry], beside: Extras, there: Container[int]) -> None:
-        if beside.arrivals:
-            known = known_places(entries, self._store.known([arrival.key for arrival in beside.arrivals]))
-            if known:
-                given = [place for place, _ in zip((each for each in count() if each not in there), entries, strict=False)]
-                raise KnownArrivalsError([given[place] for place in known])
+    def _known(self, entries: Sequence[Entry], beside: Extras, there: Container[int]) -> list[int]:
+        """Places of entries whose event is another record's. They are counted with those that are `there`, as they came."""
+        if not beside.arrivals:
+            return []
+        known = known_places(entries, self._store.known([arrival.key for arrival in beside.arrivals]))
+        given = [place for place, _ in zip((each for each in count() if each not in there), entries, strict=False)]
+        return [given[place] for place in known]
 
     def deliveries(self, work: Callable[[LedgerStore], T]) -> T:
         """What lies beside the records; `work` calls one method of the store. Raises AuditError."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from router.audit.tree.proof import NodeSource, stored_hashes
 
 KEPT_S = 600.0
-"""For how long entries are known again; whoever tries one again does so within a minute or two."""
+"""For how long entries are known again once it has shown that they are there: whoever tries one again does so within a minute or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class _Batch:
     first: int
     given: Sequence[bytes]
     written: Sequence[bytes]
-    at: float = field(default_factory=time.monotonic)
+    settled: float = 0.0
 
     def indexes(self) -> Iterator[tuple[bytes, int]]:
         return zip(self.given, range(self.first, self.first + len(self.given)), strict=True)
@@ -46,12 +46,15 @@ class Unsettled:
         and never will. Only a commit of that very turn makes this so for good: what another server does not have is not there."""
         if not (self._open or self._there):
             return []
-        self._open, self._there = _recent(self._open), _recent(self._there)
+        oldest = time.monotonic() - KEPT_S
+        self._there = [batch for batch in self._there if batch.settled > oldest]
         return [*self._there, *(batch for batch in self._open if batch.stands(source, size))]
 
     def settle(self, there: list[_Batch]) -> None:
         """The turn that found these was committed."""
-        self._open, self._there = [], there
+        if there or self._open:
+            now = time.monotonic()
+            self._open, self._there = [], [replace(batch, settled=batch.settled or now) for batch in there]
 
 
 def places(there: Sequence[_Batch], hashes: Sequence[bytes]) -> Mapping[int, int]:
@@ -60,8 +63,3 @@ def places(there: Sequence[_Batch], hashes: Sequence[bytes]) -> Mapping[int, int
         return {}
     known = {leaf: index for batch in there for leaf, index in batch.indexes()}
     return {place: known[each] for place, each in enumerate(hashes) if each in known}
-
-
-def _recent(batches: list[_Batch]) -> list[_Batch]:
-    oldest = time.monotonic() - KEPT_S
-    return [batch for batch in batches if batch.at > oldest]

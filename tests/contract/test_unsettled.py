@@ -159,6 +159,15 @@ async def test_an_event_is_found_as_any_other_and_another_of_it_is_refused(pair:
     assert pair.leaves() == leaves(made[:3])
 
 
+async def test_that_an_event_is_known_is_told_once_it_stays_so(pair: Pair) -> None:
+    """Who sends it again is told that it is decided only after the turn that saw so has committed."""
+    first, second = (replace(each, arrival=Arrival(b"k" * 32, b"")) for each in entries(2))
+    await pair.unsettled("after", [first])
+    await pair.unsettled("before", [second])
+    assert await pair.ours.append_many([second]) == [-1]
+    assert pair.leaves() == leaves([first])
+
+
 async def test_entries_are_known_for_some_minutes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever tries one again does so within one or two."""
     made = entries(2)
