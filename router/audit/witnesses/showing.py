@@ -35,6 +35,8 @@ CONTRADICTIONS = (ROLLED_BACK, FORKED)
 OVERTAKEN = "witness_overtaken"
 MEANWHILE = "Another process of this ledger showed it a newer checkpoint meanwhile."
 OVERTAKEN_AT_MOST = 5
+QUESTIONS = 5
+"""Of one exchange with a witness that knows another size each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,8 @@ class Witnessing:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One checkpoint and one witness: a question, and a second one where the first told that another size is known."""
+    """One checkpoint and one witness: a question, and further ones where the last told that another size is known, which it may be again by
+    the next, for other nodes show it theirs meanwhile."""
 
     witnessing: Witnessing
     witness: PolicyWitness
@@ -261,13 +264,14 @@ class Exchange:
     async def cosignature(self) -> Cosignature:
         """Raises AuditError with a named reason."""
         old = self.checkpoint.size if self.known is None else min(self.known, self.checkpoint.size)
-        reply = await self._post(old)
-        size = parse_size(reply.content_type, reply.body) if reply.status == 409 else None
-        if size is not None and size != old:
+        for left in reversed(range(QUESTIONS)):
+            reply = await self._post(old)
+            size = parse_size(reply.content_type, reply.body) if reply.status == 409 else None
+            if size is None or size == old or not left:
+                break
             self._not_ahead(size)
             self.witnessing.forgot(self.witness, size)
             old = size
-            reply = await self._post(old)
         return self._judged(reply, old)
 
     async def _post(self, old: int) -> Reply:

@@ -247,6 +247,23 @@ async def test_whatever_else_a_witness_answers_has_a_name(answering: Callable[[b
     assert len(ledger.calls.asked) <= 2
 
 
+async def test_a_witness_to_whom_others_show_theirs_meanwhile_is_asked_on() -> None:
+    """Each time it knows a newer one than it said, until this one's turn comes."""
+    told = iter([says(409, "1\n", SIZE_TYPE), says(409, "2\n", SIZE_TYPE), says(409, "4\n", SIZE_TYPE), says(200, LINE)])
+    ledger = alone(lambda body: next(told)(body))
+    await ledger.witnessing._round()
+    assert ledger.kept == [(LOG.note(5) + LINE, True)]
+    assert dict(ledger.witnessing.failures) == {}
+
+
+async def test_one_that_is_of_another_mind_each_time_is_given_up() -> None:
+    """After five questions, and it is no other history."""
+    told = iter(says(409, f"{size}\n", SIZE_TYPE) for size in (1, 2, 1, 2, 1, 2))
+    ledger = alone(lambda body: next(told)(body))
+    await ledger.witnessing._round()
+    assert (dict(ledger.witnessing.failures)["w1", "witness_conflict"], len(ledger.calls.asked)) == (1, 5)
+
+
 async def test_others_lines_in_an_answer_are_passed_over() -> None:
     """Two cosignatures come; the one by the known key is kept."""
     ledger = alone(says(200, OTHER + LINE))
