@@ -31,6 +31,8 @@ STEPS: Steps = {
     3: deliveries.TENANTS,
 }
 FORMAT = max(STEPS)
+NOTES = "SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints"
+"""Checkpoints; one that a damaged byte made none is an empty text, which no note is."""
 PRAGMAS = (
     "PRAGMA page_size=4096",
     "PRAGMA journal_mode=WAL",
@@ -139,7 +141,7 @@ class SqliteStore:
         return stored_nodes(self._open, level, start, end)
 
     def latest_checkpoint(self) -> str | None:
-        found = self._open.execute("SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self._open.execute(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import opened_to_read
-from adapters.sqlite.ledger import FORMAT, last_commit, stored_nodes
+from adapters.sqlite.ledger import FORMAT, NOTES, last_commit, stored_nodes
 from adapters.sqlite.migrations import check_readable
 from router.errors import AuditError
 
@@ -55,7 +55,7 @@ class SqliteReader:
         return self._connection.each("SELECT size, root FROM commits ORDER BY size")
 
     def checkpoints(self) -> list[str]:
-        return [row[0] for row in self._connection.execute("SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints ORDER BY size")]
+        return [row[0] for row in self._connection.execute(f"{NOTES} ORDER BY size")]
 
     def damage(self) -> str | None:
         """Pages of other tables would do for those of checkpoints, which would then be gone: what stands where they came from is no
@@ -67,12 +67,12 @@ class SqliteReader:
         return next((f"What the file holds beside the records is not what was written: {each}" for each in wrong if each != "ok"), None)
 
     def latest_checkpoint(self) -> str | None:
-        found = self._connection.execute("SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints ORDER BY size DESC LIMIT 1")
+        found = self._connection.execute(f"{NOTES} ORDER BY size DESC LIMIT 1")
         return found[0][0] if found else None
 
     def notes(self, least: int, limit: int, newest: bool) -> list[str]:
         order = "DESC" if newest else "ASC"
-        statement = f"SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints WHERE size >= ? ORDER BY size {order} LIMIT ?"  # noqa: S608 - one of two
+        statement = f"{NOTES} WHERE size >= ? ORDER BY size {order} LIMIT ?"
         return [row[0] for row in self._connection.execute(statement, (least, limit))]
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -304,7 +303,7 @@ class Journal:
         self._tree = self._following(head)
         return None
 
-    def _commit(self, tree: CompactRange, work: _Work, there: Container[int]) -> int:
+    def _commit(self, tree: CompactRange, work: _Work, there: Mapping[int, int]) -> int:
         """In a turn: `tree` is all that stands, and becomes this node's once it has grown by these entries. Their places are those not in
         `there`."""
         if work.beside is not None and (known := self._known(work.entries, work.beside, there)):
@@ -325,12 +324,14 @@ class Journal:
         self._tree, self._heard_at = tree, time.monotonic()
         return first
 
-    def _known(self, entries: Sequence[Entry], beside: Extras, there: Container[int]) -> list[int]:
+    def _known(self, entries: Sequence[Entry], beside: Extras, there: Mapping[int, int]) -> list[int]:
         """Places of entries whose event is another record's. They are counted with those that are `there`, as they came."""
         if not beside.arrivals:
             return []
         known = known_places(entries, self._store.known([arrival.key for arrival in beside.arrivals]))
-        given = [place for place, _ in zip((each for each in count() if each not in there), entries, strict=False)]
+        if not (known and there):
+            return known
+        given = [place for place in range(len(entries) + len(there)) if place not in there]
         return [given[place] for place in known]
 
     def deliveries(self, work: Callable[[LedgerStore], T]) -> T:
