@@ -30,8 +30,6 @@ from tests.unit.stages.requests import text_request
 
 needs("litellm", "run `make test`")
 
-# litellm makes some of its types at the first call, and pydantic remarks on them.
-pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 SCHEMA = {"type": "object", "properties": {"choice": {"enum": ["A", "N"]}}}
 SCORES = (Candidate("cancel", 3.0, 0.5), Candidate("pay", 2.9, 0.2))
 OPEN = Classification(Status.CLASSIFIED, "cancel", 0.5, 0.3, 0.9, candidates=SCORES, tier="encoder")

@@ -34,11 +34,6 @@ from tests.unit.stages.requests import text_request
 
 needs("litellm", "run `make test`")
 
-# What the adapter switches off; pytest has filters of its own.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
-]
 Data = list[dict[str, Any]]
 NEVER_S = 60.0  # until an answer that nobody waits for
 

@@ -29,7 +29,6 @@ from tests.redis_server import RedisServer
 
 needs("litellm", "run `make test`")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 MASK = SignalDetector().mask
 SCHEMA = {"type": "object", "properties": {"sure": {"type": "boolean"}, "say": {"type": "string"}}, "required": ["sure"]}
 

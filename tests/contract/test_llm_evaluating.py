@@ -34,7 +34,6 @@ from tests.needs import needs
 
 needs("litellm", "run `make test`")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 VERBS = {"cancel": ("cancel", "stop", "withdraw"), "status": ("where is", "track", "what became of"), "create": ("send", "make", "enter")}
 THINGS = ("payment", "transfer", "payment order", "wire", "remittance")
 VAGUE = ("the usual for payment {}", "my transfer {} again", "payment {} as before", "about the wire {}", "remittance {} and nothing else")

@@ -24,7 +24,6 @@ from tests.needs import needs
 
 needs("litellm", "run `make test`")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 FILES = {
     "lockgate.yaml": "version: 1\nclassifier: {llm: {url: '%s', model: small}}\n",
     "catalog.yaml": (

@@ -29,7 +29,6 @@ from tests.unit.adaptation.parts import RITA, RUBEN, Learning
 
 needs("litellm", "run `make test`")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning")
 SAID = {
     "anna": "soup for lunch, I am Anna Birkenau",
     "bert": "is there soup for lunch, write to bert@office.example",

@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.llm,
     pytest.mark.skipif(URL is None, reason="LOCKGATE_LLM_URL names no server."),
     pytest.mark.skipif(find_spec("litellm") is None, reason="The language model tier needs litellm: pip install 'lockgate[llm]'."),
-    pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning"),
 ]
 CANDIDATES = [
     Described("cancel_booking", "Give back a room that was reserved.", ("Asking when a reservation is, is booking_status.",)),
