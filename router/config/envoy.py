@@ -17,13 +17,15 @@ class EnvoyConfig(Strict):
         default=Address("127.0.0.1", 50051), description="Where the first worker serves gRPC; each further one takes the port after it."
     )
     tls: MutualTls | None = Field(
-        default=None, description="Certificates; needed where `listen` is not a loopback address. gRPC asks for callers' or does not."
+        default=None,
+        description="Certificates; needed where `listen` is not a loopback address. Callers' are none or required; with `server: grpc` "
+        "TLS 1.2 is spoken, too.",
     )
-    server: Literal["grpc", "h2corn"] = Field(
+    server: Literal["grpc", "zttp"] = Field(
         default="grpc",
-        description="Which library speaks gRPC. `h2corn` costs a fraction of the processor and serves no TLS; Envoy then needs "
-        "`max_requests_per_connection` on the door's cluster, which `lockgate envoy config` writes. Needs `pip install "
-        "'lockgate[envoy-h2corn]'`.",
+        description="Which library speaks HTTP/2: gRPC's own, or `zttp`, which is young and costs a fraction of the processor; Envoy then "
+        "needs `max_concurrent_streams` on the door's cluster, which `lockgate envoy config` writes. Needs `pip install "
+        "'lockgate[envoy-zttp]'`.",
     )
     insecure: Bool = Field(
         default=False,
@@ -54,8 +56,8 @@ class EnvoyConfig(Strict):
     def _encrypted_or_local(self) -> Self:
         if not (self.listen.loopback or self.tls or self.insecure):
             raise ValueError(f"would be served unencrypted on {self.listen}; set 'tls', listen on 127.0.0.1, or set 'insecure: true'")
-        if self.tls is not None and self.server == "h2corn":
-            raise ValueError("has 'tls', which 'server: h2corn' does not serve; leave out 'server', or let both be on one machine")
-        if self.tls is not None and (self.tls.client_certificates == "optional" or self.tls.minimum_version != "1.2"):
-            raise ValueError("has in 'tls' what gRPC cannot: callers' certificates are none or required, and TLS 1.2 is spoken")
+        if self.tls is not None and self.tls.client_certificates == "optional":
+            raise ValueError("has in 'tls' callers' certificates that nothing is made of; they are none or required")
+        if self.tls is not None and self.tls.minimum_version != "1.2" and self.server == "grpc":
+            raise ValueError("has in 'tls' what gRPC cannot: it speaks TLS 1.2, too")
         return self

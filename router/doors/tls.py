@@ -25,6 +25,7 @@ from router.identity.certificates import below
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy and AEAD; those of 1.3 are all of that kind
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 DEMANDS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+HTTP1 = ("http/1.1",)
 HANDSHAKE_FAILED, CLIENT_REFUSED, TOO_MANY = "tls_handshake_failed", "client_certificate_refused", "too_many_handshakes"
 
 
@@ -78,19 +79,21 @@ class Listening(ssl.SSLContext):
     _count: Callable[[str], None]
     _most: int
     _longest: float
+    _protocols: Sequence[str]
     _under_way: WeakKeyDictionary[ssl.SSLObject, float]
 
     @classmethod
-    def of(cls, material: Material, count: Callable[[str], None], most: int, longest: float) -> Listening:
-        """Raises ConfigError."""
+    def of(cls, material: Material, count: Callable[[str], None], most: int, longest: float, protocols: Sequence[str] = HTTP1) -> Listening:
+        """`protocols`: what is spoken, by ALPN's names. Raises ConfigError."""
         made = cls(ssl.PROTOCOL_TLS_SERVER)
         made._count, made._most, made._longest, made._under_way = count, most, longest, WeakKeyDictionary()
+        made._protocols = protocols
         made.take(material)
         return made
 
     def take(self, material: Material) -> None:
         """For handshakes from here on. Raises ConfigError; what served serves on."""
-        made = make_context(material)
+        made = make_context(material, self._protocols)
         made.ended = self._ended
         self._serving = made
 
@@ -123,22 +126,22 @@ def _refusal(error: Exception) -> str:
     return CLIENT_REFUSED if lacking or isinstance(error, ssl.SSLCertVerificationError) else HANDSHAKE_FAILED
 
 
-def make_context(material: Material) -> _Context:
+def make_context(material: Material, protocols: Sequence[str] = HTTP1) -> _Context:
     """Raises ConfigError."""
-    contexts = [_context(material, certificate, key) for certificate, key in material.pairs]
+    contexts = [_context(material, certificate, key, protocols) for certificate, key in material.pairs]
     named = _by_name(material, contexts)
     if len(contexts) > 1:
         contexts[0].sni_callback = _choosing(contexts[0], named)
     return contexts[0]
 
 
-def _context(material: Material, certificate: bytes, key: bytes) -> _Context:
+def _context(material: Material, certificate: bytes, key: bytes, protocols: Sequence[str]) -> _Context:
     made = _Context(ssl.PROTOCOL_TLS_SERVER)
     made.sslobject_class = Handshake
     made.minimum_version = VERSIONS[material.minimum]
     made.set_ciphers(CIPHERS)
     made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    made.set_alpn_protocols(["http/1.1"])
+    made.set_alpn_protocols(list(protocols))
     try:
         with as_file(certificate) as chain, as_file(key) as secret:
             made.load_cert_chain(chain, secret, password=_no_password)

@@ -11,7 +11,7 @@ from router.workspace import Workspace
 
 MARGIN_S = 0.5  # the door's own answer that it is late has to arrive before Envoy stops waiting for it
 CONNECT_S = 1.0
-CALLS = 100  # on one connection to h2corn, which closes it where twice as many are given up
+STREAMS = 100  # at once on one connection to zttp, which refuses the 129th also before Envoy has heard of it
 MANY = 1_000_000  # what is under way is bounded where it comes in
 ATTRIBUTES = ("source.address", "connection.mtls", "connection.uri_san_peer_certificate")
 ANSWER_ATTRIBUTES = ("response.code_details",)
@@ -45,7 +45,7 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
         # Without the window Envoy would go on for a second with a worker that it knows is going, if another's health had just changed.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": http_protocol(
-            {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}, **_bounds(workspace)
+            {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}, **_bounds(workspace)}}
         ),
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 5}},
         "circuit_breakers": {"thresholds": [{"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}]},
@@ -68,7 +68,13 @@ def door_cluster(workspace: Workspace, options: Options) -> Json:
 
 
 def _bounds(workspace: Workspace) -> dict[str, Any]:
-    return {"max_requests_per_connection": CALLS} if door_of(workspace).server == "h2corn" else {}
+    most = streams(workspace)
+    return {"max_concurrent_streams": most} if most else {}
+
+
+def streams(workspace: Workspace) -> int | None:
+    """How many calls a connection to the door may carry at once; None where Envoy hears of that early enough from the door itself."""
+    return STREAMS if door_of(workspace).server == "zttp" else None
 
 
 def asking(workspace: Workspace, options: Options, *, own_routes: bool = True) -> Json:

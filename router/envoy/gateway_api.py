@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, at_least, authority_of, sendings
-from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, patience
+from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, UNREACHABLE, patience, streams
 from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
 from router.envoy.values import Json
@@ -22,8 +22,6 @@ UNDECIDED = "lockgate-undecided"
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
     """Raises ConfigError for what Envoy Gateway cannot be told."""
-    if door_of(workspace).server == "h2corn":
-        raise ConfigError("Envoy Gateway's connections to the door cannot be bounded, which 'envoy.server: h2corn' needs; leave it out.")
     if options.filter != "ext_proc" or door_of(workspace).tls is not None:
         raise ConfigError(
             "For Envoy Gateway only --filter ext_proc and a door without TLS (or with a BackendTLSPolicy of yours) are written."
@@ -45,6 +43,7 @@ def _asking(workspace: Workspace, options: Options) -> Json:
     """On the whole gateway, so that no route of it can be reached without a decision."""
     asked = {
         "backendRefs": [_reference("lockgate-door")],
+        "backendSettings": _towards_door(workspace),
         "failOpen": False,
         "messageTimeout": duration(patience(workspace)),
         "processingMode": {
@@ -55,6 +54,20 @@ def _asking(workspace: Workspace, options: Options) -> Json:
         "metadata": {"accessibleNamespaces": [CLUSTER], "writableNamespaces": [CLUSTER]},
     }
     return manifest("EnvoyExtensionPolicy", ALPHA, "lockgate", {"targetRefs": [_gateway(options)], "extProc": [asked]})
+
+
+def _towards_door(workspace: Workspace) -> Json:
+    """As `door.door_cluster`: who cannot be connected to is left out at once, and a connection carries no more than it may."""
+    passive = {
+        "splitExternalLocalOriginErrors": True,
+        "consecutiveLocalOriginFailures": UNREACHABLE["consecutive_local_origin_failure"],
+        "consecutive5XxErrors": 0,  # else five
+        "baseEjectionTime": UNREACHABLE["base_ejection_time"],
+        "interval": UNREACHABLE["interval"],
+        "maxEjectionPercent": UNREACHABLE["max_ejection_percent"],
+    }
+    bounds = streams(workspace)
+    return {"healthCheck": {"passive": passive, "panicThreshold": 0}, **({"http2": {"maxConcurrentStreams": bounds}} if bounds else {})}
 
 
 def _clients(workspace: Workspace, options: Options) -> Json:

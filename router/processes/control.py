@@ -310,8 +310,8 @@ def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:
         return []
     if config.server == "grpc" and not _has("grpc", "grpc_health"):
         raise ConfigError("The door for Envoy needs more packages: pip install 'lockgate[envoy]'.")
-    if config.server == "h2corn" and not _has("h2corn", "google", "google.protobuf"):
-        raise ConfigError("'envoy.server: h2corn' needs more packages: pip install 'lockgate[envoy-h2corn]'.")
+    if config.server == "zttp" and not _has("zttp", "google", "google.protobuf"):
+        raise ConfigError("'envoy.server: zttp' needs more packages: pip install 'lockgate[envoy-zttp]'.")
     return held(config.listen.host, config.listen.port, workers)
 
 

@@ -290,7 +290,7 @@ class Worker:
         others = None
         if self._peer is not None and (self._workers > 1 or node):
             others = Others(self._tell_elsewhere, partial(self._peer.call, messages.ENVOY_OVER, self._index), self._peer.closed)
-        self._envoy = make_envoy(workspace, self._services, gate, telemetry, others, self._for_envoy, node)
+        self._envoy = make_envoy(workspace, self._services, gate, telemetry, others, self._for_envoy, node, self._count_refusal)
         self._drainable.envoy = self._envoy
         self._drainable.tell()
         await self._envoy.serve(address, self._stopping, DRAIN_S)
@@ -370,7 +370,7 @@ class Worker:
     async def _take_certificates(self, payload: Any) -> None:
         """By listener. Connections go on with what they began with."""
         for name, material in payload.items():
-            if name == "envoy":  # gRPC has a TLS of its own
+            if name == "envoy":  # whose listener makes of it what it needs
                 self._for_envoy = Material.from_payload(material)
                 if self._envoy is not None:
                     self._envoy.take(self._for_envoy)

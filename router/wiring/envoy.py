@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from router.config import EnvoyConfig
@@ -156,9 +157,10 @@ def make_envoy(
     others: Others | None,
     material: Material | None,
     node: str,
+    count: Callable[[str], None],
 ) -> EnvoyListener:
     """`others`: workers of this node, or nodes; None where there are none. `material`: its certificates; `node`: this one's name among
-    others. Raises ConfigError."""
+    others; `count` is told why a TLS handshake failed, where the transport says it. Raises ConfigError."""
     config, limits = workspace.config.envoy, workspace.config.gateway.limits
     if config is None:
         raise ConfigError("there is no block `envoy`")
@@ -166,18 +168,18 @@ def make_envoy(
     outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
     door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services), node)
     tell = None if others is None else lambda reports: others.tell([list(astuple(each)) for each in reports])
-    server = _transport(config.server)(
+    server = _transport(config.server, count)(
         Processor(door, config.deadline), Authorizer(door, config.deadline, config.longest_request), AccessLog(outcomes, tell), limits.body
     )
     return EnvoyListener(server, door, outcomes, material, config, others)
 
 
-def _transport(name: str) -> Callable[[Processor, Authorizer, AccessLog, int], Server]:
+def _transport(name: str, count: Callable[[str], None]) -> Callable[[Processor, Authorizer, AccessLog, int], Server]:
     """Only what is configured is imported."""
-    if name == "h2corn":
-        from router.doors.envoy.h2corn import H2cornServer
+    if name == "zttp":
+        from router.doors.envoy.zttp import ZttpServer
 
-        return H2cornServer
+        return partial(ZttpServer, count=count)
     from router.doors.envoy.server import EnvoyServer
 
     return EnvoyServer

@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import h2corn
 import uvloop
 
-from router.doors.envoy.calls import Calls, Method
+from router.doors.envoy.calls import Method
+from router.doors.envoy.connection import Connection
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
@@ -52,11 +52,12 @@ async def on_grpc(port: str) -> None:
     await asyncio.Event().wait()
 
 
-async def on_h2corn(port: str) -> None:
-    calls = Calls({f"/{PROCESSOR}/Process": Method(partial(process, None), ProcessingRequest)}, FRAME)
-    config = h2corn.Config(bind=(f"127.0.0.1:{port}",), grpc=True, http1=False, lifespan="off", access_log=False, date_header=False)
-    await h2corn.Server(calls, config).serve()
+async def on_zttp(port: str) -> None:
+    methods = {f"/{PROCESSOR}/Process".encode(): Method(partial(process, None), ProcessingRequest)}
+    made = partial(Connection, methods, FRAME, set(), encrypted=False)
+    await asyncio.get_running_loop().create_server(made, "127.0.0.1", int(port))
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run({"grpc": on_grpc, "h2corn": on_h2corn}[sys.argv[2]](sys.argv[1]))
+    uvloop.run({"grpc": on_grpc, "zttp": on_zttp}[sys.argv[2]](sys.argv[1]))

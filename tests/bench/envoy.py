@@ -23,7 +23,7 @@ from tests.e2e.envoy import HTTP, binary, cluster, processor, routes
 
 ADDED_US, P99_MS, WORKERS = 500.0, 12.0, 1.1
 CONCURRENCIES = (1, 16, 64)
-TRANSPORTS = {"grpc": "grpc.aio", "h2corn": "h2corn"}
+TRANSPORTS = {"grpc": "grpc.aio", "zttp": "zttp"}
 
 
 def measure(report: Report, folder: Path, origin: str, repetitions: int, count: int, seconds: float) -> None:
@@ -36,9 +36,9 @@ def measure(report: Report, folder: Path, origin: str, repetitions: int, count: 
         costs = _costs(sides, repetitions, count)
         for name, title in TRANSPORTS.items():
             report.section(f"Behind Envoy: added CPU a decision, {title} on uvloop", [_added(at, each) for at, each in costs[name].items()])
-        report.section("Behind Envoy: CPU a decision, h2corn over grpc.aio", _compared(costs))
-        side = sides["grpc"]
-        report.section("Behind Envoy: added latency at half of saturation", _latency(side, repetitions, seconds))
+        report.section("Behind Envoy: CPU a decision, zttp over grpc.aio", _compared(costs))
+        for name, title in TRANSPORTS.items():
+            report.section(f"Behind Envoy: added latency at half of saturation, {title}", _latency(sides[name], repetitions, seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _added(name: str, cost: Cost) -> Figure:
 def _compared(costs: Mapping[str, Mapping[str, Cost]]) -> list[Figure]:
     figures = []
     for name, slow in costs["grpc"].items():
-        fast = costs["h2corn"][name]
+        fast = costs["zttp"][name]
         ratios = [one / other for one, other in zip(fast.ours, slow.ours, strict=True)]
         over = [one - other for one, other in zip(fast.ours, slow.bare, strict=True)]
         note = f"{median(fast.ours):.0f} µs over {median(slow.ours):.0f} µs; {median(over):.0f} µs more than grpc.aio that does nothing"
@@ -195,7 +195,7 @@ def _envoy(folder: Path, origin: str, ports: list[int], *, log: bool = False) ->
                 "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
             }
         ],
-        "clusters": [cluster("lockgate", ports, http2=True, calls=100, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
+        "clusters": [cluster("lockgate", ports, http2=True, streams=100, lb_policy="LEAST_REQUEST"), cluster("service", [upstream])],
     }
     written = {"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}}, "static_resources": static}
     path = folder / "envoy.yaml"

@@ -20,7 +20,7 @@ from tests.e2e.wire import Answer, ask
 from tests.needs import needs
 
 HTTP = "type.googleapis.com/envoy.extensions"
-CALLS = 100 if ENVOY_SERVER == "h2corn" else None
+STREAMS = 100 if ENVOY_SERVER == "zttp" else None
 BUFFER = 32768
 MODE = {"request_header_mode": "SEND", "response_header_mode": "SEND", "request_body_mode": "BUFFERED", "response_body_mode": "NONE"}
 
@@ -109,7 +109,7 @@ def bootstrap(
     *,
     als: bool = True,
     lockgates: list[int] | None = None,
-    calls: int | None = CALLS,
+    streams: int | None = STREAMS,
     **manager: Any,
 ) -> dict[str, Any]:
     entry = {
@@ -173,7 +173,7 @@ def bootstrap(
                 }
             ],
             "clusters": [
-                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True, calls=calls),
+                cluster("lockgate", lockgates or [lockgate.ports["envoy"]], http2=True, streams=streams),
                 cluster("service", [lockgate.ports["upstream"]]),
                 cluster("chats", [lockgate.ports["sockets"]]),
                 cluster("nobody", [lockgate.ports["nobody"]]),
@@ -182,8 +182,8 @@ def bootstrap(
     }
 
 
-def cluster(name: str, ports: list[int], *, http2: bool = False, calls: int | None = None, **more: Any) -> dict[str, Any]:
-    """`calls`: how many a connection carries at most."""
+def cluster(name: str, ports: list[int], *, http2: bool = False, streams: int | None = None, **more: Any) -> dict[str, Any]:
+    """`streams`: how many a connection carries at once."""
     made = {
         "name": name,
         "connect_timeout": "1s",
@@ -196,10 +196,8 @@ def cluster(name: str, ports: list[int], *, http2: bool = False, calls: int | No
     if http2:
         protocol: dict[str, Any] = {
             "@type": f"{HTTP}.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http2_protocol_options": {}},
+            "explicit_http_config": {"http2_protocol_options": {} if streams is None else {"max_concurrent_streams": streams}},
         }
-        if calls is not None:
-            protocol["common_http_protocol_options"] = {"max_requests_per_connection": calls}
         made["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol}
     return made
 

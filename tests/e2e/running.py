@@ -196,7 +196,7 @@ def prepared(
 ) -> Iterator[Lockgate]:
     """As `company`, with Lockgate not started yet."""
     yard = Yard(folder, folder / "state", dict(zip(NAMES, free_ports(len(NAMES)), strict=True)))
-    if isinstance(block := changes.get("envoy"), dict) and "tls" not in block:
+    if isinstance(block := changes.get("envoy"), dict):
         changes["envoy"] = {"server": ENVOY_SERVER, **block}
     yard.write(**changes)
     behind = service(yard, folder)

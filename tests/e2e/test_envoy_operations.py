@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.halden.demo.company import free_ports
 from tests.e2e.authority import Authority, write
-from tests.e2e.envoy import CALLS, HTTP, Envoy, cluster, envoy_before, fronted, processor, routes
+from tests.e2e.envoy import HTTP, STREAMS, Envoy, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.grpc_thread import served
 from tests.e2e.load import load
 from tests.e2e.processes import until
@@ -37,14 +37,15 @@ CHECKED = [
 ]
 
 
-def test_only_an_envoy_with_a_certificate_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["grpc", "zttp"])
+def test_only_an_envoy_with_a_certificate_is_served(server: str, tmp_path: Path) -> None:
     """mTLS: who has no certificate, or one of another authority, is not even heard; a new certificate is taken up while it runs."""
     folder = tmp_path / "yard"
     folder.mkdir()
     ours, theirs = Authority(folder, "ours"), Authority(folder, "theirs")
     served, client, stranger = ours.issue("server"), ours.issue("envoy"), theirs.issue("stranger")
     tls = {"certificate": str(served[0]), "key": str(served[1]), "client_ca": str(ours.ca), "client_certificates": "required"}
-    with fronted(folder, envoy={"tls": tls}) as (lockgate, plain):
+    with fronted(folder, envoy={"tls": tls, "server": server}) as (lockgate, plain):
         assert plain.ask("ann", "GET", "/items/1").status == 500
         for name, pair, status in (("client", client, 200), ("stranger", stranger, 500)):
             with over_tls(lockgate, folder / name, pair, ours.ca) as envoy:
@@ -122,7 +123,7 @@ def test_restarting_one_after_the_other_under_load_fails_no_request(tmp_path: Pa
         ports = [first.ports["envoy"], second.ports["envoy"]]
         at_once = {"update_merge_window": "0s"}  # else a second may pass before a worker thread hears of the health that another knows
         checked = [
-            cluster("both", ports, http2=True, calls=CALLS, health_checks=CHECKED, lb_policy="LEAST_REQUEST", common_lb_config=at_once)
+            cluster("both", ports, http2=True, streams=STREAMS, health_checks=CHECKED, lb_policy="LEAST_REQUEST", common_lb_config=at_once)
         ]
         with envoy_before(first, tmp_path / "envoy", [processor("both")], clusters=checked) as envoy:
             through = copy.copy(first)

@@ -36,14 +36,18 @@ def given(**ways: Any) -> dict[str, Any]:
     return made
 
 
-def generated(folder: Path, limits: dict[str, Any]) -> list[dict[str, Any]]:
-    return resources(workspace(folder, gateway={"limits": limits}), OPTIONS)
+def generated(folder: Path, limits: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    return resources(workspace(folder, gateway={"limits": limits}, **more), OPTIONS)
 
 
-def test_the_policy_that_asks_is_the_generators(tmp_path: Path) -> None:
-    """Attributes, body, namespaces of metadata, failing closed, what is targeted: all but the door's name and how long is waited."""
+@pytest.mark.parametrize("server", ["grpc", "zttp"])
+def test_the_policy_that_asks_is_the_generators(server: str, tmp_path: Path) -> None:
+    """Attributes, body, namespaces of metadata, failing closed, what is targeted, how the door is reached: all but its name and how long is
+    waited."""
     apart = ("backendRefs", "messageTimeout")
-    ours, theirs = (deepcopy(one(found, "EnvoyExtensionPolicy")["spec"]) for found in (manifests(given()), generated(tmp_path, {})))
+    envoy = {"server": server}
+    found = (manifests(given(config={"envoy": envoy})), generated(tmp_path, {}, envoy=envoy))
+    ours, theirs = (deepcopy(one(each, "EnvoyExtensionPolicy")["spec"]) for each in found)
     for spec in (ours, theirs):
         (asked,) = spec["extProc"]
         assert all(asked.pop(name) for name in apart)

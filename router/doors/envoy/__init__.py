@@ -6,6 +6,6 @@ answers    that answer in Envoy's messages
 processing, authorizing, access_log    the three gRPC services
 outcomes   decisions whose request is under way, until somebody says how it ended
 server     the listener on gRPC's own library, its TLS and its health
-h2corn     the same listener on h2corn; calls, framing, health    what gRPC's library would have brought along
+zttp       the same listener on zttp; connection, calls, framing, health    what gRPC's library would have brought along
 streams    what the services need of either
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from router.cli.main import run
 from router.config import EnvoyConfig
@@ -110,30 +111,47 @@ def test_kubernetes_gets_names_and_numbers_that_it_takes(workspace: Path, capsys
     assert kinds.count("HTTPRoute") == kinds.count("BackendTrafficPolicy") + 1
 
 
-def test_calls_on_a_connection_to_h2corn_are_bounded(workspace: Path, capsys: Out) -> None:
+def test_calls_on_a_connection_to_zttp_are_bounded(workspace: Path, capsys: Out) -> None:
     """And nothing else is written otherwise."""
     texts = []
-    for server in ("grpc", "h2corn"):
+    for server in ("grpc", "zttp"):
         change(workspace, f"envoy: {{server: {server}}}")
         assert run(["envoy", "config", "-c", str(workspace)]) == 0
         texts.append(yaml.safe_load(capsys.readouterr().out)["static_resources"])
     (door,) = (each for each in texts[1]["clusters"] if each["name"] == "lockgate")
     (options,) = door["typed_extension_protocol_options"].values()
-    assert options.pop("common_http_protocol_options") == {"max_requests_per_connection": 100}
+    assert options["explicit_http_config"]["http2_protocol_options"].pop("max_concurrent_streams") == 100
     assert texts[0] == texts[1]
 
 
-def test_what_h2corn_cannot_do_is_said(workspace: Path, capsys: Out) -> None:
-    """TLS, and Envoy Gateway, which cannot be told of that bound."""
-    change(workspace, "envoy: {server: h2corn}")
-    where = ("-c", str(workspace), "--lockgate", "door.svc:50051")
-    assert "Envoy Gateway's connections to the door cannot be bounded" in told(capsys, *where, "--format", "envoy-gateway")
-    change(workspace, "envoy: {server: h2corn, tls: {certificate: a.pem, key: a.key}}")
-    assert "has 'tls', which 'server: h2corn' does not serve" in told(capsys, "-c", str(workspace))
+def test_envoy_gateway_hears_of_that_bound_too(workspace: Path, capsys: Out) -> None:
+    """In its own words."""
+    found = []
+    for server in ("grpc", "zttp"):
+        change(workspace, f"envoy: {{server: {server}}}")
+        assert run(["envoy", "config", "-c", str(workspace), "--format", "envoy-gateway", "--lockgate", "door.svc:50051"]) == 0
+        policy = next(each for each in yaml.safe_load_all(capsys.readouterr().out) if each["kind"] == "EnvoyExtensionPolicy")
+        found.append(policy["spec"]["extProc"][0]["backendSettings"])
+    assert found[1].pop("http2") == {"maxConcurrentStreams": 100}
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("server", ["grpc", "zttp"])
+def test_what_grpc_cannot_do_is_said(server: str) -> None:
+    """TLS 1.3 alone; the other speaks it. Neither makes anything of certificates that are optional."""
+    tls = {"certificate": "a.pem", "key": "a.key", "client_ca": "ca.pem", "client_certificates": "required"}
+    with pytest.raises(ValidationError, match="that nothing is made of"):
+        EnvoyConfig.model_validate({"server": server, "tls": tls | {"client_certificates": "optional"}})
+    strict = {"server": server, "tls": tls | {"minimum_version": "1.3"}}
+    if server == "zttp":
+        assert EnvoyConfig.model_validate(strict).tls is not None
+        return
+    with pytest.raises(ValidationError, match="it speaks TLS"):
+        EnvoyConfig.model_validate(strict)
 
 
 @pytest.mark.parametrize(
-    ("server", "module", "extra"), [("grpc", "grpc", "envoy"), ("grpc", "grpc_health", "envoy"), ("h2corn", "h2corn", "envoy-h2corn")]
+    ("server", "module", "extra"), [("grpc", "grpc", "envoy"), ("grpc", "grpc_health", "envoy"), ("zttp", "zttp", "envoy-zttp")]
 )
 def test_what_is_not_installed_is_said(server: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a port is taken, and only of what is configured."""

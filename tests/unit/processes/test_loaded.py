@@ -15,7 +15,7 @@ WORKER = ("router.processes.worker",)
         pytest.param(CONTROL, {"onnxruntime", "router.wiring.runtime", "router.processes.worker"}, id="control does not serve requests"),
         pytest.param(CONTROL, {"aiohttp"}, id="control asks nobody, by default"),
         pytest.param(WORKER, {"router.wiring.reviews", "router.wiring.fates", "router.processes.control"}, id="workers keep no records"),
-        pytest.param(WORKER, {"fastapi", "grpc", "h2corn"}, id="workers serve no console, and Envoy only where it is configured"),
+        pytest.param(WORKER, {"fastapi", "grpc", "zttp"}, id="workers serve no console, and Envoy only where it is configured"),
     ],
 )
 def test_nothing_is_loaded_for_the_other_process(process: tuple[str, ...], others: set[str]) -> None:

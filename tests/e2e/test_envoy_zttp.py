@@ -1,5 +1,6 @@
-"""The door for Envoy on h2corn. What it decides is in the other tests, which run on it with LOCKGATE_TEST_ENVOY_SERVER=h2corn; here is what
-is its own: health and statuses by hand, bytes that are no HTTP/2 and no gRPC, and many callers that leave at once."""
+"""The door for Envoy on zttp. What it decides is in the other tests, which run on it with LOCKGATE_TEST_ENVOY_SERVER=zttp; here is what
+is its own: health and statuses by hand, bytes that are no HTTP/2 and no gRPC, and callers that leave, in such numbers that Envoy is told to
+go on over other connections. What a connection does is in `tests/unit/doors/envoy/test_connection.py`."""
 
 from __future__ import annotations
 
@@ -28,18 +29,18 @@ from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, company
 from tests.needs import needs
 
-needs("h2corn", "pip install 'lockgate[envoy-h2corn]'")
+needs("zttp", "pip install 'lockgate[envoy-zttp]'")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
-CALLS = 100
+STREAMS = 100
 FLAWS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture(scope="module")
 def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Envoy]:
-    with fronted(tmp_path_factory.mktemp("fronted"), envoy={"server": "h2corn", "notice": "1s"}, calls=CALLS) as (_, envoy):
+    with fronted(tmp_path_factory.mktemp("fronted"), envoy={"server": "zttp", "notice": "1s"}, streams=STREAMS) as (_, envoy):
         yield envoy
 
 
@@ -76,7 +77,7 @@ def test_health_is_told_and_nothing_else(channel: grpc.Channel) -> None:
 
 def test_a_worker_that_drains_says_so_to_who_watches(tmp_path: Path) -> None:
     """Before it goes."""
-    block = {"server": "h2corn", "listen": f"127.0.0.1:{free_ports(1)[0]}", "notice": "1s"}
+    block = {"server": "zttp", "listen": f"127.0.0.1:{free_ports(1)[0]}", "notice": "1s"}
     with company(tmp_path, envoy=block) as lockgate, grpc.insecure_channel(block["listen"]) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watched = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
@@ -158,23 +159,39 @@ def _said(lockgate: Lockgate, content: bytes) -> None:
 
 
 def test_many_who_leave_at_once_take_nobody_with_them(envoy: Envoy) -> None:
-    """240 requests whose callers close their connections while the service has not answered, and one whose caller stays."""
+    """Three times 240 requests whose callers close their connections while the service has not answered, and one whose caller stays: far
+    more than the library takes on one connection."""
     lockgate = envoy.lockgate
     lockgate.forget()
     with ThreadPoolExecutor(1) as pool:
         stays = pool.submit(envoy.ask, "ann", "GET", "/hold/stays")
         until(lambda: lockgate.arrived("/hold/stays"), "the one who stays was at the service")
-        wires = []
-        for already in range(1, 241, 60):
-            wires.append(_asking(envoy, 60))
-            until(lambda already=already: len(lockgate.arrivals()) == already + 60, "all were at the service")
-        for wire in wires:
-            wire.close()
-        for number in range(20):
-            assert envoy.ask("ann", "GET", f"/echo/{number}").status == 200
+        for already in range(1, 721, 240):
+            with contextlib.ExitStack() as wires:
+                for more in range(already, already + 240, 60):
+                    wires.enter_context(_asking(envoy, 60))
+                    until(lambda more=more: _held(lockgate) == more + 60, "all were at the service")
+            for number in range(20):
+                assert envoy.ask("ann", "GET", f"/echo/{number}").status == 200
         lockgate.release()
         assert stays.result().status == 200
-    assert "envoy_connection_unbounded" not in lockgate.process.said
+    assert "flood" not in lockgate.process.said
+
+
+def test_calls_go_on_over_other_connections_and_none_is_lost(envoy: Envoy) -> None:
+    """As many as take several of them, from eight callers; Envoy ends each call itself, and hears in time where not to begin the next."""
+    before = envoy.stats("cluster.lockgate.upstream_cx_total")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: envoy.ask("ann", "POST", f"/echo/{number}", {"n": number}).status, range(600)))
+    assert answers == [200] * 600
+    after = envoy.stats("cluster.lockgate.")
+    assert after["cluster.lockgate.upstream_cx_total"] > sum(before.values()) + 3
+    assert after["cluster.lockgate.upstream_rq_rx_reset"] == 0
+    assert after["cluster.lockgate.upstream_cx_destroy_remote_with_active_rq"] == 0
+
+
+def _held(lockgate: Lockgate) -> int:
+    return sum(each["target"].startswith("/hold/") for each in lockgate.arrivals())
 
 
 def _asking(envoy: Envoy, many: int) -> socket.socket:
@@ -200,7 +217,7 @@ def test_everything_else_about_envoy_holds_on_it(request: pytest.FixtureRequest)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files],
         cwd=request.config.rootpath,
-        env={**os.environ, "LOCKGATE_TEST_ENVOY_SERVER": "h2corn"},
+        env={**os.environ, "LOCKGATE_TEST_ENVOY_SERVER": "zttp"},
         capture_output=True,
         text=True,
         timeout=1800,
