@@ -133,11 +133,11 @@ app.kubernetes.io/component: migration
 {{- toYaml (uniq $found) -}}
 {{- end }}
 
-{{/* Who cannot be connected to is left out at once, and a connection carries no more than it may: as `lockgate envoy config` writes it. */}}
+{{/* Who cannot be connected to is left out at once, but never all, and a connection carries no more than it may: as `lockgate envoy config` writes it. */}}
 {{- define "lockgate.towardsDoor" -}}
 healthCheck:
   panicThreshold: 0
-  passive: {splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 2, consecutive5XxErrors: 0, baseEjectionTime: 5s, interval: 1s, maxEjectionPercent: 100}
+  passive: {splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 2, consecutive5XxErrors: 0, baseEjectionTime: 5s, interval: 1s, maxEjectionPercent: 99}
 {{- if eq (default dict .Values.config.envoy).server "zttp" }}
 http2: {maxConcurrentStreams: 100}
 {{- end }}

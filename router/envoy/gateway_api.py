@@ -57,14 +57,15 @@ def _asking(workspace: Workspace, options: Options) -> Json:
 
 
 def _towards_door(workspace: Workspace) -> Json:
-    """As `door.door_cluster`: who cannot be connected to is left out at once, and a connection carries no more than it may."""
+    """As `door.door_cluster`: who cannot be connected to is left out at once, and a connection carries no more than it may. Never all: the
+    only one may be a service, behind which others answer, and no health check of the door's brings it back."""
     passive = {
         "splitExternalLocalOriginErrors": True,
         "consecutiveLocalOriginFailures": UNREACHABLE["consecutive_local_origin_failure"],
         "consecutive5XxErrors": 0,  # else five
         "baseEjectionTime": UNREACHABLE["base_ejection_time"],
         "interval": UNREACHABLE["interval"],
-        "maxEjectionPercent": UNREACHABLE["max_ejection_percent"],
+        "maxEjectionPercent": UNREACHABLE["max_ejection_percent"] - 1,
     }
     bounds = streams(workspace)
     return {"healthCheck": {"passive": passive, "panicThreshold": 0}, **({"http2": {"maxConcurrentStreams": bounds}} if bounds else {})}

@@ -12,7 +12,7 @@ import grpc.aio
 import uvloop
 
 from router.doors.envoy.calls import Method
-from router.doors.envoy.connection import Connection
+from router.doors.envoy.connection import Connection, Served
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
@@ -54,7 +54,7 @@ async def on_grpc(port: str) -> None:
 
 async def on_zttp(port: str) -> None:
     methods = {f"/{PROCESSOR}/Process".encode(): Method(partial(process, None), ProcessingRequest)}
-    made = partial(Connection, methods, FRAME, set(), encrypted=False)
+    made = partial(Connection, Served(methods, FRAME))
     await asyncio.get_running_loop().create_server(made, "127.0.0.1", int(port))
     await asyncio.Event().wait()
 

@@ -115,20 +115,25 @@ def _compared(costs: Mapping[str, Mapping[str, Cost]]) -> list[Figure]:
 
 def two_workers(report: Report, folder: Path, origin: str, repetitions: int, count: int) -> None:
     """One worker and two behind one Envoy, with twice the callers for two."""
-    costs: dict[int, list[float]] = {1: [], 2: []}
-    spaces = {many: _workspace(folder / f"envoy-workers-{many}", origin) for many in costs}
+    costs: dict[tuple[str, int], list[float]] = {(transport, many): [] for transport in TRANSPORTS for many in (1, 2)}
+    spaces = {(name, many): _workspace(folder / f"envoy-workers-{name}-{many}", origin, name) for name, many in costs}
     for _ in range(repetitions):
-        for many, workspace in spaces.items():
+        for (name, many), workspace in spaces.items():
             ports = [workspace.envoy + each for each in range(many)]
-            with lockgate(workspace, many) as tree, _envoy(folder / f"envoy-before-{many}", origin, ports, log=True) as before:
+            with lockgate(workspace, many) as tree, _envoy(folder / f"envoy-before-{name}-{many}", origin, ports, log=True) as before:
                 closed(before, workspace.lookup, count // 4, 16 * many)
                 began = tree.cpu_s()
                 closed(before, workspace.lookup, count, 16 * many)
-                costs[many].append((tree.cpu_s() - began) / count * 1e6)
-    ratios = [two / one for one, two in zip(costs[1], costs[2], strict=True)]
-    note = f"{median(costs[2]):.0f} µs over {median(costs[1]):.0f} µs"
-    name = "CPU a decision, two workers and 32 callers over one and 16"
-    report.section("Two workers behind Envoy", [Figure(name, median(ratios), "×", WORKERS, spread(ratios), note)])
+                costs[name, many].append((tree.cpu_s() - began) / count * 1e6)
+    report.section(
+        "Behind Envoy: CPU a decision, two workers and 32 callers over one and 16",
+        [_doubled(title, costs[name, 1], costs[name, 2]) for name, title in TRANSPORTS.items()],
+    )
+
+
+def _doubled(name: str, ones: list[float], twos: list[float]) -> Figure:
+    ratios = [two / one for one, two in zip(ones, twos, strict=True)]
+    return Figure(name, median(ratios), "×", WORKERS, spread(ratios), f"{median(twos):.0f} µs over {median(ones):.0f} µs")
 
 
 def _latency(side: Side, repetitions: int, seconds: float) -> list[Figure]:

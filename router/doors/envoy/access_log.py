@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from router.doors.envoy.answers import NAMESPACE
+from router.doors.envoy.framing import StatusError
 from router.doors.envoy.messages.envoy_pb2 import (
     AccessLogCommon,
     AccessLogType,
@@ -70,7 +71,8 @@ class AccessLog:
         self._closing = asyncio.Event()
 
     async def stream(self, messages: Any, _: Any) -> StreamAccessLogsResponse:
-        """Envoy keeps it open for as long as it runs; it ends when we close, and Envoy opens another elsewhere."""
+        """Envoy keeps it open for as long as it runs; it ends when we close, and Envoy opens another elsewhere.
+        Raises StatusError."""
         reading = asyncio.ensure_future(self._read(messages))
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -79,6 +81,8 @@ class AccessLog:
             for task in (reading, closing):
                 task.cancel()
             await asyncio.gather(reading, closing, return_exceptions=True)
+        if not reading.cancelled() and isinstance(error := reading.exception(), StatusError):
+            raise error  # who sent what is not to be read is told so
         return StreamAccessLogsResponse()
 
     def close(self) -> None:

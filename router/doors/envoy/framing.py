@@ -31,39 +31,55 @@ class Messages:
     """Messages of `kind` out of the bytes of one call, in whatever pieces they come; none is longer than `most` bytes. `size`: bytes that
     are here and in no message yet."""
 
-    __slots__ = ("_kind", "_most", "_pieces", "_wanted", "size")
+    __slots__ = ("_at", "_held", "_kind", "_more", "_most", "_wanted", "size")
 
     def __init__(self, kind: type[Message], most: int) -> None:
         self._kind = kind
         self._most = most
-        self._pieces: list[bytes] = []
+        self._held = b""
+        self._at = 0  # where of it the next message begins
+        self._more = bytearray()  # what came after it
         self._wanted = PREFIX  # bytes until there is more to tell
         self.size = 0
 
     def feed(self, piece: bytes) -> None:
-        self._pieces.append(piece)
+        if self.size:
+            self._more += piece
+        else:
+            self._held, self._at = piece, 0
         self.size += len(piece)
 
     def take(self) -> Message | None:
-        """The next one, if all of it is here. What comes in many pieces is copied once. Raises StatusError."""
+        """The next one, if all of it is here. No byte is copied more often for many messages or pieces. Raises StatusError."""
         if self.size < self._wanted:
             return None
-        held = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        end = PREFIX + self._length(held)
-        if len(held) < end:
-            self._pieces, self._wanted = [held], end
+        begin = self._here(PREFIX) + PREFIX
+        length = self._length(begin)
+        if self.size < PREFIX + length:
+            self._wanted = PREFIX + length
             return None
-        self._pieces = [held[end:]] if len(held) > end else []
-        self._wanted, self.size = PREFIX, len(held) - end
+        begin = self._here(PREFIX + length) + PREFIX
+        self._wanted, self._at = PREFIX, begin + length
+        self.size -= PREFIX + length
+        content = self._held[begin : self._at]
+        if not self.size:
+            self._held, self._at = b"", 0
         try:
-            return self._kind.FromString(held[PREFIX:end])
+            return self._kind.FromString(content)
         except DecodeError:
             raise StatusError(INTERNAL, "a message is not of its kind") from None
 
-    def _length(self, held: bytes) -> int:
-        if held[0]:
+    def _here(self, size: int) -> int:
+        """Where as many bytes are in one piece."""
+        if len(self._held) - self._at < size:
+            self._held, self._at = self._held[self._at :] + self._more, 0
+            self._more.clear()
+        return self._at
+
+    def _length(self, begin: int) -> int:
+        if self._held[begin - PREFIX]:
             raise StatusError(UNIMPLEMENTED, "messages are not taken compressed")
-        length = int.from_bytes(held[1:PREFIX], "big")
+        length = int.from_bytes(self._held[begin - PREFIX + 1 : begin], "big")
         if length > self._most:
             raise StatusError(RESOURCE_EXHAUSTED, f"a message is longer than {self._most} bytes")
         return length

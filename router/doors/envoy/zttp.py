@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
 from router.doors.envoy.calls import Method
-from router.doors.envoy.connection import Connection
+from router.doors.envoy.connection import Connection, Served
 from router.doors.envoy.health import HEALTH, NOT_SERVING, SERVING, Asked, Health
 from router.doors.envoy.messages.envoy_pb2 import CheckRequest, ProcessingRequest, StreamAccessLogsMessage
 from router.doors.envoy.names import ACCESS_LOG, AUTHORIZATION, FRAME, LOOK_S, PROCESSOR, SERVICES
@@ -43,16 +44,15 @@ class ZttpServer:
 
         self._access_log = access_log
         self._health = Health(SERVICES)
-        self._methods = {
+        methods = {
             f"/{PROCESSOR}/Process".encode(): Method(processed, ProcessingRequest),
             f"/{AUTHORIZATION}/Check".encode(): Method(checked, CheckRequest),
             f"/{ACCESS_LOG}/StreamAccessLogs".encode(): Method(logged, StreamAccessLogsMessage),
             f"/{HEALTH}/Check".encode(): Method(self._health.check, Asked),
             f"/{HEALTH}/Watch".encode(): Method(self._health.watch, Asked),
         }
-        self._most = most_body + FRAME
+        self._served = Served(methods, most_body + FRAME)
         self._count = count
-        self._connections: set[Connection] = set()
         self._listening: Listening | None = None
         self._server: asyncio.Server | None = None
         self._grace_s = 0.0
@@ -63,9 +63,10 @@ class ZttpServer:
         bounds: dict[str, Any] = {}
         if material is not None:
             self._listening = Listening.of(material, self._count, HANDSHAKES, HANDSHAKE_S, ("h2",))
+            self._served.encrypted = True
             bounds = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": GOODBYE_S}
         self._server = await asyncio.get_running_loop().create_server(
-            self._connection, sock=_bound(address), backlog=BACKLOG, ssl=self._listening, **bounds
+            partial(Connection, self._served), sock=_bound(address), backlog=BACKLOG, ssl=self._listening, **bounds
         )
 
     def take(self, material: Material) -> None:
@@ -84,27 +85,31 @@ class ZttpServer:
     async def drain(self, notice_s: float, over: Callable[[], bool]) -> None:
         """Says that it is going, gives Envoy `notice_s` to hear it, and then takes no further connections, and asks Envoy to leave those
         that there are. Requests that are under way have the grace period to end; `over` says that all have, and that their access log has
-        come."""
+        come. Where nobody is connected any more there is nothing to wait for."""
         await self.say(serving=False)
         await asyncio.sleep(notice_s)
         if self._server is None:
             return
         self._server.close()
-        for each in list(self._connections):
+        self._served.going = True
+        connections = self._served.connections
+        for each in list(connections):
             each.leave()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._grace_s
-        while not over() and loop.time() < until:  # noqa: ASYNC110  # what is waited for tells nobody
-            await asyncio.sleep(LOOK_S)
+        until = asyncio.get_running_loop().time() + self._grace_s
+        await _while(lambda: bool(connections) and not over(), until)
         self._access_log.close()
-        until = min(until, loop.time() + LAST_WORDS_S)
-        while any(each.calls for each in self._connections) and loop.time() < until:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(LOOK_S)
-        for each in list(self._connections):
+        await _while(lambda: any(each.calls for each in connections), until, LAST_WORDS_S)
+        for each in list(connections):
             each.end(UNAVAILABLE, "this worker is gone")
+        await _while(lambda: bool(connections), until, LAST_WORDS_S)
 
-    def _connection(self) -> Connection:
-        return Connection(self._methods, self._most, self._connections, encrypted=self._listening is not None)
+
+async def _while(holds: Callable[[], bool], until: float, longest_s: float = float("inf")) -> None:
+    """Of the loop's time."""
+    loop = asyncio.get_running_loop()
+    until = min(until, loop.time() + longest_s)
+    while holds() and loop.time() < until:  # noqa: ASYNC110  # what is waited for tells nobody
+        await asyncio.sleep(LOOK_S)
 
 
 def _bound(address: Address) -> socket.socket:

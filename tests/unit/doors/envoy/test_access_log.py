@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
 import pytest
 
-from router.doors.envoy.access_log import FAILURES, report
-from router.doors.envoy.messages.envoy_pb2 import AccessLogCommon, HTTPAccessLogEntry, HTTPResponseProperties, ResponseFlags
+from router.doors.envoy.access_log import FAILURES, AccessLog, report
+from router.doors.envoy.framing import StatusError
+from router.doors.envoy.messages.envoy_pb2 import (
+    AccessLogCommon,
+    HTTPAccessLogEntry,
+    HTTPResponseProperties,
+    ResponseFlags,
+    StreamAccessLogsMessage,
+)
 
 
 def entry(
@@ -84,3 +94,14 @@ def test_only_what_nodes_are_called_is_a_node(said: str, node: str) -> None:
     found = report(made)
     assert found is not None
     assert found.node == node
+
+
+async def test_a_log_that_cannot_be_read_is_told_to_who_sends_it() -> None:
+    """With its status; what came before it was heard."""
+
+    async def messages() -> AsyncIterator[StreamAccessLogsMessage]:
+        yield StreamAccessLogsMessage()
+        raise StatusError(8, "a message is longer than 1000 bytes")
+
+    with pytest.raises(StatusError, match="longer than 1000"):
+        await AccessLog(cast(Any, None), None).stream(messages(), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.settings import SettingCodes
+from hyperframe.frame import RstStreamFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +29,7 @@ from tests.needs import needs
 needs("zttp", "pip install 'lockgate[envoy-zttp]'")
 
 from router.doors.envoy import connection as module
-from router.doors.envoy.connection import BEGUN, ECHOES, GIVEN_UP, NO_LAST_STREAM, Connection
+from router.doors.envoy.connection import AT_ONCE, BEGUN, IN_A_ROW, NO_LAST_STREAM, Connection, Served
 
 MOST = 1000
 GOAWAY = 7
@@ -41,20 +45,26 @@ async def echo(stream: Stream) -> None:
 class Peer:
     """Who is at the other end, and the wire between. Nothing goes over it but in `turn`, or while `deaf`."""
 
-    def __init__(self, answer: Answer = echo, *, encrypted: bool = False, alpn: str | None = "h2") -> None:
+    def __init__(self, answer: Answer = echo, *, served: Served | None = None, alpn: str | None = "h2") -> None:
         self.client = H2Connection(H2Configuration(header_encoding="utf-8"))
-        self.among: set[Connection] = set()
+        self.served = served or Served({}, MOST)
+        self.served.methods = {b"/s/Echo": Method(answer, BytesValue)}
         self.events: list[Event] = []
         self.goodbyes: list[tuple[int, int]] = []  # last stream, and why
-        self.closed = self.aborted = self.paused = self.deaf = False
+        self.closed = self.aborted = self.deaf = False
         self._sent: list[bytes] = []
         self._alpn = alpn
         self.client.initiate_connection()
-        self.connection = Connection({b"/s/Echo": Method(answer, BytesValue)}, MOST, self.among, encrypted=encrypted)
+        self.connection = Connection(self.served)
         self.connection.connection_made(self)
 
     def write(self, data: bytes) -> None:
         self._sent.append(data)
+        if self.get_write_buffer_size() > AT_ONCE and not self.connection.full:
+            self.connection.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return sum(map(len, self._sent))
 
     def close(self) -> None:
         self.closed = True
@@ -64,14 +74,6 @@ class Peer:
 
     def is_closing(self) -> bool:
         return self.closed
-
-    def pause_reading(self) -> None:
-        assert not self.paused
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        assert self.paused
-        self.paused = False
 
     def get_extra_info(self, name: str) -> Any:
         return SimpleNamespace(selected_alpn_protocol=lambda: self._alpn) if name == "ssl_object" else None
@@ -94,6 +96,8 @@ class Peer:
                 await asyncio.sleep(0)
             while self._sent and not self.deaf:
                 self.events += self.client.receive_data(self._but_goodbyes(self._sent.pop(0)))
+                if self.connection.full and not self._sent:
+                    self.connection.resume_writing()
 
     def _but_goodbyes(self, data: bytes) -> bytes:
         """h2 takes a goodbye for the end of everything, and not for that of new calls."""
@@ -182,10 +186,13 @@ def test_bytes_that_are_no_http2_end_the_connection(pieces: list[bytes]) -> None
     """Without anything raised."""
 
     async def told() -> None:
-        peer = Peer()
-        for piece in [b"GET / HTTP/1.1\r\n\r\n", *pieces]:
-            if not peer.closed:
-                peer.connection.data_received(piece)
+        peer, begun = Peer(), Peer()
+        await begun.turn()
+        for piece in pieces:
+            peer.connection.data_received(piece)
+            begun.connection.data_received(piece)
+        assert peer.closed or b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".startswith(b"".join(pieces)[:24])
+        peer.connection.data_received(b"GET / HTTP/1.1\r\n\r\n" * 2)
         assert peer.closed
 
     asyncio.run(told())
@@ -312,11 +319,11 @@ async def test_a_connection_that_breaks_ends_what_is_on_it() -> None:
             ended.set()
 
     peer, _ = await called(answer=waits)
-    assert len(peer.among) == 1
+    assert len(peer.served.connections) == 1
     peer.connection.connection_lost(None)
     await asyncio.wait_for(ended.wait(), 5)
     await asyncio.sleep(0)
-    assert (peer.among, peer.connection.calls) == (set(), 0)
+    assert (peer.served.connections, peer.connection.calls) == (set(), 0)
 
 
 async def test_who_does_not_take_what_it_is_sent_is_waited_for_and_nobody_else() -> None:
@@ -366,43 +373,6 @@ async def test_a_wire_that_is_full_is_waited_for() -> None:
     assert [peer.status(each) for each in numbers] == [(0, ""), (0, "")]
 
 
-async def test_who_sends_more_than_is_heard_is_not_read_meanwhile() -> None:
-    """The whole connection waits, until the call has taken what waits for it."""
-    go = asyncio.Event()
-
-    async def late(stream: Stream) -> None:
-        await go.wait()
-        await echo(stream)
-
-    peer = Peer(late)
-    number = peer.begin()
-    await peer.turn()
-    for _ in range(2):
-        peer.send(number, message(b"x" * 600))
-        await peer.turn()
-    assert peer.paused
-    go.set()
-    await peer.turn()
-    assert not peer.paused
-    assert peer.messages(number) == [b"x" * 600] * 2
-
-
-async def test_who_sends_more_than_is_heard_and_gives_up_is_forgotten() -> None:
-    """The others are read again."""
-
-    async def never(_: Stream) -> None:
-        await asyncio.Event().wait()
-
-    peer = Peer(never)
-    number = peer.begin()
-    peer.send(number, message(b"x" * 600) * 2)
-    await peer.turn()
-    assert peer.paused
-    peer.client.reset_stream(number)
-    await peer.turn()  # what was on its way
-    assert not peer.paused
-
-
 async def talks(stream: Stream) -> None:
     """Without hearing anybody."""
     for _ in range(10):
@@ -414,41 +384,189 @@ async def test_a_call_that_waits_to_be_heard_is_read_all_the_same() -> None:
     peer = Peer(talks)
     number = peer.begin()
     await peer.turn()
-    peer.send(number, message(b"x" * 900) * 3)
+    peer.send(number, message(b"x" * 900) * 2)
     await peer.turn()
-    assert not peer.paused
     for each in (None, number):
         peer.client.increment_flow_control_window(1 << 20, each)
-    await peer.turn()
+    await peer.turn(20)
     assert (len(peer.messages(number)), peer.status(number)) == (10, (0, ""))
 
 
-async def test_a_call_that_waits_to_be_heard_is_not_told_endlessly() -> None:
-    """Four times the largest message are too many."""
-    peer = Peer(talks)
+async def test_who_sends_more_than_is_read_is_told_so_and_nobody_else_waits() -> None:
+    """Two of the largest messages; also of a method that reads one message alone, and nobody looks at it any more."""
+
+    async def never(stream: Stream) -> None:
+        if (await stream.read()).value == b"":
+            await asyncio.Event().wait()
+
+    peer = Peer(never)
+    large, small = peer.begin(), peer.begin()
+    peer.send(large, message(b"") + message(b"x" * 900) * 2)
+    await peer.turn()
+    assert peer.status(large) is None
+    peer.send(large, b"x" * 200)
+    peer.send(small, message(b"a"), end=True)
+    await peer.turn()
+    assert peer.status(large) == (8, "more was sent than is taken")
+    assert (peer.status(small), peer.connection.calls, peer.connection.unheard) == ((0, ""), 0, 0)
+
+
+async def test_what_all_calls_have_not_read_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who brings it over the bound is told; what is read does not count."""
+    monkeypatch.setattr(module, "WAITING", 1000)
+    go = asyncio.Event()
+
+    async def late(stream: Stream) -> None:
+        await go.wait()
+        await echo(stream)
+
+    peer = Peer(late)
+    numbers = [peer.begin() for _ in range(4)]
+    for each in numbers:
+        peer.send(each, message(b"x" * 600))
+    await peer.turn()
+    assert [peer.status(each) for each in numbers] == [None, None, None, (8, "more was sent than is taken")]
+    go.set()
+    await peer.turn()
+    assert peer.connection.unheard == 0
+    await peer.call(message(b"x" * 600))
+    for each in numbers[:3]:
+        peer.client.end_stream(each)
+    await peer.turn()
+    assert [peer.messages(each) for each in numbers[:3]] == [[b"x" * 600]] * 3
+
+
+async def test_bytes_of_a_call_that_failed_do_not_count_any_more() -> None:
+    for content in (b"\0\0\0\0\2\xff\xff", b"\1" + message(b"a")[1:], b"\0\xff\xff\xff\xff", b"\0\0"):
+        peer, _ = await called(content, message(b"a"))
+        assert (peer.connection.calls, peer.connection.unheard) == (0, 0)
+
+
+async def test_others_have_their_turn_while_one_reads_much() -> None:
+    """However much has come at once."""
+    order: list[str] = []
+
+    async def counts(stream: Stream) -> None:
+        while (each := await stream.read()) is not None:
+            order.append(each.value.decode())
+
+    peer = Peer(counts)
+    many, one = peer.begin(), peer.begin()
+    peer.send(many, message(b"m") * (IN_A_ROW * 3), end=True)
+    peer.send(one, message(b"o"), end=True)
+    await peer.turn(10)
+    assert order.index("o") == IN_A_ROW - 1
+    assert len(order) == IN_A_ROW * 3 + 1
+
+
+async def test_a_window_that_settings_open_is_one() -> None:
+    """Whoever waits for it goes on."""
+    peer = Peer()
+    peer.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    await peer.turn()
+    number = peer.begin()
+    peer.send(number, message(b"a"), end=True)
+    await peer.turn()
+    assert peer.status(number) is None
+    peer.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65_535})
+    await peer.turn()
+    assert (peer.messages(number), peer.status(number)) == ([b"a"], (0, ""))
+
+
+async def test_who_says_much_in_one_turn_is_held_up_all_the_same() -> None:
+    """Though HTTP/2 would let it, and nothing has been sent yet."""
+    written: list[int] = []
+
+    async def much(stream: Stream) -> None:
+        for number in range(100):
+            await stream.write(BytesValue(value=b"x" * 40_000))
+            written.append(number)
+
+    peer = Peer(much)
+    peer.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30})
+    peer.client.increment_flow_control_window(1 << 30)
+    await peer.turn()
+    peer.deaf = True
     number = peer.begin()
     await peer.turn()
-    peer.send(number, message(b"x" * 900) * 6)
-    await peer.turn()
-    assert peer.connection.calls == 0
-    for each in (None, number):
-        peer.client.increment_flow_control_window(1 << 20, each)
-    await peer.turn()
-    assert peer.status(number) == (8, "more was sent than is taken")
+    assert len(written) < 4
+    peer.deaf = False
+    await peer.turn(80)
+    assert (len(peer.messages(number)), peer.status(number)) == (100, (0, ""))
 
 
-async def test_envoy_is_asked_to_leave_before_its_calls_that_are_given_up_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_takes_nothing_of_what_it_makes_us_say_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers to pings and settings, and to what is refused, pile up for who does not read."""
+    monkeypatch.setattr(module, "WAITING", 2000)
+    peer = Peer()
+    await peer.turn()
+    peer.deaf = True
+    for _ in range(170):
+        peer.client.ping(b"12345678")
+        await peer.turn(1)
+    assert not peer.closed
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            peer.client.ping(b"12345678")
+            await peer.turn(1)
+    assert peer.aborted
+    assert "sent more than it takes" in caplog.text
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["under way", "that have ended"])
+async def test_calls_that_are_given_up_cost_nobody_anything(live: bool) -> None:
+    """Ten times as many as the library bears, in one piece or each alone, cut anywhere; whoever stays is answered."""
+
+    async def waits(stream: Stream) -> None:
+        if live:
+            await echo(stream)
+
+    peer = Peer(waits)
+    stays = peer.begin()
+    await peer.turn()
+    for many in (300, 1, 7, 250, 140):
+        for number in [peer.begin() for _ in range(min(many, 100))] if live else []:
+            peer.client.reset_stream(number)
+        for _ in range(0 if live else min(many, 100)):
+            number = peer.begin()
+            await peer.turn(1)
+            peer.client.reset_stream(number)
+        data = peer.client.data_to_send()
+        for start in range(0, len(data), many):
+            peer.connection.data_received(data[start : start + many])
+        await peer.turn()
+    assert not peer.closed
+    assert peer.goodbyes == []
+    if live:
+        assert peer.connection.calls == 1
+        peer.send(stays, message(b"a"), end=True)
+        await peer.turn()
+        assert (peer.messages(stays), peer.status(stays)) == ([b"a"], (0, ""))
+
+
+async def test_a_call_that_never_began_cannot_be_given_up() -> None:
+    """The library judges that."""
+    peer = Peer()
+    await peer.turn()
+    peer.connection.data_received(RstStreamFrame(9, 8).serialize())
+    await peer.turn()
+    assert peer.closed
+    assert [error for _, error in peer.goodbyes] == [int(ErrorCodes.PROTOCOL_ERROR)]
+
+
+async def test_envoy_is_asked_to_leave_before_there_were_too_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are under way, or were sent before it heard, are answered; then the connection goes."""
     monkeypatch.setattr(module, "LINGER_S", 0.01)
     peer = Peer()
     stays = peer.begin()
-    for _ in range(GIVEN_UP - 1):
-        peer.client.reset_stream(peer.begin())
-    await peer.turn()
+    for number in range(BEGUN - 2):
+        assert peer.status(await peer.call()) == (0, ""), number
+        peer.events.clear()
     assert peer.goodbyes == []
-    peer.client.reset_stream(peer.begin())
     peer.deaf = True
-    await peer.turn()
+    await peer.call()
     late = peer.begin()
     peer.send(late, message(b"b"), end=True)
     await peer.turn()
@@ -467,29 +585,97 @@ async def test_envoy_is_asked_to_leave_before_its_calls_that_are_given_up_end_th
     assert peer.goodbyes == [(NO_LAST_STREAM, 0), (late, 0)]
 
 
-async def test_as_many_as_may_be_under_way_can_be_given_up_besides() -> None:
-    """On their way when Envoy hears: 128 more, and none of them costs the connection."""
+async def test_three_thousand_may_begin_and_leave_before_envoy_has_heard() -> None:
+    """None of them costs the connection what is under way there."""
     peer = Peer()
     stays = peer.begin()
-    for _ in range(GIVEN_UP - 1):
-        peer.client.reset_stream(peer.begin())
+    peer.deaf = True
+    for _ in range(40):
+        for number in [peer.begin() for _ in range(100)]:
+            peer.client.reset_stream(number)
+        await peer.turn(1)
+    peer.send(stays, message(b"a"), end=True)
     await peer.turn()
-    for each in [peer.begin() for _ in range(127)]:
-        peer.client.reset_stream(each)
+    peer.deaf = False
     await peer.turn()
     assert not peer.closed
     assert peer.goodbyes == [(NO_LAST_STREAM, 0)]
-    assert peer.connection.calls == 1
-    assert peer.status(stays) is None
+    assert (peer.messages(stays), peer.status(stays)) == ([b"a"], (0, ""))
 
 
-async def test_envoy_is_asked_to_leave_before_there_were_too_many_calls() -> None:
+async def test_what_was_said_last_is_taken_before_a_connection_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a call that is over and that the other side's windows hold up."""
+    monkeypatch.setattr(module, "LINGER_S", 0.02)
+
+    async def much(stream: Stream) -> None:
+        await stream.write(BytesValue(value=b"x" * 70_000))
+
+    peer = Peer(much)
+    number = peer.begin([*CALL, ("grpc-timeout", "10m")])
+    await peer.turn()
+    await asyncio.sleep(0.05)
+    await peer.turn()
+    assert peer.connection.calls == 0
+    peer.connection.leave()
+    await asyncio.sleep(0.05)
+    assert not peer.closed
+    for each in (None, number):
+        peer.client.increment_flow_control_window(1 << 20, each)
+    await peer.turn()
+    assert peer.status(number) == (4, "the call took longer than it may")
+    await asyncio.sleep(0.05)
+    assert peer.closed
+
+
+async def test_a_connection_that_is_over_does_not_wait_for_who_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than for a goodbye."""
+    monkeypatch.setattr(module, "GOODBYE_S", 0.01)
     peer = Peer()
-    for number in range(BEGUN):
-        assert peer.goodbyes == []
-        assert peer.status(await peer.call()) == (0, ""), number
-        peer.events.clear()
+    await peer.turn()
+    peer.connection.end(14, "gone")
+    assert (peer.closed, peer.aborted) == (True, False)
+    await asyncio.sleep(0.05)
+    assert peer.aborted
+
+
+async def test_nothing_is_raised_where_both_end_a_call_at_once() -> None:
+    """A body of another length than was said, that is also more than is taken."""
+    peer = Peer(talks)
+    number = peer.begin([*CALL, ("content-length", "9")])
+    await peer.turn()
+    peer.send(number, b"\0" * 1900)
+    peer.send(number, b"\0" * 200, end=True)
+    await peer.turn()
+    assert peer.connection.calls == 0
+    assert not peer.closed
+
+
+async def test_who_connects_to_a_worker_that_goes_is_asked_to_leave() -> None:
+    """At once."""
+    peer = Peer(served=Served({}, MOST, going=True))
+    await peer.turn()
     assert peer.goodbyes == [(NO_LAST_STREAM, 0)]
+
+
+async def test_nothing_is_left_of_a_connection() -> None:
+    """No circle that only the collection of garbage would find."""
+    gc.disable()
+    try:
+        peer, _ = await called(message(b"a"))
+        number = peer.begin()
+        await peer.turn()
+        peer.client.reset_stream(number)
+        peer.begin()
+        await peer.turn()
+        left = weakref.ref(peer.connection)
+        peer.connection.connection_lost(None)
+        await asyncio.sleep(0.01)
+        del peer.connection  # as a transport lets go of it
+        del peer
+        await asyncio.sleep(0.01)
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_idle_connection_that_is_asked_to_leave_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,22 +704,6 @@ async def test_a_worker_that_goes_tells_whoever_still_waits() -> None:
     assert (peer.closed, peer.connection.calls, peer.goodbyes) == (True, 0, [(number, 0)])
 
 
-async def test_who_only_asks_to_be_answered_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    """Pings and settings in great numbers; some are everyday."""
-    peer = Peer()
-    for _ in range(ECHOES - 1):
-        peer.client.ping(b"12345678")
-        await peer.turn(1)
-    assert not peer.closed
-    for _ in range(2):
-        peer.client.ping(b"12345678")
-    with caplog.at_level(logging.WARNING):
-        await peer.turn()
-    assert peer.closed
-    assert peer.goodbyes == [(0, int(ErrorCodes.ENHANCE_YOUR_CALM))]
-    assert "only asks to be answered" in caplog.text
-
-
 async def test_who_connects_and_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has begun is not, however long it says nothing more."""
     monkeypatch.setattr(module, "BEGIN_S", 0.01)
@@ -546,7 +716,7 @@ async def test_who_connects_and_says_nothing_is_cut_off(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("alpn", "closed"), [("h2", False), ("http/1.1", True), (None, True)])
 async def test_what_is_spoken_is_agreed_with_tls(alpn: str | None, closed: bool) -> None:
     """As gRPC wants it."""
-    assert Peer(encrypted=True, alpn=alpn).closed is closed
+    assert Peer(served=Served({}, MOST, encrypted=True), alpn=alpn).closed is closed
 
 
 async def test_more_calls_than_may_be_under_way_are_refused_and_the_others_answered() -> None:
