@@ -58,6 +58,7 @@ class Call:
         "_ended",
         "_fields",
         "_in_a_row",
+        "_lost",
         "_messages",
         "_reading",
         "_stream",
@@ -74,6 +75,7 @@ class Call:
         self._messages = messages
         self._begun = False
         self._ended = False
+        self._lost = False
         self._in_a_row = 0
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
@@ -151,9 +153,10 @@ class Call:
         self.wake()
 
     def lost(self) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more. Who is told so once may take its time to leave."""
         self.gone = self._ended = True
-        if self.task is not None:
+        if self.task is not None and not self._lost:
+            self._lost = True
             self.task.cancel()
 
     def wake(self) -> None:
@@ -170,17 +173,21 @@ class Call:
         self.unheard = size
 
     async def _taken(self) -> None:
-        """What was said."""
-        while not self.gone and (self._connection.full or self._stream.pending_bytes):
-            self._writing = self._connection.loop.create_future()
-            try:
+        """What was said. Who has said something waits behind those who could not."""
+        waiting = self._connection.waiting
+        waiting[self] = None
+        try:
+            while not self.gone and (self._connection.full or self._stream.pending_bytes):
+                self._writing = self._connection.loop.create_future()
                 await self._writing
-            finally:
-                self._writing = None
+        finally:
+            self._writing = None
+            del waiting[self]
 
 
 class Connection(asyncio.Protocol):
-    """`full`: more was said than the other side has taken. `unheard`: bytes that came, of calls that have not read them yet."""
+    """`full`: more was said than the other side has taken. `unheard`: bytes that came, of calls that have not read them yet. `waiting`: the
+    calls that wait until what was said is taken; who goes on first is the first."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -201,6 +208,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.full = False
         self.unheard = 0
+        self.waiting: dict[Call, None] = {}
 
     @property
     def calls(self) -> int:
@@ -409,7 +417,7 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _writable(self) -> None:
-        for call in self._calls.values():
+        for call in list(self.waiting):
             call.writable()
 
     def _linger(self) -> None:

@@ -23,7 +23,8 @@ from router.settings import Address
 UNAVAILABLE = 14
 BACKLOG = 1024
 HANDSHAKES, HANDSHAKE_S, GOODBYE_S = 1024, 10.0, 5.0
-LAST_WORDS_S = 1.0  # for calls that end because this does
+LAST_WORDS_S = 1.0  # of the grace period, for calls that end because this does
+LAST_CALLS_S = 2.0  # for calls that were on their way when Envoy heard
 
 
 class ZttpServer:
@@ -95,19 +96,19 @@ class ZttpServer:
         connections = self._served.connections
         for each in list(connections):
             each.leave()
-        until = asyncio.get_running_loop().time() + self._grace_s
-        await _while(lambda: bool(connections) and not over(), until)
+        began = asyncio.get_running_loop().time()
+        await _while(lambda: bool(connections) and not over(), self._grace_s - LAST_WORDS_S)
         self._access_log.close()
-        await _while(lambda: any(each.calls for each in connections), until, LAST_WORDS_S)
+        left_s = self._grace_s - LAST_WORDS_S - (asyncio.get_running_loop().time() - began)
+        await _while(lambda: bool(connections), min(max(left_s, LAST_WORDS_S / 2), LAST_CALLS_S))
         for each in list(connections):
             each.end(UNAVAILABLE, "this worker is gone")
-        await _while(lambda: bool(connections), until, LAST_WORDS_S)
+        await _while(lambda: bool(connections), LAST_WORDS_S / 2)
 
 
-async def _while(holds: Callable[[], bool], until: float, longest_s: float = float("inf")) -> None:
-    """Of the loop's time."""
+async def _while(holds: Callable[[], bool], longest_s: float) -> None:
     loop = asyncio.get_running_loop()
-    until = min(until, loop.time() + longest_s)
+    until = loop.time() + longest_s
     while holds() and loop.time() < until:  # noqa: ASYNC110  # what is waited for tells nobody
         await asyncio.sleep(LOOK_S)
 

@@ -309,6 +309,28 @@ async def test_who_gives_up_hears_nothing_and_nobody_works_on() -> None:
     assert (peer.messages(stays), peer.status(stays), peer.connection.calls) == ([b"stay"], (0, ""), 0)
 
 
+async def test_who_is_told_to_leave_is_told_once() -> None:
+    """Given up twice, or given up and then lost with its connection: it has its time to clean up."""
+    ended: list[str] = []
+
+    async def waits(stream: Stream) -> None:
+        try:
+            await stream.read()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append("tidy")
+
+    peer = Peer(waits)
+    number = peer.begin()
+    await peer.turn()
+    for _ in range(2):
+        peer.connection.data_received(RstStreamFrame(number, 8).serialize())
+        await peer.turn(1)
+    peer.connection.connection_lost(None)
+    await asyncio.sleep(0.05)
+    assert ended == ["tidy"]
+
+
 async def test_a_connection_that_breaks_ends_what_is_on_it() -> None:
     ended = asyncio.Event()
 
@@ -493,6 +515,26 @@ async def test_who_says_much_in_one_turn_is_held_up_all_the_same() -> None:
     peer.deaf = False
     await peer.turn(80)
     assert (len(peer.messages(number)), peer.status(number)) == (100, (0, ""))
+
+
+async def test_who_says_much_is_not_always_the_first_to_go_on() -> None:
+    """On a wire that is full, who has said something waits behind who could not."""
+    order: list[str] = []
+
+    async def says(stream: Stream) -> None:
+        many = int((await stream.read()).value)
+        for _ in range(many):
+            await stream.write(BytesValue(value=b"x" * 40_000))
+        order.append(f"of {many}")
+
+    peer = Peer(says)
+    peer.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30})
+    peer.client.increment_flow_control_window(1 << 30)
+    await peer.turn()
+    for many in (20, 1):
+        peer.send(peer.begin(), message(b"%d" % many), end=True)
+    await peer.turn(40)
+    assert order == ["of 1", "of 20"]
 
 
 async def test_who_takes_nothing_of_what_it_makes_us_say_is_cut_off(

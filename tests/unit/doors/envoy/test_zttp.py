@@ -11,9 +11,12 @@ from typing import Any, cast
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 
 from examples.halden.demo.company import free_ports
 from router.doors.envoy.access_log import AccessLog
+from router.doors.envoy.health import HEALTH
 from router.errors import ConfigError
 from router.settings import Address
 from tests.needs import needs
@@ -44,7 +47,8 @@ async def test_who_is_connected_is_waited_for_and_told() -> None:
     """Who watches its health is told so as well; nobody new is taken."""
     over = asyncio.Event()
     async with listening() as (server, address), grpc.aio.insecure_channel(str(address)) as channel:
-        watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         draining = asyncio.create_task(server.drain(0.0, over.is_set))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -55,6 +59,26 @@ async def test_who_is_connected_is_waited_for_and_told() -> None:
         await asyncio.wait_for(draining, 10)
         assert await watch.code() == grpc.StatusCode.UNAVAILABLE
         assert await watch.details() == "this worker is gone"
+
+
+async def test_a_call_that_is_on_its_way_when_a_worker_goes_is_answered() -> None:
+    """Though nothing was under way, and everything seemed to be over."""
+    async with listening() as (server, address):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        client = H2Connection(H2Configuration(header_encoding="utf-8"))
+        client.initiate_connection()
+        writer.write(client.data_to_send())
+        assert await reader.read(9)  # of the server's settings
+        draining = asyncio.create_task(server.drain(0.0, lambda: True))
+        await asyncio.sleep(0.02)
+        head = [(":method", "POST"), (":scheme", "http"), (":authority", "door"), (":path", f"/{HEALTH}/Check")]
+        client.send_headers(1, [*head, ("content-type", "application/grpc"), ("te", "trailers")])
+        client.send_data(1, b"\0\0\0\0\0", end_stream=True)  # before it has read that it is to leave
+        writer.write(client.data_to_send())
+        heard = await asyncio.wait_for(reader.read(), 10)
+        await asyncio.wait_for(draining, 10)
+        writer.close()
+    assert b"\0\0\0\0\2\x08\2" in heard  # NOT_SERVING
 
 
 async def test_an_address_that_cannot_be_had_is_said() -> None:
