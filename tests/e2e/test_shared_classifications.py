@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,22 @@ def seen(node: Lockgate, tier: str, result: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if f'tier="{tier}"' in line and f'result="{result}"' in line)
 
 
+async def in_time(node: Lockgate, text: str, before: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:
+    """What was told when a look at Redis was not late, as it may be on a busy machine: a node goes by itself then, as it should."""
+    for _ in range(10):
+        late = seen(node, "llm", "late") + seen(node, "encoder", "late")
+        before()
+        answer = await told(node, text)
+        if seen(node, "llm", "late") + seen(node, "encoder", "late") == late:
+            return answer
+    raise AssertionError("Redis was late ten times in a row")
+
+
+def forge(redis: RedisServer) -> None:
+    for key in redis.ask("KEYS", "*:answer:*").split():
+        redis.ask("SET", key, '["send_back","small"]')
+
+
 async def test_a_model_is_asked_once_and_not_at_all_by_who_forges(nodes: list[Lockgate], redis: RedisServer) -> None:
     """The record of the second says that the answer came from a cache. What somebody writes there decides nothing, and without Redis each
     asks for itself."""
@@ -77,17 +94,18 @@ async def test_a_model_is_asked_once_and_not_at_all_by_who_forges(nodes: list[Lo
     async with serving(LlmServer(content=choosing("pay")), one.ports["nobody"]) as server:
         status, first = await told(one, UNSURE)
         assert (status, first["intent"], first["tier"], first["cached"]) == (200, "pay", "llm", False), first
-        status, second = await told(two, UNSURE)
+        status, second = await in_time(two, UNSURE)
         assert (status, second["intent"], second["tier"], second["cached"]) == (200, "pay", "llm", True)
         assert {**first, "cached": True, "stages_ns": 0} == {**second, "stages_ns": 0}
-        assert len(server.asked) == 1
-        assert (seen(two, "llm", "found"), seen(two, "encoder", "found")) == (1, 1)
-        for key in redis.ask("KEYS", "*:answer:*").split():
-            redis.ask("SET", key, '["send_back","small"]')
-        status, third = await told(two, UNSURE + " ")
-        assert (status, third["intent"], len(server.asked)) == (200, "pay", 2), third
+        asked = 1 + seen(two, "llm", "late")
+        assert len(server.asked) == asked
+        assert seen(two, "llm", "found") >= 1
+        assert seen(two, "encoder", "found") >= 1
+        status, third = await in_time(two, UNSURE + " ", lambda: forge(redis))
+        assert (status, third["intent"], len(server.asked)) == (200, "pay", 2 + seen(two, "llm", "late")), third
         assert seen(two, "llm", "forged") == 1
+        asked = len(server.asked)
         redis.signal(signal.SIGKILL)
         until(lambda: all(figure(node, "lockgate_shared_state_healthy") == 0 for node in nodes), "both noticed")
         status, fourth = await told(one, UNSURE)
-        assert (status, fourth["intent"], fourth["cached"], len(server.asked)) == (200, "pay", False, 3)
+        assert (status, fourth["intent"], fourth["cached"], len(server.asked)) == (200, "pay", False, asked + 1)

@@ -24,29 +24,36 @@ from router.doors.envoy.framing import INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENT
 
 log = logging.getLogger("lockgate.envoy")
 BEGUN = 1_000  # calls on a connection, before Envoy is asked to go on elsewhere; it may begin three thousand more before it hears
+AT_ONCE = 128  # calls on a connection; zttp refuses more
 NO_LAST_STREAM = 2**31 - 1
 BEGIN_S = 10.0  # until a connection has to say anything
 LINGER_S, LINGERS = 1.0, 10  # after the last call of a connection that Envoy was asked to leave; so often while what was said is not taken
 GOODBYE_S = 5.0  # for the last that is said
-AT_ONCE = 65_536  # bytes that are said before it is looked whether they are taken
+MUCH = 65_536  # bytes that are said before it is looked whether they are taken
 IN_A_ROW = 64  # messages that one call reads before others have their turn
 WAITING = 32 << 20  # bytes on a connection, beside its largest message, that nobody has read; or that the other side has not taken
 NO_ERROR, CANCEL = 0, 8
 PREFACE, FRAME_HEAD, RESET = 24, 9, 13  # bytes
 HEADERS_FRAME, RESET_FRAME = 1, 3
+REFUSED = (
+    "envoy_calls_refused: Envoy begins more than %d calls at once on one connection to the door; set `max_concurrent_streams: 100` on its "
+    "cluster, as `lockgate envoy config` does"
+)
+SILENT_S = 60.0  # between two such lines
 HEAD: Fields = [(b"content-type", b"application/grpc")]
 
 
 @dataclass(slots=True)
 class Served:
     """What all connections of a listener have in common. `most`: bytes of a message. `connections`: those that there are. `going`: whether
-    new ones are asked to leave at once."""
+    new ones are asked to leave at once. `silent_until`: when something may be said again that has been said."""
 
     methods: Methods
     most: int
     encrypted: bool = False
     going: bool = False
     connections: set[Connection] = field(default_factory=set)
+    silent_until: float = 0.0
 
 
 class Call:
@@ -198,6 +205,7 @@ class Connection(asyncio.Protocol):
         self._passing = PREFACE  # bytes of what is being read that are no frame's head
         self._highest = 0
         self._begun = 0
+        self._taken_up = 0
         self._leaving = False
         self._sending = False
         self._unsent = 0
@@ -249,6 +257,8 @@ class Connection(asyncio.Protocol):
             log.warning("a connection to the door for Envoy was ended: %s", error)
             self._end()
             return
+        if len(self._calls) >= AT_ONCE and self._begun > self._taken_up:
+            self._refused()
         self._send()
 
     def leave(self) -> None:
@@ -272,7 +282,7 @@ class Connection(asyncio.Protocol):
     def said(self, size: int) -> None:
         """What all calls say in one turn of the loop goes together, unless it is much."""
         self._unsent += size
-        if self._unsent > AT_ONCE:
+        if self._unsent > MUCH:
             self._send()
         elif not self._sending:
             self._sending = True
@@ -324,6 +334,14 @@ class Connection(asyncio.Protocol):
             self._begun += 1
             if self._begun == BEGUN:
                 self.leave()
+
+    def _refused(self) -> None:
+        """By zttp, which says so to nobody else."""
+        self._taken_up = self._begun
+        now = self.loop.time()
+        if now >= self._served.silent_until:
+            self._served.silent_until = now + SILENT_S
+            log.error(REFUSED, AT_ONCE)
 
     def _given_up(self, number: int) -> bool:
         """Whether zttp need not know. What was never begun is its own to judge."""
@@ -383,6 +401,7 @@ class Connection(asyncio.Protocol):
             call.lost()
 
     def _begin(self, asked: Any) -> None:
+        self._taken_up += 1
         stream, fields = self._http2.stream(asked.stream_id), asked.headers
         if (status := unfit(asked.method, fields)) is not None:
             stream.send_response(status, [], end_stream=True)
