@@ -47,6 +47,9 @@ def replies(workspace: Workspace) -> list[LocalReply]:
         LocalReply(_details("http1.invalid_transfer_encoding"), 501, "transfer_coding_unknown", "Only chunked is understood here."),
         LocalReply(_begins("http1.", "http2."), 400, "malformed_request", "The request is not well-formed HTTP."),
         LocalReply(_details("request_overall_timeout"), 408, "body_timeout", "The body did not arrive in time."),
+        # Of the two that watch for silence, the router and the stream, either may be the first.
+        LocalReply(_silence(408), 408, "body_timeout", "The body did not arrive in time."),
+        LocalReply(_silence(504), 504, "upstream_timeout", "The upstream did not answer in time."),
         LocalReply(("UF",), 502, "connect_failed", "The upstream cannot be reached."),
         LocalReply(("UC", "UR"), 502, "upstream_reset", "The connection to the upstream broke off."),
         LocalReply(("UPE",), 502, "upstream_protocol", "The upstream's answer is no valid HTTP."),
@@ -58,6 +61,11 @@ def replies(workspace: Workspace) -> list[LocalReply]:
 
 def _details(*whole: str) -> str:
     return " || ".join(f"response.code_details == '{each}'" for each in whole)
+
+
+def _silence(status: int) -> str:
+    """504 where all of the request had come."""
+    return f"{_details('stream_idle_timeout')} && response.code == {status}"
 
 
 def _begins(*prefixes: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conformance.envoy_workspaces import workspace
 from tests.conformance.test_envoy_config import Before, before
@@ -232,6 +237,33 @@ def test_a_silent_one_is_given_up(edge: Edge) -> None:
     """After the idle time, long before the total one."""
     answer = edge.ask("idle", "/hold")
     assert (answer.status, answer.code) == (504, "upstream_timeout")
+
+
+def test_a_silent_one_is_told_of_in_the_same_words_by_whichever_sees_it_first(edge: Edge, tmp_path: Path) -> None:
+    """The stream's own timer instead of the router's, which is as long."""
+    (silent,) = edge.upstreams["idle"]
+    destinations = {"idle": {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{silent.port}"}], **ONCE, **ALONE["idle"]}}
+    envoy = Before(tmp_path, workspace(tmp_path, destinations), "idle", None)
+    written = yaml.safe_load((tmp_path / "envoy.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    policies = [each["route"]["retry_policy"] for each in manager["route_config"]["virtual_hosts"][0]["routes"] if "route" in each]
+    assert [each.pop("per_try_idle_timeout") for each in policies]
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(written))
+    try:
+        envoy.start()
+        answer = envoy.ask("GET", "/hold")
+        assert (answer.status, answer.code) == (504, "upstream_timeout")
+    finally:
+        envoy.process.kill()
+
+
+def test_a_body_that_stops_coming_is_told_so(edge: Edge) -> None:
+    """Where nobody but the stream's timer sees it."""
+    with socket.create_connection(("127.0.0.1", edge.envoy.port), timeout=10) as wire:
+        wire.sendall(b"GET /hold HTTP/1.1\r\nhost: x\r\nx-route: idle\r\ncontent-length: 10\r\n\r\nabc")
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["code"]) == (408, "body_timeout")
 
 
 def test_concurrency_is_capped_and_given_back(edge: Edge) -> None:
