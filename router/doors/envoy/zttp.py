@@ -12,6 +12,7 @@ from router.doors.envoy.access_log import AccessLog
 from router.doors.envoy.authorizing import Authorizer
 from router.doors.envoy.calls import Method
 from router.doors.envoy.connection import Connection, Served
+from router.doors.envoy.framing import UNAVAILABLE
 from router.doors.envoy.health import HEALTH, NOT_SERVING, SERVING, Asked, Health
 from router.doors.envoy.messages.envoy_pb2 import CheckRequest, ProcessingRequest, StreamAccessLogsMessage
 from router.doors.envoy.names import ACCESS_LOG, AUTHORIZATION, FRAME, LOOK_S, PROCESSOR, SERVICES
@@ -20,7 +21,6 @@ from router.doors.tls import Listening, Material
 from router.errors import ConfigError
 from router.settings import Address
 
-UNAVAILABLE = 14
 BACKLOG = 1024
 HANDSHAKES, HANDSHAKE_S, GOODBYE_S = 1024, 10.0, 5.0
 LAST_WORDS_S = 1.0  # of the grace period, for calls that end because this does

@@ -236,10 +236,10 @@ async def test_there_is_nothing_but_its_methods(path: str) -> None:
 async def test_a_call_has_the_time_that_it_was_given() -> None:
     """A handler that waits is cancelled, and its caller told why."""
     peer = Peer()
-    number = peer.begin([*CALL, ("grpc-timeout", "10m")])
+    number = peer.begin([*CALL, ("grpc-timeout", "500m")])
     await peer.turn()
     assert peer.status(number) is None
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.6)
     await peer.turn()
     assert peer.status(number) == (4, "the call took longer than it may")
 
@@ -645,17 +645,31 @@ async def test_three_thousand_may_begin_and_leave_before_envoy_has_heard() -> No
     assert (peer.messages(stays), peer.status(stays)) == ([b"a"], (0, ""))
 
 
+async def test_a_connection_that_nobody_takes_anything_from_goes_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said last is not waited for endlessly."""
+    monkeypatch.setattr(module, "LINGER_S", 0.01)
+    peer = Peer(talks)
+    peer.begin([*CALL, ("grpc-timeout", "1m")])
+    await peer.turn()
+    await asyncio.sleep(0.02)
+    await peer.turn()
+    peer.connection.leave()
+    await asyncio.sleep(0.1)
+    assert peer.closed
+
+
 async def test_what_was_said_last_is_taken_before_a_connection_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a call that is over and that the other side's windows hold up."""
-    monkeypatch.setattr(module, "LINGER_S", 0.02)
+    monkeypatch.setattr(module, "LINGER_S", 0.01)
+    monkeypatch.setattr(module, "LINGERS", 100_000)
 
     async def much(stream: Stream) -> None:
         await stream.write(BytesValue(value=b"x" * 70_000))
 
     peer = Peer(much)
-    number = peer.begin([*CALL, ("grpc-timeout", "10m")])
+    number = peer.begin([*CALL, ("grpc-timeout", "500m")])
     await peer.turn()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.6)
     await peer.turn()
     assert peer.connection.calls == 0
     peer.connection.leave()
@@ -748,10 +762,10 @@ async def test_a_worker_that_goes_tells_whoever_still_waits() -> None:
 
 async def test_who_connects_and_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has begun is not, however long it says nothing more."""
-    monkeypatch.setattr(module, "BEGIN_S", 0.01)
+    monkeypatch.setattr(module, "BEGIN_S", 0.5)
     silent, begun = Peer(), Peer()
     await begun.turn()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.6)
     assert (silent.aborted, begun.aborted) == (True, False)
 
 
