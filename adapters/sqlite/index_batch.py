@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,7 @@ from adapters.sqlite.index_words import Ids, Word, Words
 from router.audit.questions.columns import COLUMNS, INHERITED, LATE, NAMES, WORDLY, Kind
 from router.audit.questions.segments import NULL, SIZE, Integers, pack, unpack
 
-PAUSE = 32  # rows between two of `breathe`
 _PLACES = {name: place for place, name in enumerate(NAMES)}
-_AS_IS, _AS_WORD, _AS_ID = range(3)
-_KEPT = {
-    name: (place, _AS_WORD if COLUMNS[name].kind in WORDLY else _AS_ID if COLUMNS[name].kind is Kind.ID else _AS_IS)
-    for name, place in _PLACES.items()
-}
-_IDS = [name for name in NAMES if COLUMNS[name].kind is Kind.ID]
-_NOTHING = [NULL] * len(NAMES)
 _INHERITED = [_PLACES[name] for name in INHERITED]
 _LATE = {
     "outcome": [_PLACES[name] for name in LATE if name != "reviewer"],
@@ -31,6 +24,9 @@ _BROUGHT = {**_LATE, "decision": [_PLACES[name] for name in LATE]}
 _HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION = (
     _PLACES[name] for name in ("held", "time", "waited", "key_id", "reviewer", "self_review", "kind", "decision_id")
 )
+_NOBODYS = 0  # the code of no word
+Column = tuple[Integers, tuple[Any, ...]]
+"""Of rows that are alike: where they are in the batch, and their values."""
 
 
 class Batch:
@@ -44,66 +40,114 @@ class Batch:
         self._ids = ids
         self._first = first
         self._breathe = breathe or (lambda: None)
-        self._fresh: list[list[int]] = []
+        self._fresh: Integers = np.empty((len(NAMES), 0), np.int64)
         self._old: dict[tuple[int, int], Integers] = {}
         self._changed: set[tuple[int, int]] = set()
-        self._named: dict[str, dict[str, int]] = {}
         self._codes: dict[str, dict[Word, int]] = {}
         self._late: dict[int, list[int]] = {}
 
     def add(self, rows: Sequence[dict[str, Any]], until: int) -> None:
-        """Those of the records up to `until`."""
+        """Those of the records up to `until`. Column by column, and one by one only where a record has to do with more than one other:
+        most decisions have one outcome, beside them."""
         self._codes = self._words.refreshed()
         for code, idx in self._connection.execute("SELECT code, idx FROM late"):
             self._late.setdefault(code, []).append(idx)
-        self._named = {name: self._ids.codes(name, _firsts(rows, name)) for name in _IDS}
-        for number, row in enumerate(rows, 1):
-            self._fill(row["idx"])
-            self._add(row)
-            if number % PAUSE == 0:
-                self._breathe()
-        self._fill(until)
+        self._fresh = np.full((len(NAMES), until - self._first), NULL, np.int64)
+        if len(rows) < until - self._first:  # holes of a damaged ledger
+            self._fresh[_KIND] = self._code("kind", "unreadable")
+        alike = self._alike(rows)
+        for place, name in enumerate(NAMES):
+            having = [(at, tuple(map(itemgetter(name), some))) for at, some in alike if name in some[0]]
+            for (at, _), coded in zip(having, self._coded(name, having, rows), strict=True):
+                self._fresh[place, at] = coded
+            self._breathe()
+        for number in self._paired():
+            self._add(number)
+            self._breathe()
         self._write()
 
-    def _fill(self, until: int) -> None:
-        """Holes of a damaged ledger."""
-        while self._first + len(self._fresh) < until:
-            self._fresh.append(self._coded({"kind": "unreadable"}))
+    def _alike(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Integers, list[dict[str, Any]]]]:
+        """Those with the same columns, which mostly are those of a kind, and where they are."""
+        shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            shapes.setdefault(tuple(row), []).append(row)
+        self._breathe()
+        return [(np.array([row["idx"] for row in some], np.int64) - self._first, some) for some in shapes.values()]
 
-    def _add(self, row: dict[str, Any]) -> None:
-        coded, idx = self._coded(row), row["idx"]
-        self._fresh.append(coded)
-        if coded[_DECISION] == NULL:
-            return
-        if row["kind"] == "decision":
+    def _coded(self, name: str, having: list[Column], rows: Sequence[dict[str, Any]]) -> Iterator[list[int] | int]:
+        """For each of those alike. What all have alike is told once."""
+        codes = self._coding(name, having, rows)
+        for _, values in having:
+            same = values.count(values[0]) == len(values)
+            some = values[:1] if same else values
+            coded = [codes[value] for value in some] if codes else [NULL if value is None else value for value in some]
+            yield coded[0] if same else coded
+
+    def _coding(self, name: str, having: list[Column], rows: Sequence[dict[str, Any]]) -> Mapping[Any, int]:
+        """Codes by value; empty where values are kept as they are."""
+        if COLUMNS[name].kind is Kind.ID:
+            return {None: NULL, **self._ids.codes(name, self._firsts(having))} if having else {}
+        if COLUMNS[name].kind not in WORDLY:
+            return {}
+        known = self._codes[name]
+        if any(not known.keys() >= {word for word in values if word is not None} for _, values in having):
+            for row in rows:  # in their order, by which words have their codes however many records make a batch
+                if row.get(name) is not None:
+                    self._code(name, row[name])
+        return {None: NULL, **known}
+
+    def _code(self, name: str, word: Word) -> int:
+        return self._codes[name].get(word) or self._words.add(name, word)
+
+    def _firsts(self, having: list[Column]) -> dict[str, int]:
+        """Which record has each id first."""
+        firsts: dict[str, int] = {}
+        for at, values in having:
+            backwards = zip(reversed(values), reversed((at + self._first).tolist()), strict=True)
+            for value, idx in dict(backwards).items():  # the first of those alike
+                if value is not None and idx < firsts.get(value, idx + 1):
+                    firsts[value] = idx
+        return firsts
+
+    def _paired(self) -> list[int]:
+        """Tells decisions and outcomes of each other where a batch has one of each and nothing else of them. Where all others are that have
+        an id, in order."""
+        decisions, kinds, codes = self._fresh[_DECISION], self._fresh[_KIND], self._codes["kind"]
+        having = np.flatnonzero(decisions != NULL)
+        _, places, counts = np.unique(decisions[having], return_inverse=True, return_counts=True)
+        first = decisions[having] - 1 - self._first  # which has the id first; before this batch, if it is below 0
+        begun = np.where(first >= 0, kinds[np.maximum(first, 0)], NULL) == codes.get("decision", _NOBODYS)
+        ends = begun & (counts[places] == 2) & (kinds[having] == codes.get("outcome", _NOBODYS))
+        decided, ended = first[ends], having[ends]
+        for place in _INHERITED:
+            values = self._fresh[place]
+            values[ended] = np.where(values[ended] == NULL, values[decided], values[ended])
+        for place in _LATE["outcome"]:
+            values = self._fresh[place]
+            values[decided] = np.where(values[ended] == NULL, values[decided], values[ended])
+        settled = ends | (begun & (first == having))  # a decision that is the first of its id takes nothing over
+        rest: list[int] = having[~settled].tolist()
+        return rest
+
+    def _add(self, at: int) -> None:
+        coded, idx = self._fresh[:, at].tolist(), self._first + at
+        kind = str(self._words.word("kind", coded[_KIND]))
+        if kind == "decision":
             self._catch_up(coded, idx)
-            return
-        decisions = self._decisions(coded[_DECISION])
-        if not decisions:
-            return
-        at = decisions[0]
-        decided = self._fresh[at - self._first] if at >= self._first else None
+        elif decisions := self._decisions(coded[_DECISION]):
+            self._follow(coded, kind, decisions)
+        self._fresh[:, at] = coded
+
+    def _follow(self, coded: list[int], kind: str, decisions: list[int]) -> None:
         for place in _INHERITED:
             if coded[place] == NULL:
-                coded[place] = self._get(place, at) if decided is None else decided[place]
-        if row["kind"] == "review":
-            self._judged(coded, at)
-        for place in _LATE.get(row["kind"], ()):
+                coded[place] = self._get(place, decisions[0])
+        if kind == "review":
+            self._judged(coded, decisions[0])
+        for place in _LATE.get(kind, ()):
             if coded[place] != NULL:
                 for each in decisions:
                     self._set(place, each, coded[place])
-
-    def _coded(self, row: dict[str, Any]) -> list[int]:
-        coded = _NOTHING.copy()
-        for name, value in row.items():
-            if value is None or name == "idx":
-                continue
-            place, how = _KEPT[name]
-            if how == _AS_WORD:
-                coded[place] = self._codes[name].get(value) or self._words.add(name, value)
-            else:
-                coded[place] = value if how == _AS_IS else self._named[name][value]
-        return coded
 
     def _judged(self, coded: list[int], at: int) -> None:
         held = coded[_HELD]
@@ -130,12 +174,12 @@ class Batch:
 
     def _get(self, place: int, idx: int) -> int:
         if idx >= self._first:
-            return self._fresh[idx - self._first][place]
+            return int(self._fresh[place, idx - self._first])
         return int(self._segment(place, idx // SIZE)[idx % SIZE])
 
     def _set(self, place: int, idx: int, value: int) -> None:
         if idx >= self._first:
-            self._fresh[idx - self._first][place] = value
+            self._fresh[place, idx - self._first] = value
             return
         self._segment(place, idx // SIZE)[idx % SIZE] = value
         self._changed.add((place, idx // SIZE))
@@ -151,10 +195,9 @@ class Batch:
         return unpack(zone, read_data(self._connection, NAMES[place], segment) if zone.width else b"")
 
     def _write(self) -> None:
-        if self._fresh:
-            fresh = np.array(self._fresh, dtype=np.int64).T
+        if self._fresh.size:
             for place in range(len(NAMES)):
-                self._append(place, fresh[place])
+                self._append(place, self._fresh[place])
                 self._breathe()
         for place, segment in self._changed:
             self._store(place, segment, self._old[place, segment])
@@ -193,13 +236,3 @@ def store_segment(connection: StandardConnection, place: int, segment: int, valu
     run("INSERT OR REPLACE INTO zones VALUES (?,?,?,?,?,?,?)", parts)
     if data:
         run("INSERT OR REPLACE INTO segments VALUES (?,?)", (place_of(NAMES[place], segment), data))
-
-
-def _firsts(rows: Sequence[dict[str, Any]], name: str) -> dict[str, int]:
-    """Which row has each id first."""
-    firsts: dict[str, int] = {}
-    for row in rows:
-        value = row.get(name)
-        if value is not None:
-            firsts.setdefault(value, row["idx"])
-    return firsts

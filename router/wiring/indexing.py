@@ -91,9 +91,11 @@ class Indexing:
     async def _sign_next(self, *, now: bool) -> bool:
         records = self._records or 0
         told = await self._ask(lambda sections: sections.next(records, now=now))
-        if told is not None:
-            await self._ledger.append(system_entry(EVENT, self._clock.now_ns(), told))
-        return told is not None
+        if told is None:
+            return False
+        record = await self._ledger.append(system_entry(EVENT, self._clock.now_ns(), told))
+        await self._ask(lambda sections: sections.told(record, told))
+        return True
 
     async def _ask(self, question: Callable[[Sections], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: question(self._opened()))

@@ -15,6 +15,7 @@ from router.audit.lookups.entries import Breathe, Lists, joined, lists_of, summa
 from router.audit.lookups.section import Section, write_section
 from router.audit.questions.index import catch_up
 from router.audit.questions.reader import IndexStore, LedgerReader
+from router.audit.records.record import SYSTEM
 from router.errors import AuditError
 
 DIFFERS = "section_differs"
@@ -30,6 +31,7 @@ class Sections:
     breathe: Breathe = lambda: None
     _known: list[Signed] = field(default_factory=list)
     _read: int = 0
+    _since: list[Signed] = field(default_factory=list)
 
     def chain(self, below: int | None = None) -> list[Signed]:
         """Of the sections that records with an index under `below` tell of; of all where none is given."""
@@ -38,7 +40,14 @@ class Sections:
             self._known, self._read = [], 0
         self._known += self._told(self.index.events((EVENT,), self._read))
         self._read = complete
+        self._since.clear()
         return chain(section for section in self._known if below is None or section.record < below)
+
+    def told(self, record: int, details: Mapping[str, Any]) -> None:
+        """That this record signs what was `next`. What follows is then found without the index, which costs as much to catch up with the
+        few records that came meanwhile as with a thousand."""
+        section = signed(record, {"schema": SYSTEM, "event": EVENT, "details": details})
+        self._since += [] if section is None else [section]
 
     def opened(self, section: Signed) -> Section:
         """Made again from the ledger where it is not on disk."""
@@ -63,13 +72,21 @@ class Sections:
 
     def next(self, records: int, *, now: bool = False) -> dict[str, Any] | None:
         """Details of the record that signs the next section, whose file is there; None where none is due (see `chain`)."""
+        since, self._since = self._since, []
+        if since and (found := self._next(chain((*self._known, *since)), records, now=now)) is not None:
+            self._since = since
+            return found
         sections = self.chain()
-        children = to_join(sections)
-        if children:
+        found = self._next(sections, records, now=now)
+        if found is None:
+            self._sweep(sections)
+        return found
+
+    def _next(self, sections: Sequence[Signed], records: int, *, now: bool) -> dict[str, Any] | None:
+        if children := to_join(sections):
             return self._made(children[0].start, children[-1].end, children[0].level + 1, joined(self._each(children)))
         begun = to_begin(sections, self.reader.size(), records, now=now)
         if begun is None:
-            self._sweep(sections)
             return None
         start, end, level = begun
         return self._made(start, end, level, self._lists(start, end))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -24,6 +25,13 @@ SLICE, PAUSE = 2000, 16  # records of a batch, and those between two pauses, of 
 JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review events by which a person decides
 # Those after which it waits as it did before: what a review has come to is what it was.
 UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "information_asked", "information_given", "escalated"})
+NO_WORD = "not a word"
+_WORD = frozenset({str, type(None)})
+_OF_A_DECISION = itemgetter(
+    "trace_id", "request_id", "config_digest", "bundle_revision", "bundle_digest", "engine", "risk", "admission", "effect", "route",
+    "destination", "why", "door", "method", "content_type", "tenant", "subject_type", "authenticated_by", "intent", "runner_up",
+    "classification", "tier", "rule", "model_digest", "calibration_digest", "catalog_digest"
+)  # fmt: skip
 
 
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
@@ -127,38 +135,39 @@ def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
     request, subject, signals, risk = leaf["request"], leaf["subject"], leaf["signals"], leaf["risk"]
     admission, verdict, route, outcome = leaf["admission"], leaf["verdict"], leaf["route"] or {}, leaf["outcome"]
     row = {
-        "trace_id": _word((request["trace"] or {}).get("trace_id")),
-        "request_id": _word(request["id"]),
-        "config_digest": _word(leaf["config_digest"]),
-        "bundle_revision": _word(verdict["revision"]) or None,
-        "bundle_digest": _word(verdict["digest"]) or None,
-        "engine": _word(verdict["engine"]) or None,
-        "risk": _word(risk["level"]),
+        "trace_id": (request["trace"] or {}).get("trace_id"),
+        "request_id": request["id"],
+        "config_digest": leaf["config_digest"],
+        "bundle_revision": verdict["revision"] or None,
+        "bundle_digest": verdict["digest"] or None,
+        "engine": verdict["engine"] or None,
+        "risk": risk["level"],
         "risk_score": _score(risk["score"]),
-        "admission": _word(admission["effect"]),
-        "effect": _word(verdict["effect"]),
+        "admission": admission["effect"],
+        "effect": verdict["effect"],
         "obligation": _names(*admission["obligations"], *verdict["obligations"]),
         "tag": _names(*admission.get("tags", ()), *verdict.get("tags", ())),
-        "finding": _names(*(found["name"] for found in signals["findings"])),
+        "finding": _names(*[found["name"] for found in signals["findings"]]),
         "unknown": _names(*signals["unknown"]),
-        "route": _word(route.get("name")),
-        "destination": _word(route.get("destination")),
-        "why": _word(route.get("why")),
-        "door": _word(request["door"]),
-        "method": _word(request["method"]),
-        "content_type": _word(request["content_type"]) or None,
+        "route": route.get("name"),
+        "destination": route.get("destination"),
+        "why": route.get("why"),
+        "door": request["door"],
+        "method": request["method"],
+        "content_type": request["content_type"] or None,
         "body_bytes": _count(signals["body_bytes"]),
         "truncated": _flag(request["body"]["truncated"]),
-        "tenant": _word(subject["tenant"]),
-        "subject_type": _word(subject["type"]),
-        "authenticated_by": _word(subject["authenticated_by"]),
+        "tenant": subject["tenant"],
+        "subject_type": subject["type"],
+        "authenticated_by": subject["authenticated_by"],
         **_classified(leaf["classification"]),
     }
-    row["catalog_digest"] = row["catalog_digest"] or _word(leaf["catalog_digest"]) or None
+    row["catalog_digest"] = row["catalog_digest"] or leaf["catalog_digest"] or None
     if outcome is not None:
         row.update(_ended(outcome))
-    reasons = [*admission["reasons"], *verdict["reasons"], leaf["classification"]["reason"], (outcome or {}).get("reason", "")]
-    row["reason"] = _names(*reasons)
+    if not _WORD.issuperset(map(type, _OF_A_DECISION(row))):
+        raise TypeError(NO_WORD)
+    row["reason"] = _names(*admission["reasons"], *verdict["reasons"], leaf["classification"]["reason"], (outcome or {}).get("reason", ""))
     return row
 
 
@@ -166,21 +175,21 @@ def _classified(found: Mapping[str, Any]) -> IndexRow:
     candidates, rule = found["candidates"], found["rule"] or {}
     others = [one["intent"] for one in candidates if one["intent"] != found["intent"]]
     return {
-        "intent": _word(found["intent"]),
-        "runner_up": _word(others[0]) if others and found["intent"] is not None else None,
-        "classification": _word(found["status"]),
+        "intent": found["intent"],
+        "runner_up": others[0] if others and found["intent"] is not None else None,
+        "classification": found["status"],
         "confidence": _score(found["confidence"]),
         "margin": _score(found["margin"]),
         "threshold": _score(found["threshold"]),
         "scope": _score(found["scope"]),
         "novelty": _score(found["novelty"]),
         "injection": _score(found["injection"]),
-        "tier": _word(found["tier"]) or None,
-        "rule": _word(rule.get("name")),
+        "tier": found["tier"] or None,
+        "rule": rule.get("name"),
         "cached": _flag(found["cached"]),
-        "model_digest": _word(found["model_digest"]) or None,
-        "calibration_digest": _word(found["calibration_digest"]) or None,
-        "catalog_digest": _word(found["catalog_digest"]) or None,
+        "model_digest": found["model_digest"] or None,
+        "calibration_digest": found["calibration_digest"] or None,
+        "catalog_digest": found["catalog_digest"] or None,
     }
 
 
@@ -242,17 +251,16 @@ def _event(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
 _COLUMNS = {"decision": _decision, "outcome": _outcome, "review": _review, "system": _system}
 
 
+@lru_cache(maxsize=1024)  # most decisions have the same few
 def _names(*codes: Any) -> Sequence[str] | None:
-    if not codes:  # as of most lists
-        return None
     return tuple(sorted({word for word in map(_word, codes) if word})) or None
 
 
 def _word(value: Any) -> Any:
     """Text or nothing; who tampers with a file may have put anything there."""
-    if value is None or isinstance(value, str):
+    if type(value) in _WORD:
         return value
-    raise TypeError("not a word")
+    raise TypeError(NO_WORD)
 
 
 @lru_cache(maxsize=4096)  # scores come again and again: of rules, of weights

@@ -12,7 +12,6 @@ from threading import Barrier
 import pytest
 
 from adapters.sqlite.index import SqliteIndex
-from adapters.sqlite.index_batch import PAUSE
 from router.audit.questions import index as module
 from router.audit.questions.columns import NAMES
 from router.audit.questions.conditions import Compare
@@ -57,13 +56,14 @@ def test_a_pause_is_never_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_gives_way_while_it_writes_too(tmp_path: Path) -> None:
     """Thousands of rows are written at once, for every batch writes anew the parts that it adds to."""
-    rows = [IndexRow({"idx": number, "kind": "outcome", "status": 200 + number}) for number in range(4 * PAUSE)]
+    rows = [IndexRow({"idx": number, "kind": "outcome", "status": 200 + number}) for number in range(100)]
     pauses = list[None]()
     with closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
         index.extend(rows, 0, len(rows), b"", lambda: pauses.append(None))
-        assert len(pauses) == 4 + len(NAMES)
+        made = len(pauses)
+        assert made >= 2 * len(NAMES), "each column is coded, and each is written"
         index.extend(rows, 0, len(rows), b"", lambda: pauses.append(None))
-        assert len(pauses) == 4 + len(NAMES), "another process was quicker: there is nothing to write"
+        assert len(pauses) == made, "another process was quicker: there is nothing to write"
 
 
 def test_one_thread_of_many_that_are_far_behind_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,9 @@ import pytest
 from adapters.sqlite.ledger import SqliteStore
 from router.audit.checking.lookup import certify_lookup, check_lookup, sought
 from router.audit.journal import Checkpointing, Journal
+from router.audit.lookups import upkeep
+from router.audit.lookups.chain import EVENT
+from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import KeyLookup
 from router.audit.records.canonical import timestamp
@@ -20,7 +23,7 @@ from router.audit.tree.checkpoint import note_checkpoint
 from router.errors import AuditError
 from tests.unit.audit.ledgers import SIGNER, run, verified
 from tests.unit.audit.samples import numbered
-from tests.unit.audit.sections import DAY, PEOPLE, indexed, levels, opened, sign_due
+from tests.unit.audit.sections import DAY, PEOPLE, SMALLEST, indexed, levels, opened, sign_due
 
 DECISIONS = 620
 PERSON = "1".zfill(32)
@@ -242,6 +245,43 @@ def test_a_section_can_be_signed_before_it_is_full(tmp_path: Path) -> None:
         assert sections.chain()[-1].end > before
     person = list(PEOPLE)[2]
     assert checked(certificate(tmp_path, Query(key_id=person))) == answered(tmp_path, Query(key_id=person))
+
+
+def test_who_tells_what_was_signed_need_not_look_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a busy moment many sections are due. They are the same, and the index is caught up with at the first and after the last."""
+    indexed(tmp_path / "told", 150, sign=False)
+    shutil.copytree(tmp_path / "told", tmp_path / "looked")
+    looked = list[int]()
+
+    def counted(*given: Any) -> int:
+        looked.append(catch_up(*given))
+        return looked[-1]
+
+    monkeypatch.setattr(upkeep, "catch_up", counted)
+    made, looks = dict[str, list[dict[str, Any]]](), dict[str, int]()
+    for name in ("told", "looked"):
+        looked.clear()
+        made[name] = signed(tmp_path / name, tell=name == "told")
+        looks[name] = len(looked)
+        assert verified(tmp_path / name).ok
+    assert made["told"] == made["looked"]
+    assert {each["level"] for each in made["told"]} == {0, 1}
+    assert looks == {"told": 2, "looked": len(made["looked"]) + 1}
+
+
+def signed(folder: Path, *, tell: bool) -> list[dict[str, Any]]:
+    journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints", 3600, 2**40))
+    journal.open()
+    made = []
+    with opened(folder) as sections:
+        while (told := sections.next(SMALLEST)) is not None:
+            made.append(told)
+            record = journal.append([system_entry(EVENT, 1_764_000_000_000_000_000, told)])
+            if tell:
+                sections.told(record, told)
+    journal.sign_checkpoint()
+    journal.close()
+    return made
 
 
 def test_without_a_signed_section_there_is_no_answer_about_a_person(tmp_path: Path) -> None:

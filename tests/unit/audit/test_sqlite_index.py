@@ -312,6 +312,41 @@ def test_a_decision_that_was_recorded_again_ends_as_the_first_does(tmp_path: Pat
     index.close()
 
 
+def events() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """What may follow each other in a ledger, about two decisions: recorded again, ended twice or before they came, or missing (None)."""
+    name, people = st.sampled_from(["a", "a", "b"]), st.sampled_from([None, "k0", "k1"])
+    begun = {"intent": st.sampled_from([None, "pay", "ask"]), "reason": st.sampled_from(REASONS)}
+    ended = {"result": st.sampled_from([None, "routed", "failed"]), "status": st.sampled_from([None, 200, 503])}
+    judged = {"review": st.sampled_from(["held", "approved"]), "held": st.sampled_from([None, 7, 9]), "reviewer": people}
+    kinds: dict[str, dict[str, Any]] = {"decision": {**begun, **ended}, "outcome": ended, "review": judged}
+    some = [st.fixed_dictionaries({"kind": st.just(kind), "decision_id": name, "key_id": people, **told}) for kind, told in kinds.items()]
+    other = [st.fixed_dictionaries({"kind": st.just("system"), "event": st.just("started")}), st.none()]
+    return st.lists(st.one_of(*some, *some, *other), min_size=2, max_size=9)
+
+
+def all_of_it(index: SqliteIndex) -> list[Any]:
+    """Words as they are: those of holes may have other codes."""
+    found = [{name: [index._said(name, value) for value in chunk[name].tolist()] for name in NAMES} for chunk in index.scan(Every(), NAMES)]
+    return [*found, index._connection.execute("SELECT * FROM late ORDER BY code, idx")]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(events(), st.integers(1, 4))
+def test_whatever_makes_a_batch_the_index_is_the_same(tmp_path: Path, some: list[dict[str, Any] | None], step: int) -> None:
+    """All at once, where most of what belongs together is told of each other in one go; or few, where nothing is."""
+    rows = [None if row is None else {"idx": at, "time": 5 + at, **row} for at, row in enumerate(some)]
+    found = []
+    for each in (len(some), step):
+        index = SqliteIndex(tmp_path / "index.sqlite")
+        index.reset()
+        for start in range(0, len(rows), each):
+            part = rows[start : start + each]
+            index.extend([row for row in part if row is not None], start, start + len(part), b"")
+        found.append(all_of_it(index))
+        index.close()
+    assert found[0] == found[1]
+
+
 def test_columns_hold_nothing_that_is_found_twice() -> None:
     """Every column has its own name and a sentence; what comes late is not an id of its own record."""
     assert len(set(NAMES)) == len(NAMES)
