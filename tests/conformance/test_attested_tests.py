@@ -108,6 +108,7 @@ def test_what_cannot_run_them_is_one_sentence(folder: Path, capsys: pytest.Captu
     assert "need --sign" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # in CI they run in OPA's library, by `test_policy_tests.py`
 def test_the_shipped_tests_pass_in_opa_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them: what ships can be signed."""
     shipped = Path(__file__).parents[2] / "policies"

@@ -21,6 +21,7 @@ from tests.golden.test_heldout import HALDEN, HERE, Judged, accepted, in_scope, 
 from tests.needs import MULTILINGUAL_ENCODER, needs_multilingual
 
 needs_multilingual()
+pytestmark = pytest.mark.slow  # it trains a model for this alone; what is measured in English is, in CI
 
 COVERAGE, THRESHOLDS = 0.95, Thresholds(confidence=0.7, margin=0.1, scope=0.5)  # the defaults
 LANGUAGES = ("de", "es", "fr", "sv")
