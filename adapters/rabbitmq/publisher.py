@@ -13,6 +13,8 @@ from adapters.rabbitmq.failures import GONE, asking, publishing
 from adapters.rabbitmq.line import Line
 
 MOST_CHANNELS = 64
+LEFT_S = 60.0
+"""How long a channel that is not used any more is kept for what others wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Publisher:
         self._channels: dict[str, AbstractChannel] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._under_way: dict[str, _Counted] = {}
+        self._leaving = set[asyncio.Task[None]]()
 
     async def publish(self, parcel: Parcel) -> None:
         """Returns when the broker has confirmed it: it lies in every queue it was routed to, and there is at least one. Raises
@@ -60,6 +63,8 @@ class Publisher:
 
     async def close(self) -> None:
         self._channels.clear()
+        for task in self._leaving:
+            task.cancel()
 
     async def _published(self, parcel: Parcel) -> None:
         channel = await self._channel(parcel.exchange)
@@ -75,6 +80,7 @@ class Publisher:
             raise publishing(error, self._line.who, parcel.exchange, len(parcel.content)) from error
         except asyncio.CancelledError as error:
             if not channel.is_closed or _cancelled():
+                self._leave(parcel.exchange, channel)
                 raise
             # The library cancels who waits on a channel that has ended.
             raise publishing(error, self._line.who, parcel.exchange, len(parcel.content)) from error
@@ -95,6 +101,16 @@ class Publisher:
             self._channels[exchange] = channel
             return channel
 
+    def _leave(self, exchange: str, channel: AbstractChannel) -> None:
+        """Whoever waits for a confirmation is cancelled when time is up. A broker that lost a queue's leader may confirm nothing more on a
+        channel that knew it, and all that follows would wait there as well; so the next message has another one. What others have under way
+        on this one may still be confirmed."""
+        if self._channels.get(exchange) is channel:
+            del self._channels[exchange]
+            task = asyncio.create_task(_left(channel))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
     async def _make_room(self) -> None:
         for exchange in [each for each, channel in self._channels.items() if channel.is_closed]:
             del self._channels[exchange]
@@ -104,6 +120,14 @@ class Publisher:
             self._opening.pop(exchange, None)
             with suppress(*GONE):
                 await channel.close()
+
+
+async def _left(channel: AbstractChannel) -> None:
+    waiting = [each for each in getattr(channel, "confirmations", {}).values() if not each.done()]
+    if waiting:
+        await asyncio.wait(waiting, timeout=LEFT_S)
+    with suppress(*GONE):
+        await channel.close()
 
 
 def _cancelled() -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -203,8 +205,67 @@ async def test_a_broker_that_is_killed_and_comes_back_has_what_it_confirmed() ->
         there = {each.header.properties.message_id for each in await read_all(server, "kept")}
         assert before > 0
         assert "upstream_reset" in codes
-        assert codes <= {"upstream_reset", "connect_failed", "connect_timeout", "upstream_unavailable", "upstream_denied"}
+        assert codes <= {
+            "upstream_reset",
+            "upstream_timeout",
+            "connect_failed",
+            "connect_timeout",
+            "upstream_unavailable",
+            "upstream_denied",
+        }
         assert {id_of(key) for key in confirmed} <= there
+
+
+async def test_a_channel_that_confirms_nothing_any_more_is_left(server: RabbitServer, queue: str) -> None:
+    """Otherwise all that follows would wait on it, too, for as long as the connection lasts. What others wait for there may still come."""
+    async with silenced(server) as (port, silence):
+        made = await opened(server, servers=[f"127.0.0.1:{port}"], routing_key=queue, timeout="2s", retries={"attempts": 1})
+        assert (await made.send(asked(b"{}", key="before"))).status == 202
+        silence.channel = 1
+        error = await refused(made)
+        assert (error.code, error.sent) == ("upstream_timeout", True)
+        assert [(await made.send(asked(b"{}", key=f"after-{number}"))).status for number in range(3)] == [202] * 3
+        assert silence.swallowed == 1
+        await made.close()
+    assert len(await read_all(server, queue)) == 5
+
+
+class Silence:
+    """Of which channel confirmations are swallowed, and how many were."""
+
+    channel = 0
+    swallowed = 0
+
+
+@asynccontextmanager
+async def silenced(server: RabbitServer) -> AsyncIterator[tuple[int, Silence]]:
+    """A port before the broker. Its frames are read as AMQP 0-9-1, 4.2.3 has them: kind, channel, length, payload, end."""
+    silence, tasks = Silence(), set[asyncio.Task[None]]()
+
+    async def back(frames: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await frames.readexactly(7)
+                kind, number, length = struct.unpack(">BHL", head)
+                rest = await frames.readexactly(length + 1)
+                if kind == 1 and number == silence.channel and rest[:4] == struct.pack(">HH", 60, 80):  # basic.ack
+                    silence.swallowed += 1
+                else:
+                    writer.write(head + rest)
+        writer.close()
+
+    async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", server.port)
+        tasks.add(asyncio.create_task(back(theirs, writer)))
+        with suppress(ConnectionError):
+            while part := await reader.read(65536):
+                ours.write(part)
+        ours.close()
+
+    front = await asyncio.start_server(came, "127.0.0.1", 0)
+    async with front:
+        yield front.sockets[0].getsockname()[1], silence
+    await asyncio.gather(*tasks)
 
 
 async def test_open_does_not_fail_because_the_broker_is_away_and_a_ping_says_so() -> None:
