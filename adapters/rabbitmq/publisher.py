@@ -13,8 +13,6 @@ from adapters.rabbitmq.failures import GONE, asking, publishing
 from adapters.rabbitmq.line import Line
 
 MOST_CHANNELS = 64
-LEFT_S = 60.0
-"""How long a channel that is not used any more is kept for what others wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,9 @@ class Publisher:
         self._channels: dict[str, AbstractChannel] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._under_way: dict[str, _Counted] = {}
-        self._leaving = set[asyncio.Task[None]]()
+        self._users: dict[AbstractChannel, int] = {}  # of whom each is about to publish, or waits for a confirmation
+        self._left = set[AbstractChannel]()
+        self._closing = set[asyncio.Task[None]]()
 
     async def publish(self, parcel: Parcel) -> None:
         """Returns when the broker has confirmed it: it lies in every queue it was routed to, and there is at least one. Raises
@@ -63,11 +63,12 @@ class Publisher:
 
     async def close(self) -> None:
         self._channels.clear()
-        for task in self._leaving:
+        for task in self._closing:
             task.cancel()
 
     async def _published(self, parcel: Parcel) -> None:
         channel = await self._channel(parcel.exchange)
+        self._users[channel] = self._users.get(channel, 0) + 1
         try:
             await channel.basic_publish(
                 parcel.content,
@@ -84,6 +85,8 @@ class Publisher:
                 raise
             # The library cancels who waits on a channel that has ended.
             raise publishing(error, self._line.who, parcel.exchange, len(parcel.content)) from error
+        finally:
+            self._used(channel)
 
     async def _channel(self, exchange: str) -> AbstractChannel:
         """Asks first whether the exchange is there: publishing to none breaks the channel, for whoever is on it."""
@@ -104,28 +107,34 @@ class Publisher:
     def _leave(self, exchange: str, channel: AbstractChannel) -> None:
         """Whoever waits for a confirmation is cancelled when time is up. A broker that lost a queue's leader may confirm nothing more on a
         channel that knew it, and all that follows would wait there as well; so the next message has another one. What others have under way
-        on this one may still be confirmed."""
+        on this one may still be confirmed: the last of them closes it."""
         if self._channels.get(exchange) is channel:
             del self._channels[exchange]
-            task = asyncio.create_task(_left(channel))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._left.add(channel)
+
+    def _used(self, channel: AbstractChannel) -> None:
+        self._users[channel] -= 1
+        if self._users[channel]:
+            return
+        del self._users[channel]
+        if channel in self._left:
+            self._left.discard(channel)
+            task = asyncio.create_task(_closed(channel))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def _make_room(self) -> None:
         for exchange in [each for each, channel in self._channels.items() if channel.is_closed]:
             del self._channels[exchange]
-        idle = [each for each, channel in self._channels.items() if not getattr(channel, "confirmations", None)]
-        for exchange in idle[: max(0, len(self._channels) + 1 - MOST_CHANNELS)]:
-            channel = self._channels.pop(exchange)
-            self._opening.pop(exchange, None)
-            with suppress(*GONE):
-                await channel.close()
+        while len(self._channels) >= MOST_CHANNELS:
+            idle = next((each for each, channel in self._channels.items() if channel not in self._users), None)
+            if idle is None:
+                return
+            self._opening.pop(idle, None)
+            await _closed(self._channels.pop(idle))
 
 
-async def _left(channel: AbstractChannel) -> None:
-    waiting = [each for each in getattr(channel, "confirmations", {}).values() if not each.done()]
-    if waiting:
-        await asyncio.wait(waiting, timeout=LEFT_S)
+async def _closed(channel: AbstractChannel) -> None:
     with suppress(*GONE):
         await channel.close()
 

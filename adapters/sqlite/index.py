@@ -88,6 +88,7 @@ class SqliteIndex:
                 run("UPDATE meta SET value = ? WHERE name = 'last_hash'", (last_hash,))
             run("COMMIT")
         except BaseException:
+            self._words.forget()  # those of the batch are not there
             with suppress(AuditError):  # SQLite may have rolled back by itself
                 run("ROLLBACK")
             raise

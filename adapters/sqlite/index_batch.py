@@ -25,6 +25,7 @@ _HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION = (
     _PLACES[name] for name in ("held", "time", "waited", "key_id", "reviewer", "self_review", "kind", "decision_id")
 )
 _NOBODYS = 0  # the code of no word
+_LONGEST = 2**62  # nanoseconds; longer is nobody's wait
 Column = tuple[Integers, tuple[Any, ...]]
 """Of rows that are alike: where they are in the batch, and their values."""
 
@@ -53,18 +54,31 @@ class Batch:
         for code, idx in self._connection.execute("SELECT code, idx FROM late"):
             self._late.setdefault(code, []).append(idx)
         self._fresh = np.full((len(NAMES), until - self._first), NULL, np.int64)
-        if len(rows) < until - self._first:  # holes of a damaged ledger
-            self._fresh[_KIND] = self._code("kind", "unreadable")
+        rows = self._in_order(rows, until)
         alike = self._alike(rows)
         for place, name in enumerate(NAMES):
             having = [(at, tuple(map(itemgetter(name), some))) for at, some in alike if name in some[0]]
             for (at, _), coded in zip(having, self._coded(name, having, rows), strict=True):
                 self._fresh[place, at] = coded
             self._breathe()
+        holes = self._fresh[_KIND] == NULL
+        if holes.any():
+            self._fresh[_KIND, holes] = self._code("kind", "unreadable")
         for number in self._paired():
             self._add(number)
             self._breathe()
         self._write()
+
+    def _in_order(self, rows: Sequence[dict[str, Any]], until: int) -> Sequence[dict[str, Any]]:
+        """A damaged ledger has holes, and may tell of a record under another's number, or twice; what is left out is a hole."""
+        if [row["idx"] for row in rows] == list(range(self._first, until)):
+            return rows
+        kept, last = list[dict[str, Any]](), self._first - 1
+        for row in rows:
+            if last < row["idx"] < until:
+                kept.append(row)
+                last = row["idx"]
+        return kept
 
     def _alike(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Integers, list[dict[str, Any]]]]:
         """Those with the same columns, which mostly are those of a kind, and where they are."""
@@ -151,7 +165,7 @@ class Batch:
 
     def _judged(self, coded: list[int], at: int) -> None:
         held = coded[_HELD]
-        if held != NULL and held != coded[_TIME]:
+        if held != NULL and held != coded[_TIME] and abs(coded[_TIME] - held) <= _LONGEST:
             coded[_WAITED] = coded[_TIME] - held
         if coded[_REVIEWER] != NULL:
             coded[_SELF] = int(self._get(_KEY, at) == coded[_KEY])

@@ -85,17 +85,16 @@ class Indexing:
         self._thread.shutdown()
 
     async def _sign_due(self) -> None:
-        while await self._sign_next(now=False):
-            pass
+        again = False
+        while await self._sign_next(again=again):
+            again = True
 
-    async def _sign_next(self, *, now: bool) -> bool:
+    async def _sign_next(self, *, now: bool = False, again: bool = False) -> bool:
         records = self._records or 0
-        told = await self._ask(lambda sections: sections.next(records, now=now))
-        if told is None:
-            return False
-        record = await self._ledger.append(system_entry(EVENT, self._clock.now_ns(), told))
-        await self._ask(lambda sections: sections.told(record, told))
-        return True
+        told = await self._ask(lambda sections: sections.next(records, now=now, again=again))
+        if told is not None:
+            await self._ledger.append(system_entry(EVENT, self._clock.now_ns(), told))
+        return told is not None
 
     async def _ask(self, question: Callable[[Sections], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: question(self._opened()))

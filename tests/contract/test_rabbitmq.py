@@ -230,11 +230,28 @@ async def test_a_channel_that_confirms_nothing_any_more_is_left(server: RabbitSe
     assert len(await read_all(server, queue)) == 5
 
 
+async def test_who_goes_takes_no_other_s_confirmation_along(server: RabbitServer, queue: str) -> None:
+    """The channel is left, and kept until the last of those who are on it, also of those who are only about to publish there."""
+    async with silenced(server) as (port, silence):
+        made = await opened(server, servers=[f"127.0.0.1:{port}"], routing_key=queue, retries={"attempts": 1})
+        assert (await made.send(asked(b"{}", key="before"))).status == 202
+        silence.slow_s = 0.005
+        for burst, turns in enumerate(range(10, 40, 10)):  # of the loop, until one goes: few have published by then, or most
+            sending = [asyncio.create_task(made.send(asked(b"x" * 100_000, key=f"{burst}-{number}"))) for number in range(60)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sending[0].cancel()
+            found = await asyncio.gather(*sending, return_exceptions=True)
+            assert sorted(getattr(each, "status", 0) for each in found) == [0, *[202] * 59], found
+        await made.close()
+
+
 class Silence:
-    """Of which channel confirmations are swallowed, and how many were."""
+    """Of which channel confirmations are swallowed, and how many were; and how long each part of what is said takes."""
 
     channel = 0
     swallowed = 0
+    slow_s = 0.0
 
 
 @asynccontextmanager
@@ -251,6 +268,7 @@ async def silenced(server: RabbitServer) -> AsyncIterator[tuple[int, Silence]]:
                 if kind == 1 and number == silence.channel and rest[:4] == struct.pack(">HH", 60, 80):  # basic.ack
                     silence.swallowed += 1
                 else:
+                    await asyncio.sleep(silence.slow_s)
                     writer.write(head + rest)
         writer.close()
 
@@ -259,6 +277,7 @@ async def silenced(server: RabbitServer) -> AsyncIterator[tuple[int, Silence]]:
         tasks.add(asyncio.create_task(back(theirs, writer)))
         with suppress(ConnectionError):
             while part := await reader.read(65536):
+                await asyncio.sleep(silence.slow_s)
                 ours.write(part)
         ours.close()
 

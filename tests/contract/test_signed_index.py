@@ -48,8 +48,10 @@ def sections(stack: ExitStack, place: LedgerPlace, folder: Path) -> Sections:
 
 
 def sign(journal: Journal, kept: Sections) -> None:
-    while (told := kept.next(SMALLEST)) is not None:
+    again = False
+    while (told := kept.next(SMALLEST, again=again)) is not None:
         journal.append([system_entry(EVENT, 1, told)])
+        again = True
 
 
 def found(kept: Sections, query: Query) -> list[int]:
@@ -91,3 +93,22 @@ def test_two_nodes_may_sign_the_same_section(postgres: PostgresServer, tmp_path:
         sign(one, first)
         other.sign_checkpoint()
         assert [found(each, Query(key_id=PERSON)) for each in (first, second)] == [[0, 1, 10, 11, 20, 21, 30, 31]] * 2
+
+
+def test_two_nodes_that_sign_in_turns_sign_each_section_once(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Many are due for both. Each sees what the other signed since, without the index."""
+    shared = PostgresPlace(postgres.server(), postgres.server())
+    with ExitStack() as stack:
+        nodes = [node(stack, shared, tmp_path / name) for name in ("a", "b")]
+        for number in range(60):
+            nodes[0][0].append(decided(number))
+        ended, turn, made = 0, 0, list[tuple[int, int]]()
+        while ended < 2:
+            journal, kept = nodes[turn % 2]
+            told = kept.next(SMALLEST, again=turn > 1)
+            ended, turn = ended + 1 if told is None else 0, turn + 1
+            if told is not None:
+                made.append((told["start"], told["end"]))
+                journal.append([system_entry(EVENT, 1, told)])
+        assert len(made) == len(set(made)) > 10
+        assert nodes[0][1].chain() == nodes[1][1].chain()

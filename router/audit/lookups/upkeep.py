@@ -14,11 +14,11 @@ from router.audit.lookups.chain import EVENT, Signed, chain, details, signed, to
 from router.audit.lookups.entries import Breathe, Lists, joined, lists_of, summary
 from router.audit.lookups.section import Section, write_section
 from router.audit.questions.index import catch_up
-from router.audit.questions.reader import IndexStore, LedgerReader
-from router.audit.records.record import SYSTEM
+from router.audit.questions.reader import IndexStore, LedgerReader, Stored
 from router.errors import AuditError
 
 DIFFERS = "section_differs"
+_NAMED = EVENT.encode()
 
 
 @dataclass(slots=True)
@@ -32,6 +32,7 @@ class Sections:
     _known: list[Signed] = field(default_factory=list)
     _read: int = 0
     _since: list[Signed] = field(default_factory=list)
+    _seen: int = 0
 
     def chain(self, below: int | None = None) -> list[Signed]:
         """Of the sections that records with an index under `below` tell of; of all where none is given."""
@@ -39,15 +40,18 @@ class Sections:
         if complete < self._read:  # another ledger, or an old copy
             self._known, self._read = [], 0
         self._known += self._told(self.index.events((EVENT,), self._read))
-        self._read = complete
+        self._read = self._seen = complete
         self._since.clear()
         return chain(section for section in self._known if below is None or section.record < below)
 
-    def told(self, record: int, details: Mapping[str, Any]) -> None:
-        """That this record signs what was `next`. What follows is then found without the index, which costs as much to catch up with the
-        few records that came meanwhile as with a thousand."""
-        section = signed(record, {"schema": SYSTEM, "event": EVENT, "details": details})
-        self._since += [] if section is None else [section]
+    def _chain_again(self) -> list[Signed]:
+        """As `chain`, by looking through what came since: putting few records into the index costs as much as a thousand."""
+        size = self.reader.size()
+        for stored in self.reader.records(self._seen, size):
+            if _NAMED in stored.leaf and (found := _signed(stored)) is not None:
+                self._since.append(found)
+        self._seen = size
+        return chain((*self._known, *self._since))
 
     def opened(self, section: Signed) -> Section:
         """Made again from the ledger where it is not on disk."""
@@ -70,23 +74,15 @@ class Sections:
         write_section(path, lists, trees)
         return Section(path)
 
-    def next(self, records: int, *, now: bool = False) -> dict[str, Any] | None:
-        """Details of the record that signs the next section, whose file is there; None where none is due (see `chain`)."""
-        since, self._since = self._since, []
-        if since and (found := self._next(chain((*self._known, *since)), records, now=now)) is not None:
-            self._since = since
-            return found
-        sections = self.chain()
-        found = self._next(sections, records, now=now)
-        if found is None:
-            self._sweep(sections)
-        return found
-
-    def _next(self, sections: Sequence[Signed], records: int, *, now: bool) -> dict[str, Any] | None:
+    def next(self, records: int, *, now: bool = False, again: bool = False) -> dict[str, Any] | None:
+        """Details of the record that signs the next section, whose file is there; None where none is due (see `chain`). `again`: right
+        after another one, whose record is in the ledger by now."""
+        sections = self._chain_again() if again else self.chain()
         if children := to_join(sections):
             return self._made(children[0].start, children[-1].end, children[0].level + 1, joined(self._each(children)))
         begun = to_begin(sections, self.reader.size(), records, now=now)
         if begun is None:
+            self._sweep(sections)
             return None
         start, end, level = begun
         return self._made(start, end, level, self._lists(start, end))
@@ -119,7 +115,7 @@ class Sections:
     def _told(self, records: Sequence[int]) -> Iterator[Signed]:
         for record in records:
             for stored in self.reader.records(record, record + 1):
-                if (found := signed(record, orjson.loads(stored.leaf))) is not None:
+                if (found := _signed(stored)) is not None:
                     yield found
 
     def _sweep(self, sections: Sequence[Signed]) -> None:
@@ -131,3 +127,10 @@ class Sections:
 
     def _path(self, start: int, end: int) -> Path:
         return self.folder / f"{start}-{end}"
+
+
+def _signed(stored: Stored) -> Signed | None:
+    try:
+        return signed(stored.index, orjson.loads(stored.leaf))
+    except (orjson.JSONDecodeError, AttributeError):  # damaged, which is for a verification to tell
+        return None

@@ -15,6 +15,7 @@ from router.decision import Level
 NS = 1_000_000_000
 MILLIONTHS = 1_000_000
 LARGEST = 2**53 - 1
+LAST_NS = 2**63 - 1
 LEVELS = tuple(level.value for level in Level)
 
 
@@ -139,10 +140,14 @@ LATE = tuple(column.name for column in _ALL if column.late)
 
 
 def nanoseconds(text: str) -> int:
-    """Of a leaf's `2026-11-24T09:45:20.123456789Z`, since 1970. Raises ValueError."""
-    if len(text) != 30 or text[19] != "." or text[29] != "Z":
+    """Of a leaf's `2026-11-24T09:45:20.123456789Z`, since 1970; the years 1678 to 2261. Raises ValueError."""
+    fraction = text[20:29]
+    if len(text) != 30 or text[19] != "." or text[29] != "Z" or not (fraction.isascii() and fraction.isdigit()):
         raise ValueError("not an instant of a leaf")
-    return _second(text[:19]) + int(text[20:29])
+    found = _second(text[:19]) + int(fraction)
+    if not -LAST_NS <= found <= LAST_NS:
+        raise ValueError("no instant that 64 bits have room for")
+    return found
 
 
 @lru_cache(maxsize=64)

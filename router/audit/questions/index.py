@@ -27,6 +27,8 @@ JUDGED = frozenset({"approved", "modified", "rerouted", "rejected"})  # review e
 UNDECIDED = frozenset({"refused", "claimed", "renewed", "unclaimed", "lapsed", "information_asked", "information_given", "escalated"})
 NO_WORD = "not a word"
 _WORD = frozenset({str, type(None)})
+_OF_A_VERDICT = itemgetter("revision", "digest", "engine")
+_OF_A_MODEL = itemgetter("tier", "model_digest", "calibration_digest", "catalog_digest")
 _OF_A_DECISION = itemgetter(
     "trace_id", "request_id", "config_digest", "bundle_revision", "bundle_digest", "engine", "risk", "admission", "effect", "route",
     "destination", "why", "door", "method", "content_type", "tenant", "subject_type", "authenticated_by", "intent", "runner_up",
@@ -134,6 +136,7 @@ def index_row(stored: Stored) -> IndexRow:
 def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
     request, subject, signals, risk = leaf["request"], leaf["subject"], leaf["signals"], leaf["risk"]
     admission, verdict, route, outcome = leaf["admission"], leaf["verdict"], leaf["route"] or {}, leaf["outcome"]
+    found = leaf["classification"]
     row = {
         "trace_id": (request["trace"] or {}).get("trace_id"),
         "request_id": request["id"],
@@ -160,14 +163,14 @@ def _decision(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
         "tenant": subject["tenant"],
         "subject_type": subject["type"],
         "authenticated_by": subject["authenticated_by"],
-        **_classified(leaf["classification"]),
+        **_classified(found),
     }
     row["catalog_digest"] = row["catalog_digest"] or leaf["catalog_digest"] or None
     if outcome is not None:
         row.update(_ended(outcome))
-    if not _WORD.issuperset(map(type, _OF_A_DECISION(row))):
+    if not _WORD.issuperset(map(type, (*_OF_A_DECISION(row), *_OF_A_VERDICT(verdict), request["content_type"], *_OF_A_MODEL(found)))):
         raise TypeError(NO_WORD)
-    row["reason"] = _names(*admission["reasons"], *verdict["reasons"], leaf["classification"]["reason"], (outcome or {}).get("reason", ""))
+    row["reason"] = _names(*admission["reasons"], *verdict["reasons"], found["reason"], (outcome or {}).get("reason", ""))
     return row
 
 

@@ -268,6 +268,56 @@ def test_what_could_not_be_added_leaves_the_index_as_it_was(tmp_path: Path) -> N
     index.close()
 
 
+def test_after_a_batch_that_failed_words_are_those_of_the_file(tmp_path: Path) -> None:
+    """Another process may add the records instead, with other words under the same codes."""
+    one, other = SqliteIndex(tmp_path / "index.sqlite"), SqliteIndex(tmp_path / "index.sqlite")
+    with pytest.raises(OverflowError):
+        one.extend([{"idx": 0, "kind": "decision", "intent": "wrong", "status": 2**70}], 0, 1, b"")
+    other.extend([{"idx": 0, "kind": "decision", "intent": "right"}], 0, 1, b"")
+    for name, wanted in (("right", [0]), ("wrong", [])):
+        assert [row["idx"] for row in one.find(where(f"intent = '{name}'"), None, False, 9)] == wanted
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("told", [[4, 2, 6], [4, 4, 6], [4, 1, 6], [4, 9, 6], [4, -1, 6], [9, 5, 6]])
+def test_a_record_under_another_s_number_is_a_hole(tmp_path: Path, told: list[int]) -> None:
+    """As damage of a file may tell of it: the rest of the batch stays where it is."""
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    index.extend([{"idx": at, "kind": "decision", "decision_id": f"d{at}"} for at in range(4)], 0, 4, b"")
+    rows = [{"idx": at, "kind": "outcome", "decision_id": f"d{place}", "result": "routed"} for place, at in enumerate(told)]
+    index.extend(rows, 4, 7, b"")
+    found = {row["idx"]: (row["kind"], row["result"]) for row in index.find(Every(), None, False, 9)}
+    assert [found[at] for at in (4, 5, 6)].count(("unreadable", None)) == 1
+    assert found[6] == ("outcome", "routed")
+    assert len(found) == 7
+    assert index.find(where("decision_id = 'd2' and kind = 'decision'"), None, False, 9)[0]["result"] == "routed"
+    index.close()
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "9999-12-31T23:59:59.000000000Z",
+        "0001-01-01T00:00:00.000000000Z",
+        "2026-11-24T09:45:20.-12345678Z",
+        "2026-11-24T09:45:20.1_2_3_4_5Z",
+    ],
+)
+def test_a_time_that_cannot_be_is_unreadable(when: str) -> None:
+    """Nothing of it stops the index from being made."""
+    leaf = json.loads(outcome_entry("x", OUTCOME, 1).leaf) | {"time": when}
+    assert index_row(Stored(3, json.dumps(leaf).encode(), b"", ""))["kind"] == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["revision", "digest", "engine"])
+@pytest.mark.parametrize("value", [0, False, [], {}, 1.5])
+def test_what_is_no_word_is_unreadable_also_where_it_is_nothing(name: str, value: Any) -> None:
+    leaf = json.loads(decision_entry(DECISION, b"", KEY_ID, KEY).leaf)
+    leaf["verdict"][name] = value
+    assert index_row(Stored(3, json.dumps(leaf).encode(), b"", ""))["kind"] == "unreadable"
+
+
 def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
     """Its phase is its event and result, and it inherits; also where it came before the decision, which then has its own id once."""
     evidence = {"schema": "lockgate.evidence.v1", "id": DECISION.id, "time": timestamp(5), "evidence": {"phase": "completed"}}
