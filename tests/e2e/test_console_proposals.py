@@ -50,7 +50,7 @@ def test_a_suggestion_is_taken_through_by_two_people(lockgate: Lockgate) -> None
         ben.goto(path)
         usable(ben)
         confirmed(ben, "Approve")
-        expect(ben.get_by_role("status").first).to_contain_text("Approved")
+        expect(ben.get_by_role("status").first).to_contain_text("Your approval is on record")
         confirmed(ben, "Roll out")
         expect(ben.get_by_role("status").first).to_contain_text("It is in force")
         assert route(lockgate, "ann") == ("dear", "rule")

@@ -99,30 +99,30 @@ def test_everything_is_as_expected_and_then_what_to_try_next_is_true(place: Path
     with demo(place, COLUMNS="200") as running:
         until(lambda: "Three things to try next" in running.said or running.ended is not None, "all was asked", LONG_S)
         assert "not as expected" not in running.said
-        until(lambda: running.said.rstrip().count("\n  ") and "audit query" in running.said, "it said what to try")
-        curl, explain, query = running.said.rstrip().splitlines()[-3:]
-        done = [shell(line) for line in (curl, explain, query)]
+        until(lambda: running.said.rstrip().count("\n  ") and "console link" in running.said, "it said what to try")
+        curl, explain, link = running.said.rstrip().splitlines()[-3:]
+        done = [shell(line) for line in (curl, explain, link)]
         assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
         assert '"payment_status"' in done[0].stdout.replace(" ", "")
         assert "cancel_payment" in done[1].stdout
-        assert "routed" in done[2].stdout
-        work_outlives_its_worker(place, curl, query)
+        assert "http://127.0.0.1:" in done[2].stdout
+        work_outlives_its_worker(place, curl, explain)
         os.kill(running.pid, signal.SIGINT)
         until(lambda: running.ended is not None, "it ended", LONG_S)
         assert running.ended == 0
     assert nothing_left(place)
 
 
-def work_outlives_its_worker(place: Path, curl: str, query: str) -> None:
-    """`curl`, `query`: of what to try next. The workflow waits at Temporal until there is a worker again, and its end is on record."""
+def work_outlives_its_worker(place: Path, curl: str, explain: str) -> None:
+    """`curl`, `explain`: of what to try next. The workflow waits at Temporal until there is a worker again, and its end is on record."""
     (worker,) = [each for each in psutil.process_iter(["cmdline"]) if WORKER in (each.info["cmdline"] or ()) and _of(each, place)]
     address = worker.cmdline()[-1]
     worker.kill()
     told = shell(curl.replace("is payment 4715 stuck?", "someone used my company card, 212 EUR at an online shop"))
     assert " 202 " in told.stdout.splitlines()[0]
     (decision,) = [line.partition(": ")[2].strip() for line in told.stdout.splitlines() if line.startswith("x-lockgate-decision-id")]
-    environment = query.strip().partition(";")[0]
-    show = f"{environment}; {sys.executable} -m lockgate audit show {decision} {query[query.index('--config') :]}"
+    environment = explain.strip().partition(";")[0]
+    show = f"{environment}; {sys.executable} -m lockgate audit show {decision} {explain[explain.index('--config') :]}"
     until(lambda: "temporal://" in shell(show).stdout, "the workflow was started", LONG_S)
     assert "completed" not in shell(show).stdout
     again = Process(["sh", "-c", f"{environment}; exec {sys.executable} -m {WORKER} {address}"], place / "worker")
