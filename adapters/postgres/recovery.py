@@ -12,6 +12,7 @@ import psycopg
 
 from adapters.postgres.connection import BoundedConnection, Server, connect, translated
 from adapters.postgres.deliveries import TENANTS
+from router.errors import AuditError
 
 TABLES = (
     "records",
@@ -29,6 +30,8 @@ BESIDE = ("arrivals", "deliveries")
 """They stay: events that were decided are not decided again, and what waits still goes out, perhaps a second time under its id."""
 META = ("origin", "verifier", "ledger_format")
 LONGEST_NAME = 63
+LOCK_S = 5.0
+"""How long one waits for who reads the tables."""
 
 
 def aside(server: Server) -> Server:
@@ -50,7 +53,7 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
     connection = connect(server)
     try:
         with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '5s'")
+            connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_S * 1000)}")
             connection.execute("LOCK TABLE turn IN ACCESS EXCLUSIVE MODE")  # nobody's batch is under way
             connection.execute(f'CREATE SCHEMA "{kept}"')
             connection.execute(f'CREATE TABLE "{kept}".meta (LIKE meta INCLUDING ALL)')
@@ -66,6 +69,9 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
             connection.execute("DELETE FROM meta WHERE name = ANY(%s)", (list(META),))
             connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
             connection.execute(f'DROP SCHEMA "{new.schema}" CASCADE')
+    except psycopg.errors.LockNotAvailable as error:
+        message = f"The tables in {server} are in use, perhaps by an export, a backup or a node; end that, and give the command again."
+        raise AuditError(message, "audit_being_read") from error
     except psycopg.Error as error:
         raise translated(server, error) from error
     finally:

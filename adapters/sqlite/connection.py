@@ -19,6 +19,8 @@ from router.errors import AuditError
 DISK_FULL = "audit_disk_full"
 IO_FAILED = "audit_io_failed"
 
+BUSY_S = 10.0
+"""How long one waits for what another connection is doing."""
 _FULL = 13  # SQLITE_FULL
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the second for what SQLite says of a file whose very schema is damaged
 
@@ -40,7 +42,9 @@ class StandardConnection:
         self._path = path
         try:
             target = f"{path.absolute().as_uri()}?mode={mode}"
-            self._raw = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64)
+            self._raw = sqlite3.connect(
+                target, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S, cached_statements=64
+            )
         except sqlite3.Error as error:
             raise translated(path, error) from error
 
@@ -83,6 +87,11 @@ def _piece(blob: sqlite3.Blob, place: int, size: int) -> bytes:
 def translated(path: Path, error: Exception) -> AuditError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return failure(path, full=code == _FULL, detail=str(error))
+
+
+def is_busy(error: AuditError) -> bool:
+    """Whether another connection was in the way for as long as one waits."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def failure(path: Path, *, full: bool, detail: str) -> AuditError:

@@ -61,13 +61,19 @@ class SqliteStore:
     def open(self, origin: str, *, successor: bool = False) -> tuple[int, bytes]:
         try:
             self.migrate()
-            # What an earlier process left in the WAL is written to the file and synced before anything builds on it.
-            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._settle()
             self._check_meta(origin)
             return self._committed()
         except AuditError:
             self.close()
             raise
+
+    def _settle(self) -> None:
+        """What an earlier process left in the WAL is durable before anything builds on it: copied to the file, or, where somebody reads
+        what is older and it cannot be, synced with a commit of its own behind it."""
+        ((busy, *_),) = self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            self._open.execute("UPDATE meta SET value = value WHERE name = 'format'")
 
     def migrate(self) -> int:
         """Takes the file and brings it to the newest format; `close` gives it back. Returns the format that it had."""

@@ -457,6 +457,11 @@ class Journal:
             _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
+        if checkpoint.origin != self._plan.signer.name:
+            raise AuditError(
+                f"A checkpoint of {checkpoint.origin} lies where those of {self._plan.signer.name} belong, each of which needs a place of its own.",
+                "checkpoint_invalid",
+            )
         if checkpoint.size > size:
             raise AuditError(
                 f"A checkpoint was signed for {checkpoint.size} records, but the ledger holds {size}: it was cut or is an old copy.",

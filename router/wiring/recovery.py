@@ -9,7 +9,8 @@ stood (`carrying`), as the records after the first.
 1 nobody else writes   2 what the predecessor is, and what it leaves; keys that it says were destroyed are destroyed   3 the new ledger with
 its first records and checkpoint, aside   4 the predecessor's file gets a second name, its checkpoints go aside   5 the new one takes its
 place, in one step   6 its checkpoint is published.
-A crash before 5 leaves the predecessor in its place, which the new origin does not open; the command is then given again.
+A crash before 5 leaves the predecessor in its place, which the new origin does not open; the command is then given again, and looks for
+checkpoints also where it had put them aside.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.connection import StandardConnection, is_busy
 from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
@@ -31,7 +32,15 @@ from router.audit.journal import Checkpointing, Journal, LedgerStore
 from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.reader import LedgerReader, Stored
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint, publish
+from router.audit.tree.checkpoint import (
+    WITNESSED,
+    Checkpoint,
+    NoteSigner,
+    latest_published,
+    latest_witnessed,
+    note_checkpoint,
+    publish,
+)
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
 from router.errors import AuditError
@@ -119,12 +128,23 @@ def _alone(ledger: Path) -> Iterator[None]:
         raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
     lock = locked(ledger)
     try:
-        settled = StandardConnection(ledger)
-        settled.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        settled.close()
+        _whole(ledger)
         yield
     finally:
         os.close(lock)
+
+
+def _whole(ledger: Path) -> None:
+    """All of it is in the one file, and nobody has that open, reading neither: its write-ahead log belongs to its name, which the new ledger
+    gets. Raises AuditError `audit_being_read`."""
+    with closing(StandardConnection(ledger)) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        except AuditError as error:
+            if not is_busy(error):
+                raise
+            message = f"{ledger} is being read, perhaps by an export or a backup; end that, and give the command again."
+            raise AuditError(message, "audit_being_read") from error
 
 
 def recover_shared(
@@ -148,10 +168,20 @@ def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, s
         message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
         raise AuditError(message, "audit_origin_unchanged")
     size, root = reader.last_commit()
-    known = [note for note in (outside, latest_published(checkpoints), reader.latest_checkpoint()) if note is not None]
+    known = [note for note in (*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint()) if note is not None]
     note = outside or max(known, key=lambda each: note_checkpoint(each).size, default="")
     relation = _relation(reader, size, note_checkpoint(note)) if note else ""
     return Predecessor(reader.origin(), size, root, note, relation)
+
+
+def _kept_notes(checkpoints: Path, origin: str) -> Iterator[str | None]:
+    """Those that lie in the directory, and of this ledger those that an earlier attempt put aside."""
+    yield latest_published(checkpoints)
+    yield latest_witnessed(checkpoints)
+    for folder in sorted(checkpoints.glob("*/")):
+        for note in (latest_published(folder), latest_witnessed(folder)):
+            if note is not None and note_checkpoint(note).origin == origin:
+                yield note
 
 
 def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
@@ -211,7 +241,7 @@ def _counted(carried: CarriedOver) -> dict[str, Any]:
 
 
 def _put_aside(checkpoints: Path, kept: Path) -> None:
-    files = sorted(checkpoints.glob("*.checkpoint"))
+    files = [*sorted(checkpoints.glob("*.checkpoint")), *checkpoints.glob(WITNESSED)]
     if not files:
         return
     kept.mkdir(exist_ok=True)

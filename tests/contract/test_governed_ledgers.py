@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.postgres import recovery as postgres_recovery
 from adapters.postgres import subject_keys as postgres_subject_keys
 from adapters.postgres.connection import Server
 from adapters.postgres.orders import PostgresTurns
@@ -31,7 +32,7 @@ from router.audit.keys.rotation import hand_over, vouched
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import Stored
 from router.audit.records.record import decision_entry, system_entry
-from router.audit.tree.checkpoint import NoteSigner
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, note_checkpoint, publish
 from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
 from router.wiring.recovery import Around, recover_shared
@@ -300,6 +301,28 @@ async def test_a_recovered_ledger_of_several_nodes_knows_erasures_and_holds(tmp_
         assert await place.erasing.finish() == []
         assert await code_of(place.erasing.erase("bo", REASON, OFFICER)) == "audit_on_hold"
         assert erased in place.facts.standing().erased
+
+
+async def test_a_ledger_that_is_being_read_is_left_alone_and_its_loss_is_told_afterwards(
+    tmp_path: Path, postgres: PostgresServer, shared: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump or an auditor's query holds the tables. When the command is given again, the checkpoint that tells what is missing lies where
+    the first attempt put it aside."""
+    monkeypatch.setattr(postgres_recovery, "LOCK_S", 0.2)
+    async with running(tmp_path, at=shared) as place:
+        await place.decide(1)
+    checkpoints = tmp_path / "checkpoints"
+    checkpoint = Checkpoint(SIGNER.name, 99, bytes(32))
+    publish(checkpoints, checkpoint, SIGNER.sign(checkpoint.text()))
+    following = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
+    with psycopg.connect(postgres.url()) as auditor:
+        auditor.execute(f'SELECT * FROM "{shared.ledger.schema}".records').fetchall()  # noqa: S608 - a schema of this test
+        with pytest.raises(AuditError) as refused:
+            recover_shared(shared, checkpoints, following, "restored", None)
+        assert refused.value.code == "audit_being_read"
+    assert checked(shared).faults == []
+    before, _, _ = recover_shared(shared, checkpoints, following, "restored", None)
+    assert (before.relation, note_checkpoint(before.note)) == ("behind", checkpoint)
 
 
 @pytest.mark.usefixtures("quick_leases")

@@ -12,12 +12,13 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.sqlite import connection
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.place import LEDGER_FILE
 from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint
+from router.audit.tree.checkpoint import WITNESSED, NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
 from router.ports import Arrival, Delivery, Due
 from router.wiring.recovery import PREDECESSORS, Place, recover
@@ -148,10 +149,10 @@ def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_ledger_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     """Evidence that does not belong here is not embedded."""
     restored(tmp_path)
-    before = (tmp_path / LEDGER_FILE).read_bytes()
+    before = records_of(tmp_path)
     with pytest.raises(AuditError, match=r"The checkpoint is of ledger\.test/2"):
         recover(place(tmp_path), NEXT, "restored", NEXT.sign(f"{NEXT.name}\n1\n{'A' * 43}=\n"))
-    assert (tmp_path / LEDGER_FILE).read_bytes() == before
+    assert (records_of(tmp_path), reader(tmp_path).origin()) == (before, SIGNER.name)
 
 
 def test_a_ledger_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -165,17 +166,85 @@ def test_a_ledger_in_use_is_left_alone(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_one_that_is_being_read_is_left_alone(tmp_path: Path) -> None:
+    """Its write-ahead log goes by its name: a new file there would get the old one's last records, and the old one would lose them. Who has
+    it open and does not read just now would be shown the new ledger's pages as the old one's."""
+    outside = written(tmp_path, entries(20))
+    copy = tmp_path / "left"
+    copy.mkdir()
+    for file in tmp_path.glob(f"{LEDGER_FILE}*"):
+        shutil.copy(file, copy)
+    readers = [reader(tmp_path), reader(tmp_path)]
+    export = readers[0].records(0, 20)
+    next(export)
+    journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "BUSY_S", 0.1)
+        journal.open()
+        journal.append(entries(5))
+        journal.close()
+        for each in readers:
+            with pytest.raises(AuditError) as refused:
+                recover(place(tmp_path), NEXT, "key_lost", outside)
+            assert refused.value.code == "audit_being_read"
+            assert verified(tmp_path).size == 25
+            export.close()
+            each.close()
+    before, kept, _ = recover(place(tmp_path), NEXT, "key_lost", outside)
+    assert (before.size, verified(kept).size) == (25, 25)
+    goes_on(tmp_path)
+
+
+def test_what_a_killed_process_left_in_the_log_is_kept(tmp_path: Path) -> None:
+    """Also where somebody reads while the next one opens the ledger, so that it cannot be copied to the file at once."""
+    (tmp_path / "source").mkdir()
+    journal = Journal(SqliteStore(tmp_path / "source" / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
+    journal.open()
+    journal.append(entries(20))
+    for file in (tmp_path / "source").glob(f"{LEDGER_FILE}*"):
+        if not file.name.endswith("shm"):
+            shutil.copy(file, tmp_path)
+    journal.close()
+    assert (tmp_path / f"{LEDGER_FILE}-wal").stat().st_size
+    _, kept, _ = recover(place(tmp_path), NEXT, "key_lost")
+    assert verified(kept).size == 20
+    assert not list(kept.glob("*-wal"))
+    goes_on(tmp_path)
+
+
+def test_what_witnesses_confirmed_goes_aside_with_the_checkpoints(tmp_path: Path) -> None:
+    """It is the old ledger's: the new one would be held against it, and not open."""
+    note = written(tmp_path, entries(20))
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / WITNESSED).write_text(note)
+    before, _, _ = recover(place(tmp_path), NEXT, "key_lost")
+    assert not (checkpoints / WITNESSED).exists()
+    assert (checkpoints / before.name / WITNESSED).read_text() == note
+    goes_on(tmp_path)
+
+
+def test_checkpoints_of_two_ledgers_in_one_directory_are_told(tmp_path: Path) -> None:
+    """Each would say that the other was cut, or altered."""
+    written(tmp_path, entries(20))
+    store = SqliteStore(tmp_path / "other" / LEDGER_FILE)
+    with pytest.raises(AuditError, match=r"A checkpoint of ledger\.test lies where those of ledger\.test/2 belong"):
+        Journal(store, Checkpointing(NEXT, tmp_path / "checkpoints")).open()
+
+
 class PowerCut(BaseException):
     pass
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["given", "found"])
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", range(18))
 def test_a_crash_at_any_step_is_gone_over_by_giving_the_command_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, done: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, done: bool, given: bool
 ) -> None:
-    """Before or after every rename, link, sync and removal: afterwards there is one new ledger, and the old one is kept whole."""
+    """Before or after every rename, link, sync and removal: afterwards there is one new ledger, which says what is missing, and the old one
+    is kept whole. The checkpoint is found also where the first attempt put it aside."""
     outside = restored(tmp_path)
+    note = outside if given else None
     count = iter(range(1000))
 
     def breaking(call: Any) -> Any:
@@ -194,14 +263,15 @@ def test_a_crash_at_any_step_is_gone_over_by_giving_the_command_again(
         for owner, name in ((Path, "replace"), (Path, "hardlink_to"), (Path, "unlink"), (os, "fsync"), (os, "link")):
             patch.setattr(owner, name, breaking(getattr(owner, name)))
         try:
-            recover(place(tmp_path), NEXT, "restored", outside)
+            recover(place(tmp_path), NEXT, "restored", note)
         except PowerCut:
             crashed = True
         else:
             crashed = False
     if crashed and reader(tmp_path).origin() != NEXT.name:
-        recover(place(tmp_path), NEXT, "restored", outside)
-    assert first_details(tmp_path)["predecessor"]["checkpoint"] == outside
+        recover(place(tmp_path), NEXT, "restored", note)
+    said = first_details(tmp_path)["predecessor"]
+    assert (said["checkpoint"], said["relation"]) == (outside, "behind")
     kept = list((tmp_path / PREDECESSORS).iterdir())
     assert len(kept) == 1
     assert verified(kept[0]).size == 20
