@@ -459,7 +459,7 @@ class Journal:
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
         if checkpoint.origin != self._plan.signer.name:
             raise AuditError(
-                f"A checkpoint of {checkpoint.origin} lies where those of {self._plan.signer.name} belong, each of which needs a place of its own.",
+                f"A checkpoint of {checkpoint.origin} lies where those of {self._plan.signer.name} belong; give each ledger its own directory.",
                 "checkpoint_invalid",
             )
         if checkpoint.size > size:

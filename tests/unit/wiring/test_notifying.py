@@ -62,6 +62,10 @@ async def told(receiver: Receiver, many: int) -> list[str]:
     return [orjson.loads(each["body"])["data"]["review"] for each in receiver.arrivals]
 
 
+def figures(desk: Desk) -> dict[tuple[str, ...], float]:
+    return {tuple(sample.labels.values()): sample.value for metric in desk.telling.figures() for sample in metric.samples}
+
+
 async def test_nothing_is_there_before_somebody_is_to_be_told(desk: Desk) -> None:
     """No file, no task; and no engine can be resumed."""
     await desk.telling.follow(desk.workspace({}))
@@ -94,5 +98,6 @@ async def test_a_configuration_is_taken_up_while_requests_wait(desk: Desk) -> No
         await desk.hold("d3")
         assert sorted(await told(second, 3)) == ["d1", "d2", "d3"]
         assert len(first.arrivals) == 2
-        found = {tuple(sample.labels.values()): sample.value for metric in desk.telling.figures() for sample in metric.samples}
-        assert (found["duty", "sent"], found["lead", "sent"], found["lead", "failed"]) == (2.0, 3.0, 0.0)
+        await asyncio.to_thread(until, lambda: figures(desk)["lead", "sent"] == 3, "it is counted, after it has arrived")
+        counted = figures(desk)
+        assert (counted["duty", "sent"], counted["lead", "sent"], counted["lead", "failed"]) == (2.0, 3.0, 0.0)
