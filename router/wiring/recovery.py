@@ -135,7 +135,7 @@ def _alone(ledger: Path) -> Iterator[None]:
 
 
 def _whole(ledger: Path) -> None:
-    """All of it is in the one file, and nobody has that open, not to read either: its write-ahead log goes by its name, which the new ledger
+    """All of it is in the one file, and nobody has that open, not even to read: its write-ahead log goes by its name, which the new ledger
     gets. Raises AuditError `audit_being_read`."""
     with closing(StandardConnection(ledger)) as connection:
         try:
