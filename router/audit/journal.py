@@ -457,11 +457,9 @@ class Journal:
             _LOG.error("cosigned checkpoint not written to %s: %s", self._plan.directory, error.strerror)
 
     def _continued(self, size: int, checkpoint: Checkpoint) -> int:
-        if checkpoint.origin != self._plan.signer.name:
-            raise AuditError(
-                f"A checkpoint of {checkpoint.origin} lies where those of {self._plan.signer.name} belong; give each ledger its own directory.",
-                "checkpoint_invalid",
-            )
+        if checkpoint.origin != (own := self._plan.signer.name):
+            message = f"A checkpoint of {checkpoint.origin} lies where those of {own} belong; give each ledger its own directory."
+            raise AuditError(message, "checkpoint_invalid")
         if checkpoint.size > size:
             raise AuditError(
                 f"A checkpoint was signed for {checkpoint.size} records, but the ledger holds {size}: it was cut or is an old copy.",
