@@ -175,7 +175,7 @@ def test_one_that_is_being_read_is_left_alone(tmp_path: Path) -> None:
     for file in tmp_path.glob(f"{LEDGER_FILE}*"):
         shutil.copy(file, copy)
     readers = [reader(tmp_path), reader(tmp_path)]
-    export = readers[0].records(0, 20)
+    export: Any = readers[0].records(0, 20)
     next(export)
     journal = Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints"))
     with pytest.MonkeyPatch.context() as patch:
