@@ -1,39 +1,20 @@
 """Deterministic rules: method, path, header, JSON and text conditions that name an intent, or say that none is needed.
 
-The first rule in catalog order whose conditions all hold decides. A tree over path segments finds the few rules whose path can match, so
-the cost follows the length of the path and not the number of rules. `missing` is three-valued logic: a condition on a body that was not
-or could not be read neither holds nor fails, and stops the search.
+The first rule in catalog order whose conditions all hold decides. A tree over path segments finds the few rules whose path can match, and
+of those with one path, or none, `rule_buckets` finds what may hold, so that the cost hardly follows the number of rules. `missing` is
+three-valued logic: a condition on a body that was not or could not be read neither holds nor fails, and stops the search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import re2
 
 from router.decision import BodyView, RuleMatch
-
-Fields = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`path` is a template: `{name}` stands for one segment, a final `{name...}` for all the rest. `json` maps `$.a.b` to its value."""
-
-    name: str
-    intent: str | None = None
-    route: str | None = None
-    methods: frozenset[str] = frozenset()
-    path: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    json: tuple[tuple[tuple[str, ...], Any], ...] = ()
-    regex: str | None = None
-
-    @property
-    def needs_body(self) -> bool:
-        return bool(self.json) or self.regex is not None
+from router.stages.rule import Rule, at
+from router.stages.rule_buckets import Fields, Methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +31,27 @@ class _Node:
     single: _Node | None = None
     ends: list[int] = field(default_factory=list)
     rests: list[int] = field(default_factory=list)
+    ending: Methods | None = None
+    resting: Methods | None = None
+
+    def finish(self, rules: Sequence[Rule]) -> None:
+        self.ending = Methods(rules, self.ends) if self.ends else None
+        self.resting = Methods(rules, self.rests) if self.rests else None
+        for child in (*self.literal.values(), *([self.single] if self.single is not None else ())):
+            child.finish(rules)
 
 
 class RuleIndex:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._regexes = {rule.regex: re2.compile(rule.regex) for rule in rules if rule.regex is not None}
-        self._anywhere = [order for order, rule in enumerate(rules) if rule.path is None]
+        anywhere = [order for order, rule in enumerate(rules) if rule.path is None]
+        self._anywhere = Methods(rules, anywhere) if anywhere else None
         self._root = _Node()
         for order, rule in enumerate(rules):
             if rule.path is not None:
                 self._add(rule.path, order)
+        self._root.finish(rules)
 
     def _add(self, path: str, order: int) -> None:
         node = self._root
@@ -78,24 +69,25 @@ class RuleIndex:
     def look(self, method: str, path: str, headers: Fields, body: BodyView | None) -> Looked:
         """`body` None means that it has not been read yet; conditions on it are then undecided."""
         segments = path.strip("/").split("/")
-        found = list(self._anywhere)
-        _collect(self._root, segments, 0, found)
+        buckets: list[Methods] = [] if self._anywhere is None else [self._anywhere]
+        _collect(self._root, segments, 0, buckets)
+        readable = None if body is None or body.truncated or body.problem is not None or _unread(body) else body
+        found: list[int] = []
+        for methods in buckets:
+            methods.of(method).find(headers, readable, found)
         for order in sorted(found):
             rule = self._rules[order]
             if not _head_matches(rule, method, headers):
                 continue
-            held = self._body_matches(rule, body) if rule.needs_body else True
-            if held is None:
-                return Looked(undecided=True)
-            if held:
+            if not rule.needs_body or (readable is not None and self._body_matches(rule, readable)):
                 return Looked(RuleMatch(rule.name, rule.intent, rule.route, _params(rule.path, segments)))
+            if readable is None:
+                return Looked(undecided=True)
         return Looked()
 
-    def _body_matches(self, rule: Rule, body: BodyView | None) -> bool | None:
-        if body is None or body.truncated or body.problem is not None or _unread(body):
-            return None
+    def _body_matches(self, rule: Rule, body: BodyView) -> bool:
         for path, expected in rule.json:
-            found = _at(body.json, path)
+            found = at(body.json, path)
             if found != expected or isinstance(found, bool) is not isinstance(expected, bool):  # Python holds True for 1, JSON does not
                 return False
         if rule.regex is None:
@@ -108,10 +100,12 @@ def _unread(body: BodyView) -> bool:
     return bool(body.data) and body.text is None and body.json is None
 
 
-def _collect(node: _Node, segments: Sequence[str], depth: int, found: list[int]) -> None:
-    found.extend(node.rests)
+def _collect(node: _Node, segments: Sequence[str], depth: int, found: list[Methods]) -> None:
+    if node.resting is not None:
+        found.append(node.resting)
     if depth == len(segments):
-        found.extend(node.ends)
+        if node.ending is not None:
+            found.append(node.ending)
         return
     child = node.literal.get(segments[depth])
     if child is not None:
@@ -136,22 +130,3 @@ def _params(path: str | None, segments: Sequence[str]) -> Mapping[str, str]:
         elif segment.startswith("{"):
             params[segment[1:-1]] = segments[place]
     return params
-
-
-_ABSENT = object()
-
-
-def _at(document: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        if isinstance(document, list) and key.isdecimal() and int(key) < len(document):
-            document = document[int(key)]
-        elif isinstance(document, dict):
-            document = document.get(key, _ABSENT)
-        else:
-            return _ABSENT
-    return document
-
-
-def json_path(expression: str) -> tuple[str, ...]:
-    """`$.a.b.0` as its keys."""
-    return tuple(part for part in expression.removeprefix("$").split(".") if part)

@@ -18,7 +18,7 @@ from router.stages.demands import Demands
 from router.stages.language import LanguageDetector
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
-from router.stages.rules import json_path
+from router.stages.rule import json_path
 from router.stages.signals import SignalDetector
 from router.wiring.languages import language_identifier
 from router.wiring.policy import make_policy, plan_policies

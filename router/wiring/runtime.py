@@ -54,7 +54,7 @@ from router.stages.alternatives import Standings
 from router.stages.comparison import Comparison
 from router.stages.lapsing import Lapse
 from router.stages.routing import ABSTAIN_DENY, RoutingTable
-from router.stages.rules import json_path
+from router.stages.rule import json_path
 from router.stages.usual import Usual
 from router.wiring.alternatives import make_alternatives
 from router.wiring.candidate import Candidate, make_rolling

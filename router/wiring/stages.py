@@ -34,7 +34,8 @@ from router.stages.negation import negated_verbs
 from router.stages.risk import RiskModel
 from router.stages.risk import Thresholds as Levels
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
-from router.stages.rules import Rule, RuleIndex, json_path
+from router.stages.rule import Rule, json_path
+from router.stages.rules import RuleIndex
 from router.stages.signals import SignalDetector
 from router.stages.tuned import Tuned
 from router.stages.usual import Usual

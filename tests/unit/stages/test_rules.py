@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+import re2
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.decision import NO_BODY, BodyView, RuleMatch
-from router.stages.rules import Looked, Rule, RuleIndex, json_path
+from router.stages.rule import Rule, json_path
+from router.stages.rule_buckets import APART, Methods
+from router.stages.rules import Looked, RuleIndex
 
 TRUNCATED = BodyView(b"{", None, truncated=True)
 BROKEN = BodyView(b"{", "digest", problem="malformed_json")
@@ -158,6 +162,82 @@ def test_the_tree_agrees_with_trying_every_rule(templates: list[str], segments: 
     rules = [Rule(str(number), path=template) for number, template in enumerate(templates)]
     expected = next((str(number) for number, template in enumerate(templates) if fits(template)), None)
     assert matched(*rules, path="/" + "/".join(segments)) == expected
+
+
+WORDS = ["cancel", "pay", "refund"]
+ANY_RULE = st.builds(
+    Rule,
+    name=st.just(""),
+    methods=st.sets(st.sampled_from(["GET", "POST"])).map(frozenset),
+    path=st.none() | st.sampled_from(["/a", "/{x}", "/{rest...}", "/a/{x}"]),
+    headers=st.lists(st.tuples(st.sampled_from(["k", "l"]), st.sampled_from(["1", "2"])), max_size=2).map(tuple),
+    json=st.lists(
+        st.tuples(st.sampled_from([(), ("a",), ("a", "b"), ("a", "0")]), st.sampled_from([None, 1, 1.5, True, False, "x", [1], {"b": 1}])),
+        max_size=2,
+    ).map(tuple),
+    regex=st.none() | st.sampled_from([*WORDS, r"(?i)CANCEL|void", r"^pay$", r"(?P<n>pay)", r"(?P<n>refund)", r"\d+"]),
+)
+ANY_JSON = st.sampled_from(
+    [None, 1, True, "x", {}, {"a": None}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": [1]}, {"a": {"b": 1}}, {"a": ["x"]}]
+)
+ANY_BODY = (
+    st.none()
+    | st.sampled_from([TRUNCATED, BROKEN, UNREAD, NO_BODY])
+    | st.builds(
+        BodyView, st.just(b"x"), st.just("d"), text=st.none() | st.sampled_from([*WORDS, "pay 4711", "void", "\ud800 pay"]), json=ANY_JSON
+    )
+)
+
+
+def holds(rule: Rule, method: str, path: str, headers: Any, body: BodyView | None) -> bool | None:
+    """The same by itself, where no index can leave it out."""
+    looked = look(rule, method=method, path=path, headers=headers, body=body)
+    return None if looked.undecided else looked.match is not None
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(ANY_RULE, max_size=90),
+    st.sampled_from(["GET", "POST", "PUT"]),
+    st.sampled_from(["/a", "/b", "/a/b", "/"]),
+    st.lists(st.tuples(st.sampled_from(["k", "l"]), st.sampled_from(["1", "2"])), max_size=3),
+    ANY_BODY,
+)
+def test_many_rules_agree_with_trying_each(rules: list[Rule], method: str, path: str, headers: Any, body: BodyView | None) -> None:
+    """Whatever they ask for: the first that holds decides, unless one before it cannot be judged."""
+    named = [replace(rule, name=str(number)) for number, rule in enumerate(rules)]
+    told = ((rule.name, holds(rule, method, path, headers, body)) for rule in named)
+    first = next(((name, held) for name, held in told if held is not False), (None, False))
+    looked = look(*named, method=method, path=path, headers=headers, body=body)
+    assert (looked.match.rule if looked.match else None, looked.undecided) == ((None, True) if first[1] is None else (first[0], False))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: Rule("r", headers=(("kind", str(number)),)),
+        lambda number: Rule("r", json=((("a",), number),)),
+        lambda number: Rule("r", regex=rf"\bword{number}\b"),
+        lambda number: Rule("r", methods=frozenset([f"M{number}"])),
+    ],
+    ids=["header", "json", "regex", "method"],
+)
+def test_of_a_thousand_rules_few_are_looked_at(make: Any) -> None:
+    """By a header, a value, an expression or a method."""
+    methods = Methods([make(number) for number in range(1000)], range(1000))
+    found: list[int] = []
+    body = BodyView(b"x", "d", text="the word700 of many", json={"a": 700})
+    methods.of("M700").find([("kind", "700"), ("other", "1")], body, found)
+    assert 700 in found
+    assert len(found) <= APART
+
+
+def test_an_expression_too_large_for_a_group_is_looked_for_alone() -> None:
+    """RE2 bounds the size of an automaton."""
+    rules = [Rule(str(number), regex=rf"\pL{{1,60}}x{number}$") for number in range(40)]
+    with pytest.raises(re2.error):
+        re2.compile("|".join(str(rule.regex) for rule in rules))
+    assert matched(*rules, body=BodyView(b"x", "d", text="abcx39")) == "39"
 
 
 def test_json_paths() -> None:
