@@ -25,7 +25,8 @@ from router.stages.classification import Cascade, Thresholds
 from router.stages.demands import Demands
 from router.stages.risk import RiskModel
 from router.stages.routing import IntentEntry, RouteEntry, RoutingTable
-from router.stages.rules import Rule, RuleIndex
+from router.stages.rule import Rule
+from router.stages.rules import RuleIndex
 from router.stages.signals import SignalDetector
 from router.stages.usual import Usual
 from router.system import SystemClock, SystemRandom, UuidV7

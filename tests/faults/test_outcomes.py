@@ -13,7 +13,8 @@ from adapters.memory_destination import Answer, MemoryDestination, Visit
 from router.doors.gate import Gate
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
-from router.stages.rules import Rule, RuleIndex
+from router.stages.rule import Rule
+from router.stages.rules import RuleIndex
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, House
 
