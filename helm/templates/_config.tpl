@@ -34,7 +34,7 @@
 {{- end -}}
 {{- if eq $v.store.kind "postgres" -}}
   {{- $store := dict "adapter" "postgres" "url" (dict "file" (printf "%s/ledger-url" $secrets)) -}}
-  {{- if $v.store.postgres.separateKeys -}}{{- $_ := set $store "keys" (dict "file" (printf "%s/keys-url" $secrets)) -}}{{- end -}}
+  {{- $_ := set $store "keys" (dict "file" (printf "%s/%s" $secrets (ternary "keys-url" "ledger-url" $v.store.postgres.separateKeys))) -}}
   {{- $_ := set $audit "store" (merge $store $v.store.postgres.settings) -}}
   {{- if $v.store.postgres.nodes -}}{{- $_ := set $c "nodes" (default dict $c.nodes) -}}{{- end -}}
 {{- end -}}

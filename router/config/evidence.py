@@ -51,10 +51,9 @@ class PostgresStoreSettings(Strict):
         description="URL of the ledger's database, `${NAME}` or `{file: PATH}`: `postgresql://USER@HOST/DATABASE`; of several hosts, with "
         "commas between them and `target_session_attrs=read-write`. Another machine must prove who it is: `sslmode=verify-full`."
     )
-    keys: Secret | None = Field(
-        default=None,
+    keys: Secret = Field(
         description="URL of the database of the subjects' keys. It should be another one: a backup of both together is readable to who has "
-        "the sealing key. Without this they are in the ledger's.",
+        "the sealing key, also of subjects who were erased since. The ledger's own URL says that this is wanted.",
     )
     schema_name: Name = Field(
         default="lockgate", max_length=63, description="PostgreSQL schema of the tables; another ledger wants another."

@@ -52,7 +52,7 @@ def ledger_place(workspace: Workspace) -> LedgerPlace:
         sqlite: LedgerPlace = module.SqlitePlace(workspace.path(workspace.config.state))
         return sqlite
     url = _url(module, "url", settings.url, workspace.root)
-    keys = url if settings.keys is None else _url(module, "keys", settings.keys, workspace.root)
+    keys = _url(module, "keys", settings.keys, workspace.root)
     limits, keys_schema = (settings.connect_within, settings.answer_within), settings.keys_schema_name or settings.schema_name
     ledger, subject_keys = module.Server(url, settings.schema_name, *limits), module.Server(keys, keys_schema, *limits)
     found: LedgerPlace = module.PostgresPlace(ledger, subject_keys, settings.patience)

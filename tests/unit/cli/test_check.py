@@ -92,7 +92,7 @@ def test_an_unusable_ledger_store_is_a_fault_with_its_line(
     """Before anything starts, without asking the server, and without the secret in the sentence."""
     monkeypatch.setenv("LEDGER_URL", url)
     config = workspace / "lockgate.yaml"
-    change(config, "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: '${LEDGER_URL}'}\n")
+    change(config, "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: '${LEDGER_URL}', keys: '${LEDGER_URL}'}\n")
     line = config.read_text().splitlines().index("audit:") + 2
     assert run(["check", "--config", str(workspace)]) == 1
     out = capsys.readouterr().out
@@ -103,9 +103,20 @@ def test_an_unusable_ledger_store_is_a_fault_with_its_line(
 
 def test_a_secret_that_is_not_there_is_a_fault(workspace: Path, capsys: Out) -> None:
     """The file that should hold the URL is named."""
-    change(workspace / "lockgate.yaml", "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: {file: secrets/url}}\n")
+    change(
+        workspace / "lockgate.yaml",
+        "\naudit:\n",
+        "\naudit:\n  store: {adapter: postgres, url: {file: secrets/url}, keys: {file: secrets/url}}\n",
+    )
     assert run(["check", "--config", str(workspace)]) == 1
     assert "secrets/url" in capsys.readouterr().out
+
+
+def test_where_the_subjects_keys_are_is_said(workspace: Path, capsys: Out) -> None:
+    """In the ledger's database they would be in its backups, and an erasure would reach none of these: nobody gets that unasked."""
+    change(workspace / "lockgate.yaml", "\naudit:\n", "\naudit:\n  store: {adapter: postgres, url: '${LEDGER_URL}'}\n")
+    assert run(["check", "--config", str(workspace)]) == 1
+    assert "'audit.store.keys' must be set." in capsys.readouterr().out
 
 
 def test_saved_questions_are_checked(workspace: Path, capsys: Out) -> None:
