@@ -68,7 +68,7 @@ class Judging:
             why = "nothing was downloaded from it yet; `lockgate serve` does" if settings.remote else "there is nothing"
             raise BundleError(f"There is no bundle at '{settings.source}': {why}.", "bundle_unavailable")
         files = unpack(found, "The bundle") if isinstance(found, bytes) else found
-        bundle = open_bundle(files, Trust(self._bundle_keys(settings), ATTESTED[settings.attested]))
+        bundle = open_bundle(files, Trust(self._bundle_keys(settings), ATTESTED[settings.attestation]))
         if bundle.has_settings and (faults := list(faults_of(bundle.policies, bundle.data, (), "data.json"))):
             raise BundleError(f"The bundle cannot be used with its data: {faults[0].sentence}", "bundle_policy_refused")
         return bundle

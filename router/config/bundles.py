@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from router.config.bundle_places import OCI, S3, RegistryLogin, S3Settings, oci_reference, s3_object
 from router.config.identity import secure_url
 from router.secret import Secret
-from router.settings import Name, Span, Strict, Text
+from router.settings import Bool, Name, Span, Strict, Text
 
 
 class BundleKey(Strict):
@@ -42,12 +42,17 @@ class BundleConfig(Strict):
         "`https://`, `oci://REGISTRY/REPOSITORY:TAG` or `s3://BUCKET/KEY`.",
     )
     keys: Mapping[Name, BundleKey] = Field(
-        default_factory=dict, description="Keys by name. Where there are any, a bundle must be signed with one of them."
+        default_factory=dict, description="Keys by name, with one of which a bundle must be signed. Needed unless `unsigned` is set."
     )
     attested: Literal["optional", "embedded", "required"] = Field(
-        default="optional",
+        default="required",
         description="`required` refuses bundles whose signature does not say that their tests passed in OPA; `embedded` also takes those "
-        "whose tests ran in the embedded engine only. Both need `keys`.",
+        "whose tests ran in the embedded engine only, `optional` those whose signature says nothing of tests.",
+    )
+    unsigned: Bool = Field(
+        default=False,
+        description="Take a bundle that nobody signed, and that says nothing of its tests: whoever can write where it lies decides about "
+        "everything. For trying things out.",
     )
     max_age: Span | None = Field(
         default=None,
@@ -65,14 +70,13 @@ class BundleConfig(Strict):
     s3: S3Settings | None = Field(default=None, description="How a bucket is asked.")
 
     @property
+    def attestation(self) -> str:
+        """What is asked of one: as `attested`, or nothing where nobody signs."""
+        return "optional" if self.unsigned else self.attested
+
+    @property
     def remote(self) -> bool:
         return "://" in self.source
-
-    @model_validator(mode="after")
-    def _signed(self) -> Self:
-        if self.attested != "optional" and not self.keys:
-            raise ValueError(f"needs 'keys' where 'attested' is {self.attested}: an attestation that nobody signed says nothing")
-        return self
 
     @model_validator(mode="after")
     def _of_its_place(self) -> Self:
@@ -92,4 +96,16 @@ class BundleConfig(Strict):
         if self.remote and self.max_age is not None and self.max_age <= between:
             told = "make it longer than 'poll', and than 'wait' and 'timeout' together"
             raise ValueError(f"has a 'max_age' within which a server need not have answered; {told}")
+        return self
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.unsigned and self.keys:
+            raise ValueError("has 'keys' although it takes what is 'unsigned'")
+        if self.unsigned and "attested" in self.model_fields_set and self.attested != "optional":
+            raise ValueError(f"needs 'keys' where 'attested' is {self.attested}: an attestation that nobody signed says nothing")
+        if not self.unsigned and not self.keys:
+            raise ValueError(
+                "needs 'keys': who can write where an unsigned bundle lies decides about everything ('unsigned: true' takes it)"
+            )
         return self

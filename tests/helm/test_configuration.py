@@ -126,7 +126,7 @@ def restarts(given: dict[str, Any]) -> str:
         ({"audit": {"origin": "other.example/ledger"}}, True),
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
         ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
-        ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz"}}}, True),
+        ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz", "unsigned": True}}}, True),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:

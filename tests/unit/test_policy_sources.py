@@ -45,8 +45,8 @@ WORKSPACES: dict[str, tuple[Files, dict[str, Any]]] = {
     "a folder with named data": (NAMED, {"policy": {"data": ["roles.yaml", "tables"]}}),
     "a folder whose data was named": (DATA, {"policy": {"data": "policies/data.yaml"}}),
     "a folder with library": (FOLDER, {"policy": {"library": ["quotas"]}}),
-    "a bundle": ({**BESIDE, "b.tar.gz": BUNDLE}, {"policy": {"bundle": {"from": "./b.tar.gz"}}}),
-    "a bundle of a server": ({**BESIDE, DOWNLOADED: BUNDLE}, {"policy": {"bundle": {"from": URL}}}),
+    "a bundle": ({**BESIDE, "b.tar.gz": BUNDLE}, {"policy": {"bundle": {"from": "./b.tar.gz", "unsigned": True}}}),
+    "a bundle of a server": ({**BESIDE, DOWNLOADED: BUNDLE}, {"policy": {"bundle": {"from": URL, "unsigned": True}}}),
 }
 FOLDERS = [name for name in WORKSPACES if "bundle" not in name]
 
@@ -61,7 +61,7 @@ def test_a_workspaces_own_archive_gives_it_again(name: str) -> None:
 def test_a_bundles_folder_is_replaced_whole_by_its_archive() -> None:
     """What was in it cannot be told from what is in the archive."""
     below = {f"b/{name}": content for name, content in MADE.items()}
-    config = {"policy": {"bundle": {"from": "b"}}}
+    config = {"policy": {"bundle": {"from": "b", "unsigned": True}}}
     archive = archive_of({**BESIDE, **below}, config)
     assert unpack(archive, "it") == MADE
     assert substituted({**BESIDE, **below}, config, archive) == {**BESIDE, "b": archive}

@@ -183,7 +183,7 @@ def test_a_bundle_has_what_its_workspace_adopts(adopted: Path, capsys: Out) -> N
     """Under the library's fixed paths, tests among them; another with nothing but what is named."""
     assert run(["policy", "build", "policies", "--out", "b.tar.gz"]) == 0
     config = adopted / "lockgate.yaml"
-    config.write_text(config.read_text().replace("library: [working_hours]", "bundle: {from: b.tar.gz}"))
+    config.write_text(config.read_text().replace("library: [working_hours]", "bundle: {from: b.tar.gz, unsigned: true}"))
     found = parse(read(adopted, {}), {})
     assert {"library/adopted.rego", "library/working_hours/working_hours.rego"} <= found.policies.keys()
     assert found.bundle is not None
@@ -201,7 +201,7 @@ def test_a_bundle_whose_own_data_its_packages_cannot_read_is_refused(adopted: Pa
     changed = {**kept, "data.json": json.dumps(data).encode(), ".manifest": json.dumps(manifest).encode()}
     (adopted / "b.tar.gz").write_bytes(pack(changed))
     config = adopted / "lockgate.yaml"
-    config.write_text(config.read_text().replace("library: [working_hours]", "bundle: {from: b.tar.gz}"))
+    config.write_text(config.read_text().replace("library: [working_hours]", "bundle: {from: b.tar.gz, unsigned: true}"))
     with pytest.raises(BundleError, match=r"working_hours\.days") as refused:
         parse(read(config, {}), {})
     assert refused.value.code == "bundle_policy_refused"
@@ -210,6 +210,6 @@ def test_a_bundle_whose_own_data_its_packages_cannot_read_is_refused(adopted: Pa
 def test_a_library_beside_a_bundle_is_refused(adopted: Path, capsys: Out) -> None:
     """A bundle decides as it was signed."""
     with (adopted / "lockgate.yaml").open("a") as config:
-        config.write("  bundle: {from: b.tar.gz}\n")
+        config.write("  bundle: {from: b.tar.gz, unsigned: true}\n")
     assert run(["check"]) == 1
     assert "has a 'library' beside a 'bundle'" in said(capsys).replace("\n", " ")

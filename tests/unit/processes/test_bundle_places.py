@@ -30,7 +30,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "env", "
 )
 def test_the_address_says_the_kind(source: str, kind: type, tmp_path: Path) -> None:
     """And nothing is asked yet."""
-    assert isinstance(make_place(BundleConfig(**{"from": source}), tmp_path, {}), kind)
+    assert isinstance(make_place(BundleConfig(**{"from": source, "unsigned": True}), tmp_path, {}), kind)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_address_says_the_kind(source: str, kind: type, tmp_path: Path) -> N
 def test_what_is_no_address_is_refused(source: str) -> None:
     """When the configuration is read, not when it is asked."""
     with pytest.raises(ValueError, match="must be"):
-        BundleConfig(**{"from": source})
+        BundleConfig(**{"from": source, "unsigned": True})
 
 
 def test_keys_of_the_configuration_win_and_are_read_anew(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def bundles(recorded: Recorded, told: list[float | None]) -> Bundles:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Callable[..., Any]:
     def workspace(source: str = "b.tar.gz", sequence: int = 7, **settings: Any) -> Any:
-        config = Config(version=1, policy={"bundle": {"from": source, **settings}})
+        config = Config(version=1, policy={"bundle": {"from": source, "unsigned": True, **settings}})
         digests = SimpleNamespace(config="c" * 64)
         return SimpleNamespace(
             config=config, bundle=read_bundle(files(sequence=sequence)), override=None, digests=digests, path=lambda name: tmp_path / name

@@ -105,7 +105,7 @@ def folder(tmp_path: Path) -> Place:
 @pytest.fixture
 def bundled(tmp_path: Path) -> Make:
     def bundled(sequence: int = 5, source: str = "b.tar.gz") -> Place:
-        place = Place(tmp_path, {"bundle": {"from": source, "keys": KEYS}})
+        place = Place(tmp_path, {"bundle": {"from": source, "keys": KEYS, "attested": "optional"}})
         place.write(source if "://" not in source else kept_bundle("state", source), bundle(sequence))
         return place
 
