@@ -1,4 +1,11 @@
-"""For Istio's ingress gateway: patches of its listener, and routes for it."""
+"""For Istio's ingress gateway: patches of its listener, and routes for it.
+
+Envoy gets listeners and routes separately, and keeps a listener whose patch it refuses as it was, without the filter that asks and with
+callers' `x-lockgate-*`. So nothing may be reached by a field alone:
+
+1. By itself a route of the VirtualService aborts every request (`fault`).
+2. The EnvoyFilter's patch of that route takes the abort away, and has it want dynamic metadata, which only the filter can set.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +20,15 @@ from router.envoy.logs import access_logs
 from router.envoy.options import ROUTE, Options
 from router.envoy.replies import local_replies
 from router.envoy.routes import IDEMPOTENT, retry_policy
-from router.envoy.values import Json, seconds
+from router.envoy.values import Json, seconds, typed
 from router.settings import Address
 from router.workspace import Workspace
 
 NETWORKING = "networking.istio.io/v1"
 FILTERS = "networking.istio.io/v1alpha3"
 MANAGER = "envoy.filters.network.http_connection_manager"
+FAULT = "envoy.filters.http.fault"
+SHUT: Json = {"abort": {"percentage": {"value": 100}, "httpStatus": 503}}  # 1.
 
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
@@ -27,10 +36,10 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
     door_address(options)
     ways = list(sendings(workspace))
     check_routes(ways)
-    return [_patches(workspace, options), _virtual_service(options, ways), *_destination_rules(ways)]
+    return [_patches(workspace, options, ways), _virtual_service(options, ways), *_destination_rules(ways)]
 
 
-def _patches(workspace: Workspace, options: Options) -> Json:
+def _patches(workspace: Workspace, options: Options, ways: list[Sending]) -> Json:
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         **strictness(workspace, options),
@@ -46,6 +55,7 @@ def _patches(workspace: Workspace, options: Options) -> Json:
         },
         _patch("NETWORK_FILTER", {"name": MANAGER}, "MERGE", {"name": MANAGER, "typed_config": manager}),
         _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options, own_routes=False)),
+        *(_opened(options, way, name) for way in ways for name, _, _ in _entries(way)),
     ]
     selector = {"labels": {"istio": options.gateway}}
     return manifest("EnvoyFilter", FILTERS, "lockgate", {"workloadSelector": selector, "configPatches": patches})
@@ -56,19 +66,31 @@ def _patch(what: str, where: Mapping[str, object], operation: str, value: Json) 
     return {"applyTo": what, "match": match, "patch": {"operation": operation, "value": value}}
 
 
+def _opened(options: Options, way: Sending, name: str) -> Json:
+    """2."""
+    decided = {"filter": options.namespace, "path": [{"key": "route"}], "value": {"string_match": {"exact": way.name}}}
+    value = {
+        "match": {"dynamic_metadata": [decided]},
+        "typed_per_filter_config": {FAULT: typed("envoy.extensions.filters.http.fault.v3.HTTPFault")},
+    }
+    match = {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": name}}}}
+    return {"applyTo": "HTTP_ROUTE", "match": match, "patch": {"operation": "MERGE", "value": value}}
+
+
 def _virtual_service(options: Options, ways: list[Sending]) -> Json:
     """What no decision leads anywhere is refused, also where another VirtualService of the gateway would take it."""
-    http = [each for way in ways for each in _http(way)]
+    http = [_way(way, name, more, repeatable=repeatable) for way in ways for name, more, repeatable in _entries(way)]
     http.append({"name": "undecided", "match": [{"uri": {"prefix": "/"}}], "directResponse": {"status": 503}})
     return manifest("VirtualService", NETWORKING, "lockgate", {"hosts": ["*"], "gateways": [options.gateway], "http": http})
 
 
-def _http(way: Sending) -> Iterator[Json]:
-    if way.route.deduplicates:
-        yield _way(way, way.name, {}, repeatable=True)
-        return
-    yield _way(way, f"{way.name}-idempotent", {"method": {"regex": IDEMPOTENT}}, repeatable=True)
-    yield _way(way, way.name, {}, repeatable=False)
+def _entries(way: Sending) -> Iterator[tuple[str, Json, bool]]:
+    """Their names, what else they match, and whether a request by them may be sent twice. Patches go by the name, in every VirtualService
+    of the gateway: no name of the catalog has a stroke, so that none is another's."""
+    name = f"lockgate/{way.name}"
+    if not way.route.deduplicates:
+        yield f"{name}/idempotent", {"method": {"regex": IDEMPOTENT}}, True
+    yield name, {}, way.route.deduplicates
 
 
 def _way(way: Sending, name: str, more: Json, *, repeatable: bool) -> Json:
@@ -79,6 +101,7 @@ def _way(way: Sending, name: str, more: Json, *, repeatable: bool) -> Json:
     made = {
         "name": name,
         "match": [{"uri": {"prefix": "/"}, "headers": {ROUTE: {"exact": way.name}}, **more}],
+        "fault": SHUT,
         "route": [_destination(authority_of(each), each.weight) for each in upstreams],
         "timeout": None if way.total is None or way.route.websocket else seconds(way.total),
         "retries": {"attempts": policy.get("num_retries", 0), "retryOn": ",".join([*causes, *statuses])} if causes else {"attempts": 0},
