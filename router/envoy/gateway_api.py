@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, at_least, authority_of, sendings
 from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, UNREACHABLE, patience, streams
-from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
+from router.envoy.kubernetes import (
+    OWN_FIELDS,
+    Made,
+    check_routes,
+    distinct,
+    door_address,
+    dropping_none,
+    duration,
+    manifest,
+    quantity,
+    resource_name,
+)
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
 from router.envoy.values import Json
 from router.errors import ConfigError
@@ -17,7 +28,8 @@ from router.workspace import Workspace
 API = "gateway.networking.k8s.io"
 ENVOY = "gateway.envoyproxy.io"
 V1, ALPHA = f"{API}/v1", f"{ENVOY}/v1alpha1"
-UNDECIDED = "lockgate-undecided"
+UNDECIDED, DOOR = "lockgate-undecided", "lockgate-door"
+OWN = "what Lockgate needs itself"
 
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
@@ -28,21 +40,27 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
         )
     ways = list(sendings(workspace))
     check_routes(ways)
-    return [
+    own = [
         _asking(workspace, options),
         _clients(workspace, options),
         manifest("HTTPRouteFilter", ALPHA, UNDECIDED, {"directResponse": {"statusCode": 503}}),
         _undecided(options),
-        *_backends(workspace, options),
-        *(made for way in ways for made in (_route(options, way), _policy(way))),
-        *_proxy(workspace, options),
+        manifest("Backend", ALPHA, DOOR, {"endpoints": [_endpoint(door_address(options))], "appProtocols": [f"{ENVOY}/h2c"]}),
     ]
+    return distinct(
+        [
+            *(Made(each, OWN) for each in own),
+            *_backends(ways, options),
+            *(Made(made, f"the route '{way.name}'") for way in ways for made in (_route(options, way), _policy(way))),
+            *(Made(each, OWN) for each in _proxy(workspace, options)),
+        ]
+    )
 
 
 def _asking(workspace: Workspace, options: Options) -> Json:
     """On the whole gateway, so that no route of it can be reached without a decision."""
     asked = {
-        "backendRefs": [_reference("lockgate-door")],
+        "backendRefs": [_reference(DOOR)],
         "backendSettings": _towards_door(workspace),
         "failOpen": False,
         "messageTimeout": duration(patience(workspace)),
@@ -93,7 +111,8 @@ def _undecided(options: Options) -> Json:
 def _route(options: Options, way: Sending) -> Json:
     chosen = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
     backends = [
-        {**_reference(_backend_name(way, index)), "weight": upstream.weight} for index, upstream in enumerate(way.settings.upstreams)
+        {**_reference(_backend_name(way.destination, index)), "weight": upstream.weight}
+        for index, upstream in enumerate(way.settings.upstreams)
     ]
     rule: Json = {"matches": [chosen], "backendRefs": backends}
     if way.total is not None and not way.route.websocket:
@@ -173,26 +192,20 @@ def _health(settings: HttpSettings) -> Json:
     return {"active": active, "passive": circuit, "panicThreshold": 0}
 
 
-def _backends(workspace: Workspace, options: Options) -> Iterator[Json]:
-    door = _endpoint(door_address(options))
-    yield manifest("Backend", ALPHA, "lockgate-door", {"endpoints": [door], "appProtocols": [f"{ENVOY}/h2c"]})
-    made: set[str] = set()
-    for way in sendings(workspace):
-        for index, upstream in enumerate(way.settings.upstreams):
-            name = _backend_name(way, index)
-            if name in made:
-                continue
-            made.add(name)
+def _backends(ways: list[Sending], options: Options) -> Iterator[Made]:
+    """Each once, however many routes lead there."""
+    for destination, settings in {way.destination: way.settings for way in ways}.items():
+        for index, upstream in enumerate(settings.upstreams):
             spec: Json = {"endpoints": [_endpoint(authority_of(upstream))]}
             if upstream.url.startswith("https:"):
                 spec["tls"] = {"wellKnownCACertificates": "System"}
-            if way.destination in options.http2:
+            if destination in options.http2:
                 spec["appProtocols"] = [f"{ENVOY}/h2c"]
-            yield manifest("Backend", ALPHA, name, spec)
+            yield Made(manifest("Backend", ALPHA, _backend_name(destination, index), spec), f"the destination '{destination}'")
 
 
-def _backend_name(way: Sending, index: int) -> str:
-    return resource_name(f"lockgate-{way.destination}-{index}")
+def _backend_name(destination: str, index: int) -> str:
+    return resource_name(f"lockgate-{destination}-{index}")
 
 
 def _endpoint(where: Address) -> Json:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from adapters.http_upstream.config import Config as HttpSettings
 from router.envoy.destinations import Sending, at_least, authority_of, sendings
 from router.envoy.door import asking, door_cluster
-from router.envoy.kubernetes import check_routes, door_address, dropping_none, manifest
+from router.envoy.kubernetes import Made, check_routes, distinct, door_address, dropping_none, manifest
 from router.envoy.listener import buffered, strictness
 from router.envoy.logs import access_logs
 from router.envoy.options import ROUTE, Options
@@ -36,7 +36,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
     door_address(options)
     ways = list(sendings(workspace))
     check_routes(ways)
-    return [_patches(workspace, options, ways), _virtual_service(options, ways), *_destination_rules(ways)]
+    return [_patches(workspace, options, ways), _virtual_service(options, ways), *distinct(_destination_rules(ways))]
 
 
 def _patches(workspace: Workspace, options: Options, ways: list[Sending]) -> Json:
@@ -113,7 +113,7 @@ def _destination(where: Address, weight: int) -> Json:
     return {"destination": {"host": where.host, "port": {"number": where.port}}, "weight": weight}
 
 
-def _destination_rules(ways: list[Sending]) -> Iterator[Json]:
+def _destination_rules(ways: list[Sending]) -> Iterator[Made]:
     made: set[str] = set()
     for way in ways:
         settings = way.settings
@@ -133,7 +133,8 @@ def _destination_rules(ways: list[Sending]) -> Iterator[Json]:
             if upstream.url.startswith("https:"):
                 policy["tls"] = {"mode": "SIMPLE", "sni": settings.tls.server_name or host}
             name = f"lockgate-{way.destination}-{index}"
-            yield manifest("DestinationRule", NETWORKING, name, {"host": host, "trafficPolicy": policy})
+            spec = {"host": host, "trafficPolicy": policy}
+            yield Made(manifest("DestinationRule", NETWORKING, name, spec), f"the destination '{way.destination}'")
 
 
 def _outliers(settings: HttpSettings) -> Json:

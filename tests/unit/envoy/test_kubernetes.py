@@ -1,0 +1,58 @@
+"""What Kubernetes' ways of running Envoy are told, and what they cannot be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.envoy.gateway_api import resources
+from router.envoy.istio import resources as for_istio
+from router.envoy.options import Options
+from router.errors import ConfigError
+from router.settings import Address
+from tests.conformance.envoy_workspaces import EVERYTHING, PLAIN, workspace
+
+OPTIONS = Options(lockgate=(Address("lockgate.lockgate.svc.cluster.local", 50051),))
+OTHER = {**PLAIN, "upstreams": [{"url": "https://other.internal"}]}
+BOTH = pytest.mark.parametrize("make", [resources, for_istio])
+PAYMENTS = "The destination 'pay_ments' and the destination 'pay-ments' would both be the {} 'lockgate-pay-ments-0' in Kubernetes; rename"
+
+
+@pytest.mark.parametrize(("make", "kind"), [(resources, "Backend"), (for_istio, "DestinationRule")])
+def test_two_destinations_are_never_one(make: Any, kind: str, tmp_path: Path) -> None:
+    """Of names that are the same once they are Kubernetes', one's requests would go to the other's upstreams."""
+    made = workspace(
+        tmp_path, {"pay_ments": PLAIN, "pay-ments": OTHER}, {"one": {"destination": "pay_ments"}, "two": {"destination": "pay-ments"}}
+    )
+    with pytest.raises(ConfigError) as refused:
+        make(made, OPTIONS)
+    assert str(refused.value) == PAYMENTS.format(kind) + " one of them."
+
+
+@pytest.mark.parametrize(
+    ("routes", "sentence"),
+    [
+        (("a_b", "a-b"), "The route 'a_b' and the route 'a-b' would both be the HTTPRoute 'lockgate-a-b'"),
+        (("pay", "pay_"), "The route 'pay' and the route 'pay_' would both be the HTTPRoute 'lockgate-pay'"),
+        (("undecided",), "What Lockgate needs itself and the route 'undecided' would both be the HTTPRoute 'lockgate-undecided'"),
+    ],
+)
+def test_two_routes_are_never_one(routes: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    """Nor is any the one in which everything undecided ends. Istio has one resource for them all, where names are as they are written."""
+    made = workspace(tmp_path, None, {name: {"destination": "desk"} for name in routes})
+    with pytest.raises(ConfigError, match=sentence):
+        resources(made, OPTIONS)
+    (service,) = (each for each in for_istio(made, OPTIONS) if each["kind"] == "VirtualService")
+    names = [each["name"] for each in service["spec"]["http"]]
+    assert len(set(names)) == len(names) == 2 * len(routes) + 1
+
+
+@BOTH
+def test_each_resource_is_written_once(make: Any, tmp_path: Path) -> None:
+    """Also where several routes lead to one destination."""
+    made = workspace(tmp_path, {"all": EVERYTHING}, {name: {"destination": "all"} for name in ("one", "two")})
+    found = Counter((each["kind"], each["metadata"]["name"]) for each in make(made, OPTIONS))
+    assert set(found.values()) == {1}
