@@ -29,6 +29,7 @@ API = "gateway.networking.k8s.io"
 ENVOY = "gateway.envoyproxy.io"
 V1, ALPHA = f"{API}/v1", f"{ENVOY}/v1alpha1"
 UNDECIDED, DOOR = "lockgate-undecided", "lockgate-door"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 OWN = "what Lockgate needs itself"
 
 
@@ -40,6 +41,9 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
         )
     ways = list(sendings(workspace))
     check_routes(ways)
+    for way in ways:
+        if way.route.method not in (None, *METHODS):
+            raise ConfigError(f"The route '{way.name}' has the method '{way.route.method}', which Gateway API does not know.")
     own = [
         _asking(workspace, options),
         _clients(workspace, options),
@@ -109,7 +113,9 @@ def _undecided(options: Options) -> Json:
 
 
 def _route(options: Options, way: Sending) -> Json:
-    chosen = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
+    chosen: Json = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
+    if way.route.method is not None:  # Envoy takes no other method from a filter without `mutation_rules`, which cannot be written
+        chosen["method"] = way.route.method
     backends = [
         {**_reference(_backend_name(way.destination, index)), "weight": upstream.weight}
         for index, upstream in enumerate(way.settings.upstreams)

@@ -56,3 +56,14 @@ def test_each_resource_is_written_once(make: Any, tmp_path: Path) -> None:
     made = workspace(tmp_path, {"all": EVERYTHING}, {name: {"destination": "all"} for name in ("one", "two")})
     found = Counter((each["kind"], each["metadata"]["name"]) for each in make(made, OPTIONS))
     assert set(found.values()) == {1}
+
+
+def test_a_method_that_gateway_api_does_not_know_is_refused(tmp_path: Path) -> None:
+    """A route matches its own: no other can be sent there."""
+    routes = {"ask": {"destination": "desk", "method": "PUT"}, "find": {"destination": "desk", "method": "PROPFIND"}}
+    with pytest.raises(ConfigError, match="The route 'find' has the method 'PROPFIND', which Gateway API does not know"):
+        resources(workspace(tmp_path / "find", None, routes), OPTIONS)
+    routes.pop("find")
+    found = resources(workspace(tmp_path / "ask", None, routes), OPTIONS)
+    (match,) = next(each["spec"]["rules"][0]["matches"] for each in found if each["metadata"]["name"] == "lockgate-ask")
+    assert match["method"] == "PUT"
