@@ -122,7 +122,7 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
     cluster["load_assignment"] = assignment(
         name,
         [
-            endpoint(host, each.weight, hostname=_authority(each), tls=(_tls_name(settings, each) or "none") if several else None)
+            endpoint(host, each.weight, hostname=_authority(each), tls=(tls_name(settings, each) or "none") if several else None)
             for each, host in zip(settings.upstreams, hosts, strict=True)
         ],
     )
@@ -215,7 +215,7 @@ def _authority(upstream: UpstreamConfig) -> str:
     return named if host.port == usual else f"{named}:{host.port}"
 
 
-def _tls_name(settings: HttpSettings, upstream: UpstreamConfig) -> str | None:
+def tls_name(settings: HttpSettings, upstream: UpstreamConfig) -> str | None:
     """The name that the upstream's certificate must carry; None where there is no TLS."""
     return (settings.tls.server_name or authority_of(upstream).host) if upstream.url.startswith("https:") else None
 
@@ -227,7 +227,7 @@ def _tls(workspace: Workspace, options: Options, settings: HttpSettings, alpn: s
         return None if path is None else options.path(workspace, path)
 
     files = TlsFiles(placed(settings.tls.ca), placed(settings.tls.certificate), placed(settings.tls.key))
-    names = dict.fromkeys(_tls_name(settings, each) for each in settings.upstreams)
+    names = dict.fromkeys(tls_name(settings, each) for each in settings.upstreams)
     return {name: None if name is None else towards(name, files, alpn, options.system_ca) for name in names}
 
 

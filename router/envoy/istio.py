@@ -10,17 +10,20 @@ callers' `x-lockgate-*`. So nothing may be reached by a field alone:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from adapters.http_upstream.config import Config as HttpSettings
-from router.envoy.destinations import Sending, at_least, authority_of, sendings
+from adapters.http_upstream.config import UpstreamConfig
+from router.envoy.destinations import Sending, at_least, authority_of, sendings, tls_name
 from router.envoy.door import asking, door_cluster
 from router.envoy.kubernetes import Made, check_routes, distinct, door_address, dropping_none, manifest
 from router.envoy.listener import buffered, strictness
 from router.envoy.logs import access_logs
-from router.envoy.options import ROUTE, Options
+from router.envoy.options import ROUTE, Options, is_address
 from router.envoy.replies import local_replies
 from router.envoy.routes import IDEMPOTENT, retry_policy
 from router.envoy.values import Json, seconds, typed
+from router.errors import ConfigError
 from router.settings import Address
 from router.workspace import Workspace
 
@@ -36,7 +39,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
     door_address(options)
     ways = list(sendings(workspace))
     check_routes(ways)
-    return [_patches(workspace, options, ways), _virtual_service(options, ways), *distinct(_destination_rules(ways))]
+    return [_patches(workspace, options, ways), _virtual_service(options, ways), *distinct(_destination_rules(workspace, options, ways))]
 
 
 def _patches(workspace: Workspace, options: Options, ways: list[Sending]) -> Json:
@@ -113,28 +116,71 @@ def _destination(where: Address, weight: int) -> Json:
     return {"destination": {"host": where.host, "port": {"number": where.port}}, "weight": weight}
 
 
-def _destination_rules(ways: list[Sending]) -> Iterator[Made]:
-    made: set[str] = set()
+def _destination_rules(workspace: Workspace, options: Options, ways: list[Sending]) -> Iterator[Made]:
+    """One for each host, of which Istio takes one. All stands with the ports: nothing beside them would hold for one that is named."""
+    hosts: dict[str, dict[int, _Port]] = {}
     for way in ways:
-        settings = way.settings
-        for index, upstream in enumerate(settings.upstreams):
-            host = authority_of(upstream).host
-            if host in made:
-                continue
-            made.add(host)
-            policy: Json = {
-                "connectionPool": {
-                    "tcp": {"maxConnections": settings.concurrency, "connectTimeout": seconds(way.connect)},
-                    "http": {"http1MaxPendingRequests": settings.concurrency, "http2MaxRequests": settings.concurrency},
-                },
-                "outlierDetection": _outliers(settings),
-                "loadBalancer": _balance(settings),
-            }
-            if upstream.url.startswith("https:"):
-                policy["tls"] = {"mode": "SIMPLE", "sni": settings.tls.server_name or host}
-            name = f"lockgate-{way.destination}-{index}"
-            spec = {"host": host, "trafficPolicy": policy}
-            yield Made(manifest("DestinationRule", NETWORKING, name, spec), f"the destination '{way.destination}'")
+        for index, upstream in enumerate(way.settings.upstreams):
+            where = authority_of(upstream)
+            port = _Port(way, index, _policy(workspace, options, way, upstream))
+            first = hosts.setdefault(where.host, {}).setdefault(where.port, port)
+            if first.policy != port.policy:
+                raise ConfigError(
+                    f"The routes '{first.way.name}' and '{way.name}' reach {where} with different settings (TLS, time to connect, circuit, "
+                    "balancing), and Istio has one set for each host and port."
+                )
+    for host, ports in hosts.items():
+        settings = [{"port": {"number": number}, **port.policy} for number, port in ports.items()]
+        first = next(iter(ports.values()))
+        spec = {"host": host, "trafficPolicy": {"portLevelSettings": settings}}
+        name = f"lockgate-{first.way.destination}-{first.place}"
+        yield Made(manifest("DestinationRule", NETWORKING, name, spec), f"the destination '{first.way.destination}'")
+
+
+class _Port(NamedTuple):
+    """`place`: among the upstreams of the way's destination."""
+
+    way: Sending
+    place: int
+    policy: Json
+
+
+def _policy(workspace: Workspace, options: Options, way: Sending, upstream: UpstreamConfig) -> Json:
+    settings = way.settings
+    policy = {
+        "connectionPool": {
+            "tcp": {"maxConnections": settings.concurrency, "connectTimeout": seconds(way.connect)},
+            "http": {"http1MaxPendingRequests": settings.concurrency, "http2MaxRequests": settings.concurrency},
+        },
+        "outlierDetection": _outliers(settings),
+        "loadBalancer": _balance(settings),
+    }
+    name = tls_name(settings, upstream)
+    return policy if name is None else policy | {"tls": _tls(workspace, options, way, name)}
+
+
+def _tls(workspace: Workspace, options: Options, way: Sending, name: str) -> Json:
+    """The certificate's name and who may have signed it, in words: left out, Istio does not look at the one where there is an `sni`, and in
+    older versions at neither."""
+    files = way.settings.tls
+    if options.files is None and (files.ca or files.certificate):
+        raise ConfigError(
+            f"The destination '{way.destination}' has TLS files; say with --files in which folder the gateway's pod has them."
+        )
+
+    def placed(path: str | None) -> str | None:
+        return None if path is None else options.path(workspace, path)
+
+    return dropping_none(
+        {
+            "mode": "SIMPLE" if files.certificate is None else "MUTUAL",
+            "sni": None if is_address(name) else name,
+            "subjectAltNames": [name],
+            "caCertificates": placed(files.ca) or options.system_ca,
+            "clientCertificate": placed(files.certificate),
+            "privateKey": placed(files.key),
+        }
+    )
 
 
 def _outliers(settings: HttpSettings) -> Json:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 Json = dict[str, Any]
 Lost = Literal["nothing", "listener", "everything"]
 HTTP = "type.googleapis.com/envoy.extensions.filters."
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+PROTOCOL = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 MANAGER = "envoy.filters.network.http_connection_manager"
 MAPS = ("typed_per_filter_config", "typed_extension_protocol_options", "filter_metadata")
 
@@ -130,13 +132,46 @@ def _clusters(manifests: Sequence[Json]) -> list[Json]:
     for destination in (each["destination"] for entry in entries for each in entry.get("route", ())):
         name, host, port = _cluster_name(destination), destination["host"], destination["port"]["number"]
         endpoint = {"endpoint": {"address": _address(host, port)}}
+        policy = _policy(manifests, host, port)
         made[name] = {
             "name": name,
             "type": "STRICT_DNS",
-            "connect_timeout": "10s",
+            "connect_timeout": policy["connectionPool"]["tcp"]["connectTimeout"],
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+            **_tls(policy.get("tls")),
         }
     return list(made.values())
+
+
+def _policy(manifests: Sequence[Json], host: str, port: int) -> Json:
+    """Of the one rule for the host; nothing that stands beside the ports holds for one that is named."""
+    policy: Json = next(each["spec"] for each in manifests if each["kind"] == "DestinationRule" and each["spec"]["host"] == host)[
+        "trafficPolicy"
+    ]
+    return next((each for each in policy.get("portLevelSettings", ()) if each["port"]["number"] == port), policy)
+
+
+def _tls(settings: Json | None) -> Json:
+    """Names are looked at where some are given, or where there is no `sni` either. Without authorities here: none are asked."""
+    if settings is None:
+        return {}
+    names = settings.get("subjectAltNames", [])
+    checked: Json = {"match_subject_alt_names": [{"exact": name} for name in names]}
+    if "caCertificates" in settings:
+        checked["trusted_ca"] = {"filename": settings["caCertificates"]}
+    common: Json = {"validation_context": checked}
+    if settings["mode"] == "MUTUAL":
+        own = {
+            name: {"filename": settings[key]} for name, key in (("certificate_chain", "clientCertificate"), ("private_key", "privateKey"))
+        }
+        common["tls_certificates"] = [own]
+    context = {"@type": TLS, "common_tls_context": common, **({"sni": settings["sni"]} if "sni" in settings else {})}
+    made: Json = {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
+    if "sni" not in settings:
+        automatic = {"auto_sni": True, "auto_san_validation": not names}
+        options = {"@type": PROTOCOL, "upstream_http_protocol_options": automatic, "explicit_http_config": {"http_protocol_options": {}}}
+        made["typed_extension_protocol_options"] = {PROTOCOL.rpartition("/")[2]: options}
+    return made
 
 
 def _cluster_name(destination: Json) -> str:

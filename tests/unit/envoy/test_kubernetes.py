@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -67,3 +68,50 @@ def test_a_method_that_gateway_api_does_not_know_is_refused(tmp_path: Path) -> N
     found = resources(workspace(tmp_path / "ask", None, routes), OPTIONS)
     (match,) = next(each["spec"]["rules"][0]["matches"] for each in found if each["metadata"]["name"] == "lockgate-ask")
     assert match["method"] == "PUT"
+
+
+def rules(destinations: dict[str, Any], folder: Path, options: Options = OPTIONS) -> dict[str, dict[int, Any]]:
+    """What Istio is told of TLS, by host and port."""
+    found = [each["spec"] for each in for_istio(workspace(folder, destinations), options) if each["kind"] == "DestinationRule"]
+    ports = {each["host"]: each["trafficPolicy"]["portLevelSettings"] for each in found}
+    assert len(ports) == len(found)
+    return {host: {each["port"]["number"]: each.get("tls") for each in settings} for host, settings in ports.items()}
+
+
+def to(url: str, **more: Any) -> dict[str, Any]:
+    return {"adapter": "http", "upstreams": [{"url": url}], **more}
+
+
+def test_istio_is_told_of_every_port(tmp_path: Path) -> None:
+    """A host has one rule, and in it each port its own TLS: whose names a certificate must have, and who may have signed it."""
+    tls = {"ca": "tls/ca.pem", "certificate": "tls/own.pem", "key": "tls/own.key", "server_name": "pay.example"}
+    destinations = {
+        "plain": to("http://svc.internal:8080"),
+        "safe": to("https://svc.internal:8443"),
+        "mutual": to("https://10.0.0.1", tls=tls),
+        "address": to("https://10.0.0.2"),
+    }
+    system = {"mode": "SIMPLE", "caCertificates": "/etc/ssl/certs/ca-certificates.crt"}
+    assert rules(destinations, tmp_path, replace(OPTIONS, files=PurePath("/etc/lockgate"))) == {
+        "svc.internal": {8080: None, 8443: {**system, "sni": "svc.internal", "subjectAltNames": ["svc.internal"]}},
+        "10.0.0.1": {
+            443: {
+                "mode": "MUTUAL",
+                "sni": "pay.example",
+                "subjectAltNames": ["pay.example"],
+                "caCertificates": "/etc/lockgate/tls/ca.pem",
+                "clientCertificate": "/etc/lockgate/tls/own.pem",
+                "privateKey": "/etc/lockgate/tls/own.key",
+            }
+        },
+        "10.0.0.2": {443: {**system, "subjectAltNames": ["10.0.0.2"]}},
+    }
+
+
+def test_what_istio_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    """Two ways of speaking to one port, and files of which nobody said where they are."""
+    same = {"one": to("https://svc.internal"), "two": to("https://svc.internal", tls={"server_name": "other.example"})}
+    with pytest.raises(ConfigError, match=r"The routes 'one' and 'two' reach svc\.internal:443 with different settings"):
+        rules(same, tmp_path / "same")
+    with pytest.raises(ConfigError, match="The destination 'desk' has TLS files; say with --files in which folder"):
+        rules({"desk": to("https://svc.internal", tls={"ca": "ca.pem"})}, tmp_path / "files")
