@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.http_upstream.config import Config as HttpSettings
-from router.envoy.destinations import Sending, at_least, authority_of, sendings
+from router.envoy.destinations import Sending, at_least, authority_of, longest_silence, sendings
 from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, UNREACHABLE, patience, streams
 from router.envoy.kubernetes import (
     OWN_FIELDS,
@@ -15,11 +15,13 @@ from router.envoy.kubernetes import (
     door_address,
     dropping_none,
     duration,
+    lasting,
     manifest,
     quantity,
     resource_name,
 )
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
+from router.envoy.routes import SOCKET_IDLE_S
 from router.envoy.values import Json
 from router.errors import ConfigError
 from router.settings import Address
@@ -28,7 +30,7 @@ from router.workspace import Workspace
 API = "gateway.networking.k8s.io"
 ENVOY = "gateway.envoyproxy.io"
 V1, ALPHA = f"{API}/v1", f"{ENVOY}/v1alpha1"
-UNDECIDED, DOOR = "lockgate-undecided", "lockgate-door"
+UNDECIDED, DOOR, HOST = "lockgate-undecided", "lockgate-door", "lockgate-host"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 OWN = "what Lockgate needs itself"
 
@@ -48,6 +50,7 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
         _asking(workspace, options),
         _clients(workspace, options),
         manifest("HTTPRouteFilter", ALPHA, UNDECIDED, {"directResponse": {"statusCode": 503}}),
+        manifest("HTTPRouteFilter", ALPHA, HOST, {"urlRewrite": {"hostname": {"type": "Backend"}}}),
         _undecided(options),
         manifest("Backend", ALPHA, DOOR, {"endpoints": [_endpoint(door_address(options))], "appProtocols": [f"{ENVOY}/h2c"]}),
     ]
@@ -100,15 +103,14 @@ def _clients(workspace: Workspace, options: Options) -> Json:
         "headers": {"withUnderscoresAction": "DropHeader", "earlyRequestHeaders": {"remove": list(OWN_FIELDS)}},
         "path": {"escapedSlashesAction": "RejectRequest"},
         "connection": {"bufferLimit": quantity(limits.view)},
-        "timeout": {"http": {"streamIdleTimeout": duration(limits.body_timeout)}},
+        "timeout": {"http": {"streamIdleTimeout": duration(longest_silence(workspace))}},
     }
     return manifest("ClientTrafficPolicy", ALPHA, "lockgate", spec)
 
 
 def _undecided(options: Options) -> Json:
     """What every request matches until there is a decision: it has to match something, or nobody is asked."""
-    refused = {"type": "ExtensionRef", "extensionRef": {"group": ENVOY, "kind": "HTTPRouteFilter", "name": UNDECIDED}}
-    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [refused]}
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [_extension(UNDECIDED)]}
     return manifest("HTTPRoute", V1, UNDECIDED, {"parentRefs": [_parent(options)], "rules": [rule]})
 
 
@@ -120,9 +122,12 @@ def _route(options: Options, way: Sending) -> Json:
         {**_reference(_backend_name(way.destination, index)), "weight": upstream.weight}
         for index, upstream in enumerate(way.settings.upstreams)
     ]
-    rule: Json = {"matches": [chosen], "backendRefs": backends}
-    if way.total is not None and not way.route.websocket:
-        rule["timeouts"] = {"request": duration(way.total)}
+    rule: Json = {
+        "matches": [chosen],
+        "filters": [_extension(HOST)],
+        "backendRefs": backends,
+        "timeouts": {"request": lasting(None if way.route.websocket else way.total)},
+    }
     return manifest("HTTPRoute", V1, f"lockgate-{way.name}", {"parentRefs": [_parent(options)], "rules": [rule]})
 
 
@@ -130,7 +135,10 @@ def _policy(way: Sending) -> Json:
     settings = way.settings
     spec = {
         "targetRefs": [{"group": API, "kind": "HTTPRoute", "name": resource_name(f"lockgate-{way.name}")}],
-        "timeout": {"tcp": {"connectTimeout": duration(way.connect)}},
+        "timeout": {
+            "tcp": {"connectTimeout": duration(way.connect)},
+            "http": {"streamIdleTimeout": lasting(SOCKET_IDLE_S if way.route.websocket else way.idle)},  # from its first byte on
+        },
         "circuitBreaker": {
             "maxConnections": settings.concurrency,
             "maxPendingRequests": settings.concurrency,
@@ -202,7 +210,7 @@ def _backends(ways: list[Sending], options: Options) -> Iterator[Made]:
     """Each once, however many routes lead there."""
     for destination, settings in {way.destination: way.settings for way in ways}.items():
         for index, upstream in enumerate(settings.upstreams):
-            spec: Json = {"endpoints": [_endpoint(authority_of(upstream))]}
+            spec: Json = {"endpoints": [_named(destination, authority_of(upstream))]}
             if upstream.url.startswith("https:"):
                 spec["tls"] = {"wellKnownCACertificates": "System"}
             if destination in options.http2:
@@ -212,6 +220,16 @@ def _backends(ways: list[Sending], options: Options) -> Iterator[Made]:
 
 def _backend_name(destination: str, index: int) -> str:
     return resource_name(f"lockgate-{destination}-{index}")
+
+
+def _named(destination: str, where: Address) -> Json:
+    """With what requests there have as `Host`: an address is none by itself, and the caller's would be left."""
+    if ":" in where.host:
+        raise ConfigError(
+            f"The destination '{destination}' has an IPv6 address, which Envoy Gateway cannot be told as the host that is asked for; give "
+            "the upstream a name."
+        )
+    return _endpoint(where) | ({"hostname": where.host} if is_address(where.host) else {})
 
 
 def _endpoint(where: Address) -> Json:
@@ -235,6 +253,10 @@ def _proxy(workspace: Workspace, options: Options) -> Iterator[Json]:
 
 def _reference(name: str) -> Json:
     return {"group": ENVOY, "kind": "Backend", "name": name}
+
+
+def _extension(name: str) -> Json:
+    return {"type": "ExtensionRef", "extensionRef": {"group": ENVOY, "kind": "HTTPRouteFilter", "name": name}}
 
 
 def _gateway(options: Options) -> Json:

@@ -14,17 +14,16 @@ from typing import NamedTuple
 
 from adapters.http_upstream.config import Config as HttpSettings
 from adapters.http_upstream.config import UpstreamConfig
-from router.envoy.destinations import Sending, at_least, authority_of, sendings, tls_name
+from router.envoy.destinations import Sending, at_least, authority_of, host_field, sendings, tls_name
 from router.envoy.door import asking, door_cluster
 from router.envoy.kubernetes import Made, check_routes, distinct, door_address, dropping_none, manifest
 from router.envoy.listener import buffered, strictness
 from router.envoy.logs import access_logs
 from router.envoy.options import ROUTE, Options, is_address
 from router.envoy.replies import local_replies
-from router.envoy.routes import IDEMPOTENT, retry_policy
+from router.envoy.routes import IDEMPOTENT, SOCKET_IDLE_S, retry_policy
 from router.envoy.values import Json, seconds, typed
 from router.errors import ConfigError
-from router.settings import Address
 from router.workspace import Workspace
 
 NETWORKING = "networking.istio.io/v1"
@@ -58,7 +57,7 @@ def _patches(workspace: Workspace, options: Options, ways: list[Sending]) -> Jso
         },
         _patch("NETWORK_FILTER", {"name": MANAGER}, "MERGE", {"name": MANAGER, "typed_config": manager}),
         _patch("HTTP_FILTER", {"name": MANAGER}, "INSERT_FIRST", asking(workspace, options, own_routes=False)),
-        *(_opened(options, way, name) for way in ways for name, _, _ in _entries(way)),
+        *(_opened(options, way, entry) for way in ways for entry in _entries(way)),
     ]
     selector = {"labels": {"istio": options.gateway}}
     return manifest("EnvoyFilter", FILTERS, "lockgate", {"workloadSelector": selector, "configPatches": patches})
@@ -69,51 +68,71 @@ def _patch(what: str, where: Mapping[str, object], operation: str, value: Json) 
     return {"applyTo": what, "match": match, "patch": {"operation": operation, "value": value}}
 
 
-def _opened(options: Options, way: Sending, name: str) -> Json:
-    """2."""
+def _opened(options: Options, way: Sending, entry: _Entry) -> Json:
+    """2. And what a VirtualService cannot say: how long a pause may be from the first byte on."""
     decided = {"filter": options.namespace, "path": [{"key": "route"}], "value": {"string_match": {"exact": way.name}}}
+    action: Json = {"append_x_forwarded_host": True, "idle_timeout": seconds(SOCKET_IDLE_S if entry.socket else way.idle or 0)}
+    if way.idle is not None and not entry.socket:
+        action["retry_policy"] = {"per_try_idle_timeout": seconds(way.idle)}
     value = {
         "match": {"dynamic_metadata": [decided]},
         "typed_per_filter_config": {FAULT: typed("envoy.extensions.filters.http.fault.v3.HTTPFault")},
+        "route": action,
     }
-    match = {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": name}}}}
+    match = {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": entry.name}}}}
     return {"applyTo": "HTTP_ROUTE", "match": match, "patch": {"operation": "MERGE", "value": value}}
 
 
 def _virtual_service(options: Options, ways: list[Sending]) -> Json:
     """What no decision leads anywhere is refused, also where another VirtualService of the gateway would take it."""
-    http = [_way(way, name, more, repeatable=repeatable) for way in ways for name, more, repeatable in _entries(way)]
+    http = [_way(way, entry) for way in ways for entry in _entries(way)]
     http.append({"name": "undecided", "match": [{"uri": {"prefix": "/"}}], "directResponse": {"status": 503}})
     return manifest("VirtualService", NETWORKING, "lockgate", {"hosts": ["*"], "gateways": [options.gateway], "http": http})
 
 
-def _entries(way: Sending) -> Iterator[tuple[str, Json, bool]]:
-    """Their names, what else they match, and whether a request by them may be sent twice. Patches go by the name, in every VirtualService
-    of the gateway: no name of the catalog has a stroke, so that none is another's."""
+class _Entry(NamedTuple):
+    """Patches go by the name, in every VirtualService of the gateway: no name of the catalog has a stroke, so that none is another's."""
+
+    name: str
+    headers: Json
+    more: Json
+    repeatable: bool
+    socket: bool = False
+
+
+def _entries(way: Sending) -> Iterator[_Entry]:
+    """Of a route several, where it depends on the request what may be done."""
     name = f"lockgate/{way.name}"
+    if way.route.websocket:
+        yield _Entry(f"{name}/websocket", {"upgrade": {"regex": "(?i)websocket"}}, {}, repeatable=False, socket=True)
     if not way.route.deduplicates:
-        yield f"{name}/idempotent", {"method": {"regex": IDEMPOTENT}}, True
-    yield name, {}, way.route.deduplicates
+        yield _Entry(f"{name}/idempotent", {}, {"method": {"regex": IDEMPOTENT}}, repeatable=True)
+    yield _Entry(name, {}, {}, repeatable=way.route.deduplicates)
 
 
-def _way(way: Sending, name: str, more: Json, *, repeatable: bool) -> Json:
-    upstreams = way.settings.upstreams
-    policy = retry_policy(way, repeatable=repeatable)
+def _way(way: Sending, entry: _Entry) -> Json:
+    policy = {} if entry.socket else retry_policy(way, repeatable=entry.repeatable)
     statuses = [str(each) for each in policy.get("retriable_status_codes", ())]
     causes = [cause for cause in str(policy.get("retry_on", "")).split(",") if cause and cause != "retriable-status-codes"]
     made = {
-        "name": name,
-        "match": [{"uri": {"prefix": "/"}, "headers": {ROUTE: {"exact": way.name}}, **more}],
+        "name": entry.name,
+        "match": [{"uri": {"prefix": "/"}, "headers": {ROUTE: {"exact": way.name}, **entry.headers}, **entry.more}],
         "fault": SHUT,
-        "route": [_destination(authority_of(each), each.weight) for each in upstreams],
-        "timeout": None if way.total is None or way.route.websocket else seconds(way.total),
+        "route": [_destination(each) for each in way.settings.upstreams],
+        "timeout": None if way.total is None or entry.socket else seconds(way.total),
         "retries": {"attempts": policy.get("num_retries", 0), "retryOn": ",".join([*causes, *statuses])} if causes else {"attempts": 0},
     }
     return dropping_none(made)
 
 
-def _destination(where: Address, weight: int) -> Json:
-    return {"destination": {"host": where.host, "port": {"number": where.port}}, "weight": weight}
+def _destination(upstream: UpstreamConfig) -> Json:
+    """With the host that is asked for there, whatever the caller asked for."""
+    where = authority_of(upstream)
+    return {
+        "destination": {"host": where.host, "port": {"number": where.port}},
+        "weight": upstream.weight,
+        "headers": {"request": {"set": {"host": host_field(upstream)}}},
+    }
 
 
 def _destination_rules(workspace: Workspace, options: Options, ways: list[Sending]) -> Iterator[Made]:

@@ -58,6 +58,11 @@ def duration(span: float) -> str:
     return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (seconds, "s"), (rest, "ms")) if count)
 
 
+def lasting(span: float | None) -> str:
+    """None is without end, which has to be said: left out, it is some default."""
+    return "0s" if span is None else duration(span)
+
+
 def quantity(size: int) -> str:
     return f"{size >> 10}Ki" if size % 1024 == 0 else str(size)
 

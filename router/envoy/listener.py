@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from router.envoy.destinations import longest_silence
 from router.envoy.door import asking
 from router.envoy.logs import access_logs
 from router.envoy.options import Options, TlsFiles
@@ -71,7 +72,7 @@ def strictness(workspace: Workspace, options: Options) -> Json:
             "initial_connection_window_size": max(1 << 20, window),
         },
         "request_headers_timeout": seconds(limits.header_timeout),
-        "stream_idle_timeout": seconds(limits.body_timeout),
+        "stream_idle_timeout": seconds(longest_silence(workspace)),
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",

@@ -75,9 +75,8 @@ def _manager(table: list[Json]) -> Json:
 def _routes(entries: Sequence[Json]) -> Iterator[Json]:
     for entry in entries:
         (match,) = entry["match"]
-        headers = [{"name": name, "string_match": value} for name, value in sorted(match.get("headers", {}).items())]
-        if "method" in match:
-            headers.append({"name": ":method", "string_match": {"safe_regex": match["method"]}})
+        fields = [*sorted(match.get("headers", {}).items()), *([(":method", match["method"])] if "method" in match else [])]
+        headers = [{"name": name, "string_match": {"safe_regex": value} if "regex" in value else value} for name, value in fields]
         route: Json = {"name": entry["name"], "match": {"prefix": "/", "case_sensitive": True, "headers": headers}}
         if "directResponse" in entry:
             yield {**route, "direct_response": entry["directResponse"]}
@@ -136,6 +135,7 @@ def _clusters(manifests: Sequence[Json]) -> list[Json]:
         made[name] = {
             "name": name,
             "type": "STRICT_DNS",
+            "dns_lookup_family": "V4_ONLY",
             "connect_timeout": policy["connectionPool"]["tcp"]["connectTimeout"],
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
             **_tls(policy.get("tls")),

@@ -72,10 +72,10 @@ def test_what_istio_has_already_is_noticed(tmp_path: Path) -> None:
 
 
 class Service(BaseHTTPRequestHandler):
-    """Answers with the host that it was asked for."""
+    """Answers with the host that it was asked for, and the one before it."""
 
     def do_GET(self) -> None:
-        body = str(self.headers["host"]).encode()
+        body = f"{self.headers['host']} {self.headers['x-forwarded-host']}".encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -181,3 +181,15 @@ def test_ports_of_a_host_are_spoken_to_each_in_its_way(service: int, tmp_path: P
         made = workspace(tmp_path, destinations)
         with running(tmp_path, opened(written(made, replace(DOOR, files=tmp_path))), "listener") as gate:
             assert [ask(gate, "GET", "/", x_lockgate_route=name).status for name in urls] == [200, 200]
+
+
+@pytest.mark.parametrize("upstreams", [1, 2])
+def test_an_upstream_is_asked_for_its_own_host(service: int, tmp_path: Path, upstreams: int) -> None:
+    """Not for the caller's, by which whoever shares an upstream could be told another service than was decided."""
+    urls = [{"url": f"http://{host}:{service}"} for host in ("127.0.0.1", "localhost")[:upstreams]]
+    made = workspace(tmp_path, {"desk": {"adapter": "http", "upstreams": urls}})
+    with running(tmp_path, opened(written(made)), "listener") as gate:
+        for _ in range(6):
+            answer = ask(gate, "GET", "/", x_lockgate_route="desk", host="admin.internal")
+            said = "admin.internal" if upstreams == 1 else "None"  # Envoy tells nobody of it where it chooses among several clusters
+            assert answer.body.decode() in {f"{host}:{service} {said}" for host in ("127.0.0.1", "localhost")}

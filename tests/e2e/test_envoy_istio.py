@@ -4,6 +4,7 @@ else."""
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,10 +80,16 @@ def test_what_is_refused_does_not(envoy: Envoy) -> None:
         assert envoy.ask(who, "GET", "/items/1", x_lockgate_route="plain").status in (401, 403)
 
 
+def test_a_service_may_take_longer_than_a_body(envoy: Envoy) -> None:
+    """`limits.body_timeout` is a second here, and a route's own time-outs are longer: until the first byte, too."""
+    assert envoy.ask("ann", "GET", "/dawdle/2").status == 200
+
+
 def test_websockets_go_on(envoy: Envoy) -> None:
     """Istio's listener has the upgrade."""
     key = {"authorization": f"Bearer {envoy.lockgate.keys['ann']}"}
     with connect(f"ws://127.0.0.1:{envoy.ports['envoy']}/chat/1", additional_headers=key, proxy=None) as socket:
         assert "x-lockgate-subject" in socket.recv()
+        time.sleep(1.5)  # longer than a body may pause
         socket.send("hello")
         assert socket.recv() == "hello"

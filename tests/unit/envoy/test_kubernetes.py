@@ -115,3 +115,75 @@ def test_what_istio_cannot_be_told_is_refused(tmp_path: Path) -> None:
         rules(same, tmp_path / "same")
     with pytest.raises(ConfigError, match="The destination 'desk' has TLS files; say with --files in which folder"):
         rules({"desk": to("https://svc.internal", tls={"ca": "ca.pem"})}, tmp_path / "files")
+
+
+def test_envoy_gateway_asks_upstreams_for_their_own_host(tmp_path: Path) -> None:
+    """Every route has the filter that says so, and an address is a host only where it is called one."""
+    destinations = {"named": to("http://svc.internal:8080"), "address": to("http://10.0.0.1:8080")}
+    found = resources(workspace(tmp_path, destinations), OPTIONS)
+    specs = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in found}
+    assert specs["HTTPRouteFilter", "lockgate-host"] == {"urlRewrite": {"hostname": {"type": "Backend"}}}
+    for name in destinations:
+        (asked,) = specs["HTTPRoute", f"lockgate-{name}"]["rules"][0]["filters"]
+        assert asked["extensionRef"] == {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": "lockgate-host"}
+    assert specs["Backend", "lockgate-named-0"]["endpoints"] == [{"fqdn": {"hostname": "svc.internal", "port": 8080}}]
+    assert specs["Backend", "lockgate-address-0"]["endpoints"] == [{"ip": {"address": "10.0.0.1", "port": 8080}, "hostname": "10.0.0.1"}]
+    with pytest.raises(ConfigError, match="The destination 'six' has an IPv6 address"):
+        resources(workspace(tmp_path / "six", {"six": to("http://[fd00::1]:8080")}), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "websocket", "total", "idle"),
+    [
+        ({"total": "120s", "idle": "90s"}, False, "120s", "90s"),
+        ({"total": None, "idle": None}, False, "0s", "0s"),
+        ({"total": "120s", "idle": "90s"}, True, "0s", "3600s"),
+    ],
+)
+def test_envoy_gateway_has_no_default_of_its_own(timeouts: dict[str, Any], websocket: bool, total: str, idle: str, tmp_path: Path) -> None:
+    """Neither 15 seconds for what is without end, nor the pause of a caller's body for a service's."""
+    made = workspace(tmp_path, {"desk": {**PLAIN, "timeouts": timeouts}}, {"chat": {"destination": "desk", "websocket": websocket}})
+    specs = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in resources(made, OPTIONS)}
+    assert specs["HTTPRoute", "lockgate-chat"]["rules"][0]["timeouts"] == {"request": total}
+    assert specs["BackendTrafficPolicy", "lockgate-chat"]["timeout"]["http"] == {"streamIdleTimeout": idle}
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "total", "action"),
+    [
+        (
+            {"total": "120s", "idle": "90s"},
+            "120s",
+            {"append_x_forwarded_host": True, "idle_timeout": "90s", "retry_policy": {"per_try_idle_timeout": "90s"}},
+        ),
+        ({"total": None, "idle": None}, None, {"append_x_forwarded_host": True, "idle_timeout": "0s"}),
+    ],
+)
+def test_istio_is_told_how_long_a_pause_may_be(timeouts: dict[str, Any], total: str | None, action: dict[str, Any], tmp_path: Path) -> None:
+    """By the patch of each route; and a WebSocket has its own, beside the other requests of its route."""
+    made = workspace(tmp_path, {"desk": {**PLAIN, "timeouts": timeouts}}, {"chat": {"destination": "desk", "websocket": True}})
+    filters, service, _ = (each["spec"] for each in for_istio(made, OPTIONS))
+    patched = {
+        each["match"]["routeConfiguration"]["vhost"]["route"]["name"]: each["patch"]["value"]["route"]
+        for each in filters["configPatches"]
+        if each["applyTo"] == "HTTP_ROUTE"
+    }
+    socket = {"append_x_forwarded_host": True, "idle_timeout": "3600s"}
+    assert patched == {"lockgate/chat/websocket": socket, "lockgate/chat/idempotent": action, "lockgate/chat": action}
+    assert [each.get("timeout") for each in service["http"]] == [None, total, total, None]
+
+
+@pytest.mark.parametrize(("idle", "silence"), [("20s", "30s"), ("90s", "90s"), (None, "3600s")])
+def test_a_stream_may_be_silent_for_as_long_as_its_service(idle: str | None, silence: str, tmp_path: Path) -> None:
+    """Before its first byte a route's own time does not hold yet; and never for less than a caller may pause in its body."""
+    made = workspace(tmp_path, {"desk": {**PLAIN, "timeouts": {"idle": idle}}, "quick": {**PLAIN, "timeouts": {"idle": "1s"}}})
+    (policy,) = (each["spec"] for each in resources(made, OPTIONS) if each["kind"] == "ClientTrafficPolicy")
+    assert policy["timeout"] == {"http": {"streamIdleTimeout": silence}}
+    (patch,) = (each["patch"]["value"] for each in istio_patches(tmp_path, idle) if each["applyTo"] == "NETWORK_FILTER")
+    assert patch["typed_config"]["stream_idle_timeout"] == silence
+
+
+def istio_patches(folder: Path, idle: str | None) -> list[dict[str, Any]]:
+    made = workspace(folder / "istio", {"desk": {**PLAIN, "timeouts": {"idle": idle}}})
+    patches: list[dict[str, Any]] = for_istio(made, OPTIONS)[0]["spec"]["configPatches"]
+    return patches
