@@ -11,10 +11,12 @@ from examples.halden.demo.company import free_ports
 from tests.e2e.envoy import Envoy
 from tests.e2e.running import Lockgate, prepared
 from tests.e2e.test_envoy_config import MODES, configured
+from tests.e2e.wire import raw
 from tests.e2e.yard import load, save
 
 EARLIER = [
     {"name": "scan", "match": {"method": "POST", "path": "/upload/scan/{id}"}, "no_intent": True, "route": "plain"},
+    {"name": "bang", "match": {"path": "/echo/{rest...}", "header": {"user-agent": "caf!"}}, "no_intent": True, "route": "lonely"},
     {"name": "flag", "match": {"path": "/upload/flag/{rest...}", "json": {"$.message": "hi"}}, "no_intent": True, "route": "plain"},
 ]
 
@@ -60,3 +62,17 @@ def test_what_no_earlier_rule_takes_goes_on_unread(envoy: Envoy) -> None:
     """Of any size."""
     answer = envoy.ask("ann", "POST", "/upload/other/1", b"x" * (1 << 20), content_type="application/octet-stream")
     assert (answer.status, answer.json["body_bytes"]) == (200, 1 << 20)
+
+
+@pytest.mark.parametrize(("agent", "status"), [(b"caf!", 502), (b"caf\xe9", 200), (b"caf\xc3\xa9", 200), (b"caf\xef\xbf\xbd", 200)])
+def test_a_field_is_judged_as_it_is_sent(envoy: Envoy, agent: bytes, status: int) -> None:
+    """Bytes that are no UTF-8 are not taken for others."""
+    key = envoy.lockgate.keys["ann"].encode()
+    asked = b"GET /echo/agent HTTP/1.1\r\nhost: yard\r\nuser-agent: %s\r\nauthorization: Bearer %s\r\nconnection: close\r\n\r\n" % (
+        agent,
+        key,
+    )
+    answer = raw(envoy.ports["envoy"], asked)
+    assert answer.status == status
+    if status == 200:
+        assert dict(answer.json["headers"])["user-agent"].encode("latin-1") == agent
