@@ -18,6 +18,7 @@ from router.settings import Address, duration_text
 from router.workspace import Workspace
 
 PREFIX = "destination."
+WITHOUT_END_S = 3600.0
 _LEAST = extension(
     "envoy.load_balancing_policies.least_request",
     "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
@@ -74,6 +75,13 @@ def _sending(workspace: Workspace, name: str, route: Route, destination: str) ->
     )
 
 
+def longest_silence(workspace: Workspace) -> float:
+    """How long a stream may be silent, seconds. The time of the route that was decided holds only from the next byte on: without a body
+    there is none before the service's first, so that no route's `idle` may be longer than this. What never ends has an hour for that."""
+    pauses = [WITHOUT_END_S if way.idle is None else way.idle for way in sendings(workspace)]
+    return max(workspace.config.gateway.limits.body_timeout, *pauses)
+
+
 def http_settings(workspace: Workspace, destination: str) -> HttpSettings:
     """Raises ConfigError."""
     settings = workspace.destinations[destination]
@@ -122,7 +130,7 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
     cluster["load_assignment"] = assignment(
         name,
         [
-            endpoint(host, each.weight, hostname=_authority(each), tls=(_tls_name(settings, each) or "none") if several else None)
+            endpoint(host, each.weight, hostname=host_field(each), tls=(tls_name(settings, each) or "none") if several else None)
             for each, host in zip(settings.upstreams, hosts, strict=True)
         ],
     )
@@ -207,7 +215,7 @@ def authority_of(upstream: UpstreamConfig) -> Address:
     return Address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def _authority(upstream: UpstreamConfig) -> str:
+def host_field(upstream: UpstreamConfig) -> str:
     """What goes into `Host`: as the gateway's own client writes it, without a port that says nothing."""
     host = authority_of(upstream)
     usual = 443 if upstream.url.startswith("https:") else 80
@@ -215,7 +223,7 @@ def _authority(upstream: UpstreamConfig) -> str:
     return named if host.port == usual else f"{named}:{host.port}"
 
 
-def _tls_name(settings: HttpSettings, upstream: UpstreamConfig) -> str | None:
+def tls_name(settings: HttpSettings, upstream: UpstreamConfig) -> str | None:
     """The name that the upstream's certificate must carry; None where there is no TLS."""
     return (settings.tls.server_name or authority_of(upstream).host) if upstream.url.startswith("https:") else None
 
@@ -227,7 +235,7 @@ def _tls(workspace: Workspace, options: Options, settings: HttpSettings, alpn: s
         return None if path is None else options.path(workspace, path)
 
     files = TlsFiles(placed(settings.tls.ca), placed(settings.tls.certificate), placed(settings.tls.key))
-    names = dict.fromkeys(_tls_name(settings, each) for each in settings.upstreams)
+    names = dict.fromkeys(tls_name(settings, each) for each in settings.upstreams)
     return {name: None if name is None else towards(name, files, alpn, options.system_ca) for name in names}
 
 

@@ -136,7 +136,7 @@ def asked_by_route(options: Options, *, unread: bool, kept: bool) -> Json:
 
 def ext_authz(workspace: Workspace) -> Json:
     """A byte more than the view is asked for: the last piece of a body over HTTP/2 is cut at the limit without a word about it, and so the
-    door sees that there is more."""
+    door sees that there is more. Fields as they are: as text, Envoy shows a `!` for each byte that is no UTF-8, and sends the byte on."""
     view = workspace.config.gateway.limits.view + 1
     return extension(
         EXT_AUTHZ_FILTER,
@@ -147,6 +147,7 @@ def ext_authz(workspace: Workspace) -> Json:
         status_on_error={"code": "ServiceUnavailable"},
         with_request_body={"max_request_bytes": view, "allow_partial_message": False, "pack_as_bytes": True},
         clear_route_cache=True,
+        encode_raw_headers=True,
         include_peer_certificate=True,
         metadata_context_namespaces=[CLUSTER],
     )

@@ -60,7 +60,8 @@ def _istio(workspace: Workspace, options: Options) -> Documents:
     notes = (
         "",
         f"For an ingress gateway with the label istio={options.gateway}, and a Gateway of that name. Written from Istio's published API",
-        "and not tried in a cluster; the patches' values are what `--format bootstrap` gives, which is tested.",
+        "and not tried in a cluster; the patches' values are what `--format bootstrap` gives, which is tested. The EnvoyFilter goes into",
+        "the namespace of the gateway's workload. Without it, or where Envoy refuses it, every route of the VirtualService is a 503.",
     )
     return Documents(istio.resources(workspace, options), notes)
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.http_upstream.config import Config as HttpSettings
-from router.envoy.destinations import Sending, at_least, authority_of, sendings
+from router.envoy.destinations import Sending, at_least, authority_of, longest_silence, sendings
 from router.envoy.door import ANSWER_ATTRIBUTES, ATTRIBUTES, UNREACHABLE, patience, streams
-from router.envoy.kubernetes import OWN_FIELDS, check_routes, door_address, dropping_none, duration, manifest, quantity, resource_name
+from router.envoy.kubernetes import (
+    OWN_FIELDS,
+    Made,
+    check_routes,
+    distinct,
+    door_address,
+    dropping_none,
+    duration,
+    lasting,
+    manifest,
+    quantity,
+    resource_name,
+)
 from router.envoy.options import CLUSTER, ROUTE, Options, door_of, is_address
+from router.envoy.routes import SOCKET_IDLE_S
 from router.envoy.values import Json
 from router.errors import ConfigError
 from router.settings import Address
@@ -17,7 +30,9 @@ from router.workspace import Workspace
 API = "gateway.networking.k8s.io"
 ENVOY = "gateway.envoyproxy.io"
 V1, ALPHA = f"{API}/v1", f"{ENVOY}/v1alpha1"
-UNDECIDED = "lockgate-undecided"
+UNDECIDED, DOOR, HOST = "lockgate-undecided", "lockgate-door", "lockgate-host"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+OWN = "what Lockgate needs itself"
 
 
 def resources(workspace: Workspace, options: Options) -> list[Json]:
@@ -28,21 +43,31 @@ def resources(workspace: Workspace, options: Options) -> list[Json]:
         )
     ways = list(sendings(workspace))
     check_routes(ways)
-    return [
+    for way in ways:
+        if way.route.method not in (None, *METHODS):
+            raise ConfigError(f"The route '{way.name}' has the method '{way.route.method}', which Gateway API does not know.")
+    own = [
         _asking(workspace, options),
         _clients(workspace, options),
         manifest("HTTPRouteFilter", ALPHA, UNDECIDED, {"directResponse": {"statusCode": 503}}),
+        manifest("HTTPRouteFilter", ALPHA, HOST, {"urlRewrite": {"hostname": {"type": "Backend"}}}),
         _undecided(options),
-        *_backends(workspace, options),
-        *(made for way in ways for made in (_route(options, way), _policy(way))),
-        *_proxy(workspace, options),
+        manifest("Backend", ALPHA, DOOR, {"endpoints": [_endpoint(door_address(options))], "appProtocols": [f"{ENVOY}/h2c"]}),
     ]
+    return distinct(
+        [
+            *(Made(each, OWN) for each in own),
+            *_backends(ways, options),
+            *(Made(made, f"the route '{way.name}'") for way in ways for made in (_route(options, way), _policy(way))),
+            *(Made(each, OWN) for each in _proxy(workspace, options)),
+        ]
+    )
 
 
 def _asking(workspace: Workspace, options: Options) -> Json:
     """On the whole gateway, so that no route of it can be reached without a decision."""
     asked = {
-        "backendRefs": [_reference("lockgate-door")],
+        "backendRefs": [_reference(DOOR)],
         "backendSettings": _towards_door(workspace),
         "failOpen": False,
         "messageTimeout": duration(patience(workspace)),
@@ -78,26 +103,31 @@ def _clients(workspace: Workspace, options: Options) -> Json:
         "headers": {"withUnderscoresAction": "DropHeader", "earlyRequestHeaders": {"remove": list(OWN_FIELDS)}},
         "path": {"escapedSlashesAction": "RejectRequest"},
         "connection": {"bufferLimit": quantity(limits.view)},
-        "timeout": {"http": {"streamIdleTimeout": duration(limits.body_timeout)}},
+        "timeout": {"http": {"streamIdleTimeout": duration(longest_silence(workspace))}},
     }
     return manifest("ClientTrafficPolicy", ALPHA, "lockgate", spec)
 
 
 def _undecided(options: Options) -> Json:
     """What every request matches until there is a decision: it has to match something, or nobody is asked."""
-    refused = {"type": "ExtensionRef", "extensionRef": {"group": ENVOY, "kind": "HTTPRouteFilter", "name": UNDECIDED}}
-    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [refused]}
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [_extension(UNDECIDED)]}
     return manifest("HTTPRoute", V1, UNDECIDED, {"parentRefs": [_parent(options)], "rules": [rule]})
 
 
 def _route(options: Options, way: Sending) -> Json:
-    chosen = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
+    chosen: Json = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": ROUTE, "value": way.name}]}
+    if way.route.method is not None:  # Envoy takes no other method from a filter without `mutation_rules`, which cannot be written
+        chosen["method"] = way.route.method
     backends = [
-        {**_reference(_backend_name(way, index)), "weight": upstream.weight} for index, upstream in enumerate(way.settings.upstreams)
+        {**_reference(_backend_name(way.destination, index)), "weight": upstream.weight}
+        for index, upstream in enumerate(way.settings.upstreams)
     ]
-    rule: Json = {"matches": [chosen], "backendRefs": backends}
-    if way.total is not None and not way.route.websocket:
-        rule["timeouts"] = {"request": duration(way.total)}
+    rule: Json = {
+        "matches": [chosen],
+        "filters": [_extension(HOST)],
+        "backendRefs": backends,
+        "timeouts": {"request": lasting(None if way.route.websocket else way.total)},
+    }
     return manifest("HTTPRoute", V1, f"lockgate-{way.name}", {"parentRefs": [_parent(options)], "rules": [rule]})
 
 
@@ -105,7 +135,10 @@ def _policy(way: Sending) -> Json:
     settings = way.settings
     spec = {
         "targetRefs": [{"group": API, "kind": "HTTPRoute", "name": resource_name(f"lockgate-{way.name}")}],
-        "timeout": {"tcp": {"connectTimeout": duration(way.connect)}},
+        "timeout": {
+            "tcp": {"connectTimeout": duration(way.connect)},
+            "http": {"streamIdleTimeout": lasting(SOCKET_IDLE_S if way.route.websocket else way.idle)},  # from its first byte on
+        },
         "circuitBreaker": {
             "maxConnections": settings.concurrency,
             "maxPendingRequests": settings.concurrency,
@@ -173,26 +206,30 @@ def _health(settings: HttpSettings) -> Json:
     return {"active": active, "passive": circuit, "panicThreshold": 0}
 
 
-def _backends(workspace: Workspace, options: Options) -> Iterator[Json]:
-    door = _endpoint(door_address(options))
-    yield manifest("Backend", ALPHA, "lockgate-door", {"endpoints": [door], "appProtocols": [f"{ENVOY}/h2c"]})
-    made: set[str] = set()
-    for way in sendings(workspace):
-        for index, upstream in enumerate(way.settings.upstreams):
-            name = _backend_name(way, index)
-            if name in made:
-                continue
-            made.add(name)
-            spec: Json = {"endpoints": [_endpoint(authority_of(upstream))]}
+def _backends(ways: list[Sending], options: Options) -> Iterator[Made]:
+    """Each once, however many routes lead there."""
+    for destination, settings in {way.destination: way.settings for way in ways}.items():
+        for index, upstream in enumerate(settings.upstreams):
+            spec: Json = {"endpoints": [_named(destination, authority_of(upstream))]}
             if upstream.url.startswith("https:"):
                 spec["tls"] = {"wellKnownCACertificates": "System"}
-            if way.destination in options.http2:
+            if destination in options.http2:
                 spec["appProtocols"] = [f"{ENVOY}/h2c"]
-            yield manifest("Backend", ALPHA, name, spec)
+            yield Made(manifest("Backend", ALPHA, _backend_name(destination, index), spec), f"the destination '{destination}'")
 
 
-def _backend_name(way: Sending, index: int) -> str:
-    return resource_name(f"lockgate-{way.destination}-{index}")
+def _backend_name(destination: str, index: int) -> str:
+    return resource_name(f"lockgate-{destination}-{index}")
+
+
+def _named(destination: str, where: Address) -> Json:
+    """With what requests there have as `Host`: an address is none by itself, and the caller's would be left."""
+    if ":" in where.host:
+        raise ConfigError(
+            f"The destination '{destination}' has an IPv6 address, which Envoy Gateway cannot be told as the host that is asked for; give "
+            "the upstream a name."
+        )
+    return _endpoint(where) | ({"hostname": where.host} if is_address(where.host) else {})
 
 
 def _endpoint(where: Address) -> Json:
@@ -216,6 +253,10 @@ def _proxy(workspace: Workspace, options: Options) -> Iterator[Json]:
 
 def _reference(name: str) -> Json:
     return {"group": ENVOY, "kind": "Backend", "name": name}
+
+
+def _extension(name: str) -> Json:
+    return {"type": "ExtensionRef", "extensionRef": {"group": ENVOY, "kind": "HTTPRouteFilter", "name": name}}
 
 
 def _gateway(options: Options) -> Json:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from router.envoy.destinations import Sending
 from router.envoy.options import Options
@@ -15,6 +16,27 @@ OWN_FIELDS = tuple(
     f"x-lockgate-{name}"
     for name in ("confidence", "decision-id", "destination", "intent", "risk", "roles", "route", "subject", "subject-type", "tenant")
 )
+
+
+class Made(NamedTuple):
+    """A manifest, and of what in the catalog it was made, as a sentence has it."""
+
+    manifest: Json
+    origin: str
+
+
+def distinct(found: Iterable[Made]) -> list[Json]:
+    """Raises ConfigError where two of different origins would be one resource, of which a cluster keeps the last."""
+    origins: dict[tuple[str, str], str] = {}
+    manifests = []
+    for made in found:
+        kind, name = made.manifest["kind"], made.manifest["metadata"]["name"]
+        if (other := origins.setdefault((kind, name), made.origin)) != made.origin:
+            raise ConfigError(
+                f"{other[0].upper()}{other[1:]} and {made.origin} would both be the {kind} '{name}' in Kubernetes; rename one of them."
+            )
+        manifests.append(made.manifest)
+    return manifests
 
 
 def manifest(kind: str, version: str, name: str, spec: Json) -> Json:
@@ -36,6 +58,11 @@ def duration(span: float) -> str:
     return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (seconds, "s"), (rest, "ms")) if count)
 
 
+def lasting(span: float | None) -> str:
+    """None is without end, which has to be said: left out, it is some default."""
+    return "0s" if span is None else duration(span)
+
+
 def quantity(size: int) -> str:
     return f"{size >> 10}Ki" if size % 1024 == 0 else str(size)
 
@@ -48,8 +75,7 @@ def door_address(options: Options) -> Address:
 
 
 def check_routes(ways: list[Sending]) -> None:
-    """Raises ConfigError where two of the catalog's names would be one resource, or a route says more than is written for Kubernetes."""
-    seen: dict[str, str] = {}
+    """Raises ConfigError where a route says more than is written for Kubernetes."""
     for each in ways:
         if each.chosen or each.route.mirror is not None:
             raise ConfigError(f"The route '{each.name}' has a canary or a mirror, which is written for --format bootstrap and filter only.")
@@ -58,9 +84,6 @@ def check_routes(ways: list[Sending]) -> None:
             raise ConfigError(f"The route '{each.name}' has several upstreams and 'balance: {balance}': name one service for them.")
         if balance == "hash" and hashed is None:
             raise ConfigError(f"The route '{each.name}' is balanced by path, which is written for --format bootstrap and filter only.")
-        other = seen.setdefault(resource_name(each.name), each.name)
-        if other != each.name:
-            raise ConfigError(f"The routes '{other}' and '{each.name}' would have one name in Kubernetes; rename one of them.")
 
 
 def dropping_none(value: dict[str, Any]) -> Json:

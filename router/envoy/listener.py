@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from router.envoy.destinations import longest_silence
 from router.envoy.door import asking
 from router.envoy.logs import access_logs
 from router.envoy.options import Options, TlsFiles
@@ -35,6 +36,7 @@ def buffered(workspace: Workspace) -> int:
 
 
 def connection_manager(workspace: Workspace, options: Options) -> Json:
+    upgrades = {"upgrade_configs": [{"upgrade_type": "websocket"}]} if has_sockets(workspace) else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -42,6 +44,7 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
         codec_type="AUTO",
         server_header_transformation="PASS_THROUGH",
         **strictness(workspace, options),
+        **upgrades,
         **_client_address(workspace),
         http_filters=filters(workspace, options),
         route_config=route_configuration(workspace, options),
@@ -51,7 +54,8 @@ def connection_manager(workspace: Workspace, options: Options) -> Json:
 
 
 def strictness(workspace: Workspace, options: Options) -> Json:
-    """One meaning of every request, and bounds for what it may take."""
+    """One meaning of every request, and bounds for what it may take. Also merged into another's connection manager, whose lists are kept
+    and added to: nothing may be in a list here that is in its own, too."""
     limits = workspace.config.gateway.limits
     window = max(buffered(workspace), LEAST_WINDOW)
     made: Json = {
@@ -68,7 +72,7 @@ def strictness(workspace: Workspace, options: Options) -> Json:
             "initial_connection_window_size": max(1 << 20, window),
         },
         "request_headers_timeout": seconds(limits.header_timeout),
-        "stream_idle_timeout": seconds(limits.body_timeout),
+        "stream_idle_timeout": seconds(longest_silence(workspace)),
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -76,8 +80,6 @@ def strictness(workspace: Workspace, options: Options) -> Json:
     }
     if not (options.http2 or any(route.stream for route in workspace.catalog.routes.values())):  # these may send for as long as they like
         made["request_timeout"] = seconds(limits.body_timeout)
-    if has_sockets(workspace):
-        made["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     return made
 
 

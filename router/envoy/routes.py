@@ -29,9 +29,10 @@ def routes(workspace: Workspace, options: Options) -> Iterator[Json]:
     sockets = has_sockets(workspace)
     for sending in sendings(workspace):
         yield from _ways(sending, sockets)
-    for name, match in _unread(workspace):
-        yield _nowhere(name, match, asked_by_route(options, unread=True, kept=False))
-    yield _nowhere(NOWHERE, {"prefix": "/"}, asked_by_route(options, unread=False, kept=keeps_answers(workspace)))
+    whole, unread = asked_by_route(options, unread=False, kept=keeps_answers(workspace)), asked_by_route(options, unread=True, kept=False)
+    for name, match, read in _before_decision(workspace):
+        yield _nowhere(name, match, whole if read else unread)
+    yield _nowhere(NOWHERE, {"prefix": "/"}, whole)
 
 
 def has_sockets(workspace: Workspace) -> bool:
@@ -133,14 +134,20 @@ def retry_policy(sending: Sending, *, repeatable: bool) -> Json:
     return policy
 
 
-def _unread(workspace: Workspace) -> Iterator[tuple[str, Json]]:
+def _before_decision(workspace: Workspace) -> Iterator[tuple[str, Json, bool]]:
     """Which requests are asked about without their body. Nobody can say so later: `ext_authz` asks once, and `ext_proc` has by then begun
-    to hold what arrives."""
-    yield "unread grpc", {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]}
+    to hold what arrives. What an earlier rule takes, or looks into, is not among them: that has an entry of its own before."""
+    yield "unread grpc", {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]}, False
+    waiting: list[Rule] = []
     for rule in workspace.catalog.rules:
         route = workspace.catalog.routes.get(_route_of(workspace, rule))
-        if route is not None and route.stream and not (rule.match.values or rule.match.regex):
-            yield f"unread {rule.name}", _matching(rule.match)
+        if route is None or not route.stream or rule.match.values or rule.match.regex:
+            waiting.append(rule)
+            continue
+        for earlier in [each for each in waiting if overlap(each.match, rule.match)]:
+            waiting.remove(earlier)
+            yield f"read {earlier.name}", _matching(earlier.match, most=True), True
+        yield f"unread {rule.name}", _matching(rule.match), False
 
 
 def _route_of(workspace: Workspace, rule: Rule) -> str:
@@ -148,17 +155,43 @@ def _route_of(workspace: Workspace, rule: Rule) -> str:
     return rule.route or (intent.route if intent is not None else "")
 
 
-def _matching(match: Match) -> Json:
+def _matching(match: Match, *, most: bool = False) -> Json:
+    """By its head. `most`: every path that the rule takes, also with strokes at the end; else those for certain."""
     headers: list[Json] = [{"name": name, "string_match": {"exact": value}} for name, value in match.header.items()]
     if match.method:
         headers.append({"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(match.method)}}})
-    made: Json = {"prefix": "/"} if match.path is None else {"safe_regex": {"regex": _path_regex(match.path)}}
+    made: Json = {"prefix": "/"} if match.path is None else {"safe_regex": {"regex": path_regex(match.path, most=most)}}
     return {**made, "headers": headers} if headers else made
 
 
-def _path_regex(template: str) -> str:
-    parts = template[1:].split("/")
-    return "".join("/" + (".*" if part.endswith("...}") else "[^/]+" if part.startswith("{") else re.escape(part)) for part in parts)
+def path_regex(template: str, *, most: bool = False) -> str:
+    made = ""
+    for part in template[1:].split("/"):
+        if part.endswith("...}"):
+            return made + ("(/.*)?" if most else "/.*")
+        made += "/" + ("[^/]+" if part.startswith("{") else re.escape(part))
+    return made + ("/*" if most else "")
+
+
+def overlap(one: Match, other: Match) -> bool:
+    """Whether a request may have the method, path and fields of both."""
+    if one.method and other.method and not set(one.method) & set(other.method):
+        return False
+    if any(other.header.get(name, value) != value for name, value in one.header.items()):
+        return False
+    return one.path is None or other.path is None or _paths_overlap(one.path, other.path)
+
+
+def _paths_overlap(one: str, other: str) -> bool:
+    left, right = (path.strip("/").split("/") for path in (one, other))
+    for first, second in zip(left, right, strict=False):
+        if first.endswith("...}") or second.endswith("...}"):
+            return True
+        if first != second and not (first.startswith("{") or second.startswith("{")):
+            return False
+    both = min(len(left), len(right))
+    longer = left[both:] or right[both:]
+    return not longer or longer[0].endswith("...}")  # which may be nothing
 
 
 def _nowhere(name: str, match: Json, asked: Json) -> Json:

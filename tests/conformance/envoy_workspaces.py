@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -31,13 +31,18 @@ PLAIN: Mapping[str, Any] = {"adapter": "http", "upstreams": [{"url": "http://ser
 
 
 def workspace(
-    folder: Path, destinations: Mapping[str, Any] | None = None, routes: Mapping[str, Any] | None = None, **more: Any
+    folder: Path,
+    destinations: Mapping[str, Any] | None = None,
+    routes: Mapping[str, Any] | None = None,
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    **more: Any,
 ) -> Workspace:
-    """`more` is configuration. Without routes there is one to each destination, of its name; a rule leads to each route."""
+    """`more` is configuration. Without routes there is one to each destination, of its name; without rules one leads to each route."""
     destinations = destinations or {"desk": PLAIN}
     routes = routes or {name: {"destination": name} for name in destinations}
-    rules = [{"name": name, "match": {"path": f"/{name}/{{rest...}}"}, "no_intent": True, "route": name} for name in routes]
-    catalog = {"version": 1, "destinations": dict(destinations), "routes": dict(routes), "rules": rules}
+    if rules is None:
+        rules = [{"name": name, "match": {"path": f"/{name}/{{rest...}}"}, "no_intent": True, "route": name} for name in routes]
+    catalog = {"version": 1, "destinations": dict(destinations), "routes": dict(routes), "rules": list(rules)}
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     (folder / "policies/decision.rego").write_text("package lockgate.decision\n")
     (folder / "catalog.yaml").write_text(yaml.safe_dump(catalog, sort_keys=False))

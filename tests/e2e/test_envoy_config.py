@@ -173,6 +173,12 @@ def test_the_same_over_http2(envoy: Envoy, size: int) -> None:
         assert envoy.lockgate.arrived(path) == []
 
 
+def test_a_service_may_take_longer_than_a_body(envoy: Envoy) -> None:
+    """`limits.body_timeout` is a second here, and a route's own time-outs are longer: until the first byte, too."""
+    for method, body in (("GET", None), ("POST", {"message": "hello"})):
+        assert envoy.ask("ann", method, "/dawdle/1.5", body).status == 200
+
+
 def test_bodies_that_nobody_reads_may_be_of_any_size(envoy: Envoy) -> None:
     """Where a rule leads to a route with `stream: true`; also while the decision is under way."""
     answer = envoy.ask("ann", "POST", "/upload/1", b"x" * MOST, content_type="application/octet-stream")

@@ -13,7 +13,7 @@ from router.envoy.gateway_api import resources
 from router.envoy.kubernetes import OWN_FIELDS
 from router.envoy.options import Options
 from router.settings import Address
-from tests.conformance.envoy_workspaces import workspace
+from tests.conformance.envoy_workspaces import PLAIN, workspace
 from tests.helm.rendering import manifests, of_kind, one, rendered, values
 
 GATEWAY: dict[str, Any] = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "payments"}
@@ -37,7 +37,9 @@ def given(**ways: Any) -> dict[str, Any]:
 
 
 def generated(folder: Path, limits: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
-    return resources(workspace(folder, gateway={"limits": limits}, **more), OPTIONS)
+    """Of a service that pauses for less than callers may: the chart knows no services."""
+    desk = {**PLAIN, "timeouts": {"idle": "250ms"}}
+    return resources(workspace(folder, {"desk": desk}, gateway={"limits": limits}, **more), OPTIONS)
 
 
 @pytest.mark.parametrize("server", ["grpc", "zttp"])

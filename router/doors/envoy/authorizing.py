@@ -60,7 +60,8 @@ class Authorizer:
 
 
 def _headers(http: AttributeContext.HttpRequest) -> Headers:
-    """With the pseudo-fields that Envoy leaves out of one of its two forms."""
+    """With the pseudo-fields that Envoy leaves out of one of its two forms. The one of text has a `!` for every byte that is no UTF-8,
+    which nobody can tell from a caller's own; with `encode_raw_headers` it is the other."""
     came = fields(http.header_map.headers) if http.header_map.headers else [(k.encode(), v.encode()) for k, v in http.headers.items()]
     names = {name for name, _ in came}
     told = ((b":method", http.method), (b":path", http.path), (b":authority", http.host), (b":scheme", http.scheme))

@@ -33,12 +33,18 @@ def only(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return one
 
 
+def port(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What Istio is told of the only port."""
+    (settings,) = only(found, "DestinationRule")["trafficPolicy"]["portLevelSettings"]
+    return settings
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_behind_a_service_it_is_told(case: str, tmp_path: Path) -> None:
     more, gateway, istio = CASES[case]
     made = workspace(tmp_path, {"desk": {**PLAIN, **more}})
     assert only(resources(made, OPTIONS), "BackendTrafficPolicy")["loadBalancer"] == gateway
-    assert only(for_istio(made, OPTIONS), "DestinationRule")["trafficPolicy"]["loadBalancer"] == istio
+    assert port(for_istio(made, OPTIONS))["loadBalancer"] == istio
 
 
 def test_who_answers_worse_than_it_may_is_left_alone(tmp_path: Path) -> None:
@@ -49,7 +55,7 @@ def test_who_answers_worse_than_it_may_is_left_alone(tmp_path: Path) -> None:
         {"consecutiveGatewayErrors": 5, "consecutive5XxErrors": 0, "baseEjectionTime": "10s", "interval": "1s", "maxEjectionPercent": 100},
         {"consecutiveGatewayErrors": 5, "consecutive5XxErrors": 3, "baseEjectionTime": "20s", "interval": "5s", "maxEjectionPercent": 25},
     ]
-    istio = [only(for_istio(made, OPTIONS), "DestinationRule")["trafficPolicy"]["outlierDetection"] for made in (plain, strict)]
+    istio = [port(for_istio(made, OPTIONS))["outlierDetection"] for made in (plain, strict)]
     assert [each["consecutive5xxErrors"] for each in istio] == [0, 3]
     assert [each["baseEjectionTime"] for each in istio] == ["10s", "20s"]
 
