@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
+from tests.e2e import http2_framing as http2
 from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, fronted, processor, routes
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, listens, prepared
@@ -213,12 +214,55 @@ def test_without_an_access_log_the_response_header_is_the_outcome(tmp_path: Path
 
 
 def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Path) -> None:
-    """Then the outcome is what the header said."""
+    """Then the outcome is what the header said; and of responses that may go on, as soon as nothing is told of what has ended either."""
     with fronted(tmp_path, envoy={"outcome_patience": "600ms"}, als=False) as (lockgate, envoy):
         answer = envoy.ask("ann", "GET", "/items/1")
-        assert lockgate.outcome(answer.decision)["status"] == 200
-        decided, ended = (datetime.fromisoformat(leaf["time"]) for leaf in lockgate.story(answer.decision))
-        assert ended - decided > timedelta(milliseconds=500)
+        whole = envoy.ask("ann", "HEAD", "/echo/1")
+        for each in (answer, whole):
+            assert lockgate.outcome(each.decision)["status"] == 200
+            decided, ended = (datetime.fromisoformat(leaf["time"]) for leaf in lockgate.story(each.decision))
+            assert ended - decided > timedelta(milliseconds=500)
+
+
+@pytest.mark.parametrize("end", ["leaves", "hears all"])
+def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, end: str) -> None:
+    """Envoy shows no more once it has the head's answer; how the response ended, and when, its access log tells."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy):
+        with _events(lockgate, envoy):
+            decision = _decided(lockgate, "/events")
+            time.sleep(2)
+            assert len(lockgate.story(decision)) == 1
+            if end == "hears all":
+                lockgate.release()
+                lockgate.outcome(decision)
+        outcome = lockgate.outcome(decision)
+    expected = ("failed", "client_gone", False) if end == "leaves" else ("routed", "", True)
+    assert (outcome["result"], outcome["reason"], outcome["complete"]) == expected
+    assert (outcome["total_ns"] > 2e9, outcome["response_bytes"] > 0, outcome["attempts"]) == (True, True, 1)
+
+
+@pytest.mark.slow
+def test_a_worker_that_stops_ends_what_goes_on(tmp_path: Path) -> None:
+    """With what it knows, when it may wait no longer: Envoy carries the response on, and tells somebody else of it."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy), _events(lockgate, envoy):
+        time.sleep(1.5)
+        decision = _decided(lockgate, "/events")
+        lockgate.process.signal(signal.SIGTERM)
+        assert lockgate.process.wait() == 0
+        outcome = lockgate.outcome(decision)
+    assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, False)
+
+
+def test_a_trailer_keeps_no_body_off_the_record(lockgate: Lockgate, duplex: Envoy) -> None:
+    """Its digest comes with the outcome, whatever ends it."""
+    bearer = ("authorization", f"Bearer {lockgate.keys['ann']}")
+    digests = []
+    for trailers in (None, [("x-end", "1")]):
+        told = http2.ask(duplex.ports["envoy"], "POST", "/upload/1", [bearer], b"x" * 16_000, trailers)
+        decision = told.fields["x-lockgate-decision-id"]
+        assert lockgate.outcome(decision)["complete"]
+        digests.append(lockgate.story(decision)[1].get("commitments", {}).get("request_digest"))
+    assert all(digests)
 
 
 def test_a_websocket_passes(lockgate: Lockgate, envoy: Envoy, duplex: Envoy, authz: Envoy) -> None:
@@ -397,6 +441,21 @@ def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:
         assert "gateway" not in lockgate.process.said
         with envoy_before(lockgate, tmp_path / "envoy") as envoy:
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+
+
+def _events(lockgate: Lockgate, envoy: Envoy) -> socket.socket:
+    """A caller whose first event is here."""
+    connection = socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5)
+    connection.sendall(f"GET /events/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+    seen = b""
+    while b"data:" not in seen:
+        seen += connection.recv(4096)
+    return connection
+
+
+def _decided(lockgate: Lockgate, path: str) -> str:
+    headers = next(dict(each["headers"]) for each in lockgate.arrivals() if each["target"].startswith(path))
+    return str(headers["x-lockgate-decision-id"])
 
 
 def _refused(lockgate: Lockgate, reason: str) -> float:
