@@ -7,6 +7,8 @@ import http.client
 import json
 import signal
 import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +18,14 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import ConnectionClosedError
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
 from tests.e2e import http2_framing as http2
-from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, fronted, processor, routes
+from tests.e2e.envoy import MODE, Envoy, authorizer, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, listens, prepared
 
@@ -276,9 +281,67 @@ def test_a_websocket_passes(lockgate: Lockgate, envoy: Envoy, duplex: Envoy, aut
             chat.send("hello")
             assert chat.recv() == "hello"
         outcome = lockgate.outcome(greeting["x-lockgate-decision-id"])
-        assert outcome["status"] == 101
+        assert (outcome["status"], outcome["result"], outcome["reason"], outcome["complete"]) == (101, "routed", "", True)
         with pytest.raises(Exception, match="403"):
             connect(f"ws://127.0.0.1:{before.ports['envoy']}/echo/1", additional_headers=headers, proxy=None)
+
+
+def test_a_websocket_whose_service_vanishes_looks_closed(lockgate: Lockgate, tmp_path: Path) -> None:
+    """Envoy says the same of a connection that was reset in the middle and of one that was closed in due form: it is routed, as at our own
+    gateway. A caller who vanishes is told apart."""
+    with (
+        Vanishing() as service,
+        envoy_before(
+            lockgate, tmp_path / "e", table=routes({"chat": "vanishing"}), clusters=[cluster("vanishing", [service.port])]
+        ) as envoy,
+    ):
+        headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+        for who, expected in (("service", ("routed", "", True)), ("caller", ("failed", "client_gone", False))):
+            with connect(f"ws://127.0.0.1:{envoy.ports['envoy']}/chat/1", additional_headers=headers, proxy=None) as chat:
+                decision = chat.response.headers["x-lockgate-decision-id"]
+                if who == "caller":
+                    chat.socket.shutdown(socket.SHUT_RDWR)
+                else:
+                    service.vanish()
+                with pytest.raises(ConnectionClosedError):
+                    chat.recv(timeout=5)
+            outcome = lockgate.outcome(decision)
+            assert (outcome["status"], outcome["result"], outcome["reason"], outcome["complete"]) == (101, *expected)
+
+
+class Vanishing:
+    """A service that takes WebSockets, and resets them when it is told to."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._connections: list[socket.socket] = []
+
+    def __enter__(self) -> Vanishing:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listener, *self._connections):
+            each.close()
+
+    def vanish(self) -> None:
+        connection = self._connections[-1]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                head = connection.recv(65536)
+                protocol = ServerProtocol()
+                protocol.receive_data(head)
+                (request,) = protocol.events_received()
+                assert isinstance(request, Request)
+                protocol.send_response(protocol.accept(request))
+                connection.sendall(b"".join(protocol.data_to_send()))
 
 
 def test_events_come_one_by_one(lockgate: Lockgate, envoy: Envoy) -> None:
