@@ -138,13 +138,26 @@ def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgat
     assert (waiting.status, waiting.json["state"], "preference-applied" in waiting.fields) == (202, "pending", False)
     assert envoy.ask("bob", "GET", place).status == 404
     assert not lockgate.arrivals()
-    review = lockgate.control("GET", f"/v1/reviews/{answer.decision}", who="max").json
-    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
-    assert lockgate.control("POST", f"/v1/reviews/{answer.decision}/approve", approval, who="max").status == 200
+    _approve(lockgate, answer.decision)
     arrived = until(lambda: lockgate.arrived("/pay/4"), "the service had it")
     assert [each["body_bytes"] for each in arrived] == [len(b'{"amount": 3}')]
     end = until(lambda: (found := envoy.ask("ann", "GET", place)).status == 200 and found, "who asked saw the end")
     assert (end.json["target"], end.fields["x-lockgate-review"]) == ("/pay/4", "done")
+
+
+@pytest.mark.parametrize(("kind", "body"), [("text", b"text"), ("bytes", bytes(range(256)))])
+def test_an_answer_that_was_kept_for_who_asked_is_told(lockgate: Lockgate, envoy: Envoy, authz: Envoy, kind: str, body: bytes) -> None:
+    """With all its fields, and in bytes as well; ext_authz, which has text only, names that instead of failing."""
+    place = envoy.ask("ann", "POST", f"/pay/4?{kind}", {"amount": 3}).fields["location"]
+    _approve(lockgate, place.rpartition("/")[2])
+    until(lambda: envoy.ask("ann", "GET", place).status == 200, "who asked saw the end")
+    for before in (envoy, authz):
+        told = before.ask("ann", "GET", place)
+        if before is authz and kind == "bytes":
+            assert (told.status, told.code) == (501, "answer_not_text")
+        else:
+            assert (told.body, told.fields["x-lockgate-review"]) == (body, "done")
+            assert [value for name, value in told.headers if name == "link"] == ["</a>; rel=next", "</b>; rel=prev"]
 
 
 @pytest.mark.parametrize("asking", ["envoy", "duplex", "authz"])
@@ -504,6 +517,12 @@ def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:
         assert "gateway" not in lockgate.process.said
         with envoy_before(lockgate, tmp_path / "envoy") as envoy:
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+
+
+def _approve(lockgate: Lockgate, decision: str) -> None:
+    review = lockgate.control("GET", f"/v1/reviews/{decision}", who="max").json
+    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
+    assert lockgate.control("POST", f"/v1/reviews/{decision}/approve", approval, who="max").status == 200
 
 
 def _events(lockgate: Lockgate, envoy: Envoy) -> socket.socket:

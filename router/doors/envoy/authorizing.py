@@ -19,6 +19,7 @@ from router.errors import RefusedError
 from router.ports import Headers
 
 PARTIAL = b"x-envoy-auth-partial-body"  # Envoy's own, where it looked for a body; a caller's is not shown
+BYTES = "This answer is no text, and Envoy's filter ext_authz carries nothing else; Lockgate's own listener or ext_proc gives it."
 SELDOM = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))  # have a body
 
 
@@ -36,17 +37,23 @@ class Authorizer:
         try:
             wanted = overrides(given, self._deadline_s)
         except RefusedError as error:
-            return denied(await self._door.refuse(error))
+            return await self._denied(await self._door.refuse(error))
         came = _headers(told.request.http)
         body = told.request.http.raw_body or told.request.http.body.encode("utf-8", "surrogateescape")
         opened = await self._opened(told, came, body, wanted)
         if isinstance(opened, Stop):
-            return denied(opened)
+            return await self._denied(opened)
         try:
             answer = await self._judged(opened, body, wanted)
         finally:
             self._door.close(opened)
-        return denied(answer) if isinstance(answer, Stop) else allowed(answer.changes, answer.decision, self._door.node)
+        return await self._denied(answer) if isinstance(answer, Stop) else allowed(answer.changes, answer.decision, self._door.node)
+
+    async def _denied(self, stop: Stop) -> CheckResponse:
+        try:
+            return denied(stop)
+        except UnicodeDecodeError:  # an answer that was kept for who asks here
+            return denied(await self._door.refuse(RefusedError(BYTES, "answer_not_text", 501)))
 
     async def _opened(self, told: AttributeContext, came: Headers, body: bytes, wanted: Overrides) -> Case | Stop:
         partial = any(name == PARTIAL and value == b"true" for name, value in came)
