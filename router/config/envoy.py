@@ -40,7 +40,8 @@ class EnvoyConfig(Strict):
         "Without it outcomes come from the response's header alone.",
     )
     outcome_patience: Span = Field(
-        default=10.0, description="How long an outcome waits for Envoy's access log after the request has ended."
+        default=10.0,
+        description="How long an outcome waits for Envoy's access log after the request has ended, as far as that is seen here.",
     )
     notice: Duration = Field(
         default=5.0,
@@ -49,7 +50,8 @@ class EnvoyConfig(Strict):
     )
     longest_request: Span = Field(
         default=3600.0,
-        description="How long a request that `ext_authz` let pass may last before its outcome is written down as unknown.",
+        description="How long a request may last that Envoy tells of in its access log alone, before its outcome is what is known of it: "
+        "one that `ext_authz` let pass, and a response that goes on, such as a stream of events or a WebSocket.",
     )
 
     @model_validator(mode="after")

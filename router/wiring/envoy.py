@@ -165,7 +165,14 @@ def make_envoy(
     if config is None:
         raise ConfigError("there is no block `envoy`")
     gateway = Gateway(services.clock, services.ids, services.random, observer, "envoy")
-    outcomes = Outcomes(gate, services.clock, observer, logged=config.access_log, patience_s=config.outcome_patience)
+    outcomes = Outcomes(
+        gate,
+        services.clock,
+        observer,
+        logged=config.access_log,
+        patience_s=config.outcome_patience,
+        longest_s=config.longest_request,
+    )
     door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services), node)
     tell = None if others is None else lambda reports: others.tell([list(astuple(each)) for each in reports])
     server = _transport(config.server, count)(

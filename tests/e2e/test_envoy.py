@@ -7,6 +7,8 @@ import http.client
 import json
 import signal
 import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +18,14 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import ConnectionClosedError
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
-from tests.e2e.envoy import MODE, Envoy, authorizer, envoy_before, fronted, processor, routes
+from tests.e2e import http2_framing as http2
+from tests.e2e.envoy import MODE, Envoy, authorizer, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, listens, prepared
 
@@ -132,13 +138,26 @@ def test_a_held_request_is_sent_by_lockgate_after_its_approval(lockgate: Lockgat
     assert (waiting.status, waiting.json["state"], "preference-applied" in waiting.fields) == (202, "pending", False)
     assert envoy.ask("bob", "GET", place).status == 404
     assert not lockgate.arrivals()
-    review = lockgate.control("GET", f"/v1/reviews/{answer.decision}", who="max").json
-    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
-    assert lockgate.control("POST", f"/v1/reviews/{answer.decision}/approve", approval, who="max").status == 200
+    _approve(lockgate, answer.decision)
     arrived = until(lambda: lockgate.arrived("/pay/4"), "the service had it")
     assert [each["body_bytes"] for each in arrived] == [len(b'{"amount": 3}')]
     end = until(lambda: (found := envoy.ask("ann", "GET", place)).status == 200 and found, "who asked saw the end")
     assert (end.json["target"], end.fields["x-lockgate-review"]) == ("/pay/4", "done")
+
+
+@pytest.mark.parametrize(("kind", "body"), [("text", b"text"), ("bytes", bytes(range(256)))])
+def test_an_answer_that_was_kept_for_who_asked_is_told(lockgate: Lockgate, envoy: Envoy, authz: Envoy, kind: str, body: bytes) -> None:
+    """With all its fields, and in bytes as well; ext_authz, which has text only, names that instead of failing."""
+    place = envoy.ask("ann", "POST", f"/pay/4?{kind}", {"amount": 3}).fields["location"]
+    _approve(lockgate, place.rpartition("/")[2])
+    until(lambda: envoy.ask("ann", "GET", place).status == 200, "who asked saw the end")
+    for before in (envoy, authz):
+        told = before.ask("ann", "GET", place)
+        if before is authz and kind == "bytes":
+            assert (told.status, told.code) == (501, "answer_not_text")
+        else:
+            assert (told.body, told.fields["x-lockgate-review"]) == (body, "done")
+            assert [value for name, value in told.headers if name == "link"] == ["</a>; rel=next", "</b>; rel=prev"]
 
 
 @pytest.mark.parametrize("asking", ["envoy", "duplex", "authz"])
@@ -213,12 +232,55 @@ def test_without_an_access_log_the_response_header_is_the_outcome(tmp_path: Path
 
 
 def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Path) -> None:
-    """Then the outcome is what the header said."""
+    """Then the outcome is what the header said; and of responses that may go on, as soon as nothing is told of what has ended either."""
     with fronted(tmp_path, envoy={"outcome_patience": "600ms"}, als=False) as (lockgate, envoy):
         answer = envoy.ask("ann", "GET", "/items/1")
-        assert lockgate.outcome(answer.decision)["status"] == 200
-        decided, ended = (datetime.fromisoformat(leaf["time"]) for leaf in lockgate.story(answer.decision))
-        assert ended - decided > timedelta(milliseconds=500)
+        whole = envoy.ask("ann", "HEAD", "/echo/1")
+        for each in (answer, whole):
+            assert lockgate.outcome(each.decision)["status"] == 200
+            decided, ended = (datetime.fromisoformat(leaf["time"]) for leaf in lockgate.story(each.decision))
+            assert ended - decided > timedelta(milliseconds=500)
+
+
+@pytest.mark.parametrize("end", ["leaves", "hears all"])
+def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, end: str) -> None:
+    """Envoy shows no more once it has the head's answer; how the response ended, and when, its access log tells."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy):
+        with _events(lockgate, envoy):
+            decision = _decided(lockgate, "/events")
+            time.sleep(2)
+            assert len(lockgate.story(decision)) == 1
+            if end == "hears all":
+                lockgate.release()
+                lockgate.outcome(decision)
+        outcome = lockgate.outcome(decision)
+    expected = ("failed", "client_gone", False) if end == "leaves" else ("routed", "", True)
+    assert (outcome["result"], outcome["reason"], outcome["complete"]) == expected
+    assert (outcome["total_ns"] > 2e9, outcome["response_bytes"] > 0, outcome["attempts"]) == (True, True, 1)
+
+
+@pytest.mark.slow
+def test_a_worker_that_stops_ends_what_goes_on(tmp_path: Path) -> None:
+    """With what it knows, when it may wait no longer: Envoy carries the response on, and tells somebody else of it."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy), _events(lockgate, envoy):
+        time.sleep(1.5)
+        decision = _decided(lockgate, "/events")
+        lockgate.process.signal(signal.SIGTERM)
+        assert lockgate.process.wait() == 0
+        outcome = lockgate.outcome(decision)
+    assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, False)
+
+
+def test_a_trailer_keeps_no_body_off_the_record(lockgate: Lockgate, duplex: Envoy) -> None:
+    """Its digest comes with the outcome, whatever ends it."""
+    bearer = ("authorization", f"Bearer {lockgate.keys['ann']}")
+    digests = []
+    for trailers in (None, [("x-end", "1")]):
+        told = http2.ask(duplex.ports["envoy"], "POST", "/upload/1", [bearer], b"x" * 16_000, trailers)
+        decision = told.fields["x-lockgate-decision-id"]
+        assert lockgate.outcome(decision)["complete"]
+        digests.append(lockgate.story(decision)[1].get("commitments", {}).get("request_digest"))
+    assert all(digests)
 
 
 def test_a_websocket_passes(lockgate: Lockgate, envoy: Envoy, duplex: Envoy, authz: Envoy) -> None:
@@ -232,9 +294,67 @@ def test_a_websocket_passes(lockgate: Lockgate, envoy: Envoy, duplex: Envoy, aut
             chat.send("hello")
             assert chat.recv() == "hello"
         outcome = lockgate.outcome(greeting["x-lockgate-decision-id"])
-        assert outcome["status"] == 101
+        assert (outcome["status"], outcome["result"], outcome["reason"], outcome["complete"]) == (101, "routed", "", True)
         with pytest.raises(Exception, match="403"):
             connect(f"ws://127.0.0.1:{before.ports['envoy']}/echo/1", additional_headers=headers, proxy=None)
+
+
+def test_a_websocket_whose_service_vanishes_looks_closed(lockgate: Lockgate, tmp_path: Path) -> None:
+    """Envoy says the same of a connection that was reset in the middle and of one that was closed in due form: it is routed, as at our own
+    gateway. A caller who vanishes is told apart."""
+    with (
+        Vanishing() as service,
+        envoy_before(
+            lockgate, tmp_path / "e", table=routes({"chat": "vanishing"}), clusters=[cluster("vanishing", [service.port])]
+        ) as envoy,
+    ):
+        headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+        for who, expected in (("service", ("routed", "", True)), ("caller", ("failed", "client_gone", False))):
+            with connect(f"ws://127.0.0.1:{envoy.ports['envoy']}/chat/1", additional_headers=headers, proxy=None) as chat:
+                decision = chat.response.headers["x-lockgate-decision-id"]
+                if who == "caller":
+                    chat.socket.shutdown(socket.SHUT_RDWR)
+                else:
+                    service.vanish()
+                with pytest.raises(ConnectionClosedError):
+                    chat.recv(timeout=5)
+            outcome = lockgate.outcome(decision)
+            assert (outcome["status"], outcome["result"], outcome["reason"], outcome["complete"]) == (101, *expected)
+
+
+class Vanishing:
+    """A service that takes WebSockets, and resets them when it is told to."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._connections: list[socket.socket] = []
+
+    def __enter__(self) -> Vanishing:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listener, *self._connections):
+            each.close()
+
+    def vanish(self) -> None:
+        connection = self._connections[-1]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                head = connection.recv(65536)
+                protocol = ServerProtocol()
+                protocol.receive_data(head)
+                (request,) = protocol.events_received()
+                assert isinstance(request, Request)
+                protocol.send_response(protocol.accept(request))
+                connection.sendall(b"".join(protocol.data_to_send()))
 
 
 def test_events_come_one_by_one(lockgate: Lockgate, envoy: Envoy) -> None:
@@ -397,6 +517,27 @@ def test_the_door_for_envoy_may_be_the_only_one(tmp_path: Path) -> None:
         assert "gateway" not in lockgate.process.said
         with envoy_before(lockgate, tmp_path / "envoy") as envoy:
             assert envoy.ask("ann", "GET", "/items/1").status == 200
+
+
+def _approve(lockgate: Lockgate, decision: str) -> None:
+    review = lockgate.control("GET", f"/v1/reviews/{decision}", who="max").json
+    approval = {"comment": "looked at", "content_digest": review["content_digest"]}
+    assert lockgate.control("POST", f"/v1/reviews/{decision}/approve", approval, who="max").status == 200
+
+
+def _events(lockgate: Lockgate, envoy: Envoy) -> socket.socket:
+    """A caller whose first event is here."""
+    connection = socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5)
+    connection.sendall(f"GET /events/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
+    seen = b""
+    while b"data:" not in seen:
+        seen += connection.recv(4096)
+    return connection
+
+
+def _decided(lockgate: Lockgate, path: str) -> str:
+    headers = next(dict(each["headers"]) for each in lockgate.arrivals() if each["target"].startswith(path))
+    return str(headers["x-lockgate-decision-id"])
 
 
 def _refused(lockgate: Lockgate, reason: str) -> float:

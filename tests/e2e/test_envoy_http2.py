@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +32,24 @@ def lockgate(envoy: Envoy) -> Lockgate:
     return envoy.lockgate
 
 
-def told(envoy: Envoy, who: str, path: str, *fields: tuple[str, str], body: bytes | None = None, trailers: Fields | None = None) -> Told:
+def told(
+    envoy: Envoy,
+    who: str,
+    path: str,
+    *fields: tuple[str, str],
+    method: str = "POST",
+    body: bytes | None = None,
+    trailers: Fields | None = None,
+) -> Told:
     bearer = ("authorization", f"Bearer {envoy.lockgate.keys[who]}")
-    return http2.ask(envoy.ports["envoy"], "POST", path, [bearer, *fields], body, trailers)
+    return http2.ask(envoy.ports["envoy"], method, path, [bearer, *fields], body, trailers)
+
+
+def saying(body: str, **changes: Any) -> dict[str, Any]:
+    """A filter whose configuration says what becomes of bodies."""
+    said = [{"key": "x-lockgate-body", "value": body}]
+    service = {"envoy_grpc": {"cluster_name": "lockgate"}, "timeout": "3s", "initial_metadata": said}
+    return authorizer(grpc_service=service, **changes)
 
 
 def test_a_body_that_is_only_a_trailer_does_not_take_a_callers_own_route(lockgate: Lockgate, envoy: Envoy) -> None:
@@ -64,6 +81,34 @@ def test_a_body_that_is_not_announced_is_no_empty_one(lockgate: Lockgate, tmp_pa
     with envoy_before(lockgate, tmp_path / "blind", [authorizer(with_request_body=None)]) as blind:
         assert told(blind, "ann", "/echo/1", body=b"unread").status == 403
     assert not lockgate.arrivals()
+
+
+def test_a_filter_that_was_not_told_to_show_bodies_is_found_out(lockgate: Lockgate, tmp_path: Path) -> None:
+    """By the first body that is announced and not there, whatever policy would say to one that nobody saw; its log says what is missing."""
+    with envoy_before(lockgate, tmp_path / "blind", [authorizer(with_request_body=None)]) as blind:
+        refused = told(blind, "ann", "/upload/1", ("content-length", "6"), body=b"unread")
+        assert refused.status == 500
+        assert json.loads(refused.body)["code"] == "envoy_mode_unfit"
+        assert blind.ask("ann", "DELETE", "/echo/1", {"n": 1}).code == "envoy_mode_unfit"
+        assert blind.ask("ann", "GET", "/echo/1").status == 200
+        assert [each["body_bytes"] for each in lockgate.arrivals()] == [0]
+    assert "with_request_body" in lockgate.process.said
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+def test_what_a_filter_says_of_bodies_is_what_is_believed(lockgate: Lockgate, tmp_path: Path, method: str) -> None:
+    """Where it says that it shows none, there may be one that nobody announces; where it says that it shows them, there is none that it
+    does not show."""
+    with envoy_before(lockgate, tmp_path / "none", [saying("none", with_request_body=None)]) as unread:
+        assert told(unread, "ann", "/echo/1", method=method, body=b"unread").status == 403
+        assert not lockgate.arrivals()
+    with envoy_before(lockgate, tmp_path / "shown", [saying("buffered")]) as shown:
+        assert told(shown, "ann", "/echo/1", method=method).status == 200
+        assert told(shown, "ann", "/echo/1", method=method, body=b"read").status == 200
+        assert told(shown, "ann", "/echo/1", method=method, trailers=[("x-end", "1")]).status == 200
+    decided = [dict(each["headers"])["x-lockgate-decision-id"] for each in lockgate.arrivals()]
+    assert [lockgate.story(each)[0]["request"]["body"]["truncated"] for each in decided] == [False] * 3
+    assert [each["body_bytes"] for each in lockgate.arrivals()] == [0, 4, 0]
 
 
 @pytest.mark.parametrize("head", ["POST /chat/1 HTTP/1.1", "GET /chat/1 HTTP/1.1\r\ncontent-length: 5"])

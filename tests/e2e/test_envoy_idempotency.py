@@ -122,6 +122,22 @@ def test_a_repeated_request_is_dispatched_once(start: Any, mode: dict[str, str])
     assert node.verify().returncode == 0
 
 
+@pytest.mark.parametrize("key", ["bytes", "bytes of the gateway"])
+def test_a_repeated_answer_is_the_services_in_every_byte(node: Lockgate, tmp_path: Path, key: str) -> None:
+    """What is no text, and all fields of a name, wherever they stand; whichever of the two kept it."""
+    with envoy_before(node, tmp_path / "envoy") as envoy:
+        if key == "bytes":
+            first = pay(envoy, key, "/echo/pay?bytes")
+        else:
+            first = node.ask("ann", "POST", "/echo/pay?bytes", {"amount": 5}, **{"idempotency-key": key})
+        again = repeated(envoy, key, "/echo/pay?bytes")
+    assert again.fields["idempotent-replayed"] == "true"
+    assert first.body == again.body == bytes(range(256))
+    links = ["</a>; rel=next", "</b>; rel=prev"]
+    assert [[value for name, value in each.headers if name.lower() == "link"] for each in (first, again)] == [links, links]
+    assert {each.fields["content-type"] for each in (first, again)} == {"application/octet-stream"}
+
+
 def test_while_the_first_is_under_way_others_are_refused(node: Lockgate, tmp_path: Path) -> None:
     """409, and the answer once there is one."""
     with envoy_before(node, tmp_path / "envoy") as envoy:

@@ -1,7 +1,7 @@
 """A service that does what it is told to, good or bad: `python -m tests.e2e.upstream PORT WEBSOCKET_PORT [LEDGER]`.
 
 Raw asyncio, so that it can break the protocol. With LEDGER every arrival looks into that file, at once, for the decision that sent it.
-The first path segment says how to behave; `/_...` is for the test.
+The first path segment says how to behave, or a query that is `bytes` or `text`; `/_...` is for the test.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Service:
         if behaviour == "deaf":
             return False
         await self.read_body(asked)
+        if (said := asked.target.partition("?")[2]) in SAID:
+            return say(SAID[said], writer)
         return await BEHAVIOURS.get(behaviour, echo)(self, asked, writer)
 
     async def read_head(self, reader: asyncio.StreamReader) -> Asked:
@@ -120,6 +122,16 @@ Behaviour = Callable[[Service, Asked, asyncio.StreamWriter], Awaitable[bool]]
 
 async def echo(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:
     return _reply(writer, asked.document(), head_only=asked.method == "HEAD")
+
+
+SAID = {"bytes": bytes(range(256)), "text": b"text"}
+
+
+def say(body: bytes, writer: asyncio.StreamWriter) -> bool:
+    """With two fields of one name that are not neighbours."""
+    fields = b"link: </a>; rel=next\r\ncontent-type: application/octet-stream\r\nlink: </b>; rel=prev\r\ncontent-length: %d\r\n"
+    writer.write(b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (fields % len(body), body))
+    return True
 
 
 async def say_nothing(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:

@@ -17,7 +17,7 @@ from router.doors.gate import Gate
 from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
-from router.ports import Headers
+from router.ports import Clock, Headers
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House, ScriptedTier
 
@@ -45,15 +45,24 @@ class Slow:
         return SURE
 
 
+class Later(SystemClock):
+    """As late as a test says."""
+
+    ahead_s = 0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.ahead_s * 1_000_000_000
+
+
 class Behind:
     """A door before a house. `most`: outcomes that may be waited for."""
 
-    def __init__(self, house: House, most: int = 10) -> None:
-        clock = SystemClock()
+    def __init__(self, house: House, most: int = 10, clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
         self.house = house
         self.gate = Gate(house.gateway, WebSocketDoor(house.gateway, clock, house.seen), house.seen, 1, 0, UnderWay())
         self.gate.runtime = house.runtime
-        self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, most=most)
+        self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, longest_s=600, most=most, lasting=2)
         self.door = EnvoyDoor(self.gate, house.gateway, clock, house.seen, self.outcomes, 10)
 
     async def opened(self, *more: tuple[bytes, bytes]) -> Case:
@@ -262,4 +271,90 @@ async def test_how_a_request_ended_decides_what_the_next_hears(told: Callable[[s
     again = await keyed(behind)
     assert (again.code if isinstance(again, Stop) else None) == code
     await behind.outcomes.close()
+    await behind.idle()
+
+
+async def answered(behind: Behind, *, status: int = 200, whole: bool = False, shown: bool = False) -> Pass:
+    """Envoy has shown that much of an answer, and has ended the stream."""
+    answer = await behind.asked()
+    assert isinstance(answer, Pass)
+    answer.awaited.status, answer.awaited.whole, answer.awaited.shown = status, whole, shown
+    behind.outcomes.over(answer.awaited)
+    return answer
+
+
+async def swept(behind: Behind, clock: Later, seconds: int) -> list[tuple[str, str]]:
+    clock.ahead_s += seconds
+    behind.outcomes.sweep()
+    await asyncio.sleep(0.05)
+    return behind.ends()
+
+
+async def test_a_response_that_goes_on_is_waited_for_as_long_as_a_request_may_last() -> None:
+    """Envoy ends its stream with the response's head, so that it is no end of the request; the log's word counts whenever it comes. Of its
+    body nothing is kept."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    told, untold = await answered(behind), await answered(behind, status=101)
+    assert told.awaited.decision.request.body.data
+    assert await swept(behind, clock, 61) == []
+    assert await swept(behind, clock, 500) == []
+    assert not told.awaited.decision.request.body.data
+    assert told.awaited.decision.signals.masked_text is None
+    assert behind.door.beyond == 2
+    assert behind.outcomes.told(replace(report(told.decision.id), reason="client_gone"))
+    assert await swept(behind, clock, 101) == [("failed", "client_gone"), ("routed", "")]
+    assert not behind.outcomes.told(report(untold.decision.id))
+    await behind.idle()
+
+
+@pytest.mark.parametrize("ended", [{"status": 0}, {"whole": True}, {"shown": True}])
+async def test_what_has_ended_is_waited_for_with_patience(ended: dict[str, Any]) -> None:
+    """No head at all, one that nothing follows, a body that is shown while it passes: the stream ended with the request."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    await answered(behind, **ended)
+    assert await swept(behind, clock, 59) == []
+    assert await swept(behind, clock, 2) == [("failed", "envoy_unreported") if "status" in ended else ("routed", "")]
+
+
+async def test_a_log_that_says_nothing_of_what_ended_is_not_waited_for() -> None:
+    """Nobody sends it here: all outcomes are what the heads told, after an outcome's patience; until one report comes."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    await answered(behind)
+    assert await swept(behind, clock, 61) == []
+    await answered(behind, whole=True)
+    await answered(behind)
+    assert await swept(behind, clock, 61) == [("routed", "")] * 3
+    heard = await answered(behind)
+    await answered(behind)
+    assert behind.outcomes.told(report(heard.decision.id))
+    assert len(await swept(behind, clock, 61)) == 4
+    assert len(behind.outcomes) == 1
+    await behind.outcomes.close()
+
+
+async def test_one_report_that_was_lost_is_no_silence() -> None:
+    """Others came since."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    await answered(behind)
+    await answered(behind, whole=True)
+    heard = await answered(behind)
+    assert behind.outcomes.told(report(heard.decision.id))
+    assert await swept(behind, clock, 61) == [("routed", "")] * 2
+    assert len(behind.outcomes) == 1
+    await behind.outcomes.close()
+
+
+async def test_of_responses_that_go_on_only_so_many_are_waited_for() -> None:
+    """The oldest are given up; and a worker that ends gives all of them up."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    first, *_ = [await answered(behind) for _ in range(3)]
+    assert await swept(behind, clock, 61) == [("routed", "")]
+    assert not behind.outcomes.told(report(first.decision.id))
+    await behind.outcomes.close()
+    assert behind.ends() == [("routed", "")] * 3
     await behind.idle()

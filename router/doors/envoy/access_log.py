@@ -32,6 +32,9 @@ BEFORE_THE_END = (
     AccessLogType.UpstreamEnd,
 )
 VIA_UPSTREAM = "via_upstream"  # the details of an answer that is not Envoy's own
+SWITCHING = 101
+# Its details where the upstream's connection ended, and nobody knows more of why.
+CLOSED = "upstream_reset_after_response_started{connection_termination}"
 AUTHZ_NAMESPACE = "envoy.filters.http.ext_authz"  # under which Envoy puts what that filter is told
 NODE = re.compile(r"[0-9a-f]{16}")
 # Envoy's response flags, the one that says most first. Reasons that our own gateway has are the same.
@@ -108,12 +111,13 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
     if said is None:
         return None
     upstream = common.upstream_remote_address.socket_address  # empty for one that is reached over a socket of this machine
-    answered = response.response_code_details in ("", VIA_UPSTREAM)
+    closed = response.response_code.value == SWITCHING and _closed(common, response.response_code_details)
+    answered = closed or response.response_code_details in ("", VIA_UPSTREAM)
     routed = answered and common.HasField("upstream_remote_address") and bool(response.response_code.value)
     return Report(
         decision_id=said["decision_id"].string_value,
         status=response.response_code.value,
-        reason=_reason(common, routed, response.response_code_details),
+        reason="" if closed else _reason(common, routed, response.response_code_details),
         routed=routed,
         upstream=f"{upstream.address}:{upstream.port_value}" if upstream.address else "",
         attempts=common.upstream_request_attempt_count,
@@ -127,6 +131,13 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
 def _node(said: str) -> str:
     """As nodes are called; any other word is no node's."""
     return said if NODE.fullmatch(said) else ""
+
+
+def _closed(common: AccessLogCommon, details: str) -> bool:
+    """Of a WebSocket: its service closes the connection first (RFC 6455 section 7.1.1), of which Envoy says what it says of one that broke
+    off. Which it was it does not tell."""
+    flags = [flag.name for flag, _ in common.response_flags.ListFields()]
+    return details == CLOSED and flags == ["upstream_connection_termination"]
 
 
 def _reason(common: AccessLogCommon, routed: bool, details: str) -> str:

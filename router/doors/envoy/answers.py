@@ -20,7 +20,7 @@ NAMESPACE = "lockgate"
 GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 409: 10, 413: 8, 422: 3, 429: 8, 499: 1, 501: 12, 502: 14, 503: 14, 504: 14}
 UNKNOWN = 2
 NOT_YET = 9  # held for a reviewer: a call cannot wait for that
-_SET, _ADD = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+_SET = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def go_on(answer: CommonResponse, changes: Changes, *, streamed: bool = False) -> None:
@@ -50,6 +50,7 @@ def immediate(stop: Stop, *, grpc: bool) -> ProcessingResponse:
 
 
 def denied(stop: Stop) -> CheckResponse:
+    """Raises UnicodeDecodeError: the body is no text, and this protocol has nothing else."""
     response = CheckResponse()
     response.status.code = grpc_status(stop.status) or UNKNOWN
     response.status.message = stop.code
@@ -57,6 +58,9 @@ def denied(stop: Stop) -> CheckResponse:
     answer.status.code = stop.status
     answer.body = stop.body.decode()
     _set_texts(answer.headers, stop.headers)
+    for option in answer.headers:  # here those that replace are all told, and those that follow dropped
+        option.ClearField("append")
+        option.append_action = _SET
     stopped(response.dynamic_metadata, stop)
     return response
 
@@ -112,15 +116,19 @@ def grpc_status(status: int) -> int:
 
 
 def _set(options: Options, headers: Headers) -> None:
-    """The first of a name replaces what is there, others of the same name follow it."""
-    last = b""
+    """The first of a name replaces what is there, others of the same name follow it, wherever they stand."""
+    seen: set[bytes] = set()
     for name, value in headers:
         option = options.add()
-        option.append_action = _ADD if name == last else _SET
+        folded = name.lower()
+        if folded in seen:
+            option.append.value = True  # ext_proc takes an `append_action` that is 0 for none
+        else:
+            option.append_action = _SET
+            seen.add(folded)
         header = option.header
         header.key = _name(name)
         header.raw_value = value
-        last = name
 
 
 def _set_texts(options: Options, headers: Headers) -> None:

@@ -62,6 +62,11 @@ class Duplex:
         await stream.write(_part(self._counted(body), end=body.end_of_stream))
         self._note(answer)
 
+    def trailers(self, answer: Pass) -> None:
+        """They end a body whose last part did not say so."""
+        self._ended = True
+        self._note(answer)
+
     def _took(self, message: ProcessingRequest) -> bytes:
         if message.HasField("request_trailers"):
             self._ended = self._trailers = True

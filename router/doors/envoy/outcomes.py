@@ -1,7 +1,9 @@
 """Decisions whose request Envoy has under way, until somebody says how it ended: the response's header, or Envoy's access log.
 
 Only the access log knows of resets, of replies that Envoy made itself and of its router's retries, and whether a response went whole. Where
-it is sent to us the outcome waits for it, with patience; where it does not come, the outcome is what the response's header told.
+it is sent to us the outcome waits for it: with patience once the request has ended, and for as long as a request may last where Envoy shows
+us no more of it before its end, as it does once a response's header is answered. What lasts longer is kept without its body, some kilobytes
+each. Where no log comes, the outcome is what the response's header told.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from router.decision import Decision, Outcome, Result
+from router.decision import NO_BODY, Decision, Outcome, Result
 from router.doors.envoy.keeping import Keeping
 from router.doors.gate import Gate
 from router.doors.runtime import Observer, Runtime
@@ -23,6 +25,7 @@ from router.ports import Clock
 log = logging.getLogger("lockgate.envoy")
 SWEEP_S = 0.5
 MOST = 100_000
+LASTING = 20_000  # of these may be responses that go on
 SECOND = 1_000_000_000
 
 
@@ -45,8 +48,9 @@ class Report:
 
 @dataclass(slots=True)
 class Awaited:
-    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it. `due_ns`: when to give up.
-    `keeping`: for whoever repeats the request."""
+    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it; `shown`, that what follows is
+    shown here. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of. `keeping`: for whoever repeats the
+    request."""
 
     decision: Decision
     runtime: Runtime
@@ -54,19 +58,43 @@ class Awaited:
     request_digest: str | None = None
     status: int = 0
     whole: bool = False
+    shown: bool = False
+    lasting: bool = False
     ended_ns: int = 0
     due_ns: int = 0
     keeping: Keeping | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """After its stream has ended."""
+        return self.status != 0 and not (self.whole or self.shown)
+
 
 class Outcomes:
-    def __init__(self, gate: Gate, clock: Clock, observer: Observer, *, logged: bool, patience_s: float, most: int = MOST) -> None:
+    """`longest_s`: how long a response may go on before its outcome is what is known of it, of no more than `lasting` at once."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        clock: Clock,
+        observer: Observer,
+        *,
+        logged: bool,
+        patience_s: float,
+        longest_s: float,
+        most: int = MOST,
+        lasting: int = LASTING,
+    ) -> None:
         self._gate = gate
         self._clock = clock
         self._observer = observer
         self._logged = logged
         self._patience_ns = int(patience_s * SECOND)
+        self._longest_ns = int(longest_s * SECOND)
         self._most = most
+        self._lasting = lasting
+        self._heard_ns = 0  # when the log last told of a request of ours
+        self._silent = False  # it did not tell of one that had ended
         self._awaited: dict[str, Awaited] = {}  # in the order of their decisions
         self._recording: set[asyncio.Task[None]] = set()
         self._none = asyncio.Event()  # is waited for any more; looked at by who waits for that
@@ -108,6 +136,7 @@ class Outcomes:
         awaited = self._awaited.get(report.decision_id)
         if awaited is None:
             return False
+        self._heard_ns, self._silent = self._clock.monotonic_ns(), False
         self._end(
             awaited,
             Outcome(
@@ -130,9 +159,24 @@ class Outcomes:
         """Gives up what was waited for too long, until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._clock.monotonic_ns()
-            for awaited in [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """What is due is given up, or waited for as long as a request may last. That would be in vain, and is not done, while the log says
+        nothing even of what has ended."""
+        now = self._clock.monotonic_ns()
+        due = [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]
+        for awaited in due:
+            if awaited.ended_ns and not awaited.goes_on and self._heard_ns < awaited.ended_ns:
+                self._silent = True
+        for awaited in due:
+            if awaited.goes_on and not (awaited.lasting or self._silent):
+                self._wait_longer(awaited, now)
+            else:
                 self._give_up(awaited)
+        lasting = [each for each in self._awaited.values() if each.lasting]
+        for awaited in lasting if self._silent else lasting[: -self._lasting]:
+            self._give_up(awaited)
 
     async def ended(self, until: float) -> None:
         """Returns when no outcome is waited for, and not after `until`, in seconds by the loop's clock."""
@@ -157,6 +201,14 @@ class Outcomes:
     def alone(self) -> int:
         """How many are waited for whose stream has ended, or who had none."""
         return sum(each.due_ns != 0 for each in self._awaited.values())
+
+    def _wait_longer(self, awaited: Awaited, now: int) -> None:
+        """An outcome needs nothing of a body."""
+        awaited.lasting = True
+        awaited.due_ns = now + self._longest_ns
+        decision = awaited.decision
+        request, signals = replace(decision.request, body=NO_BODY, earlier=()), replace(decision.signals, masked_text=None)
+        awaited.decision = replace(decision, request=request, signals=signals)
 
     def _give_up(self, awaited: Awaited) -> None:
         """Nobody says more: an answer of which only the header was seen is routed, and not known to be whole."""

@@ -18,10 +18,12 @@ PREFIX = "x-lockgate-"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """`unseen`: bodies of this route go on without being read. `deadline_s`: for a decision."""
+    """`unseen`: bodies of this route go on without being read; `shown`: it is said that they are held and shown. `deadline_s`: for a
+    decision."""
 
     deadline_s: float
     unseen: bool = False
+    shown: bool = False
 
 
 def overrides(given: Mapping[str, str], deadline_s: float) -> Overrides:
@@ -41,7 +43,7 @@ def overrides(given: Mapping[str, str], deadline_s: float) -> Overrides:
         if not 0 < own <= deadline_s:
             raise _wrong("'deadline' is longer than that of the door")
         deadline_s = own
-    return Overrides(deadline_s, given.get(BODY) == "none")
+    return Overrides(deadline_s, given.get(BODY) == "none", given.get(BODY) == "buffered")
 
 
 def said(initial: Iterable[tuple[str, str | bytes]], forwarded: Metadata) -> dict[str, str]:

@@ -120,7 +120,7 @@ class Processor:
         await stream.write(ProcessingResponse(response_headers=HeadersResponse(response=CommonResponse())))
 
     async def _answered(self, stream: Stream, asked: _Asked, case: Case, answer: Pass, duplex: Duplex | None) -> None:
-        """Until Envoy ends the stream, which is when the request has ended."""
+        """Until Envoy ends the stream: it shows no more then, which is as soon as the answer's head is answered, or with the request."""
         while isinstance(message := await stream.read(), ProcessingRequest):
             kind = message.WhichOneof("request")
             if kind == "response_headers":
@@ -141,13 +141,16 @@ class Processor:
                 self._came(answer, message.response_body.body, ended=message.response_body.end_of_stream)
                 await stream.write(ProcessingResponse(response_body=BodyResponse(response=CommonResponse())))
             elif kind == "request_trailers":
+                if duplex is not None:
+                    duplex.trailers(answer)
                 await stream.write(ProcessingResponse(request_trailers=TrailersResponse()))
             else:
                 self._came(answer, b"", ended=True)
                 await stream.write(ProcessingResponse(response_trailers=TrailersResponse()))
 
     def _came(self, answer: Pass, part: bytes, *, ended: bool) -> None:
-        """A part of the answer that is to be kept."""
+        """A part of the answer, which may have to be kept."""
+        answer.awaited.shown = True
         if answer.awaited.keeping is not None:
             answer.awaited.keeping.came(part, ended=ended)
             self._door.outcomes.answered(answer.awaited)

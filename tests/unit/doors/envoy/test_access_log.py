@@ -78,6 +78,32 @@ def test_an_answer_that_envoy_gave_in_an_upstreams_place_is_not_the_upstreams() 
     assert (found.routed, found.reason) == (False, "envoy_local_reply")
 
 
+CLOSED = "upstream_reset_after_response_started{connection_termination}"
+
+
+def test_a_websocket_that_its_service_ends_went_whole() -> None:
+    """A service closes the connection first (RFC 6455 section 7.1.1), which Envoy takes for one that broke; so does our own gateway say."""
+    found = report(entry(status=101, details=CLOSED, upstream_connection_termination=True))
+    assert found is not None
+    assert (found.routed, found.reason) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "more", "reason"),
+    [
+        (200, CLOSED, (), "upstream_reset"),
+        (101, CLOSED, ("downstream_connection_termination",), "client_gone"),
+        (101, CLOSED, ("upstream_remote_reset",), "upstream_reset"),
+        (101, CLOSED, ("stream_idle_timeout",), "upstream_idle"),
+        (101, CLOSED.replace("}", "|TLS_error:_decryption_failed}"), (), "upstream_reset"),
+    ],
+)
+def test_whatever_else_ends_a_connection_is_a_failure(status: int, details: str, more: tuple[str, ...], reason: str) -> None:
+    found = report(entry(status=status, details=details, upstream_connection_termination=True, **dict.fromkeys(more, True)))
+    assert found is not None
+    assert (found.routed, found.reason) == (False, reason)
+
+
 def test_every_flag_that_says_of_a_failure_is_known() -> None:
     """Those left out say nothing of how a request ended, or belong to filters that answer before a decision."""
     silent = {"failed_local_healthcheck", "delay_injected", "rate_limit_service_error", "invalid_envoy_request_headers"}

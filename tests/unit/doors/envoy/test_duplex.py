@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -27,6 +30,16 @@ class Shown:
         return first
 
 
+class Sent(Shown):
+    """A stream on which Envoy is answered."""
+
+    async def write(self, message: Any, /) -> None:
+        pass
+
+    def invocation_metadata(self) -> list[tuple[str, str | bytes]]:
+        return []
+
+
 def part(body: bytes, *, end: bool = False) -> ProcessingRequest:
     return ProcessingRequest(request_body=HttpBody(body=body, end_of_stream=end))
 
@@ -48,3 +61,15 @@ async def test_a_body_that_is_larger_than_it_may_be_is_refused() -> None:
     with pytest.raises(RefusedError) as refused:
         await Duplex(LIMITS).read(Shown(part(b"abcdefghi")))
     assert refused.value.code == "body_too_large"
+
+
+async def test_a_body_that_a_trailer_ends_has_its_digest() -> None:
+    """It comes with the outcome, however long the body is and however its end is said."""
+    answer = cast(Any, SimpleNamespace(awaited=SimpleNamespace(request_digest=None), changes=SimpleNamespace(body=None)))
+    duplex, sent = Duplex(LIMITS), Sent()
+    assert await duplex.read(Shown(part(b"abcde"))) == b"abcde"
+    await duplex.let_go(sent, answer)
+    await duplex.pass_on(sent, HttpBody(body=b"fg"), answer)
+    assert answer.awaited.request_digest is None
+    duplex.trailers(answer)
+    assert answer.awaited.request_digest == hashlib.sha256(b"abcdefg").hexdigest()

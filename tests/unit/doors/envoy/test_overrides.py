@@ -15,7 +15,7 @@ def test_nothing_said_is_what_the_door_has() -> None:
 
 def test_a_body_that_is_not_waited_for_and_a_shorter_deadline() -> None:
     assert overrides({"body": "none", "deadline": "500ms"}, 2.0) == Overrides(0.5, unseen=True)
-    assert overrides({"body": "buffered"}, 2.0) == Overrides(2.0)
+    assert overrides({"body": "buffered"}, 2.0) == Overrides(2.0, shown=True)
 
 
 @pytest.mark.parametrize(
