@@ -10,14 +10,12 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from router.audit.governance.standing import EVENTS
 from router.audit.journal import PASSING
 from router.audit.keys.succession import Rotation, rotation
 from router.audit.lookups.chain import Signed, signed
 from router.audit.questions.reader import KeyLookup, Keys, LedgerReader, Stored
-from router.audit.records.canonical import canonical, has_unusual_numbers, is_plain
+from router.audit.records.canonical import read_canonical
 from router.audit.records.record import SCHEMAS, SYSTEM
 from router.audit.records.sealing import commit, sealed_digest, unseal
 from router.errors import AuditError
@@ -135,11 +133,8 @@ def _predecessor(leaf: dict[str, Any]) -> Predecessor | None:
 
 def _leaf(raw: bytes) -> tuple[dict[str, Any], str]:
     """(the leaf, what is wrong with it)"""
-    try:
-        leaf = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}, "is not JSON"
-    if not isinstance(leaf, dict) or canonical(leaf) != raw or (has_unusual_numbers(raw) and not is_plain(leaf)):
+    leaf = read_canonical(raw)
+    if leaf is None:
         return {}, "is not in canonical form"
     if leaf.get("schema") not in SCHEMAS:
         return {}, f"has an unknown schema {str(leaf.get('schema'))[:64]!r}"

@@ -198,7 +198,17 @@ def test_each_kind_of_damage_has_a_name(tmp_path: Path, statement: str, kind: st
 
 
 @pytest.mark.parametrize(
-    "leaf", [b'{"schema": "lockgate.system.v1"}', b'{"schema":"other.v1"}', b'{"schema":"lockgate.system.v1","x":0.5}', b"{x}"]
+    "leaf",
+    [
+        b'{"schema": "lockgate.system.v1"}',
+        b'{"schema":"other.v1"}',
+        b'{"schema":["lockgate.system.v1"]}',
+        b'{"schema":"lockgate.system.v1","x":0.5}',
+        b'{"schema":"lockgate.system.v1","x":' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"schema":"lockgate.system.v1","x":"' + b"x" * 65_535 + b'"}',
+        b"{x}",
+    ],
+    ids=lambda leaf: leaf[:40].decode(),
 )
 def test_a_leaf_that_breaks_the_schema_is_named_even_when_its_hash_fits(tmp_path: Path, leaf: bytes) -> None:
     """Form is checked apart from the hash."""
