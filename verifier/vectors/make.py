@@ -21,7 +21,23 @@ from lockgate_verify.trust import given
 from lockgate_verify.verify import verify
 from router.audit.checking.bundle import Disclosure
 from router.audit.tree.checkpoint import note_checkpoint
-from vectors.ledger import ERASED, FIRST, NEW, OLD, ORIGIN, POLICY, THIEF, WITNESSES, Ledger, Witness, both, entries, keys, system
+from vectors.ledger import (
+    ERASED,
+    FIRST,
+    NEW,
+    OLD,
+    ORIGIN,
+    POLICY,
+    THIEF,
+    WITNESSES,
+    Ledger,
+    Witness,
+    both,
+    entries,
+    keys,
+    sealed_late,
+    system,
+)
 
 FOLDER = Path(__file__).parent
 Document = dict[str, Any]
@@ -42,9 +58,10 @@ def files() -> dict[str, str]:
         forgery = [*entries()[:3], system("forged", {}), *entries()[4:]]
         ledger, lost = Ledger(_in(folder, "ledger")), Ledger(_in(folder, "lost"), lost=True)
         forked, ending = Ledger(_in(folder, "forked"), forgery), Ledger(_in(folder, "ending"), entries()[:6])
+        late = Ledger(_in(folder, "late"), [*entries()[:8], sealed_late(), *entries()[9:]])
         forged_ending = whole(Ledger(_in(folder, "forged_ending"), forgery[:6]))
         made = {
-            "valid": valid(ledger, ending),
+            "valid": valid(ledger, ending, late),
             "format": format_vectors(ledger),
             "contents": contents(ledger),
             "signatures": signatures(ledger, lost),
@@ -115,7 +132,7 @@ def with_leaf(document: Document, change: Callable[[bytes], bytes]) -> Document:
     return changed(document, lambda made: made["records"][0].update(leaf=_base64(change(b64decode(made["records"][0]["leaf"])))))
 
 
-def valid(ledger: Ledger, ending: Ledger) -> Iterator[Vector]:
+def valid(ledger: Ledger, ending: Ledger, late: Ledger) -> Iterator[Vector]:
     both: Document = {"policy": POLICY, "keys": [OLD.verifier]}
     yield vector("everything", "An old key, a policy and an older checkpoint.", whole(ledger, 5), checkpoint=ledger.notes[5], **both)
     yield vector("one-record", "One record, one key.", small(ledger))
@@ -124,6 +141,7 @@ def valid(ledger: Ledger, ending: Ledger) -> Iterator[Vector]:
         whole(ledger, None, ERASED), lambda made: made.update(erasures=[]) or made["records"][0]["erased"].update(erasure=None)
     )
     yield vector("erased-without-record", "No record says so.", unordered)
+    yield vector("sealed-after-erasure", "A later record is sealed under the key that was destroyed.", whole(late, None, ERASED))
     yield vector("newer-outside", "The outside checkpoint is the newer one.", whole(ledger, 11), checkpoint=ledger.notes[11])
     older = whole(ledger, 5)
     yield vector("predecessor", "A checkpoint by the old key, for who trusts the new one.", older, checkpoint=ledger.notes[5])

@@ -778,6 +778,9 @@ globalThis.lockgateVerify = (() => {
     if (holding.outside !== null) said.push(`consistent with the outside checkpoint of ${holding.outside} records`);
     if (opened.length) said.push(`${opened.length} personal field${opened.length === 1 ? "" : "s"} opened and as recorded`);
     if (erased.length) said.push(`${counted(erased.length)} with an erased personal part`);
+    for (const [record, erasure] of erased.filter(([record, erasure]) => erasure !== null && erasure < record)) {
+      said.push(`record ${record} sealed after record ${erasure} had said that its key was destroyed`);
+    }
     return `${said.join(", ")}; not proven: ${unprovenOf(holding).join(", ")}.`;
   }
 
