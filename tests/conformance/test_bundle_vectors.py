@@ -54,6 +54,7 @@ def failing(vector: Vector) -> int:
         (14, lambda: all(followed(keys, rotation) for rotation in bundle["rotations"])),
         (15, lambda: signed(keys, bundle["checkpoint"])),
         (17, lambda: vector["checkpoint"] is None or continues(keys, bundle, vector["checkpoint"])),
+        (17, lambda: one_tree_a_size(bundle, vector["checkpoint"])),
         (18, lambda: all(map(opened, bundle["records"]))),
         (19, lambda: all(erased(bundle, record) for record in bundle["records"])),
         (20, lambda: about(bundle)),
@@ -100,14 +101,14 @@ def followed(keys: Terms, rotation: Any) -> bool:
 
 
 def retire(keys: Terms, details: Any, index: int, *, vouched: bool) -> None:
-    """One rotation is all that the vectors have."""
+    """One rotation is all that the vectors have. The tree that ends with it is the new key's."""
     old, new = (next((key for key in keys if key.startswith(details[name])), None) for name in ("old", "new"))
     if old is not None:
-        keys[old] = (0, index + vouched)
+        keys[old] = (0, index)
     if new is not None or (old is not None and vouched):
         keys[details["new"]] = (index + 1, ENDLESS)
     if new is not None and old is None and vouched:
-        keys[details["old"]] = (0, index + 1)
+        keys[details["old"]] = (0, index)
 
 
 def signed(keys: Terms, note: str) -> bool:
@@ -121,6 +122,13 @@ def continues(keys: Terms, bundle: Any, note: str) -> bool:
     fits = (path["old"], path["new"]) == (older.size, newer.size)
     hashes = [b64decode(each) for each in path["hashes"]] if older.size != newer.size else []
     return fits and signed(keys, note) and verify_consistency(older.size, newer.size, older.root, newer.root, hashes)
+
+
+def one_tree_a_size(bundle: Any, outside: str | None) -> bool:
+    """Of the checkpoints by which keys were handed over, and of those that are to be believed."""
+    handovers = [rotation["handover"].partition("\n\n")[2] for rotation in bundle["rotations"] if rotation["handover"]]
+    trees = [note_checkpoint(note) for note in (*handovers, bundle["checkpoint"], *([outside] if outside else []))]
+    return len({(tree.size, tree.root) for tree in trees}) == len({tree.size for tree in trees})
 
 
 def opened(record: Any) -> bool:

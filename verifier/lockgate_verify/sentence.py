@@ -19,6 +19,11 @@ def sentence(holding: Holding) -> str:
         said.append(f"{len(holding.opened)} personal field{'' if len(holding.opened) == 1 else 's'} opened and as recorded")
     if holding.erased:
         said.append(f"{_records(len(holding.erased))} with an erased personal part")
+    said += [
+        f"record {record} sealed after record {erasure} had said that its key was destroyed"
+        for record, erasure in holding.erased
+        if erasure is not None and erasure < record
+    ]
     return f"{', '.join(said)}; not proven: {', '.join(unproven(holding))}."
 
 

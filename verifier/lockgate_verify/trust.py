@@ -72,12 +72,13 @@ def reigns(bundle: Bundle, leaves: Sequence[dict[str, Any]], keys: Sequence[Key]
 
 def follow(changes: Sequence[Change], keys: Sequence[Key]) -> list[Reign]:
     """A trusted key leads to the key that it handed over to, and to the one that handed over to it, for both have signed the hand-over.
-    Where the old key did not vouch, its reign ends and leads nowhere."""
+    Where the old key did not vouch, its reign ends and leads nowhere. The hand-over, of index + 1 records, is the new key's first: what the
+    old one signs of that size by itself is no hand-over, and whoever stole it has no other way to the record of its successor."""
     found = [Reign(key, 0) for key in keys]
     for change in changes:
         reigning = next((reign for reign in found if change.ends(reign)), None)
         if reigning is not None:
-            reigning.until = change.index + 1 if change.old else change.index
+            reigning.until = change.index
         following = next((reign for reign in found if reign.key == change.new and reign.until is None), None)
         if following is not None:
             following.since = change.index + 1
@@ -87,7 +88,7 @@ def follow(changes: Sequence[Change], keys: Sequence[Key]) -> list[Reign]:
         known = [reign.key for reign in found if reign.vouched]
         if change.old and change.new in known and change.old not in known:
             since = next((one.index + 1 for one in reversed(changes[:place]) if one.new == change.old), 0)
-            found.append(Reign(change.old, since, change.index + 1))
+            found.append(Reign(change.old, since, change.index))
     return found
 
 

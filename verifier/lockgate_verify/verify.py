@@ -6,7 +6,8 @@
  4. Rotations: old and new key have both signed the tree that ends with the rotation.
  5. Signature: the checkpoint is signed by a key that is given, or was reached from one, and in force at that size.
  6. Witnesses: the cosignatures are right and meet the policy's quorum.
- 7. Consistency: the outside checkpoint is signed likewise, and one of the two trees is the beginning of the other.
+ 7. Consistency: the outside checkpoint is signed likewise, and one of the two trees is the beginning of the other; a hand-over of as many
+    records as either is of the same tree.
  8. Opened fields: salt and value make the commitment in the leaf.
  9. Erasures: the sealed part is the leaf's, and the record that ordered the erasure names its key.
 10. Decision: all records are about the decision that the bundle names.
@@ -65,6 +66,7 @@ def verify(raw: bytes, brought: Given) -> Holding:
     witnessed = () if brought.policy is None else _witnessed(checkpoint, brought.policy)  # 6
     if brought.outside is not None:
         _check_outside(bundle, brought.outside, found)  # 7
+    _check_handovers(bundle, brought.outside)  # 7
     opened = tuple(_opened(record, leaf) for record, leaf in zip(bundle.records, own, strict=True))  # 8
     erasures = {record.index: leaf for record, leaf in zip(bundle.erasures, ordering, strict=True)}
     for record, leaf in zip(bundle.records, own, strict=True):
@@ -136,8 +138,7 @@ def _check_outside(bundle: Bundle, outside: Checkpoint, found: list[Reign]) -> N
         raise Refusal(7, "outside_other_origin", f"The outside checkpoint is of {outside.origin}, the bundle of {checkpoint.origin}.")
     signer(7, "outside_", outside, found)
     if outside.size == checkpoint.size:
-        if outside.root != checkpoint.root:
-            raise Refusal(7, "history_forked", f"Two different histories of the first {outside.size} records were signed.")
+        _check_same(outside, checkpoint)
         return
     older, newer = sorted((outside, checkpoint), key=lambda each: each.size)
     if path is None or (path.old, path.new) != (older.size, newer.size):
@@ -146,6 +147,20 @@ def _check_outside(bundle: Bundle, outside: Checkpoint, found: list[Reign]) -> N
     if not consistent(older.size, newer.size, older.root, newer.root, path.hashes):
         sentence = f"The history of {newer.size} records does not continue the one of {older.size}."
         raise Refusal(7, "consistency_wrong", sentence)
+
+
+def _check_handovers(bundle: Bundle, outside: Checkpoint | None) -> None:
+    """Whoever signed them: of one size there is one tree."""
+    handovers = [rotation.handover[1] for rotation in bundle.rotations if rotation.handover is not None]
+    for checkpoint in (bundle.checkpoint, *([] if outside is None else [outside])):
+        for handover in handovers:
+            if handover.size == checkpoint.size:
+                _check_same(handover, checkpoint)
+
+
+def _check_same(one: Checkpoint, other: Checkpoint) -> None:
+    if one.root != other.root:
+        raise Refusal(7, "history_forked", f"Two different histories of the first {one.size} records were signed.")
 
 
 def _opened(record: Record, leaf: Leaf) -> list[tuple[int, str, str]]:

@@ -120,6 +120,12 @@ def entries(rotation: dict[str, Any] = ROTATION) -> list[Entry]:
     ]
 
 
+def sealed_late() -> Entry:
+    """Of the second decision, under the key that its person's erasure destroyed: by who kept a copy."""
+    noted = {"id": ERASED, "time": "2025-11-24T16:00:04.000000000Z", "event": "approved", "details": {}, "schema": REVIEW}
+    return sealed_entry(noted, {"comment": "bert called"}, *BERT)
+
+
 def system(event: str, details: dict[str, Any]) -> Entry:
     return Entry(canonical({"time": "2025-11-24T16:00:03.000000000Z", "event": event, "details": details, "schema": SYSTEM}))
 

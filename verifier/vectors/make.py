@@ -21,7 +21,23 @@ from lockgate_verify.trust import given
 from lockgate_verify.verify import verify
 from router.audit.checking.bundle import Disclosure
 from router.audit.tree.checkpoint import note_checkpoint
-from vectors.ledger import ERASED, FIRST, NEW, OLD, ORIGIN, POLICY, THIEF, WITNESSES, Ledger, Witness, both, entries, keys, system
+from vectors.ledger import (
+    ERASED,
+    FIRST,
+    NEW,
+    OLD,
+    ORIGIN,
+    POLICY,
+    THIEF,
+    WITNESSES,
+    Ledger,
+    Witness,
+    both,
+    entries,
+    keys,
+    sealed_late,
+    system,
+)
 
 FOLDER = Path(__file__).parent
 Document = dict[str, Any]
@@ -38,19 +54,28 @@ def main(folder: Path = FOLDER) -> int:
 
 def files() -> dict[str, str]:
     """Text by file name."""
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, tempfile.TemporaryDirectory() as three:
-        ledger, lost = Ledger(Path(one)), Ledger(Path(three), lost=True)
-        forked = Ledger(Path(two), [*entries()[:3], system("forged", {}), *entries()[4:]])
+    with tempfile.TemporaryDirectory() as folder:
+        forgery = [*entries()[:3], system("forged", {}), *entries()[4:]]
+        ledger, lost = Ledger(_in(folder, "ledger")), Ledger(_in(folder, "lost"), lost=True)
+        forked, ending = Ledger(_in(folder, "forked"), forgery), Ledger(_in(folder, "ending"), entries()[:6])
+        late = Ledger(_in(folder, "late"), [*entries()[:8], sealed_late(), *entries()[9:]])
+        forged_ending = whole(Ledger(_in(folder, "forged_ending"), forgery[:6]))
         made = {
-            "valid": valid(ledger),
+            "valid": valid(ledger, ending, late),
             "format": format_vectors(ledger),
             "contents": contents(ledger),
             "signatures": signatures(ledger, lost),
+            "handovers": handovers(ledger, ending, forged_ending),
             "witnesses": witnesses(ledger),
             "consistency": consistency(ledger, forked),
             "given": brought(ledger),
         }
         return {f"{name}.json": json.dumps(list(vectors), indent=1, ensure_ascii=False) + "\n" for name, vectors in made.items()}
+
+
+def _in(folder: str, name: str) -> Path:
+    (made := Path(folder) / name).mkdir()
+    return made
 
 
 def vector(name: str, about: str, bundle: Document | str | bytes, wanted: str = "holds", **more: Any) -> Vector:
@@ -107,7 +132,7 @@ def with_leaf(document: Document, change: Callable[[bytes], bytes]) -> Document:
     return changed(document, lambda made: made["records"][0].update(leaf=_base64(change(b64decode(made["records"][0]["leaf"])))))
 
 
-def valid(ledger: Ledger) -> Iterator[Vector]:
+def valid(ledger: Ledger, ending: Ledger, late: Ledger) -> Iterator[Vector]:
     both: Document = {"policy": POLICY, "keys": [OLD.verifier]}
     yield vector("everything", "An old key, a policy and an older checkpoint.", whole(ledger, 5), checkpoint=ledger.notes[5], **both)
     yield vector("one-record", "One record, one key.", small(ledger))
@@ -116,6 +141,7 @@ def valid(ledger: Ledger) -> Iterator[Vector]:
         whole(ledger, None, ERASED), lambda made: made.update(erasures=[]) or made["records"][0]["erased"].update(erasure=None)
     )
     yield vector("erased-without-record", "No record says so.", unordered)
+    yield vector("sealed-after-erasure", "A later record is sealed under the key that was destroyed.", whole(late, None, ERASED))
     yield vector("newer-outside", "The outside checkpoint is the newer one.", whole(ledger, 11), checkpoint=ledger.notes[11])
     older = whole(ledger, 5)
     yield vector("predecessor", "A checkpoint by the old key, for who trusts the new one.", older, checkpoint=ledger.notes[5])
@@ -128,6 +154,8 @@ def valid(ledger: Ledger) -> Iterator[Vector]:
     log = f"log {NEW.verifier} https://ledger.example\n{POLICY}"
     yield vector("policy-with-log", "The policy lists the log, so that no key need be given.", small(ledger), policy=log, keys=[])
     yield vector("several-keys", "Any of the keys given will do.", small(ledger), keys=[THIEF.verifier, NEW.verifier])
+    yield vector("handover-itself", "The checkpoint is the hand-over, which both have signed.", whole(ending))
+    yield vector("handover-itself-old-key", "Also for who trusts the old key.", whole(ending), keys=[OLD.verifier])
 
 
 def format_vectors(ledger: Ledger) -> Iterator[Vector]:
@@ -327,6 +355,29 @@ def signatures(ledger: Ledger, lost: Ledger) -> Iterator[Vector]:
     yield vector("rotation-other", "A decision as a rotation.", decided, "rotation_malformed")
     retired = with_note(full, OLD.sign(note.rpartition("\n\n")[0] + "\n"))
     yield vector("retired-key", "Signed by the old key after it had handed over.", retired, "key_not_in_force", keys=[OLD.verifier])
+
+
+def handovers(ledger: Ledger, ending: Ledger, forged_ending: Document) -> Iterator[Vector]:
+    """The tree that ends with the rotation: the new key's first. `ending` is the ledger up to it, `forged_ending` another with the same
+    rotation at the same place."""
+    genuine, full = whole(ending), whole(ledger)
+    by_old = OLD.sign(_signed_text(genuine["checkpoint"]))
+    yield vector(
+        "retired-key-handover", "Signed by the old key alone.", with_note(genuine, by_old), "key_not_in_force", keys=[OLD.verifier]
+    )
+    borrowed = changed(forged_ending, lambda made: made["rotations"][0].update(handover=genuine["rotations"][0]["handover"]))
+    stolen = with_note(borrowed, OLD.sign(_signed_text(forged_ending["checkpoint"])))
+    yield vector("stolen-key-handover", "Other records, signed by the old key, with the true hand-over.", stolen, "key_not_in_force")
+    yield vector("forked-handover", "Other records than those that were handed over, signed by both.", borrowed, "history_forked")
+    yield vector("outside-retired", "A checkpoint by the old key alone.", full, "outside_key_not_in_force", checkpoint=by_old)
+    kept = whole(ledger, 6)
+    other = changed(kept, lambda made: made["rotations"][0].update(handover=forged_ending["rotations"][0]["handover"]))
+    yield vector("forked-handover-outside", "Another tree was handed over.", other, "history_forked", checkpoint=ledger.notes[6])
+    yield vector("outside-handover", "The hand-over is the outside checkpoint.", kept, checkpoint=ledger.notes[6])
+
+
+def _signed_text(note: str) -> str:
+    return note.rpartition("\n\n")[0] + "\n"
 
 
 def witnesses(ledger: Ledger) -> Iterator[Vector]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from router.audit.checking.afterwards import Afterwards
 from router.audit.checking.chunk import Chunk, Fault
 from router.audit.governance.standing import ORDERED, PRUNED, Standing
 from router.audit.questions.reader import KeyLookup, Stored
@@ -31,6 +32,7 @@ class Account:
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     pruned: int = 0
+    afterwards: Afterwards = field(default_factory=Afterwards)
 
     def add(self, chunk: Chunk) -> None:
         """In the order of the records."""
@@ -38,11 +40,13 @@ class Account:
         self.orders.extend(chunk.orders)
         for key_id, index in chunk.unkeyed.items():
             self.unkeyed.setdefault(key_id, index)
+        self.afterwards.add(chunk)
 
     def faults(self, signed: int, size: int, records: Records) -> list[Fault]:
         """`signed` records are covered by a checkpoint. One byte a record tells what of it is gone and what is said to be."""
         standing, faults = self._standing(signed)
         faults.extend(self._broken_holds(signed, records))
+        faults.extend(self.afterwards.faults(signed))
         marks = bytearray(size)
         for pruning in standing.prunings:
             for start, end in pruning.ranges():

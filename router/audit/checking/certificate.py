@@ -14,12 +14,12 @@ from typing import IO, Any
 
 import orjson
 
+from router.audit.checking.legible import legible
 from router.audit.questions.conditions import Plain
 from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query
 from router.audit.questions.reader import IndexStore, LedgerReader
-from router.audit.records.canonical import MAX_LEAF_BYTES
-from router.audit.records.table import Row, flat
+from router.audit.records.table import Row
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.tree.merkle import leaf_hash
 from router.audit.tree.proof import subtrees
@@ -155,8 +155,8 @@ def _words(header: Header, size: int) -> list[str]:
 def _matches(header: Header, checked: Checked, lines: Iterator[bytes]) -> Iterator[Match]:
     boundary = [bytes.fromhex(text) for text in header.boundary]
 
-    def wanted(place: int, leaf: Mapping[str, Any]) -> bool:
-        return matches(header.filters, flat(place, leaf, "", b""))
+    def wanted(_: Mapping[str, Any], row: Row) -> bool:
+        return matches(header.filters, row)
 
     found = run_of_leaves(lines, header.start, header.end, checked.checkpoint, boundary, wanted)
     if next(lines, None) is not None:
@@ -171,23 +171,29 @@ def run_of_leaves(
     end: int,
     tree: Checkpoint,
     boundary: Sequence[bytes],
-    wanted: Callable[[int, Mapping[str, Any]], bool],
+    wanted: Callable[[Mapping[str, Any], Row], bool],
 ) -> list[Match]:
     """Takes the leaves of the records [start, end) and gives those that are wanted, once `tree` was found to be of them. Raises AuditError
-    where it is not."""
-    found = list[Match]()
+    where it is not, or of one of them cannot be told whether it is wanted."""
+    found, illegible = list[Match](), list[AuditError]()
 
     def hashes() -> Iterator[bytes]:
         for place, line in zip(range(start, end), lines, strict=False):
-            leaf = line.removesuffix(b"\n")
-            parsed = _leaf(leaf)
-            if wanted(place, parsed):
-                found.append((place, parsed))
-            yield leaf_hash(leaf)
+            raw = line.removesuffix(b"\n")
+            try:
+                leaf, row = legible(place, raw)
+                if wanted(leaf, row):
+                    found.append((place, leaf))
+            except AuditError as error:
+                if not illegible:
+                    illegible.append(error)
+            yield leaf_hash(raw)
 
     around = iter(boundary)
     if root_of_run(start, end, tree.size, around, hashes()) != tree.root or next(around, None) is not None:
         raise AuditError(NOT_THEM, WRONG)
+    if illegible:  # and it is the ledger's, so that the ledger is to be blamed
+        raise illegible[0]
     return found
 
 
@@ -197,7 +203,7 @@ def _header(line: bytes) -> Header:
         header = Header(**told)
         typed = type(header.start) is int and type(header.end) is int and isinstance(header.checkpoint, str)
         hashes = isinstance(header.boundary, list) and all(len(bytes.fromhex(text)) == 32 for text in header.boundary)
-        sound = header.schema == SCHEMA and typed and hashes and _are_filters(header.filters)
+        sound = header.schema == SCHEMA and typed and hashes and are_filters(header.filters)
     except (ValueError, TypeError):
         sound = False
     if not sound:
@@ -205,19 +211,11 @@ def _header(line: bytes) -> Header:
     return header
 
 
-def _are_filters(told: Any) -> bool:
+def are_filters(told: Any) -> bool:
     texts, numbers = (*EQUAL, *TIMES, "reason"), ("min_confidence", "max_confidence")
     return isinstance(told, dict) and all(
         isinstance(value, str) if name in texts else name in numbers and isinstance(value, int | float) for name, value in told.items()
     )
-
-
-def _leaf(raw: bytes) -> dict[str, Any]:
-    try:
-        leaf = orjson.loads(raw) if len(raw) <= MAX_LEAF_BYTES else None
-    except orjson.JSONDecodeError:
-        leaf = None
-    return leaf if isinstance(leaf, dict) else {}
 
 
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:

@@ -10,14 +10,12 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
-from router.audit.governance.standing import EVENTS
+from router.audit.governance.standing import EVENTS, There, there_again
 from router.audit.journal import PASSING
 from router.audit.keys.succession import Rotation, rotation
 from router.audit.lookups.chain import Signed, signed
 from router.audit.questions.reader import KeyLookup, Keys, LedgerReader, Stored
-from router.audit.records.canonical import canonical, has_unusual_numbers, is_plain
+from router.audit.records.canonical import read_canonical
 from router.audit.records.record import SCHEMAS, SYSTEM
 from router.audit.records.sealing import commit, sealed_digest, unseal
 from router.errors import AuditError
@@ -50,7 +48,8 @@ class Predecessor:
 class Chunk:
     """`hashes` are the leaf hashes recomputed from the leaves, 32 bytes each; they end before the first missing record. `absent` are the
     records whose personal part is not there, `unkeyed` the first record by the id of each key that is not there, `orders` the records
-    which may say why (see `standing`): one of another run may, so `verify` holds them together."""
+    which may say why (see `standing`): one of another run may, so `verify` holds them together. `sealed_under` has of each record the id
+    of the key that its personal part is under, where it has one, and `again` what says that destroyed keys were there again."""
 
     start: int
     hashes: bytes = b""
@@ -60,6 +59,8 @@ class Chunk:
     absent: array[int] = field(default_factory=lambda: array("Q"))
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    sealed_under: list[str] = field(default_factory=list)
+    again: list[There] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     sections: list[Signed] = field(default_factory=list)
     predecessor: Predecessor | None = None
@@ -86,6 +87,7 @@ def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None)
         hashes.append(hashed)
         if stored_hashes[expected - start : expected - start + 1] != [hashed]:
             chunk.faults.append(Fault(expected, "leaf_altered", f"Record {expected} is not the one that was written at this place."))
+        chunk.sealed_under.append("")
         _check_record(chunk, stored, keys)
         expected += 1
     if expected != end and not any(fault.kind == "file_damaged" for fault in chunk.faults):
@@ -113,6 +115,8 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
         return
     if leaf.get("event") in EVENTS and leaf.get("schema") == SYSTEM:
         chunk.orders.append((stored.index, leaf))
+    if (there := there_again(stored.index, leaf)) is not None:
+        chunk.again.append(there)
     if stored.index == 0:
         chunk.predecessor = _predecessor(leaf)
     if (found := rotation(stored.index, leaf)) is not None:
@@ -135,11 +139,8 @@ def _predecessor(leaf: dict[str, Any]) -> Predecessor | None:
 
 def _leaf(raw: bytes) -> tuple[dict[str, Any], str]:
     """(the leaf, what is wrong with it)"""
-    try:
-        leaf = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}, "is not JSON"
-    if not isinstance(leaf, dict) or canonical(leaf) != raw or (has_unusual_numbers(raw) and not is_plain(leaf)):
+    leaf = read_canonical(raw)
+    if leaf is None:
         return {}, "is not in canonical form"
     if leaf.get("schema") not in SCHEMAS:
         return {}, f"has an unknown schema {str(leaf.get('schema'))[:64]!r}"
@@ -151,8 +152,10 @@ def _check_sealed(chunk: Chunk, stored: Stored, leaf: dict[str, Any], digest: st
         chunk.absent.append(stored.index)
     elif sealed_digest(stored.key_id, stored.sealed) != digest:
         chunk.faults.append(Fault(stored.index, "sealed_altered", f"The personal part of record {stored.index} was exchanged."))
-    elif keys is not None:
-        _check_commitments(chunk, stored, leaf, keys)
+    else:
+        chunk.sealed_under[-1] = stored.key_id
+        if keys is not None:
+            _check_commitments(chunk, stored, leaf, keys)
 
 
 def _check_commitments(chunk: Chunk, stored: Stored, leaf: dict[str, Any], keys: KeyLookup) -> None:

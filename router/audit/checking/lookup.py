@@ -26,7 +26,8 @@ from typing import Any
 
 import orjson
 
-from router.audit.checking.certificate import TIMES, Checked, Match, certifiable, matches, run_of_leaves, set_filters
+from router.audit.checking.certificate import TIMES, Checked, Match, are_filters, certifiable, matches, run_of_leaves, set_filters
+from router.audit.checking.legible import legible
 from router.audit.lookups.chain import Signed, covered, signed
 from router.audit.lookups.entries import KEY, day_of, entry, key_of, record_of
 from router.audit.lookups.section import Run
@@ -35,7 +36,7 @@ from router.audit.questions.query import Query
 from router.audit.questions.reader import KeyLookup, Stored
 from router.audit.records.record import open_personal
 from router.audit.records.sealing import salt
-from router.audit.records.table import flat
+from router.audit.records.table import Row, flat
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.audit.tree.proof import prove_inclusion, subtrees
@@ -206,7 +207,7 @@ class _Checking:
 
     def _section(self, lines: Iterator[bytes], place: int, found: list[Match]) -> int:
         told = orjson.loads(_next(lines))
-        section = signed(told["record"], self._included(told["record"], told))
+        section = signed(told["record"], self._included(told["record"], told)[0])
         if section is None or section.start != place:
             raise AuditError(f"No record that signs an index of the records from {place} on is in the certificate.", WRONG)
         tree = section.trees[self._asked.kind]
@@ -222,8 +223,8 @@ class _Checking:
         return section.end
 
     def _match(self, record: int, words: Sequence[str], told: Mapping[str, Any]) -> Match:
-        leaf = self._included(record, told)
-        if self._asked.kind != SUBJECT and not _says(leaf, self._asked.kind, words):
+        leaf, row = self._included(record, told)
+        if self._asked.kind != SUBJECT and not _says(leaf, row, self._asked.kind, words):
             raise AuditError(f"Record {record} is in the index for what it does not say.", WRONG)
         if self._asked.kind == SUBJECT:
             self._people.add(_person(record, leaf, told.get("opened")))
@@ -239,16 +240,15 @@ class _Checking:
         if next(lines, None) is not None:
             raise AuditError("The certificate has more lines than it says.", WRONG)
 
-    def _is_said(self, _: int, leaf: Mapping[str, Any]) -> bool:
-        return any(_says(leaf, self._asked.kind, words) for words in self._asked.words)
+    def _is_said(self, leaf: Mapping[str, Any], row: Row) -> bool:
+        return any(_says(leaf, row, self._asked.kind, words) for words in self._asked.words)
 
-    def _included(self, record: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _included(self, record: int, told: Mapping[str, Any]) -> tuple[Mapping[str, Any], Row]:
         raw = told["leaf"].encode()
         inclusion = [bytes.fromhex(text) for text in told["inclusion"]]
         if not verify_inclusion(leaf_hash(raw), record, self._tree.size, inclusion, self._tree.root):
             raise AuditError(f"Record {record} of the certificate is not in the tree that its checkpoint was signed for.", WRONG)
-        leaf: dict[str, Any] = orjson.loads(raw)
-        return leaf
+        return legible(record, raw)
 
     def _wanted(self, match: Match) -> bool:
         return matches(self._asked.filters, flat(*match, "", b""))
@@ -278,10 +278,9 @@ def _run(told: Mapping[str, Any], key: bytes, count: int) -> Run:
     return Run(first, entries, [bytes.fromhex(text) for text in told["boundary"]])
 
 
-def _says(leaf: Mapping[str, Any], kind: str, words: Sequence[str]) -> bool:
+def _says(leaf: Mapping[str, Any], row: Row, kind: str, words: Sequence[str]) -> bool:
     if kind == "decision":
         return [leaf.get("id")] == list(words)
-    row = flat(0, leaf, "", b"")
     return row["kind"] == "decision" and [row.get("intent"), day_of(leaf)] == list(words)
 
 
@@ -300,7 +299,7 @@ def _header(line: bytes) -> dict[str, Any]:
         sound = told["schema"] == SCHEMA and told["kind"] in ("decision", SUBJECT, "intent_day") and isinstance(told["checkpoint"], str)
         counts = all(type(told[name]) is int and told[name] >= 0 for name in ("sections", "end"))
         words = told["words"] and all(isinstance(word, str) for each in told["words"] for word in each)
-        sound = bool(sound and counts and words and isinstance(told["filters"], dict) and isinstance(told["boundary"], list))
+        sound = bool(sound and counts and words and are_filters(told["filters"]) and isinstance(told["boundary"], list))
     except (LookupError, TypeError, ValueError):
         sound = False
     if not sound:

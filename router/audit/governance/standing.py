@@ -65,6 +65,15 @@ class Ordered:
 
 
 @dataclass(frozen=True, slots=True)
+class There:
+    """A record that says of destroyed keys that they were there again: FOUND_AGAIN before they go, REPEATED once they are gone."""
+
+    record: int
+    event: str
+    key_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pruning:
     """`edges` are the beginnings and ends of the ranges, one after the other, rising."""
 
@@ -154,6 +163,15 @@ class Standing:
             self.prunings.append(pruning)
             for span in pruning.spans():
                 self._by_place.setdefault(span, []).append(pruning)
+
+
+def there_again(index: int, leaf: Mapping[str, Any]) -> There | None:
+    """None where the leaf does not say so."""
+    event, details = leaf.get("event"), leaf.get("details")
+    if leaf.get("schema") != SYSTEM or event not in (FOUND_AGAIN, REPEATED) or not isinstance(details, dict):
+        return None
+    told = details.get("key_ids") if event == FOUND_AGAIN else [details.get("key_id")]
+    return There(index, event, tuple(map(str, told))) if isinstance(told, list) else None
 
 
 def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, tolerant: bool = False) -> None:

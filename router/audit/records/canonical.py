@@ -67,15 +67,20 @@ def shorten(value: Any) -> Any:
     return value
 
 
-def is_canonical(leaf: bytes) -> bool:
-    """The full check, for verifiers: what is parsed and written again must be the same bytes, without any number but an integer."""
+def read_canonical(leaf: bytes) -> dict[str, Any] | None:
+    """What a leaf says, for verifiers; None unless what is parsed and written again is the same bytes, without any number but an
+    integer, and no longer than a leaf can be."""
     try:
-        value = orjson.loads(leaf)
-    except orjson.JSONDecodeError:
-        return False
-    if not isinstance(value, dict) or canonical(value) != leaf:
-        return False
-    return not has_unusual_numbers(leaf) or is_plain(value)
+        value = orjson.loads(leaf) if len(leaf) <= MAX_LEAF_BYTES else None
+        if not isinstance(value, dict) or canonical(value) != leaf:
+            return None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # what is nested deeply can be read, but not written
+        return None
+    return value if not has_unusual_numbers(leaf) or is_plain(value) else None
+
+
+def is_canonical(leaf: bytes) -> bool:
+    return read_canonical(leaf) is not None
 
 
 def has_unusual_numbers(leaf: bytes) -> bool:

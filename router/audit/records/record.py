@@ -24,7 +24,7 @@ OUTCOME = "lockgate.outcome.v1"
 REVIEW = "lockgate.review.v1"
 SYSTEM = "lockgate.system.v1"
 EVIDENCE = "lockgate.evidence.v1"
-SCHEMAS = frozenset({DECISION, OUTCOME, REVIEW, SYSTEM, EVIDENCE})
+SCHEMAS = (DECISION, OUTCOME, REVIEW, SYSTEM, EVIDENCE)  # no set: in a damaged leaf anything may stand for one, a list too
 
 Scalar = str | int | float | bool | None
 

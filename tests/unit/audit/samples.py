@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
+from router.audit.records.canonical import MAX_LEAF_BYTES, canonical
 from router.decision import (
     BodyView,
     Candidate,
@@ -118,3 +121,27 @@ DENIED = replace(DECISION, outcome=Outcome(Result.DENIED, 403, "role_missing", t
 
 def numbered(index: int, **changes: Any) -> Decision:
     return replace(DECISION, id=f"019ab9d0-1111-7000-8000-{index:012x}", decided_ns=DECISION.decided_ns + index * 1_000_000_000, **changes)
+
+
+def ambiguous(leaf: bytes) -> dict[str, bytes]:
+    """What becomes of a decision's leaf in the hands of somebody who wants it in the ledger and in no answer, by how."""
+    told = orjson.loads(leaf)
+    made = {
+        "infinite": leaf[:-1] + b',"z":1e999}',
+        "schema twice": leaf[:-1] + b',"schema":"lockgate.system.v1"}',
+        "order": b'{"zz":1,' + leaf[1:],
+        "space": leaf.replace(b":", b": ", 1),
+        "fraction": leaf.replace(b'"seen_bytes":2', b'"seen_bytes":2.0', 1),
+        "too long": canonical({**told, "z": "x" * MAX_LEAF_BYTES}),
+        "too deep": leaf[:-1] + b',"z":' + b"[" * 300 + b"]" * 300 + b"}",
+        "no object": b"[" + leaf + b"]",
+        "later version": leaf.replace(b"decision.v1", b"decision.v2"),
+        "schema list": canonical({**told, "schema": ["lockgate.decision.v1"]}),
+        "no risk": canonical({name: value for name, value in told.items() if name != "risk"}),
+        "no time": canonical({**told, "time": "9"}),
+        "time number": canonical({**told, "time": 9}),
+        "intent list": canonical({**told, "classification": {**told["classification"], "intent": ["payment.cancel"]}}),
+    }
+    if leaf in made.values():
+        raise ValueError("one of them is what it was")
+    return made

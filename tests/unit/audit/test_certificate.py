@@ -25,7 +25,7 @@ from router.decision import Level, Outcome, Result, Risk
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.ledgers import SIGNER, reader, run, written
-from tests.unit.audit.samples import DENIED, KEY, KEY_ID, OUTCOME, numbered
+from tests.unit.audit.samples import DENIED, KEY, KEY_ID, OUTCOME, ambiguous, numbered
 
 START = numbered(0).decided_ns
 SECOND = 1_000_000_000
@@ -154,6 +154,28 @@ def test_nothing_can_be_changed_in_it(tmp_path: Path) -> None:
         with pytest.raises(AuditError) as refused:
             checked(each)
         assert refused.value.code in ("certificate_wrong", "checkpoint_invalid"), number
+
+
+LATE = numbered(30)
+AMBIGUOUS = ambiguous(decision_entry(LATE, b"{}", KEY_ID, KEY).leaf)
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_a_leaf_that_can_be_read_in_two_ways_or_none_makes_no_answer_whole(tmp_path: Path, name: str) -> None:
+    """It stands under the checkpoint, and who checks cannot say that it was not asked for. Where it is not among the records, all holds."""
+    written(tmp_path, [*records(), Entry(AMBIGUOUS[name]), system_entry("stopped", LATE.decided_ns + SECOND)])
+    for query in (DECISIONS, replace(DECISIONS, effect="deny"), Query(decision_id=LATE.id), Query()):
+        with pytest.raises(AuditError, match=r"^Whether record 41 belongs to the answer cannot be told: .*\.$") as refused:
+            checked(certificate(tmp_path, query))
+        assert refused.value.code == "certificate_wrong"
+    assert len(checked(certificate(tmp_path, replace(DECISIONS, until=timestamp(START + 9 * SECOND))))) == 9
+
+
+def test_a_leaf_is_the_ledgers_before_it_is_blamed(tmp_path: Path) -> None:
+    """Who altered a certificate is not told that the ledger cannot be read."""
+    lines = certificate(tmp_path, DECISIONS)
+    with pytest.raises(AuditError, match="not those that its checkpoint was signed for"):
+        checked([*lines[:5], AMBIGUOUS["infinite"] + b"\n", *lines[6:]])
 
 
 def test_another_key_and_another_checkpoint_are_refused(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from router.audit.records.canonical import timestamp
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import note_checkpoint
 from router.errors import AuditError
+from router.ports import Entry
 from tests.unit.audit.ledgers import SIGNER, run, verified
-from tests.unit.audit.samples import numbered
-from tests.unit.audit.sections import DAY, PEOPLE, SMALLEST, indexed, levels, opened, sign_due
+from tests.unit.audit.samples import ambiguous, numbered
+from tests.unit.audit.sections import DAY, PEOPLE, SMALLEST, decided, indexed, levels, opened, sign_due
 
 DECISIONS = 620
 PERSON = "1".zfill(32)
@@ -142,6 +143,7 @@ def tampered(lines: list[bytes]) -> Iterator[list[bytes]]:
     yield changed(lines, 0, kind="subject")
     yield changed(lines, 0, kind="route")
     yield changed(lines, 0, filters=[])
+    yield changed(lines, 0, filters={"key_id": "5d"})
     yield changed(lines, 0, boundary=told["boundary"][1:])
     yield changed(lines, 0, checkpoint=told["checkpoint"].replace(f"\n{note_checkpoint(told['checkpoint']).size}\n", "\n40\n"))
     yield changed(lines, 1, record=section["record"] + 1)
@@ -173,11 +175,44 @@ def test_nothing_can_be_changed_in_it(ledger: Path) -> None:
     lines = certificate(ledger, Query(decision_id=numbered(7).id))
     assert checked(lines) == answered(ledger, Query(decision_id=numbered(7).id))
     wrong = list(tampered(lines))
-    assert len(wrong) == 35
+    assert len(wrong) == 36
     for number, each in enumerate(wrong):
         with pytest.raises(AuditError) as refused:
             checked(each)
         assert refused.value.code in ("certificate_wrong", "checkpoint_invalid"), number
+
+
+LATE = numbered(7)
+AMBIGUOUS = ambiguous(decided(7)[0].leaf)
+FOUND = ("schema twice", "order", "space", "fraction", "too long", "too deep", "later version", "no risk")
+"""Those that say of which decision they are, so that the index has them under its id."""
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_what_no_section_covers_yet_is_read_or_the_answer_is_not_whole(tmp_path: Path, name: str) -> None:
+    """A leaf that is JSON to some readers only could be what was asked for."""
+    extended(tmp_path, AMBIGUOUS[name], sign=False)
+    with pytest.raises(AuditError, match=r"^Whether record \d+ belongs to the answer cannot be told"):
+        checked(certificate(tmp_path, Query(decision_id=LATE.id)))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_the_index_names_is_read_or_the_answer_is_not_whole(tmp_path: Path, name: str) -> None:
+    """Two readers of the same record could be told two things."""
+    extended(tmp_path, AMBIGUOUS[name], sign=True)
+    with pytest.raises(AuditError, match=r"^Whether record \d+ belongs to the answer cannot be told"):
+        checked(certificate(tmp_path, Query(decision_id=LATE.id)))
+
+
+def extended(folder: Path, leaf: bytes, *, sign: bool) -> None:
+    """Nine decisions, and one more leaf in a section of its own, or after all sections."""
+    indexed(folder, 9)
+    journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints", 3600, 500))
+    journal.open()
+    journal.append([Entry(leaf)])
+    if sign:
+        sign_due(journal, folder, now=True)
+    journal.close()
 
 
 def test_a_checkpoint_from_elsewhere_must_be_its_own(ledger: Path) -> None:

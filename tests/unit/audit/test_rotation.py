@@ -108,7 +108,7 @@ def test_a_checkpoint_kept_outside_may_be_by_either_key(tmp_path: Path) -> None:
     for key in (FIRST, SECOND):
         assert verified(tmp_path, key, outside=note_of(tmp_path, FIRST, 7)).outside == 7
         assert verified(tmp_path, key, outside=note_of(tmp_path, SECOND, 18)).outside == 18
-        for wrong in (note_of(tmp_path, FIRST, 18), note_of(tmp_path, SECOND, 7), note_of(tmp_path, THIEF, 7)):
+        for wrong in (*(note_of(tmp_path, FIRST, size) for size in (11, 18)), note_of(tmp_path, SECOND, 7), note_of(tmp_path, THIEF, 7)):
             with pytest.raises(AuditError):
                 verified(tmp_path, key, outside=wrong)
 

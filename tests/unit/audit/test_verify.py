@@ -20,9 +20,10 @@ from adapters.sqlite.reader import SqliteReader
 from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.questions.reader import Stored
-from router.audit.records.record import system_entry
+from router.audit.records.record import decision_entry, system_entry, withheld
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
+from router.ports import Entry
 from tests.unit.audit.ledgers import (
     SIGNER,
     entries,
@@ -35,7 +36,7 @@ from tests.unit.audit.ledgers import (
     verified,
     written,
 )
-from tests.unit.audit.samples import KEY, KEY_ID
+from tests.unit.audit.samples import KEY, KEY_ID, numbered
 
 COUNT = 60
 Record = tuple[bytes, bytes, str]
@@ -198,7 +199,17 @@ def test_each_kind_of_damage_has_a_name(tmp_path: Path, statement: str, kind: st
 
 
 @pytest.mark.parametrize(
-    "leaf", [b'{"schema": "lockgate.system.v1"}', b'{"schema":"other.v1"}', b'{"schema":"lockgate.system.v1","x":0.5}', b"{x}"]
+    "leaf",
+    [
+        b'{"schema": "lockgate.system.v1"}',
+        b'{"schema":"other.v1"}',
+        b'{"schema":["lockgate.system.v1"]}',
+        b'{"schema":"lockgate.system.v1","x":0.5}',
+        b'{"schema":"lockgate.system.v1","x":' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"schema":"lockgate.system.v1","x":"' + b"x" * 65_535 + b'"}',
+        b"{x}",
+    ],
+    ids=lambda leaf: leaf[:40].decode(),
 )
 def test_a_leaf_that_breaks_the_schema_is_named_even_when_its_hash_fits(tmp_path: Path, leaf: bytes) -> None:
     """Form is checked apart from the hash."""
@@ -234,6 +245,75 @@ def test_a_wrong_key_is_a_fault_and_an_erased_key_is_not(tmp_path: Path) -> None
     assert (erased.ok, erased.erased) == (True, COUNT)
     wrong = verified(tmp_path, open_keys=partial(OneKey, bytes(32)))
     assert {fault.kind for fault in wrong.faults} == {"sealed_unreadable", "erased_present"}
+
+
+ERASURE = system_entry("subject_erased", 1, {"key_id": KEY_ID, "reason": "gdpr_art_17"})
+CARRIED = system_entry("erasure_carried_over", 1, {"key_id": KEY_ID, "reason": "gdpr_art_17", "from": {"keys": 1}})
+FOUND = system_entry("erased_keys_found", 1, {"reason": "older_keys", "count": 1, "key_ids": ["other", KEY_ID], "compared": 0})
+REPEATED = system_entry("erasure_repeated", 1, {"key_id": KEY_ID, "erasure": 1})
+OTHERS = [
+    system_entry("erased_keys_found", 1, {"reason": "older_keys", "count": 1, "key_ids": ["other"], "compared": 0}),
+    system_entry("erasure_repeated", 1, {"key_id": "other", "erasure": 1}),
+    system_entry("erased_keys_found", 1, {"key_ids": None}),
+    system_entry("erasure_repeated", 1, {"of": "nobody"}),
+    system_entry("subject_erased", 1, {"key_id": ""}),
+]
+SEALED, OUTCOME = entries(2)
+WITHHELD = Entry(withheld(SEALED.leaf))
+ANOTHERS = decision_entry(numbered(9), b"{}", "7a" * 16, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("records", "first"),
+    [
+        ([SEALED, ERASURE, OUTCOME], 2),
+        ([SEALED, CARRIED, SEALED, OUTCOME], 2),
+        ([SEALED, ERASURE, WITHHELD, *OTHERS, OUTCOME, SEALED], 8),
+        ([SEALED, ERASURE, OUTCOME, REPEATED, OUTCOME], 4),
+        ([SEALED, ERASURE, OUTCOME, FOUND, SEALED, REPEATED, SEALED], 6),
+        ([SEALED, ERASURE, OUTCOME, ERASURE], 2),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 8192])
+def test_what_is_sealed_under_a_destroyed_key_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[Entry], first: int, chunk: int
+) -> None:
+    """Somebody kept a copy, whether or not anybody has keys to look."""
+    monkeypatch.setattr("router.audit.checking.verify.CHUNK", chunk)
+    written(tmp_path, records)
+    for keys in (None, partial(OneKey, None)):
+        (fault,) = [fault for fault in verified(tmp_path, open_keys=keys).faults if fault.kind != "order_malformed"]
+        assert (fault.kind, fault.index) == ("sealed_after_erasure", first)
+        assert "that record 1 says was destroyed" in fault.message
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [SEALED, OUTCOME, ERASURE, WITHHELD, ANOTHERS],
+        [SEALED, ERASURE, SEALED, FOUND, OUTCOME, REPEATED, WITHHELD],
+        [SEALED, ERASURE, SEALED, REPEATED],
+        [SEALED, ERASURE, SEALED, FOUND, OUTCOME],
+        [SEALED, ERASURE, FOUND, OUTCOME, REPEATED, FOUND, SEALED, REPEATED],
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 8192])
+def test_a_key_that_was_there_again_is_excused_by_the_record_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[Entry], chunk: int
+) -> None:
+    """An old copy of the keys was used until it was noticed; a crash may have left only the first of the two records."""
+    monkeypatch.setattr("router.audit.checking.verify.CHUNK", chunk)
+    written(tmp_path, records)
+    assert verified(tmp_path).ok
+
+
+def test_what_no_checkpoint_covers_accuses_and_excuses_nobody(tmp_path: Path) -> None:
+    """Whoever can only write to the file could have added either."""
+    written(tmp_path, [SEALED, ERASURE, ANOTHERS, OUTCOME, REPEATED], batch=1, checkpoint_every=1)
+    run(tmp_path, "DELETE FROM checkpoints WHERE size > 4")
+    assert [fault.kind for fault in verified(tmp_path).faults] == ["sealed_after_erasure"]
+    run(tmp_path, "DELETE FROM checkpoints WHERE size > 3")
+    assert verified(tmp_path).ok
 
 
 def test_a_key_that_is_gone_without_a_record_is_a_fault(tmp_path: Path) -> None:

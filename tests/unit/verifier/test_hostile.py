@@ -14,7 +14,8 @@ from lockgate_verify.strict_json import StrictError, canonical, parse
 from tests.unit.verifier.places import paths, put
 from tests.unit.verifier.vectors import answer, raw_bundle, vectors
 
-HOLDING = sorted(name for name, vector in vectors().items() if vector["id"] == "holds")
+BY_EITHER = "handover-itself-old-key"  # two trusted keys signed its checkpoint, of which the rotation says which one counts
+HOLDING = sorted(name for name, vector in vectors().items() if vector["id"] == "holds" and name != BY_EITHER)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

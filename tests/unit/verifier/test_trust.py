@@ -31,9 +31,18 @@ def test_a_wrong_signature_by_a_key_that_nobody_vouches_for_is_passed_over() -> 
     assert signer(5, "", read(note), [Reign(KEYS["old"], 0), Reign(KEYS["new"], 6, vouched=False)]) == KEYS["old"]
 
 
+def test_a_hand_over_is_the_new_keys_first_tree() -> None:
+    """Both sign it; the old key alone may not, for whoever stole it has the true hand-over from any bundle."""
+    found = follow([Change(8, str(KEYS["old"]), KEYS["old"], KEYS["new"])], [KEYS["new"]])
+    assert signer(5, "", read(both(TREE)), found) == KEYS["new"]
+    with pytest.raises(Refusal) as caught:
+        signer(5, "", read(OLD.sign(TREE.text())), found)
+    assert caught.value.id == "key_not_in_force"
+
+
 def test_of_two_keys_in_force_the_later_one_counts() -> None:
-    """At a hand-over both sign."""
-    found = [Reign(KEYS["old"], 0, 9), Reign(KEYS["new"], 9)]
+    """Where somebody trusts both of them."""
+    found = [Reign(KEYS["old"], 0), Reign(KEYS["new"], 9)]
     assert signer(5, "", read(both(TREE)), found) == KEYS["new"]
     assert signer(5, "", read(OLD.sign(TREE.text())), found) == KEYS["old"]
 
@@ -52,7 +61,7 @@ def test_a_key_with_the_id_of_a_trusted_one_hands_over_nothing() -> None:
     double = Key(old.name, old.id, LOG, bytes(32))
     assert str(double) == str(old)
     assert follow([Change(5, str(double), double, new)], [old]) == [Reign(old, 0)]
-    assert follow([Change(5, str(old), old, new)], [old]) == [Reign(old, 0, 6), Reign(new, 6)]
+    assert follow([Change(5, str(old), old, new)], [old]) == [Reign(old, 0, 5), Reign(new, 6)]
 
 
 def test_what_is_known_of_a_lost_key_ends_its_reign() -> None:
@@ -64,5 +73,5 @@ def test_what_is_known_of_a_lost_key_ends_its_reign() -> None:
 def test_a_trusted_key_leads_back_to_the_one_before_it() -> None:
     """Both have signed the hand-over; nothing leads back over a lost key."""
     old, new = KEYS["old"], KEYS["new"]
-    assert follow([Change(5, str(old), old, new)], [new]) == [Reign(new, 6), Reign(old, 0, 6)]
+    assert follow([Change(5, str(old), old, new)], [new]) == [Reign(new, 6), Reign(old, 0, 5)]
     assert follow([Change(5, str(old), None, new)], [new]) == [Reign(new, 6)]

@@ -529,7 +529,8 @@ globalThis.lockgateVerify = (() => {
     }
   }
 
-  // Step 4: rotations. A reign is a key and the sizes of the tree at which it may have signed.
+  // Step 4: rotations. A reign is a key and the sizes of the tree at which it may have signed. The hand-over, of index + 1 records, is the
+  // new key's first: what the old one signs of that size by itself is no hand-over.
 
   async function reignsOf(bundle, leaves, keys) {
     const found = keys.map((key) => ({ key, since: 0, until: null, vouched: true })), changes = [];
@@ -538,7 +539,7 @@ globalThis.lockgateVerify = (() => {
       // A name and id are four bytes of a hash, which somebody may make a second key for: they can end a reign, but hand over nothing.
       const ends = (key) => (older ? sameKey(key, older) : key.text === oldId);
       const reigning = found.find(({ key, until }) => until === null && ends(key));
-      if (reigning) reigning.until = older ? index + 1 : index;
+      if (reigning) reigning.until = index;
       const following = found.find(({ key, until }) => sameKey(key, newer) && until === null);
       if (following) following.since = index + 1;
       else if (reigning) found.push({ key: newer, since: index + 1, until: null, vouched: reigning.vouched && older !== null });
@@ -547,7 +548,7 @@ globalThis.lockgateVerify = (() => {
       const known = (key) => found.some((reign) => reign.vouched && sameKey(reign.key, key));
       if (!older || !known(newer) || known(older)) continue;
       const before = changes.slice(0, place).reverse().find((one) => sameKey(one.newer, older));
-      found.push({ key: older, since: before ? before.index + 1 : 0, until: index + 1, vouched: true });
+      found.push({ key: older, since: before ? before.index + 1 : 0, until: index, vouched: true });
     }
     return found;
   }
@@ -627,7 +628,7 @@ globalThis.lockgateVerify = (() => {
     return [...times].map(([witness, at]) => [shown(witness), at]);
   }
 
-  // Step 7: the outside checkpoint.
+  // Step 7: the outside checkpoint, and hand-overs of as many records.
 
   async function checkOutside(bundle, outside, reigns) {
     const { checkpoint, consistency: path } = bundle;
@@ -636,8 +637,8 @@ globalThis.lockgateVerify = (() => {
     }
     await signerOf(7, "outside_", outside, reigns);
     if (outside.size === checkpoint.size) {
-      if (same(outside.root, checkpoint.root)) return;
-      throw new Refusal(7, "history_forked", `Two different histories of the first ${outside.size} records were signed.`);
+      checkSame(outside, checkpoint);
+      return;
     }
     const [older, newer] = outside.size < checkpoint.size ? [outside, checkpoint] : [checkpoint, outside];
     if (!path || path.old !== older.size || path.new !== newer.size) {
@@ -646,6 +647,19 @@ globalThis.lockgateVerify = (() => {
     if (!(await consistent(older.size, newer.size, older.root, newer.root, path.hashes))) {
       throw new Refusal(7, "consistency_wrong", `The history of ${newer.size} records does not continue the one of ${older.size}.`);
     }
+  }
+
+  // Whoever signed them: of one size there is one tree.
+  function checkHandovers(bundle, outside) {
+    const handovers = bundle.rotations.filter(({ handover }) => handover).map(({ handover }) => handover.checkpoint);
+    for (const checkpoint of outside ? [bundle.checkpoint, outside] : [bundle.checkpoint]) {
+      for (const handover of handovers.filter(({ size }) => size === checkpoint.size)) checkSame(handover, checkpoint);
+    }
+  }
+
+  function checkSame(one, other) {
+    if (same(one.root, other.root)) return;
+    throw new Refusal(7, "history_forked", `Two different histories of the first ${one.size} records were signed.`);
   }
 
   // Step 8: opened fields.
@@ -731,6 +745,7 @@ globalThis.lockgateVerify = (() => {
     const signer = await signerOf(5, "", checkpoint, reigns); // 5
     const witnessed = brought.policy ? await witnessedBy(checkpoint, brought.policy) : []; // 6
     if (brought.outside) await checkOutside(bundle, brought.outside, reigns); // 7
+    checkHandovers(bundle, brought.outside); // 7
     for (const [place, record] of records.entries()) await checkOpened(record, own[place]); // 8
     const ordering = new Map(erasures.map((record, place) => [record.index, leaves[records.length + place]]));
     for (const [place, record] of records.entries()) await checkErased(record, own[place], ordering); // 9
@@ -763,6 +778,9 @@ globalThis.lockgateVerify = (() => {
     if (holding.outside !== null) said.push(`consistent with the outside checkpoint of ${holding.outside} records`);
     if (opened.length) said.push(`${opened.length} personal field${opened.length === 1 ? "" : "s"} opened and as recorded`);
     if (erased.length) said.push(`${counted(erased.length)} with an erased personal part`);
+    for (const [record, erasure] of erased.filter(([record, erasure]) => erasure !== null && erasure < record)) {
+      said.push(`record ${record} sealed after record ${erasure} had said that its key was destroyed`);
+    }
     return `${said.join(", ")}; not proven: ${unprovenOf(holding).join(", ")}.`;
   }
 
