@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from router.catalog import Match
 from router.envoy.options import Options
 from router.envoy.routes import overlap, path_regex, routes
-from router.stages.rules import Rule, RuleIndex
+from router.stages.rule import Rule
+from router.stages.rules import RuleIndex
 from tests.conformance.envoy_workspaces import PLAIN, workspace
 
 UPLOAD = {"name": "upload", "match": {"path": "/upload/{rest...}"}, "no_intent": True, "route": "streamed"}
