@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
-from router.audit.beside import Pending, Waiting
+from router.audit.beside import TOLD_BYTES, Pending, Waiting
 from router.ports import Delivery
 
 
@@ -77,6 +77,13 @@ class MemoryOutbox:
         self._ledger.dead.discard(found.number)
         del self._ledger.deliveries[found.number]
         return True
+
+    async def rename_lanes(self, lane: Callable[[bytes], bytes]) -> int:
+        told = [number for number, each in self._ledger.deliveries.items() if len(each.order) == TOLD_BYTES]
+        for number in told:
+            each = self._ledger.deliveries[number]
+            self._ledger.deliveries[number] = replace(each, order=lane(each.order))
+        return len(told)
 
     async def forget(self, before_ns: int) -> int:
         old = [key for key, at_ns in self._ledger.arrived.items() if at_ns < before_ns]

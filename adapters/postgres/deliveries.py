@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.kept_deliveries import COLUMNS, delivery_from, row_of, tenant_text
-from router.audit.beside import BLOCKED_NS, MOST_BYTES, Extras, Pending, Waiting
+from router.audit.beside import BLOCKED_NS, MOST_BYTES, TOLD_BYTES, Extras, Pending, Waiting
 from router.ports import Delivery
 
 TABLES = (
@@ -60,6 +60,15 @@ _DONE = (
     " WHERE d.id = s.id AND (s.owner = '' OR d.owner = s.owner) RETURNING d.lane"
 )
 _REVIVE = "UPDATE deliveries SET dead = false, attempts = 0, due_ns = %s, ready_ns = %s, until_ns = %s WHERE id = %s AND dead RETURNING 1"
+_TOLD_LANES = (
+    f"SELECT lane FROM deliveries WHERE lane <> '' AND NOT dead AND octet_length(lane) = {TOLD_BYTES}"  # noqa: S608 - no value in it
+    f" UNION SELECT lane FROM deliveries WHERE dead AND octet_length(lane) = {TOLD_BYTES}"
+)
+_RENAME = (
+    "UPDATE deliveries d SET lane = s.lane FROM unnest(%b::bytea[], %b::bytea[]) AS s(told, lane)"
+    " WHERE d.lane = s.told AND d.lane <> '' AND {dead} RETURNING 1"
+)
+_RENAMES = [_RENAME.format(dead=dead) for dead in ("NOT d.dead", "d.dead")]  # each by its index
 _FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE at_ns < %s ORDER BY at_ns LIMIT %s) RETURNING 1"
 
 Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -138,6 +147,20 @@ def revive(rows: Rows, delivery_id: str, now_ns: int, until_ns: int) -> bool:
 
 def drop(rows: Rows, delivery_id: str) -> bool:
     return bool(rows("DELETE FROM deliveries WHERE id = %s AND dead RETURNING 1", (delivery_id,)))
+
+
+def drop_sealed(rows: Rows, key_id: str) -> int:
+    return len(rows("DELETE FROM deliveries WHERE dead AND key_id = %s RETURNING 1", (key_id,)))
+
+
+def told_lanes(rows: Rows) -> list[bytes]:
+    """Each once, of the orders that are kept as they were told."""
+    return [bytes(lane) for (lane,) in rows(_TOLD_LANES, ())]
+
+
+def rename(rows: Rows, told: Sequence[bytes], lanes: Sequence[bytes]) -> int:
+    """In a turn. Of so many deliveries."""
+    return sum(len(rows(sql, (list(told), list(lanes)))) for sql in _RENAMES)
 
 
 def forget(rows: Rows, before_ns: int, limit: int) -> int:

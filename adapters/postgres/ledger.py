@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +54,7 @@ _NODES = "INSERT INTO nodes SELECT * FROM unnest(%b::smallint[], %b::bigint[], %
 _PRUNE = "UPDATE records SET sealed = ''::bytea WHERE idx = ANY(%b::bigint[])"
 NOTES = "SELECT coalesce((SELECT c.note FROM cosigned c WHERE c.size = k.size ORDER BY number DESC LIMIT 1), k.note) FROM checkpoints k"
 """Checkpoints, with what witnesses added last."""
+LANES_AT_ONCE = 1000  # others wait for their turn meanwhile
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 Row = tuple[bytes, bytes, str]
@@ -232,6 +233,22 @@ class PostgresStore:
 
     def drop(self, delivery_id: str) -> bool:
         return deliveries.drop(self._asked, delivery_id)
+
+    def drop_sealed(self, key_id: str) -> int:
+        return deliveries.drop_sealed(self._asked, key_id)
+
+    def rename_lanes(self, lane: Callable[[bytes], bytes]) -> int:
+        """In turns, so that nobody ends one of a lane, and lets the next of it be taken, while it has another name."""
+        told, renamed = deliveries.told_lanes(self._asked), 0
+        for start in range(0, len(told), LANES_AT_ONCE):
+            some = told[start : start + LANES_AT_ONCE]
+            with self.turn(), self._said():
+                connection = self._in_turn()
+                connection.warned = ""
+                renamed += deliveries.rename(connection.rows, some, [lane(order) for order in some])
+                connection.execute("COMMIT")
+                self._refuse_warned(connection)
+        return renamed
 
     def forget(self, before_ns: int, limit: int) -> int:
         return deliveries.forget(self._asked, before_ns, limit)

@@ -9,7 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from errno import EACCES
+from errno import EACCES, EMFILE, ENFILE
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ IO_FAILED = "audit_io_failed"
 BUSY_S = 10.0
 """How long one waits for what another connection is doing."""
 _FULL = 13  # SQLITE_FULL
+_NOT_OPENED = (8, 14)  # SQLITE_READONLY, SQLITE_CANTOPEN
+_WANTED = 3  # descriptors: of the file, its log, and their shared memory
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the second for what SQLite says of a file whose very schema is damaged
 
 
@@ -106,16 +108,55 @@ def connect(path: Path) -> Connection:
 
 def opened_to_read(path: Path) -> StandardConnection:
     """Neither changes the file nor copies its write-ahead log, now or when it closes. A file in WAL mode wants its shared memory beside it;
-    where that cannot be made nobody writes either."""
-    first = StandardConnection(path, mode="ro")
+    where that cannot be made because nothing may be written nobody else writes either, and the file is read as one that never changes.
+    SQLite reads no log then, so one that has a log is refused: what only the log holds would seem to be cut off."""
     try:
-        first.execute("SELECT 1 FROM meta")
+        return _tried(path, "ro")
+    except AuditError as error:
+        if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF not in _NOT_OPENED:
+            raise
+        _check_descriptors(path)
+        file = Path(os.path.realpath(path))  # beside which SQLite has the log, also of one that a link leads to
+        if os.access(file.parent, os.W_OK):
+            raise
+        _check_no_log(file)
+    return _tried(path, "ro&immutable=1")
+
+
+def _tried(path: Path, mode: str) -> StandardConnection:
+    connection = StandardConnection(path, mode)
+    try:
+        connection.execute("SELECT 1 FROM meta")
     except AuditError:
-        first.close()
-        second = StandardConnection(path, mode="ro&immutable=1")
-        second.execute("SELECT 1 FROM meta")
-        return second
-    return first
+        connection.close()
+        raise
+    return connection
+
+
+def _check_descriptors(path: Path) -> None:
+    """SQLite does not say that it is these that it lacks. The file itself is not tried: closing it would end locks (see `private_file`)."""
+    held = list[int]()
+    try:
+        for _ in range(_WANTED):
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in (EMFILE, ENFILE):
+            raise AuditError(f"{path} cannot be opened: no file descriptors are left for it.", "audit_descriptors_short") from error
+    finally:
+        for each in held:
+            os.close(each)
+
+
+def _check_no_log(file: Path) -> None:
+    try:
+        length = os.stat(f"{file}-wal").st_size
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AuditError(f"{file}-wal cannot be looked at: {error.strerror}.", IO_FAILED) from error
+    if length:
+        told = f"{file} has a write-ahead log that cannot be read where nothing may be written; copy both files to a writable folder."
+        raise AuditError(told, "audit_log_unreadable")
 
 
 def private_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.kept_deliveries import COLUMNS, delivery_from, row_of, tenant_text
 from adapters.sqlite.connection import StandardConnection
-from router.audit.beside import BLOCKED_NS, Extras, Pending, Waiting, bounded
+from router.audit.beside import BLOCKED_NS, TOLD_BYTES, Extras, Pending, Waiting, bounded
 from router.errors import AuditError
 from router.ports import Delivery
 
@@ -44,6 +44,12 @@ _NEXT = (
 _THEIRS = "WHERE id = ? AND ? IN ('', owner)"
 _DEAD = f"UPDATE deliveries SET dead = 1, owner = '', leased_ns = 0, attempts = ?, reason = ? {_THEIRS} RETURNING lane"  # noqa: S608 - no value
 _DONE = f"DELETE FROM deliveries {_THEIRS} RETURNING lane"  # noqa: S608 - no value in it
+# Each by its index, which for the first SQLite would not choose; of a value's length it need not read what is sealed before it.
+_TOLD = f"typeof(lane) = 'blob' AND length(lane) = {TOLD_BYTES}"
+_TOLD_LANES = (
+    f"SELECT number, lane FROM deliveries INDEXED BY deliveries_lane WHERE lane <> x'' AND dead = 0 AND {_TOLD}"  # noqa: S608 - no value in it
+    f" UNION ALL SELECT number, lane FROM deliveries WHERE dead = 1 AND {_TOLD}"
+)
 _CHUNK = 256
 
 
@@ -137,6 +143,16 @@ def revive(run: Any, delivery_id: str, now_ns: int, until_ns: int) -> bool:
 
 def drop(run: Any, delivery_id: str) -> bool:
     return bool(run("DELETE FROM deliveries WHERE id = ? AND dead = 1 RETURNING 1", (delivery_id,)))
+
+
+def drop_sealed(run: Any, key_id: str) -> int:
+    return len(run("DELETE FROM deliveries WHERE dead = 1 AND key_id = ? RETURNING 1", (key_id,)))
+
+
+def told_lanes(run: Any) -> list[tuple[int, bytes]]:
+    """Number and lane of those whose order is kept as it was told."""
+    found: list[tuple[int, bytes]] = run(_TOLD_LANES)
+    return found
 
 
 def forget(run: Any, before_ns: int, limit: int) -> int:

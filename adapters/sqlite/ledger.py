@@ -140,6 +140,17 @@ class SqliteStore:
     def drop(self, delivery_id: str) -> bool:
         return deliveries.drop(self._open.execute, delivery_id)
 
+    def drop_sealed(self, key_id: str) -> int:
+        return deliveries.drop_sealed(self._open.execute, key_id)
+
+    def rename_lanes(self, lane: Callable[[bytes], bytes]) -> int:
+        told = deliveries.told_lanes(self._open.execute)
+        if told:
+            with self._transaction() as run:
+                for number, order in told:
+                    run("UPDATE deliveries SET lane = ? WHERE number = ?", (lane(order), number))
+        return len(told)
+
     def forget(self, before_ns: int, limit: int) -> int:
         return deliveries.forget(self._open.execute, before_ns, limit)
 

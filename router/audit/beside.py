@@ -13,6 +13,9 @@ MOST_BYTES = 16 * 2**20
 BLOCKED_NS = 2**62
 """Instead of when somebody may take a delivery: another of its order is before it. Whoever ends that one lets the next be taken. Who looks
 for what is due so never sees what is behind, however much that is."""
+TOLD_BYTES = 32
+"""So long is the order of a delivery as a door tells it (SHA-256). What is kept of one has another length (`router.audit.keys.lanes`);
+releases of before kept it as it was told."""
 REFUSED = -1
 """Instead of a record's index: another record decided its event, and nothing of it was written."""
 

@@ -112,6 +112,13 @@ class LedgerStore(NodeSource, Protocol):
     def drop(self, delivery_id: str) -> bool:
         """Removes one that was given up. False where it was not."""
 
+    def drop_sealed(self, key_id: str) -> int:
+        """Removes those that were given up and are sealed under this key, which was destroyed: nobody can send them. How many."""
+
+    def rename_lanes(self, lane: Callable[[bytes], bytes]) -> int:
+        """Orders that are kept as they were told (`TOLD_BYTES`) are what `lane` makes of them when it returns, in all deliveries that have
+        them at once; of how many deliveries."""
+
     def forget(self, before_ns: int, limit: int) -> int:
         """Removes arrivals that came before; how many."""
 

@@ -109,6 +109,10 @@ class AuditLedger:
         """See `Journal.bar`."""
         await self.call(lambda journal: journal.bar(key_id))
 
+    async def drop_sealed(self, key_id: str) -> None:
+        """See `LedgerStore.drop_sealed`."""
+        await self.call(lambda journal: journal.deliveries(lambda store: store.drop_sealed(key_id)))
+
     async def ping(self) -> None:
         """After a failure that may pass an empty commit tries again: nobody else may, while readiness keeps traffic away. An idle node of a
         shared ledger so learns that the store is away, and sees, and signs for, what the others appended."""

@@ -75,6 +75,10 @@ class Outbox:
     async def drop(self, delivery_id: str) -> bool:
         return await self._asked(lambda store: store.drop(delivery_id))
 
+    async def rename_lanes(self, lane: Callable[[bytes], bytes]) -> int:
+        """What a release of before kept of orders as it was told is kept as `lane` has it; of how many deliveries."""
+        return await self._asked(lambda store: store.rename_lanes(lane))
+
     async def forget(self, before_ns: int) -> int:
         """Removes arrivals that came before, some at a time, so that records need not wait for all of them."""
         gone = 0

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from router.audit.journal import Journal
 from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.comparing import refuse_older
+from router.audit.keys.lanes import Lanes
 from router.audit.ledger import AuditLedger
 from router.audit.outbox import Outbox
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
-from router.ports import Clock
+from router.ports import Clock, Entry
 from router.processes.outbox import unpacked_entry
 from router.processes.refusals import Refusals
 from router.wiring.ledger_keys import open_sealing_key
@@ -38,6 +39,7 @@ REFUSALS_EVERY_S = 5.0
 class Evidence:
     ledger: AuditLedger
     keys: CachedSubjectKeys
+    lanes: Lanes
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
@@ -48,7 +50,14 @@ class Evidence:
         return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
-        return await self.ledger.append_many([unpacked_entry(fields) for fields in payload])
+        return await self.ledger.append_many([self._kept(unpacked_entry(fields)) for fields in payload])
+
+    def _kept(self, entry: Entry) -> Entry:
+        """As it is stored: what a door told of its delivery's order names nobody any more."""
+        delivery = entry.delivery
+        if delivery is None or not delivery.order:
+            return entry
+        return replace(entry, delivery=replace(delivery, order=self.lanes.lane(delivery.order)))
 
     async def subject_key(self, subject: Any) -> tuple[str, bytes, float | None]:
         """The last is until when it may be used; None where no other node could destroy it."""
@@ -106,10 +115,11 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         handed = await asyncio.to_thread(taken_over, workspace, store, signer, "configured", clock.now_ns())
         log.warning("the ledger was handed over, with record %d, to the key %s", handed.size - 1 if handed else -1, signer.verifier)
     keys = CachedSubjectKeys(place.keys(sealing_key))
-    evidence = Evidence(ledger, keys, clock, witnesses=witnesses, verifier=signer.verifier)
+    evidence = Evidence(ledger, keys, Lanes(sealing_key), clock, witnesses=witnesses, verifier=signer.verifier)
     try:
         await ledger.open(None if witnesses is None else witnesses.agree)
         await keys.open()
+        await _rename_lanes(evidence)
         if witnesses is not None:
             newer.wake = witnesses.witnessing.wake
             await evidence.system(*witnesses.record())
@@ -118,6 +128,13 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
         await evidence.close()
         raise
     return evidence
+
+
+async def _rename_lanes(evidence: Evidence) -> None:
+    """Before anything is added to an order, so that it goes on behind what a release of before left in it."""
+    renamed = await evidence.outbox.rename_lanes(evidence.lanes.lane)
+    if renamed:
+        log.warning("the orders of %d deliveries, kept by a release of before, tell nobody any more whose they are", renamed)
 
 
 def _refuse_older(place: LedgerPlace, sealing_key: bytes, origin: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,13 @@ from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
 from router.audit.journal import Checkpointing
 from router.audit.keys import leasing
 from router.audit.keys.rotation import hand_over, vouched
+from router.audit.outbox import Outbox
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import Stored
 from router.audit.records.record import decision_entry, system_entry
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, note_checkpoint, publish
 from router.errors import AuditError
+from router.ports import Delivery, Due, Settled
 from router.wiring.ledger_place import LedgerPlace
 from router.wiring.recovery import Around, recover_shared
 from tests.postgres_server import PostgresServer
@@ -108,6 +111,23 @@ async def test_what_is_erased_verifies_and_is_recorded_no_more(at: LedgerPlace, 
         assert b"commitments" not in stored.leaf
         assert (await place.keys.key_for(SUBJECT.id))[0] != old_id
     assert (checked(at).faults, checked(at).erased) == ([], 2)
+
+
+async def test_an_erasure_removes_deliveries_that_were_given_up(at: LedgerPlace, tmp_path: Path) -> None:
+    """Nobody could send them any more. What waits ends by itself, on record; another's stays."""
+    async with running(tmp_path, at=at) as place:
+        await place.decide(1)
+        hers, his = [(await place.keys.key_for(each))[0] for each in (SUBJECT.id, "bob@halden.example")]
+        for name, key_id in (("d1", hers), ("d2", his), ("d3", hers), ("d4", hers)):
+            made = Delivery(name, "orders", "billing", Due.DISPATCH, key_id, b"sealed", 1, 2, 2**62, b"o" * 33)
+            await place.ledger.append(replace(system_entry("started", 1), delivery=made))
+        for name in ("d1", "d2", "d3"):
+            await place.ledger.append(replace(system_entry("started", 1), settled=Settled(name, dead=True)))
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        outbox = Outbox(place.ledger, place.keys)
+        assert [each.delivery.id for each in await outbox.page(-1, 9, dead=None)] == ["d2", "d4"]
+        assert [(each.id, key) for each, key in await outbox.lease("me", 10, 20, 9)] == [("d4", b"")]
+    assert checked(at).faults == []
 
 
 async def test_pruning_takes_the_parts_and_says_so_in_one_commit(at: LedgerPlace, tmp_path: Path) -> None:

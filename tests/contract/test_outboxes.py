@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import secrets
 from collections.abc import AsyncIterator
@@ -192,6 +193,43 @@ async def test_the_dead_say_after_how_many_attempts_and_why(beside: Beside) -> N
     found = await beside.outbox.find("a")
     assert found is not None
     assert (found.dead, found.delivery.attempts, found.delivery.reason) == (True, 7, "status_503")
+
+
+def lane(order: bytes) -> bytes:
+    return b"\x01" + hashlib.sha256(b"keyed" + order).digest()
+
+
+async def test_orders_of_the_release_before_are_gone_on_with_under_other_names(beside: Beside) -> None:
+    """Nothing overtakes: what was taken, what waits behind it, what was given up and is had again, and what comes after it."""
+    orders = [hashlib.sha256(name).digest() for name in (b"a", b"b")]
+    for place in range(4):
+        for name, order in zip("ab", orders, strict=True):
+            await beside.ledger.append(entry(deliver=delivery(f"{name}{place}", order=order)))
+    await beside.ledger.append_many([entry(deliver=delivery("free")), entry(deliver=delivery("c0", order=b"\x01" + bytes(32)))])
+    assert sorted(await leased(beside)) == ["a0", "b0", "c0", "free"]
+    await beside.ledger.append(entry(settled=Settled("a0", dead=True)))
+    assert [await beside.outbox.rename_lanes(lane) for _ in range(2)] == [8, 0]
+    kept = {each.delivery.id: each.delivery.order for each in await beside.outbox.page(-1, 99, dead=None)}
+    assert [name for name, order in kept.items() if order in orders] == []
+    assert (kept["a0"], kept["b3"], kept["free"], kept["c0"]) == (lane(orders[0]), lane(orders[1]), b"", b"\x01" + bytes(32))
+    await beside.ledger.append_many([entry(deliver=delivery("a4", order=lane(orders[0]))), entry(deliver=delivery("d0", order=lane(b"d")))])
+    assert await leased(beside) == ["a1", "d0"]
+    assert await beside.outbox.revive("a0", 100, 10**18)
+    assert await leased(beside) == ["a0"]
+    went = list[str]()
+    for ended in ("a1", "a0", "a2", "a3", "b0", "b1", "b2", "b3"):
+        await beside.ledger.append(entry(settled=Settled(ended)))
+        went += await leased(beside)
+    assert went == ["a2", "a3", "a4", "b1", "b2", "b3"]
+
+
+async def test_many_orders_get_other_names_at_once(beside: Beside) -> None:
+    """Of more than one step has."""
+    orders = [hashlib.sha256(b"%d" % number).digest() for number in range(2500)]
+    await beside.ledger.append_many([entry(deliver=delivery(f"d{number}", order=order)) for number, order in enumerate(orders)])
+    assert await beside.outbox.rename_lanes(lane) == len(orders)
+    found = await beside.outbox.page(-1, len(orders), dead=None)
+    assert [each.delivery.order for each in found] == [lane(order) for order in orders]
 
 
 async def test_large_deliveries_are_leased_a_few_at_a_time(beside: Beside) -> None:

@@ -146,7 +146,7 @@ def test_lessons_that_were_touched_are_found_behind_all_others(server: Server, s
 
 
 def test_deliveries_are_shown_page_by_page_behind_all_others(server: Server, session: BoundedConnection, closing: ExitStack) -> None:
-    """All of them, those that were given up behind those that wait, a tenant's own behind everybody's, and one."""
+    """All of them, those that were given up behind those that wait, a tenant's own behind everybody's, and one; told orders, of none."""
     store = PostgresStore(server, SIGNER.verifier)
     closing.callback(store.close)
     store.open("ledger.test")
@@ -166,5 +166,6 @@ def test_deliveries_are_shown_page_by_page_behind_all_others(server: Server, ses
     assert len(deliveries.page(rows, 0, 40, dead=None, tenant="lund")) == 40
     assert deliveries.page(rows, 0, 40, dead=True, tenant="lund") == []
     assert deliveries.one(rows, "d7") is not None
-    assert len(asked.looked) == 6
+    assert deliveries.told_lanes(rows) == []
+    assert len(asked.looked) == 7
     assert {sql: count for sql, count in asked.looked.items() if count > FEW} == {}

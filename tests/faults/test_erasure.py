@@ -19,7 +19,7 @@ from tests.unit.audit.ledgers import verified
 from tests.unit.audit.samples import SUBJECT
 
 T = TypeVar("T")
-STEPS = ("ordered", "barred", "destroyed", "forgotten", "dropped", "told", "signed")
+STEPS = ("ordered", "barred", "destroyed", "forgotten", "dropped", "removed", "told", "signed")
 
 
 class Breaking:
@@ -65,6 +65,11 @@ class BreakingLedger:
         self._breaking.before("barred")
         await self._ledger.bar(key_id)
         self._breaking.after("barred")
+
+    async def drop_sealed(self, key_id: str) -> None:
+        self._breaking.before("removed")
+        await self._ledger.drop_sealed(key_id)
+        self._breaking.after("removed")
 
     async def ping(self) -> None:
         await self._ledger.ping()
@@ -118,7 +123,7 @@ async def holds_together(place: Place, key_id: str) -> None:
 @pytest.mark.parametrize("done", [False, True], ids=["failed", "failed-but-done"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_broken_step_is_finished_at_the_next_start(tmp_path: Path, step: str, done: bool) -> None:
-    """Fourteen ways to fail, one end: not ordered and readable, or ordered, gone and said so once."""
+    """Sixteen ways to fail, one end: not ordered and readable, or ordered, gone and said so once."""
     clock, ids, breaking = Clock(), Counted(), Breaking(step, done)
     async with running(tmp_path, clock, ids) as place:
         await place.decide(1, 2)

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from router.audit.governance.standing import ERASED
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
 from router.audit.records.record import DECISION, open_personal
@@ -89,13 +90,9 @@ class Bundles:
         return (found.index for found in self._trail.find(Query(kind="system", result=event), newest=False))
 
     def _erasures(self, key_ids: Collection[str]) -> dict[str, int]:
-        """Key id -> index of the first record that says it was destroyed."""
-        found = dict[str, int]()
-        for index in self._events("subject_erased"):
-            key_id = _details(self._stored(index)).get("key_id")
-            if isinstance(key_id, str) and key_id in key_ids:
-                found.setdefault(key_id, index)
-        return found
+        """Key id -> index of the first record that says it was destroyed; not of one that only says so of another ledger."""
+        told = self._trail.erasures(key_ids)
+        return {key_id: index for key_id, index in told.items() if orjson.loads(self._stored(index).leaf).get("event") == ERASED}
 
     def _tree(self, indexes: Sequence[int]) -> _Tree:
         """Of the latest checkpoints over all of these the one with most cosignatures; the newest of several, or where there are none."""

@@ -5,7 +5,7 @@
       nothing is recorded under it     what is on its way to the ledger loses its personal part; without a record, so done again with 3
     3 the key is in no file            crash after it: it is gone and not yet said to be; the next start does 3 again, which is harmless
     4 nobody keeps it in memory        a worker that does not say so is ended; a node that does not may use no key any more (`leasing`)
-    5 held requests of theirs end      they could not be opened any more
+    5 held requests of theirs end      they could not be opened any more; nor could deliveries that were given up, which are removed
     6 `subject_erased` is durable      from here on it is said to be erased, and is
     7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
     8 the keys are marked              crash before it: the next start looks at this erasure again, and finds nothing to do
@@ -41,6 +41,9 @@ class SigningLedger(Ledger, Protocol):
 
     async def bar(self, key_id: str) -> None:
         """See `Journal.bar`."""
+
+    async def drop_sealed(self, key_id: str) -> None:
+        """Removes deliveries under it that were given up; once more is harmless."""
 
 
 class DestroyableKeys(SubjectKeys, Protocol):
@@ -258,6 +261,7 @@ class Erasing:
         for key_id in key_ids:
             await self._elsewhere.forget_key(key_id)  # 4
             await self._elsewhere.drop_held(key_id)  # 5
+            await self._orders.ledger.drop_sealed(key_id)
 
     async def _told(self, order: Ordered, details: Mapping[str, Any], who: Who | None) -> Entry:
         if who is not None:

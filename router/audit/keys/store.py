@@ -37,8 +37,8 @@ class SubjectKeyStore(ABC):
     def __init__(self, sealing_key: bytes, where: str) -> None:
         """`where` names the store in errors."""
         self._where = where
-        self._wrapping = AESGCM(_derived(sealing_key, b"lockgate subject key wrapping v1"))
-        self._index = _derived(sealing_key, b"lockgate subject key index v1")
+        self._wrapping = AESGCM(derived(sealing_key, b"lockgate subject key wrapping v1"))
+        self._index = derived(sealing_key, b"lockgate subject key index v1")
 
     @abstractmethod
     def open(self) -> None:
@@ -110,5 +110,5 @@ class SubjectKeyStore(ABC):
         return nonce + self._wrapping.encrypt(nonce, plain, bound)
 
 
-def _derived(sealing_key: bytes, purpose: bytes) -> bytes:
+def derived(sealing_key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(sealing_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -153,6 +153,12 @@ class Trail:
 
     def leaf(self, index: int) -> dict[str, Any]:
         return _parsed(self._stored(index))
+
+    def erasures(self, key_ids: Iterable[str]) -> dict[str, int]:
+        """Of the keys that were destroyed, as of now, the first record of each that says so."""
+        catch_up(self._reader, self._index)
+        follow(self._reader, self._index, self._standing, tolerant=True)
+        return {key_id: self._standing.erased[key_id] for key_id in key_ids if key_id in self._standing.erased}
 
     def told(self, query: Query) -> str:
         """What is asked for, as text with nothing personal in it."""

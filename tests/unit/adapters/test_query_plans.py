@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.lessons import LessonFile
 from adapters.sqlite.reviews import ReviewFile
 from router.review.state import OPEN, State
@@ -78,6 +79,26 @@ def test_held_requests_that_wait_are_found_behind_all_that_ended(tmp_path: Path)
     assert len(by_state) == 3
     assert all(any("reviews_place (state=? AND place>?" in each.replace("rowid", "place") for each in plan) for plan in by_state), by_state
     file.close()
+
+
+def test_a_start_looks_for_orders_of_the_release_before_by_indexes(tmp_path: Path) -> None:
+    """What waits without an order is not looked at."""
+    made: list[Planned] = []
+
+    def connect(path: Path) -> Planned:
+        made.append(Planned(path))
+        return made[-1]
+
+    store = SqliteStore(tmp_path / "ledger.sqlite", connect)
+    store.open("ledger.test")
+    made[0].plans.clear()
+    assert store.rename_lanes(bytes.upper) == 0
+    (connection,) = made
+    assert connection.scanned() == {}
+    (plan,) = connection.plans.values()
+    assert any("INDEX deliveries_lane" in each for each in plan), plan
+    assert any("INDEX deliveries_ready (dead=?)" in each for each in plan), plan
+    store.close()
 
 
 def test_what_was_touched_is_found_behind_all_that_was_not(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.sqlite.reader import SqliteReader
 from router.audit.checking.bundle import Disclosure
 from router.audit.records.canonical import canonical
 from router.audit.records.record import SYSTEM
@@ -14,7 +16,7 @@ from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.ledgers import run
-from vectors.ledger import ANNA, ERASED, FIRST, NEW, Ledger, entries, keys, system
+from vectors.ledger import ANNA, BERT, ERASED, FIRST, NEW, Ledger, entries, keys, system
 
 
 @pytest.fixture
@@ -82,6 +84,32 @@ def test_an_erased_record_brings_its_sealed_part_and_the_erasure(ledger: Ledger)
     assert b64decode(made["records"][0]["erased"]["sealed"]) == entries()[4].sealed
     assert [record["index"] for record in made["erasures"]] == [7]
     assert bundle(ledger)["erasures"] == []
+
+
+def test_other_peoples_erasures_are_not_read_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a trail that is asked again and again they are read once, however many there are."""
+    others = [system("subject_erased", {"key_id": f"{number:032x}", "reason": "gdpr_art_17"}) for number in range(50)]
+    ledger, read = Ledger(tmp_path, [*entries(), *others]), list[int]()
+    with ledger.bundles() as bundles:
+        bundles.indexes(ERASED)
+        records = SqliteReader.records
+
+        def counted(self: SqliteReader, start: int, end: int) -> Iterator[Any]:
+            read.append(start)
+            return records(self, start, end)
+
+        monkeypatch.setattr(SqliteReader, "records", counted)
+        made = bundles.bundle(ERASED)
+    assert made["records"][0]["erased"]["erasure"] == 7
+    assert read
+    assert max(read) == 7
+
+
+def test_what_only_says_so_of_another_ledger_is_no_erasure(tmp_path: Path) -> None:
+    """Who checks a bundle wants the record of the erasure itself."""
+    carried = system("erasure_carried_over", {"key_id": BERT[0], "reason": "gdpr_art_17", "from": {"keys": 1}})
+    made = bundle(Ledger(tmp_path, [*entries()[:7], carried, *entries()[8:]]), ERASED, disclosure=Disclosure(keys))
+    assert (made["records"][0]["erased"]["erasure"], made["erasures"]) == (None, [])
 
 
 def test_a_key_that_is_gone_without_a_record_is_said_to_be(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from router.audit.questions.reading import notes
 from router.cli.main import run
-from tests.needs import missing
+from tests.read_only import read_only
 from tests.unit.docs import asked_ledger
 
 Lockgate = Callable[..., tuple[int, str, str]]
@@ -183,27 +181,11 @@ def test_where_no_note_can_be_left_it_is_said_and_nothing_personal_opened(lockga
 
 @pytest.fixture
 def closed(ledger: asked_ledger.Ledger, tmp_path: Path) -> Iterator[Path]:
-    """A copy on a file system that takes no writes; for who may not mount one, in a folder that is closed to him."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    mounted = os.geteuid() == 0
-    if mounted:
-        mount("-t", "tmpfs", "-o", "size=64m", "lockgate-test", copy)
-    shutil.copytree(ledger.folder, copy, ignore=shutil.ignore_patterns("index.sqlite*", "readings"), dirs_exist_ok=True)
-    if mounted:
-        mount("-o", "remount,ro", copy)
-    else:
-        copy.chmod(0o500)
-    yield copy
-    if mounted:
-        subprocess.run(["umount", copy], check=True)
-    else:
-        copy.chmod(0o700)
+    def fill(folder: Path) -> None:
+        shutil.copytree(ledger.folder, folder, ignore=shutil.ignore_patterns("index.sqlite*", "readings"), dirs_exist_ok=True)
 
-
-def mount(*arguments: str | Path) -> None:
-    if shutil.which("mount") is None or subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
-        missing("a file system that takes no writes: this user is root and may not mount one")
+    with read_only(tmp_path / "copy", fill) as copy:
+        yield copy
 
 
 @pytest.mark.parametrize(
