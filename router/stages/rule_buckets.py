@@ -1,10 +1,10 @@
-"""Which of the rules of one path may hold: those of a method by their headers, by their values in JSON, and by their expressions in groups
-of which most are passed over at once. What is found holds all that match, and hardly more; whoever asks looks at each, in catalog order.
+"""Which of the rules of one path may hold: those of a method by their headers, by their values in JSON, and by the words that their
+expressions want. What is found holds all that match, and hardly more; whoever asks looks at each, in catalog order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import re2
@@ -15,9 +15,7 @@ from router.stages.rule import Rule, at
 Fields = Sequence[tuple[str, str]]
 FEW = 4
 """So many are looked at one by one."""
-TOGETHER, APART = 64, 8
-"""Expressions of a group, and of its parts. RE2 looks for all of a group in one pass of the text, while the group's automaton is small."""
-Search = Callable[[bytes], Any]
+END = "\x00end of text\x00"
 
 
 class Methods:
@@ -57,7 +55,7 @@ class Bucket:
                 expressions.append(order)
             else:
                 self._always.append(order)
-        self._groups = list(_groups(rules, expressions, TOGETHER))
+        self._expressions = _Expressions(rules, expressions) if expressions else None
 
     def find(self, headers: Fields, body: BodyView | None, found: list[int]) -> None:
         """Adds those that may hold. `body` is None where nobody can say what is in it: then all that ask for something there may."""
@@ -75,10 +73,8 @@ class Bucket:
             value = at(body.json, path)
             if isinstance(value, (str, int, float, bool)) or value is None:
                 found.extend(values.get(_kind(value), ()))
-        if self._groups and body.text is not None:
-            text = body.text.encode("utf-8", "surrogatepass")
-            for group in self._groups:
-                group.find(text, found)
+        if self._expressions is not None and body.text is not None:
+            self._expressions.find(body.text.encode("utf-8", "surrogatepass"), found)
 
 
 def _takes(rule: Rule, method: str) -> bool:
@@ -94,40 +90,22 @@ def _kind(value: Any) -> tuple[bool, Any]:
     return isinstance(value, bool), value
 
 
-class _Group:
-    """Expressions of which most texts hold none. Where a text does, smaller groups tell which."""
+class _Expressions:
+    """Most of them want words that a text lacks: RE2 finds in one pass which words are there, and so which expressions may hold. Those that
+    want none may always."""
 
-    def __init__(self, rules: Sequence[Rule], orders: Sequence[int], search: Search) -> None:
-        self._search = search
+    def __init__(self, rules: Sequence[Rule], orders: Sequence[int]) -> None:
         self._orders = orders
-        self._parts = list(_groups(rules, orders, APART)) if len(orders) > APART else None
+        self._filter = re2.Filter()
+        for order in orders:
+            self._filter.Add(rules[order].regex)
+        self._filter.Add(END)
+        self._filter.Compile()
 
     def find(self, text: bytes, found: list[int]) -> None:
-        if self._search(text) is None:
-            return
-        if self._parts is None:
+        """The pass may run out of memory, and finds nothing then, without a word: it has to find what was put at the end."""
+        places = self._filter.Match(text + END.encode(), True)  # which may, not which do
+        if not places or places[-1] != len(self._orders):
             found.extend(self._orders)
             return
-        for part in self._parts:
-            part.find(text, found)
-
-
-def _groups(rules: Sequence[Rule], orders: Sequence[int], size: int) -> Iterator[_Group]:
-    for start in range(0, len(orders), size):
-        yield from _grouped(rules, orders[start : start + size])
-
-
-def _grouped(rules: Sequence[Rule], orders: Sequence[int]) -> Iterator[_Group]:
-    """Smaller ones where they are too large for one automaton, or names of groups clash."""
-    quiet = re2.Options()
-    quiet.log_errors = False
-    try:
-        search = re2.compile("|".join(f"(?:{rules[order].regex})" for order in orders), quiet).search
-    except re2.error:
-        if len(orders) == 1:
-            raise
-        half = len(orders) // 2
-        yield from _grouped(rules, orders[:half])
-        yield from _grouped(rules, orders[half:])
-    else:
-        yield _Group(rules, orders, search)
+        found.extend(self._orders[place] for place in places[:-1])
