@@ -16,6 +16,7 @@ checkpoints also where it had put them aside.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.connection import StandardConnection, is_busy
+from adapters.sqlite import connection
 from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
@@ -49,6 +50,8 @@ from router.wiring.ledger_place import LedgerPlace
 
 PREDECESSORS = "predecessors"
 AT_ONCE = 1000  # records of a commit
+AGAIN_S = 0.1
+ASIDE = re.compile(r"[0-9]{16}-[0-9a-f]{16}")  # the name of a predecessor
 BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
 
 
@@ -135,16 +138,23 @@ def _alone(ledger: Path) -> Iterator[None]:
 
 
 def _whole(ledger: Path) -> None:
-    """All of it is in the one file, and nobody has that open, not even to read: its write-ahead log goes by its name, which the new ledger
-    gets. Raises AuditError `audit_being_read`."""
-    with closing(StandardConnection(ledger)) as connection:
-        try:
-            connection.execute("PRAGMA journal_mode=DELETE")
-        except AuditError as error:
-            if not is_busy(error):
-                raise
-            message = f"{ledger} is being read, perhaps by an export or a backup; end that, and give the command again."
-            raise AuditError(message, "audit_being_read") from error
+    """All of it is in the one file, and nobody has its write-ahead log open, not even to read: that goes by its name, which the new ledger
+    gets. Who opens it from here on reads the one file. Raises AuditError `audit_being_read`."""
+    until = time.monotonic() + connection.BUSY_S
+    while True:
+        with closing(connection.StandardConnection(ledger)) as settled:
+            try:
+                settled.execute("PRAGMA journal_mode=DELETE")
+                settled.execute("BEGIN EXCLUSIVE")
+                settled.execute("COMMIT")
+                return
+            except AuditError as error:
+                if not connection.is_busy(error):
+                    raise
+                if time.monotonic() > until:  # SQLite does not wait for one that is open and does nothing
+                    message = f"{ledger} is being read, perhaps by an export or a backup; end that, and give the command again."
+                    raise AuditError(message, "audit_being_read") from error
+        time.sleep(AGAIN_S)
 
 
 def recover_shared(
@@ -168,17 +178,20 @@ def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, s
         message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
         raise AuditError(message, "audit_origin_unchanged")
     size, root = reader.last_commit()
-    known = [note for note in (*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint()) if note is not None]
-    note = outside or max(known, key=lambda each: note_checkpoint(each).size, default="")
+    note = outside or _newest(*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint())
     relation = _relation(reader, size, note_checkpoint(note)) if note else ""
     return Predecessor(reader.origin(), size, root, note, relation)
+
+
+def _newest(*notes: str | None) -> str:
+    return max((note for note in notes if note is not None), key=lambda each: note_checkpoint(each).size, default="")
 
 
 def _kept_notes(checkpoints: Path, origin: str) -> Iterator[str | None]:
     """Those that lie in the directory, and of this ledger those that an earlier attempt put aside."""
     yield latest_published(checkpoints)
     yield latest_witnessed(checkpoints)
-    for folder in sorted(checkpoints.glob("*/")):
+    for folder in sorted(each for each in checkpoints.glob("*/") if ASIDE.fullmatch(each.name)):
         for note in (latest_published(folder), latest_witnessed(folder)):
             if note is not None and note_checkpoint(note).origin == origin:
                 yield note

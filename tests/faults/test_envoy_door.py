@@ -12,7 +12,7 @@ import pytest
 from adapters.local_repeats import LocalRepeats
 from router.doors.envoy.cases import Case, Pass, Stop
 from router.doors.envoy.judging import EnvoyDoor
-from router.doors.envoy.outcomes import Outcomes, Report
+from router.doors.envoy.outcomes import SEVERAL, Outcomes, Report
 from router.doors.gate import Gate
 from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
@@ -57,12 +57,12 @@ class Later(SystemClock):
 class Behind:
     """A door before a house. `most`: outcomes that may be waited for."""
 
-    def __init__(self, house: House, most: int = 10, clock: Clock | None = None) -> None:
+    def __init__(self, house: House, most: int = 10, clock: Clock | None = None, lasting: int = 2) -> None:
         clock = clock or SystemClock()
         self.house = house
         self.gate = Gate(house.gateway, WebSocketDoor(house.gateway, clock, house.seen), house.seen, 1, 0, UnderWay())
         self.gate.runtime = house.runtime
-        self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, longest_s=600, most=most, lasting=2)
+        self.outcomes = Outcomes(self.gate, clock, house.seen, logged=True, patience_s=60, longest_s=600, most=most, lasting=lasting)
         self.door = EnvoyDoor(self.gate, house.gateway, clock, house.seen, self.outcomes, 10)
 
     async def opened(self, *more: tuple[bytes, bytes]) -> Case:
@@ -302,6 +302,7 @@ async def test_a_response_that_goes_on_is_waited_for_as_long_as_a_request_may_la
     assert not told.awaited.decision.request.body.data
     assert told.awaited.decision.signals.masked_text is None
     assert behind.door.beyond == 2
+    await behind.idle()
     assert behind.outcomes.told(replace(report(told.decision.id), reason="client_gone"))
     assert await swept(behind, clock, 101) == [("failed", "client_gone"), ("routed", "")]
     assert not behind.outcomes.told(report(untold.decision.id))
@@ -333,6 +334,20 @@ async def test_a_log_that_says_nothing_of_what_ended_is_not_waited_for() -> None
     assert len(await swept(behind, clock, 61)) == 4
     assert len(behind.outcomes) == 1
     await behind.outcomes.close()
+
+
+async def test_a_log_that_says_nothing_at_all_is_not_waited_for() -> None:
+    """Of so many responses some would have ended, and been told of. While one is told of now and then, the others may go on."""
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    heard = [await answered(behind) for _ in range(SEVERAL + 2)]
+    assert await swept(behind, clock, 61) == []
+    for _ in range(2):
+        assert behind.outcomes.told(report(heard.pop().decision.id))
+        await swept(behind, clock, 200)
+    assert len(behind.outcomes) == SEVERAL
+    assert len(await swept(behind, clock, 170)) == SEVERAL + 2
+    await behind.idle()
 
 
 async def test_one_report_that_was_lost_is_no_silence() -> None:

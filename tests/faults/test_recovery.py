@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,12 @@ def test_one_that_is_being_read_is_left_alone(tmp_path: Path) -> None:
             assert verified(tmp_path).size == 25
             export.close()
             each.close()
+        with closing(sqlite3.connect(tmp_path / LEDGER_FILE, isolation_level=None)) as late:  # after what the first attempt has changed
+            late.execute("BEGIN")
+            late.execute("SELECT * FROM records").fetchone()
+            with pytest.raises(AuditError) as refused:
+                recover(place(tmp_path), NEXT, "key_lost", outside)
+            assert refused.value.code == "audit_being_read"
     before, kept, _ = recover(place(tmp_path), NEXT, "key_lost", outside)
     assert (before.size, verified(kept).size) == (25, 25)
     goes_on(tmp_path)
@@ -210,6 +218,16 @@ def test_what_a_killed_process_left_in_the_log_is_kept(tmp_path: Path) -> None:
     assert verified(kept).size == 20
     assert not list(kept.glob("*-wal"))
     goes_on(tmp_path)
+
+
+def test_other_folders_beside_the_checkpoints_are_not_looked_at(tmp_path: Path) -> None:
+    """Such as what a volume has at its root, or somebody's own copies."""
+    restored(tmp_path)
+    other = tmp_path / "checkpoints" / "lost+found"
+    other.mkdir()
+    (other / "1.checkpoint").write_text("no note")
+    before, _, _ = recover(place(tmp_path), NEXT, "restored")
+    assert (before.relation, note_checkpoint(before.note).size) == ("behind", 30)
 
 
 def test_what_witnesses_confirmed_goes_aside_with_the_checkpoints(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ log = logging.getLogger("lockgate.envoy")
 SWEEP_S = 0.5
 MOST = 100_000
 LASTING = 20_000  # of these may be responses that go on
+SEVERAL, QUIET = 16, 6  # of these, and of what all wait for with patience: so long none of so many ended
 SECOND = 1_000_000_000
 
 
@@ -49,8 +50,8 @@ class Report:
 @dataclass(slots=True)
 class Awaited:
     """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it; `shown`, that what follows is
-    shown here. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of. `keeping`: for whoever repeats the
-    request."""
+    shown here. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of, and what keeps no configuration from
+    being closed. `keeping`: for whoever repeats the request."""
 
     decision: Decision
     runtime: Runtime
@@ -163,7 +164,7 @@ class Outcomes:
 
     def sweep(self) -> None:
         """What is due is given up, or waited for as long as a request may last. That would be in vain, and is not done, while the log says
-        nothing even of what has ended."""
+        nothing even of what has ended, or nothing at all for long although several go on."""
         now = self._clock.monotonic_ns()
         due = [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]
         for awaited in due:
@@ -175,6 +176,8 @@ class Outcomes:
             else:
                 self._give_up(awaited)
         lasting = [each for each in self._awaited.values() if each.lasting]
+        if len(lasting) >= SEVERAL and now - max(self._heard_ns, lasting[0].ended_ns) > QUIET * self._patience_ns:
+            self._silent = True
         for awaited in lasting if self._silent else lasting[: -self._lasting]:
             self._give_up(awaited)
 
@@ -205,6 +208,7 @@ class Outcomes:
     def _wait_longer(self, awaited: Awaited, now: int) -> None:
         """An outcome needs nothing of a body."""
         awaited.lasting = True
+        self._gate.leave(awaited.runtime)
         awaited.due_ns = now + self._longest_ns
         decision = awaited.decision
         request, signals = replace(decision.request, body=NO_BODY, earlier=()), replace(decision.signals, masked_text=None)
@@ -242,4 +246,5 @@ class Outcomes:
         except AuditError as error:  # what happened has happened; the decision without an outcome stays visible in the ledger
             log.error("no outcome recorded for decision %s: %s", awaited.decision.id, error)
         finally:
-            self._gate.leave(awaited.runtime)
+            if not awaited.lasting:
+                self._gate.leave(awaited.runtime)
