@@ -1,8 +1,11 @@
-{{/* What every container may: nothing but compute and write where a volume is. */}}
+{{/* What every container may: nothing but compute and write where a volume is. The user stands here, too: Vault's injector gives its agents the
+container's, and looks nowhere else. */}}
 {{- define "lockgate.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}

@@ -66,6 +66,8 @@ def unlimited(found: list[Manifest]) -> None:
 VIOLATIONS: dict[str, tuple[str, Callable[[list[Manifest]], None]]] = {
     "may be root": ("root", secured("runAsNonRoot", False)),
     "is root": ("root", secured("runAsUser", 0)),
+    "leaves its user to the pod": ("no_user_of_its_own", lambda found: container(found)["securityContext"].pop("runAsUser") and None),
+    "leaves its group to the pod": ("no_user_of_its_own", lambda found: container(found)["securityContext"].pop("runAsGroup") and None),
     "writes to the image": ("writable_root", secured("readOnlyRootFilesystem", False)),
     "gains privileges": ("escalation", secured("allowPrivilegeEscalation", True)),
     "has all privileges": ("privileged", secured("privileged", True)),
