@@ -86,8 +86,10 @@ args: [serve, --config, /etc/lockgate/lockgate.yaml, --log, json]
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
 env:
   - {name: LOCKGATE_NODE, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-  {{- if eq $v.store.kind "sqlite" }}
-  - {name: LOCKGATE_STATE, value: /var/lib/lockgate/state} # for commands in the container
+  # for commands in the container
+  - {name: LOCKGATE_CONFIG, value: /etc/lockgate/lockgate.yaml}
+  {{- if and (include "lockgate.tlsSecret" .) $v.tls.ca }}
+  - {name: LOCKGATE_CONTROL_CA, value: /run/lockgate/tls/{{ $v.tls.ca }}}
   {{- end }}
   {{- include "lockgate.variables" . | nindent 2 }}
 ports:
