@@ -49,7 +49,8 @@
 {{- end -}}
 {{- $view := include "lockgate.bytes" (default "64KiB" (default dict (default dict $v.config.gateway).limits).view) | int64 -}}
 {{- if and $v.gatewayApi.extAuth.enabled (le (int64 $v.gatewayApi.extAuth.maxRequestBytes) $view) }}{{ fail (printf "Envoy may cut a body at gatewayApi.extAuth.maxRequestBytes without a word: set it to %d or more, one byte beyond config.gateway.limits.view, so that Lockgate sees that there is more." (add $view 1)) }}{{ end -}}
-{{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not (and $v.gatewayApi.backendTls.hostname $v.gatewayApi.backendTls.caConfigMap))) }}{{ fail "gatewayApi.backendTls needs tls.source, hostname and caConfigMap." }}{{ end -}}
+{{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not $v.gatewayApi.backendTls.caConfigMap)) }}{{ fail "gatewayApi.backendTls needs tls.source and caConfigMap." }}{{ end -}}
+{{- if and $v.gatewayApi.backendTls.enabled (not $v.envoy.enabled) (not (default dict $v.config.gateway).tls) }}{{ fail "gatewayApi.backendTls is for a door with a certificate: set envoy.enabled, or config.gateway.tls." }}{{ end -}}
 {{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
 {{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}

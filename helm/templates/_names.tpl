@@ -66,6 +66,18 @@ labels: {{- include "lockgate.labels" . | nindent 2 }}
 - {name: control, port: {{ $v.control.port }}}
 {{- end }}
 
+{{/* Names of the Services, by all of which a certificate is asked for. */}}
+{{- define "lockgate.services" -}}
+{{- $name := include "lockgate.fullname" . }}
+- {{ $name }}-nodes
+{{- if or .Values.gateway.enabled .Values.decide.enabled }}
+- {{ $name }}
+{{- end }}
+{{- if .Values.envoy.enabled }}
+- {{ $name }}-envoy
+{{- end }}
+{{- end }}
+
 {{- define "lockgate.migrationLabels" -}}
 app.kubernetes.io/name: {{ include "lockgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

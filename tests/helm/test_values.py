@@ -71,6 +71,10 @@ SENTENCES = {
     ),
     "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
+    "TLS to a door without it": (
+        {"tls": {"source": "secret", "secretName": "t"}, "gatewayApi": {"backendTls": {"enabled": True, "caConfigMap": "c"}}},
+        "set envoy.enabled, or config.gateway.tls",
+    ),
     "certificates in the clear": ({"control": {"clientCertificates": "required"}}, "needs tls.source"),
     "metrics without a certificate": (
         {
